@@ -1,0 +1,8 @@
+"""The state machines: which nodes, which edges. Files here only wire."""
+
+from modular_pluralism.graphs.distributional import build_distributional
+from modular_pluralism.graphs.overton import build_overton
+from modular_pluralism.graphs.pluralism import build_pluralism
+from modular_pluralism.graphs.steerable import build_steerable
+
+__all__ = ["build_distributional", "build_overton", "build_pluralism", "build_steerable"]

@@ -1,0 +1,280 @@
+"""The engine as a LangChain chat model: what graphs use to reach an embedded community LM or base LLM."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    UsageMetadata,
+)
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from pydantic import ConfigDict, Field
+
+from modular_pluralism.errors import InputError
+from modular_pluralism.llama.chat_template import ChatTemplate, Turn
+from modular_pluralism.llama.engine import Engine, EngineSettings
+from modular_pluralism.llama.generation import Finish, GenerationRequest, Piece, TokenLogprob
+from modular_pluralism.llama.job import Adapter
+from modular_pluralism.llama.sampling import Sampling
+from modular_pluralism.llama.shared_engines import shared_engine
+
+_CALL_SETTINGS = {"temperature", "top_p", "top_k", "min_p", "seed", "max_tokens", "logprobs", "top_logprobs", "timeout"}
+
+
+class ChatLlama(BaseChatModel):
+    """A GGUF model in this process. Instances with equal engine settings share one engine, and so its weights.
+
+    Every field but `gguf` can also be given for one call, as in `model.invoke(messages, temperature=0, seed=1)`;
+    `logprobs=True` and `top_logprobs=5` put log-probabilities into `response_metadata["logprobs"]`, in the form that
+    ChatOpenAI uses. The seed that was used stands in `response_metadata["seed"]`.
+
+    Example:
+        ```python
+        model = ChatLlama(gguf="model.gguf", temperature=0)
+        print(model.invoke("What is pluralism?").content)
+        ```
+
+    Raises (at the first call):
+        ModelLoadError: the GGUF or an adapter cannot be loaded.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    gguf: Path
+    """The model file."""
+    context: int = Field(default=4096, gt=0)
+    """The longest sequence, in tokens; at most what the model was trained for."""
+    cells: int | None = None
+    slots: int | None = None
+    threads: int | None = None
+    """See `EngineSettings`."""
+    adapters: tuple[Path, ...] = ()
+    """Every LoRA file that is used with this engine, by this instance or another."""
+    adapter: Adapter | None = None
+    """The LoRA adapter of this instance."""
+    template: bool = True
+    """Use the model's chat template; otherwise the messages' texts are sent as one completion prompt."""
+    temperature: float = 0.7
+    top_p: float = 0.95
+    top_k: int = 40
+    min_p: float = 0.05
+    seed: int | None = None
+    """None draws a new seed for each call."""
+    max_tokens: int = 512
+    stop: list[str] | None = None
+    timeout: float | None = None
+    """Seconds for one call, waiting in the queue included."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine behind this model; loads it on first use."""
+        files = self.adapters if self.adapter is None else tuple(dict.fromkeys((*self.adapters, self.adapter.path)))
+        default = EngineSettings(self.gguf)
+        return shared_engine(
+            EngineSettings(
+                self.gguf.resolve(),
+                context=self.context,
+                cells=self.cells,
+                slots=self.slots or default.slots,
+                threads=self.threads,
+                adapters=files,
+            )
+        )
+
+    @cached_property
+    def _chat_template(self) -> ChatTemplate:
+        return ChatTemplate(self.engine.model, raw=not self.template)
+
+    def prompt_tokens(self, messages: Sequence[BaseMessage]) -> list[int]:
+        """The tokens that the model reads for these messages."""
+        return self._chat_template.tokens(_turns(messages))
+
+    def prompt_text(self, messages: Sequence[BaseMessage]) -> str:
+        """The text that the model reads for these messages, after the chat template."""
+        return self._chat_template.render(_turns(messages))
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        request = self._request(messages, stop, kwargs)
+        return self._result(list(self.engine.stream(request)), request)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        request = self._request(messages, stop, kwargs)
+        return self._result([event async for event in self.engine.astream(request)], request)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        request = self._request(messages, stop, kwargs)
+        for event in self.engine.stream(request):
+            chunk = self._chunk(event, request)
+            if chunk is not None:
+                if run_manager:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        request = self._request(messages, stop, kwargs)
+        async for event in self.engine.astream(request):
+            chunk = self._chunk(event, request)
+            if chunk is not None:
+                if run_manager:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    def _request(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, call: dict[str, Any]
+    ) -> GenerationRequest:
+        unknown = sorted(set(call) - _CALL_SETTINGS)
+        if unknown:
+            raise InputError(f"ChatLlama has no setting {unknown[0]!r}; it takes {', '.join(sorted(_CALL_SETTINGS))}.")
+
+        def setting(name: str) -> Any:
+            value = call.get(name)
+            return getattr(self, name) if value is None else value
+
+        seed = setting("seed")
+        return GenerationRequest(
+            tokens=tuple(self.prompt_tokens(messages)),
+            max_tokens=setting("max_tokens"),
+            sampling=Sampling(
+                temperature=setting("temperature"),
+                top_p=setting("top_p"),
+                top_k=setting("top_k"),
+                min_p=setting("min_p"),
+                seed=secrets.randbits(32) if seed is None else seed,
+            ),
+            stop=tuple(self.stop or () if stop is None else stop),
+            top_logprobs=(call.get("top_logprobs") or 0) if call.get("logprobs") else None,
+            adapter=self.adapter,
+            timeout=setting("timeout"),
+        )
+
+    def _result(self, events: Sequence[Piece | Finish], request: GenerationRequest) -> ChatResult:
+        pieces = [event for event in events if isinstance(event, Piece)]
+        finish = next(event for event in events if isinstance(event, Finish))
+        info = self._finish_info(finish, request)
+        if request.top_logprobs is not None:
+            info["logprobs"] = self._logprobs([each for piece in pieces for each in piece.logprobs])
+        message = AIMessage(
+            content="".join(piece.text for piece in pieces), usage_metadata=_usage(finish), response_metadata=info
+        )
+        return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
+
+    def _chunk(self, event: Piece | Finish, request: GenerationRequest) -> ChatGenerationChunk | None:
+        if isinstance(event, Finish):
+            message = AIMessageChunk(content="", usage_metadata=_usage(event), chunk_position="last")
+            return ChatGenerationChunk(message=message, generation_info=self._finish_info(event, request))
+        if not event.text and not event.logprobs:
+            return None
+        info = {"logprobs": self._logprobs(event.logprobs)} if event.logprobs else None
+        return ChatGenerationChunk(message=AIMessageChunk(content=event.text), generation_info=info)
+
+    def _finish_info(self, finish: Finish, request: GenerationRequest) -> dict[str, Any]:
+        return {
+            "finish_reason": finish.reason,
+            "model_name": self.gguf.stem,
+            "model_provider": "llama.cpp",
+            "seed": request.sampling.seed,
+        }
+
+    def _logprobs(self, tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
+        def entry(token: int, logprob: float) -> dict[str, Any]:
+            data = self.engine.model.piece(token) or self.engine.model.token_text(token).encode()
+            return {"token": data.decode("utf-8", "replace"), "bytes": list(data), "logprob": logprob}
+
+        return {
+            "content": [
+                {**entry(each.token, each.logprob), "top_logprobs": [entry(*other) for other in each.top]}
+                for each in tokens
+            ]
+        }
+
+    @property
+    def _llm_type(self) -> str:
+        return "chat-llama"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"gguf": str(self.gguf), "adapter": self.adapter, "temperature": self.temperature, "seed": self.seed}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = LangSmithParams(
+            ls_provider="llama.cpp",
+            ls_model_name=kwargs.get("model", self.gguf.stem),
+            ls_model_type="chat",
+            ls_temperature=kwargs.get("temperature", self.temperature),
+            ls_max_tokens=kwargs.get("max_tokens", self.max_tokens),
+        )
+        stop = stop or self.stop
+        if stop:
+            params["ls_stop"] = stop
+        return params
+
+
+def _usage(finish: Finish) -> UsageMetadata:
+    return UsageMetadata(
+        input_tokens=finish.prompt_tokens,
+        output_tokens=finish.completion_tokens,
+        total_tokens=finish.prompt_tokens + finish.completion_tokens,
+    )
+
+
+def _turns(messages: Sequence[BaseMessage]) -> list[Turn]:
+    return [Turn(_role(message), _text(message)) for message in messages]
+
+
+def _role(message: BaseMessage) -> str:
+    match message:
+        case SystemMessage():
+            return "system"
+        case HumanMessage():
+            return "user"
+        case AIMessage():
+            return "assistant"
+        case ChatMessage():
+            return message.role
+    raise InputError(f"ChatLlama cannot read a {message.type} message; it takes system, human and AI messages.")
+
+
+def _text(message: BaseMessage) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    for block in message.content:
+        if not isinstance(block, str) and block.get("type") != "text":
+            raise InputError(f"ChatLlama reads text only, and a message holds a block of type {block.get('type')!r}.")
+    return str(message.text)

@@ -1,0 +1,139 @@
+"""Generating text: what is asked for, what is delivered, and the job that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from modular_pluralism.errors import InputError
+from modular_pluralism.llama.job import Adapter, JobControl, Track, deadline_after
+from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.llama.sampling import Row, Sampler, Sampling, log_normaliser
+from modular_pluralism.llama.text_stream import TextStream
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One text to generate.
+
+    `tokens`: the prompt. `max_tokens`: the most tokens to generate; the context may end the text earlier.
+    `top_logprobs`: None for no log-probabilities, else how many alternatives are reported beside each chosen token.
+    `timeout`: seconds until it fails with DeadlineError, waiting included.
+    """
+
+    tokens: tuple[int, ...]
+    max_tokens: int = 512
+    sampling: Sampling = Sampling()  # noqa: RUF009 - frozen
+    stop: tuple[str, ...] = ()
+    top_logprobs: int | None = None
+    adapter: Adapter | None = None
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.tokens:
+            raise InputError("The prompt is empty; give the model at least one token to read.")
+        if self.max_tokens < 1:
+            raise InputError(f"max_tokens is {self.max_tokens}; ask for at least 1.")
+        if any(not stop for stop in self.stop):
+            raise InputError("A stop string is empty; leave it out.")
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """A chosen token, its log-probability (natural log, before any filter or temperature), and the likeliest ones."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some more text. `tokens` are those that completed it; it may be empty while text is held back."""
+
+    text: str
+    tokens: tuple[int, ...]
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The end of a generated text: "stop" (the model's end token or a stop string) or "length"."""
+
+    reason: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
+
+
+Event = Piece | Finish | Exception
+
+
+@dataclass(eq=False)
+class GenerationJob:
+    """Generates one text and hands each event to `deliver`, which is called on the engine's thread."""
+
+    request: GenerationRequest
+    model: ModelFile
+    context: int
+    deliver: Callable[[Event], None]
+    control: JobControl = field(init=False)
+    adapter: Adapter | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.control = JobControl(deadline_after(self.request.timeout))
+        self.adapter = self.request.adapter
+        self._sampler = Sampler(self.request.sampling)
+        self._text = TextStream(self.request.stop)
+        self._most = min(self.request.max_tokens, self.context - len(self.request.tokens))
+        self._generated = 0
+        self._reason: Literal["stop", "length"] = "length"
+
+    def cells(self) -> int:
+        """See Job."""
+        return len(self.request.tokens) + self._most
+
+    def begin(self) -> Track:
+        """See Job."""
+        return Track(self, list(self.request.tokens), first_output=len(self.request.tokens) - 1)
+
+    def branches(self) -> list[Track]:
+        """See Job."""
+        return []
+
+    def on_logits(self, track: Track, position: int, logits: Row) -> None:
+        """Draw the next token; unless it ends the text, it becomes the track's next token to read."""
+        token = self._sampler.draw(logits)
+        self._generated += 1
+        if self.model.is_end(token):
+            self._reason = "stop"
+            return
+        text = self._text.feed(self.model.piece(token))
+        self.deliver(Piece(text, (token,), self._logprobs(token, logits)))
+        if self._text.stopped:
+            self._reason = "stop"
+        elif self._generated < self._most:
+            track.tokens.append(token)
+
+    def _logprobs(self, token: int, logits: Row) -> tuple[TokenLogprob, ...]:
+        count = self.request.top_logprobs
+        if count is None:
+            return ()
+        normaliser = log_normaliser(logits)
+        likeliest = np.argpartition(logits, -count)[-count:] if count else np.empty(0, dtype=np.int64)
+        likeliest = likeliest[np.argsort(logits[likeliest])[::-1]]
+        top = tuple((int(other), float(logits[other]) - normaliser) for other in likeliest)
+        return (TokenLogprob(token, float(logits[token]) - normaliser, top),)
+
+    def finish(self) -> None:
+        """See Job."""
+        rest = self._text.finish()
+        if rest:
+            self.deliver(Piece(rest, ()))
+        self.deliver(Finish(self._reason, len(self.request.tokens), self._generated))
+
+    def fail(self, error: Exception) -> None:
+        """See Job."""
+        self.deliver(error)

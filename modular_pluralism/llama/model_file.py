@@ -1,0 +1,165 @@
+"""One loaded GGUF: the weights, the vocabulary, and the adapters that go with them."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+from llama_cpp import _logger as llama_cpp_logger
+from llama_cpp import llama_cpp as native
+
+from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.llama.captured_log import captured_log, reason
+
+_MAGIC = b"GGUF"
+_backend_lock = threading.Lock()
+_backend_ready = False
+
+
+def _start_backend() -> None:
+    global _backend_ready
+    with _backend_lock:
+        if not _backend_ready:
+            # As llama_cpp.Llama(verbose=False) does; an application that has set this logger's level keeps it.
+            if llama_cpp_logger.logger.level == logging.NOTSET:
+                llama_cpp_logger.logger.setLevel(logging.ERROR)
+            native.llama_backend_init()
+            _backend_ready = True
+
+
+def check_is_gguf(path: Path) -> None:
+    """Raise ModelLoadError unless `path` is a readable file that begins as a GGUF does."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except FileNotFoundError:
+        raise ModelLoadError(f"There is no file {path}; check the path in the pool file.") from None
+    except OSError as error:
+        raise ModelLoadError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
+    if magic != _MAGIC:
+        raise ModelLoadError(f"{path} is not a GGUF file (it begins with {magic!r}); point to a .gguf file.")
+
+
+class ModelFile:
+    """The weights and the vocabulary of one GGUF file, shared by every sequence that uses them.
+
+    Raises:
+        ModelLoadError: the file is missing, unreadable, not GGUF, or llama.cpp cannot use it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_is_gguf(path)
+        _start_backend()
+        self.path = path
+        with captured_log() as log:
+            self.pointer = native.llama_model_load_from_file(str(path).encode(), native.llama_model_default_params())
+        if not self.pointer:
+            raise ModelLoadError(f"{path} cannot be loaded: {reason(log)}. Use a complete GGUF of a text model.")
+        self.vocabulary = native.llama_model_get_vocab(self.pointer)
+        self.n_vocab: int = native.llama_vocab_n_tokens(self.vocabulary)
+        self.n_ctx_train: int = native.llama_model_n_ctx_train(self.pointer)
+        self.metadata = self._read_metadata()
+        self._adapters: dict[Path, Any] = {}
+        self._pieces: dict[int, bytes] = {}
+
+    def _read_metadata(self) -> dict[str, str]:
+        size = 1 << 20
+        buffer = ctypes.create_string_buffer(size)
+        metadata = {}
+        for index in range(native.llama_model_meta_count(self.pointer)):
+            native.llama_model_meta_key_by_index(self.pointer, index, buffer, size)
+            key = buffer.value.decode("utf-8", "replace")
+            native.llama_model_meta_val_str_by_index(self.pointer, index, buffer, size)
+            metadata[key] = buffer.value.decode("utf-8", "replace")
+        return metadata
+
+    def tokenize(self, text: str, *, parse_special: bool, add_special: bool = False) -> list[int]:
+        """The tokens of `text`.
+
+        `parse_special` turns texts such as "<|im_end|>" into control tokens, so it must be off for anything that a
+        user or a model wrote. `add_special` adds a begin-of-text token where the model wants one.
+        """
+        data = text.encode("utf-8", "replace")
+        size = len(data) + 8
+        while True:
+            tokens = (native.llama_token * size)()
+            count = native.llama_tokenize(self.vocabulary, data, len(data), tokens, size, add_special, parse_special)
+            if count >= 0:
+                return list(tokens[:count])
+            size = -count
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of one token; not always whole characters. Control tokens have none."""
+        known = self._pieces.get(token)
+        if known is None:
+            size = 64
+            while True:
+                buffer = ctypes.create_string_buffer(size)
+                count = native.llama_token_to_piece(self.vocabulary, token, buffer, size, 0, False)
+                if count >= 0:
+                    break
+                size = -count
+            known = self._pieces[token] = buffer.raw[:count]
+        return known
+
+    def token_text(self, token: int) -> str:
+        """The token as the vocabulary spells it, for control tokens too, e.g. "<|im_end|>"."""
+        text: bytes = native.llama_vocab_get_text(self.vocabulary, token)
+        return text.decode("utf-8", "replace")
+
+    def is_end(self, token: int) -> bool:
+        """Whether the model ends its turn with this token."""
+        return bool(native.llama_vocab_is_eog(self.vocabulary, token))
+
+    @property
+    def begin_token(self) -> int:
+        """The begin-of-text token, or -1."""
+        return int(native.llama_vocab_bos(self.vocabulary))
+
+    @property
+    def end_token(self) -> int:
+        """The end-of-text token, or -1."""
+        return int(native.llama_vocab_eos(self.vocabulary))
+
+    @property
+    def turn_end_token(self) -> int:
+        """The token with which the model ends a turn; the end-of-text token where it has no other."""
+        token = int(native.llama_vocab_eot(self.vocabulary))
+        return token if token >= 0 else self.end_token
+
+    def control_texts(self) -> list[str]:
+        """The spellings that `tokenize(parse_special=True)` turns into control tokens."""
+        special = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_UNKNOWN
+        return [
+            self.token_text(token)
+            for token in range(self.n_vocab)
+            if native.llama_vocab_get_attr(self.vocabulary, token) & special
+        ]
+
+    def load_adapter(self, path: Path) -> None:
+        """Load a LoRA adapter; llama.cpp wants this done before the context is made.
+
+        Raises:
+            ModelLoadError: missing, not GGUF, or made for another base model.
+        """
+        check_is_gguf(path)
+        with captured_log() as log:
+            adapter = native.llama_adapter_lora_init(self.pointer, str(path).encode())
+        if not adapter:
+            raise ModelLoadError(
+                f"The adapter {path} does not fit {self.path.name}: {reason(log)}. Use an adapter made for this base."
+            )
+        self._adapters[path] = adapter
+
+    def adapter(self, path: Path) -> Any:
+        """The loaded adapter's llama.cpp pointer."""
+        return self._adapters[path]
+
+    def close(self) -> None:
+        """Free the weights, and the adapters with them. No context may use them any more."""
+        if self.pointer:
+            native.llama_model_free(self.pointer)
+            self.pointer = None

@@ -1,0 +1,109 @@
+"""Option probabilities from the embedded engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+
+from modular_pluralism.llama.chat_model import ChatLlama
+from modular_pluralism.llama.reading import LogProbs
+from modular_pluralism.models.option_reader import LabelReading
+
+
+class EngineOptionReader:
+    """Implements `OptionReader` for a ChatLlama: the whole vocabulary is read, so no label is ever unread."""
+
+    def __init__(self, chat: ChatLlama) -> None:
+        self._chat = chat
+
+    def read_labels(
+        self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
+    ) -> list[LabelReading]:
+        """See OptionReader. Prompts that begin alike share that beginning."""
+        chat, tokens = self._chat, self._tokens(prompts)
+        single = self._single_tokens(labels)
+        if single is not None:
+            rows = chat.engine.next_token_logprobs(tokens, adapter=chat.adapter, timeout=chat.timeout)
+            return [_from_next_token(row, single) for row in rows]
+        replies = self._whole_replies(labels)
+        return [
+            _from_replies(chat.engine.score(each, _flat(replies), adapter=chat.adapter, timeout=chat.timeout), replies)
+            for each in tokens
+        ]
+
+    async def aread_labels(
+        self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
+    ) -> list[LabelReading]:
+        """See OptionReader."""
+        chat, tokens = self._chat, self._tokens(prompts)
+        single = self._single_tokens(labels)
+        if single is not None:
+            rows = await chat.engine.anext_token_logprobs(tokens, adapter=chat.adapter, timeout=chat.timeout)
+            return [_from_next_token(row, single) for row in rows]
+        replies, readings = self._whole_replies(labels), []
+        for each in tokens:
+            scores = await chat.engine.ascore(each, _flat(replies), adapter=chat.adapter, timeout=chat.timeout)
+            readings.append(_from_replies(scores, replies))
+        return readings
+
+    def read_texts(
+        self, prompt: Sequence[BaseMessage], texts: Sequence[str], config: RunnableConfig
+    ) -> list[list[float]]:
+        """See OptionReader."""
+        chat = self._chat
+        rows = chat.engine.score(
+            chat.prompt_tokens(prompt), self._replies(texts), adapter=chat.adapter, timeout=chat.timeout
+        )
+        return [row.tolist() for row in rows]
+
+    async def aread_texts(
+        self, prompt: Sequence[BaseMessage], texts: Sequence[str], config: RunnableConfig
+    ) -> list[list[float]]:
+        """See OptionReader."""
+        chat = self._chat
+        rows = await chat.engine.ascore(
+            chat.prompt_tokens(prompt), self._replies(texts), adapter=chat.adapter, timeout=chat.timeout
+        )
+        return [row.tolist() for row in rows]
+
+    def _tokens(self, prompts: Sequence[Sequence[BaseMessage]]) -> list[list[int]]:
+        return [self._chat.prompt_tokens(prompt) for prompt in prompts]
+
+    def _replies(self, texts: Sequence[str]) -> list[list[int]]:
+        # After a raw completion prompt a reply goes on in the same line; after a chat template it stands alone.
+        space = "" if self._chat.template else " "
+        model = self._chat.engine.model
+        return [model.tokenize(space + text, parse_special=False) for text in texts]
+
+    def _spellings(self, label: str) -> list[list[int]]:
+        model = self._chat.engine.model
+        spellings = (tuple(model.tokenize(text, parse_special=False)) for text in (label, f" {label}"))
+        return [list(spelling) for spelling in dict.fromkeys(spellings)]
+
+    def _single_tokens(self, labels: Sequence[str]) -> list[list[int]] | None:
+        """The single tokens that spell each label, or None if some label has none (such as "12")."""
+        single = [[tokens[0] for tokens in self._spellings(label) if len(tokens) == 1] for label in labels]
+        return single if all(single) else None
+
+    def _whole_replies(self, labels: Sequence[str]) -> list[list[list[int]]]:
+        """Each label's spellings as complete replies: with the end of the turn, since "1" also begins "12"."""
+        end = self._chat.engine.model.turn_end_token
+        return [[[*tokens, end] for tokens in self._spellings(label)] for label in labels]
+
+
+def _flat(replies: Sequence[Sequence[list[int]]]) -> list[list[int]]:
+    return [tokens for spellings in replies for tokens in spellings]
+
+
+def _from_next_token(row: LogProbs, single: Sequence[Sequence[int]]) -> LabelReading:
+    return LabelReading(tuple(math.fsum(math.exp(row[token]) for token in tokens) for tokens in single))
+
+
+def _from_replies(scores: Sequence[LogProbs], replies: Sequence[Sequence[list[int]]]) -> LabelReading:
+    of_each = iter(scores)
+    return LabelReading(
+        tuple(math.fsum(math.exp(float(next(of_each).sum())) for _ in spellings) for spellings in replies)
+    )

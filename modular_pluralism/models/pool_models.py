@@ -1,0 +1,120 @@
+"""Opening the models that a pool names, each when it is first used."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from langchain_core.language_models.chat_models import BaseChatModel
+
+from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.llama.chat_model import ChatLlama
+from modular_pluralism.llama.job import Adapter
+from modular_pluralism.llama.option_reader import EngineOptionReader
+from modular_pluralism.models.gguf_source import find_gguf
+from modular_pluralism.models.option_reader import OptionReader
+from modular_pluralism.models.remote import open_remote, place
+from modular_pluralism.models.reply_reader import ReplyOptionReader
+from modular_pluralism.pool import EmbeddedModel, ModelConfig, Pool
+
+
+@dataclass(frozen=True)
+class PoolModel:
+    """An opened model: how to chat with it, how to read option probabilities from it, and what messages call it."""
+
+    place: str
+    chat: BaseChatModel
+    reader: OptionReader
+
+
+class PoolModels:
+    """The models of a pool; thread-safe. Embedded ones share one engine, and so their weights, wherever they can.
+
+    `models` puts LangChain chat models of your own in the place of [models.*] tables, by name.
+    """
+
+    def __init__(self, pool: Pool, models: Mapping[str, BaseChatModel] | None = None) -> None:
+        self._pool = pool
+        self._given = dict(models or {})
+        unknown = sorted(set(self._given) - set(pool.models))
+        if unknown:
+            raise ModelLoadError(f"The pool has no [models.{unknown[0]}]; it has {', '.join(pool.models)}.")
+        self._opened: dict[tuple[str, str | None, float], PoolModel] = {}
+        self._lock = threading.RLock()
+
+    def base(self) -> PoolModel:
+        """The base LLM.
+
+        Raises:
+            ModelLoadError: its file is missing, or the variable with its API key is not set.
+        """
+        return self._open(self._pool.base, None, 1.0)
+
+    def community(self, name: str) -> PoolModel:
+        """The model behind a community LM, with the community's adapter. Raises as `base` does."""
+        community = self._pool.communities[name]
+        return self._open(community.model, community.lora, community.lora_scale)
+
+    def check(self) -> None:
+        """Open everything that the pool names, without loading weights. Raises as `base` does."""
+        self.base()
+        for name in self._pool.communities:
+            self.community(name)
+
+    def _open(self, name: str, lora: str | None, scale: float) -> PoolModel:
+        key = (name, lora, scale)
+        with self._lock:
+            if key not in self._opened:
+                self._opened[key] = self._make(name, lora, scale)
+            return self._opened[key]
+
+    def _make(self, name: str, lora: str | None, scale: float) -> PoolModel:
+        config = self._pool.models[name]
+        if name in self._given:
+            where = f"model {name!r}"
+            return PoolModel(where, self._given[name], _reader(self._given[name], where))
+        if not isinstance(config, EmbeddedModel):
+            where = f"model {name!r} ({place(config)})"
+            chat = open_remote(name, config, self._pool.run.deadline)
+            return PoolModel(where, chat, ReplyOptionReader(chat, where))
+        llama = ChatLlama(
+            gguf=find_gguf(config.gguf, self._pool.folder),
+            context=config.context,
+            cells=config.cells,
+            slots=config.slots,
+            threads=config.threads,
+            adapters=self._adapters_of(config),
+            adapter=None if lora is None else Adapter(self._adapter_path(lora), scale),
+            template=config.template,
+            temperature=config.temperature,
+            top_p=config.top_p,
+            top_k=config.top_k,
+            min_p=config.min_p,
+            timeout=self._pool.run.deadline,
+        )
+        return PoolModel(f"model {name!r}", llama, EngineOptionReader(llama))
+
+    def _adapters_of(self, config: EmbeddedModel) -> tuple[Path, ...]:
+        """Every adapter that some community adds to these weights: an engine loads them all at its start."""
+        loras = (
+            community.lora
+            for community in self._pool.communities.values()
+            if community.lora is not None and _shares_engine(self._pool.models[community.model], config)
+        )
+        return tuple(self._adapter_path(lora) for lora in dict.fromkeys(loras))
+
+    def _adapter_path(self, lora: str) -> Path:
+        return find_gguf(lora, self._pool.folder)
+
+
+def _shares_engine(one: ModelConfig, other: EmbeddedModel) -> bool:
+    """Whether two tables differ at most in how they sample."""
+    return isinstance(one, EmbeddedModel) and all(
+        getattr(one, key) == getattr(other, key) for key in ("gguf", "context", "cells", "slots", "threads")
+    )
+
+
+def _reader(chat: BaseChatModel, where: str) -> OptionReader:
+    return EngineOptionReader(chat) if isinstance(chat, ChatLlama) else ReplyOptionReader(chat, where)

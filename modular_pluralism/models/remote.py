@@ -1,0 +1,58 @@
+"""Opening a model behind an OpenAI-compatible endpoint, through langchain-openai."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
+
+from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.models.redaction import keep_secret
+from modular_pluralism.pool import RemoteModel
+
+
+def open_remote(name: str, config: RemoteModel, timeout: float) -> BaseChatModel:
+    """The chat model for [models.NAME]; nothing is sent yet.
+
+    Raises:
+        ModelLoadError: the variable with the API key is not set.
+    """
+    return ChatOpenAI(
+        model=config.openai,
+        base_url=config.base_url,
+        api_key=SecretStr(_key(name, config)),
+        temperature=config.temperature,
+        top_p=config.top_p,
+        timeout=timeout,
+        # Retries are ours (see calls.py): two layers of them would multiply.
+        max_retries=0,
+        stream_usage=True,
+        use_responses_api=False,
+    )
+
+
+def place(config: RemoteModel) -> str:
+    """Where the model is, for messages; without a password that the address may hold."""
+    if config.base_url is None:
+        return f"{config.openai} at OpenAI"
+    parts = urlsplit(config.base_url)
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{config.openai} at {parts.scheme}://{host}{port}{parts.path}"
+
+
+def _key(name: str, config: RemoteModel) -> str:
+    variable = config.api_key_env or (None if config.base_url else "OPENAI_API_KEY")
+    if variable is None:
+        return "none"  # local servers want no key, the client wants some
+    key = os.environ.get(variable, "")
+    if not key:
+        raise ModelLoadError(
+            f"[models.{name}] needs an API key in the environment variable {variable}, which is not set; "
+            f"run `export {variable}=...` first."
+        )
+    keep_secret(key)
+    return key

@@ -1,0 +1,95 @@
+"""Option probabilities from any chat model that reports `top_logprobs` as OpenAI's API does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+
+from modular_pluralism.errors import ModelCallError
+from modular_pluralism.models.option_reader import LabelReading, NoLogProbabilitiesError
+
+_TOP = 20
+"""The most that OpenAI's API reports."""
+_SETTINGS: dict[str, Any] = {"logprobs": True, "top_logprobs": _TOP, "max_tokens": 1, "temperature": 0}
+
+
+class ReplyOptionReader:
+    """Implements `OptionReader` by asking for one token of reply together with the likeliest alternatives."""
+
+    def __init__(self, chat: BaseChatModel, place: str) -> None:
+        self._chat = chat
+        self._place = place
+
+    def read_labels(
+        self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
+    ) -> list[LabelReading]:
+        """See OptionReader."""
+        self._check_labels(labels)
+        try:
+            replies = self._chat.batch([list(prompt) for prompt in prompts], config, **_SETTINGS)
+        except Exception as error:
+            raise self._explained(error) from error
+        return [self._reading(reply, labels) for reply in replies]
+
+    async def aread_labels(
+        self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
+    ) -> list[LabelReading]:
+        """See OptionReader."""
+        self._check_labels(labels)
+        try:
+            replies = await self._chat.abatch([list(prompt) for prompt in prompts], config, **_SETTINGS)
+        except Exception as error:
+            raise self._explained(error) from error
+        return [self._reading(reply, labels) for reply in replies]
+
+    def read_texts(
+        self, prompt: Sequence[BaseMessage], texts: Sequence[str], config: RunnableConfig
+    ) -> list[list[float]]:
+        """Not to be had: chat endpoints do not score given texts."""
+        raise self._no_texts()
+
+    async def aread_texts(
+        self, prompt: Sequence[BaseMessage], texts: Sequence[str], config: RunnableConfig
+    ) -> list[list[float]]:
+        """Not to be had: chat endpoints do not score given texts."""
+        raise self._no_texts()
+
+    def _no_texts(self) -> NoLogProbabilitiesError:
+        return NoLogProbabilitiesError(
+            f"{self._place} cannot score given texts, since chat endpoints do not report their log-probabilities; "
+            "use label or rotate scoring, or an embedded model."
+        )
+
+    def _check_labels(self, labels: Sequence[str]) -> None:
+        """A label of several characters may be several tokens there, and only the first one is reported."""
+        if any(len(label) > 1 for label in labels):
+            raise NoLogProbabilitiesError(f"{self._place} reports single tokens only.")
+
+    def _explained(self, error: Exception) -> Exception:
+        """Some endpoints refuse the request for log-probabilities as a bad request."""
+        if getattr(error, "status_code", None) in (400, 422) and "logprobs" in str(error):
+            return NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.")
+        return error
+
+    def _reading(self, reply: BaseMessage, labels: Sequence[str]) -> LabelReading:
+        content = (reply.response_metadata.get("logprobs") or {}).get("content") or []
+        if not content:
+            raise NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.")
+        # The chosen token may stand among the top ones or not.
+        reported = {each["token"]: each["logprob"] for each in (content[0], *content[0].get("top_logprobs", ()))}
+        found: list[list[float]] = [
+            [math.exp(logprob) for token, logprob in reported.items() if token.strip() == label] for label in labels
+        ]
+        if not any(found):
+            raise ModelCallError(
+                f"{self._place} put none of the labels among its {len(reported)} likeliest replies; "
+                "change the prompt, or use another base LLM."
+            )
+        return LabelReading(
+            tuple(math.fsum(each) for each in found), tuple(at for at, each in enumerate(found) if not each)
+        )

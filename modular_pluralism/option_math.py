@@ -1,0 +1,74 @@
+"""Arithmetic on option distributions: rotating options, pooling distributions, and measuring how far they are apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from string import ascii_uppercase
+
+import numpy as np
+
+MOST_OPTIONS = len(ascii_uppercase)
+"""Options are lettered A to Z."""
+
+
+def letters(count: int) -> str:
+    """The labels of `count` options: "ABC…"."""
+    return ascii_uppercase[:count]
+
+
+def rotations(count: int) -> list[list[int]]:
+    """All rotations of `count` places: entry [r][i] is the option that stands at place i of rotation r."""
+    return [[(place + shift) % count for place in range(count)] for shift in range(count)]
+
+
+def normalise(values: Sequence[float]) -> list[float]:
+    """The values divided by their sum.
+
+    Raises:
+        ValueError: a value is negative or not finite, or all are zero; there is no distribution then.
+    """
+    total = math.fsum(values)
+    if not math.isfinite(total) or total <= 0 or min(values) < 0:
+        raise ValueError(f"{list(values)} cannot be normalised to a distribution")
+    return [value / total for value in values]
+
+
+def mean_over_rotations(readings: Sequence[Sequence[float]]) -> list[float]:
+    """Average of the distributions read from each rotation, each mapped back to the options' own order.
+
+    `readings`: [n_rotations, n_options], row r belonging to `rotations(n_options)[r]`.
+    """
+    count = len(readings[0])
+    mapped = [[0.0] * count for _ in readings]
+    for row, (reading, order) in enumerate(zip(readings, rotations(count), strict=True)):
+        for place, option in enumerate(order):
+            mapped[row][option] = reading[place]
+    return [math.fsum(column) / len(mapped) for column in zip(*mapped, strict=True)]
+
+
+def linear_pool(distributions: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
+    """The weighted mean of distributions [n, n_options]; `weights` [n] sum to 1 (section 3, distributional mode)."""
+    return [
+        math.fsum(weight * value for weight, value in zip(weights, column, strict=True))
+        for column in zip(*distributions, strict=True)
+    ]
+
+
+def disagreement(distributions: Sequence[Sequence[float]], weights: Sequence[float]) -> float:
+    """Generalised Jensen-Shannon divergence: entropy of the pool minus the mean entropy, in nats.
+
+    0 where all distributions are the same; at most the entropy of the weights.
+    """
+    own = math.fsum(weight * _entropy(each) for weight, each in zip(weights, distributions, strict=True))
+    return max(0.0, _entropy(linear_pool(distributions, weights)) - own)
+
+
+def from_mean_logprobs(logprobs: Sequence[Sequence[float]]) -> list[float]:
+    """Distribution over texts from the log-probabilities of their tokens, length-normalised: softmax of the means."""
+    means = np.array([math.fsum(row) / len(row) for row in logprobs])
+    return normalise(np.exp(means - means.max()).tolist())
+
+
+def _entropy(distribution: Sequence[float]) -> float:
+    return -math.fsum(value * math.log(value) for value in distribution if value > 0)

@@ -1,0 +1,520 @@
+"""A pool: which model is the base LLM, which community LMs there are, and how they are run.
+
+A pool is one TOML file, checked when it is read, so that a mistake is told with its file, table and key before any
+model is loaded. Nothing here opens a model or reads a secret: `api_key_env` is only the name of a variable.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from modular_pluralism.errors import PoolError, PromptError
+from modular_pluralism.prompts import PromptSet
+
+BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed")
+"""Names that `Pool.load` knows without a path."""
+
+RESERVED_NAMES: frozenset[str] = frozenset(
+    {
+        # keys of a run's state
+        *("question", "options", "attribute", "seed", "mode", "comments", "answer", "usage", "selected", "choice"),
+        *("distributions", "distribution", "label_mass", "disagreement", "weights", "missing"),
+        # graph nodes
+        *("check", "merge", "select", "respond", "score", "aggregate", "route"),
+        # modes, the product, and the base LLM
+        *("overton", "steerable", "distributional", "pluralism", "base"),
+    }
+)
+"""Names that no community can have, since each community is a graph node that bears its name."""
+
+_COMMUNITY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PACKAGE_FILE = re.compile(r"package:[A-Za-z_][A-Za-z0-9_.]*/[^/].*")
+_HUB_FILE = re.compile(r"hf:[^/]+/[^/]+/[^/].*\.gguf")
+
+_INT32 = 2**31 - 1  # llama.cpp takes these numbers as 32-bit integers
+
+_Text = Annotated[str, Field(min_length=1)]
+_Probability = Annotated[float, Field(gt=0, le=1)]
+_Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1, le=_INT32)]
+
+
+class _Config(BaseModel):
+    """What every table has in common: values are not converted ("8" is no number), and unknown keys are refused."""
+
+    # The input is hidden because a key written into the wrong place would otherwise end up in a traceback.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class EmbeddedModel(_Config):
+    """A model that runs in this process, through the embedded llama.cpp engine.
+
+    `gguf` is a path (absolute, or relative to the pool's folder), `package:PKG/FILE` for a file inside an installed
+    package, or `hf:OWNER/REPO/FILE.gguf` for one on the Hugging Face hub. `context` is the longest single sequence in
+    tokens; `cells` is how many tokens all running sequences may hold in the KV cache together, and `slots` how many
+    sequences may run at once; the engine chooses where they are None. `template` false sends raw text to be completed
+    instead of the model's chat template. The sampling settings are llama.cpp's; at temperature 0 the likeliest
+    token is taken.
+    """
+
+    gguf: _Text
+    context: Annotated[int, Field(ge=64, le=_INT32)] = 4096
+    cells: Annotated[int, Field(ge=64, le=_INT32)] | None = None
+    slots: Annotated[int, Field(ge=1, le=256)] | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    temperature: _Temperature = 0.7
+    top_p: _Probability = 0.95
+    top_k: Annotated[int, Field(ge=0, le=_INT32)] = 40
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.05
+    template: bool = True
+
+    @field_validator("gguf")
+    @classmethod
+    def _check_gguf(cls, gguf: str) -> str:
+        if gguf.startswith("package:") and not _PACKAGE_FILE.fullmatch(gguf):
+            raise ValueError("must read 'package:PACKAGE/FILE'")
+        if gguf.startswith("hf:") and not _HUB_FILE.fullmatch(gguf):
+            raise ValueError("must read 'hf:OWNER/REPO/FILE.gguf'")
+        return _checked_path(gguf)
+
+    @model_validator(mode="after")
+    def _check_cells(self) -> Self:
+        if self.cells is not None and self.cells < self.context:
+            raise ValueError(
+                f"cells ({self.cells}) cannot hold one sequence of context ({self.context}) tokens; raise cells or "
+                "lower context"
+            )
+        return self
+
+
+class RemoteModel(_Config):
+    """A model behind an OpenAI-compatible endpoint.
+
+    `openai` is the model's id there, `base_url` the endpoint (None for OpenAI itself), and `api_key_env` the name of
+    the environment variable that holds the key, which is read when the model is opened.
+    """
+
+    openai: _Text
+    base_url: str | None = None
+    api_key_env: str | None = None
+    temperature: _Temperature = 0.7
+    top_p: _Probability = 1.0
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_base_url(cls, base_url: str | None) -> str | None:
+        if base_url is not None and not _is_web_address(base_url):
+            raise ValueError("must be an address that starts with http:// or https://")
+        return base_url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _check_api_key_env(cls, name: str | None) -> str | None:
+        if name is not None and not _VARIABLE_NAME.fullmatch(name):
+            raise ValueError("must be the name of an environment variable such as OPENAI_API_KEY, never the key itself")
+        return name
+
+
+ModelConfig = EmbeddedModel | RemoteModel
+"""One [models.*] table: `gguf` makes it embedded, `openai` remote."""
+
+
+def _kind(value: object) -> str | None:
+    """Which kind of model a table describes: the key that makes the difference, or None where that is not clear."""
+    if isinstance(value, EmbeddedModel):
+        return "gguf"
+    if isinstance(value, RemoteModel):
+        return "openai"
+    kinds = [kind for kind in ("gguf", "openai") if isinstance(value, Mapping) and kind in value]
+    return kinds[0] if len(kinds) == 1 else None
+
+
+_AnyModel = Annotated[
+    Annotated[EmbeddedModel, Tag("gguf")] | Annotated[RemoteModel, Tag("openai")],
+    Discriminator(_kind, custom_error_type="kind", custom_error_message="must have exactly one of gguf and openai"),
+]
+
+
+class CommunityConfig(_Config):
+    """One community LM: a model of the pool, with an adapter or a system prompt that makes it speak for a community.
+
+    `lora` is a GGUF adapter (a path as for `gguf`) that is added with weight `lora_scale`. `persona` is the name of a
+    file with a system prompt, beside the pool file or among the built-in personas. `description` is what the selector
+    and the MoE baseline are told about the community. `prior` is its weight, relative to those of the others.
+    """
+
+    model: _Text
+    lora: _Text | None = None
+    lora_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    persona: str | None = None
+    description: str
+    prior: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+
+    @field_validator("description")
+    @classmethod
+    def _check_description(cls, description: str) -> str:
+        if not description.strip():
+            raise ValueError("must say in a few words whom the community stands for")
+        return description
+
+    @field_validator("lora")
+    @classmethod
+    def _check_lora(cls, lora: str | None) -> str | None:
+        return None if lora is None else _checked_path(lora)
+
+
+class RunSettings(_Config):
+    """How a run treats its models: the [run] table.
+
+    `quorum` is how many communities have to answer (None: a majority of them). `deadline` is in seconds, for one model
+    call with its retries; `attempts` counts the first try, too. `comment_tokens` and `answer_tokens` limit a
+    community's comment and the base LLM's answer. `score_samples` replies are drawn to estimate the probabilities of
+    options where an endpoint reports none.
+    """
+
+    quorum: _Count | None = None
+    deadline: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300.0
+    attempts: _Count = 3
+    comment_tokens: _Count = 128
+    answer_tokens: _Count = 256
+    score_samples: _Count = 20
+
+
+_TABLES: dict[str, tuple[type[_Config], ...]] = {
+    "models": (EmbeddedModel, RemoteModel),
+    "communities": (CommunityConfig,),
+    "run": (RunSettings,),
+}
+"""What a pool file's tables may hold; `base` is its one key outside a table."""
+
+
+class Pool(_Config):
+    """A base LLM and its community pool, checked as a whole. Communities keep the order of the file.
+
+    `folder` is where relative files are looked up, and `name` is for people to read. `Pool.load` and `Pool.from_toml`
+    raise PoolError; a Pool made in Python goes through the same checks and raises pydantic's ValidationError.
+    """
+
+    base: str
+    models: dict[str, _AnyModel]
+    communities: dict[str, CommunityConfig]
+    run: RunSettings = RunSettings()
+    name: str = "pool"
+    folder: Path = Field(default_factory=Path.cwd)
+
+    @classmethod
+    def load(cls, name_or_path: str | Path = "perspective") -> Self:
+        """The built-in pool of that name (one of BUILT_IN_POOLS), or the pool in the TOML file at that path.
+
+        Raises PoolError, in one sentence that names the file, the table and the key, and says how to mend it.
+        """
+        name = str(name_or_path)
+        if name in BUILT_IN_POOLS:
+            path = Path(str(files("modular_pluralism.pools") / f"{name}.toml"))
+        elif isinstance(name_or_path, Path) or name.endswith(".toml") or set(name) & set("/\\"):
+            path = Path(name)
+        else:
+            raise PoolError(
+                f"there is no built-in pool {_short(name)}; use one of {', '.join(BUILT_IN_POOLS)}, or the path of a "
+                f".toml file{_hint(name, BUILT_IN_POOLS)}"
+            )
+        return cls.from_toml(_read(path), source=str(path), folder=path.absolute().parent)
+
+    @classmethod
+    def from_toml(cls, text: str, *, source: str, folder: Path) -> Self:
+        """The pool in the TOML `text`; `source` is what messages call it. Raises PoolError as `load` does."""
+        data = _parse(text, source)
+        for key in data:
+            if key != "base" and key not in _TABLES:
+                raise PoolError(f"{source}: {_unknown(key, ('base', *_TABLES), is_table=isinstance(data[key], dict))}")
+        filled = {"models": {}, "communities": {}} | data | {"name": Path(source).stem or "pool", "folder": folder}
+        try:
+            return cls.model_validate(filled)
+        except ValidationError as error:
+            raise PoolError(f"{source}: {_sentence(error.errors(include_url=False)[0])}") from error
+
+    @property
+    def quorum(self) -> int:
+        """How many communities have to answer: what [run] says, else a majority of them."""
+        return self.run.quorum or len(self.communities) // 2 + 1
+
+    @property
+    def priors(self) -> dict[str, float]:
+        """The weight of each community, in the order of the file; they sum to 1."""
+        # Dividing by the largest first keeps the sum finite, however large the priors are.
+        largest = max(community.prior for community in self.communities.values())
+        shares = {name: community.prior / largest for name, community in self.communities.items()}
+        total = math.fsum(shares.values())
+        return {name: share / total for name, share in shares.items()}
+
+    def persona_text(self, community: str, prompts: PromptSet | None = None) -> str | None:
+        """The system prompt of a community, or None where it has no persona.
+
+        `prompts` is the set to look in where no such file lies beside the pool file (default: the built-in prompts).
+        Raises PromptError where the file has gone or changed since the pool was read, and PoolError for an unknown
+        community.
+        """
+        if community not in self.communities:
+            raise PoolError(
+                f"pool {self.name} has no community {_short(community)}; use one of {', '.join(self.communities)}"
+                f"{_hint(community, self.communities)}"
+            )
+        persona = self.communities[community].persona
+        return None if persona is None else (prompts or PromptSet.load()).persona(persona, self.folder)
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> Self:
+        """What no table can tell by itself; each rule names its table and key, since pydantic cannot."""
+        self._check_models()
+        self._check_community_names()
+        for name in self.communities:
+            self._check_community(name)
+        self._check_weights()
+        return self
+
+    def _check_models(self) -> None:
+        if not self.models:
+            raise ValueError("there is no [models.*] table; add [models.NAME] with gguf or openai")
+        for name in self.models:
+            if not _MODEL_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{_table('models', name)} is no usable name; write up to 64 letters, digits, '_', '-' and '.', a "
+                    "letter or digit first"
+                )
+        if self.base not in self.models:
+            raise ValueError(f"base {self._no_model(self.base)}")
+
+    def _check_community_names(self) -> None:
+        if not self.communities:
+            raise ValueError("there is no [communities.*] table; add [communities.NAME] with model and description")
+        seen: dict[str, str] = {}
+        for name in self.communities:
+            if not _COMMUNITY_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{_table('communities', name)} is no usable name; write up to 64 letters, digits, '_' and '-', a "
+                    "letter or digit first"
+                )
+            if name.lower() in RESERVED_NAMES:
+                raise ValueError(f"[communities.{name}] has a name that graphs use themselves; rename it")
+            earlier = seen.setdefault(name.lower(), name)
+            if earlier != name:
+                raise ValueError(
+                    f"[communities.{name}] differs from [communities.{earlier}] only in upper and lower case; rename "
+                    "one of them"
+                )
+
+    def _check_community(self, name: str) -> None:
+        community, table = self.communities[name], f"[communities.{name}]"
+        if community.model not in self.models:
+            raise ValueError(f"{table} model {self._no_model(community.model)}")
+        if community.lora is not None and isinstance(self.models[community.model], RemoteModel):
+            raise ValueError(
+                f"{table} lora cannot be added to the remote model {community.model!r}; remove lora, or choose a model "
+                "with gguf"
+            )
+        try:
+            self.persona_text(name)
+        except PromptError as error:
+            raise ValueError(f"{table} persona: {error}") from error
+
+    def _check_weights(self) -> None:
+        if not any(community.prior for community in self.communities.values()):
+            raise ValueError(
+                f"prior is 0 in every [communities.*] table ({', '.join(self.communities)}); give at least one of them "
+                "a prior above 0"
+            )
+        if self.quorum > len(self.communities):
+            raise ValueError(
+                f"[run] quorum must be at most {len(self.communities)}, the number of communities, not {self.quorum}"
+            )
+
+    def _no_model(self, name: str) -> str:
+        hint = _hint(name, self.models)
+        return f"names no model of this pool ({_short(name)}); write one of {', '.join(self.models)}{hint}"
+
+
+# Reading the file
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise PoolError(
+            f"{path} does not exist; give the path of a pool's .toml file, or a built-in pool "
+            f"({', '.join(BUILT_IN_POOLS)})"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise PoolError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise PoolError(f"{path} cannot be read ({reason}); check that it is a file that you may read") from error
+
+
+_TOML_ERROR = re.compile(r"(?P<what>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)", re.DOTALL)
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise PoolError(f"{source}: the TOML is nested too deeply; a pool needs tables of plain values only") from None
+    except ValueError as error:  # besides TOMLDecodeError, what Python says of a number with thousands of digits
+        raise PoolError(_toml_sentence(str(error), text, source)) from error
+
+
+def _toml_sentence(message: str, text: str, source: str) -> str:
+    match = _TOML_ERROR.fullmatch(message)
+    if match is None:
+        return f"{source}: the TOML holds a value that cannot be read ({_one_line(message)}); correct it"
+    line = match["line"] or text.count("\n") + 1
+    place, what = f"{source}, line {line}", match["what"]
+    if declared := re.fullmatch(r"Cannot declare \((.*)\) twice", what, re.DOTALL):
+        table = ".".join(part.strip(" '\"") for part in declared[1].split(",") if part.strip())
+        return f"{place}: the table [{_one_line(table)}] appears twice; rename or remove one of them"
+    if what == "Cannot overwrite a value" or what.startswith("Duplicate inline table key"):
+        return f"{place}: this key was already set in the same table; remove one of the two"
+    return f"{place}: this is not TOML ({_one_line(what[:1].lower() + what[1:])}); correct the line"
+
+
+# Words for messages: pydantic's errors, told in terms of the file
+
+_EXPECTED = {
+    "string_type": "text in quotes",
+    "string_unicode": "valid Unicode text",
+    "string_too_short": "text that is not empty",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "finite_number": "a finite number",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+}
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """One pydantic error as a sentence that names table and key, and says what has to stand there."""
+    table, key = _place(error["loc"])
+    if error["type"] == "kind":
+        return f"{table} {_kind_problem(error['input'])}"
+    if error["type"] == "missing":
+        return f"{_at(table)}there is no {key}; add a line '{key} = ...'"
+    if error["type"] == "extra_forbidden":
+        return _at(table) + _unknown(key, _keys(error["loc"]), is_table=False)
+    if error["type"] == "value_error" and not key:  # one of our rules on a whole table, or on the whole pool
+        return f"{table} {error['ctx']['error']}".strip()
+    where = f"{table} {key}".strip()
+    if error["type"] == "value_error":
+        # What stands where a key's name belongs may well be the key itself.
+        shown = "" if key == "api_key_env" else f", not {_short(error['input'])}"
+        return f"{where} {error['ctx']['error']}{shown}"
+    expected = _EXPECTED.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+    return f"{where} must be {expected}, not {_short(error['input'])}"
+
+
+def _place(loc: tuple[int | str, ...]) -> tuple[str, str]:
+    """Table and key at which pydantic found an error; either may be empty."""
+    names = [str(part) for part in loc]
+    if not names or names[0] == "base":
+        return "", "".join(names)
+    if names[0] == "run":
+        return "[run]", "".join(names[1:2])
+    if names[0] == "models" and len(names) > 2:
+        del names[2]  # the kind of model, which is no part of the file
+    return _table(*names[:2]), "".join(names[2:3])
+
+
+def _keys(loc: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The keys that a table may have."""
+    configs = _TABLES.get(str(loc[0]), ())
+    if loc[0] == "models":
+        configs = (EmbeddedModel,) if loc[2] == "gguf" else (RemoteModel,)
+    return tuple(key for config in configs for key in config.model_fields)
+
+
+def _kind_problem(table: object) -> str:
+    if not isinstance(table, Mapping):
+        return f"must be a table, not {_short(table)}"
+    if "gguf" in table and "openai" in table:
+        return "has both gguf and openai; keep gguf for a model file, or openai for an endpoint"
+    hints = [hint for key in table if (hint := _hint(str(key), ("gguf", "openai")))]
+    return f"has neither gguf nor openai; add gguf for a model file, or openai for an endpoint{''.join(hints[:1])}"
+
+
+def _unknown(key: str, known: Iterable[str], *, is_table: bool) -> str:
+    known = tuple(known)
+    what = "table" if is_table else "key"
+    return f"unknown {what} {_short(key)}; remove it, or use one of {', '.join(known)}{_hint(key, known)}"
+
+
+def _table(*names: str) -> str:
+    return f"[{'.'.join(name if _MODEL_NAME.fullmatch(name) else _short(name) for name in names)}]"
+
+
+def _at(table: str) -> str:
+    return f"{table} " if table else ""
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name[:100], list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _short(value: object) -> str:
+    """A value as a message shows it: as TOML would write it, on one line, and never long."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else f"{value[:57]}...")
+    if isinstance(value, int) and value.bit_length() > 200:
+        return "a number with so many digits"  # Python refuses to print the longest ones
+    return _one_line(str(value))
+
+
+def _one_line(text: str) -> str:
+    return repr(text)[1:-1][:200]
+
+
+# Checks of single values
+
+
+def _checked_path(path: str) -> str:
+    if not path.isprintable():
+        raise ValueError("must be a path without control characters")
+    return path
+
+
+def _is_web_address(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # a malformed IPv6 address or port
+        return False

@@ -1,0 +1,1 @@
+"""The built-in pools, one TOML file each; `modular_pluralism.pool` reads them."""

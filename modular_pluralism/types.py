@@ -1,0 +1,67 @@
+"""The vocabulary of a run: what nodes write into the state and what a result is made of.
+
+Everything here is JSON-serialisable, so that a checkpoint of a run is complete and deserialises to plain values.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+Mode = Literal["overton", "steerable", "distributional"]
+"""How the communities collaborate (section 3 of the paper)."""
+
+Scoring = Literal["label", "rotate", "text"]
+"""How the probability of an answer option is read; see `modular_pluralism.nodes.score`."""
+
+
+class Usage(TypedDict):
+    """What one model call cost, and how it ended: `finish_reason` is "stop", or "length" where the text was cut off by
+    its token limit. Tokens are the model's own; `seconds` is wall-clock time, retries included."""
+
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    attempts: int
+
+
+class Reply(Usage):
+    """A text from a model."""
+
+    text: str
+
+
+class Comment(Reply):
+    """What one community LM said (the paper also calls it a message); where it failed, `text` is empty and
+    `error` says why."""
+
+    community: str
+    error: str | None
+
+
+class OptionDistribution(TypedDict):
+    """Probabilities over the answer options, in the order of the options; they sum to 1.
+
+    `mass` is the raw probability that the reply was one of the labels at all, before normalisation (averaged over
+    the rotations); a small mass means that the model was not answering. None where the scoring has none ("text").
+    `samples` is None where the probabilities were read from the model, and the number of sampled replies where they
+    had to be estimated from those. `unread` lists options whose probability the endpoint did not report (below its
+    `top_logprobs` limit, so they count as 0).
+    """
+
+    probabilities: list[float]
+    mass: float | None
+    scoring: Scoring
+    samples: int | None
+    unread: list[str]
+
+
+class Selection(TypedDict):
+    """The selector's choice. `probabilities` maps each community that answered to its probability and sums to 1;
+    both are None where a remote selector without log-probabilities was asked and its reply parsed."""
+
+    community: str
+    probability: float | None
+    probabilities: dict[str, float] | None
+    mass: float | None
+    attempts: int

@@ -1,0 +1,86 @@
+"""The calls that nodes make of a model: a text, or the probabilities of given replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs
+
+from modular_pluralism.errors import ModelCallError
+from modular_pluralism.models.calls import Call, Outcome
+from modular_pluralism.models.option_reader import LabelReading
+from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.types import Reply, Usage
+
+
+def text(
+    model: PoolModel, messages: Sequence[BaseMessage], *, metadata: dict[str, Any] | None = None, **settings: Any
+) -> Call[BaseMessage]:
+    """Ask for a text. `metadata` is seen by the application's callbacks; `settings` go to the model."""
+    prompt = list(messages)
+
+    def tagged(config: RunnableConfig) -> RunnableConfig:
+        return merge_configs(config, {"metadata": metadata or {}})
+
+    def run(config: RunnableConfig) -> BaseMessage:
+        return model.chat.invoke(prompt, tagged(config), **settings)
+
+    async def arun(config: RunnableConfig) -> BaseMessage:
+        return await model.chat.ainvoke(prompt, tagged(config), **settings)
+
+    return Call(model.place, run, arun)
+
+
+def label_probabilities(
+    model: PoolModel, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str]
+) -> Call[list[LabelReading]]:
+    """Ask how probable each label is as the reply to each prompt."""
+    return Call(
+        model.place,
+        lambda config: model.reader.read_labels(prompts, labels, config),
+        lambda config: model.reader.aread_labels(prompts, labels, config),
+    )
+
+
+def text_logprobs(model: PoolModel, prompt: Sequence[BaseMessage], texts: Sequence[str]) -> Call[list[list[float]]]:
+    """Ask for the log-probabilities of the tokens of given replies."""
+    return Call(
+        model.place,
+        lambda config: model.reader.read_texts(prompt, texts, config),
+        lambda config: model.reader.aread_texts(prompt, texts, config),
+    )
+
+
+def usage(reply: Reply) -> Usage:
+    """The reply without its text."""
+    return Usage(
+        finish_reason=reply["finish_reason"],
+        prompt_tokens=reply["prompt_tokens"],
+        completion_tokens=reply["completion_tokens"],
+        seconds=reply["seconds"],
+        attempts=reply["attempts"],
+    )
+
+
+def reply(outcome: Outcome[BaseMessage], place: str) -> Reply:
+    """What a text call returned, as plain values.
+
+    Raises:
+        ModelCallError: the model said nothing.
+    """
+    message = outcome.value
+    said = str(message.text).strip()
+    if not said:
+        raise ModelCallError(f"{place} gave an empty reply.")
+    usage: Any = getattr(message, "usage_metadata", None) or {}
+    return Reply(
+        text=said,
+        finish_reason=str(message.response_metadata.get("finish_reason") or "stop"),
+        prompt_tokens=int(usage.get("input_tokens", 0)),
+        completion_tokens=int(usage.get("output_tokens", 0)),
+        seconds=round(outcome.seconds, 4),
+        attempts=outcome.attempts,
+    )

@@ -1,0 +1,78 @@
+"""A community LM comments on the question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from langchain_core.messages import BaseMessage, SystemMessage
+
+from modular_pluralism.errors import DeadlineError, ModelCallError
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.nodes import ask
+from modular_pluralism.nodes.render import option_lines
+from modular_pluralism.nodes.step import State, Step, Steps, derive_seed
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import Comment
+
+
+@dataclass(frozen=True)
+class Community:
+    """What a comment node knows of its community: its name, its system prompt (or None), and its comments' length."""
+
+    name: str
+    persona: str | None
+    max_tokens: int
+
+
+def comment(community: Community, models: PoolModels, prompts: PromptSet) -> Step:
+    """Step that writes `comments[community]`.
+
+    A community that fails after its retries leaves a comment with an error, so that the others are not held up: the
+    nodes that follow decide by their quorum whether the run goes on.
+    """
+
+    def step(state: State) -> Steps:
+        # Opened here, so that a pool that cannot work ends the run and does not pass for a silent community.
+        model = models.community(community.name)
+        try:
+            outcome = yield ask.text(
+                model,
+                _messages(community, prompts, state),
+                metadata={"community": community.name},
+                max_tokens=community.max_tokens,
+                seed=derive_seed(state.get("seed") or 0, "comment", community.name),
+            )
+            said = Comment(community=community.name, error=None, **ask.reply(outcome, model.place))
+        except (ModelCallError, DeadlineError) as error:
+            said = failed(community.name, str(error))
+        return {"comments": {community.name: said}}
+
+    return step
+
+
+def failed(community: str, error: str) -> Comment:
+    """The comment of a community that has not answered."""
+    return Comment(
+        community=community,
+        text="",
+        error=error,
+        finish_reason="error",
+        prompt_tokens=0,
+        completion_tokens=0,
+        seconds=0.0,
+        attempts=0,
+    )
+
+
+def _messages(community: Community, prompts: PromptSet, state: State) -> list[BaseMessage]:
+    options = state.get("options")
+    if options:
+        messages = prompts["comment_options"].render(question=state["question"], options=option_lines(prompts, options))
+    else:
+        messages = prompts["comment"].render(question=state["question"])
+    if community.persona is None:
+        return messages
+    # Many chat templates take one system message only: a prompt that has one of its own goes below the persona.
+    own = [str(message.text) for message in messages if isinstance(message, SystemMessage)]
+    rest = [message for message in messages if not isinstance(message, SystemMessage)]
+    return [SystemMessage("\n\n".join([community.persona, *own])), *rest]

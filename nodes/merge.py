@@ -1,0 +1,30 @@
+"""Overton: the base LLM merges the comments into one answer that covers the spectrum of views (section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.nodes import ask
+from modular_pluralism.nodes.quorum import attendance
+from modular_pluralism.nodes.render import comment_lines
+from modular_pluralism.nodes.step import State, Step, Steps, derive_seed
+from modular_pluralism.prompts import PromptSet
+
+
+def merge(models: PoolModels, prompts: PromptSet, *, communities: Sequence[str], quorum: int, max_tokens: int) -> Step:
+    """Step that writes `answer`, `usage` (its cost, and how it finished) and `missing`."""
+
+    def step(state: State) -> Steps:
+        present = attendance(state, communities, quorum)
+        model = models.base()
+        messages = prompts["merge"].render(
+            question=state["question"], comments=comment_lines(prompts, present.comments)
+        )
+        outcome = yield ask.text(
+            model, messages, max_tokens=max_tokens, seed=derive_seed(state.get("seed") or 0, "merge")
+        )
+        reply = ask.reply(outcome, model.place)
+        return {"answer": reply["text"], "usage": ask.usage(reply), "missing": present.missing}
+
+    return step

@@ -1,0 +1,34 @@
+"""Who has answered, who is missing, and whether that is enough to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from modular_pluralism.errors import QuorumError
+from modular_pluralism.nodes.step import State
+from modular_pluralism.types import Comment
+
+
+class Attendance(NamedTuple):
+    """The comments of the communities that answered, in the pool's order, and the names of the others."""
+
+    comments: list[Comment]
+    missing: list[str]
+
+
+def attendance(state: State, communities: Sequence[str], quorum: int) -> Attendance:
+    """Who of `communities` has answered.
+
+    Raises:
+        QuorumError: fewer than `quorum` have; the message says who is missing and why.
+    """
+    said: dict[str, Comment] = state.get("comments") or {}
+    answered = [said[name] for name in communities if name in said and said[name]["error"] is None]
+    missing = [name for name in communities if name not in said or said[name]["error"] is not None]
+    if len(answered) < quorum:
+        reasons = " ".join(f"{name}: {said[name]['error'] if name in said else 'never asked.'}" for name in missing)
+        raise QuorumError(
+            f"{len(answered)} of {len(communities)} communities answered, and the quorum is {quorum}. {reasons}"
+        )
+    return Attendance(answered, missing)

@@ -1,0 +1,97 @@
+"""Reading an option distribution from the base LLM, by one of three scorings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TypeAlias
+
+from langchain_core.messages import BaseMessage
+
+from modular_pluralism.errors import ModelCallError
+from modular_pluralism.models.calls import Call, Outcome
+from modular_pluralism.models.option_reader import LabelReading, NoLogProbabilitiesError
+from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.nodes import ask
+from modular_pluralism.nodes.step import derive_seed
+from modular_pluralism.option_math import from_mean_logprobs, letters, mean_over_rotations, normalise, rotations
+from modular_pluralism.types import OptionDistribution
+
+Reading: TypeAlias = Generator[Call[Any], Outcome[Any], OptionDistribution]
+Prompt: TypeAlias = list[BaseMessage]
+
+
+def read_by_label(
+    model: PoolModel,
+    options: Sequence[str],
+    prompt_for: Callable[[Sequence[str]], Prompt],
+    *,
+    rotate: bool,
+    samples: int,
+    seed: int,
+) -> Reading:
+    """Probability of each option's letter as the next token, over its spellings, normalised.
+
+    With `rotate`, the average over all rotations of the options' order, each mapped back: that takes out the
+    preference that models have for a letter. `prompt_for` makes the prompt for options in a given order. Where the
+    endpoint reports no log-probabilities, `samples` replies are drawn in all, and the result says so.
+    """
+    orders = rotations(len(options)) if rotate else [list(range(len(options)))]
+    prompts = [prompt_for([options[at] for at in order]) for order in orders]
+    labels = letters(len(options))
+    drawn: int | None = None
+    try:
+        outcome = yield ask.label_probabilities(model, prompts, labels)
+        readings: list[LabelReading] = outcome.value
+    except NoLogProbabilitiesError:
+        each = max(1, samples // len(prompts))
+        drawn = each * len(prompts)
+        readings = []
+        for number, prompt in enumerate(prompts):
+            readings.append((yield from _sample(model, prompt, labels, each, derive_seed(seed, number))))
+    distributions = [_normalised(reading, model) for reading in readings]
+    unread = {options[orders[row][at]] for row, reading in enumerate(readings) for at in reading.unread}
+    return OptionDistribution(
+        probabilities=mean_over_rotations(distributions) if rotate else distributions[0],
+        mass=sum(sum(reading.probabilities) for reading in readings) / len(readings),
+        scoring="rotate" if rotate else "label",
+        samples=drawn,
+        unread=[option for option in options if option in unread],
+    )
+
+
+def read_by_text(model: PoolModel, options: Sequence[str], prompt: Prompt) -> Reading:
+    """Length-normalised likelihood of each option's text as the reply."""
+    outcome = yield ask.text_logprobs(model, prompt, options)
+    return OptionDistribution(
+        probabilities=from_mean_logprobs(outcome.value), mass=None, scoring="text", samples=None, unread=[]
+    )
+
+
+def _normalised(reading: LabelReading, model: PoolModel) -> list[float]:
+    try:
+        return normalise(reading.probabilities)
+    except ValueError:
+        raise ModelCallError(f"{model.place} gave no probability to any option's letter.") from None
+
+
+def _sample(
+    model: PoolModel, prompt: Prompt, labels: str, count: int, seed: int
+) -> Generator[Call[Any], Outcome[Any], LabelReading]:
+    """Shares of the labels among `count` sampled replies."""
+    found = []
+    for number in range(count):
+        outcome = yield ask.text(model, prompt, max_tokens=8, temperature=1.0, seed=derive_seed(seed, number))
+        found.append(parse_label(str(outcome.value.text), labels))
+    if not any(found):
+        raise ModelCallError(f"{model.place} named none of the options in {count} sampled replies.")
+    return LabelReading(tuple(found.count(label) / count for label in labels))
+
+
+def parse_label(reply: str, labels: str) -> str | None:
+    """The letter that a reply such as "B", "(B)" or "Option B." consists of or begins with, or None.
+
+    A reply that begins with a word, as in "A person would…", names no letter.
+    """
+    match = re.match(rf"\W*(?:(?:option|answer)\b\W*)?([{labels}])(?=\W*$|[.):,])", reply)
+    return match[1] if match else None

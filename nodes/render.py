@@ -1,0 +1,36 @@
+"""Putting questions, options and comments into prompts: as data, which cannot pass for a part of the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modular_pluralism.option_math import letters
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import Comment
+
+
+def one_line(text: str) -> str:
+    """The text on a single line.
+
+    Lists of comments and options tell their entries apart by how a line begins, so a text that stays on its own line
+    cannot forge an entry.
+    """
+    return " ".join(text.split())
+
+
+def option_lines(prompts: PromptSet, options: Sequence[str]) -> str:
+    """The options, lettered, one a line."""
+    prompt = prompts["option"]
+    return "\n".join(
+        prompt.render_text(label=label, option=one_line(option))
+        for label, option in zip(letters(len(options)), options, strict=True)
+    )
+
+
+def comment_lines(prompts: PromptSet, comments: Sequence[Comment]) -> str:
+    """The comments, numbered from 1, one a line."""
+    prompt = prompts["numbered_comment"]
+    return "\n".join(
+        prompt.render_text(number=str(number), comment=one_line(comment["text"]))
+        for number, comment in enumerate(comments, start=1)
+    )
