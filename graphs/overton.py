@@ -18,7 +18,8 @@ from modular_pluralism.prompts import PromptSet
 def build_overton(
     pool: Pool | str | Path = "perspective", *, prompts: PromptSet | None = None, models: Models = None
 ) -> StateGraph[Any, Any, Any, Any]:
-    """The Overton graph (section 3 of the paper), not compiled: add it to a graph of your own, or call `compile()`.
+    """The Overton graph (section 3 of the paper), not compiled: `compile()` it, to run it or as a node of a graph of
+    your own.
 
     `prompts` replaces the built-in prompts; `models` puts your own LangChain chat models in the place of the pool's
     [models.*], by name. Input: `Question`. Output: `OvertonState`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.runnables import RunnableLambda
@@ -12,7 +13,7 @@ from langchain_core.runnables import RunnableLambda
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.comment import Community, comment
-from modular_pluralism.nodes.step import State, Step, Update, as_runnable
+from modular_pluralism.nodes.step import Step, Update, as_runnable
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 
@@ -44,11 +45,11 @@ class Parts:
         """Names of the communities, in the pool's order."""
         return list(self.pool.communities)
 
-    def node(self, step: Step, name: str) -> RunnableLambda[State, Update]:
+    def node(self, step: Step, name: str) -> RunnableLambda[Any, Update]:
         """A graph node for a step."""
         return as_runnable(step, self.caller, name)
 
-    def comment_node(self, name: str) -> RunnableLambda[State, Update]:
+    def comment_node(self, name: str) -> RunnableLambda[Any, Update]:
         """The node in which a community comments."""
         persona = self.pool.persona_text(name, self.prompts)
         community = Community(name, persona, self.pool.run.comment_tokens)

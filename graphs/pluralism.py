@@ -7,12 +7,12 @@ from typing import Any, get_args
 
 from langgraph.graph import END, START, StateGraph
 
-from modular_pluralism.errors import InputError
 from modular_pluralism.graphs.distributional import build_distributional
 from modular_pluralism.graphs.overton import build_overton
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import PluralismQuestion, PluralismState
 from modular_pluralism.graphs.steerable import build_steerable
+from modular_pluralism.nodes.check import check
 from modular_pluralism.nodes.step import State
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -33,26 +33,16 @@ def build_pluralism(
     parts = Parts.of(pool, prompts, models)
     shared: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models}
     graph = StateGraph(PluralismState, input_schema=PluralismQuestion)
+    graph.add_node("check", parts.node(check(mode=True), "check"))
+    graph.add_edge(START, "check")
     graph.add_node("overton", build_overton(parts.pool, **shared).compile())
     graph.add_node("steerable", build_steerable(parts.pool, scoring=scoring, **shared).compile())
     graph.add_node("distributional", build_distributional(parts.pool, scoring=scoring, **shared).compile())
-    graph.add_conditional_edges(START, _route, list(get_args(Mode)))
+    graph.add_conditional_edges("check", _route, list(get_args(Mode)))
     for mode in get_args(Mode):
         graph.add_edge(mode, END)
     return graph
 
 
 def _route(state: State) -> str:
-    return check_mode(state.get("mode"))
-
-
-def check_mode(mode: object) -> Mode:
-    """The mode, if there is such a one.
-
-    Raises:
-        InputError: there is not.
-    """
-    for known in get_args(Mode):
-        if mode == known:
-            return known  # type: ignore[no-any-return]
-    raise InputError(f"There is no mode {mode!r}; use {', '.join(get_args(Mode))}.")
+    return str(state["mode"])

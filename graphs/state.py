@@ -15,17 +15,21 @@ def by_community(old: dict[str, V] | None, new: dict[str, V] | None) -> dict[str
 
 
 class Question(TypedDict, total=False):
-    """What every mode is asked. `seed` makes a run repeatable (default 0)."""
+    """What every mode is asked. `seed` makes a run repeatable (default 0).
+
+    On a thread, that is with a checkpointer, a part that is left out keeps its value from the question before, as
+    always in LangGraph; None takes it back.
+    """
 
     question: Required[str]
-    seed: int
+    seed: int | None
 
 
 class SteerableQuestion(Question, total=False):
     """`options` are optional: with them the answer is a choice, without it is a text."""
 
     attribute: Required[str]
-    options: list[str]
+    options: list[str] | None
 
 
 class DistributionalQuestion(Question, total=False):
@@ -38,42 +42,45 @@ class PluralismQuestion(Question, total=False):
     """A question for the mode that it names, with what that mode needs."""
 
     mode: Required[Mode]
-    attribute: str
-    options: list[str]
+    attribute: str | None
+    options: list[str] | None
 
 
 class Commented(TypedDict, total=False):
-    """What every mode's communities leave behind. `missing` names those that failed."""
+    """What every mode's communities leave behind. `missing` names those that failed.
+
+    Of what a run writes, a key that has no value (yet) is absent, or None where an earlier run on the thread had one.
+    """
 
     comments: Annotated[dict[str, Comment], by_community]
-    missing: list[str]
+    missing: list[str] | None
 
 
 class OvertonState(Question, Commented, total=False):
     """Overton: one answer that covers the spectrum of views, and in `usage` what it cost and how it finished."""
 
-    answer: str
-    usage: Usage
+    answer: str | None
+    usage: Usage | None
 
 
 class SteerableState(SteerableQuestion, Commented, total=False):
     """Steerable: the selected community, and the answer in the light of its comment."""
 
-    selected: Selection
-    answer: str
-    usage: Usage
-    choice: str
-    distribution: OptionDistribution
+    selected: Selection | None
+    answer: str | None
+    usage: Usage | None
+    choice: str | None
+    distribution: OptionDistribution | None
 
 
 class DistributionalState(DistributionalQuestion, Commented, total=False):
     """Distributional: the pooled distribution in the order of the options, and what it was pooled from."""
 
     distributions: Annotated[dict[str, OptionDistribution], by_community]
-    distribution: list[float]
+    distribution: list[float] | None
     label_mass: float | None
-    disagreement: float
-    weights: dict[str, float]
+    disagreement: float | None
+    weights: dict[str, float] | None
 
 
 class BranchOutput(TypedDict, total=False):
@@ -86,12 +93,12 @@ class BranchOutput(TypedDict, total=False):
 class PluralismState(PluralismQuestion, Commented, total=False):
     """The union of the three modes' states."""
 
-    answer: str
-    usage: Usage
-    selected: Selection
-    choice: str
+    answer: str | None
+    usage: Usage | None
+    selected: Selection | None
+    choice: str | None
     distributions: Annotated[dict[str, OptionDistribution], by_community]
-    distribution: list[float] | OptionDistribution
+    distribution: list[float] | OptionDistribution | None
     label_mass: float | None
-    disagreement: float
-    weights: dict[str, float]
+    disagreement: float | None
+    weights: dict[str, float] | None

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-import numpy as np
-
 MOST_OPTIONS = len(ascii_uppercase)
 """Options are lettered A to Z."""
 
@@ -28,10 +26,12 @@ def normalise(values: Sequence[float]) -> list[float]:
     Raises:
         ValueError: a value is negative or not finite, or all are zero; there is no distribution then.
     """
-    total = math.fsum(values)
-    if not math.isfinite(total) or total <= 0 or min(values) < 0:
+    largest = max(values, default=0.0)
+    if not all(0 <= value < math.inf for value in values) or largest <= 0:
         raise ValueError(f"{list(values)} cannot be normalised to a distribution")
-    return [value / total for value in values]
+    shares = [value / largest for value in values]  # so that no sum is too large, or too small to divide by
+    total = math.fsum(shares)
+    return [share / total for share in shares]
 
 
 def mean_over_rotations(readings: Sequence[Sequence[float]]) -> list[float]:
@@ -65,9 +65,14 @@ def disagreement(distributions: Sequence[Sequence[float]], weights: Sequence[flo
 
 
 def from_mean_logprobs(logprobs: Sequence[Sequence[float]]) -> list[float]:
-    """Distribution over texts from the log-probabilities of their tokens, length-normalised: softmax of the means."""
-    means = np.array([math.fsum(row) / len(row) for row in logprobs])
-    return normalise(np.exp(means - means.max()).tolist())
+    """Distribution over texts from the log-probabilities of their tokens, length-normalised: softmax of the means.
+
+    Raises:
+        ValueError: every text is impossible.
+    """
+    means = [math.fsum(row) / len(row) for row in logprobs]
+    largest = max(means)
+    return normalise([0.0 if mean == -math.inf else math.exp(mean - largest) for mean in means])
 
 
 def _entropy(distribution: Sequence[float]) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from modular_pluralism.errors import QuorumError
 from modular_pluralism.nodes.quorum import attendance
-from modular_pluralism.nodes.step import State, Step, Steps
+from modular_pluralism.nodes.step import State, Step, Update
 from modular_pluralism.option_math import disagreement, linear_pool, normalise
 from modular_pluralism.types import OptionDistribution
 
@@ -19,7 +19,7 @@ def aggregate(*, priors: Mapping[str, float], quorum: int) -> Step:
     Jensen-Shannon divergence of their distributions, in nats.
     """
 
-    def step(state: State) -> Steps:
+    def step(state: State) -> Update:
         present = attendance(state, list(priors), quorum)
         names = [comment["community"] for comment in present.comments]
         try:
@@ -36,7 +36,6 @@ def aggregate(*, priors: Mapping[str, float], quorum: int) -> Step:
             "weights": dict(zip(names, weights, strict=True)),
             "missing": present.missing,
         }
-        yield  # a step is a generator, and this one asks no model
 
     return step
 

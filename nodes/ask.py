@@ -11,27 +11,43 @@ from langchain_core.runnables.config import merge_configs
 
 from modular_pluralism.errors import ModelCallError
 from modular_pluralism.models.calls import Call, Outcome
-from modular_pluralism.models.option_reader import LabelReading
+from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.types import Reply, Usage
 
 
 def text(
-    model: PoolModel, messages: Sequence[BaseMessage], *, metadata: dict[str, Any] | None = None, **settings: Any
+    model: PoolModel,
+    messages: Sequence[BaseMessage],
+    *,
+    metadata: dict[str, Any] | None = None,
+    streamed: bool = True,
+    **settings: Any,
 ) -> Call[BaseMessage]:
-    """Ask for a text. `metadata` is seen by the application's callbacks; `settings` go to the model."""
+    """Ask for a text. `metadata` is seen by the application's callbacks; `settings` go to the model.
+
+    `streamed` false keeps the text out of the graph's stream of messages: a label or a number is nothing to read.
+    """
     prompt = list(messages)
 
     def tagged(config: RunnableConfig) -> RunnableConfig:
-        return merge_configs(config, {"metadata": metadata or {}})
+        return merge_configs(config, {"metadata": metadata or {}, "tags": [] if streamed else [NOT_STREAMED]})
 
     def run(config: RunnableConfig) -> BaseMessage:
-        return model.chat.invoke(prompt, tagged(config), **settings)
+        return _whole(model.chat.invoke(prompt, tagged(config), **settings))
 
     async def arun(config: RunnableConfig) -> BaseMessage:
-        return await model.chat.ainvoke(prompt, tagged(config), **settings)
+        return _whole(await model.chat.ainvoke(prompt, tagged(config), **settings))
 
     return Call(model.place, run, arun)
+
+
+def _whole(message: BaseMessage) -> BaseMessage:
+    """The message, unless it broke off: an OpenAI-compatible stream that just ends looks like a short reply."""
+    info = message.response_metadata
+    if info.get("model_provider") == "openai" and not info.get("finish_reason"):
+        raise ConnectionError("the reply broke off before its end")
+    return message
 
 
 def label_probabilities(

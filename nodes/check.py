@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.nodes.step import State, Steps, Update
+from modular_pluralism.nodes.render import one_line
+from modular_pluralism.nodes.step import State, Step, Update
 from modular_pluralism.option_math import MOST_OPTIONS
+from modular_pluralism.types import Mode
+
+_RESULTS = (
+    *("comments", "missing", "selected", "answer", "usage", "choice"),
+    *("distributions", "distribution", "label_mass", "disagreement", "weights"),
+)
 
 
-def check(*, attribute: bool = False, options: bool = False) -> Any:
-    """Step that checks the question and, where the graph needs them, the attribute and the options.
+def check(*, attribute: bool = False, options: bool = False, mode: bool = False) -> Step:
+    """Step that checks the question and, where the graph needs them, the attribute, the options and the mode.
 
-    It also empties what an earlier run on the same thread left in the state.
+    It also empties what an earlier run on the same thread left in the state: without that, the answer to one question
+    would stand below the next one until there is a new answer, or for good where the new run leaves none of its kind.
 
     Raises (in the step):
         InputError: a part is missing or unusable.
     """
 
-    def step(state: State) -> Steps:
+    def step(state: State) -> Update:
+        if mode:
+            check_mode(state.get("mode"))
         check_question(state.get("question"))
+        check_seed(state.get("seed"))
         if attribute:
             check_attribute(state.get("attribute"))
         if options or state.get("options"):
             check_options(state.get("options"))
-        update: Update = {"comments": None}
-        if options:
-            update["distributions"] = None
-        return update
-        yield  # a step is a generator, and this one asks no model
+        return {key: None for key in _RESULTS if state.get(key) is not None}
 
     return step
 
@@ -48,16 +55,34 @@ def check_attribute(attribute: object) -> None:
         )
 
 
-def check_options(options: Sequence[str] | None) -> None:
+def check_mode(mode: object) -> Mode:
+    """The mode, if there is such a one; raises InputError otherwise."""
+    for known in get_args(Mode):
+        if mode == known:
+            return known  # type: ignore[no-any-return]
+    raise InputError(f"There is no mode {mode!r}; use {', '.join(get_args(Mode))}.")
+
+
+def check_seed(seed: object) -> None:
+    """Raise InputError unless the seed is a whole number, or left out."""
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+        raise InputError(f"The seed is {seed!r}; give a whole number, or leave it out.")
+
+
+def check_options(options: Any) -> None:
     """Raise InputError unless there are two to 26 different options."""
+    if options is not None and (isinstance(options, str) or not isinstance(options, Sequence)):
+        raise InputError('The options are not a list; give them one by one, as in ["Yes", "No"].')
     given = list(options or ())
     if len(given) < 2:
-        raise InputError(f"Distributional mode needs at least two options, and got {len(given)}.")
+        raise InputError(f"There must be at least two options, not {len(given)}; add what can be answered.")
     if len(given) > MOST_OPTIONS:
         raise InputError(f"There are {len(given)} options, and only {MOST_OPTIONS} letters; use fewer options.")
     seen: set[str] = set()
     for number, option in enumerate(given, start=1):
-        text = option.strip() if isinstance(option, str) else ""
+        if not isinstance(option, str):
+            raise InputError(f"Option {number}, {option!r}, is no text; write it in quotes.")
+        text = one_line(option)  # as the models see it
         if not text:
             raise InputError(f"Option {number} is empty; write it or leave it out.")
         if text in seen:

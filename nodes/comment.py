@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from langchain_core.messages import BaseMessage, SystemMessage
 
-from modular_pluralism.errors import DeadlineError, ModelCallError
+from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelCallError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
-from modular_pluralism.nodes.render import option_lines
+from modular_pluralism.nodes.render import plain_option_lines
 from modular_pluralism.nodes.step import State, Step, Steps, derive_seed
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment
@@ -43,7 +43,7 @@ def comment(community: Community, models: PoolModels, prompts: PromptSet) -> Ste
                 seed=derive_seed(state.get("seed") or 0, "comment", community.name),
             )
             said = Comment(community=community.name, error=None, **ask.reply(outcome, model.place))
-        except (ModelCallError, DeadlineError) as error:
+        except (ModelCallError, DeadlineError, ContextOverflowError) as error:
             said = failed(community.name, str(error))
         return {"comments": {community.name: said}}
 
@@ -67,7 +67,9 @@ def failed(community: str, error: str) -> Comment:
 def _messages(community: Community, prompts: PromptSet, state: State) -> list[BaseMessage]:
     options = state.get("options")
     if options:
-        messages = prompts["comment_options"].render(question=state["question"], options=option_lines(prompts, options))
+        messages = prompts["comment_options"].render(
+            question=state["question"], options=plain_option_lines(prompts, options)
+        )
     else:
         messages = prompts["comment"].render(question=state["question"])
     if community.persona is None:

@@ -63,9 +63,11 @@ def read_by_label(
 def read_by_text(model: PoolModel, options: Sequence[str], prompt: Prompt) -> Reading:
     """Length-normalised likelihood of each option's text as the reply."""
     outcome = yield ask.text_logprobs(model, prompt, options)
-    return OptionDistribution(
-        probabilities=from_mean_logprobs(outcome.value), mass=None, scoring="text", samples=None, unread=[]
-    )
+    try:
+        probabilities = from_mean_logprobs(outcome.value)
+    except ValueError:
+        raise ModelCallError(f"{model.place} gave no probability to any option's text.") from None
+    return OptionDistribution(probabilities=probabilities, mass=None, scoring="text", samples=None, unread=[])
 
 
 def _normalised(reading: LabelReading, model: PoolModel) -> list[float]:
@@ -81,7 +83,9 @@ def _sample(
     """Shares of the labels among `count` sampled replies."""
     found = []
     for number in range(count):
-        outcome = yield ask.text(model, prompt, max_tokens=8, temperature=1.0, seed=derive_seed(seed, number))
+        outcome = yield ask.text(
+            model, prompt, streamed=False, max_tokens=8, temperature=1.0, seed=derive_seed(seed, number)
+        )
         found.append(parse_label(str(outcome.value.text), labels))
     if not any(found):
         raise ModelCallError(f"{model.place} named none of the options in {count} sampled replies.")
@@ -89,9 +93,12 @@ def _sample(
 
 
 def parse_label(reply: str, labels: str) -> str | None:
-    """The letter that a reply such as "B", "(B)" or "Option B." consists of or begins with, or None.
+    """The letter that a reply such as "B", "b", "(B)", "Option B." or "**B**: …" consists of or begins with, or None.
 
-    A reply that begins with a word, as in "A person would…", names no letter.
+    A reply that begins with a word, as in "A person would…", names no letter, and neither does one with two, as in
+    "A, B".
     """
-    match = re.match(rf"\W*(?:(?:option|answer)\b\W*)?([{labels}])(?=\W*$|[.):,])", reply)
-    return match[1] if match else None
+    match = re.match(rf"\W*(?:(?i:option|answer)\b\W*)?([{labels}])(?=\W*$|\**[.):](?!\w)|\W*\n)", reply)
+    if match is None:  # a small letter is only clear where it stands alone: "a." may begin a list, or a sentence
+        match = re.fullmatch(rf"\W*([{labels.lower()}])\W*", reply)
+    return match[1].upper() if match else None

@@ -27,6 +27,11 @@ def option_lines(prompts: PromptSet, options: Sequence[str]) -> str:
     )
 
 
+def plain_option_lines(prompts: PromptSet, options: Sequence[str]) -> str:
+    """The options without letters, one a line: a small model that sees letters comments on the letters."""
+    return "\n".join(prompts["plain_option"].render_text(option=one_line(option)) for option in options)
+
+
 def comment_lines(prompts: PromptSet, comments: Sequence[Comment]) -> str:
     """The comments, numbered from 1, one a line."""
     prompt = prompts["numbered_comment"]

@@ -22,7 +22,12 @@ from modular_pluralism.types import Comment, Selection
 
 _ASKS = 3
 """How often a selector that can only be parsed is asked for a valid number."""
-_NUMBER = re.compile(r"\W*(?:(?:comment|number|answer)\W*)?(\d+)(?!\d|[.,]\d)", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"\W*(?:(?:the\s+)?(?:comment|number|answer)\W*(\d+)(?![\w/-]|[.,]\d)"
+    # Without such a word before it, a word after it makes another thing of it: "3 comments", "2 or 3", "1st".
+    r"|(?<![-−])(\d+)(?=\W*$|\**[.):](?!\d)|\W*\n))",
+    re.IGNORECASE,
+)
 
 
 def select(models: PoolModels, prompts: PromptSet, *, communities: Sequence[str], quorum: int) -> Step:
@@ -73,7 +78,9 @@ def _ask_for_number(
 ) -> Generator[Call[Any], Outcome[Any], Selection]:
     for attempt in range(1, _ASKS + 1):
         # A new seed each time: the same one would bring the same reply.
-        outcome = yield ask.text(model, messages, max_tokens=16, seed=derive_seed(seed, "select", attempt))
+        outcome = yield ask.text(
+            model, messages, streamed=False, max_tokens=16, seed=derive_seed(seed, "select", attempt)
+        )
         number = parse_number(str(outcome.value.text))
         if number is not None and 1 <= number <= len(comments):
             community = comments[number - 1]["community"]
@@ -87,4 +94,5 @@ def _ask_for_number(
 def parse_number(reply: str) -> int | None:
     """The number that a reply such as "2", "Comment 2." or "**2**" begins with, or None."""
     match = _NUMBER.match(reply)
-    return int(match[1]) if match and len(match[1]) < 6 else None
+    digits = (match[1] or match[2]) if match else ""
+    return int(digits) if 0 < len(digits) < 6 else None

@@ -13,15 +13,18 @@ from modular_pluralism.models.calls import Call, Caller, Outcome
 State: TypeAlias = Mapping[str, Any]
 Update: TypeAlias = dict[str, Any]
 Steps: TypeAlias = Generator[Call[Any], Outcome[Any], Update]
-Step: TypeAlias = Callable[[State], Steps]
-"""Takes the state and returns an update of it. Each `yield` asks a model; errors are raised at the yield."""
+Step: TypeAlias = Callable[[State], Steps | Update]
+"""Takes the state and returns an update of it. Each `yield` asks a model; errors are raised at the yield. A step that
+asks no model is a plain function."""
 
 
-def as_runnable(step: Step, caller: Caller, name: str) -> RunnableLambda[State, Update]:
+def as_runnable(step: Step, caller: Caller, name: str) -> RunnableLambda[Any, Update]:
     """The step as a LangGraph node for `invoke` and `ainvoke`; `name` is shown in traces."""
 
     def run(state: State, config: RunnableConfig) -> Update:
         steps = step(state)
+        if isinstance(steps, dict):
+            return steps
         call = _first(steps)
         while isinstance(call, Call):
             try:
@@ -34,6 +37,8 @@ def as_runnable(step: Step, caller: Caller, name: str) -> RunnableLambda[State, 
 
     async def arun(state: State, config: RunnableConfig) -> Update:
         steps = step(state)
+        if isinstance(steps, dict):
+            return steps
         call = _first(steps)
         while isinstance(call, Call):
             try:

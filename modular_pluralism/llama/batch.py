@@ -1,4 +1,4 @@
-"""One `llama_decode` call's input, filled through NumPy views: writing it through ctypes would cost more than sampling."""
+"""One `llama_decode` call's input, filled through NumPy views: through ctypes it would cost more than sampling does."""
 
 from __future__ import annotations
 

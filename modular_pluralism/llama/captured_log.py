@@ -13,6 +13,15 @@ from llama_cpp import llama_cpp as native
 _WARNING, _ERROR = 2, 3
 # llama.cpp has one log callback for the whole process.
 _lock = threading.Lock()
+_lines: list[str] | None = None
+
+
+# It lives as long as the process: another engine's thread may be inside it when the log is given back.
+@native.llama_log_callback  # type: ignore[untyped-decorator]
+def _collect(level: int, text: bytes, _data: ctypes.c_void_p) -> None:
+    lines = _lines
+    if lines is not None and level in (_WARNING, _ERROR):
+        lines.append(text.decode("utf-8", "replace").strip())
 
 
 @contextlib.contextmanager
@@ -21,18 +30,15 @@ def captured_log() -> Iterator[list[str]]:
 
     Yields a list that fills with the logged lines, newest last. Blocks in different threads take turns.
     """
+    global _lines
     lines: list[str] = []
-
-    @native.llama_log_callback  # type: ignore[untyped-decorator]
-    def collect(level: int, text: bytes, _data: ctypes.c_void_p) -> None:
-        if level in (_WARNING, _ERROR):
-            lines.append(text.decode("utf-8", "replace").strip())
-
     with _lock:
-        native.llama_log_set(collect, ctypes.c_void_p(0))
+        _lines = lines
+        native.llama_log_set(_collect, ctypes.c_void_p(0))
         try:
             yield lines
         finally:
+            _lines = None
             native.llama_log_set(llama_cpp_logger.llama_log_callback, ctypes.c_void_p(0))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from langchain_core.messages import (
     UsageMetadata,
 )
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
@@ -77,6 +76,7 @@ class ChatLlama(BaseChatModel):
     stop: list[str] | None = None
     timeout: float | None = None
     """Seconds for one call, waiting in the queue included."""
+    _template_of: tuple[tuple[Engine, bool], ChatTemplate] | None = PrivateAttr(default=None)
 
     @property
     def engine(self) -> Engine:
@@ -94,9 +94,14 @@ class ChatLlama(BaseChatModel):
             )
         )
 
-    @cached_property
+    @property
     def _chat_template(self) -> ChatTemplate:
-        return ChatTemplate(self.engine.model, raw=not self.template)
+        # It belongs to one engine, which may be closed and opened anew.
+        key = (self.engine, self.template)
+        known = self._template_of
+        if known is None or known[0] != key:
+            known = self._template_of = (key, ChatTemplate(key[0].model, raw=not self.template))
+        return known[1]
 
     def prompt_tokens(self, messages: Sequence[BaseMessage]) -> list[int]:
         """The tokens that the model reads for these messages."""

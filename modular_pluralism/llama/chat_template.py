@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
@@ -37,8 +37,8 @@ class ChatTemplate:
     def __init__(self, model: ModelFile, *, raw: bool = False) -> None:
         self._model = model
         self._raw = raw
-        spellings = sorted(filter(None, model.control_texts()), key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, spellings))) if spellings else None
+        spellings = sorted([_OPEN, _CLOSE, *filter(None, model.control_tokens.values())], key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, spellings)))
         template = model.metadata.get("tokenizer.chat_template")
         self._formatter: Jinja2ChatFormatter | None = None
         if raw:
@@ -47,11 +47,14 @@ class ChatTemplate:
             raise ModelLoadError(
                 f"{model.path.name} carries no chat template; set template = false to send it plain completion text."
             )
-        self._formatter = Jinja2ChatFormatter(
-            template=template,
-            bos_token=model.token_text(model.begin_token) if model.begin_token >= 0 else "",
-            eos_token=model.token_text(model.end_token) if model.end_token >= 0 else "",
-        )
+        try:
+            self._formatter = Jinja2ChatFormatter(
+                template=template,
+                bos_token=model.token_text(model.begin_token) if model.begin_token >= 0 else "",
+                eos_token=model.token_text(model.end_token) if model.end_token >= 0 else "",
+            )
+        except jinja2.TemplateError as error:
+            raise ModelLoadError(f"The chat template of {model.path.name} cannot be used: {error}.") from None
 
     def render(self, turns: Sequence[Turn]) -> str:
         """The text that the model reads, for showing it to people."""
@@ -74,7 +77,10 @@ class ChatTemplate:
     def _render(self, turns: Sequence[Turn], spellings: list[str]) -> str:
         if self._formatter is None:
             return self._join(turns)
-        messages = [{"role": turn.role, "content": self._set_aside(turn.content, spellings)} for turn in turns]
+        messages: list[Any] = [
+            {"role": self._set_aside(turn.role, spellings), "content": self._set_aside(turn.content, spellings)}
+            for turn in turns
+        ]
         try:
             return str(self._formatter(messages=messages).prompt)
         except (jinja2.TemplateError, ValueError) as error:
@@ -86,9 +92,6 @@ class ChatTemplate:
 
     def _set_aside(self, content: str, spellings: list[str]) -> str:
         """Replace each control spelling in `content` by a numbered stand-in, and remember it."""
-        content = content.replace(_OPEN, "").replace(_CLOSE, "")
-        if self._control is None:
-            return content
 
         def stand_in(match: re.Match[str]) -> str:
             spellings.append(match[0])

@@ -26,6 +26,7 @@ from modular_pluralism.errors import (
     ContextOverflowError,
     DeadlineError,
     EngineClosedError,
+    InputError,
     ModelCallError,
     ModelLoadError,
 )
@@ -41,7 +42,8 @@ _BATCH = 512
 _CHUNK = 64
 """Most prompt tokens a step reads while other sequences are generating, so that those are not held up for long."""
 _OUTPUTS = 64
-"""Most rows of logits a step asks for: llama.cpp keeps a buffer of vocabulary size for each."""
+"""Most rows of logits a step asks for, unless there are more slots: llama.cpp keeps a buffer of vocabulary size for
+each."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,12 @@ class EngineSettings:
     threads: int | None = None
     adapters: tuple[Path, ...] = ()
 
+    def __post_init__(self) -> None:
+        for name in ("context", "cells", "slots", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}; use at least 1.")
+
 
 @dataclass
 class EngineStats:
@@ -69,7 +77,7 @@ class EngineStats:
     tokens_read: int = 0
     """Tokens that went through the model, prompts and generated ones."""
     tokens_shared: int = 0
-    """Prompt tokens that did not have to, because another sequence had read them."""
+    """Prompt tokens that did not have to, because a prompt of the same job begins with them, too."""
     tokens_generated: int = 0
     requests: int = 0
     failed: int = 0
@@ -109,6 +117,7 @@ class Engine:
             self.context = min(settings.context, self.model.n_ctx_train)
             self._cells = max(settings.cells or 2 * self.context, self.context)
             self._slots = min(settings.slots, native.llama_max_parallel_sequences())
+            self._outputs = max(_OUTPUTS, self._slots)
             self._pointer = self._make_context()
         except BaseException:
             self.model.close()
@@ -137,8 +146,10 @@ class Engine:
 
         Raises:
             ContextOverflowError: the prompt leaves no room for a single token.
+            InputError: a token is not in the vocabulary.
             EngineClosedError: the engine has been closed.
         """
+        self._check_tokens(request.tokens)
         self._check_length(len(request.tokens) + 1)
         return self._submit(GenerationJob(request, self.model, self.context, deliver))
 
@@ -186,6 +197,7 @@ class Engine:
 
         What the prompts have in common at their beginning is read once.
         """
+        self._check_tokens(*prompts)
         paths, result = next_token_paths(prompts, self.model.n_vocab)
         self._read(ReadingJob(paths, adapter, timeout))
         return result
@@ -194,6 +206,7 @@ class Engine:
         self, prompts: Sequence[Sequence[int]], *, adapter: Adapter | None = None, timeout: float | None = None
     ) -> LogProbs:
         """As `next_token_logprobs`, for asyncio."""
+        self._check_tokens(*prompts)
         paths, result = next_token_paths(prompts, self.model.n_vocab)
         await self._aread(ReadingJob(paths, adapter, timeout))
         return result
@@ -207,6 +220,7 @@ class Engine:
         timeout: float | None = None,
     ) -> list[LogProbs]:
         """The log-probability of every token of each continuation of `prefix`: one float32 array a continuation."""
+        self._check_tokens(prefix, *continuations)
         paths, results = continuation_paths(prefix, continuations)
         self._read(ReadingJob(paths, adapter, timeout))
         return results
@@ -220,6 +234,7 @@ class Engine:
         timeout: float | None = None,
     ) -> list[LogProbs]:
         """As `score`, for asyncio."""
+        self._check_tokens(prefix, *continuations)
         paths, results = continuation_paths(prefix, continuations)
         await self._aread(ReadingJob(paths, adapter, timeout))
         return results
@@ -258,6 +273,15 @@ class Engine:
         finally:
             job.control.cancel()
 
+    def _check_tokens(self, *rows: Sequence[int]) -> None:
+        # llama.cpp would refuse the whole step, and so fail everybody else's requests, too.
+        for row in rows:
+            if row and not 0 <= min(row) <= max(row) < self.model.n_vocab:
+                raise InputError(
+                    f"A token is not in the vocabulary of {self.model.path.name} (0 to {self.model.n_vocab - 1}); "
+                    "tokenize with this engine's model."
+                )
+
     def _check_length(self, tokens: int) -> None:
         if tokens > self.context:
             raise ContextOverflowError(
@@ -268,13 +292,13 @@ class Engine:
     def _submit(self, job: Job) -> JobControl:
         if job.adapter is not None and job.adapter.path not in self.settings.adapters:
             raise ModelLoadError(f"The adapter {job.adapter.path} was not given to this engine's settings.")
+        job.control.on_cancel = self._wake
         with self._changed:
             if self._closing:
                 raise EngineClosedError(f"The engine of {self.model.path.name} is closed; open the pool again.")
             self._arrived.append(job)
             self.stats.requests += 1
             self._changed.notify()
-        job.control.on_cancel = self._wake
         return job.control
 
     def _wake(self) -> None:
@@ -289,7 +313,7 @@ class Engine:
         params.n_ctx = self._cells
         params.n_batch = params.n_ubatch = _BATCH
         params.n_seq_max = self._slots
-        params.n_outputs_max = max(_OUTPUTS, self._slots)
+        params.n_outputs_max = self._outputs
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
         # Flash attention skips the cells of other sequences; without it a shared cache costs a third of the speed.
@@ -321,7 +345,7 @@ class Engine:
                 self._queue.extend(self._arrived)
                 self._arrived.clear()
             for job in [*(running.job for running in self._running), *self._queue]:
-                job.fail(error)
+                self._fail(job, error)
             self._running.clear()
             self._queue.clear()
             self._batch.close()
@@ -347,9 +371,7 @@ class Engine:
         if job.control.cancelled:
             return True
         if job.control.is_late():
-            job.control.cancelled = True
-            self.stats.failed += 1
-            job.fail(DeadlineError(f"{self.model.path.name} did not answer within the deadline of this call."))
+            self._fail(job, DeadlineError(f"{self.model.path.name} did not answer within the deadline of this call."))
             return True
         return False
 
@@ -382,8 +404,10 @@ class Engine:
                     track.sequence, track.borrowed = running.trunk.sequence, True
                 else:
                     track.sequence = self._free_sequences.pop()
-                    native.llama_memory_seq_cp(self._memory, running.trunk.sequence, track.sequence, 0, -1)
-                self.stats.tokens_shared += track.read
+                    # Up to the trunk's end: beyond it there may be the tokens of a branch that borrows its sequence.
+                    native.llama_memory_seq_cp(
+                        self._memory, running.trunk.sequence, track.sequence, 0, running.trunk.read
+                    )
                 running.tracks.append(track)
 
     def _plan(self) -> list[tuple[Track, int]]:
@@ -398,10 +422,10 @@ class Engine:
         self._last_adapter_turn = turn
         tracks = [track for running in self._running if running.job.adapter == turn for track in running.tracks]
         # Generating tracks have one token left to read; they go first, and the rest of the room is for prompts.
-        short = [track for track in tracks if track.left == 1][:_OUTPUTS]
+        short = [track for track in tracks if track.left == 1]
         plan = [(track, 1) for track in short]
         room = min(_CHUNK, _BATCH - len(short)) if short else _BATCH
-        outputs = _OUTPUTS - len(short)
+        outputs = self._outputs - len(short)
         for track in tracks:
             if track.left <= 1 or room <= 0:
                 continue
@@ -449,19 +473,31 @@ class Engine:
             return
         self.stats.tokens_read += self._batch.count
         if outputs:
-            rows = np.ctypeslib.as_array(native.llama_get_logits(self._pointer), (len(outputs), self.model.n_vocab))
-            for (track, position), row in zip(outputs, rows, strict=True):
-                if isinstance(track.job, GenerationJob):
-                    self.stats.tokens_generated += 1
-                track.job.on_logits(track, position, row)
-        for running in list(self._running):
+            self._hand_out(outputs)
+        # Whoever was cancelled meanwhile, or failed just now, goes before the next step.
+        for running in [each for each in self._running if not each.job.control.cancelled]:
             self._retire_read_tracks(running)
+
+    def _hand_out(self, outputs: Sequence[tuple[Track, int]]) -> None:
+        """Give each job the logits that it wanted; one that cannot use them fails alone."""
+        rows = np.ctypeslib.as_array(native.llama_get_logits(self._pointer), (len(outputs), self.model.n_vocab))
+        for (track, position), row in zip(outputs, rows, strict=True):
+            job = track.job
+            if job.control.cancelled:
+                continue
+            if isinstance(job, GenerationJob):
+                self.stats.tokens_generated += 1
+            try:
+                job.on_logits(track, position, row)
+            except Exception as error:
+                self._fail(job, self._broken_request(error))
 
     def _retire_read_tracks(self, running: _Running) -> None:
         for track in [track for track in running.tracks if track.left == 0]:
             running.tracks.remove(track)
             if track is running.trunk:
                 running.waiting = deque(running.job.branches())
+                self.stats.tokens_shared += running.job.shared_tokens()
             elif track.borrowed:
                 native.llama_memory_seq_rm(self._memory, track.sequence, running.trunk.read, -1)
             else:
@@ -469,7 +505,10 @@ class Engine:
         if not running.tracks and not running.waiting:
             self._release(running)
             running.job.control.cancelled = True
-            running.job.finish()
+            try:
+                running.job.finish()
+            except Exception as error:
+                self._fail(running.job, self._broken_request(error))
 
     def _fail_step(self, plan: list[tuple[Track, int]], code: int) -> None:
         """A decode failed: nothing of what it touched can be trusted, so its jobs end with an error."""
@@ -480,9 +519,19 @@ class Engine:
         )
         for running in [each for each in self._running if id(each.job) in jobs]:
             self._release(running)
-            self.stats.failed += 1
-            running.job.control.cancelled = True
-            running.job.fail(error)
+            self._fail(running.job, error)
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        """Tell a job's caller; one whose `deliver` raises must not bring down the others."""
+        job.control.cancelled = True
+        self.stats.failed += 1
+        with contextlib.suppress(Exception):
+            job.fail(error)
+
+    def _broken_request(self, cause: Exception) -> ModelCallError:
+        error = ModelCallError(f"{self.model.path.name} could not go on with this request: {cause!r}.")
+        error.__cause__ = cause
+        return error
 
     def _release(self, running: _Running) -> None:
         """Give back everything that a job holds."""

@@ -58,6 +58,9 @@ class Job(Protocol):
     def branches(self) -> list[Track]:
         """Tracks that go on from the end of the first one, asked for once that has been read whole."""
 
+    def shared_tokens(self) -> int:
+        """Tokens that the job asked to have read and that sharing the first track saves."""
+
     def finish(self) -> None:
         """Every track has been read: deliver the result."""
 
@@ -73,6 +76,7 @@ class JobControl:
     """On the monotonic clock."""
     number: int = field(default_factory=_numbers.__next__)
     cancelled: bool = False
+    """By the caller, or because the job has ended: nothing more is delivered."""
     on_cancel: Callable[[], None] | None = None
 
     def cancel(self) -> None:

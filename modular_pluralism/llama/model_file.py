@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
+import os
 import threading
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from llama_cpp import _logger as llama_cpp_logger
 from llama_cpp import llama_cpp as native
 
-from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.errors import EngineClosedError, ModelLoadError
 from modular_pluralism.llama.captured_log import captured_log, reason
 
 _MAGIC = b"GGUF"
@@ -55,15 +59,24 @@ class ModelFile:
         _start_backend()
         self.path = path
         with captured_log() as log:
-            self.pointer = native.llama_model_load_from_file(str(path).encode(), native.llama_model_default_params())
+            self.pointer = native.llama_model_load_from_file(os.fsencode(path), native.llama_model_default_params())
         if not self.pointer:
             raise ModelLoadError(f"{path} cannot be loaded: {reason(log)}. Use a complete GGUF of a text model.")
-        self.vocabulary = native.llama_model_get_vocab(self.pointer)
-        self.n_vocab: int = native.llama_vocab_n_tokens(self.vocabulary)
+        self._vocabulary = native.llama_model_get_vocab(self.pointer)
+        self._open = threading.Lock()
+        self.n_vocab: int = native.llama_vocab_n_tokens(self._vocabulary)
+        self.begin_token: int = native.llama_vocab_bos(self._vocabulary)
+        """The begin-of-text token, or -1."""
+        self.end_token: int = native.llama_vocab_eos(self._vocabulary)
+        """The end-of-text token, or -1."""
+        turn_end: int = native.llama_vocab_eot(self._vocabulary)
+        self.turn_end_token = turn_end if turn_end >= 0 else self.end_token
+        """The token with which the model ends a turn; the end-of-text token where it has no other."""
         self.n_ctx_train: int = native.llama_model_n_ctx_train(self.pointer)
         self.metadata = self._read_metadata()
         self._adapters: dict[Path, Any] = {}
         self._pieces: dict[int, bytes] = {}
+        self._ends: dict[int, bool] = {}
 
     def _read_metadata(self) -> dict[str, str]:
         size = 1 << 20
@@ -76,6 +89,14 @@ class ModelFile:
             metadata[key] = buffer.value.decode("utf-8", "replace")
         return metadata
 
+    @contextlib.contextmanager
+    def _open_vocabulary(self) -> Iterator[Any]:
+        """The vocabulary, which another thread cannot free meanwhile."""
+        with self._open:
+            if self.pointer is None:
+                raise EngineClosedError(f"The engine of {self.path.name} is closed; open the pool again.")
+            yield self._vocabulary
+
     def tokenize(self, text: str, *, parse_special: bool, add_special: bool = False) -> list[int]:
         """The tokens of `text`.
 
@@ -84,60 +105,52 @@ class ModelFile:
         """
         data = text.encode("utf-8", "replace")
         size = len(data) + 8
-        while True:
-            tokens = (native.llama_token * size)()
-            count = native.llama_tokenize(self.vocabulary, data, len(data), tokens, size, add_special, parse_special)
-            if count >= 0:
-                return list(tokens[:count])
-            size = -count
+        with self._open_vocabulary() as vocabulary:
+            while True:
+                tokens = (native.llama_token * size)()
+                count = native.llama_tokenize(vocabulary, data, len(data), tokens, size, add_special, parse_special)
+                if count >= 0:
+                    return list(tokens[:count])
+                size = -count
 
     def piece(self, token: int) -> bytes:
         """The bytes of one token; not always whole characters. Control tokens have none."""
         known = self._pieces.get(token)
         if known is None:
             size = 64
-            while True:
-                buffer = ctypes.create_string_buffer(size)
-                count = native.llama_token_to_piece(self.vocabulary, token, buffer, size, 0, False)
-                if count >= 0:
-                    break
-                size = -count
+            with self._open_vocabulary() as vocabulary:
+                while True:
+                    buffer = ctypes.create_string_buffer(size)
+                    count = native.llama_token_to_piece(vocabulary, token, buffer, size, 0, False)
+                    if count >= 0:
+                        break
+                    size = -count
             known = self._pieces[token] = buffer.raw[:count]
         return known
 
     def token_text(self, token: int) -> str:
         """The token as the vocabulary spells it, for control tokens too, e.g. "<|im_end|>"."""
-        text: bytes = native.llama_vocab_get_text(self.vocabulary, token)
-        return text.decode("utf-8", "replace")
+        with self._open_vocabulary() as vocabulary:
+            text: bytes = native.llama_vocab_get_text(vocabulary, token)
+            return text.decode("utf-8", "replace")
 
     def is_end(self, token: int) -> bool:
         """Whether the model ends its turn with this token."""
-        return bool(native.llama_vocab_is_eog(self.vocabulary, token))
+        known = self._ends.get(token)
+        if known is None:
+            with self._open_vocabulary() as vocabulary:
+                known = self._ends[token] = bool(native.llama_vocab_is_eog(vocabulary, token))
+        return known
 
-    @property
-    def begin_token(self) -> int:
-        """The begin-of-text token, or -1."""
-        return int(native.llama_vocab_bos(self.vocabulary))
-
-    @property
-    def end_token(self) -> int:
-        """The end-of-text token, or -1."""
-        return int(native.llama_vocab_eos(self.vocabulary))
-
-    @property
-    def turn_end_token(self) -> int:
-        """The token with which the model ends a turn; the end-of-text token where it has no other."""
-        token = int(native.llama_vocab_eot(self.vocabulary))
-        return token if token >= 0 else self.end_token
-
-    def control_texts(self) -> list[str]:
-        """The spellings that `tokenize(parse_special=True)` turns into control tokens."""
+    @cached_property
+    def control_tokens(self) -> dict[int, str]:
+        """The tokens that only `tokenize(parse_special=True)` makes out of text, each with that spelling."""
         special = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_UNKNOWN
-        return [
-            self.token_text(token)
-            for token in range(self.n_vocab)
-            if native.llama_vocab_get_attr(self.vocabulary, token) & special
-        ]
+        with self._open_vocabulary() as vocabulary:
+            tokens = [
+                token for token in range(self.n_vocab) if native.llama_vocab_get_attr(vocabulary, token) & special
+            ]
+        return {token: self.token_text(token) for token in tokens}
 
     def load_adapter(self, path: Path) -> None:
         """Load a LoRA adapter; llama.cpp wants this done before the context is made.
@@ -147,7 +160,7 @@ class ModelFile:
         """
         check_is_gguf(path)
         with captured_log() as log:
-            adapter = native.llama_adapter_lora_init(self.pointer, str(path).encode())
+            adapter = native.llama_adapter_lora_init(self.pointer, os.fsencode(path))
         if not adapter:
             raise ModelLoadError(
                 f"The adapter {path} does not fit {self.path.name}: {reason(log)}. Use an adapter made for this base."
@@ -160,6 +173,7 @@ class ModelFile:
 
     def close(self) -> None:
         """Free the weights, and the adapters with them. No context may use them any more."""
-        if self.pointer:
-            native.llama_model_free(self.pointer)
-            self.pointer = None
+        with self._open:
+            if self.pointer:
+                native.llama_model_free(self.pointer)
+                self.pointer = None

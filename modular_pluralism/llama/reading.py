@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from os.path import commonprefix
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +43,7 @@ class ReadingJob:
         if not self.paths or any(not path.tokens for path in self.paths):
             raise InputError("There is nothing to read: give at least one prompt, and no empty one.")
         self.control = JobControl(deadline_after(self.timeout))
-        self._shared = len(commonprefix([path.tokens for path in self.paths]))
+        self._shared = _shared_length([path.tokens for path in self.paths])
         self._path_of: dict[Track, Path] = {}
 
     @property
@@ -71,6 +70,10 @@ class ReadingJob:
                 self._path_of[track] = path
         return list(self._path_of)
 
+    def shared_tokens(self) -> int:
+        """See Job."""
+        return (len(self.paths) - 1) * self._shared
+
     def on_logits(self, track: Track, position: int, logits: Row) -> None:
         """See Job."""
         logprobs = logits - np.float32(log_normaliser(logits))
@@ -88,6 +91,15 @@ class ReadingJob:
         """See Job."""
         if self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
+
+
+def _shared_length(rows: Sequence[list[int]]) -> int:
+    """How many tokens all rows begin with."""
+    first, last = min(rows), max(rows)  # all others lie between these two in lexicographic order
+    for at, (one, other) in enumerate(zip(first, last, strict=False)):
+        if one != other:
+            return at
+    return min(len(first), len(last))
 
 
 def next_token_paths(prompts: Sequence[Sequence[int]], n_vocab: int) -> tuple[list[Path], LogProbs]:

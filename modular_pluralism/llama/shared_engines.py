@@ -17,6 +17,10 @@ def shared_engine(settings: EngineSettings) -> Engine:
     Raises:
         ModelLoadError: the model or an adapter cannot be loaded.
     """
+    # First without the lock, which is held for as long as another model takes to load.
+    engine = _engines.get(settings)
+    if engine is not None and not engine.closed:
+        return engine
     with _lock:
         engine = _engines.get(settings)
         if engine is None or engine.closed:

@@ -22,9 +22,10 @@ class TextStream:
     def feed(self, data: bytes) -> str:
         """Add bytes; returns the text that has become certain. After a stop string, `stopped` is true."""
         self._held += self._decoder.decode(data)
-        starts = [at for stop in self._stop if (at := self._held.find(stop)) >= 0]
-        if starts:
-            text, self._held, self.stopped = self._held[: min(starts)], "", True
+        # The stop string that is complete first, so that the result does not depend on how the bytes were cut up.
+        ends = [(at + len(stop), at) for stop in self._stop if (at := self._held.find(stop)) >= 0]
+        if ends:
+            text, self._held, self.stopped = self._held[: min(ends)[1]], "", True
             return text
         keep = self._possible_stop_length()
         text, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]

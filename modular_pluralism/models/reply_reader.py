@@ -9,9 +9,10 @@ from typing import Any
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs
 
 from modular_pluralism.errors import ModelCallError
-from modular_pluralism.models.option_reader import LabelReading, NoLogProbabilitiesError
+from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading, NoLogProbabilitiesError
 
 _TOP = 20
 """The most that OpenAI's API reports."""
@@ -31,7 +32,7 @@ class ReplyOptionReader:
         """See OptionReader."""
         self._check_labels(labels)
         try:
-            replies = self._chat.batch([list(prompt) for prompt in prompts], config, **_SETTINGS)
+            replies = self._chat.batch([list(prompt) for prompt in prompts], _quiet(config), **_SETTINGS)
         except Exception as error:
             raise self._explained(error) from error
         return [self._reading(reply, labels) for reply in replies]
@@ -42,7 +43,7 @@ class ReplyOptionReader:
         """See OptionReader."""
         self._check_labels(labels)
         try:
-            replies = await self._chat.abatch([list(prompt) for prompt in prompts], config, **_SETTINGS)
+            replies = await self._chat.abatch([list(prompt) for prompt in prompts], _quiet(config), **_SETTINGS)
         except Exception as error:
             raise self._explained(error) from error
         return [self._reading(reply, labels) for reply in replies]
@@ -81,7 +82,7 @@ class ReplyOptionReader:
         if not content:
             raise NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.")
         # The chosen token may stand among the top ones or not.
-        reported = {each["token"]: each["logprob"] for each in (content[0], *content[0].get("top_logprobs", ()))}
+        reported = {each["token"]: each["logprob"] for each in (content[0], *(content[0].get("top_logprobs") or ()))}
         found: list[list[float]] = [
             [math.exp(logprob) for token, logprob in reported.items() if token.strip() == label] for label in labels
         ]
@@ -93,3 +94,7 @@ class ReplyOptionReader:
         return LabelReading(
             tuple(math.fsum(each) for each in found), tuple(at for at, each in enumerate(found) if not each)
         )
+
+
+def _quiet(config: RunnableConfig) -> RunnableConfig:
+    return merge_configs(config, {"tags": [NOT_STREAMED]})

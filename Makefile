@@ -1,0 +1,54 @@
+# The two commands of the README are `make demo` and `make test`; both set up .venv by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint format types benchmark clean
+.DEFAULT_GOAL := help
+
+help:  ## Show what there is to make
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+demo: $(VENV)/.demo-installed  ## Answer one real question in all three modes
+	$(BIN)/pluralism demo
+
+test: $(VENV)/.dev-installed  ## Run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev-installed  ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev-installed  ## Mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# graphs/, nodes/ and prompts/ are a part of the package once it is installed, so that is what is checked: a copy of the
+# installed package, without its dependencies, and the tests beside it.
+types: $(VENV)/.dev-installed  ## Check types
+	rm -rf .types && $(BIN)/pip install --quiet --no-deps --target .types .
+	cp -r tests benchmarks .types/
+	cd .types && ../$(BIN)/mypy --config-file ../pyproject.toml -p modular_pluralism -p tests -p benchmarks
+
+benchmark: $(VENV)/.dev-installed  ## Measure the fan-out against llama_cpp.Llama
+	$(BIN)/python benchmarks/fan_out.py
+
+clean:  ## Remove what was built here
+	rm -rf $(VENV) .types build *.egg-info
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
+		{ echo "A C++ compiler is needed to build llama-cpp-python; on Debian: apt-get install g++ make"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo-installed: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing; building llama-cpp-python takes about three minutes the first time."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev-installed: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing; building llama-cpp-python takes about three minutes the first time."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.demo-installed

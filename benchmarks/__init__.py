@@ -1,0 +1,1 @@
+"""Speed and memory against peers, paired in one run; one command each."""

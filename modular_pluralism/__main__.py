@@ -1,0 +1,5 @@
+"""`python -m modular_pluralism` is the `pluralism` command."""
+
+from modular_pluralism.cli.app import main
+
+main()

@@ -1,0 +1,53 @@
+"""The `pluralism` command: which subcommands there are, and how they end."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import modular_pluralism
+from modular_pluralism.cli import ask, communities, demo, graph
+from modular_pluralism.errors import PluralismError
+
+app = typer.Typer(
+    name="pluralism",
+    help="Answers that reflect more than one community's view: Modular Pluralism on an embedded model.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
+app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
+app.command("graph", epilog=graph.EXAMPLES)(graph.graph)
+app.add_typer(communities.app, name="communities")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pluralism {modular_pluralism.__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Start with: `pluralism demo`")
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command. Exit code 0; 1 where the run failed; 2 where the call was wrong; 130 after Ctrl-C."""
+    try:
+        app()
+    except PluralismError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output has gone, as in `pluralism … | head`
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,39 @@
+"""Command-line options that several subcommands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class ModeName(StrEnum):
+    """The modes, as the command line knows them."""
+
+    overton = "overton"
+    steerable = "steerable"
+    distributional = "distributional"
+
+
+class ScoringName(StrEnum):
+    """The ways to read option probabilities, as the command line knows them."""
+
+    label = "label"
+    rotate = "rotate"
+    text = "text"
+
+
+PoolOption = Annotated[
+    str,
+    typer.Option(
+        "--pool", "-p", metavar="NAME|FILE", help="A built-in pool (perspective, culture, mixed) or a TOML file."
+    ),
+]
+PromptsOption = Annotated[
+    Path | None,
+    typer.Option("--prompts", metavar="DIR", help="A folder laid over the built-in prompts, file by file."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same run.")]

@@ -1,0 +1,72 @@
+"""`pluralism demo`: one real question in all three modes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from modular_pluralism.cli.call_options import ModeName, PoolOption, ScoringName, SeedOption
+
+QUESTION = "Should a city ban cars from its centre?"
+ATTRIBUTE = "protecting the environment"
+OPTIONS = ["Yes", "No", "It depends"]
+
+EXAMPLES = """
+**Examples**
+
+`pluralism demo`
+
+`pluralism demo "Should wages be public?" --attribute "the right to privacy" --pool culture`
+"""
+
+
+def demo(
+    question: Annotated[str, typer.Argument(help="The question.")] = QUESTION,
+    attribute: Annotated[str, typer.Option("--attribute", "-a", help="What steerable mode shall reflect.")] = ATTRIBUTE,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="Options for distributional mode. [default: Yes, No, It depends]"),
+    ] = None,
+    pool: PoolOption = "perspective",
+    seed: SeedOption = 0,
+) -> None:
+    """Ask one question in all three modes, on the demo model unless the pool says otherwise."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from modular_pluralism.cli.ask import run
+    from modular_pluralism.cli.safe_text import safe
+    from modular_pluralism.nodes.check import check_attribute, check_options, check_question
+
+    options = option or OPTIONS
+    check_question(question)
+    check_attribute(attribute)
+    check_options(options)
+    asked: dict[str, Any] = {"question": question, "seed": seed}
+    parts: list[tuple[ModeName, str, dict[str, Any]]] = [
+        (ModeName.overton, "all communities comment, and the base LLM merges the comments into one answer.", {}),
+        (
+            ModeName.steerable,
+            f"the comment that best reflects “{attribute}” is selected, and the base LLM answers with it.",
+            {"attribute": attribute},
+        ),
+        (
+            ModeName.distributional,
+            "the probability of every option is read from each comment, and pooled.",
+            {"options": options},
+        ),
+    ]
+    console = Console(highlight=False)
+    console.print(Text("Question: ", style="bold").append_text(safe(question)))
+    for mode, explanation, more in parts:
+        console.print()
+        console.rule(Text(mode.value.capitalize(), style="bold"))
+        console.print(safe(f"{mode.value.capitalize()} mode: {explanation}"))
+        run({**asked, **more}, mode, ScoringName.rotate, pool, None)
+    console.print()
+    console.print(
+        "The communities of the built-in pools are personas on one very small model: a demonstration of the method, "
+        "not an opinion poll.",
+        style="dim",
+    )

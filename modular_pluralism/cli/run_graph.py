@@ -1,0 +1,64 @@
+"""Running a graph from the command line: what happens in it is told to a view as it happens."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from langgraph.graph import StateGraph
+
+from modular_pluralism.errors import PluralismError
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.pool import Pool
+from modular_pluralism.types import Comment
+
+
+class RunView(Protocol):
+    """Somebody who watches a run."""
+
+    def speaking(self, node: str, text: str) -> None:
+        """Some more text from a node's model."""
+
+    def said(self, comment: Comment) -> None:
+        """A community has finished, well or not."""
+
+
+class NoView:
+    """Watches nothing."""
+
+    def speaking(self, node: str, text: str) -> None:
+        """See RunView."""
+
+    def said(self, comment: Comment) -> None:
+        """See RunView."""
+
+
+async def run_graph(graph: StateGraph[Any, Any, Any, Any], question: dict[str, Any], view: RunView) -> dict[str, Any]:
+    """Run a graph and return its final state, with the communities in the pool's order left to the caller.
+
+    Raises:
+        PluralismError: the run failed.
+    """
+    final: dict[str, Any] = {}
+    stream = graph.compile().astream(question, stream_mode=["messages", "updates", "values"], subgraphs=True)
+    async for namespace, kind, data in stream:
+        if kind == "messages":
+            message, metadata = data
+            view.speaking(metadata["langgraph_node"], str(message.text))
+        elif kind == "updates":
+            for node, update in data.items():
+                comment = ((update or {}).get("comments") or {}).get(node)
+                # A distributional branch tells of its comment twice: inside, and when the branch is done.
+                if comment is not None and (namespace or "distributions" not in update):
+                    view.said(comment)
+        elif kind == "values" and not namespace:
+            final = data
+    if not final:
+        raise PluralismError("The run ended without a result.")
+    return final
+
+
+def open_models(pool: Pool) -> PoolModels:
+    """The pool's models, checked before anything is asked: a wrong path or an unset key is told at once."""
+    models = PoolModels(pool)
+    models.check()
+    return models

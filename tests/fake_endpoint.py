@@ -1,0 +1,199 @@
+"""An OpenAI-compatible endpoint on this machine, which behaves as each model's script says."""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal, NamedTuple
+
+Behaviour = Literal[
+    "ok",  # a reply, streamed where that is wanted; without log-probabilities even if they are wanted
+    "logprobs",  # the same with log-probabilities: A 0.5, " A" 0.1, B 0.2
+    "refuses_logprobs",  # 400 for a request that wants log-probabilities, else ok
+    "slow_down",  # 429, with Retry-After: 0
+    "broken",  # 500
+    "bad_request",
+    "unauthorized",  # 401, with the key that was sent in the message
+    "not_found",
+    "hang",  # reads the request and says nothing until the endpoint closes
+    "cut",  # half of a reply, and then the connection breaks
+    "ends_early",  # half of a stream, then an orderly end, but no finish_reason
+    "garbage",  # a web page
+    "garbage_json",  # JSON's content type, but none inside
+    "no_choices",
+    "empty",  # an empty text
+]
+
+
+class Request(NamedTuple):
+    """What was sent."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+class FakeEndpoint:
+    """Behaviours by the model's id; of a list, one after another, the last one for ever."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.scripts: dict[str, list[Behaviour]] = {}
+        self.closing = threading.Event()
+        self._lock = threading.Lock()
+        self._server = _Server(self)
+        self.address = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def behave(self, model: str, *behaviours: Behaviour) -> None:
+        self.scripts[model] = list(behaviours)
+
+    def asked(self, model: str) -> list[Request]:
+        return [each for each in self.requests if each.body["model"] == model]
+
+    def next_behaviour(self, request: Request) -> Behaviour:
+        with self._lock:
+            self.requests.append(request)
+            script = self.scripts.get(request.body["model"], ["ok"])
+            return script.pop(0) if len(script) > 1 else script[0]
+
+    @contextmanager
+    def running(self) -> Iterator[FakeEndpoint]:
+        thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.closing.set()
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()
+
+
+def free_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(self, endpoint: FakeEndpoint) -> None:
+        self.endpoint = endpoint
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that go away are part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = Request(self.path, {key.lower(): value for key, value in self.headers.items()}, body)
+        behaviour = self.server.endpoint.next_behaviour(request)
+        match behaviour:
+            case "slow_down":
+                self._error(429, "slow down", {"Retry-After": "0"})
+            case "broken":
+                self._error(500, "our mistake")
+            case "bad_request":
+                self._error(400, "a message is too odd")
+            case "unauthorized":
+                self._error(401, f"Incorrect API key provided: {request.headers.get('authorization')}")
+            case "not_found":
+                self._error(404, "no such model")
+            case "refuses_logprobs" if "logprobs" in body:
+                self._error(400, "logprobs are not supported by this model")
+            case "hang":
+                self.server.endpoint.closing.wait(30)
+                self.close_connection = True
+            case "garbage":
+                self._send(200, "text/html", b"<html>It works!</html>")
+            case "garbage_json":
+                self._send(200, "application/json", b"{not json")
+            case "no_choices":
+                self._send(200, "application/json", json.dumps({**_frame(body), "choices": []}).encode())
+            case "cut" | "ends_early":
+                self._cut(body, orderly=behaviour == "ends_early")
+            case _:
+                self._reply(body, logprobs=behaviour == "logprobs", text="" if behaviour == "empty" else _text(body))
+
+    def _reply(self, body: dict[str, Any], *, logprobs: bool, text: str) -> None:
+        info = _logprobs() if logprobs and body.get("logprobs") else None
+        finish = "length" if body.get("logprobs") else "stop"
+        usage = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}
+        if not body.get("stream"):
+            message = {"role": "assistant", "content": text}
+            choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": info}
+            self._send(
+                200, "application/json", json.dumps({**_frame(body), "choices": [choice], "usage": usage}).encode()
+            )
+            return
+        chunks = [_chunk(body, {"role": "assistant", "content": ""}, None, info)]
+        chunks += [_chunk(body, {"content": word + " "}, None, None) for word in text.split()]
+        chunks.append(_chunk(body, {}, finish, None))
+        chunks.append({**_chunk(body, {}, None, None), "choices": [], "usage": usage})
+        events = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+        self._send(200, "text/event-stream", events.encode())
+
+    def _cut(self, body: dict[str, Any], *, orderly: bool) -> None:
+        self.close_connection = True
+        if body.get("stream"):
+            kind, data = "text/event-stream", f"data: {json.dumps(_chunk(body, {'content': 'Half a'}, None, None))}\n\n"
+        else:
+            kind, data = "application/json", '{"id": "1", "choi'
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Connection", "close")
+        if not orderly:
+            self.send_header("Content-Length", str(len(data) + 100))
+        self.end_headers()
+        self.wfile.write(data.encode())
+
+    def _error(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        data = {"error": {"message": message, "type": "test", "code": None}}
+        self._send(status, "application/json", json.dumps(data).encode(), headers)
+
+    def _send(self, status: int, kind: str, data: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def _text(body: dict[str, Any]) -> str:
+    return f"The view of {body['model']}."
+
+
+def _frame(body: dict[str, Any]) -> dict[str, Any]:
+    return {"id": "chat-1", "object": "chat.completion", "created": 1, "model": body["model"]}
+
+
+def _chunk(body: dict[str, Any], delta: dict[str, Any], finish: str | None, logprobs: Any) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
+    return {**_frame(body), "object": "chat.completion.chunk", "choices": [choice]}
+
+
+def _logprobs() -> dict[str, Any]:
+    top = [
+        {"token": token, "bytes": None, "logprob": math.log(value)}
+        for token, value in {"A": 0.5, "B": 0.2, " A": 0.1, "1": 0.05, "2": 0.1}.items()
+    ]
+    return {"content": [{**top[0], "top_logprobs": top}]}
