@@ -26,7 +26,9 @@ format: $(VENV)/.dev-installed  ## Mend style
 # graphs/, nodes/ and prompts/ are a part of the package once it is installed, so that is what is checked: a copy of the
 # installed package, without its dependencies, and the tests beside it.
 types: $(VENV)/.dev-installed  ## Check types
-	rm -rf .types && $(BIN)/pip install --quiet --no-deps --target .types .
+	rm -rf .types build
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target .types .
+	rm -rf build
 	cp -r tests benchmarks .types/
 	cd .types && ../$(BIN)/mypy --config-file ../pyproject.toml -p modular_pluralism -p tests -p benchmarks
 

@@ -25,6 +25,7 @@ BUILT_IN = {
     "score_text": {"question", "comment"},
     "option": {"label", "option"},
     "numbered_comment": {"number", "comment"},
+    "plain_option": {"option"},
 }
 
 

@@ -39,7 +39,8 @@ async def run_graph(graph: StateGraph[Any, Any, Any, Any], question: dict[str, A
         PluralismError: the run failed.
     """
     final: dict[str, Any] = {}
-    stream = graph.compile().astream(question, stream_mode=["messages", "updates", "values"], subgraphs=True)
+    # LangGraph types the parts of a stream by its default mode, which is not this one.
+    stream: Any = graph.compile().astream(question, stream_mode=["messages", "updates", "values"], subgraphs=True)
     async for namespace, kind, data in stream:
         if kind == "messages":
             message, metadata = data

@@ -56,8 +56,8 @@ class TerminalView:
     def said(self, comment: Comment) -> None:
         """See RunView."""
         name = comment["community"]
-        if name in self._done:
-            return
+        if name in self._done and comment["error"] is None:
+            return  # a comment that fails afterwards, when it is scored, is told once more
         self._done.add(name)
         if comment["error"] is not None:
             body, note, style = safe(comment["error"]), "failed", "red"

@@ -1,6 +1,6 @@
 """Embedded llama.cpp: one engine thread per loaded model with continuous batching, and its LangChain chat model."""
 
-# ruff: noqa: E402, I001 - libgomp reads its settings when it is loaded, with the first import of llama_cpp below.
+# ruff: noqa: E402 - libgomp reads its settings when it is loaded, with the first import of llama_cpp below.
 from modular_pluralism.llama.patient_threads import make_threads_patient
 
 make_threads_patient()

@@ -58,7 +58,8 @@ class Sampler:
         before = np.cumsum(probabilities) - probabilities
         keep = (before < settings.top_p) & (probabilities >= settings.min_p * probabilities[0])
         keep[0] = True
-        cumulative = np.cumsum(_softmax((chosen[keep] - chosen[0]) / settings.temperature))
+        with np.errstate(over="ignore"):  # a tiny temperature: minus infinity, and so a probability of 0
+            cumulative = np.cumsum(_softmax((chosen[keep] - chosen[0]) / settings.temperature))
         index = int(np.searchsorted(cumulative, self._random.random() * cumulative[-1], side="right"))
         return int(tokens[keep][min(index, cumulative.size - 1)])
 

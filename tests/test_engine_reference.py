@@ -1,0 +1,131 @@
+"""The engine against `llama_cpp.Llama`, which decodes one sequence at a time, on the real demo model.
+
+Both use flash attention. Without it llama.cpp's own results differ between reading a prompt at once and token by token.
+With it they do not depend on the batch as long as a step has fewer than 64 tokens, the cache fewer than 512 cells in
+use, and a sequence's cells stand in the order of its tokens; beyond that llama.cpp takes other kernels or adds up in
+another order, and quantised weights magnify a difference in the last bit to some tenths in the logits. A lone request
+takes the same steps in the engine and in `Llama`, so the two have to agree always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from llama_cpp import Llama
+
+from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
+from modular_pluralism.llama.chat_template import ChatTemplate, Turn
+from modular_pluralism.llama.engine import usable_cores
+from modular_pluralism.llama.generation import Piece
+from modular_pluralism.llama.reading import LogProbs
+from modular_pluralism.llama.sampling import log_normaliser
+from tests.demo_model import DEMO_GGUF
+
+_LENGTH = 48
+_QUESTIONS = [
+    "What is pluralism?",
+    "Name three colours.",
+    "Write a haiku about rain.",
+    "Who was Charles Darwin?",
+    "Explain gravity to a child.",
+    "How do I cook rice?",
+    "What is 7 times 8?",
+    "Translate 'good morning' into French.",
+    "Why is the sky blue?",
+    "Tell me a joke.",
+    "Describe Paris in one sentence.",
+    "Is it wrong to lie to a friend?",
+    "What do people in Japan eat for breakfast?",
+    "Give me arguments for and against nuclear power.",
+    "Schreibe einen Satz über Berlin.",
+    "写一句关于春天的话。",
+    "def add(a, b):",
+    "Repeat after me: 🙂🙂🙂",
+    "Summarise: " + "The committee met again and could not agree on the budget. " * 12,
+    "Continue: " + "one two three four five six seven eight nine ten " * 55,  # more than one batch of 512
+]
+
+
+class _Reference(NamedTuple):
+    """What `Llama` says for one question."""
+
+    prompt: list[int]
+    prompt_tokens: int
+    """As its own chat completion counts them."""
+    reply: list[int]
+    logprobs: LogProbs
+    """Of the token after the prompt."""
+
+
+def _ask_llama() -> list[_Reference]:
+    threads = usable_cores()
+    settings: dict[str, Any] = {"n_ctx": 2048, "flash_attn": True, "verbose": False}
+    llama = Llama(str(DEMO_GGUF), n_threads=threads, n_threads_batch=threads, **settings)
+    references = []
+    for question in _QUESTIONS:
+        llama.reset()
+        usage = llama.create_chat_completion([{"role": "user", "content": question}], max_tokens=1)["usage"]
+        # That has left the prompt's tokens behind, as this Llama read them.
+        prompt = llama.input_ids[: usage["prompt_tokens"]].tolist()
+        llama.reset()
+        reply: list[int] = []
+        for token in llama.generate(prompt, temp=0):
+            if token in (llama.token_eos(), llama.token_bos()) or len(reply) == _LENGTH:
+                break
+            reply.append(token)
+        references.append(_Reference(prompt, usage["prompt_tokens"], reply, np.empty(0, dtype=np.float32)))
+    llama.close()
+    llama = Llama(str(DEMO_GGUF), logits_all=True, n_threads=threads, n_threads_batch=threads, **settings)
+    for index, reference in enumerate(references):
+        llama.reset()
+        llama.eval(reference.prompt)
+        row = np.array(llama.scores[len(reference.prompt) - 1], dtype=np.float32)
+        references[index] = reference._replace(logprobs=row - np.float32(log_normaliser(row)))
+    llama.close()
+    return references
+
+
+def _in_a_thread_that_ends(function: Callable[[], list[_Reference]]) -> list[_Reference]:
+    # OpenMP keeps worker threads for every thread that has decoded, and slows all down once they outnumber the cores.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+@pytest.fixture(scope="module")
+def references() -> list[_Reference]:
+    return _in_a_thread_that_ends(_ask_llama)
+
+
+@pytest.fixture(scope="module")
+def engine(references: list[_Reference]) -> Iterator[Engine]:
+    engine = Engine(EngineSettings(DEMO_GGUF, context=2048))
+    yield engine
+    engine.close()
+
+
+def test_a_chat_has_the_same_prompt(engine: Engine, references: list[_Reference]) -> None:
+    template = ChatTemplate(engine.model)
+    for question, reference in zip(_QUESTIONS, references, strict=True):
+        tokens = template.tokens([Turn("user", question)])
+        assert len(tokens) == reference.prompt_tokens
+        assert tokens == reference.prompt
+
+
+@pytest.mark.parametrize("index", range(len(_QUESTIONS)))
+def test_a_lone_greedy_request_gives_the_same_tokens(engine: Engine, references: list[_Reference], index: int) -> None:
+    """Token for token."""
+    prompt = tuple(references[index].prompt)
+    request = GenerationRequest(prompt, max_tokens=_LENGTH, sampling=Sampling(temperature=0))
+    tokens = [token for event in engine.stream(request) if isinstance(event, Piece) for token in event.tokens]
+    assert len(tokens) > 2
+    assert tokens == references[index].reply
+
+
+def test_a_lone_prompt_has_the_same_logprobs(engine: Engine, references: list[_Reference]) -> None:
+    for reference in references:
+        (row,) = engine.next_token_logprobs([reference.prompt])
+        assert np.abs(row - reference.logprobs).max() < 1e-4

@@ -1,0 +1,64 @@
+"""Every command and every snippet of the README works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from modular_pluralism import Pool
+from modular_pluralism.graphs.parts import Parts
+from tests.command import PLURALISM
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = (REPOSITORY / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[str]:
+    lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    return [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def test_there_is_something_to_test() -> None:
+    assert {"make demo", "make test"} <= set(commands())
+    assert len(blocks("python")) >= 3
+    assert blocks("toml")
+
+
+# `make test` is what runs this; `git clone` and `pip install` are covered by the packaging test.
+@pytest.mark.parametrize("command", [each for each in commands() if each not in ("make test", "pip install .")])
+def test_command(command: str) -> None:
+    words = shlex.split(command)
+    if words[0] == "pluralism":
+        words[0] = PLURALISM
+    elif words[0] == "python":
+        words[0] = sys.executable
+    if "benchmarks/" in command:
+        words += ["--rounds", "1"]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("snippet", blocks("python"))
+def test_python_snippet(snippet: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("snippet", blocks("toml"))
+def test_pool_snippet(snippet: str, tmp_path: Path) -> None:
+    (tmp_path / "farmers.md").write_text("You are a farmer.")
+    pool = Pool.from_toml(snippet, source="README.md", folder=tmp_path)
+    assert Parts.of(pool, None, None).communities == list(pool.communities)
