@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ def _streamed(data: bytes, cuts: list[int], stop: list[str]) -> tuple[list[str],
     """What a TextStream gives out, piece by piece, and whether it met a stop string."""
     stream, pieces = TextStream(stop), []
     bounds = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         pieces.append(stream.feed(data[start:end]))
         if stream.stopped:
             break
