@@ -1,0 +1,241 @@
+"""Many requests at once on the real engine: from threads and from asyncio, cancelled, late, and short of room."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modular_pluralism.errors import DeadlineError, EngineClosedError
+from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
+from modular_pluralism.llama.generation import Event, Finish, Piece
+from tests.demo_model import DEMO_GGUF
+
+TEXT = "In the middle of the old town there is a square where people meet, and they talk about"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    engine = Engine(EngineSettings(DEMO_GGUF))
+    yield engine
+    engine.close()
+
+
+def tokens(engine: Engine, text: str) -> tuple[int, ...]:
+    return tuple(engine.model.tokenize(text, parse_special=False))
+
+
+def request(engine: Engine, number: int = 0, max_tokens: int = 12, text: str = TEXT) -> GenerationRequest:
+    return GenerationRequest(
+        tokens(engine, f"{text} matter {number}."), max_tokens, Sampling(seed=number), ignore_end=True
+    )
+
+
+def everything_is_given_back(engine: Engine) -> bool:
+    """A finished request is off the engine's books before its caller hears of it; a cancelled one a step later."""
+    for _ in range(500):
+        held = engine._running or engine._queue or engine._arrived
+        if not held and engine._free_cells == engine._cells and len(engine._free_sequences) == engine._slots:
+            return len(set(engine._free_sequences)) == engine._slots
+        time.sleep(0.01)
+    return False
+
+
+def resident() -> int:
+    """Resident memory of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 >> 20
+
+
+def hundred_requests(engine: Engine) -> list[object]:
+    """Fifty from threads and fifty from tasks, of all three kinds."""
+
+    def in_thread(number: int) -> object:
+        match number % 3:
+            case 0:
+                return [event for event in engine.stream(request(engine, number)) if isinstance(event, Finish)]
+            case 1:
+                return engine.next_token_logprobs([tokens(engine, f"{TEXT} {number}"), tokens(engine, TEXT)])
+            case _:
+                return engine.score(
+                    tokens(engine, f"{TEXT} {number}"), [tokens(engine, " one"), tokens(engine, " or two")]
+                )
+
+    async def in_task(number: int) -> object:
+        match number % 3:
+            case 0:
+                return [e async for e in engine.astream(request(engine, number)) if isinstance(e, Finish)]
+            case 1:
+                return await engine.anext_token_logprobs([tokens(engine, f"{TEXT} {number}"), tokens(engine, TEXT)])
+            case _:
+                return await engine.ascore(
+                    tokens(engine, f"{TEXT} {number}"), [tokens(engine, " one"), tokens(engine, " or two")]
+                )
+
+    async def all_tasks() -> list[object]:
+        return list(await asyncio.gather(*map(in_task, range(50, 100))))
+
+    with ThreadPoolExecutor(50) as pool:
+        threads = [pool.submit(in_thread, number) for number in range(50)]
+        tasks = asyncio.run(all_tasks())
+        return [thread.result() for thread in threads] + tasks
+
+
+def test_a_hundred_requests_from_threads_and_tasks_all_finish_and_memory_stays(engine: Engine) -> None:
+    sizes = []
+    for _ in range(3):
+        before = engine.stats.requests
+        for number, result in enumerate(hundred_requests(engine)):
+            match number % 3:
+                case 0:
+                    assert result == [Finish("length", len(request(engine, number).tokens), 12)]
+                case 1:
+                    assert isinstance(result, np.ndarray)
+                    assert np.allclose(np.exp(result.astype(float)).sum(axis=1), 1, atol=1e-4)
+                case _:
+                    assert isinstance(result, list)
+                    assert [len(row) for row in result] == [1, 2]
+                    assert all(np.all(row <= 0) for row in result)
+        assert engine.stats.requests - before == 100
+        assert everything_is_given_back(engine)
+        gc.collect()
+        sizes.append(resident())
+    assert engine.stats.failed == 0
+    assert engine.stats.most_running > 10
+    # The first round warms up buffers and caches of token texts.
+    assert sizes[-1] - sizes[0] < 20
+
+
+def test_a_long_prompt_does_not_stall_the_others(engine: Engine) -> None:
+    """While 3,000 tokens are read in, a running request gets a token at every step."""
+    events: list[tuple[str, int]] = []
+    done = threading.Event()
+
+    def note(name: str) -> object:
+        def deliver(event: Event) -> None:
+            events.append((name, engine.stats.steps))
+            if name == "long" and isinstance(event, Finish):
+                done.set()
+
+        return deliver
+
+    short = engine.submit_generation(request(engine, 1, max_tokens=400), note("short"))  # type: ignore[arg-type]
+    while not any(name == "short" for name, _ in events):
+        time.sleep(0.005)
+    long_text = (tokens(engine, TEXT) * 300)[:3000]
+    started = engine.stats.steps
+    engine.submit_generation(GenerationRequest(long_text, max_tokens=1), note("long"))  # type: ignore[arg-type]
+    assert done.wait(120)
+    first_of_long = next(step for name, step in events if name == "long")
+    short.cancel()
+    meanwhile = [step for name, step in events if name == "short" and started < step <= first_of_long]
+    assert first_of_long - started >= 3000 // 64
+    assert len(meanwhile) >= (first_of_long - started) - 2
+
+
+def test_leaving_a_stream_frees_its_place_and_harms_nobody(engine: Engine) -> None:
+    alone = list(engine.stream(request(engine, 5)))
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(lambda: list(engine.stream(request(engine, 5))))
+        stream = engine.stream(request(engine, 6, max_tokens=2000))
+        assert isinstance(next(stream), Piece)
+        stream.close()  # type: ignore[attr-defined]
+        assert [type(event) for event in other.result()] == [type(event) for event in alone]
+    assert everything_is_given_back(engine)
+
+
+async def test_cancelling_a_task_frees_its_place(engine: Engine) -> None:
+    async def endless() -> None:
+        async for _ in engine.astream(request(engine, 7, max_tokens=2000)):
+            pass
+
+    async def reading() -> None:
+        await engine.anext_token_logprobs([(tokens(engine, TEXT) * 300)[:3000]])
+
+    tasks = [asyncio.create_task(endless()), asyncio.create_task(reading())]
+    await asyncio.sleep(0.3)
+    for task in tasks:
+        task.cancel()
+    assert all(
+        isinstance(each, asyncio.CancelledError) for each in await asyncio.gather(*tasks, return_exceptions=True)
+    )
+    assert everything_is_given_back(engine)
+
+
+def test_a_deadline_ends_what_runs_and_what_waits() -> None:
+    engine = Engine(EngineSettings(DEMO_GGUF, context=1024, cells=1024, slots=1))
+    try:
+        running = GenerationRequest(tokens(engine, TEXT), 900, ignore_end=True, timeout=0.5)
+        waiting = GenerationRequest(tokens(engine, TEXT), 900, ignore_end=True, timeout=0.4)
+        with ThreadPoolExecutor(2) as pool:
+            both = [pool.submit(lambda each=each: list(engine.stream(each))) for each in (running, waiting)]  # type: ignore[misc]
+            for each in both:
+                with pytest.raises(DeadlineError):
+                    each.result()
+        assert engine.stats.failed == 2
+        assert everything_is_given_back(engine)
+    finally:
+        engine.close()
+
+
+def test_closing_ends_every_request_with_an_error() -> None:
+    engine = Engine(EngineSettings(DEMO_GGUF, slots=2))
+    with ThreadPoolExecutor(4) as pool:
+        requests = [request(engine, number, max_tokens=2000) for number in range(3)]
+        streams = [pool.submit(lambda each=each: list(engine.stream(each))) for each in requests]  # type: ignore[misc]
+        reading = pool.submit(engine.next_token_logprobs, [(tokens(engine, TEXT) * 300)[:3000]])
+        while engine.stats.requests < 4:
+            time.sleep(0.005)
+        engine.close()
+        for future in [*streams, reading]:
+            with pytest.raises(EngineClosedError):
+                future.result(timeout=60)
+
+
+def test_what_prompts_share_is_read_once(engine: Engine) -> None:
+    shared = tokens(engine, TEXT * 3)
+    ends = [tokens(engine, end) for end in (" cats", " the weather today", " money, of course")]
+    before = engine.stats.tokens_read
+    together = engine.next_token_logprobs([shared + end for end in ends])
+    assert engine.stats.tokens_read - before == len(shared) + sum(map(len, ends))
+    for row, end in zip(together, ends, strict=True):
+        alone = engine.next_token_logprobs([shared + end])[0]
+        assert np.abs(alone - row).max() < 1e-3
+
+
+@pytest.mark.parametrize(("slots", "cells"), [(1, 512), (2, 512), (4, 256)])
+def test_prompts_beyond_the_slots_and_the_cells_are_read_all_the_same(engine: Engine, slots: int, cells: int) -> None:
+    shared = tokens(engine, TEXT * 4)
+    prompts = [shared + tokens(engine, f" number {number} and its neighbours in the square") for number in range(8)]
+    expected = engine.next_token_logprobs(prompts)
+    small = Engine(EngineSettings(DEMO_GGUF, context=256, cells=cells, slots=slots))
+    try:
+        assert np.abs(small.next_token_logprobs(prompts) - expected).max() < 1e-3
+        assert everything_is_given_back(small)
+    finally:
+        small.close()
+
+
+def test_prompts_with_nothing_in_common(engine: Engine) -> None:
+    prompts = [tokens(engine, text) for text in ("Cats are", "the weather", "Money")]
+    together = engine.next_token_logprobs(prompts)
+    for row, prompt in zip(together, prompts, strict=True):
+        assert np.abs(engine.next_token_logprobs([prompt])[0] - row).max() < 1e-3
+
+
+def test_scores_equal_reading_token_by_token(engine: Engine) -> None:
+    prefix = tokens(engine, TEXT)
+    texts = (" it", " it depends", " it depends on the day", " nothing", " it depends")
+    continuations = [tokens(engine, text) for text in texts]
+    for continuation, scores in zip(continuations, engine.score(prefix, continuations), strict=True):
+        stepwise = [
+            engine.next_token_logprobs([prefix + continuation[:at]])[0][token] for at, token in enumerate(continuation)
+        ]
+        assert scores == pytest.approx(stepwise, abs=1e-3)
