@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -78,9 +79,7 @@ def _together(engine: Engine, adapters: Sequence[Adapter | None], length: int) -
     def start_all(event: Event) -> None:
         if isinstance(event, Finish):
             for index, adapter in enumerate(adapters):
-                engine.submit_generation(
-                    _request(engine, adapter, length=length), lambda event, index=index: deliver(index, event)
-                )
+                engine.submit_generation(_request(engine, adapter, length=length), partial(deliver, index))
 
     engine.submit_generation(_request(engine, None, length=1), start_all)
     for _ in adapters:

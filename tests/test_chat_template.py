@@ -70,7 +70,7 @@ def test_ordinary_text_renders_as_in_llama_cpp_python(
     formatter = Jinja2ChatFormatter(
         template=reference.metadata["tokenizer.chat_template"], eos_token="<|im_end|>", bos_token="<|im_start|>"
     )
-    text = formatter(messages=[{"role": turn.role, "content": turn.content} for turn in turns]).prompt  # type: ignore[typeddict-item]
+    text = formatter(messages=[{"role": turn.role, "content": turn.content} for turn in turns]).prompt
     assert template.render(turns) == text
     tokens = template.tokens(turns)
     if not any(sign in text for sign in "\uf8f0\uf8f1"):  # the stand-ins' own characters are tokenised apart

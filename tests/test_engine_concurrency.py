@@ -7,8 +7,9 @@ import gc
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def everything_is_given_back(engine: Engine) -> bool:
     for _ in range(500):
         held = engine._running or engine._queue or engine._arrived
         if not held and engine._free_cells == engine._cells and len(engine._free_sequences) == engine._slots:
-            return len(set(engine._free_sequences)) == engine._slots
+            return len(set(engine._free_sequences)) == len(engine._free_sequences)
         time.sleep(0.01)
     return False
 
@@ -189,8 +190,8 @@ def test_closing_ends_every_request_with_an_error() -> None:
     engine = Engine(EngineSettings(DEMO_GGUF, slots=2))
     with ThreadPoolExecutor(4) as pool:
         requests = [request(engine, number, max_tokens=2000) for number in range(3)]
-        streams = [pool.submit(lambda each=each: list(engine.stream(each))) for each in requests]  # type: ignore[misc]
-        reading = pool.submit(engine.next_token_logprobs, [(tokens(engine, TEXT) * 300)[:3000]])
+        streams: list[Future[Any]] = [pool.submit(lambda each=each: list(engine.stream(each))) for each in requests]  # type: ignore[misc]
+        reading: Future[Any] = pool.submit(engine.next_token_logprobs, [(tokens(engine, TEXT) * 300)[:3000]])
         while engine.stats.requests < 4:
             time.sleep(0.005)
         engine.close()

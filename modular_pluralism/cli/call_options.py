@@ -36,4 +36,4 @@ PromptsOption = Annotated[
     typer.Option("--prompts", metavar="DIR", help="A folder laid over the built-in prompts, file by file."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same run.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seeds every draw of the run; reported in --json.")]

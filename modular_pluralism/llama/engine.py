@@ -317,6 +317,7 @@ class Engine:
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
         # Flash attention skips the cells of other sequences; without it a shared cache costs a third of the speed.
+        # What it sums over depends on where the cells lie, so texts decoded together differ in their rounding.
         params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
         params.no_perf = True
         with captured_log() as log:
