@@ -45,6 +45,7 @@ def check_question(question: object) -> None:
     """Raise InputError unless there is a question."""
     if not isinstance(question, str) or not question.strip():
         raise InputError("The question is empty; write what the communities shall comment on.")
+    _check_unicode(question, "The question")
 
 
 def check_attribute(attribute: object) -> None:
@@ -53,6 +54,7 @@ def check_attribute(attribute: object) -> None:
         raise InputError(
             'Steerable mode needs an attribute: a value, a demographic or a culture, such as "the right to privacy".'
         )
+    _check_unicode(attribute, "The attribute")
 
 
 def check_mode(mode: object) -> Mode:
@@ -82,9 +84,18 @@ def check_options(options: Any) -> None:
     for number, option in enumerate(given, start=1):
         if not isinstance(option, str):
             raise InputError(f"Option {number}, {option!r}, is no text; write it in quotes.")
+        _check_unicode(option, f"Option {number}")
         text = one_line(option)  # as the models see it
         if not text:
             raise InputError(f"Option {number} is empty; write it or leave it out.")
         if text in seen:
             raise InputError(f"Option {number}, {text!r}, is there twice; options must differ.")
         seen.add(text)
+
+
+def _check_unicode(text: str, what: str) -> None:
+    """Bytes that are not UTF-8 arrive from a terminal or a pipe as lone surrogates, which no model can read."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{what} is not UTF-8 text; save or send it as UTF-8.") from None

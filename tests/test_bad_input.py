@@ -31,6 +31,8 @@ def fails(*arguments: str, code: int, says: list[str], env: dict[str, str] | Non
     [
         (["ask", "Why?", "--mode", "overtone"], ["overtone", "overton", "steerable", "distributional"]),
         (["ask", "   "], ["question is empty"]),
+        (["ask", "caf\udce9"], ["question is not UTF-8"]),
+        (["ask", "Why?", "-m", "distributional", "-o", "Yes", "-o", "N\udcff"], ["Option 2 is not UTF-8"]),
         (["ask"], ["question"]),
         (["ask", "Why?", "--mode", "steerable"], ["needs an attribute"]),
         (["ask", "Why?", "--attribute", "age"], ["--mode steerable"]),
