@@ -41,6 +41,10 @@ class ModelCallError(PluralismError):
     """A model was asked, retries included, and gave no usable reply."""
 
 
+class EngineFullError(ModelCallError):
+    """More requests are waiting for the engine than its queue holds; a retry may find room."""
+
+
 class ContextOverflowError(PluralismError):
     """A prompt does not fit into the model's context; the message gives both lengths in tokens."""
 
@@ -55,3 +59,7 @@ class DeadlineError(PluralismError):
 
 class QuorumError(PluralismError):
     """Fewer communities answered than the run's quorum; the message names the missing and their reasons."""
+
+
+class PreparationError(PluralismError):
+    """A model could not be written in another format: no room, no permission, or llama.cpp refused it."""

@@ -73,15 +73,18 @@ class EmbeddedModel(_Config):
 
     `gguf` is a path (absolute, or relative to the pool's folder), `package:PKG/FILE` for a file inside an installed
     package, or `hf:OWNER/REPO/FILE.gguf` for one on the Hugging Face hub. `context` is the longest single sequence in
-    tokens; `cells` is how many tokens all running sequences may hold in the KV cache together, and `slots` how many
-    sequences may run at once; the engine chooses where they are None. `template` false sends raw text to be completed
-    instead of the model's chat template. The sampling settings are llama.cpp's; at temperature 0 the likeliest
-    token is taken.
+    tokens, `slots` how many sequences may run at once, `memory` the most GiB of KV cache for them, and `threads` how
+    many threads decode; the engine chooses where they are None. `queue` is how many requests may wait. `repeatable` makes a
+    text depend on nothing but its request and seed, whatever else runs, which costs speed where a sequence runs alone.
+    `template` false sends raw text to be completed instead of the model's chat template. The sampling settings are
+    llama.cpp's; at temperature 0 the likeliest token is taken.
     """
 
     gguf: _Text
-    context: Annotated[int, Field(ge=64, le=_INT32)] = 4096
-    cells: Annotated[int, Field(ge=64, le=_INT32)] | None = None
+    context: Annotated[int, Field(ge=64, le=_INT32)] = 2048
+    memory: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    queue: _Count | None = None
+    repeatable: bool = False
     slots: Annotated[int, Field(ge=1, le=256)] | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     temperature: _Temperature = 0.7
@@ -98,15 +101,6 @@ class EmbeddedModel(_Config):
         if gguf.startswith("hf:") and not _HUB_FILE.fullmatch(gguf):
             raise ValueError("must read 'hf:OWNER/REPO/FILE.gguf'")
         return _checked_path(gguf)
-
-    @model_validator(mode="after")
-    def _check_cells(self) -> Self:
-        if self.cells is not None and self.cells < self.context:
-            raise ValueError(
-                f"cells ({self.cells}) cannot hold one sequence of context ({self.context}) tokens; raise cells or "
-                "lower context"
-            )
-        return self
 
 
 class RemoteModel(_Config):

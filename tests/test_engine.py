@@ -29,7 +29,7 @@ _GREEDY = Sampling(temperature=0)
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=2048))
+    engine = Engine(EngineSettings(DEMO_GGUF, context=2048, slots=2))
     yield engine
     engine.close()
 
@@ -169,7 +169,7 @@ def test_a_token_outside_the_vocabulary_is_refused(engine: Engine, token: int) -
         engine.score([1], [[1, token]])
 
 
-@pytest.mark.parametrize("name", ["context", "cells", "slots", "threads"])
+@pytest.mark.parametrize("name", ["context", "slots", "threads", "queue"])
 def test_an_engine_without_room_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"{name} is 0"):
         EngineSettings(DEMO_GGUF, **{name: 0})  # type: ignore[arg-type]

@@ -1,10 +1,9 @@
 """The engine against `llama_cpp.Llama`, which decodes one sequence at a time, on the real demo model.
 
-Both use flash attention. Without it llama.cpp's own results differ between reading a prompt at once and token by token.
-With it they do not depend on the batch as long as a step has fewer than 64 tokens, the cache fewer than 512 cells in
-use, and a sequence's cells stand in the order of its tokens; beyond that llama.cpp takes other kernels or adds up in
-another order, and quantised weights magnify a difference in the last bit to some tenths in the logits. A lone request
-takes the same steps in the engine and in `Llama`, so the two have to agree always.
+Both use flash attention: without it llama.cpp's own results differ between reading a prompt at once and token by token.
+With it they still depend on whether 64 tokens or more are read at once, since llama.cpp has another kernel for those,
+and quantised weights magnify a difference in the last bit to tenths in the logits. The engine reads the whole 64s of a
+prompt first and then the rest (see prefix_reuse.py), so `Llama` is made to read its prompts in the same two pieces.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ from llama_cpp import Llama
 
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
-from modular_pluralism.llama.engine import usable_cores
 from modular_pluralism.llama.generation import Piece
+from modular_pluralism.llama.host import usable_cores
+from modular_pluralism.llama.prefix_reuse import wide_length
 from modular_pluralism.llama.reading import LogProbs
 from modular_pluralism.llama.sampling import log_normaliser
 from tests.demo_model import DEMO_GGUF
@@ -73,7 +73,9 @@ def _ask_llama() -> list[_Reference]:
         prompt = llama.input_ids[: usage["prompt_tokens"]].tolist()
         llama.reset()
         reply: list[int] = []
-        for token in llama.generate(prompt, temp=0):
+        wide = wide_length(len(prompt))
+        llama.eval(prompt[:wide])
+        for token in llama.generate(prompt[wide:], temp=0, reset=False):
             if token in (llama.token_eos(), llama.token_bos()) or len(reply) == _LENGTH:
                 break
             reply.append(token)
@@ -82,11 +84,18 @@ def _ask_llama() -> list[_Reference]:
     llama = Llama(str(DEMO_GGUF), logits_all=True, n_threads=threads, n_threads_batch=threads, **settings)
     for index, reference in enumerate(references):
         llama.reset()
-        llama.eval(reference.prompt)
+        _read(llama, reference.prompt)
         row = np.array(llama.scores[len(reference.prompt) - 1], dtype=np.float32)
         references[index] = reference._replace(logprobs=row - np.float32(log_normaliser(row)))
     llama.close()
     return references
+
+
+def _read(llama: Llama, prompt: list[int]) -> None:
+    wide = wide_length(len(prompt))
+    for part in (prompt[:wide], prompt[wide:]):
+        if part:
+            llama.eval(part)
 
 
 def _in_a_thread_that_ends(function: Callable[[], list[_Reference]]) -> list[_Reference]:

@@ -6,9 +6,10 @@ from modular_pluralism.llama.patient_threads import make_threads_patient
 make_threads_patient()
 
 from modular_pluralism.llama.chat_model import ChatLlama
-from modular_pluralism.llama.engine import Engine, EngineSettings
+from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.generation import GenerationRequest
 from modular_pluralism.llama.sampling import Sampling
+from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.llama.shared_engines import close_engines, shared_engine
 
 __all__ = [

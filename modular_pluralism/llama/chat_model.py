@@ -24,10 +24,11 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
-from modular_pluralism.llama.engine import Engine, EngineSettings
+from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.generation import Finish, GenerationRequest, Piece, TokenLogprob
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.llama.sampling import Sampling
+from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.llama.shared_engines import shared_engine
 
 _CALL_SETTINGS = {"temperature", "top_p", "top_k", "min_p", "seed", "max_tokens", "logprobs", "top_logprobs", "timeout"}
@@ -54,11 +55,13 @@ class ChatLlama(BaseChatModel):
 
     gguf: Path
     """The model file."""
-    context: int = Field(default=4096, gt=0)
+    context: int = Field(default=2048, gt=0)
     """The longest sequence, in tokens; at most what the model was trained for."""
-    cells: int | None = None
     slots: int | None = None
+    memory: float | None = None
     threads: int | None = None
+    queue: int | None = None
+    repeatable: bool = False
     """See `EngineSettings`."""
     adapters: tuple[Path, ...] = ()
     """Every LoRA file that is used with this engine, by this instance or another."""
@@ -87,9 +90,11 @@ class ChatLlama(BaseChatModel):
             EngineSettings(
                 self.gguf.resolve(),
                 context=self.context,
-                cells=self.cells,
-                slots=self.slots or default.slots,
+                slots=self.slots,
+                memory=self.memory,
                 threads=self.threads,
+                queue=self.queue or default.queue,
+                repeatable=self.repeatable,
                 adapters=files,
             )
         )
@@ -256,6 +261,7 @@ def _usage(finish: Finish) -> UsageMetadata:
         input_tokens=finish.prompt_tokens,
         output_tokens=finish.completion_tokens,
         total_tokens=finish.prompt_tokens + finish.completion_tokens,
+        input_token_details={"cache_read": finish.reused_tokens},
     )
 
 

@@ -70,6 +70,8 @@ class Finish:
     reason: Literal["stop", "length"]
     prompt_tokens: int
     completion_tokens: int
+    reused_tokens: int = field(default=0, compare=False)
+    """Prompt tokens that were in the cache already."""
 
 
 Event = Piece | Finish | Exception
@@ -93,23 +95,19 @@ class GenerationJob:
         self._text = TextStream(self.request.stop)
         self._most = min(self.request.max_tokens, self.context - len(self.request.tokens))
         self._generated = 0
+        self._reused: int | None = None
         self._reason: Literal["stop", "length"] = "length"
 
-    def cells(self) -> int:
-        """See Job."""
-        return len(self.request.tokens) + self._most
-
-    def begin(self) -> Track:
-        """See Job."""
+    def next_track(self) -> Track | None:
+        """See Job: there is one."""
+        if self._reused is not None:
+            return None
+        self._reused = 0
         return Track(self, list(self.request.tokens), first_output=len(self.request.tokens) - 1)
 
-    def branches(self) -> list[Track]:
+    def on_reuse(self, tokens: int) -> None:
         """See Job."""
-        return []
-
-    def shared_tokens(self) -> int:
-        """See Job."""
-        return 0
+        self._reused = tokens
 
     def on_logits(self, track: Track, position: int, logits: Row) -> None:
         """Draw the next token; unless it ends the text, it becomes the track's next token to read."""
@@ -141,7 +139,7 @@ class GenerationJob:
         rest = self._text.finish()
         if rest:
             self.deliver(Piece(rest, ()))
-        self.deliver(Finish(self._reason, len(self.request.tokens), self._generated))
+        self.deliver(Finish(self._reason, len(self.request.tokens), self._generated, self._reused or 0))
 
     def fail(self, error: Exception) -> None:
         """See Job."""

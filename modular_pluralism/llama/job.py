@@ -1,4 +1,4 @@
-"""What the engine works on: a job, made of tracks, each a row of tokens read into one sequence of the KV cache."""
+"""What the engine works on: jobs, made of tracks, each a row of tokens that is read into a sequence of the KV cache."""
 
 from __future__ import annotations
 
@@ -23,16 +23,22 @@ class Adapter(NamedTuple):
 
 @dataclass(eq=False)
 class Track:
-    """Tokens for one sequence. `read` of them are in the KV cache; `first_output` is the first position whose
-    logits are wanted (those of every later position are wanted, too)."""
+    """Tokens to be read in order into one sequence of the KV cache.
+
+    `first_output` is the first position whose logits are wanted; those of every later position are wanted, too. Tokens
+    may be appended while it runs: the prompt is what it begins with.
+    """
 
     job: Job
     tokens: list[int]
     first_output: int
     read: int = 0
-    sequence: int = -1
-    borrowed: bool = False
-    """Runs on its trunk's sequence, which is cut back afterwards, because no other sequence was free."""
+    """Tokens that are in the KV cache, reused ones included."""
+    prompt: int = field(init=False)
+    """Tokens that it began with."""
+
+    def __post_init__(self) -> None:
+        self.prompt = len(self.tokens)
 
     @property
     def left(self) -> int:
@@ -41,25 +47,19 @@ class Track:
 
 
 class Job(Protocol):
-    """One request inside the engine. All methods run on the engine's thread."""
+    """One request inside the engine: one or more tracks, read one after the other. Runs on the engine's thread."""
 
     adapter: Adapter | None
     control: JobControl
 
-    def cells(self) -> int:
-        """The most KV-cache cells that the job will ever hold at a time."""
+    def next_track(self) -> Track | None:
+        """The next track to read, or None after the last. Its sequence still holds the one before."""
 
-    def begin(self) -> Track:
-        """The first track."""
+    def on_reuse(self, tokens: int) -> None:
+        """So many tokens of the track just handed out need not be read."""
 
     def on_logits(self, track: Track, position: int, logits: Row) -> None:
         """Logits after the token at `position`; `logits` is only valid during the call."""
-
-    def branches(self) -> list[Track]:
-        """Tracks that go on from the end of the first one, asked for once that has been read whole."""
-
-    def shared_tokens(self) -> int:
-        """Tokens that the job asked to have read and that sharing the first track saves."""
 
     def finish(self) -> None:
         """Every track has been read: deliver the result."""

@@ -152,6 +152,20 @@ class ModelFile:
             ]
         return {token: self.token_text(token) for token in tokens}
 
+    def cache_bytes(self, tokens: int) -> int:
+        """Bytes of KV cache for so many tokens: 16-bit keys and values of every layer.
+
+        Models with sliding windows or recurrent layers need less.
+        """
+        heads = max(1, native.llama_model_n_head(self.pointer))
+        width = native.llama_model_n_embd(self.pointer) // heads
+        architecture = self.metadata.get("general.architecture", "")
+        key, value = (
+            int(self.metadata.get(f"{architecture}.attention.{name}_length", width)) for name in ("key", "value")
+        )
+        per_layer = int(native.llama_model_n_head_kv(self.pointer)) * (key + value) * 2
+        return tokens * int(native.llama_model_n_layer(self.pointer)) * per_layer
+
     def load_adapter(self, path: Path) -> None:
         """Load a LoRA adapter; llama.cpp wants this done before the context is made.
 

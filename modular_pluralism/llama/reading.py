@@ -1,10 +1,12 @@
 """Reading log-probabilities without generating: of the next token, or of given continuations.
 
-Prompts of one job that begin alike share that beginning: it is read once, and each prompt costs only its own end.
+The prompts of one job are read one after the other into the same sequence, so that what a prompt shares with the one
+before is read once, and it costs only its own end.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -43,44 +45,28 @@ class ReadingJob:
         if not self.paths or any(not path.tokens for path in self.paths):
             raise InputError("There is nothing to read: give at least one prompt, and no empty one.")
         self.control = JobControl(deadline_after(self.timeout))
-        self._shared = _shared_length([path.tokens for path in self.paths])
-        self._path_of: dict[Track, Path] = {}
+        self._left = deque(self.paths)
+        self._path: Path | None = None
 
     @property
     def longest(self) -> int:
         """Tokens of the longest path."""
         return max(len(path.tokens) for path in self.paths)
 
-    def cells(self) -> int:
+    def next_track(self) -> Track | None:
         """See Job."""
-        return self._shared + sum(len(path.tokens) - self._shared for path in self.paths)
+        if not self._left:
+            return None
+        self._path = self._left.popleft()
+        return Track(self, self._path.tokens, self._path.first_output)
 
-    def begin(self) -> Track:
-        """The shared beginning."""
-        first = min(
-            (path.first_output for path in self.paths if path.first_output < self._shared), default=self._shared
-        )
-        return Track(self, self.paths[0].tokens[: self._shared], first_output=first)
-
-    def branches(self) -> list[Track]:
-        """What each path has beyond the shared beginning."""
-        for path in self.paths:
-            if len(path.tokens) > self._shared:
-                track = Track(self, path.tokens, max(path.first_output, self._shared), read=self._shared)
-                self._path_of[track] = path
-        return list(self._path_of)
-
-    def shared_tokens(self) -> int:
+    def on_reuse(self, tokens: int) -> None:
         """See Job."""
-        return (len(self.paths) - 1) * self._shared
 
     def on_logits(self, track: Track, position: int, logits: Row) -> None:
         """See Job."""
-        logprobs = logits - np.float32(log_normaliser(logits))
-        own = self._path_of.get(track)
-        for path in self.paths if own is None else (own,):
-            if position >= path.first_output:
-                path.collect(position, logprobs)
+        assert self._path is not None
+        self._path.collect(position, logits - np.float32(log_normaliser(logits)))
 
     def finish(self) -> None:
         """See Job."""
@@ -91,15 +77,6 @@ class ReadingJob:
         """See Job."""
         if self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
-
-
-def _shared_length(rows: Sequence[list[int]]) -> int:
-    """How many tokens all rows begin with."""
-    first, last = min(rows), max(rows)  # all others lie between these two in lexicographic order
-    for at, (one, other) in enumerate(zip(first, last, strict=False)):
-        if one != other:
-            return at
-    return min(len(first), len(last))
 
 
 def next_token_paths(prompts: Sequence[Sequence[int]], n_vocab: int) -> tuple[list[Path], LogProbs]:
@@ -126,9 +103,7 @@ def continuation_paths(
     def path(continuation: Sequence[int], result: LogProbs) -> Path:
         def collect(position: int, logprobs: LogProbs) -> None:
             predicted = position - (len(prefix) - 1)
-            # The shared beginning may be longer than the prefix, or than another continuation.
-            if predicted < len(continuation):
-                result[predicted] = logprobs[continuation[predicted]]
+            result[predicted] = logprobs[continuation[predicted]]
 
         # The last token is predicted, and need not be read itself.
         return Path([*prefix, *continuation[:-1]], len(prefix) - 1, collect)

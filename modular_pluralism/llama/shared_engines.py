@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 import threading
 
-from modular_pluralism.llama.engine import Engine, EngineSettings
+from modular_pluralism.llama.engine import Engine
+from modular_pluralism.llama.settings import EngineSettings
 
 _engines: dict[EngineSettings, Engine] = {}
 _lock = threading.Lock()

@@ -103,9 +103,11 @@ class PoolModels:
         llama = ChatLlama(
             gguf=find_gguf(config.gguf, self._pool.folder),
             context=config.context,
-            cells=config.cells,
             slots=config.slots,
+            memory=config.memory,
             threads=config.threads,
+            queue=config.queue,
+            repeatable=config.repeatable,
             adapters=self._adapters_of(config),
             adapter=None if lora is None else Adapter(self._adapter_path(lora), scale),
             template=config.template,
@@ -130,11 +132,12 @@ class PoolModels:
         return find_gguf(lora, self._pool.folder)
 
 
+_ENGINE_KEYS = ("gguf", "context", "slots", "memory", "threads", "queue", "repeatable")
+
+
 def _shares_engine(one: ModelConfig, other: EmbeddedModel) -> bool:
     """Whether two tables differ at most in how they sample."""
-    return isinstance(one, EmbeddedModel) and all(
-        getattr(one, key) == getattr(other, key) for key in ("gguf", "context", "cells", "slots", "threads")
-    )
+    return isinstance(one, EmbeddedModel) and all(getattr(one, key) == getattr(other, key) for key in _ENGINE_KEYS)
 
 
 def _reader(chat: BaseChatModel, where: str) -> OptionReader:

@@ -1,0 +1,163 @@
+"""One llama.cpp context: a KV stream for each sequence, decoded together, and the adapter that is switched on.
+
+Each sequence has a stream of its own (`kv_unified` off), as long as the longest sequence may get. With one cache for
+all, decoding 24 sequences was a quarter slower with the demo model, and what a sequence's attention summed over
+depended on where its neighbours' cells lay, so that no text could be repeated.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from llama_cpp import llama_cpp as native
+
+from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.llama.batch import Batch
+from modular_pluralism.llama.captured_log import captured_log, reason
+from modular_pluralism.llama.job import Adapter
+from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.llama.sampling import Row
+
+BATCH = 512
+"""Most tokens of one decode."""
+OUTPUTS = 128
+"""Most rows of logits of one decode; llama.cpp keeps a buffer of vocabulary size for each."""
+
+
+class DecodeError(Exception):
+    """llama.cpp refused a decode; nothing of what it touched can be trusted."""
+
+
+class Chunk(NamedTuple):
+    """Consecutive tokens of one stream; logits are wanted from position `first_output` on."""
+
+    stream: int
+    position: int
+    tokens: Sequence[int]
+    first_output: int
+
+    @property
+    def outputs(self) -> range:
+        """The positions whose logits are wanted."""
+        end = self.position + len(self.tokens)
+        return range(min(max(self.position, self.first_output), end), end)
+
+
+class Context:
+    """`streams` sequences of up to `length` tokens each.
+
+    Raises:
+        ModelLoadError: llama.cpp cannot make it, for lack of memory as a rule.
+    """
+
+    def __init__(self, model: ModelFile, streams: int, length: int, threads: int) -> None:
+        self.streams = streams
+        self.length = length
+        self._model = model
+        params = native.llama_context_default_params()
+        params.n_ctx = streams * length
+        params.n_batch = params.n_ubatch = BATCH
+        params.n_seq_max = streams
+        params.n_outputs_max = OUTPUTS
+        params.n_threads = params.n_threads_batch = threads
+        params.kv_unified = False
+        # Without it a token's attention would depend on how many are read with it.
+        params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        params.no_perf = True
+        with captured_log() as log:
+            self._pointer = native.llama_init_from_model(model.pointer, params)
+        if not self._pointer:
+            raise ModelLoadError(
+                f"No context of {streams} sequences of {length} tokens could be made for {model.path.name}: "
+                f"{reason(log)}. Lower context, slots or memory in the pool file."
+            )
+        self._memory = native.llama_get_memory(self._pointer)
+        self._batch = Batch(BATCH)
+        self._adapter: Adapter | None = None
+
+    def decode(self, chunks: Sequence[Chunk]) -> Sequence[Row]:
+        """Read the chunks; one row of logits [n_vocab] for each wanted position, chunk by chunk.
+
+        The rows are only valid until the next decode.
+
+        Raises:
+            DecodeError: llama.cpp could not.
+        """
+        self._batch.clear()
+        for chunk in chunks:
+            self._batch.add(chunk.tokens, chunk.position, chunk.stream, chunk.first_output)
+        code = native.llama_decode(self._pointer, self._batch.ready())
+        if code != 0:
+            raise DecodeError(f"llama_decode returned {code}")
+        count = sum(len(chunk.outputs) for chunk in chunks)
+        if not count:
+            return []
+        rows = np.ctypeslib.as_array(native.llama_get_logits(self._pointer), (count, self._model.n_vocab))
+        return list(rows)
+
+    def use_adapter(self, adapter: Adapter | None) -> None:
+        """Add this adapter to the weights from the next decode on, or none.
+
+        Switching costs next to nothing: the adapter's products are added in the graph, and no weight is changed. One
+        context for all adapters therefore beats one for each, whose buffers would cost 40 MB apiece with the demo
+        model before any cell.
+        """
+        if adapter == self._adapter:
+            return
+        if adapter is None:
+            code = native.llama_set_adapters_lora(self._pointer, None, 0, None)
+        else:
+            pointers = (native.llama_adapter_lora_p_ctypes * 1)(self._model.adapter(adapter.path))
+            scales = (ctypes.c_float * 1)(adapter.scale)
+            code = native.llama_set_adapters_lora(self._pointer, pointers, 1, scales)
+        if code != 0:
+            raise DecodeError(f"llama_set_adapters_lora returned {code}")
+        self._adapter = adapter
+
+    def cut(self, stream: int, length: int) -> bool:
+        """Drop a stream's tokens from position `length` on.
+
+        False where the model's memory cannot be cut there (recurrent models); the stream is then empty.
+        """
+        if native.llama_memory_seq_rm(self._memory, stream, length, -1):
+            return True
+        native.llama_memory_seq_rm(self._memory, stream, -1, -1)
+        return False
+
+    def tokens_in(self, stream: int) -> int:
+        """How many tokens llama.cpp holds for a stream."""
+        return int(native.llama_memory_seq_pos_max(self._memory, stream)) + 1
+
+    def copy(self, source: int, target: int) -> None:
+        """Make a stream's content a copy of another's; only the tokens that are there are copied."""
+        self._load(target, self._save(source))
+
+    def move(self, moves: Mapping[int, int]) -> None:
+        """Move streams to new places {from: to}, all at once. A place that is only left keeps what it held."""
+        saved = {target: self._save(source) for source, target in moves.items()}
+        for target, data in saved.items():
+            self._load(target, data)
+
+    def _save(self, stream: int) -> bytearray:
+        # llama_memory_seq_cp would copy the cells that are empty, too.
+        data = bytearray(native.llama_state_seq_get_size(self._pointer, stream))
+        buffer = (ctypes.c_uint8 * len(data)).from_buffer(data)
+        if native.llama_state_seq_get_data(self._pointer, buffer, len(data), stream) != len(data):
+            raise DecodeError("llama_state_seq_get_data failed")
+        return data
+
+    def _load(self, stream: int, data: bytearray) -> None:
+        native.llama_memory_seq_rm(self._memory, stream, -1, -1)
+        buffer = (ctypes.c_uint8 * len(data)).from_buffer(data)
+        if native.llama_state_seq_set_data(self._pointer, buffer, len(data), stream) == 0:
+            raise DecodeError("llama_state_seq_set_data failed")
+
+    def close(self) -> None:
+        """Free it."""
+        if self._pointer:
+            self._batch.close()
+            native.llama_free(self._pointer)
+            self._pointer = None

@@ -1,0 +1,69 @@
+"""What an engine is made from, and what it counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from modular_pluralism.errors import InputError
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What an engine is made from; equal settings may share one engine.
+
+    `context`: the most tokens of one sequence. `slots`: the most sequences at a time. `memory`: the most GiB for their
+    KV cache, which is laid out at the start, `context` tokens for each slot. Without `slots` there are as many as the
+    memory allows, up to 48; without `memory` either, half a GiB may be used, or as much as the weights take if that is
+    more, but never more than half of what is free. `threads`: default, the physical cores that this process may use.
+    `queue`: the most requests that wait. `adapters`: every LoRA file that a request may name; llama.cpp wants them
+    before the context is made. `reuse`: take tokens that are in the cache already from there. `repeatable`: a text then
+    depends on nothing but its request, whatever else runs, at the price of up to half the speed of a sequence that runs
+    alone (for weights in llama.cpp's Q formats). `audit`: compare the books with llama.cpp's after every step; for
+    tests.
+    """
+
+    gguf: Path
+    context: int = 2048
+    slots: int | None = None
+    memory: float | None = None
+    threads: int | None = None
+    queue: int = 4096
+    adapters: tuple[Path, ...] = ()
+    reuse: bool = True
+    repeatable: bool = False
+    audit: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("context", "slots", "threads", "queue"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}; use at least 1.")
+        if self.memory is not None and not 0 < self.memory < float("inf"):
+            raise InputError(f"memory is {self.memory}; give a number of GiB above 0.")
+
+
+@dataclass
+class EngineStats:
+    """Counts since the engine was started."""
+
+    steps: int = 0
+    decodes: int = 0
+    tokens_read: int = 0
+    """Tokens that went through the model, prompts and generated ones."""
+    tokens_reused: int = 0
+    """Prompt tokens that did not have to, because they were in the cache."""
+    reuses: int = 0
+    """Prompts of which some tokens were reused."""
+    copies: int = 0
+    """Reuses for which the tokens had to be copied from another sequence."""
+    moves: int = 0
+    """Sequences moved to lie beside those that they are decoded with."""
+    tokens_generated: int = 0
+    requests: int = 0
+    failed: int = 0
+    most_running: int = 0
+    slots: int = 0
+    """Sequences that there is memory for."""
