@@ -74,8 +74,10 @@ class EmbeddedModel(_Config):
     `gguf` is a path (absolute, or relative to the pool's folder), `package:PKG/FILE` for a file inside an installed
     package, or `hf:OWNER/REPO/FILE.gguf` for one on the Hugging Face hub. `context` is the longest single sequence in
     tokens, `slots` how many sequences may run at once, `memory` the most GiB of KV cache for them, and `threads` how
-    many threads decode; the engine chooses where they are None. `queue` is how many requests may wait. `repeatable` makes a
-    text depend on nothing but its request and seed, whatever else runs, which costs speed where a sequence runs alone.
+    many threads decode; the engine chooses where they are None. `queue` is how many requests may wait. `repeatable`
+    makes a text depend on nothing but its request and seed, whatever else runs, which costs speed where a sequence runs
+    alone.
+    `prepared` takes the file that `pluralism models prepare` wrote of these weights, where there is one.
     `template` false sends raw text to be completed instead of the model's chat template. The sampling settings are
     llama.cpp's; at temperature 0 the likeliest token is taken.
     """
@@ -92,6 +94,7 @@ class EmbeddedModel(_Config):
     top_k: Annotated[int, Field(ge=0, le=_INT32)] = 40
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.05
     template: bool = True
+    prepared: bool = True
 
     @field_validator("gguf")
     @classmethod

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.llama.sampling import Row, Sampler, Sampling, log_normaliser
+from modular_pluralism.llama.sampling import Row, Sampler, Sampling, likeliest, log_normaliser
 
 _LOGITS = hnp.arrays(np.float32, st.integers(1, 60), elements=st.floats(-30, 30, width=32))
 _SEEDS = st.integers(0, 2**32 - 1)
@@ -123,3 +123,16 @@ def test_the_normaliser_makes_probabilities_sum_to_one(logits: Row) -> None:
 def test_a_bad_setting_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(InputError, match=name):
         Sampling(**{name: value})  # type: ignore[arg-type]
+
+
+@given(
+    st.lists(st.sampled_from([-float("inf"), -1.5, 0.0, 0.25, 3.0, 7.5]), min_size=1, max_size=900),
+    st.integers(0, 900),
+    st.integers(0, 2**32 - 1),
+)
+def test_likeliest_are_the_highest_in_order(values: list[float], count: int, seed: int) -> None:
+    logits = np.array(values, dtype=np.float32)
+    np.random.default_rng(seed).shuffle(logits)
+    tokens = likeliest(logits, count)
+    assert len(set(tokens.tolist())) == len(tokens) == min(count, len(values))
+    assert logits[tokens].tolist() == sorted(logits.tolist(), reverse=True)[:count]

@@ -6,12 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from modular_pluralism.errors import InputError
 from modular_pluralism.llama.job import Adapter, JobControl, Track, deadline_after
 from modular_pluralism.llama.model_file import ModelFile
-from modular_pluralism.llama.sampling import Row, Sampler, Sampling, log_normaliser
+from modular_pluralism.llama.sampling import Row, Sampler, Sampling, likeliest, log_normaliser
 from modular_pluralism.llama.text_stream import TextStream
 
 
@@ -129,9 +127,7 @@ class GenerationJob:
             return ()
         count = min(count, logits.size)
         normaliser = log_normaliser(logits)
-        likeliest = np.argpartition(logits, -count)[-count:] if count else np.empty(0, dtype=np.int64)
-        likeliest = likeliest[np.argsort(logits[likeliest])[::-1]]
-        top = tuple((int(other), float(logits[other]) - normaliser) for other in likeliest)
+        top = tuple((int(other), float(logits[other]) - normaliser) for other in likeliest(logits, count))
         return (TokenLogprob(token, float(logits[token]) - normaliser, top),)
 
     def finish(self) -> None:
