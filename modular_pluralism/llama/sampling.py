@@ -64,6 +64,8 @@ class Sampler:
 def likeliest(logits: Row, count: int) -> npt.NDArray[np.int64]:
     """The `count` tokens with the highest logits, highest first."""
     columns = logits.size // _ROWS
+    if count == 0:
+        return np.empty(0, dtype=np.int64)
     if count < columns:
         # The maxima of as many disjoint groups are at least as high as the lowest of them, and so nothing below it is
         # among the likeliest. This takes a quarter of the time of a partition of the whole vocabulary.
