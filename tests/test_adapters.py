@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -10,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modular_pluralism import Pool
 from modular_pluralism.errors import ModelLoadError
-from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
+from modular_pluralism.llama import ChatLlama, Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import Adapter
+from modular_pluralism.models.pool_models import PoolModels
 from tests.demo_model import DEMO_GGUF
 from tests.tiny_gguf import write_beginning, write_lora
 
@@ -106,6 +111,63 @@ def test_adapters_and_the_bare_model_run_at_once_as_each_would_alone(
         # They go on for a few tokens: a sequence that outlives another one may be laid out differently in the cache.
         results = _together(engine, adapters, _LENGTH + 4)
         assert [tokens[:_LENGTH] for tokens in results] == [expected[adapter] for adapter in adapters]
+    finally:
+        engine.close()
+
+
+_LONE_PROCESS = """
+import json, sys
+from pathlib import Path
+from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
+from modular_pluralism.llama.generation import Piece
+from modular_pluralism.llama.job import Adapter
+from modular_pluralism.models.pool_models import PoolModels
+gguf, adapter, tokens, length = json.loads(sys.argv[1])
+engine = Engine(EngineSettings(Path(gguf), context=256, slots=1, adapters=(Path(adapter),)))
+request = GenerationRequest(
+    tuple(tokens), length, Sampling(temperature=0), adapter=Adapter(Path(adapter)), ignore_end=True
+)
+print([token for event in engine.stream(request) if isinstance(event, Piece) for token in event.tokens])
+engine.close()
+"""
+
+
+def test_six_communities_speak_as_six_processes_each_with_its_adapter_alone(folder: Path) -> None:
+    names = ["news_left", "news_center", "news_right", "reddit_left", "reddit_center", "reddit_right"]
+    for number, name in enumerate(names):
+        write_lora(folder / f"{name}.gguf", seed=10 + number)
+    communities = "".join(
+        f'[communities.{name}]\nmodel = "small"\nlora = "{name}.gguf"\ndescription = "{name}"\n' for name in names
+    )
+    pool = Pool.from_toml(
+        f'base = "small"\n[models.small]\ngguf = "{DEMO_GGUF}"\ncontext = 256\n{communities}',
+        source="six.toml",
+        folder=folder,
+    )
+    models = PoolModels(pool)
+    chats = [models.community(name).chat for name in names]
+    assert all(isinstance(chat, ChatLlama) for chat in chats)
+    engine = chats[0].engine  # type: ignore[attr-defined]
+    assert all(chat.engine is engine for chat in chats)  # type: ignore[attr-defined]
+    adapters = [chat.adapter for chat in chats]  # type: ignore[attr-defined]
+    together = _together(engine, adapters, 24)
+    prompt = _request(engine, None).tokens
+    for adapter, tokens in zip(adapters, together, strict=True):
+        asked = json.dumps([str(DEMO_GGUF), str(adapter.path), prompt, 24])
+        ran = subprocess.run([sys.executable, "-c", _LONE_PROCESS, asked], capture_output=True, text=True, check=True)
+        assert json.loads(ran.stdout) == tokens
+    assert len({tuple(tokens) for tokens in together}) == 6
+    engine.close()
+
+
+def test_sequences_of_one_adapter_are_decoded_together(left: Adapter, right: Adapter) -> None:
+    """However they arrive: two adapters take turns, and each turn is one decode for all of its sequences."""
+    engine = Engine(EngineSettings(DEMO_GGUF, context=256, slots=8, adapters=(left.path, right.path), audit=True))
+    try:
+        _together(engine, [left, right] * 4, 16)
+        # One decode reads the first request's prompt. Then eight prompts, and 15 tokens for each adapter's four.
+        assert engine.stats.decodes <= 1 + 8 + 2 * (15 + 3)
+        assert engine.stats.moves > 0
     finally:
         engine.close()
 

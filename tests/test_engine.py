@@ -6,11 +6,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
-from modular_pluralism.errors import ContextOverflowError, EngineClosedError, InputError
+from modular_pluralism.errors import ContextOverflowError, EngineClosedError, InputError, ModelLoadError
 from modular_pluralism.llama import (
     ChatLlama,
     Engine,
@@ -18,6 +19,8 @@ from modular_pluralism.llama import (
     GenerationRequest,
     Sampling,
     close_engines,
+    model_file,
+    scheduler,
     shared_engine,
 )
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
@@ -247,3 +250,33 @@ next(model.stream("Hello", max_tokens=400))  # still open when the process ends
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "slots"),
+    [
+        ({"context": 1000}, 22),  # half a GiB, at 23,040 bytes a token and 1,024 tokens a slot
+        ({"context": 1000, "slots": 3}, 3),
+        ({"context": 1000, "memory": 0.1}, 4),
+        ({"context": 1000, "memory": 0.1, "slots": 2}, 2),
+        ({"context": 256}, 48),
+    ],
+)
+def test_slots_stay_inside_the_memory_budget(settings: dict[str, Any], slots: int) -> None:
+    engine = Engine(EngineSettings(DEMO_GGUF, **settings))
+    assert engine.stats.slots == slots
+    engine.close()
+
+
+def test_a_context_beyond_the_budget_is_refused_with_both_sizes() -> None:
+    with pytest.raises(ModelLoadError, match=r"0\.04 GiB of cache, and 0\.01 GiB are allowed"):
+        Engine(EngineSettings(DEMO_GGUF, context=2048, memory=0.01))
+
+
+def test_more_than_the_host_has_is_refused_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "usable_memory", lambda: 100 << 20)
+    with pytest.raises(ModelLoadError, match=r"4 x 2048 tokens .* need 0\.18 GiB of cache, and 0\.10 GiB are free"):
+        Engine(EngineSettings(DEMO_GGUF, context=2048, slots=4))
+    monkeypatch.setattr(model_file, "usable_memory", lambda: 50 << 20)
+    with pytest.raises(ModelLoadError, match=r"SmolLM2.* needs 0\.09 GiB.* 0\.05 GiB are free"):
+        Engine(EngineSettings(DEMO_GGUF, context=256))

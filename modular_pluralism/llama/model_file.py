@@ -17,6 +17,7 @@ from llama_cpp import llama_cpp as native
 
 from modular_pluralism.errors import EngineClosedError, ModelLoadError
 from modular_pluralism.llama.captured_log import captured_log, reason
+from modular_pluralism.llama.host import usable_memory
 
 _MAGIC = b"GGUF"
 _backend_lock = threading.Lock()
@@ -47,6 +48,16 @@ def check_is_gguf(path: Path) -> None:
         raise ModelLoadError(f"{path} is not a GGUF file (it begins with {magic!r}); point to a .gguf file.")
 
 
+def _check_fits(path: Path) -> None:
+    """Raise ModelLoadError where the weights would not fit: the process would be killed without a word."""
+    size, free = path.stat().st_size, usable_memory()
+    if free is not None and size > free:
+        raise ModelLoadError(
+            f"{path} needs {size / 2**30:.2f} GiB of memory, and {free / 2**30:.2f} GiB are free; use a smaller file "
+            "or a larger machine."
+        )
+
+
 class ModelFile:
     """The weights and the vocabulary of one GGUF file, shared by every sequence that uses them.
 
@@ -56,6 +67,7 @@ class ModelFile:
 
     def __init__(self, path: Path) -> None:
         check_is_gguf(path)
+        _check_fits(path)
         _start_backend()
         self.path = path
         with captured_log() as log:

@@ -1,0 +1,96 @@
+"""Which slot a prompt gets, and where sequences lie that are decoded together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modular_pluralism.llama.generation import GenerationJob, GenerationRequest
+from modular_pluralism.llama.job import Adapter, Track
+from modular_pluralism.llama.slot_layout import is_contiguous, moves_to_contiguous
+from modular_pluralism.llama.slots import Choice, Slot, choose
+
+_LEFT = Adapter(Path("left.gguf"))
+_NO_MODEL: Any = None
+
+
+def _track(tokens: list[int], adapter: Adapter | None = None) -> Track:
+    request = GenerationRequest(tuple(tokens), adapter=adapter)
+    track = GenerationJob(request, _NO_MODEL, 1000, lambda event: None).next_track()
+    assert track is not None
+    return track
+
+
+def _slot(number: int, cached: list[int], **more: Any) -> Slot:
+    return Slot(number, list(cached), len(cached) - len(cached) % 64, last_used=more.pop("last_used", number), **more)
+
+
+def _busy(number: int, prompt: list[int], read: int) -> Slot:
+    track = _track(prompt)
+    track.read = read
+    return _slot(number, prompt[:read], job=track.job, track=track)
+
+
+def test_the_slot_with_the_longest_shared_prefix_is_taken() -> None:
+    text = list(range(200))
+    slots = [_slot(0, []), _slot(1, text[:70]), _slot(2, text[:190])]
+    assert choose(slots, _track(text)) == Choice(slots[2], 128, None)
+
+
+def test_without_anything_shared_the_one_used_longest_ago_is_taken() -> None:
+    slots = [_slot(0, [1] * 50, last_used=5), _slot(1, [2] * 50, last_used=3), _slot(2, [3] * 50, last_used=4)]
+    assert choose(slots, _track([9] * 40)) == Choice(slots[1], 0, None)
+
+
+def test_a_long_cache_is_copied_rather_than_cut() -> None:
+    text = list(range(1000))
+    slots = [_slot(0, []), _slot(1, text)]
+    assert choose(slots, _track([*text[:150], *range(5000, 5050)])) == Choice(slots[0], 128, slots[1])
+
+
+def test_what_a_running_request_has_read_is_copied() -> None:
+    text = list(range(200))
+    slots = [_busy(0, text, 200), _slot(1, [])]
+    assert choose(slots, _track(text)) == Choice(slots[1], 198, slots[0])
+
+
+def test_a_prompt_that_is_just_being_read_is_waited_for() -> None:
+    text = list(range(200))
+    slots = [_busy(0, text, 64), _slot(1, [])]
+    assert choose(slots, _track(text)) is None
+    assert choose(slots, _track(list(range(300, 500)))) == Choice(slots[1], 0, None)
+
+
+def test_another_adapters_tokens_are_no_use() -> None:
+    text = list(range(200))
+    slots = [_slot(0, text, adapter=_LEFT), _slot(1, [])]
+    assert choose(slots, _track(text)) == Choice(slots[0], 0, None)
+    assert choose(slots, _track(text, _LEFT)) == Choice(slots[0], 198, None)
+
+
+def test_nothing_is_chosen_where_all_are_busy() -> None:
+    assert choose([_busy(0, [1, 2, 3], 1)], _track([5, 6])) is None
+
+
+@given(st.data())
+def test_groups_come_to_lie_side_by_side(data: st.DataObject) -> None:
+    slots = data.draw(st.integers(1, 24))
+    places = data.draw(st.permutations(range(slots)))[: data.draw(st.integers(0, slots))]
+    groups: list[list[int]] = [[] for _ in range(data.draw(st.integers(1, 5)))]
+    for place in places:
+        groups[data.draw(st.integers(0, len(groups) - 1))].append(place)
+    moves = moves_to_contiguous(groups, slots)
+    after = [[moves.get(place, place) for place in group] for group in groups]
+    assert all(is_contiguous(group) for group in after)
+    taken = [place for group in after for place in group]
+    assert len(set(taken)) == len(taken)
+    assert all(0 <= place < slots for place in taken)
+    if all(is_contiguous(group) for group in groups) and len([group for group in groups if group]) == 1:
+        assert moves == {}
+
+
+def test_a_gap_is_filled_with_one_move() -> None:
+    assert moves_to_contiguous([[0, 1, 2, 4, 5, 6]], 8) in ({6: 3}, {0: 3})
