@@ -16,10 +16,12 @@ Scoring = Literal["label", "rotate", "text"]
 
 class Usage(TypedDict):
     """What one model call cost, and how it ended: `finish_reason` is "stop", or "length" where the text was cut off by
-    its token limit. Tokens are the model's own; `seconds` is wall-clock time, retries included."""
+    its token limit. Tokens are the model's own; `cached_tokens` of the prompt were in the model's cache and not read
+    again. `seconds` is wall-clock time, retries included."""
 
     finish_reason: str
     prompt_tokens: int
+    cached_tokens: int
     completion_tokens: int
     seconds: float
     attempts: int

@@ -75,6 +75,7 @@ def usage(reply: Reply) -> Usage:
     return Usage(
         finish_reason=reply["finish_reason"],
         prompt_tokens=reply["prompt_tokens"],
+        cached_tokens=reply["cached_tokens"],
         completion_tokens=reply["completion_tokens"],
         seconds=reply["seconds"],
         attempts=reply["attempts"],
@@ -96,6 +97,7 @@ def reply(outcome: Outcome[BaseMessage], place: str) -> Reply:
         text=said,
         finish_reason=str(message.response_metadata.get("finish_reason") or "stop"),
         prompt_tokens=int(usage.get("input_tokens", 0)),
+        cached_tokens=int((usage.get("input_token_details") or {}).get("cache_read") or 0),
         completion_tokens=int(usage.get("output_tokens", 0)),
         seconds=round(outcome.seconds, 4),
         attempts=outcome.attempts,

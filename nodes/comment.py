@@ -58,6 +58,7 @@ def failed(community: str, error: str) -> Comment:
         error=error,
         finish_reason="error",
         prompt_tokens=0,
+        cached_tokens=0,
         completion_tokens=0,
         seconds=0.0,
         attempts=0,

@@ -57,6 +57,7 @@ def test_every_comment_reaches_the_merge() -> None:
     assert without_seconds(result["usage"]) == {
         "finish_reason": "stop",
         "prompt_tokens": 7,
+        "cached_tokens": 0,
         "completion_tokens": 2,
         "attempts": 1,
     }
@@ -196,6 +197,7 @@ def test_one_failing_community_is_missing_and_says_why(error: Exception, said: s
         "error": said,
         "finish_reason": "error",
         "prompt_tokens": 0,
+        "cached_tokens": 0,
         "completion_tokens": 0,
         "seconds": 0.0,
         "attempts": 0,

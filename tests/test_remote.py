@@ -66,6 +66,7 @@ def test_a_whole_run_over_an_endpoint(endpoint: FakeEndpoint) -> None:
         "error": None,
         "finish_reason": "stop",
         "prompt_tokens": 11,
+        "cached_tokens": 0,
         "completion_tokens": 3,
         "seconds": 0,
         "attempts": 1,

@@ -138,4 +138,5 @@ def _selection(selected: Selection) -> Text:
 
 def _cost(usage: Usage | Comment) -> str:
     cut = ", cut off at its limit" if usage["finish_reason"] == "length" else ""
-    return f"{usage['completion_tokens']} tokens, {usage['seconds']:.1f} s{cut}"
+    cached = f", {usage['cached_tokens']} read from the cache" if usage["cached_tokens"] else ""
+    return f"{usage['completion_tokens']} tokens, {usage['seconds']:.1f} s{cut}{cached}"
