@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modular_pluralism.llama.chunks import wide_length
 from modular_pluralism.llama.generation import GenerationJob, GenerationRequest
 from modular_pluralism.llama.job import Adapter, Track
 from modular_pluralism.llama.slot_layout import is_contiguous, moves_to_contiguous
@@ -25,7 +26,7 @@ def _track(tokens: list[int], adapter: Adapter | None = None) -> Track:
 
 
 def _slot(number: int, cached: list[int], **more: Any) -> Slot:
-    return Slot(number, list(cached), len(cached) - len(cached) % 64, last_used=more.pop("last_used", number), **more)
+    return Slot(number, list(cached), wide_length(len(cached)), last_used=more.pop("last_used", number), **more)
 
 
 def _busy(number: int, prompt: list[int], read: int) -> Slot:
@@ -37,7 +38,7 @@ def _busy(number: int, prompt: list[int], read: int) -> Slot:
 def test_the_slot_with_the_longest_shared_prefix_is_taken() -> None:
     text = list(range(200))
     slots = [_slot(0, []), _slot(1, text[:70]), _slot(2, text[:190])]
-    assert choose(slots, _track(text)) == Choice(slots[2], 128, None)
+    assert choose(slots, _track(text)) == Choice(slots[2], 190, None)
 
 
 def test_without_anything_shared_the_one_used_longest_ago_is_taken() -> None:
@@ -47,8 +48,9 @@ def test_without_anything_shared_the_one_used_longest_ago_is_taken() -> None:
 
 def test_a_long_cache_is_copied_rather_than_cut() -> None:
     text = list(range(1000))
+    text = text * 2
     slots = [_slot(0, []), _slot(1, text)]
-    assert choose(slots, _track([*text[:150], *range(5000, 5050)])) == Choice(slots[0], 128, slots[1])
+    assert choose(slots, _track([*text[:550], *range(5000, 5070)])) == Choice(slots[0], 512, slots[1])
 
 
 def test_what_a_running_request_has_read_is_copied() -> None:

@@ -45,6 +45,10 @@ class Track:
         """Tokens still to be read."""
         return len(self.tokens) - self.read
 
+    def outputs(self, count: int) -> int:
+        """How many rows of logits are wanted from the next `count` tokens."""
+        return max(0, self.read + count - max(self.first_output, self.read))
+
 
 class Job(Protocol):
     """One request inside the engine: one or more tracks, read one after the other. Runs on the engine's thread."""

@@ -1,25 +1,16 @@
-"""Which tokens of a prompt need not be read again, and in what chunks the rest is read, so that reuse changes nothing.
+"""Which tokens of a prompt need not be read again: those in a cache that were read there as they would be read anew.
 
-llama.cpp reads a chunk of 64 tokens or more of one sequence with another attention kernel than a shorter chunk, and
-their roundings differ; quantised weights turn that into visible differences in the logits. So which kernel reads a
-token is fixed by the prompt alone: all whole 64s of a prompt are read in wide chunks, and the rest, like every
-generated token, in a narrow one. A cached token is reused where it was read as it would be read anew. For weights
-whose kernels treat each row by itself, as those of the Q formats do, results are then the same to the last bit.
+What is reused has then gone through the same kernels (see `chunks`), and changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-WIDE = 64
-"""Tokens from which on a chunk is wide."""
+from modular_pluralism.llama.chunks import WIDE, wide_length
+
 _SHORTEST_END = 2
-"""A single token in a decode of its own is read by a third kernel, so reuse leaves at least two where it can."""
-
-
-def wide_length(prompt: int) -> int:
-    """How many leading tokens of a prompt of that length are read in wide chunks."""
-    return prompt - prompt % WIDE
+"""A single token may be decoded alone, by a kernel of its own, so reuse leaves at least two where it can."""
 
 
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:
@@ -48,15 +39,3 @@ def reusable_length(cached: Sequence[int], cached_wide: int, tokens: Sequence[in
         return max(wide, min(shared, len(tokens) - _SHORTEST_END))
     # The next chunk has to be wide, too, and so may have to begin further back.
     return max(0, min(shared, cached_wide, wide - WIDE))
-
-
-def next_chunk(read: int, prompt: int, room: int) -> int:
-    """How many tokens of a prompt to read next, `read` of which have been; about `room`, and at most 127 more."""
-    wide = wide_length(prompt)
-    if read >= wide:
-        return prompt - read
-    left = wide - read
-    if left < 2 * WIDE or left <= room:
-        return left
-    count = max(WIDE, room)
-    return count if left - count >= WIDE else left - WIDE

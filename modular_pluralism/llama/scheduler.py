@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Sequence
 from llama_cpp import llama_cpp as native
 
 from modular_pluralism.errors import DeadlineError, ModelCallError, ModelLoadError
+from modular_pluralism.llama.chunks import WIDE, narrow_chunks, wide_chunk, wide_length
 from modular_pluralism.llama.context import BATCH, OUTPUTS, Chunk, Context, DecodeError
 from modular_pluralism.llama.generation import GenerationJob
 from modular_pluralism.llama.host import usable_cores, usable_memory
 from modular_pluralism.llama.job import Adapter, Job, Track
 from modular_pluralism.llama.model_file import ModelFile
-from modular_pluralism.llama.prefix_reuse import WIDE, next_chunk
 from modular_pluralism.llama.sampling import Row
 from modular_pluralism.llama.settings import GIB, EngineSettings, EngineStats
 from modular_pluralism.llama.slot_layout import is_contiguous, moves_to_contiguous
@@ -189,33 +189,44 @@ class Scheduler:
         return self._last_turn
 
     def _read_prompts(self, adapter: Adapter | None) -> None:
-        """Read prompts in the order of their arrival, each chunk in a decode of its own, until the step's room is
-        used up. A last single token is left for the decode that all share."""
-        slots = running(self.slots)
-        others_wait = any(slot.track is not None and slot.track.left == 1 for slot in slots)
+        """Read prompts until the step's room is used up; a last single token is left for the decode that all share."""
+        others_wait = any(self._has_one_left(slot) for slot in self.slots)
         room = _READ_BESIDE_OTHERS if others_wait else BATCH
-        for slot in sorted(slots, key=lambda slot: slot.last_used):
-            while room > 0 and slot.adapter == adapter and slot.track is not None and slot.track.left > 1:
-                count = self._next_chunk(slot.track, room)
-                self._decode([slot], count)
-                room -= count
+        while room > 0:
+            reading = [slot for slot in self.slots if slot.adapter == adapter and slot.track and slot.track.left > 1]
+            if not reading:
+                return
+            group, count = self._next_chunks(sorted(reading, key=lambda slot: slot.last_used), room)
+            self._decode(group, count)
+            room -= len(group) * count
 
     @staticmethod
-    def _next_chunk(track: Track, room: int) -> int:
-        # Chunks are at most 127 tokens longer than the room; neither the batch nor the outputs may be exceeded.
-        count = next_chunk(track.read, track.prompt, min(room, BATCH - 2 * WIDE))
-        if track.read + count - max(track.first_output, track.read) > OUTPUTS:
-            count = next_chunk(track.read, track.prompt, OUTPUTS - WIDE)
-        return count
+    def _next_chunks(reading: Sequence[Slot], room: int) -> tuple[list[Slot], int]:
+        """The slots of the next decode and how many tokens each reads: a wide chunk of the oldest prompt, or narrow
+        ones of all that are at it."""
+        tracks = [slot.track for slot in reading if slot.track is not None]
+        oldest = tracks[0]
+        wide = wide_length(oldest.prompt)
+        if oldest.read < wide:
+            # Chunks are at most 127 tokens, where that is more than the room; no decode gives more rows than OUTPUTS.
+            count = wide_chunk(wide - oldest.read, min(room, BATCH))
+            if oldest.outputs(count) > OUTPUTS:
+                count = wide_chunk(wide - oldest.read, WIDE)
+            return [reading[0]], count
+        narrow = [at for at, track in enumerate(tracks) if track.read >= wide_length(track.prompt)]
+        places, count = narrow_chunks([tracks[at].left for at in narrow], BATCH)
+        group = [narrow[place] for place in places]
+        if sum(tracks[at].outputs(count) for at in group) > OUTPUTS:
+            group, count = [0], narrow_chunks([oldest.left], BATCH)[1]
+        return [reading[at] for at in group], count
 
     def _decode_together(self, adapter: Adapter | None) -> None:
         """Read one token of every sequence of this adapter that has one left, in one decode."""
-        group = [slot for slot in running(self.slots) if slot.adapter == adapter and self._has_one_left(slot)]
+        group = [slot for slot in self.slots if slot.adapter == adapter and self._has_one_left(slot)]
         if not group:
             return
         if not is_contiguous([slot.number for slot in group]):
             self._bring_together()
-        group.sort(key=lambda slot: slot.number)
         self._decode(group, 1)
 
     @staticmethod
@@ -248,6 +259,7 @@ class Scheduler:
     def _decode(self, slots: Sequence[Slot], count: int) -> None:
         """Read the next `count` tokens of each slot's track, and hand out the logits that are wanted."""
         chunks = []
+        slots = sorted(slots, key=lambda slot: slot.number)
         for slot in slots:
             assert slot.track is not None
             tokens = slot.track.tokens[slot.track.read : slot.track.read + count]

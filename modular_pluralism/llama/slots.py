@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from modular_pluralism.llama.chunks import WIDE, wide_length
 from modular_pluralism.llama.job import Adapter, Job, Track
-from modular_pluralism.llama.prefix_reuse import WIDE, reusable_length, wide_length
+from modular_pluralism.llama.prefix_reuse import reusable_length
 
 _WORTH_COPYING = 32
 """Tokens below which reading them anew costs no more than copying them from another sequence."""
