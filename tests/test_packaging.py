@@ -32,7 +32,12 @@ def test_no_other_top_level_name_is_installed(wheel: Path) -> None:
 
 def test_prompts_pools_and_types_are_in_the_wheel(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder, pattern in (("prompts", "*.txt"), ("prompts/personas", "*.md"), ("modular_pluralism/pools", "*.toml")):
+    for folder, pattern in (
+        ("prompts", "*.txt"),
+        ("prompts/personas", "*.md"),
+        ("modular_pluralism/pools", "*.toml"),
+        ("modular_pluralism/prepared", "*.txt"),
+    ):
         files = list((REPOSITORY / folder).glob(pattern))
         assert files
         inside = folder if folder.startswith("modular_pluralism") else f"modular_pluralism/{folder}"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import modular_pluralism
-from modular_pluralism.cli import ask, communities, demo, graph
+from modular_pluralism.cli import ask, communities, demo, graph, models
 from modular_pluralism.errors import PluralismError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("graph", epilog=graph.EXAMPLES)(graph.graph)
 app.add_typer(communities.app, name="communities")
+app.add_typer(models.app, name="models")
 
 
 def _print_version(wanted: bool) -> None:

@@ -71,7 +71,14 @@ def _try(model: PoolModel, pool: Pool) -> str:
 
     caller = Caller(attempts=pool.run.attempts, deadline=pool.run.deadline)
     outcome = caller.call(ask.text(model, [_hello()], max_tokens=1, seed=0), {})
-    return f"{model.place} answers, {outcome.seconds:.1f} s"
+    return f"{model.place} answers, {outcome.seconds:.1f} s{_file_of(model)}"
+
+
+def _file_of(model: PoolModel) -> str:
+    """Which file an embedded model runs from: the one that the pool names, or one prepared from it."""
+    from modular_pluralism.llama import ChatLlama
+
+    return f", from {model.chat.gguf.name}" if isinstance(model.chat, ChatLlama) else ""
 
 
 def _hello() -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modular_pluralism.cli.call_options import ModeName, PoolOption, ScoringName, SeedOption
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 QUESTION = "Should a city ban cars from its centre?"
 ATTRIBUTE = "protecting the environment"
@@ -58,6 +61,7 @@ def demo(
         ),
     ]
     console = Console(highlight=False)
+    _prepare(console, pool)
     console.print(Text("Question: ", style="bold").append_text(safe(question)))
     for mode, explanation, more in parts:
         console.print()
@@ -70,3 +74,33 @@ def demo(
         "not an opinion poll.",
         style="dim",
     )
+
+
+def _prepare(console: Console, pool_name: str) -> None:
+    """On first use, rewrite the demo's model for this machine, if this run gains more time by it than it takes."""
+    from modular_pluralism.cli.safe_text import safe
+    from modular_pluralism.llama import ChatLlama, close_engines
+    from modular_pluralism.models.pool_models import PoolModels
+    from modular_pluralism.pool import EmbeddedModel, Pool
+    from modular_pluralism.prepared.first_use import prepare_if_it_pays
+    from modular_pluralism.prepared.workload import demo_run
+
+    loaded = Pool.load(pool_name)
+    config = loaded.models[loaded.base]
+    alone = all(community.model == loaded.base for community in loaded.communities.values())
+    if not (alone and isinstance(config, EmbeddedModel)):
+        return
+    if config.repeatable or not config.prepared:  # what is tried here does not repeat exactly
+        return
+    chat = PoolModels(loaded).base().chat
+    assert isinstance(chat, ChatLlama)
+    try:
+        done = prepare_if_it_pays(chat.gguf, chat.engine, demo_run(len(loaded.communities)))
+    except KeyboardInterrupt:
+        typer.echo("Stopped.", err=True)
+        raise typer.Exit(130) from None
+    if done is not None:
+        console.print(safe(done.line), style="dim")
+        console.print()
+    if done is not None and done.prepared:
+        close_engines()  # of the original, so that only the prepared one takes memory

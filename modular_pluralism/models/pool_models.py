@@ -19,6 +19,7 @@ from modular_pluralism.models.option_reader import OptionReader
 from modular_pluralism.models.remote import open_remote, place
 from modular_pluralism.models.reply_reader import ReplyOptionReader
 from modular_pluralism.pool import EmbeddedModel, ModelConfig, Pool
+from modular_pluralism.prepared.cache import prepared_file
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class PoolModels:
         if unknown:
             raise ModelLoadError(f"The pool has no [models.{unknown[0]}]; it has {', '.join(pool.models)}.")
         self._opened: dict[_Key, PoolModel] = {}
+        self._files: dict[tuple[str, bool, bool], Path] = {}
         self._opened_in: dict[asyncio.AbstractEventLoop, dict[_Key, PoolModel]] = {}
         self._lock = threading.RLock()
 
@@ -101,7 +103,7 @@ class PoolModels:
             chat = open_remote(name, config, self._pool.run.deadline)
             return PoolModel(where, chat, ReplyOptionReader(chat, where))
         llama = ChatLlama(
-            gguf=find_gguf(config.gguf, self._pool.folder),
+            gguf=self._file_of(config),
             context=config.context,
             slots=config.slots,
             memory=config.memory,
@@ -119,6 +121,16 @@ class PoolModels:
         )
         return PoolModel(f"model {name!r}", llama, EngineOptionReader(llama))
 
+    def _file_of(self, config: EmbeddedModel) -> Path:
+        """The model's file, or the one prepared from it for this machine. Looked up once, so that all share an engine
+        even if somebody prepares the model meanwhile."""
+        key = (config.gguf, config.prepared, config.repeatable)
+        if key not in self._files:
+            original = find_gguf(config.gguf, self._pool.folder)
+            prepared = prepared_file(original, exact=config.repeatable) if config.prepared else None
+            self._files[key] = prepared or original
+        return self._files[key]
+
     def _adapters_of(self, config: EmbeddedModel) -> tuple[Path, ...]:
         """Every adapter that some community adds to these weights: an engine loads them all at its start."""
         loras = (
@@ -132,7 +144,7 @@ class PoolModels:
         return find_gguf(lora, self._pool.folder)
 
 
-_ENGINE_KEYS = ("gguf", "context", "slots", "memory", "threads", "queue", "repeatable")
+_ENGINE_KEYS = ("gguf", "prepared", "context", "slots", "memory", "threads", "queue", "repeatable")
 
 
 def _shares_engine(one: ModelConfig, other: EmbeddedModel) -> bool:

@@ -1,0 +1,301 @@
+"""`pluralism models`: the same weights in the format that this machine reads fastest."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modular_pluralism.cli.call_options import JsonOption, PoolOption
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from modular_pluralism.pool import EmbeddedModel, Pool
+    from modular_pluralism.prepared.cache import Cached
+    from modular_pluralism.prepared.entry import Entry
+    from modular_pluralism.prepared.measured import MeasuredFormat
+    from modular_pluralism.prepared.prepare import Preparation
+
+app = typer.Typer(
+    help="Rewrite a pool's models in the format that this machine reads fastest, and list what was written.",
+    epilog="""
+**Examples**
+
+`pluralism models`
+
+`pluralism models prepare`
+
+`pluralism models prepare --pool my-pool.toml --model small --format q8_0`
+
+`pluralism models remove --all`
+""",
+    rich_markup_mode="markdown",
+)
+
+
+class FormatName(StrEnum):
+    """The formats, as the command line knows them."""
+
+    q4_0 = "q4_0"
+    q8_0 = "q8_0"
+    bf16 = "bf16"
+    f16 = "f16"
+
+
+@app.callback(invoke_without_command=True)
+def list_models(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List what is in the cache of prepared models, or change it."""
+    if context.invoked_subcommand is not None:
+        return
+    from modular_pluralism.prepared.cache import cache_folder, everything
+
+    found = everything()
+    if as_json:
+        typer.echo(json.dumps([_row(each) for each in found], ensure_ascii=False, indent=2))
+    elif found:
+        _print_cache(found, cache_folder())
+    else:
+        typer.echo("No model has been prepared yet; `pluralism models prepare` does it.")
+
+
+@app.command("prepare", epilog="**Example**: `pluralism models prepare --pool my-pool.toml`")
+def prepare(
+    pool: PoolOption = "perspective",
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="NAME", help="Only this [models.*] table of the pool.")
+    ] = None,
+    weight_format: Annotated[
+        FormatName | None,
+        typer.Option("--format", "-f", help="Take this format, even if it is slower or changes the answers."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the formats that make sense on this machine, and keep the best one of each model for later runs.
+
+    A format that changes the answers is never chosen unless it is asked for: the mean KL divergence of its predictions
+    from the original's must not exceed 0.02 nats.
+    """
+    from modular_pluralism.pool import Pool
+    from modular_pluralism.prepared.prepare import prepare as prepare_file
+
+    forced = None if weight_format is None else weight_format.value.upper()
+    results: list[dict[str, Any]] = []
+    try:
+        for name, path, config in _model_files(Pool.load(pool), model):
+            with _progress(name) as progress:
+                done = prepare_file(
+                    path, formats=_formats_for(config), forced=forced, threads=config.threads, progress=progress
+                )
+            if as_json:
+                results.append(_result(name, path, done))
+            else:
+                _print_result(name, path, done)
+                _print_unless_used(config, done)
+    except KeyboardInterrupt:
+        typer.echo("Stopped; nothing half-written is left.", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(json.dumps(results, ensure_ascii=False, indent=2))
+
+
+@app.command("remove", epilog="**Example**: `pluralism models remove --all`")
+def remove(
+    name: Annotated[
+        str | None, typer.Argument(help="An entry, as `pluralism models` names it.", show_default=False)
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove all of them.")] = False,
+) -> None:
+    """Remove prepared models from the cache; the originals are not touched."""
+    from modular_pluralism.cli.safe_text import safe
+    from modular_pluralism.errors import InputError
+    from modular_pluralism.prepared import cache
+
+    if (name is None) != everything:
+        raise InputError("Name one entry of `pluralism models`, or say --all.")
+    removed = cache.remove_all() if name is None else [cache.remove(name)]
+    for each in removed:
+        typer.echo(safe(f"Removed {each.name}.").plain)
+    if not removed:
+        typer.echo("There was nothing to remove.")
+
+
+def _model_files(pool: Pool, only: str | None) -> list[tuple[str, Path, EmbeddedModel]]:
+    """The pool's embedded models with their files, each file once.
+
+    Raises InputError where there is none.
+    """
+    from modular_pluralism.errors import InputError
+    from modular_pluralism.models.gguf_source import find_gguf
+    from modular_pluralism.pool import EmbeddedModel
+
+    embedded = {name: config for name, config in pool.models.items() if isinstance(config, EmbeddedModel)}
+    known = ", ".join(embedded) or "none"
+    if only is not None and only not in embedded:
+        raise InputError(f"The pool has no embedded model {only!r}; it has {known}.")
+    wanted = [only] if only is not None else [name for name, config in embedded.items() if config.prepared]
+    if not wanted:
+        raise InputError(f"The pool has no embedded model with prepared = true (embedded: {known}); name one.")
+    files: dict[Path, tuple[str, Path, EmbeddedModel]] = {}
+    for name in wanted:
+        path = find_gguf(embedded[name].gguf, pool.folder)
+        files.setdefault(path.resolve(), (name, path, embedded[name]))
+    return list(files.values())
+
+
+def _formats_for(config: EmbeddedModel) -> list[str]:
+    """The formats that the model's pool would use."""
+    from modular_pluralism.prepared.formats import FORMATS
+
+    return [name for name, each in FORMATS.items() if each.exact or not config.repeatable]
+
+
+def _progress(name: str) -> AbstractContextManager[Callable[[str], None]]:
+    """Shows on standard error what is being done: in one line on a terminal, as a list elsewhere."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+
+    from modular_pluralism.cli.safe_text import safe
+
+    console = Console(stderr=True, highlight=False)
+
+    @contextmanager
+    def shown() -> Iterator[Callable[[str], None]]:
+        if not console.is_terminal:
+            yield lambda words: console.print(safe(f"{name}: {words}"), soft_wrap=True)
+            return
+        with console.status(safe(name)) as status:
+            yield lambda words: status.update(safe(f"{name}: {words}"))
+
+    return shown()
+
+
+def _row(cached: Cached) -> dict[str, Any]:
+    return {
+        "name": cached.name,
+        "folder": str(cached.folder),
+        "bytes": cached.bytes,
+        "usable": cached.problem is None,
+        "problem": cached.problem,
+        "entry": None if cached.entry is None else cached.entry.model_dump(mode="json"),
+    }
+
+
+def _result(name: str, path: Path, done: Preparation) -> dict[str, Any]:
+    return {
+        "model": name,
+        "source": str(path),
+        "skipped": [{"format": each.format, "reason": each.reason} for each in done.skipped],
+        "entry": done.entry.model_dump(mode="json"),
+    }
+
+
+def _print_cache(found: list[Cached], folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from modular_pluralism.cli.safe_text import safe
+    from modular_pluralism.prepared.formats import megabytes
+
+    table = Table()
+    for heading in ("name", "format", "on disk", "made", "state"):
+        table.add_column(heading, justify="right" if heading == "on disk" else "left", overflow="fold")
+    for each in found:
+        entry = each.entry
+        what = "" if entry is None else _formats(entry)
+        made = "" if entry is None else entry.made[:10]
+        table.add_row(*map(safe, (each.name, what, megabytes(each.bytes), made, _state(each))))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(safe(f"In {folder}"), soft_wrap=True)
+
+
+def _formats(entry: Entry) -> str:
+    return f"{entry.format}, kept" if entry.file is None else f"{entry.original_format} → {entry.format}"
+
+
+def _state(cached: Cached) -> str:
+    from modular_pluralism.prepared.choice import MOST_KL
+
+    if cached.problem is not None or cached.entry is None:
+        return f"not used: {cached.problem}"
+    if cached.entry.file is None:
+        return "the original is used"
+    chosen = next((each for each in cached.entry.measured if each.format == cached.entry.format), None)
+    changes = chosen is not None and chosen.mean_kl > MOST_KL
+    return "used, although it changes the answers" if changes else "used"
+
+
+def _print_result(name: str, path: Path, done: Preparation) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from modular_pluralism.cli.safe_text import safe
+    from modular_pluralism.prepared.choice import was_busy
+    from modular_pluralism.prepared.formats import megabytes
+
+    entry = done.entry
+    table = Table(title=safe(f"{name}: {path.name}"), title_justify="left")
+    for heading in ("format", "size", "prompt tok/s", "six tok/s", "alone tok/s", "run, s", "top-1", "mean KL"):
+        table.add_column(heading, justify="left" if heading == "format" else "right")
+    for each in entry.measured:
+        mark = " *" if each.format == entry.format else ""
+        table.add_row(
+            safe(each.format + mark),
+            megabytes(each.bytes),
+            f"{each.prompt_speed:,.0f}",
+            f"{each.together_speed:,.0f}",
+            f"{each.alone_speed:,.0f}",
+            f"{each.typical_run:.1f}",
+            *_agreement_cells(each),
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(safe(_legend(entry)), style="dim")
+    for skipped in done.skipped:
+        console.print(safe(f"Not tried: {skipped.format} {skipped.reason}."))
+    if was_busy(entry.measured):
+        console.print("The rounds differ much, so the machine was busy and the speeds are rough; try again later.")
+    console.print(safe(f"Choice: {entry.format}, because {entry.reason}."))
+    if entry.file is not None:
+        more = entry.bytes - entry.measured[0].bytes
+        than = f"{megabytes(abs(more))} {'more' if more >= 0 else 'less'} than the original"
+        console.print(safe(f"Written: {entry.file}, {megabytes(entry.bytes)}, {than}."))
+
+
+def _print_unless_used(config: EmbeddedModel, done: Preparation) -> None:
+    """Tell where the pool itself will not use what it was prepared with."""
+    from modular_pluralism.prepared.formats import FORMATS
+
+    if done.entry.file is None:
+        return
+    if not config.prepared:
+        typer.echo("This pool does not use it, because it says prepared = false.")
+    elif config.repeatable and not FORMATS[done.entry.format].exact:
+        typer.echo("This pool does not use it, because it says repeatable = true, which 16-bit weights may not be.")
+
+
+def _agreement_cells(measured: MeasuredFormat) -> tuple[str, str]:
+    agreement = measured.agreement
+    if agreement is None:
+        return "", ""
+    low, high = (f"{100 * share:.0f}" for share in agreement.top1_interval)
+    return f"{100 * agreement.top1:.1f} % ({low}–{high})", f"{agreement.mean_kl:.4f}"
+
+
+def _legend(entry: Entry) -> str:
+    from modular_pluralism.prepared.workload import TYPICAL_RUN
+
+    positions = next((each.agreement.positions for each in entry.measured if each.agreement is not None), 0)
+    return (
+        f"Best of {len(entry.measured[0].run_seconds)} rounds. six: six sequences generated together, all counted. "
+        f"run: loading, {TYPICAL_RUN.prompt} prompt tokens, {TYPICAL_RUN.together} generated together and "
+        f"{TYPICAL_RUN.alone} alone. top-1: the same likeliest next token as the original, at {positions} positions "
+        "of a fixed text (95 % Wilson interval). mean KL: divergence from the original there, in nats; above 0.02 the "
+        "answers change."
+    )

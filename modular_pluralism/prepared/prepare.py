@@ -1,0 +1,183 @@
+"""Preparing a model: measure the formats that make sense on this machine, and keep the best one in the cache."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llama_cpp import llama_cpp as native
+
+from modular_pluralism.errors import InputError, PreparationError
+from modular_pluralism.llama.engine import Engine
+from modular_pluralism.llama.host import usable_memory
+from modular_pluralism.prepared.agreement import WINDOW, Agreement, compare, read_predictions
+from modular_pluralism.prepared.cache import cache_folder, store, workplace
+from modular_pluralism.prepared.choice import Choice, choose, force
+from modular_pluralism.prepared.entry import Entry, stamp
+from modular_pluralism.prepared.formats import (
+    FORMATS,
+    Skipped,
+    SourceFile,
+    WeightFormat,
+    megabytes,
+    name_of_file_type,
+    sensible_formats,
+)
+from modular_pluralism.prepared.measured import MeasuredFormat, measured_format
+from modular_pluralism.prepared.neutral_text import windows
+from modular_pluralism.prepared.processor import describe_processor, llama_cpp_version
+from modular_pluralism.prepared.quantize import quantize
+from modular_pluralism.prepared.speed import SpeedSample, measure_file, open_engine
+from modular_pluralism.prepared.workload import Speeds
+
+Progress = Callable[[str], None]
+"""Gets a few words on what is being done now."""
+
+
+@dataclass(frozen=True)
+class Thoroughness:
+    """How much is measured: texts that are compared (32 positions each), rounds, and tokens a round."""
+
+    rounds: int
+    texts: int = 12
+    speed: SpeedSample = SpeedSample()  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What came out: the entry in the cache, and the formats that were not tried."""
+
+    entry: Entry
+    skipped: tuple[Skipped, ...]
+
+
+def prepare(
+    source: Path,
+    *,
+    formats: Sequence[str] | None = None,
+    forced: str | None = None,
+    threads: int | None = None,
+    thoroughness: Thoroughness | None = None,
+    progress: Progress = lambda _: None,
+) -> Preparation:
+    """Measure a model's file and other formats of it, and store the best in the cache, where pools find it.
+
+    `formats` limits what is tried, by names in FORMATS; `forced` is tried alone and taken whatever comes out. Each
+    round measures every format once, so that whatever else the machine does hits all of them. An interrupted call
+    leaves the cache as it was.
+
+    Raises:
+        InputError: `forced` is the format that the file has.
+        ModelLoadError: the file cannot be loaded.
+        PreparationError: there is no room, or a file cannot be written.
+    """
+    # What is asked for is taken in any case, so it need not be measured as well.
+    how = thoroughness or Thoroughness(rounds=2 if forced else 5)
+    progress(f"reading with the original ({source.name})")
+    engine = open_engine(source, threads)
+    try:
+        file = describe_source(engine)
+        texts = windows(engine.model, how.texts, WINDOW)
+    finally:
+        engine.close()
+    reference = read_predictions(source, texts, threads)
+    tried, skipped = _formats_to_try(file, source, [forced] if forced else formats, is_forced=forced is not None)
+    with workplace() as work:
+        files = {file.format: source}
+        agreements: dict[str, Agreement | None] = {file.format: None}
+        for each in tried:
+            progress(f"writing {each.name} (about {megabytes(file.bytes_as(each))})")
+            files[each.name] = work / prepared_name(source, each.name)
+            quantize(source, files[each.name], each, threads=threads)
+            progress(f"comparing {each.name} with the original")
+            agreements[each.name] = compare(reference, read_predictions(files[each.name], texts, threads))
+        rounds = _measure_in_turns(files, how, threads, progress)
+        measured = [
+            measured_format(name, path.stat().st_size, rounds[name], agreements[name]) for name, path in files.items()
+        ]
+        choice = force(measured, forced) if forced else choose(measured)
+        entry = make_entry(source, file, measured, choice)
+        progress("storing the result")
+        store(entry, source, work)
+    return Preparation(entry, tuple(skipped))
+
+
+def describe_source(engine: Engine) -> SourceFile:
+    """The file behind an engine.
+
+    Raises:
+        PreparationError: the model is spread over several files.
+    """
+    model = engine.model
+    if int(model.metadata.get("split.count", "0")) > 1:
+        raise PreparationError(
+            f"{model.path.name} is one of several files of its model; merge them first (llama-gguf-split --merge)."
+        )
+    return SourceFile(
+        format=name_of_file_type(model.metadata.get("general.file_type")),
+        bytes=model.path.stat().st_size,
+        weights=native.llama_model_n_params(model.pointer),
+        weight_bytes=native.llama_model_size(model.pointer),
+    )
+
+
+def prepared_name(source: Path, weight_format: str) -> str:
+    """The name of a prepared file, from which people see what it was made of; results show it without its ending."""
+    return f"{source.stem}.as-{weight_format}.gguf"
+
+
+def make_entry(
+    source: Path, file: SourceFile, measured: Sequence[MeasuredFormat], choice: Choice, *, quick: bool = False
+) -> Entry:
+    """The entry for a choice among the measured formats, of which the first is the original."""
+    kept = choice.format.format == file.format
+    return Entry(
+        source=stamp(source),
+        original_format=file.format,
+        format=choice.format.format,
+        file=None if kept else prepared_name(source, choice.format.format),
+        bytes=choice.format.bytes,
+        reason=choice.reason,
+        quick=quick,
+        llama_cpp_python=llama_cpp_version(),
+        processor=describe_processor(),
+        made=datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
+        measured=tuple(measured),
+    )
+
+
+def free_disk() -> int:
+    """Bytes that prepared files may take: nine tenths of what is free where the cache is."""
+    folder = cache_folder()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free * 9 // 10
+
+
+def _formats_to_try(
+    file: SourceFile, source: Path, wanted: Sequence[str] | None, *, is_forced: bool
+) -> tuple[list[WeightFormat], list[Skipped]]:
+    names = list(FORMATS) if wanted is None else list(wanted)
+    if is_forced and names == [file.format]:
+        raise InputError(f"{source.name} is {file.format} already; name another format.")
+    tried, skipped = sensible_formats(
+        file, [FORMATS[name] for name in names], free_disk=free_disk(), free_memory=usable_memory()
+    )
+    if is_forced and skipped:
+        raise PreparationError(f"{skipped[0].format} {skipped[0].reason}; make room, and try again.")
+    return tried, skipped
+
+
+def _measure_in_turns(
+    files: dict[str, Path], how: Thoroughness, threads: int | None, progress: Progress
+) -> dict[str, list[Speeds]]:
+    rounds: dict[str, list[Speeds]] = {name: [] for name in files}
+    for turn in range(how.rounds):
+        # Backwards every second time, lest one format always follow the same other one.
+        for name in list(files)[:: -1 if turn % 2 else 1]:
+            progress(f"measuring, round {turn + 1} of {how.rounds}: {name}")
+            rounds[name].append(measure_file(files[name], threads, how.speed, turn))
+    return rounds

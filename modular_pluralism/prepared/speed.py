@@ -1,0 +1,114 @@
+"""How fast a file is read and generates on this machine, through the engine that will run it."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modular_pluralism.llama.engine import Engine
+from modular_pluralism.llama.generation import Event, Finish, GenerationRequest, Piece
+from modular_pluralism.llama.sampling import Sampling
+from modular_pluralism.llama.settings import EngineSettings
+from modular_pluralism.prepared.neutral_text import begin_tokens, neutral_tokens
+from modular_pluralism.prepared.workload import Speeds
+
+_SEQUENCES = 6
+_SHORT_PROMPT = 16
+"""Tokens before a generated text, and of the first prompt after loading."""
+
+
+@dataclass(frozen=True)
+class SpeedSample:
+    """How many tokens a measurement takes: of a prompt, and of each text generated together with others or alone."""
+
+    prompt: int = 512
+    together: int = 24
+    alone: int = 16
+
+
+def open_engine(path: Path, threads: int | None) -> Engine:
+    """An engine for measuring, with little memory for sequences."""
+    return Engine(EngineSettings(path, context=1024, slots=2 * _SEQUENCES, threads=threads))
+
+
+def measure_file(path: Path, threads: int | None, sample: SpeedSample, turn: int) -> Speeds:
+    """Load a file, measure it once, and close it; `turn` varies the texts.
+
+    Raises:
+        ModelLoadError: llama.cpp cannot load it.
+    """
+    started = time.perf_counter()
+    engine = open_engine(path, threads)
+    try:
+        # The first decode after loading also brings the weights into memory.
+        engine.next_token_logprobs([_excerpt(engine, 7 * turn, _SHORT_PROMPT)])
+        start = time.perf_counter() - started
+        return measure_engine(engine, sample, turn, start=start)
+    finally:
+        engine.close()
+
+
+def measure_engine(engine: Engine, sample: SpeedSample, turn: int, *, start: float = 0.0) -> Speeds:
+    """Measure an engine that is loaded and idle; `start` is passed on."""
+    return Speeds(
+        start=start,
+        prompt=_prompt_speed(engine, sample.prompt, turn),
+        together=_generation_speed(engine, _SEQUENCES, sample.together, turn),
+        alone=_generation_speed(engine, 1, sample.alone, turn),
+    )
+
+
+def _prompt_speed(engine: Engine, length: int, turn: int) -> float:
+    """Tokens a second with which a prompt is read."""
+    # Another beginning in every turn, lest the engine have it in its cache.
+    prompt = _excerpt(engine, 100 + 11 * turn, min(length, engine.context - 1))
+    started = time.perf_counter()
+    engine.next_token_logprobs([prompt])
+    return len(prompt) / (time.perf_counter() - started)
+
+
+def _generation_speed(engine: Engine, sequences: int, length: int, turn: int) -> float:
+    """Tokens a second that so many sequences generate together, while all of them are generating."""
+    events: queue.SimpleQueue[tuple[int, float, Event]] = queue.SimpleQueue()
+
+    def start(number: int) -> None:
+        request = GenerationRequest(
+            tuple(_excerpt(engine, 40 * number + 13 * turn + 3, _SHORT_PROMPT)),
+            max_tokens=length,
+            sampling=Sampling(seed=turn),
+            ignore_end=True,
+        )
+        engine.submit_generation(request, lambda event: events.put((number, time.perf_counter(), event)))
+
+    for number in range(sequences):
+        start(number)
+    times: list[list[float]] = [[] for _ in range(sequences)]
+    running = sequences
+    while running:
+        number, at, event = events.get()
+        if isinstance(event, Exception):
+            raise event
+        if isinstance(event, Finish):
+            running -= 1
+        elif isinstance(event, Piece):
+            times[number] += [at] * len(event.tokens)
+    return rate_of_all(times)
+
+
+def rate_of_all(times: Sequence[Sequence[float]]) -> float:
+    """Tokens a second, from the times of each sequence's tokens: between the last first token and the first last one,
+    when all sequences are generating; over everything where there is no such time."""
+    begin, end = max(each[0] for each in times), min(each[-1] for each in times)
+    if end <= begin:
+        begin, end = min(each[0] for each in times), max(each[-1] for each in times)
+    return sum(begin < at <= end for each in times for at in each) / max(end - begin, 1e-9)
+
+
+def _excerpt(engine: Engine, start: int, length: int) -> list[int]:
+    """A part of the neutral text, which is taken to begin again after its end."""
+    tokens = neutral_tokens(engine.model)
+    parts = [tokens[(start + number) % len(tokens)] for number in range(length)]
+    return [*begin_tokens(engine.model), *parts][:length]
