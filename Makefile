@@ -32,8 +32,8 @@ types: $(VENV)/.dev-installed  ## Check types
 	cp -r tests benchmarks .types/
 	cd .types && ../$(BIN)/mypy --config-file ../pyproject.toml -p modular_pluralism -p tests -p benchmarks
 
-benchmark: $(VENV)/.dev-installed  ## Measure the fan-out against llama_cpp.Llama
-	$(BIN)/python benchmarks/fan_out.py
+benchmark: $(VENV)/.dev-installed  ## Measure against the peers that are installed
+	$(BIN)/python benchmarks/serving.py
 
 clean:  ## Remove what was built here
 	rm -rf $(VENV) .types build *.egg-info

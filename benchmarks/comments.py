@@ -39,36 +39,38 @@ class Prompt(NamedTuple):
     text: str
 
 
-def comment_prompts(chat: ChatLlama, number: int, count: int = 6) -> list[Prompt]:
+def comment_prompts(chat: ChatLlama, number: int, count: int = 6, *, known: bool = False) -> list[Prompt]:
     """`count` prompts of the perspective pool for round `number`: all six communities on one question after another.
 
-    Each begins with a line of its own, so that no side can profit from prompts that it has read before.
+    Each begins with a line of its own, so that no side can profit from prompts that it has read before; where the
+    communities are `known`, only the question is new, as it is for every question to a pool but the first.
     """
     pool, prompts = Pool.load("perspective"), PromptSet.load()
     communities = list(pool.communities)
     found = []
     for index in range(count):
         persona = pool.persona_text(communities[index % len(communities)], prompts)
-        asked = prompts["comment"].render(question=QUESTIONS[index // len(communities) % len(QUESTIONS)])
-        messages = [SystemMessage(f"Interview {number}.{index}\n\n{persona}"), *asked]
+        question = QUESTIONS[index // len(communities) % len(QUESTIONS)]
+        asked = prompts["comment"].render(question=f"{number}: {question}" if known else question)
+        messages = [SystemMessage(str(persona) if known else f"Interview {number}.{index}\n\n{persona}"), *asked]
         found.append(Prompt(tuple(chat.prompt_tokens(messages)), chat.prompt_text(messages)))
     return found
 
 
 @contextlib.contextmanager
-def opened(settings: Settings) -> Iterator[ChatLlama]:
-    """The chat model under test, as a pool opens it; its engine ends on the way out."""
+def opened(settings: Settings, slots: int | None = None) -> Iterator[ChatLlama]:
+    """The chat model under test, as a pool opens it, or with so many slots; its engine ends on the way out."""
     try:
-        yield ChatLlama(gguf=settings.file.path, threads=settings.threads)
+        yield ChatLlama(gguf=settings.file.path, threads=settings.threads, slots=slots)
     finally:
         close_engines()
 
 
-def by_engine(engine: Engine, prompts: Sequence[Prompt], tokens: int, number: int) -> float:
+def by_engine(engine: Engine, prompts: Sequence[Prompt], tokens: int, number: int, *, known: bool = False) -> float:
     """Seconds for all comments at once.
 
     Raises:
-        BenchmarkError: a comment has another length, or its prompt was in the cache.
+        BenchmarkError: a comment has another length, or its prompt was in the cache without being `known`.
     """
 
     async def one(prompt: Prompt, seed: int) -> Finish:
@@ -85,7 +87,7 @@ def by_engine(engine: Engine, prompts: Sequence[Prompt], tokens: int, number: in
     seconds, finishes = asyncio.run(everything())
     check_counts("the engine", [finish.completion_tokens for finish in finishes], tokens)
     reused = max(finish.reused_tokens for finish in finishes)
-    if reused > _OPENING_TOKENS:
+    if reused > _OPENING_TOKENS and not known:
         raise BenchmarkError(f"The engine reused {reused} tokens of a prompt that is to be new.")
     return seconds
 

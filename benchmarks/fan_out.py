@@ -34,11 +34,12 @@ def measure(settings: Settings) -> Iterator[Result]:
     with opened(settings) as chat, worker(settings.peers.python, "llama_cpp_python") as peer:
         peer.ask(do="open", file=str(settings.file.path), context=chat.context, threads=settings.threads)
 
-        def ours(number: int) -> float:
-            return by_engine(chat.engine, comment_prompts(chat, number), tokens, number)
+        def ours(known: bool, number: int) -> float:
+            prompts = comment_prompts(chat, number, known=known)
+            return by_engine(chat.engine, prompts, tokens, number, known=known)
 
-        def theirs(flash_attention: bool, number: int) -> float:
-            prompts = comment_prompts(chat, number)
+        def theirs(flash_attention: bool, known: bool, number: int) -> float:
+            prompts = comment_prompts(chat, number, known=known)
             reply = peer.ask(
                 do="generate",
                 prompts=[prompt.tokens for prompt in prompts],
@@ -52,26 +53,36 @@ def measure(settings: Settings) -> Iterator[Result]:
 
         measured = take_turns(
             {
-                "engine": ours,
-                "llama_cpp.Llama": partial(theirs, False),
-                "llama_cpp.Llama with flash attention": partial(theirs, True),
+                "engine": partial(ours, False),
+                "llama_cpp.Llama": partial(theirs, False, False),
+                "llama_cpp.Llama with flash attention": partial(theirs, True, False),
+                "engine, further question": partial(ours, True),
+                "llama_cpp.Llama, further question": partial(theirs, False, True),
             },
             settings.rounds,
             settings.say,
         )
-    for peer_side, how, reach in (
-        ("llama_cpp.Llama", "as it comes", _REACH[settings.file.label]),
-        ("llama_cpp.Llama with flash attention", "with flash attention", None),
+    reach = _REACH[settings.file.label]
+    for what, side, peer_side, how, wanted in (
+        ("six comments", "engine", "llama_cpp.Llama", "as it comes", reach),
+        ("six comments", "engine", "llama_cpp.Llama with flash attention", "with flash attention", None),
+        (
+            "a further question to six communities: comments",
+            "engine, further question",
+            "llama_cpp.Llama, further question",
+            "as it comes",
+            reach,
+        ),
     ):
         yield compare(
             ROW.name,
-            f"six comments of {tokens} tokens, {settings.file}",
+            f"{what} of {tokens} tokens, {settings.file}",
             f"six calls of `llama_cpp.Llama` in a row, {how}",
-            measured["engine"],
+            measured[side],
             measured[peer_side],
             "s",
             "peer / ours",
-            reach=reach,
+            reach=wanted,
         )
 
 
@@ -79,7 +90,8 @@ ROW: Row = Row(
     "fan-out",
     "six comments at once, against llama_cpp.Llama one after the other",
     "same file, prompt tokens, number of tokens and sampling (drawn by llama.cpp's sampler there); the engine "
-    "always uses flash attention, `llama_cpp.Llama` only where it is asked to, so it is measured both ways",
+    "always uses flash attention, `llama_cpp.Llama` only where it is asked to, so it is measured both ways; at a "
+    "further question the engine has the communities' system prompts in its cache, and `Llama` only the last one's",
     measure,
     peers.LLAMA_CPP,
     files="each",

@@ -36,7 +36,7 @@ def measure(settings: Settings) -> Iterator[Result]:
 
 def _measure(settings: Settings, count: int) -> Result:
     tokens = settings.few(TOKENS, QUICK_TOKENS)
-    with opened(settings) as chat, llama_server(settings, count) as port:
+    with opened(settings, slots=count) as chat, llama_server(settings, count) as port:
 
         def ours(number: int) -> float:
             return by_engine(chat.engine, comment_prompts(chat, number, count), tokens, number)

@@ -43,7 +43,7 @@ def everything_is_given_back(engine: Engine) -> bool:
     """A finished request is off the engine's books before its caller hears of it; a cancelled one a step later."""
     for _ in range(500):
         if not engine._arrived and not engine._scheduler.has_work():
-            return all(slot.job is slot.track is None for slot in engine._scheduler.slots)
+            return all(slot.job is None and slot.track is None for slot in engine._scheduler.slots)
         time.sleep(0.01)
     return False
 

@@ -18,9 +18,9 @@ from llama_cpp import Llama
 
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
+from modular_pluralism.llama.chunks import wide_length
 from modular_pluralism.llama.generation import Piece
 from modular_pluralism.llama.host import usable_cores
-from modular_pluralism.llama.prefix_reuse import wide_length
 from modular_pluralism.llama.reading import LogProbs
 from modular_pluralism.llama.sampling import log_normaliser
 from tests.demo_model import DEMO_GGUF

@@ -88,7 +88,7 @@ def _eventually(condition: Callable[[], bool]) -> bool:
 
 def _all_is_given_back(engine: Engine) -> bool:
     scheduler = engine._scheduler
-    return not scheduler.has_work() and all(slot.job is slot.track is None for slot in scheduler.slots)
+    return not scheduler.has_work() and all(slot.job is None and slot.track is None for slot in scheduler.slots)
 
 
 def test_a_seed_gives_the_same_text_alone_and_among_eleven_others(engine: Engine) -> None:

@@ -108,7 +108,8 @@ class Scheduler:
         else:
             budget = max(_LEAST_BUDGET, self._model.path.stat().st_size, each)
             budget = budget if free is None else min(budget, max(free // 2, each))
-        slots = min(wanted or _MOST_SLOTS, budget // each, native.llama_max_parallel_sequences(), OUTPUTS)
+        most: int = native.llama_max_parallel_sequences()
+        slots = min(wanted or _MOST_SLOTS, budget // each, most, OUTPUTS)
         needed = max(slots, 1) * each
         if slots < 1 or (free is not None and needed > free):
             has = f"{budget / GIB:.2f} GiB are allowed" if slots < 1 else f"{(free or 0) / GIB:.2f} GiB are free"
@@ -199,6 +200,8 @@ class Scheduler:
             group, count = self._next_chunks(sorted(reading, key=lambda slot: slot.last_used), room)
             self._decode(group, count)
             room -= len(group) * count
+            if self._waiting:  # perhaps for what has just been read
+                self._admit()
 
     @staticmethod
     def _next_chunks(reading: Sequence[Slot], room: int) -> tuple[list[Slot], int]:

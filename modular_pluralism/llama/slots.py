@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from modular_pluralism.llama.chunks import WIDE, wide_length
+from modular_pluralism.llama.chunks import wide_length
 from modular_pluralism.llama.job import Adapter, Job, Track
 from modular_pluralism.llama.prefix_reuse import reusable_length
 
@@ -65,7 +65,7 @@ def choose(slots: Sequence[Slot], track: Track) -> Choice | None:
         return None
     source = max(slots, key=lambda slot: (slot.reusable(track), slot.job is None, -slot.last_used))
     reused = source.reusable(track)
-    if any(slot.will_be_reusable(track) >= reused + WIDE for slot in slots if slot.job is not None):
+    if any(slot.will_be_reusable(track) >= reused + _WORTH_COPYING for slot in slots if slot.job is not None):
         return None
     oldest = min(idle, key=lambda slot: (slot.last_used, slot.number))
     # Running there cuts the rest off, which is only right where most of it is shared.
