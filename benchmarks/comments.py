@@ -75,8 +75,9 @@ def by_engine(engine: Engine, prompts: Sequence[Prompt], tokens: int, number: in
 
     async def one(prompt: Prompt, seed: int) -> Finish:
         request = GenerationRequest(prompt.tokens, max_tokens=tokens, sampling=Sampling(seed=seed), ignore_end=True)
-        finishes = [event async for event in engine.astream(request) if isinstance(event, Finish)]
-        return finishes[0]
+        *_, finish = await engine.agenerate(request)
+        assert isinstance(finish, Finish)
+        return finish
 
     async def everything() -> tuple[float, list[Finish]]:
         started = time.perf_counter()

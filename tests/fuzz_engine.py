@@ -114,9 +114,11 @@ class Fuzz:
 
         async def one() -> None:
             try:
-                if chance.random() < 0.5:
+                if chance.random() < 0.3:
                     events = [event async for event in engine.astream(self._request(engine, chance))]
                     self._check_events(events, "astream")
+                elif chance.random() < 0.5:
+                    self._check_events(await engine.agenerate(self._request(engine, chance)), "agenerate")
                 else:
                     rows = await engine.anext_token_logprobs(self._prompts(engine, chance))
                     self._check_rows(rows)
@@ -178,6 +180,7 @@ class Fuzz:
 
     def _stream(self, engine: Engine, chance: random.Random) -> None:
         self._check_events(list(engine.stream(self._request(engine, chance))), "stream")
+        self._check_events(engine.generate(self._request(engine, chance)), "generate")
 
     def _leave(self, engine: Engine, chance: random.Random) -> None:
         for number, _ in enumerate(engine.stream(self._request(engine, chance))):

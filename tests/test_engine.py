@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -67,6 +68,19 @@ def test_usage_reason_and_lengths(engine: Engine) -> None:
     shown = [token for piece in pieces if isinstance(piece, Piece) for token in piece.tokens]
     assert finish == Finish("stop", len(request.tokens), len(shown) + 1)
     assert not any(engine.model.is_end(token) for token in shown)
+
+
+async def test_generating_without_a_stream_gives_the_same_events(engine: Engine) -> None:
+    request = GenerationRequest(_chat(engine, "Name three colours."), max_tokens=12, sampling=_GREEDY)
+    streamed = list(engine.stream(request))
+    assert engine.generate(request) == streamed
+    assert await engine.agenerate(request) == streamed
+    task = asyncio.create_task(engine.agenerate(request))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engine.generate(request) == streamed
 
 
 def test_a_stop_string_ends_the_text_before_it(engine: Engine) -> None:

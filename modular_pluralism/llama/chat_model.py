@@ -124,7 +124,7 @@ class ChatLlama(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         request = self._request(messages, stop, kwargs)
-        return self._result(list(self.engine.stream(request)), request)
+        return self._result(self.engine.generate(request), request)
 
     async def _agenerate(
         self,
@@ -134,7 +134,7 @@ class ChatLlama(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         request = self._request(messages, stop, kwargs)
-        return self._result([event async for event in self.engine.astream(request)], request)
+        return self._result(await self.engine.agenerate(request), request)
 
     def _stream(
         self,
