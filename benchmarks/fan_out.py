@@ -31,7 +31,8 @@ _REACH = {"shipped": 1.7, "prepared": 2.7}
 def measure(settings: Settings) -> Iterator[Result]:
     """Seconds for six comments, all of them."""
     tokens = settings.few(TOKENS, QUICK_TOKENS)
-    with opened(settings) as chat, worker(settings.peers.python, "llama_cpp_python") as peer:
+    # The two kinds of prompts take turns, and neither is to push the other out of the cache.
+    with opened(settings, slots=12) as chat, worker(settings.peers.python, "llama_cpp_python") as peer:
         peer.ask(do="open", file=str(settings.file.path), context=chat.context, threads=settings.threads)
 
         def ours(known: bool, number: int) -> float:
