@@ -2,14 +2,15 @@
 
 Both use flash attention: without it llama.cpp's own results differ between reading a prompt at once and token by token.
 With it they still depend on whether 64 tokens or more are read at once, since llama.cpp has another kernel for those,
-and quantised weights magnify a difference in the last bit to tenths in the logits. The engine reads the whole 64s of a
-prompt first and then the rest (see prefix_reuse.py), so `Llama` is made to read its prompts in the same two pieces.
+and quantised weights magnify a difference in the last bit to tenths in the logits. Which one the engine uses follows
+from the prompt's length (see chunks.py), so `Llama` is made to read its prompts in pieces that use the same ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,9 +74,9 @@ def _ask_llama() -> list[_Reference]:
         prompt = llama.input_ids[: usage["prompt_tokens"]].tolist()
         llama.reset()
         reply: list[int] = []
-        wide = wide_length(len(prompt))
-        llama.eval(prompt[:wide])
-        for token in llama.generate(prompt[wide:], temp=0, reset=False):
+        *first, last = _pieces(prompt)
+        _read(llama, first)
+        for token in llama.generate(last, temp=0, reset=False):
             if token in (llama.token_eos(), llama.token_bos()) or len(reply) == _LENGTH:
                 break
             reply.append(token)
@@ -84,18 +85,23 @@ def _ask_llama() -> list[_Reference]:
     llama = Llama(str(DEMO_GGUF), logits_all=True, n_threads=threads, n_threads_batch=threads, **settings)
     for index, reference in enumerate(references):
         llama.reset()
-        _read(llama, reference.prompt)
+        _read(llama, _pieces(reference.prompt))
         row = np.array(llama.scores[len(reference.prompt) - 1], dtype=np.float32)
         references[index] = reference._replace(logprobs=row - np.float32(log_normaliser(row)))
     llama.close()
     return references
 
 
-def _read(llama: Llama, prompt: list[int]) -> None:
+def _pieces(prompt: list[int]) -> list[list[int]]:
+    """The prompt as the engine reads it: the whole 64s of a long one, then what is left, less than 64 at a time."""
     wide = wide_length(len(prompt))
-    for part in (prompt[:wide], prompt[wide:]):
-        if part:
-            llama.eval(part)
+    cuts = [0, *([wide] if wide else []), *range(wide + 48, len(prompt) - 1, 48), len(prompt)]
+    return [prompt[start:end] for start, end in pairwise(cuts) if end > start]
+
+
+def _read(llama: Llama, pieces: list[list[int]]) -> None:
+    for piece in pieces:
+        llama.eval(piece)
 
 
 def _in_a_thread_that_ends(function: Callable[[], list[_Reference]]) -> list[_Reference]:
