@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import math
 import random
 import sys
 import tempfile
@@ -276,6 +278,13 @@ def _is_idle(engine: Engine) -> bool:
     return False
 
 
+def _minutes(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes above 0")
+
+
 def main() -> None:
     """Fuzz for as long as asked; exit code 1 if anything was wrong."""
     parser = argparse.ArgumentParser(
@@ -284,7 +293,7 @@ def main() -> None:
         epilog="example: python -m tests.fuzz_engine --minutes 2 --seed 7",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=float, default=5.0, help="how long (default 5)")
+    parser.add_argument("--minutes", type=_minutes, default=5.0, help="how long (default 5)")
     parser.add_argument("--seed", type=int, default=None, help="what is asked (default: a new seed, printed)")
     arguments = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if arguments.seed is None else arguments.seed

@@ -105,27 +105,25 @@ def test_all_communities_share_one_engine_even_if_the_cache_changes_meanwhile(do
     assert {each.gguf for each in (base, *communities) if isinstance(each, ChatLlama)} == {prepared_file(DEMO_GGUF)}
 
 
-def test_a_pool_can_do_without(done: Preparation, tmp_path: Path) -> None:
-    pool = tmp_path / "pool.toml"
+def _file_of_base(folder: Path, setting: str) -> Path:
+    """The file that a pool loads for its base LLM with this setting."""
+    pool = folder / "pool.toml"
     pool.write_text(
-        f'base = "m"\n[models.m]\ngguf = "{DEMO_GGUF}"\nprepared = false\n'
+        f'base = "m"\n[models.m]\ngguf = "{DEMO_GGUF}"\n{setting}\n'
         '[communities.one]\nmodel = "m"\ndescription = "somebody"\n'
     )
     model = PoolModels(Pool.load(pool)).base().chat
     assert isinstance(model, ChatLlama)
-    assert model.gguf == DEMO_GGUF
+    return model.gguf
+
+
+def test_a_pool_can_do_without(done: Preparation, tmp_path: Path) -> None:
+    assert _file_of_base(tmp_path, "prepared = false") == DEMO_GGUF
 
 
 def test_a_repeatable_model_is_given_exact_formats_only(done: Preparation, tmp_path: Path) -> None:
     assert prepared_file(DEMO_GGUF, exact=True) is None
-    pool = tmp_path / "pool.toml"
-    pool.write_text(
-        f'base = "m"\n[models.m]\ngguf = "{DEMO_GGUF}"\nrepeatable = true\n'
-        '[communities.one]\nmodel = "m"\ndescription = "somebody"\n'
-    )
-    model = PoolModels(Pool.load(pool)).base().chat
-    assert isinstance(model, ChatLlama)
-    assert model.gguf == DEMO_GGUF
+    assert _file_of_base(tmp_path, "repeatable = true") == DEMO_GGUF
 
 
 def test_adapters_fit_the_prepared_file(done: Preparation, tmp_path: Path) -> None:

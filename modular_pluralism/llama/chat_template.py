@@ -36,7 +36,6 @@ class ChatTemplate:
 
     def __init__(self, model: ModelFile, *, raw: bool = False) -> None:
         self._model = model
-        self._raw = raw
         spellings = sorted([_OPEN, _CLOSE, *filter(None, model.control_tokens.values())], key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, spellings)))
         template = model.metadata.get("tokenizer.chat_template")

@@ -101,9 +101,11 @@ class Context:
     def use_adapter(self, adapter: Adapter | None) -> None:
         """Add this adapter to the weights from the next decode on, or none.
 
-        Switching costs next to nothing: the adapter's products are added in the graph, and no weight is changed. One
-        context for all adapters therefore beats one for each, whose buffers would cost 40 MB apiece with the demo
-        model before any cell.
+        No weight is changed: the adapter's products are added in the graph, which llama.cpp builds anew for it. With
+        the demo model and six adapters of six sequences each, one context switched between them took 456 MiB beside the
+        weights and decoded 263 to 273 tokens/s; six contexts took 524 MiB and decoded 290 to 300. One context was
+        chosen all the same: any of its sequences can serve any adapter, and six contexts that each could run as
+        many sequences would need six times the cells.
         """
         if adapter == self._adapter:
             return

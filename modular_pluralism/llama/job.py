@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from modular_pluralism.llama.sampling import Row
-
-_numbers = itertools.count()
 
 
 class Adapter(NamedTuple):
@@ -78,7 +75,6 @@ class JobControl:
 
     deadline: float | None = None
     """On the monotonic clock."""
-    number: int = field(default_factory=_numbers.__next__)
     cancelled: bool = False
     """By the caller, or because the job has ended: nothing more is delivered."""
     on_cancel: Callable[[], None] | None = None

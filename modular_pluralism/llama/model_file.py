@@ -85,6 +85,10 @@ class ModelFile:
         self.turn_end_token = turn_end if turn_end >= 0 else self.end_token
         """The token with which the model ends a turn; the end-of-text token where it has no other."""
         self.n_ctx_train: int = native.llama_model_n_ctx_train(self.pointer)
+        self.is_recurrent = bool(
+            native.llama_model_is_recurrent(self.pointer) or native.llama_model_is_hybrid(self.pointer)
+        )
+        """Whether any layer keeps a state in which single tokens cannot be told apart."""
         self.metadata = self._read_metadata()
         self._adapters: dict[Path, Any] = {}
         self._pieces: dict[int, bytes] = {}

@@ -39,10 +39,14 @@ class Scheduler:
     """Runs jobs on one context. Not thread-safe.
 
     Raises:
-        ModelLoadError: there is no memory for a single sequence.
+        ModelLoadError: there is no memory for a single sequence, or the model cannot be repeatable.
     """
 
     def __init__(self, model: ModelFile, settings: EngineSettings, stats: EngineStats) -> None:
+        if settings.repeatable and model.is_recurrent:
+            raise ModelLoadError(
+                f"{model.path.name} has recurrent layers, which cannot take a token back; leave repeatable out."
+            )
         self._model = model
         self._settings = settings
         self._stats = stats
@@ -292,10 +296,9 @@ class Scheduler:
         if not (self._settings.repeatable and alone):
             return self._context.decode(chunks)
         number = chunks[0].stream
-        beside = [slot for slot in self.slots if abs(slot.number - number) == 1 and len(slot.cached) < self._stream]
-        if not beside:
+        company = next((slot for slot in self.slots if abs(slot.number - number) == 1), None)
+        if company is None:  # with one slot, every token is alone
             return self._context.decode(chunks)
-        company = beside[0]
         padding = Chunk(company.number, len(company.cached), chunks[0].tokens, self._stream)
         try:
             return list(self._context.decode(sorted([*chunks, padding])))
