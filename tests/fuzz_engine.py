@@ -212,7 +212,7 @@ class Fuzz:
             self._problem("a score is not a log-probability")
 
     def _huge(self, engine: Engine, chance: random.Random) -> None:
-        tokens = self._tokens(engine, chance) * 50
+        tokens = (self._tokens(engine, chance) * 2 * _CONTEXT)[: 2 * _CONTEXT]
         if chance.random() < 0.5:  # it just fits
             tokens = tokens[: _CONTEXT - 1]
             events = list(engine.stream(GenerationRequest(tuple(tokens), max_tokens=9, ignore_end=True)))
