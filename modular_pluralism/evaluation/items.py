@@ -1,0 +1,67 @@
+"""The items of a task file: what a method is asked, and what its answer is measured against.
+
+The format is that of the paper's release, which other benchmarks have taken over: a JSON list of objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Kind = Literal["distributional", "steerable-opinion", "steerable-value", "overton"]
+"""What a task file asks: a group's option distribution with nobody to speak for, the one of a demographic group, whether
+a value supports a situation, or an answer that covers many values."""
+
+ItemId: TypeAlias = int | str
+
+STANCES = ("Support", "Oppose", "Either")
+"""What the options A, B and C of a steerable item by value say."""
+
+
+@dataclass(frozen=True)
+class OptionItem:
+    """Of distributional and OpinionQA files. `gold` [n_options] sums to 1; `predicted` is None until it is filled in.
+
+    `question` is the file's text with its lettered options taken off the end, where they could be found there
+    (`options_found`); the options are shown to the model in their own way, in several orders.
+    """
+
+    id: ItemId
+    question: str
+    options: tuple[str, ...]
+    attribute: str
+    gold: tuple[float, ...]
+    predicted: tuple[float, ...] | None
+    options_found: bool
+
+
+@dataclass(frozen=True)
+class ValueItem:
+    """Of steerable files by value: whether `value` supports, opposes or either supports or opposes `situation`.
+
+    `label` is "A", "B" or "C", as in STANCES; `question` is the file's `input` without its lettered options; `output`
+    is None until it is filled in.
+    """
+
+    id: ItemId
+    situation: str
+    value: str
+    label: Literal["A", "B", "C"]
+    question: str
+    output: str | None
+
+
+@dataclass(frozen=True)
+class OvertonItem:
+    """Of Overton files: `values` [n] with an explanation each, [n], against which coverage is judged; `question` is the
+    file's `input`; `output` is None until it is filled in."""
+
+    id: ItemId
+    situation: str
+    values: tuple[str, ...]
+    explanations: tuple[str, ...]
+    question: str
+    output: str | None
+
+
+Item: TypeAlias = OptionItem | ValueItem | OvertonItem

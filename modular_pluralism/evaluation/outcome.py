@@ -1,0 +1,48 @@
+"""What became of one item under one method: plain values, so that it can be kept on disk and in a log."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from modular_pluralism.evaluation.items import ItemId
+from modular_pluralism.types import Comment
+
+
+class Prediction(TypedDict):
+    """A predicted option distribution, read in both ways from the same prompts.
+
+    `rotate` is the average over all rotations of the options' order and `label` what their own order alone gives, both
+    [n_options], summing to 1; the masses are the raw probability that the reply was a letter at all. `label` and the
+    masses are None where the scoring has none.
+    """
+
+    rotate: list[float]
+    label: list[float] | None
+    rotate_mass: float | None
+    label_mass: float | None
+
+
+class Outcome(TypedDict):
+    """Exactly one of `error` and the result is there: an `answer` (Overton), or a `prediction` (the other kinds).
+
+    `comments` by community, those that failed included; `missing` names these. `selected` is the community whose
+    comment was used (steerable and MoE), with its probability. `measures` are the item's own scores that need a model,
+    such as coverage; what needs none is computed from the rest whenever it is wanted. `lists` are such scores one by
+    one: of each value, of each sentence. `seconds` is wall-clock time, shared with the items that ran beside it.
+    `tokens` counts what was read, taken from the cache, and generated. `attempts` are the sampled replies or calls
+    that were not usable, under what they were asked for.
+    """
+
+    id: ItemId
+    method: str
+    error: str | None
+    answer: str | None
+    prediction: Prediction | None
+    comments: dict[str, Comment]
+    missing: list[str]
+    selected: str | None
+    selected_probability: float | None
+    measures: dict[str, float]
+    lists: dict[str, list[float]]
+    seconds: float
+    tokens: dict[str, int]
