@@ -41,12 +41,15 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from modular_pluralism.errors import PromptError
 
 Role = Literal["system", "user"]
+Style = Literal["chat", "completion"]
+"""Whether prompts are made for a chat template, or for plain text that the model goes on with."""
 Piece = tuple[str, str | None]
 """A stretch of literal text, and the variable that follows it (None at the end)."""
 
-MODES = ("any", "overton", "steerable", "distributional", "baseline", "fragment", "persona")
+MODES = ("any", "overton", "steerable", "distributional", "baseline", "judge", "fragment", "persona")
 """What a header's `mode` may say: the mode that uses the prompt; `any` for several of them; `baseline` for what the
-modes are compared with; `fragment` for a text that stands inside other prompts; `persona` for a system prompt."""
+modes are compared with; `judge` for what an evaluation asks about answers; `fragment` for a text that stands inside
+other prompts; `persona` for a system prompt."""
 
 HEADER_KEYS = ("name", "mode", "variables", "version")
 
@@ -181,14 +184,16 @@ class PromptSet:
         self._personas = dict(personas)
 
     @classmethod
-    def load(cls, overlay: Path | str | None = None) -> PromptSet:
+    def load(cls, overlay: Path | str | None = None, *, style: Style = "chat") -> PromptSet:
         """The built-in prompts, each replaced by the file of the same name in the folder `overlay`, if it has one.
+
+        `style` "completion" takes prompts that end where the reply begins, for models that are sent plain text.
 
         An overlay may hold `NAME.txt` and `personas/NAME.md`. Hidden files, `README*`, `*.py` and `*~` are passed over.
         Raises PromptError where the folder or one of its files cannot be used, a file matches no built-in prompt, or a
         prompt takes other variables than the one that it replaces.
         """
-        built_in = _built_in()
+        built_in = _built_in(style)
         return built_in if overlay is None else built_in._overlaid(Path(overlay))
 
     @property
@@ -253,9 +258,11 @@ class PromptSet:
 
 
 @cache
-def _built_in() -> PromptSet:
+def _built_in(style: Style) -> PromptSet:
     root = files(__package__ or "modular_pluralism.prompts")
     prompts = {p.name: p for p in _parsed(root, ".txt")}
+    if style == "completion":
+        prompts |= {p.name: p for p in _parsed(root / style, ".txt")}
     personas = {f"{p.name}.md": p for p in _parsed(root / _PERSONAS, ".md")}
     return PromptSet(prompts, personas)
 
