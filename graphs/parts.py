@@ -45,6 +45,11 @@ class Parts:
         """Names of the communities, in the pool's order."""
         return list(self.pool.communities)
 
+    @property
+    def descriptions(self) -> dict[str, str]:
+        """What each community is said to be, in the pool's order."""
+        return {name: community.description for name, community in self.pool.communities.items()}
+
     def node(self, step: Step, name: str) -> RunnableLambda[Any, Update]:
         """A graph node for a step."""
         return as_runnable(step, self.caller, name)

@@ -33,9 +33,18 @@ class SteerableQuestion(Question, total=False):
 
 
 class DistributionalQuestion(Question, total=False):
-    """Two to 26 options."""
+    """Two to 26 options. With an `attribute`, such as a country, the distribution is that of those people: the base LLM
+    is told when it scores the comments, as in the paper; the communities are not."""
 
     options: Required[list[str]]
+    attribute: str | None
+
+
+class BaselineQuestion(Question, total=False):
+    """What a baseline is asked: of any mode."""
+
+    attribute: str | None
+    options: list[str] | None
 
 
 class PluralismQuestion(Question, total=False):
@@ -102,3 +111,13 @@ class PluralismState(PluralismQuestion, Commented, total=False):
     label_mass: float | None
     disagreement: float | None
     weights: dict[str, float] | None
+
+
+class BaselineState(BaselineQuestion, Commented, total=False):
+    """A baseline's answer; `selected` and a comment are there for MoE only."""
+
+    selected: Selection | None
+    answer: str | None
+    usage: Usage | None
+    choice: str | None
+    distribution: OptionDistribution | None

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modular_pluralism.errors import PluralismError
-    from modular_pluralism.graphs import build_distributional, build_overton, build_pluralism, build_steerable
+    from modular_pluralism.graphs import (
+        build_distributional,
+        build_moe,
+        build_overton,
+        build_pluralism,
+        build_prompting,
+        build_steerable,
+        build_vanilla,
+    )
     from modular_pluralism.llama import ChatLlama, close_engines
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
@@ -23,9 +31,12 @@ __all__ = [
     "PromptSet",
     "__version__",
     "build_distributional",
+    "build_moe",
     "build_overton",
     "build_pluralism",
+    "build_prompting",
     "build_steerable",
+    "build_vanilla",
     "close_engines",
 ]
 
@@ -35,9 +46,12 @@ _MODULES = {
     "Pool": "pool",
     "PromptSet": "prompts",
     "build_distributional": "graphs",
+    "build_moe": "graphs",
     "build_overton": "graphs",
     "build_pluralism": "graphs",
+    "build_prompting": "graphs",
     "build_steerable": "graphs",
+    "build_vanilla": "graphs",
     "close_engines": "llama",
 }
 

@@ -48,7 +48,8 @@ class OptionDistribution(TypedDict):
     the rotations); a small mass means that the model was not answering. None where the scoring has none ("text").
     `samples` is None where the probabilities were read from the model, and the number of sampled replies where they
     had to be estimated from those. `unread` lists options whose probability the endpoint did not report (below its
-    `top_logprobs` limit, so they count as 0).
+    `top_logprobs` limit, so they count as 0). `label` is what the options' own order alone gives, as the scoring
+    "label" reads it, and `label_mass` its mass; None for "text".
     """
 
     probabilities: list[float]
@@ -56,6 +57,8 @@ class OptionDistribution(TypedDict):
     scoring: Scoring
     samples: int | None
     unread: list[str]
+    label: list[float] | None
+    label_mass: float | None
 
 
 class Selection(TypedDict):

@@ -32,7 +32,7 @@ def check(*, attribute: bool = False, options: bool = False, mode: bool = False)
             check_mode(state.get("mode"))
         check_question(state.get("question"))
         check_seed(state.get("seed"))
-        if attribute:
+        if attribute or state.get("attribute") is not None:
             check_attribute(state.get("attribute"))
         if options or state.get("options"):
             check_options(state.get("options"))
@@ -52,7 +52,7 @@ def check_attribute(attribute: object) -> None:
     """Raise InputError unless there is an attribute."""
     if not isinstance(attribute, str) or not attribute.strip():
         raise InputError(
-            'Steerable mode needs an attribute: a value, a demographic or a culture, such as "the right to privacy".'
+            'This question needs an attribute: a value, a demographic or a culture, such as "the right to privacy".'
         )
     _check_unicode(attribute, "The attribute")
 
@@ -71,8 +71,12 @@ def check_seed(seed: object) -> None:
         raise InputError(f"The seed is {seed!r}; give a whole number, or leave it out.")
 
 
-def check_options(options: Any) -> None:
-    """Raise InputError unless there are two to 26 different options."""
+def check_options(options: Any, *, distinct: bool = False) -> None:
+    """Raise InputError unless there are two to 26 options.
+
+    Real surveys have questions with two equal options, which their letters tell apart. Where a person has typed the
+    options, an equal one is a slip: `distinct` refuses it.
+    """
     if options is not None and (isinstance(options, str) or not isinstance(options, Sequence)):
         raise InputError('The options are not a list; give them one by one, as in ["Yes", "No"].')
     given = list(options or ())
@@ -88,7 +92,7 @@ def check_options(options: Any) -> None:
         text = one_line(option)  # as the models see it
         if not text:
             raise InputError(f"Option {number} is empty; write it or leave it out.")
-        if text in seen:
+        if distinct and text in seen:
             raise InputError(f"Option {number}, {text!r}, is there twice; options must differ.")
         seen.add(text)
 

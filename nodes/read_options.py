@@ -57,6 +57,8 @@ def read_by_label(
         scoring="rotate" if rotate else "label",
         samples=drawn,
         unread=[option for option in options if option in unread],
+        label=distributions[0],
+        label_mass=sum(readings[0].probabilities),
     )
 
 
@@ -67,7 +69,9 @@ def read_by_text(model: PoolModel, options: Sequence[str], prompt: Prompt) -> Re
         probabilities = from_mean_logprobs(outcome.value)
     except ValueError:
         raise ModelCallError(f"{model.place} gave no probability to any option's text.") from None
-    return OptionDistribution(probabilities=probabilities, mass=None, scoring="text", samples=None, unread=[])
+    return OptionDistribution(
+        probabilities=probabilities, mass=None, scoring="text", samples=None, unread=[], label=None, label_mass=None
+    )
 
 
 def _normalised(reading: LabelReading, model: PoolModel) -> list[float]:

@@ -39,3 +39,12 @@ def comment_lines(prompts: PromptSet, comments: Sequence[Comment]) -> str:
         prompt.render_text(number=str(number), comment=one_line(comment["text"]))
         for number, comment in enumerate(comments, start=1)
     )
+
+
+def expert_lines(prompts: PromptSet, descriptions: Sequence[str]) -> str:
+    """The descriptions of communities, numbered from 1, one a line."""
+    prompt = prompts["numbered_expert"]
+    return "\n".join(
+        prompt.render_text(number=str(number), description=one_line(description))
+        for number, description in enumerate(descriptions, start=1)
+    )

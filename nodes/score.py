@@ -21,18 +21,20 @@ def score(community: str, models: PoolModels, prompts: PromptSet, *, scoring: Sc
     def step(state: State) -> Steps:
         said: Comment = state["comments"][community]
         model = models.base()
-        question, options, comment = state["question"], state["options"], one_line(said["text"])
+        options = state["options"]
+        known = {"question": state["question"], "comment": one_line(said["text"])}
+        of_group = "_group" if state.get("attribute") else ""
+        if of_group:
+            known["attribute"] = one_line(state["attribute"])
         try:
             if scoring == "text":
-                prompt = prompts["score_text"].render(question=question, comment=comment)
+                prompt = prompts[f"score{of_group}_text"].render(**known)
                 distribution: OptionDistribution = yield from read_by_text(model, options, prompt)
             else:
                 distribution = yield from read_by_label(
                     model,
                     options,
-                    lambda order: prompts["score"].render(
-                        question=question, comment=comment, options=option_lines(prompts, order)
-                    ),
+                    lambda order: prompts[f"score{of_group}"].render(**known, options=option_lines(prompts, order)),
                     rotate=scoring == "rotate",
                     samples=samples,
                     seed=derive_seed(state.get("seed") or 0, "score", community),

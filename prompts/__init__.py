@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from modular_pluralism.prompts.loader import HEADER_KEYS, MODES, Prompt, PromptSet, Section
+from modular_pluralism.prompts.loader import HEADER_KEYS, MODES, Prompt, PromptSet, Section, Style
 
-__all__ = ["HEADER_KEYS", "MODES", "Prompt", "PromptSet", "Section"]
+__all__ = ["HEADER_KEYS", "MODES", "Prompt", "PromptSet", "Section", "Style"]

@@ -60,6 +60,7 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
 _ROLE_LIKE = re.compile(r"\[\s*([A-Za-z]+)\s*\]:?")
 _FOREIGN_ROLES = ("system", "user", "assistant", "human", "ai")
 _PERSONAS = "personas"
+_COMPLETION = "completion"
 
 
 @dataclass(frozen=True)
@@ -189,12 +190,13 @@ class PromptSet:
 
         `style` "completion" takes prompts that end where the reply begins, for models that are sent plain text.
 
-        An overlay may hold `NAME.txt` and `personas/NAME.md`. Hidden files, `README*`, `*.py` and `*~` are passed over.
-        Raises PromptError where the folder or one of its files cannot be used, a file matches no built-in prompt, or a
-        prompt takes other variables than the one that it replaces.
+        An overlay may hold `NAME.txt`, `completion/NAME.txt` and `personas/NAME.md`. Hidden files, `README*`, `*.py` and
+        `*~` are passed over. Raises PromptError where the folder or one of its files cannot be used, a file matches no
+        built-in prompt, or a prompt takes other variables than the one that it replaces.
         """
-        built_in = _built_in(style)
-        return built_in if overlay is None else built_in._overlaid(Path(overlay))
+        built_in = _built_in()
+        chosen = built_in if overlay is None else built_in._overlaid(Path(overlay))
+        return chosen if style == "chat" else chosen._for_completion(None if overlay is None else Path(overlay))
 
     @property
     def personas(self) -> tuple[str, ...]:
@@ -239,7 +241,9 @@ class PromptSet:
         prompts, personas = dict(self._prompts), dict(self._personas)
         replaced = 0
         for path in _overlay_files(folder):
-            if path.parent == folder:
+            if path.parent.name == _COMPLETION and path.parent != folder:
+                _match(path, [f"{name}.txt" for name in _completion()])
+            elif path.parent == folder:
                 _match(path, [f"{name}.txt" for name in self])
                 prompts[path.stem] = _replacement(path, prompts[path.stem])
             else:
@@ -253,18 +257,29 @@ class PromptSet:
             )
         return PromptSet(prompts, personas)
 
+    def _for_completion(self, folder: Path | None) -> PromptSet:
+        prompts = self._prompts | _completion()
+        own = None if folder is None else folder / _COMPLETION
+        if own is not None and own.is_dir():
+            prompts |= {path.stem: _replacement(path, prompts[path.stem]) for path in _entries(own)}
+        return PromptSet(prompts, self._personas)
+
 
 # The set of files
 
 
 @cache
-def _built_in(style: Style) -> PromptSet:
+def _built_in() -> PromptSet:
     root = files(__package__ or "modular_pluralism.prompts")
     prompts = {p.name: p for p in _parsed(root, ".txt")}
-    if style == "completion":
-        prompts |= {p.name: p for p in _parsed(root / style, ".txt")}
     personas = {f"{p.name}.md": p for p in _parsed(root / _PERSONAS, ".md")}
     return PromptSet(prompts, personas)
+
+
+@cache
+def _completion() -> dict[str, Prompt]:
+    root = files(__package__ or "modular_pluralism.prompts")
+    return {p.name: p for p in _parsed(root / _COMPLETION, ".txt")}
 
 
 def _parsed(folder: Traversable, ending: str) -> Iterator[Prompt]:
@@ -298,7 +313,7 @@ def _overlay_files(folder: Path) -> list[Path]:
     for entry in _entries(folder):
         if not entry.is_dir():
             found.append(entry)
-        elif entry.name == _PERSONAS:
+        elif entry.name in (_PERSONAS, _COMPLETION):
             found.extend(_entries(entry))
         else:
             raise PromptError(

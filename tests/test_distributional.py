@@ -339,9 +339,6 @@ def test_a_voter_who_says_i_is_no_ninth_option() -> None:
         ({"Yes": 1, "No": 2}, "not a list"),
         (3, "not a list"),
         ([f"Option {n}" for n in range(27)], "There are 27 options, and only 26 letters"),
-        (["Yes", "Yes"], "Option 2, 'Yes', is there twice"),
-        (["Yes", " Yes\n"], "Option 2, 'Yes', is there twice"),
-        (["Very good", "Very\n good"], "Option 2, 'Very good', is there twice"),
         (["Yes", ""], "Option 2 is empty"),
         ([" \t", "No"], "Option 1 is empty"),
         (["Yes", 3], "Option 2, 3, is no text"),
@@ -355,6 +352,40 @@ def test_unusable_options_are_refused(options: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         run(boss, {"question": "Why?", "options": options})
     assert boss.seen == []
+
+
+@pytest.mark.parametrize("options", [["Yes", "Yes"], ["Yes", " Yes\n"], ["Very good", "Very\n good"]])
+def test_equal_options_are_a_slip_where_a_person_typed_them(options: list[str]) -> None:
+    with pytest.raises(InputError, match="is there twice"):
+        check_options(options, distinct=True)
+
+
+def test_letters_tell_equal_options_apart() -> None:
+    result = run(
+        choosing(lambda _: {"A": 0.6, "B": 0.3}), {"question": "Why?", "options": ["Good", "Good"]}, scoring="label"
+    )
+    assert result["distribution"] == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_rotate_keeps_what_the_first_order_alone_gives() -> None:
+    question = {"question": "Why?", "options": ["Yes", "No"]}
+    rotated = run(choosing(lambda _: {"A": 0.6, "B": 0.2}), question)
+    plain = run(choosing(lambda _: {"A": 0.6, "B": 0.2}), question, scoring="label")
+    for name in NAMES:
+        read = rotated["distributions"][name]
+        assert read["probabilities"] == pytest.approx([0.5, 0.5])
+        assert read["label"] == plain["distributions"][name]["probabilities"] == pytest.approx([0.75, 0.25])
+        assert read["label_mass"] == pytest.approx(0.8)
+
+
+def test_the_base_is_told_of_the_attribute_and_the_communities_are_not() -> None:
+    boss = choosing(opinions)
+    models = fake_models(boss)
+    build_distributional(fake_pool(), models=models).compile().invoke({**ASKED, "attribute": "Spain\n\nQuestion:"})
+    assert all("this group: Spain Question:\n" in prompt for prompt in boss.prompts)
+    communities = [model for name, model in models.items() if name in NAMES]
+    assert len(communities) == len(NAMES)
+    assert not any("Spain" in prompt for model in communities for prompt in model.prompts)  # type: ignore[attr-defined]
 
 
 def test_twenty_six_options_can_be_read() -> None:

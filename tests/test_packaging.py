@@ -34,6 +34,7 @@ def test_prompts_pools_and_types_are_in_the_wheel(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder, pattern in (
         ("prompts", "*.txt"),
+        ("prompts/completion", "*.txt"),
         ("prompts/personas", "*.md"),
         ("modular_pluralism/pools", "*.toml"),
         ("modular_pluralism/prepared", "*.txt"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from modular_pluralism.errors import PromptError
-from modular_pluralism.prompts import MODES, Prompt, PromptSet
+from modular_pluralism.prompts import MODES, Prompt, PromptSet, Style
 
 BUILT_IN = {
     "comment": {"question"},
@@ -26,6 +27,22 @@ BUILT_IN = {
     "option": {"label", "option"},
     "numbered_comment": {"number", "comment"},
     "plain_option": {"option"},
+    "score_group": {"question", "comment", "options", "attribute"},
+    "score_group_text": {"question", "comment", "attribute"},
+    "numbered_expert": {"number", "description"},
+    "route": {"question", "experts"},
+    "vanilla": {"question"},
+    "vanilla_options": {"question", "options"},
+    "moe": {"question", "comment"},
+    "moe_options": {"question", "comment", "options"},
+    "prompting_overton": {"question"},
+    "prompting_overton_options": {"question", "options"},
+    "prompting_steerable": {"question", "attribute"},
+    "prompting_steerable_options": {"question", "attribute", "options"},
+    "prompting_distributional": {"question"},
+    "prompting_distributional_options": {"question", "options"},
+    "prompting_group": {"question", "attribute"},
+    "prompting_group_options": {"question", "attribute", "options"},
 }
 
 
@@ -85,11 +102,33 @@ def test_options_come_after_everything_else_that_is_filled_in(name: str) -> None
     assert PromptSet.load()[name].text.rfind("{options}") == PromptSet.load()[name].text.rfind("{")
 
 
+@pytest.mark.parametrize("style", get_args(Style))
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_every_built_in_prompt_renders(name: str) -> None:
+def test_every_built_in_prompt_renders(name: str, style: Style) -> None:
     values = {variable: f"<{variable}>" for variable in BUILT_IN[name]}
-    text = "".join(str(message.content) for message in PromptSet.load()[name].render(**values))
+    text = "".join(str(message.content) for message in PromptSet.load(style=style)[name].render(**values))
     assert all(text.count(value) == 1 for value in values.values())
+
+
+def test_completion_prompts_end_where_the_reply_begins() -> None:
+    chat, completion = PromptSet.load(), PromptSet.load(style="completion")
+    assert set(chat) == set(completion)
+    for name in completion:
+        if completion[name].mode not in ("fragment", "judge"):
+            assert completion[name].text.rstrip("\n").endswith(":"), name
+            assert "[system]" not in completion[name].text
+            assert completion[name].variables == chat[name].variables
+            assert completion[name].mode == chat[name].mode
+
+
+def test_an_overlay_may_replace_completion_prompts(tmp_path: Path) -> None:
+    (tmp_path / "completion").mkdir()
+    (tmp_path / "completion" / "merge.txt").write_text(file_text("Mine {question} {comments}:"))
+    assert PromptSet.load(tmp_path, style="completion")["merge"].text == "Mine {question} {comments}:"
+    assert PromptSet.load(tmp_path)["merge"].text == PromptSet.load()["merge"].text
+    (tmp_path / "completion" / "nothing.txt").write_text(file_text("Mine {question} {comments}:", name="nothing"))
+    with pytest.raises(PromptError, match=r"nothing\.txt replaces no built-in prompt"):
+        PromptSet.load(tmp_path)
 
 
 def test_fragments_render_as_text() -> None:

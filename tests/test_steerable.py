@@ -12,7 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from modular_pluralism.errors import InputError, ModelCallError, QuorumError
 from modular_pluralism.graphs import build_steerable
-from modular_pluralism.nodes.select import parse_number
+from modular_pluralism.nodes.pick import parse_number
 from tests.fake_models import NAMES, FakeChat, FakeChatWithLogprobs, Seen, always, choosing, fake_models, fake_pool
 from tests.fake_models import label_of as label
 from tests.test_overton import EVIL, without_seconds
@@ -190,9 +190,7 @@ def test_an_invalid_reply_is_asked_for_again_with_another_seed() -> None:
 @pytest.mark.parametrize("reply", ["0", "7", "none", "2.5", "-1", "3 comments"])
 def test_a_selector_that_never_gives_a_number_is_an_error_and_no_random_pick(reply: str) -> None:
     boss = replying(*[reply] * 9)
-    with pytest.raises(
-        ModelCallError, match=r"^model 'boss' named no valid comment number in 3 replies; use a base LLM"
-    ):
+    with pytest.raises(ModelCallError, match=r"^model 'boss' named no valid number in 3 replies; use a base LLM"):
         run(boss)
     assert len(asks(boss)) == 3
 

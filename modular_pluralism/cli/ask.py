@@ -44,7 +44,10 @@ def ask(
     attribute: Annotated[
         str | None,
         typer.Option(
-            "--attribute", "-a", metavar="TEXT", help="Steerable: the value, demographic or culture to reflect."
+            "--attribute",
+            "-a",
+            metavar="TEXT",
+            help="The value, demographic or culture to reflect; in distributional mode, whose distribution it is.",
         ),
     ] = None,
     option: Annotated[
@@ -71,13 +74,13 @@ def ask(
 
     asked: dict[str, Any] = {"question": sys.stdin.read().strip() if question == "-" else question, "seed": seed}
     check_question(asked["question"])
-    if mode is ModeName.steerable:
+    if mode is ModeName.steerable or (mode is ModeName.distributional and attribute is not None):
         check_attribute(attribute)
         asked["attribute"] = attribute
     elif attribute is not None:
-        raise InputError(f"--attribute is for steerable mode; leave it out, or say --mode steerable (not {mode}).")
+        raise InputError(f"--attribute is not for {mode} mode; leave it out, or say --mode steerable or --mode distributional.")
     if mode is ModeName.distributional or (mode is ModeName.steerable and option):
-        check_options(option)
+        check_options(option, distinct=True)
         asked["options"] = option
     elif option:
         raise InputError("--option is for distributional and steerable mode; leave it out, or choose one of those.")

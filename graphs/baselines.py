@@ -1,0 +1,120 @@
+"""What the paper compares the modes with (section 4, baselines): vanilla, prompting, and a mixture of experts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+
+from modular_pluralism.graphs.parts import Models, Parts
+from modular_pluralism.graphs.state import BaselineQuestion, BaselineState
+from modular_pluralism.nodes.answer import Known, answer
+from modular_pluralism.nodes.check import check
+from modular_pluralism.nodes.route import expert_comment, route
+from modular_pluralism.nodes.step import State, Step
+from modular_pluralism.pool import Pool
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import Mode, Scoring
+
+
+def build_vanilla(
+    pool: Pool | str | Path = "perspective",
+    *,
+    scoring: Scoring = "rotate",
+    prompts: PromptSet | None = None,
+    models: Models = None,
+) -> StateGraph[Any, Any, Any, Any]:
+    """The base LLM alone, told nothing but the question and its options: check → answer. Not compiled.
+
+    The attribute is not told, as in the paper. Input: `BaselineQuestion`. Output: `BaselineState`. The arguments and
+    errors are those of `build_steerable`.
+    """
+    parts = Parts.of(pool, prompts, models)
+    return _base_alone(parts, _answer(parts, "vanilla", _question, scoring))
+
+
+def build_prompting(
+    pool: Pool | str | Path = "perspective",
+    *,
+    mode: Mode,
+    scoring: Scoring = "rotate",
+    prompts: PromptSet | None = None,
+    models: Models = None,
+) -> StateGraph[Any, Any, Any, Any]:
+    """The base LLM alone, told to be pluralistic in the way of this mode: check → answer. Not compiled.
+
+    Steerable needs an attribute, distributional takes one. The rest is as for `build_vanilla`.
+    """
+    parts = Parts.of(pool, prompts, models)
+    with_attribute = _answer(parts, f"prompting_{mode}", _question_and_attribute, scoring)
+    if mode == "steerable":
+        return _base_alone(parts, with_attribute, attribute=True)
+    without = _answer(parts, f"prompting_{mode}", _question, scoring)
+    if mode == "overton":
+        return _base_alone(parts, without)
+    of_group = _answer(parts, "prompting_group", _question_and_attribute, scoring)
+    return _base_alone(parts, lambda state: of_group(state) if state.get("attribute") else without(state))
+
+
+def build_moe(
+    pool: Pool | str | Path = "perspective",
+    *,
+    scoring: Scoring = "rotate",
+    prompts: PromptSet | None = None,
+    models: Models = None,
+) -> StateGraph[Any, Any, Any, Any]:
+    """The base LLM picks one expert community by its description, only that one comments, and the base LLM answers with
+    its comment: check → route → one community → answer. Not compiled.
+
+    A community that fails leaves nothing to answer with: that is a QuorumError. The rest is as for `build_vanilla`.
+    """
+    parts = Parts.of(pool, prompts, models)
+    graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
+    graph.add_node("check", parts.node(check(), "check"))
+    routing = route(parts.models, parts.prompts, descriptions=parts.descriptions)
+    graph.add_node("route", parts.node(routing, "route"))
+    for name in parts.communities:
+        graph.add_node(name, parts.comment_node(name))
+        graph.add_edge(name, "answer")
+    graph.add_node("answer", parts.node(_answer(parts, "moe", _question_and_comment, scoring), "answer"))
+    graph.add_edge(START, "check")
+    graph.add_edge("check", "route")
+    graph.add_conditional_edges("route", lambda state: state["selected"]["community"], parts.communities)
+    graph.add_edge("answer", END)
+    return graph
+
+
+def _base_alone(parts: Parts, step: Step, *, attribute: bool = False) -> StateGraph[Any, Any, Any, Any]:
+    graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
+    graph.add_node("check", parts.node(check(attribute=attribute), "check"))
+    graph.add_node("answer", parts.node(step, "answer"))
+    graph.add_edge(START, "check")
+    graph.add_edge("check", "answer")
+    graph.add_edge("answer", END)
+    return graph
+
+
+def _answer(parts: Parts, prompt: str, known: Known, scoring: Scoring) -> Step:
+    run = parts.pool.run
+    return answer(
+        parts.models,
+        parts.prompts,
+        prompt,
+        known=known,
+        max_tokens=run.answer_tokens,
+        scoring=scoring,
+        samples=run.score_samples,
+    )
+
+
+def _question(state: State) -> dict[str, str]:
+    return {"question": state["question"]}
+
+
+def _question_and_attribute(state: State) -> dict[str, str]:
+    return {"question": state["question"], "attribute": state["attribute"]}
+
+
+def _question_and_comment(state: State) -> dict[str, str]:
+    return {"question": state["question"], "comment": expert_comment(state)}
