@@ -63,3 +63,9 @@ class QuorumError(PluralismError):
 
 class PreparationError(PluralismError):
     """A model could not be written in another format: no room, no permission, or llama.cpp refused it."""
+
+
+class TaskFileError(PluralismError):
+    """A task file is missing, cannot be read, or says something that cannot be; the message names item and field."""
+
+    exit_code = 2
