@@ -221,7 +221,7 @@ def _value_item(fields: _Fields) -> ValueItem:
         id=fields.id(),
         situation=fields.text("situation"),
         value=fields.text("vrd"),
-        label=label,
+        label=cast(Literal["A", "B", "C"], label),
         question=without_options(fields.text("input"), STANCES)[0],
         output=fields.optional_text("output"),
     )

@@ -1,0 +1,79 @@
+"""Baselines that know the other items' real answers and nothing of the question: what a method has to beat.
+
+Each leaves the item itself out, and looks only at items with equally many options.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Literal
+
+from modular_pluralism.evaluation.items import Item, OptionItem, ValueItem
+
+Baseline = Literal["uniform", "majority", "mean"]
+
+BASELINES: tuple[Baseline, ...] = ("uniform", "majority", "mean")
+
+
+class TrainingFree:
+    """Sums over a task file's items, of as many numbers as there are places for an option."""
+
+    def __init__(self) -> None:
+        self._items: dict[int, int] = defaultdict(int)
+        self._shares: dict[int, list[float]] = {}
+        self._modes: dict[int, list[int]] = {}
+
+    @classmethod
+    def of(cls, items: Iterable[Item]) -> TrainingFree:
+        """Read the items once."""
+        known = cls()
+        for item in items:
+            known.add(item)
+        return known
+
+    def add(self, item: Item) -> None:
+        """Take one more item into account; Overton items have no options and count for nothing."""
+        gold = _gold(item)
+        if gold is None:
+            return
+        count = len(gold)
+        shares = self._shares.setdefault(count, [0.0] * count)
+        self._items[count] += 1
+        for place, share in enumerate(gold):
+            shares[place] += share
+        self._modes.setdefault(count, [0] * count)[gold.index(max(gold))] += 1
+
+    def predict(self, baseline: Baseline, item: Item) -> list[float] | None:
+        """The baseline's distribution for an item that was taken into account: [n_options], summing to 1.
+
+        "uniform": the same for all options. "mean": the mean of the others' real distributions. "majority": all for
+        the place that is most often the most likely one. None where no other item has as many options, so that the
+        latter two know nothing, and for Overton items.
+        """
+        gold = _gold(item)
+        if gold is None:
+            return None
+        count = len(gold)
+        if baseline == "uniform":
+            return [1 / count] * count
+        others = self._items[count] - 1
+        if others < 1:
+            return None
+        if baseline == "mean":
+            left = [max(0.0, total - share) for total, share in zip(self._shares[count], gold, strict=True)]
+            return [share / sum(left) for share in left]
+        own = gold.index(max(gold))
+        modes = [number - (place == own) for place, number in enumerate(self._modes[count])]
+        most = modes.index(max(modes))
+        return [float(place == most) for place in range(count)]
+
+
+def _gold(item: Item) -> tuple[float, ...] | None:
+    match item:
+        case OptionItem():
+            return item.gold
+        case ValueItem():
+            return tuple(float(letter == item.label) for letter in "ABC")
+        case _:
+            return None
