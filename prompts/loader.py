@@ -190,9 +190,9 @@ class PromptSet:
 
         `style` "completion" takes prompts that end where the reply begins, for models that are sent plain text.
 
-        An overlay may hold `NAME.txt`, `completion/NAME.txt` and `personas/NAME.md`. Hidden files, `README*`, `*.py` and
-        `*~` are passed over. Raises PromptError where the folder or one of its files cannot be used, a file matches no
-        built-in prompt, or a prompt takes other variables than the one that it replaces.
+        An overlay may hold `NAME.txt`, `completion/NAME.txt` and `personas/NAME.md`. Hidden files, `README*`, `*.py`
+        and `*~` are passed over. Raises PromptError where the folder or one of its files cannot be used, a file matches
+        no built-in prompt, or a prompt takes other variables than the one that it replaces.
         """
         built_in = _built_in()
         chosen = built_in if overlay is None else built_in._overlaid(Path(overlay))
