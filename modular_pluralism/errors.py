@@ -69,3 +69,9 @@ class TaskFileError(PluralismError):
     """A task file is missing, cannot be read, or says something that cannot be; the message names item and field."""
 
     exit_code = 2
+
+
+class EvaluationError(PluralismError):
+    """An evaluation's folder cannot be used: it is another evaluation's, in use, or cannot be written."""
+
+    exit_code = 2

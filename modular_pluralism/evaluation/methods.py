@@ -1,0 +1,234 @@
+"""The methods that are compared: the three baselines of the paper, and its own with a pool of communities or a part of it.
+
+A method takes an item, runs its graph, and gives what came out as an outcome.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from modular_pluralism.errors import InputError, PluralismError
+from modular_pluralism.evaluation.groups import population
+from modular_pluralism.evaluation.items import STANCES, Item, Kind, OptionItem, OvertonItem, ValueItem
+from modular_pluralism.evaluation.outcome import Outcome, Prediction
+from modular_pluralism.graphs import (
+    build_distributional,
+    build_moe,
+    build_overton,
+    build_prompting,
+    build_steerable,
+    build_vanilla,
+)
+from modular_pluralism.models.option_reader import NoLogProbabilitiesError
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.nodes.step import derive_seed
+from modular_pluralism.option_math import linear_pool
+from modular_pluralism.pool import Pool
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import Comment, Mode, OptionDistribution, Usage
+
+MethodName = Literal["vanilla", "prompting", "moe", "modular"]
+METHODS: tuple[MethodName, ...] = get_args(MethodName)
+Scoring = Literal["rotate", "text"]
+"""How predictions are read; `rotate` keeps what `label` gives beside it."""
+
+_MODES: Mapping[Kind, Mode] = {
+    "distributional": "distributional",
+    "steerable-opinion": "steerable",
+    "steerable-value": "steerable",
+    "overton": "overton",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all methods of an evaluation have in common."""
+
+    kind: Kind
+    pool: Pool
+    models: PoolModels
+    prompts: PromptSet
+    scoring: Scoring
+    seed: int
+    perspectives: int | None = None
+    """How many perspectives an Overton answer is asked for; None to leave that out."""
+
+
+class Method:
+    """One method, ready to answer items; safe to use for many items at once."""
+
+    def __init__(self, name: str, graph: Any, setting: Setting) -> None:
+        self.name = name
+        self._graph = graph.compile()
+        self._setting = setting
+
+    async def answer(self, item: Item) -> Outcome:
+        """What becomes of the item; a method that fails on it leaves an outcome with the error.
+
+        Raises:
+            PluralismError: the models or the settings are unusable for every item.
+        """
+        outcome = _empty(item, self.name)
+        started = time.perf_counter()
+        if isinstance(item, OptionItem) and len(item.options) == 1:  # nothing can be asked, and nothing be wrong
+            outcome["prediction"] = Prediction(rotate=[1.0], label=[1.0], rotate_mass=None, label_mass=None)
+            return outcome
+        try:
+            state = await self._graph.ainvoke(question(item, self._setting))
+        except PluralismError as error:
+            if error.exit_code == 2 or isinstance(error, NoLogProbabilitiesError):
+                raise
+            outcome["error"] = str(error)
+        else:
+            _fill(outcome, state)
+        outcome["seconds"] = round(time.perf_counter() - started, 3)
+        return outcome
+
+
+def build_methods(
+    names: Sequence[MethodName], setting: Setting, *, without: Sequence[str] = (), only: Sequence[str] = ()
+) -> list[Method]:
+    """The methods, in the order given; for each name in `without` and `only`, `modular` with the pool patched so.
+
+    Raises:
+        InputError: a community is not in the pool, or none would be left.
+    """
+    methods = [Method(name, _graph(name, setting), setting) for name in dict.fromkeys(names)]
+    for name, kept in _patches(list(setting.pool.communities), without, only).items():
+        pool = setting.pool.model_copy(
+            update={
+                "communities": {each: setting.pool.communities[each] for each in kept},
+                "run": setting.pool.run.model_copy(update={"quorum": None}),
+            }
+        )
+        methods.append(Method(name, _modular(setting, pool), setting))
+    return methods
+
+
+def _patches(communities: list[str], without: Sequence[str], only: Sequence[str]) -> dict[str, list[str]]:
+    for name in (*without, *only):
+        if name not in communities:
+            raise InputError(f"The pool has no community {name!r}; it has {', '.join(communities)}.")
+    if without and len(communities) == 1:
+        raise InputError(f"Without {without[0]!r} no community would be left; give a pool with more of them.")
+    return {
+        **{f"modular without {name}": [each for each in communities if each != name] for name in without},
+        **{f"modular only {name}": [name] for name in only},
+    }
+
+
+def _graph(name: MethodName, setting: Setting) -> Any:
+    shared: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models, "scoring": setting.scoring}
+    match name:
+        case "vanilla":
+            return build_vanilla(setting.pool, **shared)
+        case "prompting":
+            return build_prompting(setting.pool, mode=_MODES[setting.kind], **shared)
+        case "moe":
+            return build_moe(setting.pool, **shared)
+        case "modular":
+            return _modular(setting, setting.pool)
+
+
+def _modular(setting: Setting, pool: Pool) -> Any:
+    shared: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models}
+    match _MODES[setting.kind]:
+        case "overton":
+            return build_overton(pool, **shared)
+        case "steerable":
+            return build_steerable(pool, scoring=setting.scoring, **shared)
+        case "distributional":
+            return build_distributional(pool, scoring=setting.scoring, **shared)
+
+
+def question(item: Item, setting: Setting) -> dict[str, Any]:
+    """What a graph is asked about an item.
+
+    A community's comment depends on the item and its seed alone, so that it is the same for every method. Of a
+    demographic file, the attribute is the group; of MoralChoice it would give the answer away, and is not told.
+    """
+    asked: dict[str, Any] = {"question": item.question, "seed": derive_seed(setting.seed, "item", item.id)}
+    match item:
+        case OptionItem():
+            asked |= {"options": list(item.options), "attribute": population(item.attribute)}
+        case ValueItem():
+            asked |= {"options": list(STANCES), "attribute": item.value}
+        case OvertonItem():
+            if setting.perspectives is not None:
+                asked["question"] = (
+                    setting.prompts["perspectives"]
+                    .render_text(question=item.question, count=setting.perspectives)
+                    .strip()
+                )
+    return asked
+
+
+def _empty(item: Item, method: str) -> Outcome:
+    return Outcome(
+        id=item.id,
+        method=method,
+        error=None,
+        answer=None,
+        prediction=None,
+        comments={},
+        missing=[],
+        selected=None,
+        selected_probability=None,
+        measures={},
+        lists={},
+        seconds=0.0,
+        tokens={},
+    )
+
+
+def _fill(outcome: Outcome, state: Mapping[str, Any]) -> None:
+    """Put what a graph's last state says into the outcome."""
+    comments: dict[str, Comment] = state.get("comments") or {}
+    outcome["comments"] = dict(sorted(comments.items()))
+    outcome["missing"] = list(state.get("missing") or [])
+    selected = state.get("selected")
+    if selected is not None:
+        outcome["selected"] = selected["community"]
+        outcome["selected_probability"] = selected["probability"]
+    if state.get("distributions"):
+        outcome["prediction"] = _pooled(state)
+    elif state.get("distribution"):
+        outcome["prediction"] = _single(state["distribution"])
+    else:
+        outcome["answer"] = state["answer"]
+    texts: list[Usage] = [*comments.values(), *([state["usage"]] if state.get("usage") else [])]
+    outcome["tokens"] = {
+        "prompt": sum(each["prompt_tokens"] for each in texts),
+        "cached": sum(each["cached_tokens"] for each in texts),
+        "generated": sum(each["completion_tokens"] for each in texts),
+    }
+
+
+def _single(read: OptionDistribution) -> Prediction:
+    return Prediction(
+        rotate=read["probabilities"], label=read["label"], rotate_mass=read["mass"], label_mass=read["label_mass"]
+    )
+
+
+def _pooled(state: Mapping[str, Any]) -> Prediction:
+    """The communities' distributions pooled with their weights, as the graph has done it for the one that it gives."""
+    weights: dict[str, float] = state["weights"]
+    of_each: list[OptionDistribution] = [state["distributions"][name] for name in weights]
+    shares = list(weights.values())
+    labels = [each["label"] for each in of_each]
+    return Prediction(
+        rotate=state["distribution"],
+        label=linear_pool([each for each in labels if each is not None], shares) if None not in labels else None,
+        rotate_mass=state["label_mass"],
+        label_mass=_mean([each["label_mass"] for each in of_each], shares),
+    )
+
+
+def _mean(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
+    known = [value for value in values if value is not None]
+    return (
+        sum(weight * value for weight, value in zip(weights, known, strict=True)) if len(known) == len(values) else None
+    )
