@@ -37,6 +37,7 @@ class Transformer:
         self.limit = _limit(tokenizer, model.config)
         self.cut = 0
         self._tokenizer = tokenizer
+        self._special = [token for token in tokenizer.all_special_tokens if len(token) > 1]
         self._model = model
         self._device = device
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="transformer")
@@ -66,7 +67,9 @@ class Transformer:
         try:
             model.eval().to(place)
         except (RuntimeError, AssertionError) as error:
-            raise ModelLoadError(f"{purpose} cannot be put on the device {place!r}: {_short(error)}; use cpu.") from error
+            raise ModelLoadError(
+                f"{purpose} cannot be put on the device {place!r}: {_short(error)}; use cpu."
+            ) from error
         return cls(files.name, tokenizer, model, place)
 
     async def rows(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, read: Read) -> list[Any]:
@@ -82,21 +85,21 @@ class Transformer:
         stopped = threading.Event()
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._thread, self._rows, list(texts), pairs and list(pairs), read, stopped)
+            return await loop.run_in_executor(
+                self._thread, self._rows, list(texts), None if pairs is None else list(pairs), read, stopped
+            )
         finally:
             stopped.set()
 
     def _rows(self, texts: list[str], pairs: list[str] | None, read: Read, stopped: threading.Event) -> list[Any]:
         torch = optional("torch", "nli", self.name)
         try:
-            # Special tokens that stand in a text are text: what a model wrote must not end the sentence early.
-            encoded = self._tokenizer(texts, pairs, split_special_tokens=True, verbose=False)
+            texts, pairs = self._plain(texts), None if pairs is None else self._plain(pairs)
+            encoded = self._tokenizer(texts, pairs, verbose=False)
             lengths = [len(each) for each in encoded["input_ids"]]
             if max(lengths) > self.limit:
                 self.cut += sum(length > self.limit for length in lengths)
-                encoded = self._tokenizer(
-                    texts, pairs, split_special_tokens=True, truncation=True, max_length=self.limit
-                )
+                encoded = self._tokenizer(texts, pairs, truncation=True, max_length=self.limit)
                 lengths = [len(each) for each in encoded["input_ids"]]
             found: list[Any] = [None] * len(texts)
             for batch in batches_by_length(lengths, _MOST_TOKENS, _MOST_ROWS):
@@ -112,6 +115,15 @@ class Transformer:
         except (RuntimeError, ValueError, IndexError) as error:  # out of memory is a RuntimeError, too
             raise ModelCallError(f"{self.name} failed: {_short(error)}; use another model or device.") from error
         return found
+
+    def _plain(self, texts: list[str]) -> list[str]:
+        """The texts with their special tokens broken up: "[SEP]" in what somebody wrote must not end a sentence.
+
+        Tokenizers can be told to read them as text, but some vocabularies have them as ordinary pieces, too.
+        """
+        for token in self._special:
+            texts = [text.replace(token, f"{token[0]} {token[1:]}") for text in texts]
+        return texts
 
 
 def batches_by_length(lengths: Sequence[int], most_tokens: int, most_rows: int) -> list[list[int]]:
