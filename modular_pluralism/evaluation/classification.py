@@ -31,15 +31,12 @@ def counts_of_cells(flat: NDArray[np.float64]) -> Counts:
     return flat.reshape(*flat.shape[:-1], 3, 4)
 
 
-def without_either(counts: Counts) -> Counts:
-    """The counts without the items where "either" is right or was said, as the paper's release leaves them out.
+def is_two_way(gold: int, said: int | None) -> bool:
+    """Whether the item stays when those are left out where "either" is right or was said, as in the paper's release.
 
-    Items that failed stay, and are wrong: [..., 3, 4].
+    An item that failed stays, and is wrong.
     """
-    left = counts.copy()
-    left[..., EITHER, :] = 0
-    left[..., :, EITHER] = 0
-    return left
+    return EITHER not in (gold, said)
 
 
 def accuracy(counts: Counts) -> NDArray[np.float64]:

@@ -1,0 +1,111 @@
+"""`pluralism score`: the measures of a task file that somebody has filled in."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modular_pluralism.cli.call_options import JsonOption, PoolOption
+
+if TYPE_CHECKING:
+    from modular_pluralism.evaluation.results import Results
+    from modular_pluralism.evaluation.task_file import TaskFile
+
+EXAMPLES = """
+**Examples**
+
+`pluralism score filled.json`
+
+`pluralism score filled.json --json > scores.json`
+
+`pluralism score overton-filled.json --nli microsoft/deberta-v2-xlarge-mnli`
+"""
+
+
+class OptionKindName(StrEnum):
+    """The kinds that the same fields may mean, as the command line knows them."""
+
+    distributional = "distributional"
+    steerable_opinion = "steerable-opinion"
+
+
+def score(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A filled-in task file.", show_default=False)],
+    kind: Annotated[
+        OptionKindName | None,
+        typer.Option(
+            "--kind", help="What a file with options asks, where its attributes do not tell.", show_default=False
+        ),
+    ] = None,
+    nli: Annotated[
+        str | None,
+        typer.Option(
+            "--nli",
+            metavar="MODEL",
+            help="For Overton files: what value coverage is measured with, a classifier's id or folder, `llm`, "
+            "`llm:MODEL`, or `embedding`.",
+            show_default=False,
+        ),
+    ] = None,
+    pool: PoolOption = "perspective",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seeds the resampling of the intervals.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a filled-in task file: JS distance and most likely options, stances, or value coverage.
+
+    Nothing is asked of any model but the one that --nli names; the pool is used for `--nli llm` alone.
+    """
+    from modular_pluralism.errors import InputError
+    from modular_pluralism.evaluation.score_file import score_file
+    from modular_pluralism.evaluation.task_file import TaskFile
+
+    task = TaskFile.open(file, kind=None if kind is None else kind.value)
+    if nli is not None and task.kind != "overton":
+        raise InputError(f"{file} is a file of the kind {task.kind}, which has no value coverage; leave --nli out.")
+    try:
+        results = score_file(task, seed=seed) if nli is None else _with_coverage(task, nli, pool, seed)
+    except KeyboardInterrupt:
+        typer.echo("Stopped.", err=True)
+        raise typer.Exit(130) from None
+    _print(results, as_json)
+
+
+def _with_coverage(task: TaskFile, nli: str, pool_name: str, seed: int) -> Results:
+    import asyncio
+    from itertools import count
+
+    from rich.console import Console
+
+    from modular_pluralism.evaluation.coverage import coverage
+    from modular_pluralism.evaluation.items import OvertonItem
+    from modular_pluralism.evaluation.measures import open_measure
+    from modular_pluralism.evaluation.score_file import score_file
+    from modular_pluralism.pool import Pool
+
+    measure = open_measure(nli, pool=Pool.load(pool_name) if nli.partition(":")[0] == "llm" else None)
+    console = Console(stderr=True, highlight=False)
+    with asyncio.Runner() as runner, console.status("Measuring value coverage") as status:
+        numbers = count(1)
+
+        def coverage_of(item: OvertonItem, answer: str) -> list[float]:
+            status.update(f"Measuring value coverage: answer {next(numbers)}, of {task.count} items")
+            return runner.run(coverage(measure, answer, item.explanations))
+
+        results = score_file(task, seed=seed, coverage_of=coverage_of)
+    notes = [measure.note] if measure.note else []
+    run = {**results.run, "value coverage": measure.name}
+    return results.model_copy(update={"run": run, "warnings": [*results.warnings, *notes]})
+
+
+def _print(results: Results, as_json: bool) -> None:
+    if as_json:
+        typer.echo(results.model_dump_json(indent=2))
+        return
+    from rich.console import Console
+
+    from modular_pluralism.cli.results_table import print_results
+
+    print_results(results, Console(highlight=False))

@@ -1,0 +1,86 @@
+"""The filled-in task file in its own format, so that other people's programs can score it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from modular_pluralism.errors import InputError
+from modular_pluralism.evaluation.items import STANCES, Kind
+from modular_pluralism.evaluation.outcome import Outcome
+from modular_pluralism.evaluation.task_file import TaskFile
+
+
+def write_filled(task: TaskFile, outcomes: Iterable[Outcome], path: Path) -> int:
+    """Write the file's first items with one method's results in them, and return how many these are.
+
+    `outcomes` are those of the first items, in the file's order: as many items are written. Every other field stays as
+    it is. An item that failed is filled with null. The file appears whole or not at all.
+
+    Raises:
+        InputError: `path` is the task file itself, or cannot be written.
+        ValueError: the outcomes are not those of the first items, in their order.
+    """
+    if path.exists() and path.samefile(task.path):
+        raise InputError(f"{path} is the task file itself, which is never overwritten; name another file.")
+    written = 0
+    raw = task.raw()
+    with _replaced(path) as file:
+        file.write("[")
+        for outcome in outcomes:
+            item = next(raw, None)
+            if item is None or item["id"] != outcome["id"]:
+                raise ValueError(f"outcome {written + 1}, of item {outcome['id']!r}, is not in the file's order")
+            file.write(",\n" if written else "\n")
+            filled = {**item, **_result(task.kind, outcome)}
+            file.write(json.dumps(filled, ensure_ascii=False, allow_nan=False))
+            written += 1
+        file.write("\n]\n")
+    return written
+
+
+def _result(kind: Kind, outcome: Outcome) -> dict[str, Any]:
+    prediction = outcome["prediction"]
+    match kind:
+        case "overton":
+            return {"output": outcome["answer"]}
+        case "steerable-value":
+            return {"output": None if prediction is None else _stance(prediction["rotate"])}
+        case _:
+            return {"pred_distribution": None if prediction is None else prediction["rotate"]}
+
+
+def _stance(shares: list[float]) -> str:
+    place = shares.index(max(shares))
+    return f"{'ABC'[place]}. {STANCES[place]}"
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[TextIO]:
+    """A file beside `path` that takes its place when all is written."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        temporary = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            yield file
+        temporary.chmod(0o666 & ~_umask())  # such a file is readable by its owner alone
+        temporary.replace(path)
+        temporary = None
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); name another file.") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,65 @@
+"""Whether options that a method gives a share of, say, 30 per cent really have one of 30 per cent."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+
+from modular_pluralism.evaluation.bootstrap import Bootstrap, ratio
+from modular_pluralism.evaluation.items import Item, OptionItem, ValueItem
+from modular_pluralism.evaluation.outcome import Outcome
+from modular_pluralism.evaluation.results import ReliabilityPoint
+
+BINS = 10
+
+
+class Reliability:
+    """Sums by bin of the predicted share, kept for each item, as an item's options cannot be resampled apart."""
+
+    def __init__(self) -> None:
+        self._rows = array("d")
+        self._in_between = False
+
+    def add(self, item: Item, outcome: Outcome) -> None:
+        """One more item; a failure has predicted nothing."""
+        prediction = outcome["prediction"]
+        gold = _gold(item)
+        if prediction is None or gold is None:
+            return
+        rows = np.zeros((3, BINS))
+        for predicted, real in zip(prediction["rotate"], gold, strict=True):
+            place = min(int(predicted * BINS), BINS - 1)
+            rows[:, place] += (predicted, real, 1)
+            self._in_between = self._in_between or 0 < predicted < 1
+        self._rows.extend(rows.ravel())
+
+    def points(self, *, seed: int, resamples: int) -> list[ReliabilityPoint]:
+        """A point for each bin with an option in it, with the interval from resampled items.
+
+        None at all where every share was 0 or 1: choices that were made have no reliability curve.
+        """
+        if not self._in_between:
+            return []
+        features = np.frombuffer(self._rows, dtype=np.float64).reshape(-1, 3 * BINS)
+        bootstrap = Bootstrap(features, seed=seed, resamples=resamples)
+        predicted, _, options = features.sum(0).reshape(3, BINS)
+        return [
+            ReliabilityPoint(
+                predicted=float(predicted[each] / options[each]),
+                real=bootstrap.figure(ratio(BINS + each, 2 * BINS + each), n=int(options[each])),
+            )
+            for each in range(BINS)
+            if options[each]
+        ]
+
+
+def _gold(item: Item) -> Sequence[float] | None:
+    match item:
+        case OptionItem():
+            return item.gold
+        case ValueItem():
+            return [float(letter == item.label) for letter in "ABC"]
+        case _:
+            return None

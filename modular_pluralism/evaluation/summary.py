@@ -1,0 +1,263 @@
+"""From the outcomes of several methods to the results: tables with intervals, warnings, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from modular_pluralism.evaluation.bootstrap import RESAMPLES, Bootstrap, ratio
+from modular_pluralism.evaluation.collected import Collected, Grouping, Items, Outcomes
+from modular_pluralism.evaluation.columns import JS, JS_LABEL, cost_columns, group_columns, main_columns
+from modular_pluralism.evaluation.items import Kind
+from modular_pluralism.evaluation.measured import Measure, differences, figures, seen
+from modular_pluralism.evaluation.results import Column, Figure, Results, Row, Table
+from modular_pluralism.evaluation.scores import Scores
+from modular_pluralism.evaluation.task_file import TaskFile
+
+OURS = "modular"
+PLAIN = "vanilla"
+
+_INTERVALS = "The intervals are 95 % percentile bootstrap intervals over items."
+
+
+def summarise(
+    task: TaskFile,
+    items: Items,
+    outcomes: Outcomes,
+    methods: Sequence[str],
+    *,
+    title: str,
+    run: Mapping[str, Any],
+    seed: int,
+    extra: Sequence[Table] = (),
+    warnings: Sequence[str] = (),
+    resamples: int = RESAMPLES,
+) -> Results:
+    """The results of an evaluation.
+
+    `items()` gives the items that were evaluated, anew each time, and `outcomes(method)` that method's outcomes in the
+    same order; neither is kept, but for a few numbers of each. `extra` tables and `warnings` are put behind those made
+    here. The same arguments give the same results.
+
+    Raises:
+        ValueError: the outcomes of a method are not those of the items, in their order.
+    """
+    collected = Collected(task.kind, items, outcomes, methods, seed=seed, resamples=resamples)
+    draw = {"seed": seed, "resamples": resamples}
+    overall = _overall(task.kind, collected, draw)
+    tables = [overall, *_differences(task.kind, collected, draw), *_after_rotation(collected, draw)]
+    tables += [_by_group(task.kind, name, grouping, collected, draw) for name, grouping in collected.groupings.items()]
+    tables += [_cost(collected, draw), *extra]
+    return Results(
+        title=title,
+        task=_task(task, collected),
+        run=dict(run),
+        warnings=[*_warnings(task, collected, overall), *warnings],
+        tables=tables,
+        reliability=collected.reliability,
+        examples=collected.examples,
+        failures=collected.failures,
+        failed=collected.failed,
+    )
+
+
+def _task(task: TaskFile, collected: Collected) -> dict[str, Any]:
+    found: dict[str, Any] = {"file": task.path.name, "kind": task.kind, "items": task.count}
+    if collected.count != task.count:
+        found["items evaluated"] = collected.count
+    return found | {"sha256": task.digest}
+
+
+def _overall(kind: Kind, collected: Collected, draw: Mapping[str, int]) -> Table:
+    measures = seen(main_columns(kind, collected.methods, ties=collected.ties), collected.methods)
+    rows = [
+        Row(
+            name=name, baseline=baseline, cells=figures(scores, measures, only=None, **draw) | _failed(scores, baseline)
+        )
+        for name, scores, baseline in _rows(collected)
+    ]
+    columns = [measure.column for measure in measures]
+    if collected.failed:
+        columns.append(
+            Column(key="failed", title="failed", better="lower", help="Items that the method has no result for.")
+        )
+    else:
+        rows = [row.model_copy(update={"cells": {k: v for k, v in row.cells.items() if k != "failed"}}) for row in rows]
+    return Table(
+        name="overall",
+        title="Overall",
+        note=_INTERVALS + _baseline_note(collected),
+        columns=columns,
+        rows=rows,
+        chart=next((each.key for each in columns if each.better is not None and each.key != "failed"), None),
+    )
+
+
+def _failed(scores: Scores, baseline: bool) -> dict[str, Figure]:
+    if baseline:
+        return {}
+    return {"failed": Figure(value=float(scores.column("failed").sum()), n=scores.items)}
+
+
+def _differences(kind: Kind, collected: Collected, draw: Mapping[str, int]) -> list[Table]:
+    names = list(collected.methods)
+    if not names or len(names) + len(collected.baselines) < 2:
+        return []
+    first = OURS if OURS in names else names[0]
+    measures = [
+        measure
+        for measure in seen(main_columns(kind, collected.methods, ties=collected.ties), collected.methods)
+        if measure.column.better is not None
+    ]
+    ours = collected.methods[first]
+    rows = []
+    for name, scores, baseline in _rows(collected):
+        if name != first or baseline:
+            cells = differences(ours, scores, measures, **draw)
+            rows.append(Row(name=f"{first} − {name}", baseline=baseline, cells=cells))
+    return [
+        Table(
+            name="differences",
+            title=f"{first} against each of the others",
+            note="Each difference is over the items where both have a value, resampled in pairs; only where its "
+            "interval excludes zero is it clear.",
+            columns=[measure.column for measure in measures],
+            rows=rows,
+            chart=measures[0].column.key if measures else None,
+        )
+    ]
+
+
+def _after_rotation(collected: Collected, draw: Mapping[str, int]) -> list[Table]:
+    """How much of each method's gain over vanilla does not come from a preference for a letter."""
+    plain = collected.methods.get(PLAIN)
+    if plain is None or not plain.has(JS_LABEL.key):
+        return []
+    rows, nothing = [], []
+    for name, scores in collected.methods.items():
+        if name != PLAIN and scores.has(JS_LABEL.key):
+            cells = _gains(plain, scores, draw)
+            rows.append(Row(name=name, cells=cells))
+            if cells["left"].value is None:
+                nothing.append(name)
+    if not rows:
+        return []
+    note = (
+        f"How much nearer than {PLAIN} to the real distribution: read from the options' own order alone, and with the "
+        "preference for a letter taken out by rotating the options."
+    )
+    if nothing:
+        note += (
+            f" For {', '.join(nothing)}, there is no gain to keep: the interval of what is gained with the options' "
+            "own order does not lie above zero."
+        )
+    columns = [
+        Column(key="gain_label", title="gain, label", better="higher", help=f"JS distance less than {PLAIN}'s, label."),
+        Column(key="gain", title="gain, rotated", better="higher", help=f"JS distance less than {PLAIN}'s, rotated."),
+        Column(key="left", title="share left", share=True, help="The gain after rotation divided by that before."),
+    ]
+    return [Table(name="rotation", title="What is left after rotation", note=note, columns=columns, rows=rows)]
+
+
+def _gains(plain: Scores, scores: Scores, draw: Mapping[str, int]) -> dict[str, Figure]:
+    """All three over the items where both methods have both distances."""
+    gains = [plain.column(each.key) - scores.column(each.key) for each in (JS_LABEL, JS)]
+    both = np.isfinite(gains[0]) & np.isfinite(gains[1])
+    features = np.stack([*(np.where(both, gain, 0.0) for gain in gains), both.astype(np.float64)], axis=1)
+    bootstrap = Bootstrap(features, **draw)
+    n = int(both.sum())
+    before, after = (bootstrap.figure(ratio(place, 2), n=n, difference=True) for place in (0, 1))
+    gained = before.clear and before.value is not None and before.value > 0
+    left = bootstrap.figure(ratio(1, 0), n=n) if gained else Figure(value=None, n=n)
+    return {"gain_label": before, "gain": after, "left": left}
+
+
+def _by_group(kind: Kind, name: str, grouping: Grouping, collected: Collected, draw: Mapping[str, int]) -> Table:
+    measures = seen(group_columns(kind), collected.methods)
+    rows = [
+        Row(name=row, group=group, baseline=baseline, cells=figures(scores, measures, only=mask, **draw))
+        for group, mask in grouping.masks().items()
+        for row, scores, baseline in _rows(collected)
+    ]
+    return Table(
+        name=name.replace(" ", "_"),
+        title=f"By {name}",
+        note="Items are resampled within their group; a group with a single item has no interval.",
+        columns=[measure.column for measure in measures],
+        rows=rows,
+        chart=measures[0].column.key if measures else None,
+    )
+
+
+def _cost(collected: Collected, draw: Mapping[str, int]) -> Table:
+    measures: list[Measure] = seen(cost_columns(collected.methods), collected.methods)
+    rows = []
+    for name, scores in collected.methods.items():
+        counts = {"items": Figure(value=float(scores.items), n=scores.items)} | _failed(scores, baseline=False)
+        rows.append(Row(name=name, cells=counts | figures(scores, measures, only=None, **draw)))
+    columns = [
+        Column(key="items", title="items", help="Items of the task file that were evaluated."),
+        Column(key="failed", title="failed", better="lower", help="Items that the method has no result for."),
+    ]
+    return Table(
+        name="counts",
+        title="What it took",
+        columns=[*columns, *(measure.column for measure in measures)],
+        rows=rows,
+    )
+
+
+def _rows(collected: Collected) -> list[tuple[str, Scores, bool]]:
+    """The methods, then the baselines: name, scores, and whether it is a baseline."""
+    methods = [(name, scores, False) for name, scores in collected.methods.items()]
+    return [*methods, *((name, scores, True) for name, scores in collected.baselines.items())]
+
+
+def _baseline_note(collected: Collected) -> str:
+    said = {
+        "uniform": "uniform gives every option the same share",
+        "majority": "majority always says what is right most often among the other items with as many options",
+        "mean": "mean gives the mean real distribution of these",
+    }
+    told = [said[name] for name in collected.baselines]
+    return f" Baselines without any model: {'; '.join(told)}." if told else ""
+
+
+def _warnings(task: TaskFile, collected: Collected, overall: Table) -> list[str]:
+    found = []
+    if collected.failed:
+        by_method = {name: int(scores.column("failed").sum()) for name, scores in collected.methods.items()}
+        told = ", ".join(f"{number} of {name}" for name, number in by_method.items() if number)
+        found.append(
+            f"Items without a result: {told} ({collected.count} items each). They count as wrong; where a measure has "
+            "no value for them, they are left out of it, and their number stands beside."
+        )
+    if collected.moral_choice:
+        found.append(
+            "In MoralChoice the right answer is always option A (low ambiguity) or an even split (high ambiguity), so "
+            "that a method that always says A looks perfect on “most likely”; look at the JS distance."
+        )
+    for row in overall.rows:
+        if row.baseline and row.name == "uniform" and "js" in row.cells and row.cells["js"].value is not None:
+            found.append(
+                f"An even split over the options knows nothing, and has a JS distance of {row.cells['js'].value:.4f} "
+                "here; a method that is not clearly nearer shows no knowledge of the answers."
+            )
+    if task.equal_options:
+        found.append(
+            f"{_items(task.equal_options)} of the file with two equal options; only the letters tell these apart."
+        )
+    if task.single_option:
+        found.append(f"{_items(task.single_option)} of the file with a single option, where no answer can be wrong.")
+    if task.unparsed:
+        found.append(
+            f"{_items(task.unparsed)} of the file without the lettered options at the end of the question; there, the "
+            "model sees the question as it is in the file."
+        )
+    return found
+
+
+def _items(count: int) -> str:
+    return "There is 1 item" if count == 1 else f"There are {count} items"
