@@ -1,4 +1,4 @@
-"""Entailment by a classifier against transformers' own pipeline, its substitutes, and what is said where one is missing."""
+"""Entailment by a classifier against transformers' own pipeline, its substitutes, and what is said without them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,7 +64,7 @@ def relabelled(tiny: Path, folder: Path, labels: list[str], **config: Any) -> Pa
 
 
 async def test_value_coverage_is_that_of_the_pipeline(tiny: Path, measure: NliEntailment) -> None:
-    import transformers
+    transformers = pytest.importorskip("transformers")
 
     pipeline = transformers.pipeline("text-classification", model=str(tiny), top_k=None, device="cpu")
 
@@ -114,7 +115,7 @@ def test_a_classifier_of_something_else_is_refused(
 
 
 def test_a_model_without_a_trained_classifier_is_refused(tiny: Path, tmp_path: Path) -> None:
-    import transformers
+    transformers = pytest.importorskip("transformers")
 
     folder = relabelled(tiny, tmp_path / "bare", list(MNLI_LABELS))
     transformers.AutoModel.from_pretrained(tiny).save_pretrained(tmp_path / "encoder")
@@ -158,7 +159,7 @@ async def test_a_failing_model_is_an_error_in_words(measure: NliEntailment) -> N
         raise RuntimeError("CUDA out of memory.\nTried to allocate much")
 
     measure._model._model.forward = fail
-    with pytest.raises(ModelCallError, match="tiny failed: CUDA out of memory. Tried to allocate much; use"):
+    with pytest.raises(ModelCallError, match=r"tiny failed: CUDA out of memory\. Tried to allocate much; use"):
         await measure.scores([("Peace.", "Law.")])
 
 
@@ -223,9 +224,14 @@ def test_batches_hold_every_text_once_and_keep_within_limits(lengths: list[int],
 
 
 @pytest.fixture
-def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
+def installed() -> None:
+    """The libraries of the extra, without which everything else is not even looked for."""
+    for module in ("torch", "transformers", "sentencepiece", "google.protobuf"):
+        pytest.importorskip(module)
 
+
+@pytest.fixture
+def no_hub(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **settings: Any) -> Any:
         raise ConnectionError("Name or service not known")
 
@@ -261,6 +267,7 @@ def test_a_folder_that_is_not_whole_is_told(tiny: Path, tmp_path: Path, file: st
     assert "saved whole" in str(caught.value)
 
 
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("module", ["torch", "transformers", "sentencepiece"])
 def test_without_a_library_the_message_says_what_to_install(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)
@@ -283,7 +290,7 @@ def test_a_spec_that_names_nothing(spec: str) -> None:
 def test_an_llm_needs_a_pool_that_has_it() -> None:
     with pytest.raises(InputError, match="--pool"):
         open_measure("llm")
-    with pytest.raises(InputError, match="'nobody'.*boss"):
+    with pytest.raises(InputError, match=r"'nobody'.*boss"):
         open_measure("llm:nobody", pool=fake_pool())
 
 
@@ -296,8 +303,7 @@ def test_a_folder_is_a_classifier_and_embedding_a_similarity(tiny: Path) -> None
 
 
 async def test_similarity_is_the_cosine_of_mean_states(tiny: Path) -> None:
-    import torch
-    import transformers
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
 
     tokenizer, model = (auto.from_pretrained(tiny) for auto in (transformers.AutoTokenizer, transformers.AutoModel))
 

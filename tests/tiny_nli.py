@@ -20,6 +20,7 @@ _WORDS = (
 def make_tiny_nli(folder: Path, labels: tuple[str, ...] = MNLI_LABELS, *, seed: int = 0, **config: Any) -> Path:
     """Save the classifier into `folder`; its scores differ from pair to pair although nobody trained it."""
     torch = pytest.importorskip("torch")
+    pytest.importorskip("google.protobuf")
     transformers = pytest.importorskip("transformers")
     folder.mkdir(parents=True, exist_ok=True)
     size = _save_tokenizer(folder)

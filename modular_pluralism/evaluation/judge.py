@@ -16,7 +16,7 @@ from modular_pluralism.models.option_reader import LabelReading, NoLogProbabilit
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.read_options import parse_label
-from modular_pluralism.nodes.render import one_line
+from modular_pluralism.nodes.render import one_line, option_lines
 from modular_pluralism.option_math import normalise
 from modular_pluralism.prompts import PromptSet
 
@@ -72,10 +72,9 @@ async def judge_pair(
         ModelCallError: the judge failed, or gave neither letter any probability.
         DeadlineError, ContextOverflowError: as any model call.
     """
-    question, one, other = one_line(question), one_line(one), one_line(other)
     asked = [
-        prompts["judge_pair"].render(question=question, first=first, second=second)
-        for first, second in ((one, other), (other, one))
+        prompts["judge_pair"].render(question=one_line(question), answers=option_lines(prompts, shown))
+        for shown in ((one, other), (other, one))
     ]
     read = await _read(model, asked, "AB", caller or Caller())
     if read is None:

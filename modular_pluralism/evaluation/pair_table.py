@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from modular_pluralism.evaluation.bootstrap import Bootstrap, ratio
 from modular_pluralism.evaluation.judge import Verdict
 from modular_pluralism.evaluation.results import Column, Figure, Row, Table
 
-_RESAMPLES = 10_000
-_OUTCOMES = ("win", "tie", "lose")
+_SHARES = ("win", "tie", "lose", "net")
 
 
 def pair_table(verdicts: Mapping[str, Sequence[Verdict]], judge: str, *, seed: int = 0) -> Table:
@@ -18,7 +18,7 @@ def pair_table(verdicts: Mapping[str, Sequence[Verdict]], judge: str, *, seed: i
 
     `verdicts` has the pairs' names, such as "modular against vanilla", with a verdict for each item; `judge` is what
     the judge is called. Items without a readable verdict are in no share, and are counted beside them. The intervals
-    are percentiles of a bootstrap over items, the same for the same `seed`.
+    are percentiles of a bootstrap over all items, the same for the same `seed`.
     """
     return Table(
         name="pairs",
@@ -43,38 +43,25 @@ def pair_table(verdicts: Mapping[str, Sequence[Verdict]], judge: str, *, seed: i
                 help="Items where a reply of the judge named neither answer.",
             ),
         ],
-        rows=[
-            Row(name=name, cells=_cells(each, np.random.default_rng([seed, number])))
-            for number, (name, each) in enumerate(verdicts.items())
-        ],
+        rows=[Row(name=name, cells=_cells(each, seed)) for name, each in verdicts.items()],
         chart="net",
     )
 
 
-def _cells(verdicts: Sequence[Verdict], random: np.random.Generator) -> dict[str, Figure]:
+def _cells(verdicts: Sequence[Verdict], seed: int) -> dict[str, Figure]:
     read = [each for each in verdicts if each.outcome is not None]
-    masses = [sum(each.masses) / 2 for each in read if each.masses is not None]
-    cells = _shares([sum(each.outcome == outcome for each in read) for outcome in _OUTCOMES], random)
-    cells["mass"] = Figure(value=sum(masses) / len(masses) if masses else None, n=len(masses))
+    with_mass = [each.masses for each in read if each.masses is not None]
+    drawn = Bootstrap(np.array([_features(each) for each in verdicts]).reshape(-1, 7), seed=seed)
+    cells = {
+        name: drawn.figure(ratio(at, 0), n=len(read), difference=name == "net") for at, name in enumerate(_SHARES, 1)
+    }
+    cells["mass"] = drawn.figure(ratio(5, 6), n=len(with_mass))
     cells["unread"] = Figure(value=float(len(verdicts) - len(read)), n=len(verdicts))
     return cells
 
 
-def _shares(counts: Sequence[int], random: np.random.Generator) -> dict[str, Figure]:
-    """Shares of win, tie and lose, and the difference of win and lose, with intervals."""
-    n = sum(counts)
-    if n == 0:
-        return {name: Figure(value=None, n=0) for name in (*_OUTCOMES, "net")}
-    # Drawing items with replacement and counting their outcomes is drawing from a multinomial distribution.
-    drawn = random.multinomial(n, np.array(counts) / n, size=_RESAMPLES) / n
-    values = [count / n for count in counts]
-    columns = {name: (values[at], drawn[:, at]) for at, name in enumerate(_OUTCOMES)}
-    columns["net"] = (values[0] - values[2], drawn[:, 0] - drawn[:, 2])
-    return {name: _figure(value, resampled, n, name == "net") for name, (value, resampled) in columns.items()}
-
-
-def _figure(value: float, resampled: np.ndarray[tuple[int], np.dtype[np.float64]], n: int, difference: bool) -> Figure:
-    if n == 1:
-        return Figure(value=value, n=1)
-    low, high = (float(each) for each in np.percentile(resampled, [2.5, 97.5]))
-    return Figure(value=value, low=low, high=high, n=n, clear=difference and not low <= 0 <= high)
+def _features(verdict: Verdict) -> list[float]:
+    """Whether it could be read; win, tie, lose, and the first less the last; the label mass, and whether it has one."""
+    win, tie, lose = (float(verdict.outcome == outcome) for outcome in ("win", "tie", "lose"))
+    mass = 0.0 if verdict.masses is None else sum(verdict.masses) / 2
+    return [float(verdict.outcome is not None), win, tie, lose, win - lose, mass, float(verdict.masses is not None)]
