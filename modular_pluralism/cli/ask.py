@@ -78,7 +78,9 @@ def ask(
         check_attribute(attribute)
         asked["attribute"] = attribute
     elif attribute is not None:
-        raise InputError(f"--attribute is not for {mode} mode; leave it out, or say --mode steerable or --mode distributional.")
+        raise InputError(
+            f"--attribute is not for {mode} mode; leave it out, or say --mode steerable or --mode distributional."
+        )
     if mode is ModeName.distributional or (mode is ModeName.steerable and option):
         check_options(option, distinct=True)
         asked["options"] = option

@@ -1,0 +1,339 @@
+"""One evaluation: a task file, methods over a pool, and a folder that everything is written to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from modular_pluralism.errors import EvaluationError, InputError
+from modular_pluralism.evaluation.filled_file import write_filled
+from modular_pluralism.evaluation.harness import Harness
+from modular_pluralism.evaluation.journal import Journal
+from modular_pluralism.evaluation.judge import Verdict
+from modular_pluralism.evaluation.maker import Maker, Result
+from modular_pluralism.evaluation.measures import open_measure
+from modular_pluralism.evaluation.method_maker import MethodMaker, OvertonMeasures
+from modular_pluralism.evaluation.methods import METHODS, MethodName, Scoring, Setting, build_methods
+from modular_pluralism.evaluation.named_model import named_model
+from modular_pluralism.evaluation.pair_maker import PairMaker, verdict
+from modular_pluralism.evaluation.pair_table import pair_table
+from modular_pluralism.evaluation.report import write_report
+from modular_pluralism.evaluation.results import Results, Table
+from modular_pluralism.evaluation.summary import summarise
+from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.llama.host import usable_memory
+from modular_pluralism.models.calls import Caller
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.pool import EmbeddedModel, Pool
+from modular_pluralism.prompts import PromptSet, Style
+
+GIB = 2**30
+_MUCH_MEMORY = 8 * GIB
+_CACHE_GIB = 2.0
+"""Cache of an embedded model where the host has much memory and the pool says nothing: room for some forty sequences of
+2,048 tokens of the demo model, against eleven with the default."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is evaluated, and how.
+
+    `limit` takes the file's first items only. `without` and `only` add `modular` with one community removed, or alone.
+    `style` "completion" sends plain text as the paper's release does. `comment_tokens` and `answer_tokens` replace the
+    pool's. `repeatable` gives the same texts whatever runs beside them, on models whose format allows that. `nli` names
+    the entailment measure and `judge` a model of the pool that judges Overton answers. `perspectives` asks for so many.
+    """
+
+    methods: Sequence[MethodName] = METHODS
+    pool: str = "perspective"
+    prompts: Path | None = None
+    limit: int | None = None
+    seed: int = 0
+    concurrency: int = 8
+    scoring: Scoring = "rotate"
+    style: Style = "chat"
+    comment_tokens: int | None = None
+    answer_tokens: int | None = None
+    repeatable: bool = False
+    without: Sequence[str] = ()
+    only: Sequence[str] = ()
+    nli: str | None = None
+    judge: str | None = None
+    perspectives: int | None = None
+    retry_failures: bool = False
+
+
+@dataclass(frozen=True)
+class Files:
+    """What an evaluation leaves in its folder."""
+
+    folder: Path
+
+    @property
+    def journal(self) -> Path:
+        """Every result as it was made; what a run goes on from."""
+        return self.folder / "journal.sqlite"
+
+    @property
+    def logs(self) -> Path:
+        """Inspect's logs: `inspect view --log-dir` opens them."""
+        return self.folder / "logs"
+
+    @property
+    def results(self) -> Path:
+        """All figures as JSON."""
+        return self.folder / "results.json"
+
+    @property
+    def report(self) -> Path:
+        """All figures, charts and examples to look at."""
+        return self.folder / "report.html"
+
+    def filled(self, method: str) -> Path:
+        """The task file with a method's results filled in."""
+        return self.folder / "filled" / f"{method.replace(' ', '_')}.json"
+
+
+@dataclass
+class Evaluation:
+    """An evaluation that is ready to run: every part of it has been checked, and no weights have been loaded.
+
+    Raises:
+        PluralismError: the task file, the pool, the prompts, the folder or a setting is unusable.
+    """
+
+    task: TaskFile
+    settings: EvaluationSettings
+    files: Files
+    count: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        if not settings.methods:
+            raise InputError("There is no method to evaluate; name at least one.")
+        self.count = self.task.count if settings.limit is None else min(settings.limit, self.task.count)
+        self._prompts = PromptSet.load(settings.prompts, style=settings.style)
+        self._pool = _fit(Pool.load(settings.pool), settings)
+        self._models = PoolModels(self._pool)
+        self._models.check()
+        self._caller = Caller(attempts=self._pool.run.attempts, deadline=self._pool.run.deadline)
+        self._overton = self._overton_measures()
+        setting = Setting(
+            kind=self.task.kind,
+            pool=self._pool,
+            models=self._models,
+            prompts=self._prompts,
+            scoring=settings.scoring,
+            seed=settings.seed,
+            perspectives=settings.perspectives,
+        )
+        methods = build_methods(settings.methods, setting, without=settings.without, only=settings.only)
+        self._makers = [MethodMaker(method, self._overton) for method in methods]
+        _make_folder(self.files.folder, self.task.path)
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of what is compared."""
+        return [maker.name for maker in self._makers]
+
+    @property
+    def total(self) -> int:
+        """Results that there will be when all is done."""
+        return self.count * (len(self._makers) + len(self._pairs()))
+
+    async def run(self, on_result: Callable[[Maker, Result], None], on_known: Callable[[int], None]) -> Results:
+        """Make what is missing, and write every file. `on_known` is told how many results are there already.
+
+        Raises:
+            PluralismError: nothing can be computed, or nothing be written; what was made before is kept.
+        """
+        with Journal(self.files.journal, self._facts()) as journal:
+            pairs = [
+                PairMaker(one, other, self._overton.judge, self._prompts, self._caller, journal)
+                for one, other in self._pairs()
+                if self._overton is not None and self._overton.judge is not None
+            ]
+            if self.settings.retry_failures:
+                for maker in (*self._makers, *pairs):
+                    journal.forget_failures(maker.name)
+            on_known(sum(journal.count(maker.name, self.count) for maker in (*self._makers, *pairs)))
+            harness = Harness(
+                self.task, journal, self.files.logs, concurrency=self.settings.concurrency, on_result=on_result
+            )
+            await harness.run(self._makers, self.count)
+            await harness.run(pairs, self.count)
+            return self._write(journal, pairs)
+
+    def _write(self, journal: Journal, pairs: Sequence[PairMaker]) -> Results:
+        for name in self.methods:
+            write_filled(self.task, journal.results(name, self.count), self.files.filled(name))
+        results = summarise(
+            self.task,
+            partial(self.task.items, self.count),
+            lambda method: journal.results(method, self.count),
+            self.methods,
+            title=f"{self.task.path.stem}, pool {self._pool.name}",
+            run=self._run_facts(),
+            seed=self.settings.seed,
+            extra=self._pair_tables(journal, pairs),
+            warnings=self._warnings(),
+        )
+        _write_json(self.files.results, results)
+        write_report(results, self.files.report)
+        return results
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        if self._overton is None or self._overton.judge is None:
+            return []
+        first = "modular" if "modular" in self.methods else self.methods[0]
+        return [(first, other) for other in self.methods if other != first]
+
+    def _pair_tables(self, journal: Journal, pairs: Sequence[PairMaker]) -> list[Table]:
+        if not pairs:
+            return []
+        verdicts = {pair.name: list(_verdicts(journal.results(pair.name, self.count))) for pair in pairs}
+        return [pair_table(verdicts, f"{self.settings.judge} of the pool", seed=self.settings.seed)]
+
+    def _overton_measures(self) -> OvertonMeasures | None:
+        settings = self.settings
+        if self.task.kind != "overton":
+            for name in ("nli", "judge", "perspectives"):
+                if getattr(settings, name) is not None:
+                    raise InputError(f"--{name} is for Overton task files; leave it out, or give such a file.")
+            return None
+        given = {} if settings.nli is None else {"spec": settings.nli}
+        return OvertonMeasures(
+            entailment=open_measure(pool=self._pool, prompts=self._prompts, **given),
+            judge=None if settings.judge is None else named_model(self._pool, settings.judge),
+            prompts=self._prompts,
+            caller=self._caller,
+            perspectives=settings.perspectives,
+        )
+
+    def _warnings(self) -> list[str]:
+        found = []
+        if self._overton is not None and self._overton.entailment.note:
+            found.append(self._overton.entailment.note)
+        return found
+
+    def _facts(self) -> dict[str, Any]:
+        """All that a result depends on, beside the method and the item."""
+        settings = self.settings
+        return {
+            "task file": self.task.digest,
+            "pool": _pool_facts(self._pool, self._prompts),
+            "prompts": _digest({name: self._prompts[name].text for name in self._prompts}),
+            "seed": settings.seed,
+            "scoring": settings.scoring,
+            "style": settings.style,
+            "repeatable": settings.repeatable,
+            "nli": None if self._overton is None else self._overton.entailment.name,
+            "judge": settings.judge,
+            "perspectives": settings.perspectives,
+        }
+
+    def _run_facts(self) -> dict[str, Any]:
+        settings, run = self.settings, self._pool.run
+        facts = {
+            "pool": self._pool.name,
+            "communities": ", ".join(self._pool.communities),
+            "base LLM": _model_fact(self._pool, self._models),
+            "scoring": settings.scoring,
+            "style": settings.style,
+            "seed": settings.seed,
+            "comment tokens": run.comment_tokens,
+            "answer tokens": run.answer_tokens,
+            "quorum": self._pool.quorum,
+            "repeatable": settings.repeatable,
+            "modular-pluralism": version("modular-pluralism"),
+            "python": platform.python_version(),
+        }
+        if self._overton is not None:
+            facts |= {"entailment": self._overton.entailment.name, "judge": settings.judge or "none"}
+            facts |= {} if settings.perspectives is None else {"required perspectives": settings.perspectives}
+        return facts
+
+
+def _fit(pool: Pool, settings: EvaluationSettings) -> Pool:
+    """The pool with the evaluation's own settings in it."""
+    changes: dict[str, int] = {
+        name: value for name in ("comment_tokens", "answer_tokens") if (value := getattr(settings, name)) is not None
+    }
+    models: dict[str, Any] = {}
+    for name, model in pool.models.items():
+        if not isinstance(model, EmbeddedModel):
+            if settings.style == "completion":
+                raise InputError(
+                    f"[models.{name}] is remote, and plain text can only be sent to embedded models; use --style chat."
+                )
+            models[name] = model
+            continue
+        own: dict[str, Any] = {}
+        if settings.style == "completion":
+            own["template"] = False
+        if settings.repeatable:
+            own["repeatable"] = True
+        if model.memory is None and model.slots is None and (usable_memory() or 0) >= _MUCH_MEMORY:
+            own["memory"] = _CACHE_GIB
+        models[name] = model.model_copy(update=own)
+    return pool.model_copy(update={"models": models, "run": pool.run.model_copy(update=changes)})
+
+
+def _pool_facts(pool: Pool, prompts: PromptSet) -> Any:
+    """The pool without what cannot change a result, and with its personas' texts."""
+    models = {
+        name: model.model_dump(mode="json", exclude={"memory", "slots", "threads", "queue", "api_key_env"})
+        for name, model in pool.models.items()
+    }
+    communities = {name: community.model_dump(mode="json") for name, community in pool.communities.items()}
+    personas = {name: pool.persona_text(name, prompts) for name in pool.communities}
+    run = pool.run.model_dump(mode="json", exclude={"deadline"})
+    content = {"base": pool.base, "models": models, "communities": communities, "personas": personas, "run": run}
+    return f"{pool.name} {_digest(content)}"
+
+
+def _model_fact(pool: Pool, models: PoolModels) -> str:
+    config = pool.models[pool.base]
+    if isinstance(config, EmbeddedModel):
+        return str(getattr(models.base().chat, "gguf").name)
+    return config.openai
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _make_folder(folder: Path, task: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise EvaluationError(
+            f"The folder {folder} cannot be written ({error.strerror}); give another --out."
+        ) from None
+
+
+def _verdicts(results: Iterator[Result]) -> Iterator[Verdict]:
+    for result in results:
+        found = verdict(result)
+        if found is not None:
+            yield found
+
+
+def _write_json(path: Path, results: Results) -> None:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(results.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be written ({error.strerror}); make room.") from None

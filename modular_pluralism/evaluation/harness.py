@@ -1,0 +1,176 @@
+"""Running makers over a task file with Inspect as the harness: its concurrency, its logs and their viewer.
+
+Every result goes into the journal the moment it is there, and is taken from it when a run is started again; Inspect
+writes a log for each maker and each part of the file, from the journal where it can. Items come from disk a part at a
+time, so that memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from inspect_ai import Task, eval_async
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai.model import ModelOutput
+from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from modular_pluralism.evaluation.items import Item, OptionItem, OvertonItem
+from modular_pluralism.evaluation.journal import Journal
+from modular_pluralism.evaluation.maker import Maker, Result
+from modular_pluralism.evaluation.task_file import TaskFile
+
+PART = 1000
+"""Items that are in memory at once, and in one log."""
+
+
+class Harness:
+    """Runs makers side by side, each over the same items.
+
+    `concurrency` is how many items a maker works on at once. `on_result` is called for each result that was made now,
+    not for those that were in the journal.
+    """
+
+    def __init__(
+        self,
+        task: TaskFile,
+        journal: Journal,
+        logs: Path,
+        *,
+        concurrency: int,
+        on_result: Callable[[Maker, Result], None] = lambda maker, result: None,
+        part: int = PART,
+    ) -> None:
+        self._task = task
+        self._journal = journal
+        self._logs = logs
+        self._concurrency = concurrency
+        self._on_result = on_result
+        self._part = part
+        self._stopped_by: Exception | None = None
+
+    async def run(self, makers: Sequence[Maker], count: int) -> None:
+        """Make the result of each maker for the first `count` items.
+
+        Raises:
+            PluralismError: a maker cannot work at all; what was made before is kept.
+        """
+        self._logs.mkdir(parents=True, exist_ok=True)
+        logged = self._whole_logs()
+        for begin in range(0, count, self._part):
+            end = min(begin + self._part, count)
+            left = [
+                maker
+                for maker in makers
+                if self._log_name(maker, begin, end) not in logged or not self._journal.has_all(maker.name, begin, end)
+            ]
+            if left:
+                await self._run_part(left, begin, end)
+
+    async def _run_part(self, makers: Sequence[Maker], begin: int, end: int) -> None:
+        items = dict(enumerate(self._task.items(limit=end - begin, start=begin), start=begin))
+        await eval_async(
+            [self._inspect_task(maker, items, begin, end) for maker in makers],
+            model="none/none",
+            log_dir=str(self._logs),
+            log_realtime=False,
+            log_model_api=False,
+            log_buffer=self._part,
+            max_tasks=len(makers),
+            max_samples=self._concurrency,
+            fail_on_error=False,
+            score=True,
+        )
+        if self._stopped_by is not None:
+            raise self._stopped_by
+
+    def _inspect_task(self, maker: Maker, items: dict[int, Item], begin: int, end: int) -> Task:
+        return Task(
+            dataset=MemoryDataset(
+                [
+                    Sample(id=str(item.id), input=item.question, target=_target(item), metadata={"place": place})
+                    for place, item in items.items()
+                ],
+                name=self._task.path.name,
+            ),
+            solver=_solve(self, maker, items),
+            scorer=_measure(maker, items),
+            name=self._log_name(maker, begin, end),
+            metadata={"maker": maker.name, "begin": begin, "end": end},
+        )
+
+    async def result(self, maker: Maker, place: int, item: Item) -> Result:
+        """The maker's result for an item: the journal's, or one that is made now."""
+        if self._stopped_by is not None:
+            raise RuntimeError("another item has shown that nothing can be computed")
+        known: Result | None = self._journal.get(maker.name, place)
+        if known is not None:
+            return known
+        try:
+            made = await maker.make(place, item)
+            self._journal.put(maker.name, place, made)
+        except Exception as error:  # no failure of one item, which would be a part of the result
+            self._stopped_by = self._stopped_by or error
+            raise
+        self._on_result(maker, made)
+        return made
+
+    def _log_name(self, maker: Maker, begin: int, end: int) -> str:
+        name = "".join(letter if letter.isalnum() else "-" for letter in maker.name)
+        return name if begin == 0 and end <= self._part else f"{name}-{begin + 1}-{end}"
+
+    def _whole_logs(self) -> set[str]:
+        """Names of the tasks that have a whole log. What a run that was killed left behind is removed: the journal has
+        all that is in it."""
+        whole = set()
+        for info in list_eval_logs(str(self._logs)):
+            log = read_eval_log(info, header_only=True)
+            if log.status == "success" and log.eval.task not in whole:
+                whole.add(log.eval.task)
+            else:
+                Path(info.name.removeprefix("file://")).unlink()
+        return whole
+
+
+class ItemFailedError(Exception):
+    """Shows in Inspect's log as the sample's error."""
+
+
+@solver
+def _solve(harness: Harness, maker: Maker, items: dict[int, Item]) -> Solver:
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        place = state.metadata["place"]
+        result = await harness.result(maker, place, items[place])
+        state.metadata["result"] = result
+        if result["error"] is not None:
+            raise ItemFailedError(result["error"])
+        state.output = ModelOutput.from_content(f"pluralism/{maker.name}", maker.shown(items[place], result))
+        state.messages.append(state.output.message)
+        return state
+
+    return solve
+
+
+@scorer(metrics={"*": [mean(), stderr()]})
+def _measure(maker: Maker, items: dict[int, Item]) -> Scorer:
+    async def measure(state: TaskState, target: Target) -> Score:
+        result = state.metadata["result"]
+        scores = dict(maker.scores(items[state.metadata["place"]], result))
+        values: dict[str, Any] = {name: math.nan if value is None else value for name, value in scores.items()}
+        return Score(value=values, answer=state.output.completion)
+
+    return measure
+
+
+def _target(item: Item) -> str | list[str]:
+    match item:
+        case OptionItem():
+            return [f"{option}: {share:.3f}" for option, share in zip(item.options, item.gold, strict=True)]
+        case OvertonItem():
+            return list(item.values)
+        case _:
+            return item.label
