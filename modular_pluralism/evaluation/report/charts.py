@@ -36,7 +36,7 @@ _WIDTH = 440.0
 _TEXT = 13.0
 _LETTER = 7.2
 """CSS pixels that a letter of the text takes at most, on average."""
-_LINE = 20
+_LINE = 22
 """Letters in a line of a row's name, which has two lines; what is longer is cut, and the table has it in full."""
 _MARKS = ("o", "s", "D", "^", "v", "P")
 
@@ -103,7 +103,7 @@ def groups_svg(key: str, alt: str, groups: Sequence[str], series: Sequence[Serie
     methods = [each for each in series if not each.baseline]
     pitch = max(_row_height(groups), 8.0 * len(methods) + 8)
     columns = max(1, int(_WIDTH / (44 + _LETTER * max(_cells(_short(each.name)) for each in series))))
-    legend = 20.0 * math.ceil(len(series) / columns) + 4
+    legend = 20.0 * math.ceil(len(series) / columns) + 8
     top = legend + (20.0 if len(groups) > _TALL else 0.0)
     with _drawing(pitch * len(groups) + 56 + top, _room(groups), top) as (drawing, axes):
         for number, each in enumerate(each for each in series if each.baseline):
@@ -122,7 +122,7 @@ def groups_svg(key: str, alt: str, groups: Sequence[str], series: Sequence[Serie
 
 def reliability_svg(key: str, alt: str, points: Sequence[ReliabilityPoint], number: int) -> str:
     """Mean real share against mean predicted share, with the diagonal on which a calibrated method lies."""
-    with _drawing(_WIDTH * 0.82, 68.0) as (drawing, axes):
+    with _drawing(_WIDTH * 0.82, 76.0) as (drawing, axes):
         axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=(0, (4, 3)))
         known = [point for point in points if _number(point.real.value) is not None]
         colour = _SERIES[number % SERIES]
@@ -192,7 +192,7 @@ def _legend(drawing: Drawing, axes: Axes, columns: int, baselines: int) -> None:
         ncols=columns,
         frameon=False,
         fontsize=_points(_TEXT),
-        borderaxespad=0,
+        borderaxespad=0.3,
         borderpad=0.1,
         labelspacing=0.35,
         handlelength=1.6,
@@ -325,7 +325,7 @@ def _label(name: str) -> str:
     line = " ".join(plain_text(name).split())
     if _cells(line) <= _LINE:
         return line
-    first, *rest = textwrap.wrap(line, _LINE) or [""]
+    first, *rest = textwrap.wrap(line, _LINE, break_on_hyphens=False) or [""]
     return "\n".join(_short(part, _LINE) for part in (first, " ".join(rest)) if part)
 
 
