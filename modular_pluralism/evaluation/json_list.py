@@ -16,12 +16,14 @@ DEEPEST = 16
 """A value nested deeper than this is no item; it would only cost memory."""
 
 _CHUNK = 64 * 1024
-_LONGEST_TOKEN = 12  # an escaped character outside the basic plane: two escapes of six bytes
+_LONGEST = 12  # bytes of an escaped character outside the basic plane
 _ESCAPE = re.compile(
     rb"(?P<pair>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
     rb"|\\u[0-9a-fA-F]{4}|\\[^u]"
 )
+_BEGUN = re.compile(rb"(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?")
+"""The beginning of the second half of such a character, or nothing yet."""
 
 
 class JsonList:
@@ -80,18 +82,18 @@ class _Source:
     def _refuse_lone_surrogates(self, chunk: bytes) -> None:
         """The parser would read half a character as a question mark."""
         text = self._unchecked + chunk
-        whole = len(text) if not chunk else len(text) - _LONGEST_TOKEN  # what begins later may not have ended yet
         end = 0
         for escape in _ESCAPE.finditer(text):
-            if escape.start() > whole:
-                break
+            if escape["lone"] and chunk and _BEGUN.fullmatch(text, escape.end()):
+                break  # its other half may come with the next chunk
             if escape["lone"]:
                 raise TaskFileError(
                     f"{self._path} holds half a character ({escape['lone'].decode()}, a lone surrogate), which is no "
                     "text; write the file again."
                 )
             end = escape.end()
-        self._unchecked = text[max(end, whole) :] if chunk and b"\\" in text[end:] else b""
+        begun = text.find(b"\\", end)
+        self._unchecked = text[begun:][-_LONGEST:] if begun >= 0 else b""
 
 
 def _objects(source: _Source, path: Path) -> Iterator[dict[str, Any]]:

@@ -62,7 +62,7 @@ def scores_of(item: Item, outcome: Outcome) -> dict[str, float]:
     """All numbers of one outcome. A failure is wrong, and has no distance."""
     failed = outcome["error"] is not None
     found = {"failed": float(failed), "seconds": outcome["seconds"]}
-    if outcome["comments"]:
+    if outcome["comments"] or outcome["missing"]:
         found["missing"] = float(len(outcome["missing"]))
     found |= {f"tokens_{name}": float(count) for name, count in outcome["tokens"].items()}
     prediction = outcome["prediction"]

@@ -1,0 +1,92 @@
+"""Bootstrap intervals."""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from modular_pluralism.evaluation.bootstrap import Bootstrap, ratio
+from modular_pluralism.evaluation.results import Figure
+
+MEAN = ratio(0, 1)
+
+
+def mean_figure(values: list[float], *, seed: int = 0, resamples: int = 2000, difference: bool = False) -> Figure:
+    features = np.stack([np.array(values), np.ones(len(values))], axis=1)
+    bootstrap = Bootstrap(features, seed=seed, resamples=resamples)
+    return bootstrap.figure(MEAN, n=len(values), difference=difference)
+
+
+def test_the_interval_of_a_mean_is_about_two_standard_errors_wide() -> None:
+    values = list(np.random.default_rng(1).normal(3, 2, 400))
+    figure = mean_figure(values)
+    error = np.std(values) / math.sqrt(400)
+    assert figure.value == pytest.approx(math.fsum(values) / 400, abs=1e-12)
+    assert figure.low == pytest.approx(np.mean(values) - 1.96 * error, abs=0.3 * error)
+    assert figure.high == pytest.approx(np.mean(values) + 1.96 * error, abs=0.3 * error)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    random = np.random.default_rng(2)
+    held = 0
+    for seed in range(200):
+        figure = mean_figure(list(random.normal(0, 1, 60)), seed=seed, resamples=400)
+        assert figure.low is not None
+        assert figure.high is not None
+        held += figure.low <= 0 <= figure.high
+    assert 180 <= held <= 199  # 190 expected, and a few fewer with 60 items
+
+
+def test_the_same_seed_draws_the_same_items_and_another_one_others() -> None:
+    values = [0.0, 1.0, 4.0, 9.0, 25.0]
+    assert mean_figure(values, seed=5) == mean_figure(values, seed=5)
+    assert mean_figure(values, seed=5, resamples=50) != mean_figure(values, seed=6, resamples=50)
+
+
+def test_figures_of_one_bootstrap_come_from_the_same_items() -> None:
+    """Two columns that differ by exactly one have a difference without any spread."""
+    values = np.random.default_rng(3).normal(0, 5, 50)
+    features = np.stack([values + 1, np.ones(50), values], axis=1)
+    bootstrap = Bootstrap(features, seed=0)
+    figure = bootstrap.figure(lambda sums: MEAN(sums) - ratio(2, 1)(sums), n=50, difference=True)
+    assert (figure.low, figure.value, figure.high) == pytest.approx((1, 1, 1))
+    assert figure.clear
+
+
+def test_blocks_of_draws_are_as_good_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = list(np.random.default_rng(4).normal(0, 1, 30))
+    at_once = mean_figure(values)
+    monkeypatch.setattr("modular_pluralism.evaluation.bootstrap._BLOCK", 300)
+    assert mean_figure(values).low == pytest.approx(at_once.low, abs=1e-12)
+
+
+@pytest.mark.parametrize(("shift", "clear"), [(0.0, False), (1.0, True), (-1.0, True)])
+def test_a_difference_is_clear_where_its_interval_excludes_zero(shift: float, clear: bool) -> None:
+    values = [shift + each for each in (-0.2, 0.2, -0.1, 0.1) * 10]
+    assert mean_figure(values, difference=True).clear is clear
+    assert not mean_figure(values).clear
+
+
+def test_one_item_has_no_interval_and_none_has_no_value() -> None:
+    assert mean_figure([2.0]) == Figure(value=2, n=1)
+    empty = Bootstrap(np.zeros((3, 2)), seed=0)
+    assert empty.figure(MEAN, n=0) == Figure(value=None, n=0)
+
+
+def test_resamples_without_a_value_are_left_out() -> None:
+    features = np.zeros((4, 2))
+    features[0] = (7, 1)  # the only item with a value, and in a third of the resamples it is not drawn
+    figure = Bootstrap(features, seed=0).figure(MEAN, n=2)
+    assert (figure.low, figure.value, figure.high) == (7, 7, 7)
+
+
+def test_memory_stays_small_beside_many_items() -> None:
+    features = np.ones((100_000, 2))
+    tracemalloc.start()
+    Bootstrap(features, seed=0, resamples=100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60_000_000

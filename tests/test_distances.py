@@ -1,0 +1,147 @@
+"""Distances between distributions, the groups of a report, and the training-free baselines."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
+
+from modular_pluralism.evaluation.distances import (
+    FARTHEST,
+    agrees_with_any_mode,
+    has_tied_modes,
+    js_distance,
+    most_likely_agrees,
+)
+from modular_pluralism.evaluation.groups import continent, country, groups, population
+from modular_pluralism.evaluation.items import OptionItem, ValueItem
+from modular_pluralism.evaluation.training_free import BASELINES, Baseline, TrainingFree
+from modular_pluralism.option_math import normalise
+
+
+def distributions(size: int) -> st.SearchStrategy[list[float]]:
+    return st.lists(st.floats(0, 1), min_size=size, max_size=size).filter(any).map(normalise)
+
+
+@given(st.integers(1, 8).flatmap(lambda size: st.tuples(distributions(size), distributions(size))))
+def test_the_js_distance_is_the_root_of_the_divergence(case: tuple[list[float], list[float]]) -> None:
+    gold, predicted = case
+    middle = [(a + b) / 2 for a, b in zip(gold, predicted, strict=True)]
+
+    def kl(p: list[float]) -> float:
+        return math.fsum(a * math.log(a / m) for a, m in zip(p, middle, strict=True) if a > 0 and m > 0)
+
+    found = js_distance(gold, predicted)
+    assert found**2 == pytest.approx((kl(gold) + kl(predicted)) / 2, abs=1e-9)
+    assert found == pytest.approx(js_distance(predicted, gold), abs=1e-9)
+    assert 0 <= found <= FARTHEST + 1e-12
+    by_scipy = float(jensenshannon(gold, predicted))
+    assert found == by_scipy or (math.isnan(by_scipy) and found == 0)
+
+
+def test_equal_and_opposite_distributions() -> None:
+    assert js_distance([0.1, 0.2, 0.7], [0.1, 0.2, 0.7]) == pytest.approx(0, abs=1e-8)
+    assert js_distance([1, 0], [0, 1]) == pytest.approx(FARTHEST)
+
+
+def test_of_equally_likely_options_the_first_counts() -> None:
+    assert most_likely_agrees([0.5, 0.5], [0.9, 0.1])
+    assert not most_likely_agrees([0.5, 0.5], [0.1, 0.9])
+    assert agrees_with_any_mode([0.5, 0.5], [0.1, 0.9])
+    assert not agrees_with_any_mode([0.6, 0.4], [0.1, 0.9])
+    assert has_tied_modes([0.4, 0.4, 0.2])
+    assert not has_tied_modes([0.4, 0.3, 0.3])
+
+
+def option_item(gold: list[float], attribute: str = "Kenya") -> OptionItem:
+    options = tuple("abcdefgh"[: len(gold)])
+    return OptionItem(str(gold) + attribute, "?", options, attribute, tuple(gold), None, True)
+
+
+def value_item(label: str, value: str = "Honesty") -> ValueItem:
+    return ValueItem(label, "lying", value, label, "?", None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "name", "where"),
+    [
+        ("S. Africa (Non-national sample)", "South Africa", "Africa"),
+        ("India (Old national sample)", "India", "Asia"),
+        ("South Korea", "South Korea", "Asia"),
+        ("S. Korea", "South Korea", "Asia"),
+        ("Great Britain", "Britain", "Europe"),
+        ("Mexico", "Mexico", "North America"),
+        ("Peru", "Peru", "South America"),
+        ("New Zealand", "New Zealand", "Oceania"),
+        ("Atlantis (sunk)", "Atlantis (sunk)", "other"),
+    ],
+)
+def test_countries_have_one_name_and_a_continent(attribute: str, name: str, where: str) -> None:
+    assert (country(attribute), continent(attribute)) == (name, where)
+    assert population(attribute) == name
+    assert groups(option_item([1, 0], attribute), "distributional") == {"continent": where, "country": name}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "told"),
+    [
+        ("low_ambiguity", None),
+        ("high_ambiguity", None),
+        ("POLIDEOLOGY_Conservative", "Conservative (political ideology)"),
+        ("EDUCATION_College graduate/some postgrad", "College graduate/some postgrad (education)"),
+        ("HOBBY_Chess_club", "Chess_club (hobby)"),
+    ],
+)
+def test_a_model_is_told_the_population_and_never_the_ambiguity(attribute: str, told: str | None) -> None:
+    assert population(attribute) == told
+
+
+def test_groups_of_the_other_kinds() -> None:
+    assert groups(option_item([1, 0], "low_ambiguity"), "distributional") == {"ambiguity": "low ambiguity"}
+    assert groups(option_item([1, 0], "RELIG_Hindu"), "steerable-opinion") == {
+        "category": "religion",
+        "group": "religion: Hindu",
+    }
+    assert groups(value_item("B", "Duty to care"), "steerable-value") == {
+        "label": "B (oppose)",
+        "sort of value": "duty",
+    }
+    assert groups(value_item("A", "Rightness"), "steerable-value")["sort of value"] == "value"
+
+
+def test_baselines_know_the_other_items_only() -> None:
+    items = [option_item([0.9, 0.1]), option_item([0.2, 0.8]), option_item([0.4, 0.6]), option_item([0.1, 0.2, 0.7])]
+    known = TrainingFree.of(items)
+    assert known.predict("uniform", items[0]) == [0.5, 0.5]
+    assert known.predict("mean", items[0]) == pytest.approx([0.3, 0.7])
+    assert known.predict("majority", items[0]) == [0, 1]
+    assert known.predict("majority", items[1]) == [1, 0]  # one each is left, and the first counts
+    assert known.predict("uniform", items[3]) == pytest.approx([1 / 3] * 3)
+    assert known.predict("mean", items[3]) is None
+    assert known.predict("majority", items[3]) is None
+
+
+def test_the_majority_label_of_the_other_items() -> None:
+    items = [value_item("B"), value_item("B"), value_item("C")]
+    known = TrainingFree.of(items)
+    assert known.predict("majority", items[2]) == [0, 1, 0]
+
+
+@given(st.lists(distributions(3), min_size=2, max_size=8), st.sampled_from(BASELINES), st.integers(0, 7))
+def test_leaving_one_out_is_as_if_it_were_not_there(golds: list[list[float]], name: Baseline, place: int) -> None:
+    items = [option_item(gold, str(n)) for n, gold in enumerate(golds)]
+    out = items[place % len(items)]
+    others = [item for item in items if item is not out]
+    found = TrainingFree.of(items).predict(name, out)
+    if name == "mean":
+        plain = [sum(item.gold[each] for item in others) / len(others) for each in range(3)]
+    elif name == "majority":
+        modes = [item.gold.index(max(item.gold)) for item in others]
+        most = max(range(3), key=lambda each: (modes.count(each), -each))
+        plain = [float(each == most) for each in range(3)]
+    else:
+        plain = [1 / 3] * 3
+    assert found == pytest.approx(plain, abs=1e-9)
