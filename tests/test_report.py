@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from modular_pluralism.evaluation.report import ReportError, write_report
-from modular_pluralism.evaluation.report.charts import ChartsMissingError
+from modular_pluralism.evaluation.report import (
+    ChartsMissingError,
+    ReportError,
+    render_report,
+    require_charts,
+    write_report,
+)
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
-from modular_pluralism.evaluation.report.write import render_report
 from modular_pluralism.evaluation.results import Column, Failure, Figure, Results, Row, Table
 from tests.example_results import COUNTRIES, HOSTILE, METHODS, RIGHT_TO_LEFT, example_results
 
@@ -317,6 +321,8 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ChartsMissingError, match=re.escape("modular-pluralism[eval]")):
         write_report(example_results(), tmp_path / "report.html")
+    with pytest.raises(ChartsMissingError):
+        require_charts()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -45,6 +45,7 @@ def test_a_wide_table_is_printed_in_parts_and_a_wide_terminal_needs_none() -> No
 def test_warnings_stand_before_any_number() -> None:
     results = example_results()
     text = printed(results, 200)
+    assert "In brackets: 95 % bootstrap intervals" in text
     assert all(text.index(f"! {warning}") < text.index("Overall") for warning in results.warnings)
 
 

@@ -45,9 +45,7 @@ def print_results(
             left.append(f"{table.title} ({len(table.rows)} rows)")
         elif table.rows:
             _print_table(table, console, told)
-    if any(
-        text is not None and text.interval for table in results.tables for row in table_texts(table) for text in row
-    ):
+    if any(cell.low is not None for table in results.tables for row in table.rows for cell in row.cells.values()):
         console.print()
         console.print(Text("In brackets: 95 % bootstrap intervals over the n items.", style="dim"))
     _print_failures(results, console)

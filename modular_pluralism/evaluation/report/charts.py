@@ -58,6 +58,20 @@ class ChartsMissingError(PluralismError):
     exit_code = 2
 
 
+def require_charts() -> None:
+    """Find out before a long run, not after it, whether its report can be drawn.
+
+    Raises:
+        ChartsMissingError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ChartsMissingError(
+            "The report's charts need matplotlib; install it with: pip install 'modular-pluralism[eval]'"
+        ) from error
+
+
 @dataclass(frozen=True)
 class Bar:
     """A name and its figure; a `baseline` is drawn in grey."""
@@ -222,13 +236,10 @@ def _values(axes: Axes, title: str, share: bool) -> None:
 @contextmanager
 def _drawing(height: float, left: float, top: float = 0.0) -> Iterator[tuple[Drawing, Axes]]:
     """An empty chart of so many CSS pixels' height, with the settings that its text needs until it is written."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure as Drawing
-    except ImportError as error:
-        raise ChartsMissingError(
-            "The report's charts need matplotlib; install it with: pip install 'modular-pluralism[eval]'"
-        ) from error
+    require_charts()
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as Drawing
+
     style: Any = {
         "font.size": _points(_TEXT),
         "text.parse_math": False,  # "$100,000 to $200,000" is no formula
