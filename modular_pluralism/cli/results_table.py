@@ -60,10 +60,9 @@ def _print_table(table: Table, console: Console, told: set[tuple[str, str]]) -> 
     texts = table_texts(table)
     order = sorted(range(len(table.rows)), key=lambda place: _group_place(table, table.rows[place]))
     console.print()
-    heading = safe(table.title, "bold")
+    console.print(safe(table.title, "bold"))
     if table.note:
-        heading.append_text(safe(f"  {table.note}", "dim"))
-    console.print(heading)
+        console.print(safe(table.note, "dim"))
     for number, part in enumerate(_parts(table, texts, console.width)):
         if number:
             console.print()
@@ -72,7 +71,9 @@ def _print_table(table: Table, console: Console, told: set[tuple[str, str]]) -> 
     if any(text is not None and text.clear for row in texts for text in row):
         console.print(Text("Bold: the interval excludes zero.", style="dim"))
     if any(row.baseline for row in table.rows):
-        console.print(Text("Rows marked ○ are training-free baselines: they call no model.", style="dim"))
+        console.print(
+            Text("Marked ○: a training-free baseline, which calls no model, or a comparison with one.", style="dim")
+        )
 
 
 def _group_place(table: Table, row: Row) -> tuple[int, bool]:
@@ -122,15 +123,17 @@ def _grid(
         heading = safe(_heading(table.columns[place]))
         column_width = _column_width(table.columns[place], [row[place] for row in texts])
         grid.add_column(heading, justify="right", min_width=min(column_width, width - _GAP), overflow="fold")
-    grid.add_column("n", justify="right", style="dim")
-    before: str | None = None
     shown = [at for at in order if any(texts[at][place] is not None for place in part)]
+    has_n = any(one_n(texts[at]) is not None for at in shown)
+    if has_n:
+        grid.add_column("n", justify="right", style="dim")
+    before: str | None = None
     for number, at in enumerate(shown):
         row, n = table.rows[at], one_n(texts[at])
         style = "dim" if row.baseline else ""
         first = [safe(row.group if row.group is not None else "all") if number == 0 or row.group != before else ""]
         cells = [_cell(texts[at][place], style, with_n=n is None) for place in part]
-        grid.add_row(*(first if grouped else ()), safe(_name(row), style), *cells, n or "")
+        grid.add_row(*(first if grouped else ()), safe(_name(row), style), *cells, *([n or ""] if has_n else []))
         before = row.group
     return grid
 
