@@ -126,6 +126,18 @@ def without(item: dict[str, Any], field: str) -> dict[str, Any]:
     return {name: value for name, value in item.items() if name != field}
 
 
+NO_DISTRIBUTIONS: list[Any] = [
+    [0.5, 0.502],
+    [1.5, -0.5],
+    [0.5],
+    [0.2, 0.3, 0.5],
+    ["1", 0],
+    [True, False],
+    {},
+    1,
+    [None, 1],
+]
+
 BAD_ITEMS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     *(
         (OPTION, without(OPTION, field), field)
@@ -136,10 +148,7 @@ BAD_ITEMS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     *((OPTION, {**OPTION, "id": bad}, "id") for bad in (None, True, 1.5, "", [1])),
     *((OPTION, {**OPTION, "question": bad}, "question") for bad in (None, 5, "", " \n")),
     *((OPTION, {**OPTION, "options": bad}, "options") for bad in ([], "Yes", ["Yes", 1], ["Yes", ""], ["x"] * 27)),
-    *(
-        (OPTION, {**OPTION, "gold_distribution": bad}, "gold_distribution")
-        for bad in ([0.5, 0.502], [1.5, -0.5], [0.5], [0.2, 0.3, 0.5], ["1", 0], [True, False], {}, 1, [None, 1])
-    ),
+    *((OPTION, {**OPTION, "gold_distribution": bad}, "gold_distribution") for bad in NO_DISTRIBUTIONS),
     (OPTION, {**OPTION, "pred_distribution": [0.3, 0.3]}, "pred_distribution"),
     *((VALUE, {**VALUE, "label": bad}, "label") for bad in ("D", "a", "", 1, None)),
     (VALUE, {**VALUE, "output": 5}, "output"),

@@ -108,4 +108,4 @@ def _print(results: Results, as_json: bool) -> None:
 
     from modular_pluralism.cli.results_table import print_results
 
-    print_results(results, Console(highlight=False))
+    print_results(results, Console(highlight=False), rest="`--json`")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from modular_pluralism.evaluation.optional import optional
 
 FARTHEST = math.sqrt(math.log(2))
@@ -18,7 +20,8 @@ def js_distance(gold: Sequence[float], predicted: Sequence[float]) -> float:
 
     Both [n_options]; scipy computes it, and divides each by its sum.
     """
-    distance = float(_scipy_distance().jensenshannon(gold, predicted))
+    with np.errstate(invalid="ignore"):
+        distance = float(_scipy_distance().jensenshannon(gold, predicted))
     return 0.0 if math.isnan(distance) else distance  # the root of a rounding error below zero
 
 
