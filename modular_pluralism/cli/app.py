@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 import modular_pluralism
-from modular_pluralism.cli import ask, communities, demo, graph, models
+from modular_pluralism.cli import ask, communities, demo, graph, models, score
+from modular_pluralism.cli import eval as evaluate
 from modular_pluralism.errors import PluralismError
 
 app = typer.Typer(
@@ -22,6 +23,8 @@ app = typer.Typer(
 )
 app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
+app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("score", epilog=score.EXAMPLES)(score.score)
 app.command("graph", epilog=graph.EXAMPLES)(graph.graph)
 app.add_typer(communities.app, name="communities")
 app.add_typer(models.app, name="models")

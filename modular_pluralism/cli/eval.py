@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -164,11 +165,9 @@ def evaluate(
 
 
 def _run(evaluation: Evaluation) -> Results:
-    from inspect_ai.util._display import init_display_type
-
     from modular_pluralism.cli.eval_progress import EvalProgress
 
-    init_display_type("none")
+    os.environ["INSPECT_DISPLAY"] = "none"  # Inspect's own display would draw over ours
     with EvalProgress(evaluation.total, sys.stderr) as progress:
         return asyncio.run(evaluation.run(progress.made, progress.known))
 

@@ -28,6 +28,10 @@ PART = 1000
 """Items that are in memory at once, and in one log."""
 
 
+_Log = tuple[str, range]
+"""A maker's name, and the places that a log of it has."""
+
+
 class Harness:
     """Runs makers side by side, each over the same items.
 
@@ -60,21 +64,21 @@ class Harness:
             PluralismError: a maker cannot work at all; what was made before is kept.
         """
         self._logs.mkdir(parents=True, exist_ok=True)
-        logged = self._whole_logs()
-        for begin in range(0, count, self._part):
-            end = min(begin + self._part, count)
+        parts = [range(begin, min(begin + self._part, count)) for begin in range(0, count, self._part)]
+        logged = self._whole_logs({(maker.name, part) for maker in makers for part in parts})
+        for part in parts:
             left = [
                 maker
                 for maker in makers
-                if self._log_name(maker, begin, end) not in logged or not self._journal.has_all(maker.name, begin, end)
+                if (maker.name, part) not in logged or not self._journal.has_all(maker.name, part.start, part.stop)
             ]
             if left:
-                await self._run_part(left, begin, end)
+                await self._run_part(left, part, single=len(parts) == 1)
 
-    async def _run_part(self, makers: Sequence[Maker], begin: int, end: int) -> None:
-        items = dict(enumerate(self._task.items(limit=end - begin, start=begin), start=begin))
+    async def _run_part(self, makers: Sequence[Maker], part: range, *, single: bool) -> None:
+        items = dict(zip(part, self._task.items(limit=len(part), start=part.start), strict=True))
         await eval_async(
-            [self._inspect_task(maker, items, begin, end) for maker in makers],
+            [self._inspect_task(maker, items, "" if single else f"-{part.start + 1}-{part.stop}") for maker in makers],
             model="none/none",
             log_dir=str(self._logs),
             log_realtime=False,
@@ -88,7 +92,7 @@ class Harness:
         if self._stopped_by is not None:
             raise self._stopped_by
 
-    def _inspect_task(self, maker: Maker, items: dict[int, Item], begin: int, end: int) -> Task:
+    def _inspect_task(self, maker: Maker, items: dict[int, Item], suffix: str) -> Task:
         return Task(
             dataset=MemoryDataset(
                 [
@@ -99,8 +103,8 @@ class Harness:
             ),
             solver=_solve(self, maker, items),
             scorer=_measure(maker, items),
-            name=self._log_name(maker, begin, end),
-            metadata={"maker": maker.name, "begin": begin, "end": end},
+            name="".join(letter if letter.isalnum() else "-" for letter in maker.name) + suffix,
+            metadata={"maker": maker.name, "begin": min(items), "end": max(items) + 1},
         )
 
     async def result(self, maker: Maker, place: int, item: Item) -> Result:
@@ -119,18 +123,19 @@ class Harness:
         self._on_result(maker, made)
         return made
 
-    def _log_name(self, maker: Maker, begin: int, end: int) -> str:
-        name = "".join(letter if letter.isalnum() else "-" for letter in maker.name)
-        return name if begin == 0 and end <= self._part else f"{name}-{begin + 1}-{end}"
-
-    def _whole_logs(self) -> set[str]:
-        """Names of the tasks that have a whole log. What a run that was killed left behind is removed: the journal has
-        all that is in it."""
-        whole = set()
+    def _whole_logs(self, wanted: set[_Log]) -> set[_Log]:
+        """Those of the wanted logs that are there whole. What a run that was killed, or one of fewer items, left behind
+        in their place is removed: the journal has all that is in it."""
+        makers = {maker for maker, _ in wanted}
+        whole: set[_Log] = set()
         for info in list_eval_logs(str(self._logs)):
             log = read_eval_log(info, header_only=True)
-            if log.status == "success" and log.eval.task not in whole:
-                whole.add(log.eval.task)
+            facts = log.eval.metadata or {}
+            if facts.get("maker") not in makers:
+                continue
+            found = (facts["maker"], range(facts["begin"], facts["end"]))
+            if log.status == "success" and found in wanted - whole:
+                whole.add(found)
             else:
                 Path(info.name.removeprefix("file://")).unlink()
         return whole

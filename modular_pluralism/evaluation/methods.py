@@ -74,7 +74,9 @@ class Method:
         outcome = _empty(item, self.name)
         started = time.perf_counter()
         if isinstance(item, OptionItem) and len(item.options) == 1:  # nothing can be asked, and nothing be wrong
-            outcome["prediction"] = Prediction(rotate=[1.0], label=[1.0], rotate_mass=None, label_mass=None)
+            outcome["prediction"] = Prediction(
+                rotate=[1.0], label=[1.0], rotate_mass=None, label_mass=None, samples=None
+            )
             return outcome
         try:
             state = await self._graph.ainvoke(question(item, self._setting))
@@ -181,6 +183,7 @@ def _empty(item: Item, method: str) -> Outcome:
         lists={},
         seconds=0.0,
         tokens={},
+        parse_failures=0,
     )
 
 
@@ -193,10 +196,13 @@ def _fill(outcome: Outcome, state: Mapping[str, Any]) -> None:
     if selected is not None:
         outcome["selected"] = selected["community"]
         outcome["selected_probability"] = selected["probability"]
+        outcome["parse_failures"] += selected["attempts"] - 1
     if state.get("distributions"):
         outcome["prediction"] = _pooled(state)
+        outcome["parse_failures"] += _unparsed(list(state["distributions"].values()))
     elif state.get("distribution"):
         outcome["prediction"] = _single(state["distribution"])
+        outcome["parse_failures"] += _unparsed([state["distribution"]])
     else:
         outcome["answer"] = state["answer"]
     texts: list[Usage] = [*comments.values(), *([state["usage"]] if state.get("usage") else [])]
@@ -209,7 +215,11 @@ def _fill(outcome: Outcome, state: Mapping[str, Any]) -> None:
 
 def _single(read: OptionDistribution) -> Prediction:
     return Prediction(
-        rotate=read["probabilities"], label=read["label"], rotate_mass=read["mass"], label_mass=read["label_mass"]
+        rotate=read["probabilities"],
+        label=read["label"],
+        rotate_mass=read["mass"],
+        label_mass=read["label_mass"],
+        samples=read["samples"],
     )
 
 
@@ -224,7 +234,13 @@ def _pooled(state: Mapping[str, Any]) -> Prediction:
         label=linear_pool([each for each in labels if each is not None], shares) if None not in labels else None,
         rotate_mass=state["label_mass"],
         label_mass=_mean([each["label_mass"] for each in of_each], shares),
+        samples=sum(each["samples"] or 0 for each in of_each) or None,
     )
+
+
+def _unparsed(reads: Sequence[OptionDistribution]) -> int:
+    """Sampled replies that named no option: what a sampled mass lacks to 1."""
+    return sum(round(each["samples"] * (1 - (each["mass"] or 0))) for each in reads if each["samples"] is not None)
 
 
 def _mean(values: Sequence[float | None], weights: Sequence[float]) -> float | None:

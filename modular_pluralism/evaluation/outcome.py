@@ -13,13 +13,15 @@ class Prediction(TypedDict):
 
     `rotate` is the average over all rotations of the options' order and `label` what their own order alone gives, both
     [n_options], summing to 1; the masses are the raw probability that the reply was a letter at all. `label` and the
-    masses are None where the scoring has none.
+    masses are None where the scoring has none. `samples` is the number of replies that it was estimated from, None
+    where it was read from the model.
     """
 
     rotate: list[float]
     label: list[float] | None
     rotate_mass: float | None
     label_mass: float | None
+    samples: int | None
 
 
 class Outcome(TypedDict):
@@ -29,8 +31,8 @@ class Outcome(TypedDict):
     comment was used (steerable and MoE), with its probability. `measures` are the item's own scores that need a model,
     such as coverage; what needs none is computed from the rest whenever it is wanted. `lists` are such scores one by
     one: of each value, of each sentence. `seconds` is wall-clock time, shared with the items that ran beside it.
-    `tokens` counts what was read, taken from the cache, and generated. `attempts` are the sampled replies or calls
-    that were not usable, under what they were asked for.
+    `tokens` counts what was read, taken from the cache, and generated. `parse_failures` are replies in which no option
+    and no number could be found, where an endpoint without log-probabilities had to be asked for them.
     """
 
     id: ItemId
@@ -46,3 +48,4 @@ class Outcome(TypedDict):
     lists: dict[str, list[float]]
     seconds: float
     tokens: dict[str, int]
+    parse_failures: int
