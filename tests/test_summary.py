@@ -38,6 +38,7 @@ def outcome(id: ItemId, method: str = "m", **known: Any) -> Outcome:
         lists={},
         seconds=2.0,
         tokens={"read": 10, "generated": 4},
+        parse_failures=0,
     )
     return {**empty, **known}  # type: ignore[typeddict-item]
 
@@ -45,7 +46,10 @@ def outcome(id: ItemId, method: str = "m", **known: Any) -> Outcome:
 def predicted(id: ItemId, rotate: list[float], label: list[float] | None = None) -> Outcome:
     mass = None if label is None else 0.5
     return outcome(
-        id, prediction=Prediction(rotate=rotate, label=label, rotate_mass=0.9 if label else None, label_mass=mass)
+        id,
+        prediction=Prediction(
+            rotate=rotate, label=label, rotate_mass=0.9 if label else None, label_mass=mass, samples=None
+        ),
     )
 
 

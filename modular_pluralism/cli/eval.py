@@ -129,6 +129,7 @@ def evaluate(
     from modular_pluralism.evaluation.optional import optional
 
     optional("inspect_ai", "eval", "An evaluation")
+    optional("matplotlib", "eval", "The report")
     from modular_pluralism.evaluation.evaluation import Evaluation, EvaluationSettings, Files
     from modular_pluralism.evaluation.methods import METHODS
     from modular_pluralism.evaluation.task_file import TaskFile
@@ -180,8 +181,8 @@ def _show(evaluation: Evaluation, results: Results, *, as_json: bool) -> None:
     if as_json:
         typer.echo(results.model_dump_json(indent=2))
         return
-    print_results(results, Console(highlight=False))
     files = evaluation.files
+    print_results(results, Console(highlight=False), rest=str(files.report))
     typer.echo(f"\nReport: {files.report}")
     typer.echo(f"Figures: {files.results}")
     typer.echo(f"Filled-in task files: {files.folder / 'filled'}")

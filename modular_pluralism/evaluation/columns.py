@@ -88,6 +88,12 @@ def cost_columns(methods: Mapping[str, Scores]) -> list[Measure]:
     tokens = sorted({key for scores in methods.values() for key in scores.names() if key.startswith("tokens_")})
     return [
         mean_of("missing", "missing communities", "Communities that gave no comment, per item.", better="lower"),
+        mean_of(
+            "parse_failures",
+            "parse failures",
+            "Replies in which no option and no number could be found, per item; none where probabilities are read.",
+            better="lower",
+        ),
         *(mean_of(key, f"tokens, {_words(key, 'tokens_')}", "Per item.") for key in tokens),
         mean_of("seconds", "seconds", "Wall-clock time per item, shared with the items that ran beside it."),
     ]

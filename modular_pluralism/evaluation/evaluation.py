@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -138,7 +137,7 @@ class Evaluation:
         )
         methods = build_methods(settings.methods, setting, without=settings.without, only=settings.only)
         self._makers = [MethodMaker(method, self._overton) for method in methods]
-        _make_folder(self.files.folder, self.task.path)
+        _make_folder(self.files, self.task.path)
 
     @property
     def methods(self) -> list[str]:
@@ -312,7 +311,10 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _make_folder(folder: Path, task: Path) -> None:
+def _make_folder(files: Files, task: Path) -> None:
+    folder = files.folder
+    if task.resolve() in (files.results.resolve(), files.report.resolve(), files.journal.resolve()):
+        raise EvaluationError(f"{task} would be overwritten; give another --out.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -334,6 +336,6 @@ def _write_json(path: Path, results: Results) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_text(results.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
         raise EvaluationError(f"{path} cannot be written ({error.strerror}); make room.") from None

@@ -46,7 +46,7 @@ class Harness:
         logs: Path,
         *,
         concurrency: int,
-        on_result: Callable[[Maker, Result], None] = lambda maker, result: None,
+        on_result: Callable[[Maker, Result], None] = lambda _maker, _result: None,
         part: int = PART,
     ) -> None:
         self._task = task
@@ -147,7 +147,7 @@ class ItemFailedError(Exception):
 
 @solver
 def _solve(harness: Harness, maker: Maker, items: dict[int, Item]) -> Solver:
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
+    async def solve(state: TaskState, generate: Generate) -> TaskState:  # noqa: ARG001 - Inspect's signature
         place = state.metadata["place"]
         result = await harness.result(maker, place, items[place])
         state.metadata["result"] = result
@@ -162,7 +162,7 @@ def _solve(harness: Harness, maker: Maker, items: dict[int, Item]) -> Solver:
 
 @scorer(metrics={"*": [mean(), stderr()]})
 def _measure(maker: Maker, items: dict[int, Item]) -> Scorer:
-    async def measure(state: TaskState, target: Target) -> Score:
+    async def measure(state: TaskState, target: Target) -> Score:  # noqa: ARG001 - Inspect's signature
         result = state.metadata["result"]
         scores = dict(maker.scores(items[state.metadata["place"]], result))
         values: dict[str, Any] = {name: math.nan if value is None else value for name, value in scores.items()}

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Kind = Literal["distributional", "steerable-opinion", "steerable-value", "overton"]
-"""What a task file asks: the option distribution of all people or of a country's, that of a demographic group, whether a
-value supports a situation, or an answer that covers many values."""
+"""What a task file asks: the option distribution of all people or of a country's, that of a demographic group, whether
+a value supports a situation, or an answer that covers many values."""
 
 ItemId: TypeAlias = int | str
 

@@ -1,4 +1,4 @@
-"""The methods that are compared: the three baselines of the paper, and its own with a pool of communities or a part of it.
+"""The methods that are compared: the three baselines of the paper, and its own with a pool or a part of it.
 
 A method takes an item, runs its graph, and gives what came out as an outcome.
 """

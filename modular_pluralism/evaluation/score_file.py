@@ -76,6 +76,7 @@ def _outcome(item: Item, coverage_of: CoverageOf | None) -> Outcome:
         lists={},
         seconds=math.nan,  # nobody knows
         tokens={},
+        parse_failures=0,
     )
     if not _is_filled(item):
         outcome["error"] = "This item is not filled in."
@@ -86,6 +87,7 @@ def _outcome(item: Item, coverage_of: CoverageOf | None) -> Outcome:
         case ValueItem():
             stance = stance_of(item.output or "")
             if stance is None:
+                outcome["parse_failures"] = 1
                 outcome["error"] = f"No stance can be told from the output {(item.output or '')[:80]!r}."
             else:
                 outcome["prediction"] = _prediction([float(place == stance) for place in range(3)])
@@ -95,7 +97,7 @@ def _outcome(item: Item, coverage_of: CoverageOf | None) -> Outcome:
 
 
 def _prediction(shares: list[float]) -> Prediction:
-    return Prediction(rotate=shares, label=None, rotate_mass=None, label_mass=None)
+    return Prediction(rotate=shares, label=None, rotate_mass=None, label_mass=None, samples=None)
 
 
 def _measure(outcome: Outcome, item: OvertonItem, coverage_of: CoverageOf | None) -> None:

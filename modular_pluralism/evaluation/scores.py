@@ -61,12 +61,17 @@ class Scores:
 def scores_of(item: Item, outcome: Outcome) -> dict[str, float]:
     """All numbers of one outcome. A failure is wrong, and has no distance."""
     failed = outcome["error"] is not None
-    found = {"failed": float(failed), "seconds": outcome["seconds"]}
+    found = {
+        "failed": float(failed),
+        "seconds": outcome["seconds"],
+        "parse_failures": float(outcome["parse_failures"]),
+    }
     if outcome["comments"] or outcome["missing"]:
         found["missing"] = float(len(outcome["missing"]))
     found |= {f"tokens_{name}": float(count) for name, count in outcome["tokens"].items()}
     prediction = outcome["prediction"]
     if prediction is not None:
+        found["sampled"] = float(prediction["samples"] is not None)
         found |= prediction_scores(item, prediction["rotate"], prediction["label"])
         found |= {
             key: mass

@@ -234,6 +234,13 @@ def _warnings(task: TaskFile, collected: Collected, overall: Table) -> list[str]
             f"Items without a result: {told} ({collected.count} items each). They count as wrong; where a measure has "
             "no value for them, they are left out of it, and their number stands beside."
         )
+    sampled = {name: int(np.nansum(scores.column("sampled"))) for name, scores in collected.methods.items()}
+    if any(sampled.values()):
+        told = ", ".join(f"{number} of {name}" for name, number in sampled.items() if number)
+        found.append(
+            f"Distributions that were estimated from sampled replies, since the endpoint reports no log-probabilities: "
+            f"{told}. Their scatter is that of a few draws."
+        )
     if collected.moral_choice:
         found.append(
             "In MoralChoice the right answer is always option A (low ambiguity) or an even split (high ambiguity), so "

@@ -1,0 +1,219 @@
+"""Evaluations on the real model, as a user runs them: every kind of task, killed runs, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.log import list_eval_logs, read_eval_log
+
+from modular_pluralism.evaluation.methods import METHODS
+from modular_pluralism.evaluation.results import Results
+from modular_pluralism.evaluation.task_file import TaskFile
+from tests.command import PLURALISM, pluralism
+from tests.task_items import option_item, overton_item, value_item, write_task
+from tests.tiny_nli import make_tiny_nli
+
+ITEMS = 4
+SMALL = ("--comment-tokens", "12", "--answer-tokens", "24")
+REPEATABLE = (*SMALL, "--repeatable", "--method", "vanilla", "--method", "modular")
+
+
+def opinion_item(place: int) -> dict[str, Any]:
+    return option_item(place, attribute=("POLPARTY_Democrat", "RELIG_Hindu")[place % 2])
+
+
+KINDS = {
+    "distributional": option_item,
+    "steerable-opinion": opinion_item,
+    "steerable-value": value_item,
+    "overton": overton_item,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluation")
+    for kind, make in KINDS.items():
+        write_task(folder / f"{kind}.json", [make(place) for place in range(ITEMS)])
+    write_task(folder / "results.json", [option_item(0)])
+    make_tiny_nli(folder / "nli")
+    return folder
+
+
+def results_in(out: Path) -> Results:
+    return Results.model_validate_json((out / "results.json").read_text())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_task_by_every_method(folder: Path, kind: str) -> None:
+    out = folder / f"out-{kind}"
+    extra = ("--nli", str(folder / "nli"), "--judge", "smollm2", "--perspectives", "5") if kind == "overton" else ()
+    done = pluralism("eval", f"{kind}.json", *SMALL, *extra, "--out", str(out), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    results = results_in(out)
+    assert results.failed == 0, results.failures
+    overall = results.tables[0]
+    assert [row.name for row in overall.rows if not row.baseline] == list(METHODS)
+    assert f"{ITEMS * len(METHODS)} of" in done.stderr or kind == "overton"
+    for row in overall.rows:
+        for figure in row.cells.values():
+            assert figure.value is None or figure.low is None or figure.low <= figure.value <= figure.high  # type: ignore[operator]
+    for name in METHODS:
+        filled = TaskFile.open(out / "filled" / f"{name}.json")
+        assert filled.count == ITEMS
+        assert all(getattr(item, "predicted", None) or getattr(item, "output", None) for item in filled.items())
+        scored = pluralism("score", str(out / "filled" / f"{name}.json"), "--json")
+        assert scored.returncode == 0, scored.stderr
+        if kind != "overton":
+            mine = next(row for row in overall.rows if row.name == name)
+            theirs = next(row for row in Results.model_validate_json(scored.stdout).tables[0].rows if not row.baseline)
+            key = "accuracy" if kind == "steerable-value" else "js"
+            assert theirs.cells[key].value == pytest.approx(mine.cells[key].value, abs=1e-12)
+    logs = [read_eval_log(info) for info in list_eval_logs(str(out / "logs"))]
+    assert {log.status for log in logs} == {"success"}
+    assert {log.eval.task for log in logs} >= set(METHODS)
+    page = (out / "report.html").read_text()
+    assert "modular" in page
+    if kind == "overton":
+        columns = {column.key for column in overall.columns}
+        assert columns >= {"coverage", "covered", "comment_coverage", "perspective_score", "rating_clarity"}
+        pairs = next(table for table in results.tables if table.name == "pairs")
+        assert [row.name for row in pairs.rows] == [f"modular against {name}" for name in METHODS if name != "modular"]
+
+
+def kept(out: Path) -> dict[tuple[str, int], str]:
+    with sqlite3.connect(f"file:{out / 'journal.sqlite'}?mode=ro", uri=True) as store:
+        return {
+            (maker, place): text for maker, place, text in store.execute("SELECT maker, place, result FROM results")
+        }
+
+
+def figures(out: Path) -> Any:
+    """Everything but how long it took."""
+    results = json.loads((out / "results.json").read_text())
+    for table in results["tables"]:
+        for row in table["rows"]:
+            row["cells"].pop("seconds", None)
+            row["cells"].pop("tokens_cached", None)
+    return results
+
+
+def test_killed_and_started_again_is_the_same_as_in_one_go(folder: Path) -> None:
+    command = ["eval", "distributional.json", *REPEATABLE]
+    whole, broken = folder / "whole", folder / "broken"
+    assert pluralism(*command, "--out", str(whole), cwd=folder).returncode == 0
+    process = subprocess.Popen(
+        [PLURALISM, *command, "--out", str(broken), "--concurrency", "1"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    before: dict[tuple[str, int], str] = {}
+    end = time.monotonic() + 120
+    while len(before) < 3 and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.1)
+        if (broken / "journal.sqlite-wal").exists():
+            before = copied(broken)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = copied(broken)
+    assert 3 <= len(before) < 2 * ITEMS, "it was killed in the middle"
+    done = pluralism(*command, "--out", str(broken), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert f"Going on: {len(before)} of {2 * ITEMS} results are there." in done.stderr
+    after = kept(broken)
+    assert {key: after[key] for key in before} == before, "nothing is computed twice"
+    assert figures(broken) == figures(whole)
+    assert {log.status for log in map(read_eval_log, list_eval_logs(str(broken / "logs")))} == {"success"}
+
+
+def copied(out: Path) -> dict[tuple[str, int], str]:
+    """What is in a journal that another process holds, from a copy of its files."""
+    copy = out.with_name(f"{out.name}-copy")
+    copy.mkdir(exist_ok=True)
+    for file in ("journal.sqlite", "journal.sqlite-wal"):
+        if (out / file).exists():
+            (copy / file).write_bytes((out / file).read_bytes())
+    try:
+        store = sqlite3.connect(copy / "journal.sqlite")
+        rows = store.execute("SELECT maker, place, result FROM results").fetchall()
+        store.close()
+    except sqlite3.Error:  # copied while it was written
+        return {}
+    return {(maker, place): text for maker, place, text in rows}
+
+
+def test_ctrl_c_ends_cleanly_and_the_run_goes_on(folder: Path) -> None:
+    command = [PLURALISM, "eval", "distributional.json", *REPEATABLE, "--out", str(folder / "stopped")]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120
+    while not copied_or_nothing(folder / "stopped") and time.monotonic() < end:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, (stdout, stderr)
+    assert "Traceback" not in stderr
+    assert "The same command goes on from here." in stderr
+    assert not (folder / "stopped" / "results.json").exists()
+    done = pluralism(*command[1:], cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "Going on:" in done.stderr
+
+
+def copied_or_nothing(out: Path) -> dict[tuple[str, int], str]:
+    return copied(out) if (out / "journal.sqlite-wal").exists() else {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nosuch.json"], "nosuch.json"),
+        (["distributional.json", "--pool", "nosuch"], "nosuch"),
+        (["distributional.json", "--without", "nobody"], "no community 'nobody'"),
+        (["distributional.json", "--judge", "smollm2"], "--judge is for Overton"),
+        (["distributional.json", "--nli", "llm"], "--nli is for Overton"),
+        (["distributional.json", "--out", "distributional.json"], "cannot be written"),
+        (["results.json", "--out", "."], "would be overwritten"),
+        (["distributional.json", "--kind", "overton"], "overton"),
+        (["overton.json", "--nli", "no-such-folder/model"], "--nli"),
+        (["overton.json", "--nli", "llm:nosuch"], "no model 'nosuch'"),
+    ],
+)
+def test_what_is_refused_leaves_nothing(folder: Path, arguments: list[str], message: str) -> None:
+    before = sorted(folder.iterdir())
+    done = pluralism("eval", *arguments, cwd=folder, env={"HF_HUB_OFFLINE": "1"})
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert sorted(folder.iterdir()) == before
+
+
+def test_another_seed_in_the_same_folder_is_refused(folder: Path) -> None:
+    out = folder / "seeded"
+    command = ["eval", "steerable-value.json", *SMALL, "--method", "vanilla", "--limit", "1", "--out", str(out)]
+    assert pluralism(*command, cwd=folder).returncode == 0
+    before = (out / "results.json").read_bytes()
+    done = pluralism(*command, "--seed", "5", cwd=folder)
+    assert done.returncode == 2
+    assert "another seed (0 there, 5 now)" in " ".join(done.stderr.split())
+    assert (out / "results.json").read_bytes() == before
+
+
+def test_completion_style_and_patches(folder: Path) -> None:
+    out = folder / "patched"
+    done = pluralism(
+        *("eval", "distributional.json", *SMALL, "--limit", "2", "--method", "vanilla", "--style", "completion"),
+        *("--without", "news_left", "--only", "reddit_right", "--out", str(out)),
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    names = [row.name for row in results_in(out).tables[0].rows if not row.baseline]
+    assert names == ["vanilla", "modular without news_left", "modular only reddit_right"]
