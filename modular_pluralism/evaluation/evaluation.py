@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from modular_pluralism.errors import EvaluationError, InputError
 from modular_pluralism.evaluation.filled_file import write_filled
@@ -29,6 +29,7 @@ from modular_pluralism.evaluation.report import write_report
 from modular_pluralism.evaluation.results import Results, Table
 from modular_pluralism.evaluation.summary import summarise
 from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
@@ -303,7 +304,7 @@ def _pool_facts(pool: Pool, prompts: PromptSet) -> Any:
 def _model_fact(pool: Pool, models: PoolModels) -> str:
     config = pool.models[pool.base]
     if isinstance(config, EmbeddedModel):
-        return str(getattr(models.base().chat, "gguf").name)
+        return cast(ChatLlama, models.base().chat).gguf.name
     return config.openai
 
 
