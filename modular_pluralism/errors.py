@@ -41,6 +41,14 @@ class ModelCallError(PluralismError):
     """A model was asked, retries included, and gave no usable reply."""
 
 
+class NoUsableReplyError(ModelCallError):
+    """None of so many `replies` could be understood, where they had to be parsed."""
+
+    def __init__(self, message: str, replies: int) -> None:
+        super().__init__(message)
+        self.replies = replies
+
+
 class EngineFullError(ModelCallError):
     """More requests are waiting for the engine than its queue holds; a retry may find room."""
 

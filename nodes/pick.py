@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from modular_pluralism.errors import ModelCallError
+from modular_pluralism.errors import ModelCallError, NoUsableReplyError
 from modular_pluralism.models.calls import Call, Outcome
 from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModel
@@ -71,9 +71,10 @@ def _ask_for_number(
             return Selection(
                 community=communities[number - 1], probability=None, probabilities=None, mass=None, attempts=attempt
             )
-    raise ModelCallError(
+    raise NoUsableReplyError(
         f"{model.place} named no valid number in {_ASKS} replies; use a base LLM that follows instructions, "
-        "or one that reports log-probabilities."
+        "or one that reports log-probabilities.",
+        _ASKS,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from langchain_core.messages import BaseMessage
 
-from modular_pluralism.errors import ModelCallError
+from modular_pluralism.errors import ModelCallError, NoUsableReplyError
 from modular_pluralism.models.calls import Call, Outcome
 from modular_pluralism.models.option_reader import LabelReading, NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModel
@@ -92,7 +92,7 @@ def _sample(
         )
         found.append(parse_label(str(outcome.value.text), labels))
     if not any(found):
-        raise ModelCallError(f"{model.place} named none of the options in {count} sampled replies.")
+        raise NoUsableReplyError(f"{model.place} named none of the options in {count} sampled replies.", count)
     return LabelReading(tuple(found.count(label) / count for label in labels))
 
 

@@ -149,6 +149,7 @@ def test_a_failure_is_an_outcome_and_no_answer(tmp_path: Path) -> None:
     found = outcome(setting, item, "modular")
     assert found["error"] is not None
     assert "quorum is 4" in found["error"]
+    assert found["missing"] == sorted(NAMES[:3])
     assert found["prediction"] is None
 
 

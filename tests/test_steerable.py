@@ -23,7 +23,7 @@ OPTIONS = ["Yes", "No", "Only some"]
 
 def prefers(seen: Seen) -> dict[str, float]:
     """Comment 3 of those there are, and the option "No" wherever it stands."""
-    if "Options:" in seen.prompt:
+    if "of these options" in seen.prompt:
         return {label("No", seen.prompt): 0.6, label("Yes", seen.prompt): 0.3, "The": 0.1}
     return {"3": 0.5, " 3": 0.1, "1": 0.2, "The": 0.2}
 

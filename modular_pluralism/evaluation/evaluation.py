@@ -239,6 +239,8 @@ class Evaluation:
             "nli": None if self._overton is None else self._overton.entailment.name,
             "judge": settings.judge,
             "perspectives": settings.perspectives,
+            "files": _files(self._pool, self._models),
+            "modular-pluralism": version("modular-pluralism"),
         }
 
     def _run_facts(self) -> dict[str, Any]:
@@ -306,6 +308,14 @@ def _model_fact(pool: Pool, models: PoolModels) -> str:
     if isinstance(config, EmbeddedModel):
         return cast(ChatLlama, models.base().chat).gguf.name
     return config.openai
+
+
+def _files(pool: Pool, models: PoolModels) -> list[str]:
+    """The weights and adapters that are used, with their sizes: a file that was replaced gives other results."""
+    opened = [models.base(), *(models.community(name) for name in pool.communities)]
+    chats = [model.chat for model in opened if isinstance(model.chat, ChatLlama)]
+    adapters = [chat.adapter.path for chat in chats if chat.adapter is not None]
+    return sorted({f"{file.name} {file.stat().st_size}" for file in (*(chat.gguf for chat in chats), *adapters)})
 
 
 def _digest(content: Mapping[str, Any]) -> str:

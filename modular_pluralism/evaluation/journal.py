@@ -49,7 +49,9 @@ class Journal:
         wanted = json.loads(json.dumps(facts))
         if not known:
             rows = [(name, json.dumps(value)) for name, value in wanted.items()]
+            self._store.execute("BEGIN IMMEDIATE")  # all of them or none
             self._store.executemany("INSERT INTO facts VALUES (?, ?)", rows)
+            self._store.execute("COMMIT")
             return
         for name in [*wanted, *known]:
             if known.get(name) != wanted.get(name):
@@ -65,7 +67,8 @@ class Journal:
 
     def put(self, maker: str, place: int, result: Any) -> None:
         """Keep a result for good."""
-        text = json.dumps(result, ensure_ascii=False, allow_nan=False)
+        # Escaped, since a reply may hold what UTF-8 cannot.
+        text = json.dumps(result, allow_nan=False)
         self._run("INSERT INTO results VALUES (?, ?, ?)", (maker, place, text))
 
     def count(self, maker: str, end: int) -> int:

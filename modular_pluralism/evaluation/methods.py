@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from modular_pluralism.errors import InputError, PluralismError
+from modular_pluralism.errors import InputError, NoUsableReplyError, PluralismError
 from modular_pluralism.evaluation.groups import population
 from modular_pluralism.evaluation.items import STANCES, Item, Kind, OptionItem, OvertonItem, ValueItem
 from modular_pluralism.evaluation.outcome import Outcome, Prediction
@@ -78,14 +78,18 @@ class Method:
                 rotate=[1.0], label=[1.0], rotate_mass=None, label_mass=None, samples=None
             )
             return outcome
+        state: dict[str, Any] = {}
         try:
-            state = await self._graph.ainvoke(question(item, self._setting))
+            async for state in self._graph.astream(question(item, self._setting), stream_mode="values"):
+                pass  # the last state is the result; that before a failure tells who had failed
+            _fill(outcome, state)
         except PluralismError as error:
             if error.exit_code == 2 or isinstance(error, NoLogProbabilitiesError):
                 raise
             outcome["error"] = str(error)
-        else:
-            _fill(outcome, state)
+            outcome["comments"] = _comments(state)
+            outcome["missing"] = [name for name, said in outcome["comments"].items() if said["error"] is not None]
+            outcome["parse_failures"] = error.replies if isinstance(error, NoUsableReplyError) else 0
         outcome["seconds"] = round(time.perf_counter() - started, 3)
         return outcome
 
@@ -189,8 +193,7 @@ def _empty(item: Item, method: str) -> Outcome:
 
 def _fill(outcome: Outcome, state: Mapping[str, Any]) -> None:
     """Put what a graph's last state says into the outcome."""
-    comments: dict[str, Comment] = state.get("comments") or {}
-    outcome["comments"] = dict(sorted(comments.items()))
+    comments = outcome["comments"] = _comments(state)
     outcome["missing"] = list(state.get("missing") or [])
     selected = state.get("selected")
     if selected is not None:
@@ -211,6 +214,11 @@ def _fill(outcome: Outcome, state: Mapping[str, Any]) -> None:
         "cached": sum(each["cached_tokens"] for each in texts),
         "generated": sum(each["completion_tokens"] for each in texts),
     }
+
+
+def _comments(state: Mapping[str, Any]) -> dict[str, Comment]:
+    """Sorted, since branches end in any order."""
+    return dict(sorted((state.get("comments") or {}).items()))
 
 
 def _single(read: OptionDistribution) -> Prediction:
