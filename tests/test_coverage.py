@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.evaluation import sentences as sentences_file
 from modular_pluralism.evaluation.coverage import coverage
+from modular_pluralism.evaluation.entailment import Counts
 from modular_pluralism.evaluation.sentences import sentences
 
 
@@ -19,12 +20,14 @@ class Overlap:
     """The share of the first text's words that stand in the second."""
 
     name = "overlap"
-    note = "For tests."
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
 
-    async def scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    def note(self, counts: Counts) -> str:
+        return "For tests."
+
+    async def scores(self, pairs: Sequence[tuple[str, str]], counts: Counts | None = None) -> list[float]:
         self.asked += pairs
         return [len(set(text.split()) & set(said.split())) / len(set(text.split())) for text, said in pairs]
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from modular_pluralism.errors import InputError, ModelCallError, ModelLoadError, PluralismError
 from modular_pluralism.evaluation.coverage import coverage
 from modular_pluralism.evaluation.embedding_similarity import EmbeddingSimilarity
-from modular_pluralism.evaluation.entailment import PAPER_MODEL, NliEntailment
+from modular_pluralism.evaluation.entailment import PAPER_MODEL, Counts, NliEntailment
 from modular_pluralism.evaluation.measures import open_measure
 from modular_pluralism.evaluation.named_model import named_model
 from modular_pluralism.evaluation.sentences import sentences
@@ -141,10 +141,15 @@ async def test_special_tokens_in_a_text_are_text(measure: NliEntailment) -> None
 
 
 async def test_what_is_too_long_is_cut_and_told(measure: NliEntailment) -> None:
-    assert "cut" not in measure.note
-    scores = await measure.scores([("Peace. " * 300, "Law."), ("Peace.", "Law."), ("Peace.", "Law. " * 300)])
+    counts = Counts()
+    assert "cut" not in measure.note(counts)
+    pairs = [("Peace. " * 300, "Law."), ("Peace.", "Law."), ("Peace.", "Law. " * 300)]
+    scores = await measure.scores(pairs, counts)
     assert all(0 <= score <= 1 for score in scores)
-    assert measure.note.endswith("2 pairs were longer than the 128 tokens that the classifier reads, and were cut.")
+    assert counts == Counts(cut=2)
+    assert measure.note(counts).endswith(
+        "2 pairs were longer than the 128 tokens that the classifier reads, and were cut."
+    )
 
 
 async def test_scores_that_are_no_numbers_are_an_error(measure: NliEntailment) -> None:
@@ -165,7 +170,13 @@ async def test_a_failing_model_is_an_error_in_words(measure: NliEntailment) -> N
 
 def test_only_the_papers_model_needs_no_note(measure: NliEntailment) -> None:
     assert measure.name == "entailment by tiny"
-    assert measure.note == f"The paper measures entailment with {PAPER_MODEL}; this is another classifier."
+    assert measure.note(Counts()) == (
+        f"The entailment classifier was given as the folder tiny; the paper's is {PAPER_MODEL}."
+    )
+    measure._source = PAPER_MODEL
+    assert measure.note(Counts()) == ""
+    measure._source = "somebody/else"
+    assert "this is another classifier" in measure.note(Counts())
 
 
 # Beside an event loop
@@ -186,7 +197,7 @@ async def test_the_loop_goes_on_and_calls_take_turns(measure: NliEntailment) -> 
     calls = [asyncio.create_task(measure._model.rows(["Peace."], ["Law."], read=read)) for _ in range(3)]
     await asyncio.sleep(0.05)
     release.set()
-    assert [len(rows) for rows in await asyncio.gather(*calls)] == [1, 1, 1]
+    assert [len(rows) for rows, _ in await asyncio.gather(*calls)] == [1, 1, 1]
     assert most == 1
 
 
@@ -317,16 +328,18 @@ async def test_similarity_is_the_cosine_of_mean_states(tiny: Path) -> None:
     assert await measure.scores(pairs) == pytest.approx([max(0, each) for each in expected], abs=1e-5)
     assert max(expected) - min(expected) > 0.01
     assert await measure.scores([("Peace.", "Peace."), *pairs[:1]]) == pytest.approx([1, expected[0]], abs=1e-5)
-    assert measure.note.startswith("Not the paper's measure")
-    assert "0.33" in measure.note
+    assert measure.note(Counts()).startswith("Not the paper's measure")
+    assert "0.33" in measure.note(Counts())
 
 
 async def test_opposite_embeddings_are_not_similar(tiny: Path) -> None:
     measure = EmbeddingSimilarity(str(tiny))
-    one, other = await measure._model.rows(["Peace.", "War!"], read=lambda output, mask: output.last_hidden_state[:, 0])
+    (one, other), _ = await measure._model.rows(
+        ["Peace.", "War!"], read=lambda output, mask: output.last_hidden_state[:, 0]
+    )
 
     async def rows(texts: Any, read: Any) -> Any:
-        return [one, -one] if len(texts) == 2 else [other]
+        return ([one, -one] if len(texts) == 2 else [other]), 0
 
     measure._model.rows = rows  # type: ignore[method-assign, assignment]
     assert await measure.scores([("a", "b")]) == [0.0]
@@ -346,17 +359,18 @@ async def test_an_llm_is_asked_in_both_orders() -> None:
 
     boss = choosing(prefer)
     measure = llm(boss)
-    assert await measure.scores([("Peace.", "Law."), ("Peace.", "War.")]) == pytest.approx([0.9, 0.2])
+    counts = Counts()
+    assert await measure.scores([("Peace.", "Law."), ("Peace.", "War.")], counts) == pytest.approx([0.9, 0.2])
     assert len(boss.prompts) == 4
     assert {label_of("Yes", prompt) for prompt in boss.prompts} == {"A", "B"}
-    assert "On average 80%" in measure.note
+    assert "On average 80%" in measure.note(counts)
     assert measure.name == "entailment judged by model 'boss'"
 
 
 async def test_a_preference_for_a_letter_cancels_out() -> None:
     measure = llm(choosing(lambda seen: {"A": 0.9, "B": 0.1}))
     assert await measure.scores([("Peace.", "Law.")] * 40) == pytest.approx([0.5] * 40)
-    assert measure.note.startswith("Not the paper's measure")
+    assert measure.note(Counts()).startswith("Not the paper's measure")
     assert await measure.scores([]) == []
 
 

@@ -54,6 +54,7 @@ def task(tmp_path: Path) -> TaskFile:
 
 def run(task: TaskFile, folder: Path, makers: list[Any], count: int = 10, **settings: Any) -> list[Any]:
     told: list[Any] = []
+    folder.mkdir(exist_ok=True)
     with Journal(folder / "journal.sqlite", {}) as journal:
         harness = Harness(
             task,
@@ -154,3 +155,29 @@ def test_a_log_that_was_left_unfinished_is_replaced(task: TaskFile, tmp_path: Pa
     run(task, tmp_path, [Counter("vanilla")])
     assert {found.status for found in logs(tmp_path).values()} == {"success"}
     assert len(list((tmp_path / "logs").iterdir())) == 1
+
+
+def test_a_torn_log_is_written_again(task: TaskFile, tmp_path: Path) -> None:
+    run(task, tmp_path, [Counter("vanilla")])
+    (log,) = (tmp_path / "logs").iterdir()
+    log.write_bytes(log.read_bytes()[:200])
+    (tmp_path / "logs" / "2026_empty_x.eval").write_bytes(b"")
+    run(task, tmp_path, [Counter("vanilla")])
+    assert {found.status for found in logs(tmp_path).values()} == {"success"}
+    assert len(list((tmp_path / "logs").iterdir())) == 1
+
+
+def test_the_log_of_a_run_that_ended_is_replaced(task: TaskFile, tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError):
+        run(task, tmp_path, [Counter("vanilla", fatal=7)])
+    run(task, tmp_path, [Counter("vanilla")])
+    (log,) = map(read_eval_log, list_eval_logs(str(tmp_path / "logs")))
+    assert log.samples is not None
+    assert not any(sample.error for sample in log.samples)
+
+
+def test_a_folder_with_an_odd_name(task: TaskFile, tmp_path: Path) -> None:
+    for name in ("a#b", "a b", "a[1]"):
+        for _ in range(2):
+            run(task, tmp_path / name, [Counter("vanilla")])
+        assert len(list((tmp_path / name / "logs").iterdir())) == 1

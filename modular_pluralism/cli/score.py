@@ -80,11 +80,13 @@ def _with_coverage(task: TaskFile, nli: str, pool_name: str, seed: int) -> Resul
     from rich.console import Console
 
     from modular_pluralism.evaluation.coverage import coverage
+    from modular_pluralism.evaluation.entailment import Counts
     from modular_pluralism.evaluation.items import OvertonItem
     from modular_pluralism.evaluation.measures import open_measure
     from modular_pluralism.evaluation.score_file import score_file
     from modular_pluralism.pool import Pool
 
+    counts = Counts()
     measure = open_measure(nli, pool=Pool.load(pool_name) if nli.partition(":")[0] == "llm" else None)
     console = Console(stderr=True, highlight=False)
     with asyncio.Runner() as runner, console.status("Measuring value coverage") as status:
@@ -92,10 +94,11 @@ def _with_coverage(task: TaskFile, nli: str, pool_name: str, seed: int) -> Resul
 
         def coverage_of(item: OvertonItem, answer: str) -> list[float]:
             status.update(f"Measuring value coverage: answer {next(numbers)}, of {task.count} items")
-            return runner.run(coverage(measure, answer, item.explanations))
+            return runner.run(coverage(measure, answer, item.explanations, counts))
 
         results = score_file(task, seed=seed, coverage_of=coverage_of)
-    notes = [measure.note] if measure.note else []
+    note = measure.note(counts)
+    notes = [note] if note else []
     run = {**results.run, "value coverage": measure.name}
     return results.model_copy(update={"run": run, "warnings": [*results.warnings, *notes]})
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from modular_pluralism.errors import ModelCallError
+from modular_pluralism.evaluation.entailment import Counts
 from modular_pluralism.evaluation.transformer import Transformer
 
 DEFAULT_EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
@@ -38,28 +39,28 @@ class EmbeddingSimilarity:
         """What the measure is called in tables."""
         return f"similarity by {self._model.name}"
 
-    @property
-    def note(self) -> str:
+    def note(self, counts: Counts) -> str:
         """That it is not the paper's measure; texts that had to be cut are named."""
         note = (
             f"Not the paper's measure: this is the cosine similarity of sentence embeddings by {self._model.name}, not "
             "entailment; it is high for a sentence and its negation alike, and the threshold of 0.33 was made for "
             "entailment."
         )
-        if self._model.cut:
-            note += (
-                f" {self._model.cut} texts were longer than the {self._model.limit} tokens that it reads, and were cut."
-            )
+        if counts.cut:
+            note += f" {counts.cut} texts were longer than the {self._model.limit} tokens that it reads, and were cut."
         return note
 
-    async def scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    async def scores(self, pairs: Sequence[tuple[str, str]], counts: Counts | None = None) -> list[float]:
         """The similarity of each pair, from 0 to 1.
 
         Raises:
             ModelCallError: the model failed, or gave something that is no number.
         """
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        embedded = dict(zip(texts, await self._model.rows(texts, read=_mean_state), strict=True))
+        rows, cut = await self._model.rows(texts, read=_mean_state)
+        if counts is not None:
+            counts.cut += cut
+        embedded = dict(zip(texts, rows, strict=True))
         found = [float(embedded[one] @ embedded[other]) for one, other in pairs]
         if any(score != score for score in found):
             raise ModelCallError(f"{self._model.name} gave embeddings that are no numbers; use another model.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from modular_pluralism.errors import ModelCallError, ModelLoadError
@@ -21,23 +23,34 @@ INSTEAD = (
 """What to do where there is no classifier, as the end of a sentence."""
 
 
-class EntailmentMeasure(Protocol):
-    """Scores how far the first text of a pair entails the second.
+@dataclass
+class Counts:
+    """What a report has to know of the scores: texts that had to be `cut`, and the summed label mass of `readings`."""
 
-    `name` is shown in tables. `note` is what a report has to say about it, in whole sentences: that it is not the
-    paper's measure, where it is not, and what went wrong so far; empty where there is nothing to say.
-    """
+    cut: int = 0
+    mass: float = 0.0
+    readings: int = 0
+
+    def add(self, other: Counts) -> None:
+        """Count the other's as well."""
+        self.cut += other.cut
+        self.mass += other.mass
+        self.readings += other.readings
+
+
+class EntailmentMeasure(Protocol):
+    """Scores how far the first text of a pair entails the second."""
 
     @property
     def name(self) -> str:
         """What the measure is called in tables."""
 
-    @property
-    def note(self) -> str:
-        """What a report has to say about the measure."""
+    def note(self, counts: Counts) -> str:
+        """What a report has to say about it, in whole sentences: that it is not the paper's measure, where it is not,
+        and what the counts tell; empty where there is nothing to say."""
 
-    async def scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """A score between 0 and 1 for each pair, in their order.
+    async def scores(self, pairs: Sequence[tuple[str, str]], counts: Counts | None = None) -> list[float]:
+        """A score between 0 and 1 for each pair, in their order. What is to be counted is added to `counts`.
 
         Raises:
             ModelCallError: a model gave no usable scores.
@@ -75,30 +88,35 @@ class NliEntailment:
         """What the measure is called in tables."""
         return f"entailment by {self._model.name}"
 
-    @property
-    def note(self) -> str:
-        """Empty for the paper's classifier; otherwise that it is another one. Pairs that had to be cut are named."""
+    def note(self, counts: Counts) -> str:
+        """Empty for the paper's classifier; otherwise what it is. Pairs that had to be cut are named."""
         said = []
-        if self._source != PAPER_MODEL:
-            said.append(f"The paper measures entailment with {PAPER_MODEL}; this is another classifier.")
-        if self._model.cut:
+        if Path(self._source).is_dir():
             said.append(
-                f"{self._model.cut} pairs were longer than the {self._model.limit} tokens that the classifier reads, "
+                f"The entailment classifier was given as the folder {self._model.name}; the paper's is {PAPER_MODEL}."
+            )
+        elif self._source != PAPER_MODEL:
+            said.append(f"The paper measures entailment with {PAPER_MODEL}; this is another classifier.")
+        if counts.cut:
+            said.append(
+                f"{counts.cut} pairs were longer than the {self._model.limit} tokens that the classifier reads, "
                 "and were cut."
             )
         return " ".join(said)
 
-    async def scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    async def scores(self, pairs: Sequence[tuple[str, str]], counts: Counts | None = None) -> list[float]:
         """The probability of ENTAILMENT for each pair, as transformers' own pipeline gives it.
 
         Raises:
             ModelCallError: the classifier failed, or gave something that is no probability.
         """
-        rows = await self._model.rows(
+        rows, cut = await self._model.rows(
             [text for text, _ in pairs],
             [sentence for _, sentence in pairs],
             read=lambda output, _mask: output.logits.float().softmax(-1)[:, self._label],
         )
+        if counts is not None:
+            counts.cut += cut
         found = [float(row) for row in rows]
         if not all(0 <= score <= 1 for score in found):  # not a number, for one
             raise ModelCallError(f"{self._model.name} gave scores that are no probabilities; use another model.")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from modular_pluralism.errors import EvaluationError, InputError
+from modular_pluralism.evaluation.entailment import Counts
 from modular_pluralism.evaluation.filled_file import write_filled
 from modular_pluralism.evaluation.harness import Harness
+from modular_pluralism.evaluation.items import OvertonItem
 from modular_pluralism.evaluation.journal import Journal
-from modular_pluralism.evaluation.judge import Verdict
 from modular_pluralism.evaluation.maker import Maker, Result
 from modular_pluralism.evaluation.measures import open_measure
 from modular_pluralism.evaluation.method_maker import MethodMaker, OvertonMeasures
@@ -185,7 +186,7 @@ class Evaluation:
             run=self._run_facts(),
             seed=self.settings.seed,
             extra=self._pair_tables(journal, pairs),
-            warnings=self._warnings(),
+            warnings=self._warnings(journal),
         )
         _write_json(self.files.results, results)
         write_report(results, self.files.report)
@@ -200,7 +201,7 @@ class Evaluation:
     def _pair_tables(self, journal: Journal, pairs: Sequence[PairMaker]) -> list[Table]:
         if not pairs:
             return []
-        verdicts = {pair.name: list(_verdicts(journal.results(pair.name, self.count))) for pair in pairs}
+        verdicts = {pair.name: [verdict(result) for result in journal.results(pair.name, self.count)] for pair in pairs}
         return [pair_table(verdicts, f"{self.settings.judge} of the pool", seed=self.settings.seed)]
 
     def _overton_measures(self) -> OvertonMeasures | None:
@@ -219,11 +220,35 @@ class Evaluation:
             perspectives=settings.perspectives,
         )
 
-    def _warnings(self) -> list[str]:
+    def _warnings(self, journal: Journal) -> list[str]:
         found = []
-        if self._overton is not None and self._overton.entailment.note:
-            found.append(self._overton.entailment.note)
-        return found
+        if self.task.kind == "steerable-value":
+            found.append(
+                "The question of these items names the value itself, as in the paper's release: vanilla and MoE read "
+                "it there, though they are told no attribute."
+            )
+        if self._overton is not None:
+            found.append(self._overton.entailment.note(self._counts(journal)))
+        if self.settings.perspectives is not None:
+            enough = sum(
+                len(item.values) >= self.settings.perspectives
+                for item in self.task.items(self.count)
+                if isinstance(item, OvertonItem)
+            )
+            found.append(
+                f"{enough} of {self.count} items have {self.settings.perspectives} values or more; only these have a "
+                "score per perspective."
+            )
+        return [warning for warning in found if warning]
+
+    def _counts(self, journal: Journal) -> Counts:
+        """What the entailment measure has counted over all methods, in this run and those before it."""
+        total = Counts()
+        for method in self.methods:
+            for outcome in journal.results(method, self.count):
+                known = {name: outcome["measures"].get(name, 0.0) for name in ("cut", "mass", "readings")}
+                total.add(Counts(int(known["cut"]), known["mass"], int(known["readings"])))
+        return total
 
     def _facts(self) -> dict[str, Any]:
         """All that a result depends on, beside the method and the item."""
@@ -324,7 +349,8 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 def _make_folder(files: Files, task: Path) -> None:
     folder = files.folder
-    if task.resolve() in (files.results.resolve(), files.report.resolve(), files.journal.resolve()):
+    written = (files.results, files.report, files.journal)
+    if task.resolve() in (file.resolve() for file in written) or task.resolve().parent == (folder / "filled").resolve():
         raise EvaluationError(f"{task} would be overwritten; give another --out.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -336,17 +362,11 @@ def _make_folder(files: Files, task: Path) -> None:
         ) from None
 
 
-def _verdicts(results: Iterator[Result]) -> Iterator[Verdict]:
-    for result in results:
-        found = verdict(result)
-        if found is not None:
-            yield found
-
-
 def _write_json(path: Path, results: Results) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_text(results.model_dump_json(indent=1) + "\n", encoding="utf-8")
         part.replace(path)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise EvaluationError(f"{path} cannot be written ({error.strerror}); make room.") from None

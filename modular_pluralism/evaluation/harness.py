@@ -7,18 +7,17 @@ time, so that memory does not grow with their number.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from inspect_ai import Task, eval_async
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai.log import read_eval_log
 from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from modular_pluralism.errors import EvaluationError
 from modular_pluralism.evaluation.items import Item, OptionItem, OvertonItem
 from modular_pluralism.evaluation.journal import Journal
 from modular_pluralism.evaluation.maker import Maker, Result
@@ -66,19 +65,16 @@ class Harness:
         self._logs.mkdir(parents=True, exist_ok=True)
         parts = [range(begin, min(begin + self._part, count)) for begin in range(0, count, self._part)]
         logged = self._whole_logs({(maker.name, part) for maker in makers for part in parts})
+        items = self._task.items(limit=count)  # once through the file, however many parts there are
         for part in parts:
-            left = [
-                maker
-                for maker in makers
-                if (maker.name, part) not in logged or not self._journal.has_all(maker.name, part.start, part.stop)
-            ]
+            of_part = dict(zip(part, items, strict=False))
+            left = [maker for maker in makers if (maker.name, part) not in logged]
             if left:
-                await self._run_part(left, part, single=len(parts) == 1)
+                await self._run_part(left, of_part, "" if len(parts) == 1 else f"-{part.start + 1}-{part.stop}")
 
-    async def _run_part(self, makers: Sequence[Maker], part: range, *, single: bool) -> None:
-        items = dict(zip(part, self._task.items(limit=len(part), start=part.start), strict=True))
+    async def _run_part(self, makers: Sequence[Maker], items: dict[int, Item], suffix: str) -> None:
         await eval_async(
-            [self._inspect_task(maker, items, "" if single else f"-{part.start + 1}-{part.stop}") for maker in makers],
+            [self._inspect_task(maker, items, suffix) for maker in makers],
             model="none/none",
             log_dir=str(self._logs),
             log_realtime=False,
@@ -91,6 +87,11 @@ class Harness:
         )
         if self._stopped_by is not None:
             raise self._stopped_by
+        for maker in makers:
+            if not self._journal.has_all(maker.name, min(items), max(items) + 1):
+                raise EvaluationError(
+                    f"Inspect ended before {maker.name} had a result for every item; start the same command again."
+                )
 
     def _inspect_task(self, maker: Maker, items: dict[int, Item], suffix: str) -> Task:
         return Task(
@@ -124,21 +125,36 @@ class Harness:
         return made
 
     def _whole_logs(self, wanted: set[_Log]) -> set[_Log]:
-        """Those of the wanted logs that are there whole. What a run that was killed, or one of fewer items, left behind
-        in their place is removed: the journal has all that is in it."""
+        """Those of the wanted logs that are there whole and have all results.
+
+        What a run that was killed, one of fewer items, or one whose failures are tried again left in their place is
+        removed: the journal has all that is in it.
+        """
         makers = {maker for maker, _ in wanted}
         whole: set[_Log] = set()
-        for info in list_eval_logs(str(self._logs)):
-            log = read_eval_log(info, header_only=True)
-            facts = log.eval.metadata or {}
-            if facts.get("maker") not in makers:
+        for path in sorted(self._logs.glob("*.eval")):
+            found = _held(path)
+            if found is not None and found[0] not in makers:
                 continue
-            found = (facts["maker"], range(facts["begin"], facts["end"]))
-            if log.status == "success" and found in wanted - whole:
+            if found is not None and found in wanted - whole and self._has_all(found):
                 whole.add(found)
             else:
-                Path(info.name.removeprefix("file://")).unlink()
+                path.unlink()
         return whole
+
+    def _has_all(self, log: _Log) -> bool:
+        maker, part = log
+        return self._journal.has_all(maker, part.start, part.stop)
+
+
+def _held(path: Path) -> _Log | None:
+    """What a log holds; None where it is not whole."""
+    try:
+        log = read_eval_log(str(path), header_only=True)
+        facts = log.eval.metadata or {}
+        return (facts["maker"], range(facts["begin"], facts["end"])) if log.status == "success" else None
+    except Exception:  # Inspect was killed while it wrote: whatever a torn file raises
+        return None
 
 
 class ItemFailedError(Exception):
@@ -165,8 +181,7 @@ def _measure(maker: Maker, items: dict[int, Item]) -> Scorer:
     async def measure(state: TaskState, target: Target) -> Score:  # noqa: ARG001 - Inspect's signature
         result = state.metadata["result"]
         scores = dict(maker.scores(items[state.metadata["place"]], result))
-        values: dict[str, Any] = {name: math.nan if value is None else value for name, value in scores.items()}
-        return Score(value=values, answer=state.output.completion)
+        return Score(value=scores, answer=state.output.completion)
 
     return measure
 

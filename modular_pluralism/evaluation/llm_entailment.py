@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from langchain_core.messages import BaseMessage
 
 from modular_pluralism.errors import ModelCallError
+from modular_pluralism.evaluation.entailment import Counts
 from modular_pluralism.evaluation.named_model import OpenModel
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.option_reader import LabelReading, NoLogProbabilitiesError
@@ -35,26 +36,23 @@ class LlmEntailment:
         self._options = [option_lines(prompts, [_OPTIONS[at] for at in order]) for order in _ORDERS]
         self._caller = caller or Caller()
         self._place = model().place
-        self._masses: tuple[float, int] = (0.0, 0)
 
     @property
     def name(self) -> str:
         """What the measure is called in tables."""
         return f"entailment judged by {self._place}"
 
-    @property
-    def note(self) -> str:
-        """That it is not the paper's measure, with the label mass so far."""
+    def note(self, counts: Counts) -> str:
+        """That it is not the paper's measure, with the mean label mass."""
         note = (
             f"Not the paper's measure: entailment was judged by {self._place} from its log-probabilities, with the "
             "options in both orders."
         )
-        total, count = self._masses
-        if count:
-            note += f" On average {total / count:.0%} of its probability was on one of the two letters."
+        if counts.readings:
+            note += f" On average {counts.mass / counts.readings:.0%} of its probability was on one of the two letters."
         return note
 
-    async def scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    async def scores(self, pairs: Sequence[tuple[str, str]], counts: Counts | None = None) -> list[float]:
         """The probability of "Yes" for each pair, normalised over both answers.
 
         Raises:
@@ -64,10 +62,10 @@ class LlmEntailment:
         """
         found: list[float] = []
         for start in range(0, len(pairs), _PAIRS_A_CALL):
-            found += await self._some(pairs[start : start + _PAIRS_A_CALL])
+            found += await self._some(pairs[start : start + _PAIRS_A_CALL], counts or Counts())
         return found
 
-    async def _some(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    async def _some(self, pairs: Sequence[tuple[str, str]], counts: Counts) -> list[float]:
         prompts = [prompt for text, sentence in pairs for prompt in self._both_orders(text, sentence)]
         call = ask.label_probabilities(self._open(), prompts, letters(len(_OPTIONS)))
         try:
@@ -77,8 +75,8 @@ class LlmEntailment:
                 f"{self._place} reports no log-probabilities, so it cannot judge entailment; use an embedded model, or "
                 "an endpoint that reports them."
             ) from error
-        masses = [math.fsum(reading.probabilities) for reading in readings]
-        self._masses = (self._masses[0] + math.fsum(masses), self._masses[1] + len(masses))
+        counts.mass += math.fsum(math.fsum(reading.probabilities) for reading in readings)
+        counts.readings += len(readings)
         shares = [self._shares(reading) for reading in readings]
         step = len(_ORDERS)
         return [mean_over_rotations(shares[at : at + step])[0] for at in range(0, len(shares), step)]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import cast
 
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.evaluation.coverage import coverage
 from modular_pluralism.evaluation.distances import js_distance, most_likely_agrees
-from modular_pluralism.evaluation.entailment import EntailmentMeasure
+from modular_pluralism.evaluation.entailment import Counts, EntailmentMeasure
 from modular_pluralism.evaluation.items import STANCES, Item, OptionItem, OvertonItem, ValueItem
-from modular_pluralism.evaluation.judge import rate, ratings_as_measures
+from modular_pluralism.evaluation.judge import CRITERIA, rate, ratings_as_measures
 from modular_pluralism.evaluation.maker import Result
 from modular_pluralism.evaluation.methods import Method
 from modular_pluralism.evaluation.named_model import OpenModel
 from modular_pluralism.evaluation.outcome import Outcome, Prediction
 from modular_pluralism.models.calls import Caller
+from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.option_math import letters
 from modular_pluralism.prompts import PromptSet
 
@@ -25,7 +27,8 @@ from modular_pluralism.prompts import PromptSet
 class OvertonMeasures:
     """How Overton answers are measured: coverage always, ratings where there is a judge.
 
-    `perspectives` is how many of an item's values are required, in the file's order; None for all of them.
+    `perspectives` is how many different perspectives an answer is asked for: its score per perspective is the mean over
+    the item's values that it covers best, as many. Items with fewer values have none.
     """
 
     entailment: EntailmentMeasure
@@ -43,17 +46,20 @@ class OvertonMeasures:
         answer = outcome["answer"] or ""
         said = [comment for comment in outcome["comments"].values() if comment["error"] is None]
         texts = [*item.explanations, *(comment["text"] for comment in said)]
-        scores = await coverage(self.entailment, answer, texts)
+        counts = Counts()
+        scores = await coverage(self.entailment, answer, texts, counts)
         of_values, of_comments = scores[: len(item.explanations)], scores[len(item.explanations) :]
-        lists, measures = {"coverage": of_values}, {"coverage": _mean(of_values)}
+        lists = {"coverage": of_values}
+        measures = {"coverage": _mean(of_values), **{name: float(value) for name, value in asdict(counts).items()}}
         if of_comments:
             lists["comment_coverage"] = of_comments
             measures["comment_coverage"] = _mean(of_comments)
         if self.perspectives is not None and len(of_values) >= self.perspectives:
-            measures["perspective_score"] = _mean(of_values[: self.perspectives])
+            measures["perspective_score"] = _mean(sorted(of_values, reverse=True)[: self.perspectives])
         if self.judge is not None:
             ratings = await rate(self.judge(), self.prompts, item.question, answer, caller=self.caller)
             measures |= ratings_as_measures(ratings)
+            outcome["parse_failures"] += sum(rating.score is None for rating in ratings.values())
         outcome["measures"], outcome["lists"] = measures, lists
 
 
@@ -72,14 +78,13 @@ class MethodMaker:
             try:
                 await self._overton.measure(item, outcome)
             except PluralismError as error:
-                if error.exit_code == 2:
+                if error.exit_code == 2 or isinstance(error, NoLogProbabilitiesError):
                     raise
                 outcome["error"] = f"The answer could not be measured. {error}"
-                outcome["answer"] = None
         return cast(Result, outcome)
 
     def scores(self, item: Item, result: Result) -> Mapping[str, float]:
-        """See Maker."""
+        """See Maker: NaN where the item has none of that name."""
         prediction: Prediction | None = result["prediction"]
         match item:
             case OptionItem() if prediction is not None:
@@ -90,8 +95,8 @@ class MethodMaker:
             case ValueItem() if prediction is not None:
                 return {"accuracy": float(stance(prediction) == item.label)}
             case _:
-                measures: dict[str, float] = result["measures"]
-                return measures
+                names = ("coverage", "comment_coverage", "perspective_score", *(f"rating_{name}" for name in CRITERIA))
+                return {name: result["measures"].get(name, math.nan) for name in names}
 
     def shown(self, item: Item, result: Result) -> str:
         """See Maker."""

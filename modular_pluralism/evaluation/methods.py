@@ -80,8 +80,9 @@ class Method:
             return outcome
         state: dict[str, Any] = {}
         try:
-            async for state in self._graph.astream(question(item, self._setting), stream_mode="values"):
-                pass  # the last state is the result; that before a failure tells who had failed
+            # The last state is the result; that before a failure tells who had failed.
+            async for state in self._graph.astream(question(item, self._setting), stream_mode="values"):  # noqa: B007
+                pass
             _fill(outcome, state)
         except PluralismError as error:
             if error.exit_code == 2 or isinstance(error, NoLogProbabilitiesError):

@@ -25,7 +25,8 @@ class Prediction(TypedDict):
 
 
 class Outcome(TypedDict):
-    """Exactly one of `error` and the result is there: an `answer` (Overton), or a `prediction` (the other kinds).
+    """Either `error` is there, or the result: an `answer` (Overton), or a `prediction` (the other kinds). An answer
+    that could not be measured is kept beside its error.
 
     `comments` by community, those that failed included; `missing` names these. `selected` is the community whose
     comment was used (steerable and MoE), with its probability. `measures` are the item's own scores that need a model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -49,18 +50,17 @@ class PairMaker:
 
     def scores(self, item: Item, result: Result) -> Mapping[str, float]:
         """See Maker: 1 for a win of the first, -1 for a defeat."""
-        outcome = result["verdict"]["outcome"]
-        return {} if outcome is None else {"wins_less_losses": _POINTS[outcome]}
+        return {"wins_less_losses": _POINTS.get(result["verdict"]["outcome"], math.nan)}
 
     def shown(self, item: Item, result: Result) -> str:
         """See Maker."""
         return str(result["verdict"]["outcome"])
 
 
-def verdict(result: Result) -> Verdict | None:
-    """The verdict in a result, or None where there is none."""
+def verdict(result: Result) -> Verdict:
+    """The verdict in a result: one without an outcome where a method or the judge failed."""
     kept = result["verdict"]
     if kept is None:
-        return None
+        return Verdict(None, None, None, parse_failures=0)
     pairs = {name: None if kept[name] is None else tuple(kept[name]) for name in ("probabilities", "masses")}
     return Verdict(kept["outcome"], parse_failures=kept["parse_failures"], **pairs)

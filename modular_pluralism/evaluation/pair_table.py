@@ -38,9 +38,9 @@ def pair_table(verdicts: Mapping[str, Sequence[Verdict]], judge: str, *, seed: i
             ),
             Column(
                 key="unread",
-                title="not read",
+                title="not judged",
                 better="lower",
-                help="Items where a reply of the judge named neither answer.",
+                help="Items where a method had no answer, the judge failed, or a reply of it named neither answer.",
             ),
         ],
         rows=[Row(name=name, cells=_cells(each, seed)) for name, each in verdicts.items()],

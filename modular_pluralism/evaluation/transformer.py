@@ -29,13 +29,12 @@ Read = Callable[[Any, Any], Any]
 class Transformer:
     """A tokenizer with its model. Texts are read in batches of similar length, by one thread, one call at a time.
 
-    `limit` is how many tokens a text, or a pair of texts, may have, and `cut` how many were longer so far.
+    `limit` is how many tokens a text, or a pair of texts, may have.
     """
 
     def __init__(self, name: str, tokenizer: Any, model: Any, device: str) -> None:
         self.name = name
         self.limit = _limit(tokenizer, model.config)
-        self.cut = 0
         self._tokenizer = tokenizer
         self._special = [token for token in tokenizer.all_special_tokens if len(token) > 1]
         self._model = model
@@ -72,8 +71,11 @@ class Transformer:
             ) from error
         return cls(files.name, tokenizer, model, place)
 
-    async def rows(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, read: Read) -> list[Any]:
-        """What `read` makes of each text (or of each text with its second one in `pairs`): tensors on the CPU.
+    async def rows(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, read: Read
+    ) -> tuple[list[Any], int]:
+        """What `read` makes of each text (or of each text with its second one in `pairs`): tensors on the CPU; and how
+        many of them were longer than the limit, and cut.
 
         Cancelling stops after the running batch.
 
@@ -81,7 +83,7 @@ class Transformer:
             ModelCallError: the model failed, for want of memory for example.
         """
         if not texts:
-            return []
+            return [], 0
         stopped = threading.Event()
         loop = asyncio.get_running_loop()
         try:
@@ -91,14 +93,16 @@ class Transformer:
         finally:
             stopped.set()
 
-    def _rows(self, texts: list[str], pairs: list[str] | None, read: Read, stopped: threading.Event) -> list[Any]:
+    def _rows(
+        self, texts: list[str], pairs: list[str] | None, read: Read, stopped: threading.Event
+    ) -> tuple[list[Any], int]:
         torch = optional("torch", "nli", self.name)
         try:
             texts, pairs = self._plain(texts), None if pairs is None else self._plain(pairs)
             encoded = self._tokenizer(texts, pairs, verbose=False)
             lengths = [len(each) for each in encoded["input_ids"]]
-            if max(lengths) > self.limit:
-                self.cut += sum(length > self.limit for length in lengths)
+            cut = sum(length > self.limit for length in lengths)
+            if cut:
                 encoded = self._tokenizer(texts, pairs, truncation=True, max_length=self.limit)
                 lengths = [len(each) for each in encoded["input_ids"]]
             found: list[Any] = [None] * len(texts)
@@ -114,7 +118,7 @@ class Transformer:
                     found[at] = row
         except (RuntimeError, ValueError, IndexError) as error:  # out of memory is a RuntimeError, too
             raise ModelCallError(f"{self.name} failed: {_short(error)}; use another model or device.") from error
-        return found
+        return found, cut
 
     def _plain(self, texts: list[str]) -> list[str]:
         """The texts with their special tokens broken up: "[SEP]" in what somebody wrote must not end a sentence.
