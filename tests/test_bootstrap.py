@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from modular_pluralism.evaluation.bootstrap import Bootstrap, ratio
+from modular_pluralism.evaluation.bootstrap import Bootstrap, Draw, ratio
 from modular_pluralism.evaluation.results import Figure
 
 MEAN = ratio(0, 1)
@@ -68,6 +68,38 @@ def test_a_difference_is_clear_where_its_interval_excludes_zero(shift: float, cl
     values = [shift + each for each in (-0.2, 0.2, -0.1, 0.1) * 10]
     assert mean_figure(values, difference=True).clear is clear
     assert not mean_figure(values).clear
+
+
+def test_items_of_one_cluster_are_drawn_together() -> None:
+    """Each value written down ten times is no more evidence than once."""
+    values = np.random.default_rng(5).normal(0, 1, 30)
+    tenfold, clusters = np.repeat(values, 10), np.repeat(np.arange(30), 10)
+    features = np.stack([tenfold, np.ones(300)], axis=1)
+    once = mean_figure(list(values))
+    found = Draw(0, clusters=clusters).of(features).figure(MEAN, n=300)
+    assert (found.low, found.value, found.high) == pytest.approx((once.low, once.value, once.high))
+    apart = Draw(0).of(features).figure(MEAN, n=300)
+    assert apart.low is not None
+    assert once.low is not None
+    assert apart.low - once.low > 0.1
+
+
+def test_clusters_may_have_any_numbers_and_sizes_and_only_some_items() -> None:
+    clusters = np.array([70, 3, 70, 9, 3, 70])
+    features = np.stack([np.array([1.0, 2, 3, 4, 5, 6]), np.ones(6)], axis=1)
+    summed = Bootstrap(np.array([[7.0, 2], [4, 1], [10, 3]]), seed=1).figure(MEAN, n=6)
+    assert Draw(1, clusters=clusters).of(features).figure(MEAN, n=6) == summed
+    only = np.array([True, False, True, False, False, True])
+    chosen = Draw(1, clusters=clusters).of(features[only], only)
+    assert chosen.clusters == 1
+    assert chosen.figure(MEAN, n=3) == Figure(value=10 / 3, n=3)
+
+
+def test_items_of_a_single_cluster_with_a_value_have_no_interval() -> None:
+    features = np.array([[1.0, 1], [2, 1], [0, 0], [0, 0]])
+    bootstrap = Draw(0, clusters=np.array([0, 0, 1, 2])).of(features)
+    assert bootstrap.clusters_with(slice(0, 2)) == 1
+    assert bootstrap.figure(MEAN, n=2, clusters=1) == Figure(value=1.5, n=2)
 
 
 def test_one_item_has_no_interval_and_none_has_no_value() -> None:

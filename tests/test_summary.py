@@ -58,13 +58,16 @@ def failed(id: ItemId) -> Outcome:
 
 
 def option_file(
-    folder: Path, golds: Sequence[list[float]], attribute: Callable[[int], str] = lambda n: "Kenya"
+    folder: Path,
+    golds: Sequence[list[float]],
+    attribute: Callable[[int], str] = lambda n: "Kenya",
+    question: Callable[[int], str] = lambda n: f"Tea number {n}?",
 ) -> Path:
     path = folder / "task.json"
     items = [
         {
             "id": n,
-            "question": "Tea?",
+            "question": question(n),
             "options": [f"option {place}" for place in range(len(gold))],
             "attribute": attribute(n),
             "gold_distribution": gold,
@@ -79,15 +82,17 @@ def option_file(
 
 def value_file(folder: Path, labels: str) -> Path:
     path = folder / "task.json"
-    one = {"situation": "lying", "vrd": "Duty to care", "input": "lying?", "output": None}
-    path.write_text(json.dumps([{**one, "id": n, "label": label} for n, label in enumerate(labels)]))
+    one = {"vrd": "Duty to care", "input": "lying?", "output": None}
+    path.write_text(
+        json.dumps([{**one, "id": n, "situation": f"lie {n}", "label": label} for n, label in enumerate(labels)])
+    )
     return path
 
 
 def overton_file(folder: Path, count: int) -> Path:
     path = folder / "task.json"
-    one = {"situation": "s", "vrd": ["v", "w"], "explanation": ["e", "f"], "input": "lying?", "output": None}
-    path.write_text(json.dumps([{**one, "id": n} for n in range(count)]))
+    one = {"vrd": ["v", "w"], "explanation": ["e", "f"], "input": "lying?", "output": None}
+    path.write_text(json.dumps([{**one, "id": n, "situation": f"lie {n}"} for n in range(count)]))
     return path
 
 
@@ -198,6 +203,38 @@ def test_what_is_left_after_rotation(tmp_path: Path) -> None:
     assert cells["left"].value == pytest.approx((js(0.8) - js(0.7)) / (js(0.99) - js(0.8)))
     assert row(found, "none").cells["left"].value is None
     assert "For none, there is no gain to keep" in found.note
+
+
+def test_intervals_are_those_of_the_questions(tmp_path: Path) -> None:
+    """Twenty items with one question and one answer each say as much as one such item."""
+    golds = [[share, 1 - share] for share in (0.5, 0.6, 0.7, 0.8, 0.9)]
+    shares = [[0.7, 0.3], [0.8, 0.2]]
+    by_method = {name: [predicted(n, shares[at]) for n in range(5)] for at, name in enumerate(("vanilla", "modular"))}
+    once = results(option_file(tmp_path, golds), by_method)
+    repeated = [gold for gold in golds for _ in range(20)]
+    path = option_file(tmp_path, repeated, question=lambda n: f"Tea number {n // 20}?")
+    by_method = {name: [predicted(n, shares[at]) for n in range(100)] for at, name in enumerate(("vanilla", "modular"))}
+    often = results(path, by_method)
+    assert (often.task["items"], often.task["questions"]) == (100, 5)
+    assert "resample 5 distinct questions" in table(often, "overall").note
+    for name, of in (("overall", "vanilla"), ("differences", "modular − vanilla")):
+        one, many = (row(table(found, name), of).cells["js"] for found in (once, often))
+        assert (one.low, one.value, one.high) == pytest.approx((many.low, many.value, many.high))
+        assert one.low != one.high
+        assert (one.n, many.n) == (5, 100)
+    curves = [found.reliability["vanilla"] for found in (once, often)]
+    assert [each.real.high for each in curves[0]] == pytest.approx([each.real.high for each in curves[1]])
+
+
+def test_the_situation_is_the_question_of_an_item_by_value(tmp_path: Path) -> None:
+    path = value_file(tmp_path, "ABC")
+    items = json.loads(path.read_text())
+    path.write_text(json.dumps([{**item, "situation": "lying", "input": f"lying {item['id']}?"} for item in items]))
+    found = results(path, {"m": [predicted(n, [0.5, 0.3, 0.2]) for n in range(3)]})
+    assert found.task["questions"] == 1
+    assert "1 distinct situation," in table(found, "overall").note
+    cells = row(table(found, "overall"), "m").cells
+    assert (cells["accuracy"].low, cells["accuracy"].high) == (None, None)
 
 
 def test_groups_are_measured_apart(tmp_path: Path) -> None:

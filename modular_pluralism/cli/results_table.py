@@ -47,7 +47,7 @@ def print_results(
             _print_table(table, console, told)
     if any(cell.low is not None for table in results.tables for row in table.rows for cell in row.cells.values()):
         console.print()
-        console.print(Text("In brackets: 95 % bootstrap intervals over the n items.", style="dim"))
+        console.print(Text("In brackets: 95 % bootstrap intervals. n: items behind a figure.", style="dim"))
     _print_failures(results, console)
     _print_rest(results, left, console, rest)
 

@@ -1,9 +1,14 @@
-"""Percentile bootstrap intervals of any statistic of sums over items, all from the same resampled items."""
+"""Percentile bootstrap intervals of any statistic of sums over items, all from the same resampled clusters of items.
+
+Items that ask the same question, of another country or about another value, are no independent evidence: a model says
+nearly the same to all of them. So it is the questions that are drawn again, each with all of its items.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -24,32 +29,46 @@ _BLOCK = 1_000_000  # numbers that are drawn at once: 8 MB for each of three arr
 
 
 class Bootstrap:
-    """Items drawn again with replacement, as many as there are, RESAMPLES times.
+    """Clusters of items drawn again with replacement, as many as there are, RESAMPLES times.
 
-    `features` [n_items, n_features] are finite. Every figure is computed from the same draws, so that figures of two
-    methods can be compared, and their difference is one of pairs. Memory beside the features does not grow with the
-    items, beyond one row of them.
+    `features` [n_items, n_features] are finite; `clusters` [n_items] numbers the cluster of each item, None where each
+    is its own. Every figure is computed from the same draws, so that figures of two methods can be compared, and their
+    difference is one of pairs. Memory beside the features does not grow with the items, beyond one row of them and the
+    sums of the clusters.
     """
 
-    def __init__(self, features: NDArray[np.float64], *, seed: int, resamples: int = RESAMPLES) -> None:
-        self.items = len(features)
+    def __init__(
+        self,
+        features: NDArray[np.float64],
+        *,
+        seed: int,
+        resamples: int = RESAMPLES,
+        clusters: NDArray[np.int64] | None = None,
+    ) -> None:
         self._total: Sums = np.array([math.fsum(column) for column in features.T])
+        self._summed = features if clusters is None else _by_cluster(features, clusters)
+        self.clusters = len(self._summed)
         self._resampled: Sums | None = None
-        if self.items > 1:  # one item has nothing to draw from
+        if self.clusters > 1:  # one cluster has nothing to draw from
             self._resampled = np.concatenate(
-                [weights @ features for weights in _weights(self.items, seed, resamples)], axis=0
+                [weights @ self._summed for weights in _weights(self.clusters, seed, resamples)], axis=0
             )
 
-    def figure(self, statistic: Statistic, *, n: int, difference: bool = False) -> Figure:
+    def clusters_with(self, features: slice) -> int:
+        """How many clusters have anything in some of the features."""
+        return int(np.count_nonzero(self._summed[:, features].any(axis=1)))
+
+    def figure(self, statistic: Statistic, *, n: int, difference: bool = False, clusters: int | None = None) -> Figure:
         """The statistic of all items, with its interval: the 2.5 and 97.5 percentiles over the resamples.
 
-        `n` is how many items it is over; `difference` says that it is clear where the interval excludes zero.
-        Resamples in which the statistic has no value are left out.
+        `n` is how many items it is over and `clusters` how many clusters these are in, None for all; one cluster has no
+        interval. `difference` says that it is clear where the interval excludes zero. Resamples in which the statistic
+        has no value are left out.
         """
         found = float(statistic(self._total))
         if not np.isfinite(found):
             return Figure(value=None, n=n)
-        if self._resampled is None or n < 2:
+        if self._resampled is None or (self.clusters if clusters is None else clusters) < 2:
             return Figure(value=found, n=n)
         drawn = statistic(self._resampled)
         drawn = drawn[np.isfinite(drawn)]
@@ -57,6 +76,20 @@ class Bootstrap:
             return Figure(value=found, n=n)
         low, high = (float(end) for end in np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
         return Figure(value=found, low=low, high=high, n=n, clear=difference and (low > 0 or high < 0))
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What is drawn, and how, for all figures of an evaluation; `clusters` [n_items] is None for single items."""
+
+    seed: int
+    resamples: int = RESAMPLES
+    clusters: NDArray[np.int64] | None = None
+
+    def of(self, features: NDArray[np.float64], only: NDArray[np.bool_] | None = None) -> Bootstrap:
+        """The resampled `features` [n_items, n_features], or [n_chosen, n_features] of those items of `only`."""
+        clusters = self.clusters if self.clusters is None or only is None else self.clusters[only]
+        return Bootstrap(features, seed=self.seed, resamples=self.resamples, clusters=clusters)
 
 
 def ratio(numerator: int, denominator: int) -> Statistic:
@@ -70,11 +103,20 @@ def ratio(numerator: int, denominator: int) -> Statistic:
     return statistic
 
 
-def _weights(items: int, seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:
-    """How often each item was drawn, [some resamples, items], until there are enough."""
+def _by_cluster(features: NDArray[np.float64], clusters: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The features summed over the items of each cluster, [n_clusters, n_features]."""
+    found, places = np.unique(clusters, return_inverse=True)
+    summed = np.empty((len(found), features.shape[1]))
+    for place, column in enumerate(features.T):
+        summed[:, place] = np.bincount(places, weights=column, minlength=len(found))
+    return summed
+
+
+def _weights(clusters: int, seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:
+    """How often each cluster was drawn, [some resamples, clusters], until there are enough."""
     random = np.random.default_rng(seed)
-    rows = max(1, _BLOCK // items)
+    rows = max(1, _BLOCK // clusters)
     for done in range(0, resamples, rows):
-        shape = min(rows, resamples - done), items
-        places = random.integers(0, items, shape) + items * np.arange(shape[0])[:, None]
-        yield np.bincount(places.ravel(), minlength=shape[0] * items).reshape(shape).astype(np.float64)
+        shape = min(rows, resamples - done), clusters
+        places = random.integers(0, clusters, shape) + clusters * np.arange(shape[0])[:, None]
+        yield np.bincount(places.ravel(), minlength=shape[0] * clusters).reshape(shape).astype(np.float64)

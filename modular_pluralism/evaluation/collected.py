@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from modular_pluralism.evaluation.bootstrap import Draw
 from modular_pluralism.evaluation.distances import has_tied_modes
 from modular_pluralism.evaluation.examples import Extremes
 from modular_pluralism.evaluation.groups import AMBIGUITY, groups
-from modular_pluralism.evaluation.items import Item, Kind, OptionItem
+from modular_pluralism.evaluation.items import Item, Kind, OptionItem, OvertonItem, ValueItem
 from modular_pluralism.evaluation.measured import Mask
 from modular_pluralism.evaluation.outcome import Outcome
 from modular_pluralism.evaluation.reliability import Reliability
@@ -42,6 +45,32 @@ class Grouping:
         return {group: of_items == self._places[group] for group in sorted(self._places)}
 
 
+class Questions:
+    """The number of every item's question: items that differ in their attribute alone ask the same one.
+
+    What counts as the question of an item by value and of an Overton item is its situation. Texts are kept as hashes.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
+        self._of_items = array("q")
+
+    @property
+    def count(self) -> int:
+        """Of distinct questions."""
+        return len(self._numbers)
+
+    def add(self, item: Item) -> None:
+        """One more item."""
+        text = item.situation if isinstance(item, ValueItem | OvertonItem) else item.question
+        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        self._of_items.append(self._numbers.setdefault(key, len(self._numbers)))
+
+    def of_items(self) -> NDArray[np.int64]:
+        """[n_items]"""
+        return np.array(self._of_items, dtype=np.int64)
+
+
 class Collected:
     """All numbers of an evaluation: of `methods` and of training-free `baselines`, by their names."""
 
@@ -54,6 +83,7 @@ class Collected:
             ValueError: the outcomes of a method are not those of the items, in their order.
         """
         self.count = 0
+        self.questions = Questions()
         self.ties = False
         self.moral_choice = False
         self.groupings: dict[str, Grouping] = {}
@@ -66,11 +96,13 @@ class Collected:
         for item in items():
             self._see(kind, item, known)
         self.baselines = _baselines(kind, items, known)
+        self.draw = Draw(seed, resamples, self.questions.of_items())
         for method in methods:
-            self._read(kind, method, items(), outcomes(method), seed=seed, resamples=resamples)
+            self._read(kind, method, items(), outcomes(method))
 
     def _see(self, kind: Kind, item: Item, known: TrainingFree) -> None:
         self.count += 1
+        self.questions.add(item)
         known.add(item)
         if isinstance(item, OptionItem):
             self.ties = self.ties or has_tied_modes(item.gold)
@@ -78,9 +110,7 @@ class Collected:
         for grouping, group in groups(item, kind).items():
             self.groupings.setdefault(grouping, Grouping()).add(group)
 
-    def _read(
-        self, kind: Kind, method: str, items: Iterator[Item], outcomes: Iterator[Outcome], *, seed: int, resamples: int
-    ) -> None:
+    def _read(self, kind: Kind, method: str, items: Iterator[Item], outcomes: Iterator[Outcome]) -> None:
         scores, extremes, reliability = Scores(), Extremes(kind, method), Reliability()
         labelled = False
         for item, outcome in zip(items, outcomes, strict=True):
@@ -98,7 +128,7 @@ class Collected:
             scores.drop("cell_label")
         self.methods[method] = scores
         self.examples += extremes.examples()
-        points = reliability.points(seed=seed, resamples=resamples)
+        points = reliability.points(self.draw)
         if points:
             self.reliability[method] = points
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from modular_pluralism.evaluation.bootstrap import Bootstrap, Statistic, Sums, ratio
+from modular_pluralism.evaluation.bootstrap import Draw, Statistic, Sums, ratio
 from modular_pluralism.evaluation.classification import (
     CELLS,
     Counts,
@@ -82,44 +82,48 @@ def choice_measures(key: str, suffix: str = "", titled: str = "", helped: str = 
     ]
 
 
-def figures(
-    scores: Scores, measures: Sequence[Measure], *, only: Mask | None, seed: int, resamples: int
-) -> dict[str, Figure]:
-    """The measures' figures over the items of `only`, None for all; all from the same resampled items."""
+def figures(scores: Scores, measures: Sequence[Measure], draw: Draw, *, only: Mask | None = None) -> dict[str, Figure]:
+    """The measures' figures over the items of `only`, None for all; all from the same resampled questions."""
     blocks = [_block(measure, scores, only) for measure in measures]
     if not blocks:
         return {}
-    bootstrap = Bootstrap(np.concatenate(blocks, axis=1), seed=seed, resamples=resamples)
+    bootstrap = draw.of(np.concatenate(blocks, axis=1), only)
     found, at = {}, 0
     for measure, block in zip(measures, blocks, strict=True):
         width = block.shape[1]
         found[measure.column.key] = bootstrap.figure(
-            _part(measure.statistic, at, width), n=round(measure.counted(block.sum(0)))
+            _part(measure.statistic, at, width),
+            n=round(measure.counted(block.sum(0))),
+            clusters=bootstrap.clusters_with(slice(at, at + width)),
         )
         at += width
     return found
 
 
 def differences(
-    one: Scores, other: Scores, measures: Sequence[Measure], *, seed: int, resamples: int
+    one: Scores, other: Scores, measures: Sequence[Measure], draw: Draw, *, only: Mask | None = None
 ) -> dict[str, Figure]:
-    """What `one` has more than `other`, over the items where both have a value; resampled in pairs."""
+    """What `one` has more than `other`, over the items (of `only`) where both have a value; resampled in pairs."""
     found = {}
     pairs = []
     for measure in measures:
         both = measure.valid(one) & measure.valid(other)
-        pairs.append([np.where(both[:, None], _block(measure, each, None), 0) for each in (one, other)])
+        both = both if only is None else both[only]
+        pairs.append([np.where(both[:, None], _block(measure, each, only), 0) for each in (one, other)])
     if not pairs:
         return {}
-    bootstrap = Bootstrap(
-        np.concatenate([np.concatenate(pair, axis=1) for pair in pairs], axis=1), seed=seed, resamples=resamples
-    )
+    bootstrap = draw.of(np.concatenate([np.concatenate(pair, axis=1) for pair in pairs], axis=1), only)
     at = 0
     for measure, pair in zip(measures, pairs, strict=True):
         width = pair[0].shape[1]
         first, second = _part(measure.statistic, at, width), _part(measure.statistic, at + width, width)
         n = min(measure.counted(side.sum(0)) for side in pair)
-        found[measure.column.key] = bootstrap.figure(_minus(first, second), n=round(n), difference=True)
+        found[measure.column.key] = bootstrap.figure(
+            _minus(first, second),
+            n=round(n),
+            difference=True,
+            clusters=bootstrap.clusters_with(slice(at, at + 2 * width)),
+        )
         at += 2 * width
     return found
 

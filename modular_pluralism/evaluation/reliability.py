@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from modular_pluralism.evaluation.bootstrap import Bootstrap, ratio
+from modular_pluralism.evaluation.bootstrap import Draw, ratio
 from modular_pluralism.evaluation.items import Item, OptionItem, ValueItem
 from modular_pluralism.evaluation.outcome import Outcome
 from modular_pluralism.evaluation.results import ReliabilityPoint
@@ -20,10 +21,13 @@ class Reliability:
 
     def __init__(self) -> None:
         self._rows = array("d")
+        self._seen = 0
+        self._places = array("q")
         self._in_between = False
 
     def add(self, item: Item, outcome: Outcome) -> None:
         """One more item; a failure has predicted nothing."""
+        self._seen += 1
         prediction = outcome["prediction"]
         gold = _gold(item)
         if prediction is None or gold is None:
@@ -34,21 +38,27 @@ class Reliability:
             rows[:, place] += (predicted, real, 1)
             self._in_between = self._in_between or 0 < predicted < 1
         self._rows.extend(rows.ravel())
+        self._places.append(self._seen - 1)
 
-    def points(self, *, seed: int, resamples: int) -> list[ReliabilityPoint]:
-        """A point for each bin with an option in it, with the interval from resampled items.
+    def points(self, draw: Draw) -> list[ReliabilityPoint]:
+        """A point for each bin with an option in it, with the interval from resampled questions.
 
         None at all where every share was 0 or 1: choices that were made have no reliability curve.
         """
         if not self._in_between:
             return []
         features = np.frombuffer(self._rows, dtype=np.float64).reshape(-1, 3 * BINS)
-        bootstrap = Bootstrap(features, seed=seed, resamples=resamples)
+        mine = None if draw.clusters is None else draw.clusters[np.asarray(self._places)]
+        bootstrap = replace(draw, clusters=mine).of(features)
         predicted, _, options = features.sum(0).reshape(3, BINS)
         return [
             ReliabilityPoint(
                 predicted=float(predicted[each] / options[each]),
-                real=bootstrap.figure(ratio(BINS + each, 2 * BINS + each), n=int(options[each])),
+                real=bootstrap.figure(
+                    ratio(BINS + each, 2 * BINS + each),
+                    n=int(options[each]),
+                    clusters=bootstrap.clusters_with(slice(2 * BINS + each, 2 * BINS + each + 1)),
+                ),
             )
             for each in range(BINS)
             if options[each]

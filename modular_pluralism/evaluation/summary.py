@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from modular_pluralism.evaluation.bootstrap import RESAMPLES, Bootstrap, ratio
+from modular_pluralism.evaluation.bootstrap import RESAMPLES, Draw, ratio
 from modular_pluralism.evaluation.collected import Collected, Grouping, Items, Outcomes
 from modular_pluralism.evaluation.columns import JS, JS_LABEL, cost_columns, group_columns, main_columns
 from modular_pluralism.evaluation.items import Kind
@@ -18,8 +18,6 @@ from modular_pluralism.evaluation.task_file import TaskFile
 
 OURS = "modular"
 PLAIN = "vanilla"
-
-_INTERVALS = "The intervals are 95 % percentile bootstrap intervals over items."
 
 
 def summarise(
@@ -45,11 +43,10 @@ def summarise(
         ValueError: the outcomes of a method are not those of the items, in their order.
     """
     collected = Collected(task.kind, items, outcomes, methods, seed=seed, resamples=resamples)
-    draw = {"seed": seed, "resamples": resamples}
-    overall = _overall(task.kind, collected, draw)
-    tables = [overall, *_differences(task.kind, collected, draw), *_after_rotation(collected, draw)]
-    tables += [_by_group(task.kind, name, grouping, collected, draw) for name, grouping in collected.groupings.items()]
-    tables += [_cost(collected, draw), *extra]
+    overall = _overall(task.kind, collected)
+    tables = [overall, *_differences(task.kind, collected), *_after_rotation(collected)]
+    tables += [_by_group(task.kind, name, grouping, collected) for name, grouping in collected.groupings.items()]
+    tables += [_cost(collected), *extra]
     return Results(
         title=title,
         task=_task(task, collected),
@@ -67,15 +64,13 @@ def _task(task: TaskFile, collected: Collected) -> dict[str, Any]:
     found: dict[str, Any] = {"file": task.path.name, "kind": task.kind, "items": task.count}
     if collected.count != task.count:
         found["items evaluated"] = collected.count
-    return found | {"sha256": task.digest}
+    return found | {"questions": collected.questions.count, "sha256": task.digest}
 
 
-def _overall(kind: Kind, collected: Collected, draw: Mapping[str, int]) -> Table:
+def _overall(kind: Kind, collected: Collected) -> Table:
     measures = seen(main_columns(kind, collected.methods, ties=collected.ties), collected.methods)
     rows = [
-        Row(
-            name=name, baseline=baseline, cells=figures(scores, measures, only=None, **draw) | _failed(scores, baseline)
-        )
+        Row(name=name, baseline=baseline, cells=figures(scores, measures, collected.draw) | _failed(scores, baseline))
         for name, scores, baseline in _rows(collected)
     ]
     columns = [measure.column for measure in measures]
@@ -88,7 +83,7 @@ def _overall(kind: Kind, collected: Collected, draw: Mapping[str, int]) -> Table
     return Table(
         name="overall",
         title="Overall",
-        note=_INTERVALS + _baseline_note(collected),
+        note=_interval_note(kind, collected) + _baseline_note(collected),
         columns=columns,
         rows=rows,
         chart=next((each.key for each in columns if each.better is not None and each.key != "failed"), None),
@@ -101,7 +96,7 @@ def _failed(scores: Scores, baseline: bool) -> dict[str, Figure]:
     return {"failed": Figure(value=float(scores.column("failed").sum()), n=scores.items)}
 
 
-def _differences(kind: Kind, collected: Collected, draw: Mapping[str, int]) -> list[Table]:
+def _differences(kind: Kind, collected: Collected) -> list[Table]:
     names = list(collected.methods)
     if not names or len(names) + len(collected.baselines) < 2:
         return []
@@ -115,14 +110,14 @@ def _differences(kind: Kind, collected: Collected, draw: Mapping[str, int]) -> l
     rows = []
     for name, scores, baseline in _rows(collected):
         if name != first or baseline:
-            cells = differences(ours, scores, measures, **draw)
+            cells = differences(ours, scores, measures, collected.draw)
             rows.append(Row(name=f"{first} − {name}", baseline=baseline, cells=cells))
     return [
         Table(
             name="differences",
             title=f"{first} against each of the others",
-            note="Each difference is over the items where both have a value, resampled in pairs; only where its "
-            "interval excludes zero is it clear.",
+            note="Each difference is over the items where both have a value, with the same questions drawn for both; "
+            "only where its interval excludes zero is it clear.",
             columns=[measure.column for measure in measures],
             rows=rows,
             chart=measures[0].column.key if measures else None,
@@ -130,7 +125,7 @@ def _differences(kind: Kind, collected: Collected, draw: Mapping[str, int]) -> l
     ]
 
 
-def _after_rotation(collected: Collected, draw: Mapping[str, int]) -> list[Table]:
+def _after_rotation(collected: Collected) -> list[Table]:
     """How much of each method's gain over vanilla does not come from a preference for a letter."""
     plain = collected.methods.get(PLAIN)
     if plain is None or not plain.has(JS_LABEL.key):
@@ -138,7 +133,7 @@ def _after_rotation(collected: Collected, draw: Mapping[str, int]) -> list[Table
     rows, nothing = [], []
     for name, scores in collected.methods.items():
         if name != PLAIN and scores.has(JS_LABEL.key):
-            cells = _gains(plain, scores, draw)
+            cells = _gains(plain, scores, collected.draw)
             rows.append(Row(name=name, cells=cells))
             if cells["left"].value is None:
                 nothing.append(name)
@@ -161,42 +156,42 @@ def _after_rotation(collected: Collected, draw: Mapping[str, int]) -> list[Table
     return [Table(name="rotation", title="What is left after rotation", note=note, columns=columns, rows=rows)]
 
 
-def _gains(plain: Scores, scores: Scores, draw: Mapping[str, int]) -> dict[str, Figure]:
+def _gains(plain: Scores, scores: Scores, draw: Draw) -> dict[str, Figure]:
     """All three over the items where both methods have both distances."""
     gains = [plain.column(each.key) - scores.column(each.key) for each in (JS_LABEL, JS)]
     both = np.isfinite(gains[0]) & np.isfinite(gains[1])
     features = np.stack([*(np.where(both, gain, 0.0) for gain in gains), both.astype(np.float64)], axis=1)
-    bootstrap = Bootstrap(features, **draw)
-    n = int(both.sum())
-    before, after = (bootstrap.figure(ratio(place, 2), n=n, difference=True) for place in (0, 1))
+    bootstrap = draw.of(features)
+    n, clusters = int(both.sum()), bootstrap.clusters_with(slice(2, 3))
+    before, after = (bootstrap.figure(ratio(place, 2), n=n, clusters=clusters, difference=True) for place in (0, 1))
     gained = before.clear and before.value is not None and before.value > 0
-    left = bootstrap.figure(ratio(1, 0), n=n) if gained else Figure(value=None, n=n)
+    left = bootstrap.figure(ratio(1, 0), n=n, clusters=clusters) if gained else Figure(value=None, n=n)
     return {"gain_label": before, "gain": after, "left": left}
 
 
-def _by_group(kind: Kind, name: str, grouping: Grouping, collected: Collected, draw: Mapping[str, int]) -> Table:
+def _by_group(kind: Kind, name: str, grouping: Grouping, collected: Collected) -> Table:
     measures = seen(group_columns(kind), collected.methods)
     rows = [
-        Row(name=row, group=group, baseline=baseline, cells=figures(scores, measures, only=mask, **draw))
+        Row(name=row, group=group, baseline=baseline, cells=figures(scores, measures, collected.draw, only=mask))
         for group, mask in grouping.masks().items()
         for row, scores, baseline in _rows(collected)
     ]
     return Table(
         name=name.replace(" ", "_"),
         title=f"By {name}",
-        note="Items are resampled within their group; a group with a single item has no interval.",
+        note="Questions are resampled within their group; a group with a single one has no interval.",
         columns=[measure.column for measure in measures],
         rows=rows,
         chart=measures[0].column.key if measures else None,
     )
 
 
-def _cost(collected: Collected, draw: Mapping[str, int]) -> Table:
+def _cost(collected: Collected) -> Table:
     measures: list[Measure] = seen(cost_columns(collected.methods), collected.methods)
     rows = []
     for name, scores in collected.methods.items():
         counts = {"items": Figure(value=float(scores.items), n=scores.items)} | _failed(scores, baseline=False)
-        rows.append(Row(name=name, cells=counts | figures(scores, measures, only=None, **draw)))
+        rows.append(Row(name=name, cells=counts | figures(scores, measures, collected.draw)))
     columns = [
         Column(key="items", title="items", help="Items of the task file that were evaluated."),
         Column(key="failed", title="failed", better="lower", help="Items that the method has no result for."),
@@ -213,6 +208,15 @@ def _rows(collected: Collected) -> list[tuple[str, Scores, bool]]:
     """The methods, then the baselines: name, scores, and whether it is a baseline."""
     methods = [(name, scores, False) for name, scores in collected.methods.items()]
     return [*methods, *((name, scores, True) for name, scores in collected.baselines.items())]
+
+
+def _interval_note(kind: Kind, collected: Collected) -> str:
+    what = "situation" if kind in ("steerable-value", "overton") else "question"
+    count = collected.questions.count
+    return (
+        f"The intervals are 95 % percentile bootstrap intervals that resample {count} distinct "
+        f"{what}{'s' * (count != 1)}, each with all of its items, since items that ask the same are not independent."
+    )
 
 
 def _baseline_note(collected: Collected) -> str:
