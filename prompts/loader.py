@@ -27,8 +27,8 @@ wrote can neither add a message nor reach a variable.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache, cached_property
 from importlib.resources import files
@@ -180,9 +180,10 @@ class PromptSet:
     `prompts["merge"]` is a Prompt; iterating gives the names in alphabetical order.
     """
 
-    def __init__(self, prompts: Mapping[str, Prompt], personas: Mapping[str, Prompt]) -> None:
+    def __init__(self, prompts: Mapping[str, Prompt], personas: Mapping[str, Prompt], style: Style = "chat") -> None:
         self._prompts = dict(prompts)
         self._personas = dict(personas)
+        self._style = style
 
     @classmethod
     def load(cls, overlay: Path | str | None = None, *, style: Style = "chat") -> PromptSet:
@@ -237,6 +238,21 @@ class PromptSet:
     def __len__(self) -> int:
         return len(self._prompts)
 
+    def with_demand(self, names: Iterable[str], demand: str) -> PromptSet:
+        """The set with a sentence added to these prompts: as the last of a chat prompt, or as the first of one that
+        ends where the reply begins. `demand` is put in as it stands."""
+        text = demand.replace("{", "{{").replace("}", "}}")
+        changed = {
+            name: replace(
+                self[name],
+                text=f"{text}\n\n{self[name].text}"
+                if self._style == "completion"
+                else f"{self[name].text}\n\n{text}\n",
+            )
+            for name in names
+        }
+        return PromptSet(self._prompts | changed, self._personas, self._style)
+
     def _overlaid(self, folder: Path) -> PromptSet:
         prompts, personas = dict(self._prompts), dict(self._personas)
         replaced = 0
@@ -262,7 +278,7 @@ class PromptSet:
         own = None if folder is None else folder / _COMPLETION
         if own is not None and own.is_dir():
             prompts |= {path.stem: _replacement(path, prompts[path.stem]) for path in _entries(own)}
-        return PromptSet(prompts, self._personas)
+        return PromptSet(prompts, self._personas, "completion")
 
 
 # The set of files

@@ -10,6 +10,7 @@ import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.errors import InputError
+from modular_pluralism.evaluation.evaluation import _demanding
 from modular_pluralism.evaluation.items import Item
 from modular_pluralism.evaluation.methods import METHODS, Setting, build_methods, question
 from modular_pluralism.evaluation.outcome import Outcome
@@ -167,9 +168,12 @@ def test_what_no_item_can_survive_is_raised(tmp_path: Path) -> None:
         outcome(text, item, "vanilla")
 
 
-def test_perspectives_are_asked_for(tmp_path: Path) -> None:
+def test_perspectives_are_asked_of_the_base_alone(tmp_path: Path) -> None:
     boss = choosing(prefers)
     setting, item = opened(tmp_path, overton_item(0), boss)
-    asked = Setting(setting.kind, setting.pool, setting.models, setting.prompts, "rotate", 0, perspectives=5)
-    outcome(asked, item, "vanilla")
-    assert "5 different perspectives" in boss.prompts[0]
+    prompts = _demanding(setting.prompts, 5)
+    asked = Setting(setting.kind, setting.pool, setting.models, prompts, "rotate", 0)
+    for name in METHODS:
+        outcome(asked, item, name)
+        assert "5 different perspectives" in boss.prompts[-1]
+    assert "perspectives" not in next(prompt for prompt in boss.prompts if "Expert 1" in prompt)

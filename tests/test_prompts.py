@@ -30,7 +30,7 @@ BUILT_IN = {
     "judge_entailment": {"text", "sentence", "options"},
     "judge_pair": {"question", "answers"},
     "judge_rating": {"question", "answer", "criterion"},
-    "perspectives": {"question", "count"},
+    "perspectives": {"count"},
     "judge_helpfulness": set(),
     "judge_clarity": set(),
     "judge_factuality": set(),

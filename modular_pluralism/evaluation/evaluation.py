@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -38,10 +39,16 @@ from modular_pluralism.pool import EmbeddedModel, Pool
 from modular_pluralism.prompts import PromptSet, Style
 
 GIB = 2**30
+_STARTS = "(starts)"
+"""Under which the journal counts how often it was begun."""
 _MUCH_MEMORY = 8 * GIB
 _CACHE_GIB = 2.0
 """Cache of an embedded model where the host has much memory and the pool says nothing: room for some forty sequences of
 2,048 tokens of the demo model, against eleven with the default."""
+
+
+_ANSWERING = ("vanilla", "prompting_overton", "moe", "merge")
+"""The prompts to which an Overton answer is the reply."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class Evaluation:
         if not settings.methods:
             raise InputError("There is no method to evaluate; name at least one.")
         self.count = self.task.count if settings.limit is None else min(settings.limit, self.task.count)
-        self._prompts = PromptSet.load(settings.prompts, style=settings.style)
+        self._prompts = _demanding(PromptSet.load(settings.prompts, style=settings.style), settings.perspectives)
         self._pool = _fit(Pool.load(settings.pool), settings)
         self._models = PoolModels(self._pool)
         self._models.check()
@@ -135,7 +142,6 @@ class Evaluation:
             prompts=self._prompts,
             scoring=settings.scoring,
             seed=settings.seed,
-            perspectives=settings.perspectives,
         )
         methods = build_methods(settings.methods, setting, without=settings.without, only=settings.only)
         self._makers = [MethodMaker(method, self._overton) for method in methods]
@@ -159,14 +165,16 @@ class Evaluation:
         """
         with Journal(self.files.journal, self._facts()) as journal:
             pairs = [
-                PairMaker(one, other, self._overton.judge, self._prompts, self._caller, journal)
+                PairMaker(one, other, self._overton.judge, self._overton.prompts, self._caller, journal)
                 for one, other in self._pairs()
                 if self._overton is not None and self._overton.judge is not None
             ]
             if self.settings.retry_failures:
                 for maker in (*self._makers, *pairs):
                     journal.forget_failures(maker.name)
-            on_known(sum(journal.count(maker.name, self.count) for maker in (*self._makers, *pairs)))
+            known = sum(journal.count(maker.name, self.count) for maker in (*self._makers, *pairs))
+            journal.put(_STARTS, journal.count(_STARTS, sys.maxsize), {"known": known, "of": self.total})
+            on_known(known)
             harness = Harness(
                 self.task, journal, self.files.logs, concurrency=self.settings.concurrency, on_result=on_result
             )
@@ -212,16 +220,25 @@ class Evaluation:
                     raise InputError(f"--{name} is for Overton task files; leave it out, or give such a file.")
             return None
         given = {} if settings.nli is None else {"spec": settings.nli}
+        # Measured in the same way whatever the style of what is measured.
+        pool = _fit(Pool.load(settings.pool), replace(settings, style="chat"))
+        prompts = PromptSet.load(settings.prompts)
         return OvertonMeasures(
-            entailment=open_measure(pool=self._pool, prompts=self._prompts, **given),
-            judge=None if settings.judge is None else named_model(self._pool, settings.judge),
-            prompts=self._prompts,
+            entailment=open_measure(pool=pool, prompts=prompts, **given),
+            judge=None if settings.judge is None else named_model(pool, settings.judge),
+            prompts=prompts,
             caller=self._caller,
             perspectives=settings.perspectives,
         )
 
     def _warnings(self, journal: Journal) -> list[str]:
         found = []
+        again = sum(0 < start["known"] < start["of"] for start in journal.results(_STARTS, sys.maxsize))
+        if again and not self.settings.repeatable:
+            found.append(
+                f"This evaluation was gone on with {again} times. What was being computed when it stopped was computed "
+                "anew beside other items, and may differ in a word from a run in one go; --repeatable rules that out."
+            )
         if self.task.kind == "steerable-value":
             found.append(
                 "The question of these items names the value itself, as in the paper's release: vanilla and MoE read "
@@ -288,6 +305,14 @@ class Evaluation:
             facts |= {"entailment": self._overton.entailment.name, "judge": settings.judge or "none"}
             facts |= {} if settings.perspectives is None else {"required perspectives": settings.perspectives}
         return facts
+
+
+def _demanding(prompts: PromptSet, perspectives: int | None) -> PromptSet:
+    """The prompts with which the base LLM answers, asking for so many perspectives. The communities give one each."""
+    if perspectives is None:
+        return prompts
+    demand = prompts["perspectives"].render_text(count=perspectives).strip()
+    return prompts.with_demand(_ANSWERING, demand)
 
 
 def _fit(pool: Pool, settings: EvaluationSettings) -> Pool:

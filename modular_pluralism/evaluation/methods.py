@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from modular_pluralism.errors import InputError, NoUsableReplyError, PluralismError
 from modular_pluralism.evaluation.groups import population
-from modular_pluralism.evaluation.items import STANCES, Item, Kind, OptionItem, OvertonItem, ValueItem
+from modular_pluralism.evaluation.items import STANCES, Item, Kind, OptionItem, ValueItem
 from modular_pluralism.evaluation.outcome import Outcome, Prediction
 from modular_pluralism.graphs import (
     build_distributional,
@@ -53,8 +53,6 @@ class Setting:
     prompts: PromptSet
     scoring: Scoring
     seed: int
-    perspectives: int | None = None
-    """How many perspectives an Overton answer is asked for; None to leave that out."""
 
 
 class Method:
@@ -108,11 +106,16 @@ def build_methods(
         pool = setting.pool.model_copy(
             update={
                 "communities": {each: setting.pool.communities[each] for each in kept},
-                "run": setting.pool.run.model_copy(update={"quorum": None}),
+                "run": setting.pool.run.model_copy(update={"quorum": _quorum(setting.pool, len(kept))}),
             }
         )
         methods.append(Method(name, _modular(setting, pool), setting))
     return methods
+
+
+def _quorum(pool: Pool, kept: int) -> int | None:
+    """The pool's own quorum where as many are left, and a majority where the pool says nothing."""
+    return None if pool.run.quorum is None else min(pool.run.quorum, kept)
 
 
 def _patches(communities: list[str], without: Sequence[str], only: Sequence[str]) -> dict[str, list[str]]:
@@ -163,13 +166,6 @@ def question(item: Item, setting: Setting) -> dict[str, Any]:
             asked |= {"options": list(item.options), "attribute": population(item.attribute)}
         case ValueItem():
             asked |= {"options": list(STANCES), "attribute": item.value}
-        case OvertonItem():
-            if setting.perspectives is not None:
-                asked["question"] = (
-                    setting.prompts["perspectives"]
-                    .render_text(question=item.question, count=setting.perspectives)
-                    .strip()
-                )
     return asked
 
 
