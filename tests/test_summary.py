@@ -162,6 +162,17 @@ def test_baselines_stand_beside_the_methods(tmp_path: Path) -> None:
     assert any("An even split over the options knows nothing" in warning for warning in found.warnings)
 
 
+def test_baselines_are_not_wrong_everywhere_in_a_tie(tmp_path: Path) -> None:
+    golds = [[1.0, 0.0] if n % 2 else [0.0, 1.0] for n in range(40)]
+    found = results(option_file(tmp_path, golds), {"m": [predicted(n, [0.6, 0.4]) for n in range(40)]})
+    for name in ("uniform", "majority", "mean"):
+        assert row(table(found, "overall"), name).cells["agree"].value == 0.5
+    assert row(table(found, "overall"), "mean").cells["js"].value == pytest.approx(
+        float(jensenshannon([20 / 39, 19 / 39], [0.0, 1.0])), abs=1e-9
+    )
+    assert "conservative for the methods" in table(found, "overall").note
+
+
 def test_differences_are_of_pairs_against_our_method(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     golds = [[float(share), 1 - float(share)] for share in random.uniform(0.7, 1, 40)]

@@ -146,7 +146,17 @@ def _baselines(kind: Kind, items: Items, known: TrainingFree) -> dict[str, Score
     found = {name: Scores() for name in names}
     for item in items():
         for name, scores in found.items():
-            predicted = known.predict(name, item)
-            # It is the same whether it is read from one order or from all.
-            scores.add({} if predicted is None else prediction_scores(item, predicted, predicted))
+            scores.add(_baseline_scores(name, item, known))
     return {str(name): scores for name, scores in found.items()}
+
+
+def _baseline_scores(name: Baseline, item: Item, known: TrainingFree) -> dict[str, float]:
+    """Of both ways to read a prediction, which are the same here."""
+    predicted, chosen = known.predict(name, item), known.predict(name, item, itself=True)
+    if predicted is None or chosen is None:
+        return {}
+    # The most likely option of a mean turns over in a near tie, as the majority does: there, the item counts too.
+    by_choice = prediction_scores(item, chosen, chosen)
+    return prediction_scores(item, predicted, predicted) | {
+        key: score for key, score in by_choice.items() if key.startswith("agree")
+    }

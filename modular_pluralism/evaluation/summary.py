@@ -222,8 +222,10 @@ def _interval_note(kind: Kind, collected: Collected) -> str:
 def _baseline_note(collected: Collected) -> str:
     said = {
         "uniform": "uniform gives every option the same share",
-        "majority": "majority always says what is right most often among the other items with as many options",
-        "mean": "mean gives the mean real distribution of these",
+        "majority": "majority always says what is right most often among the items with as many options, each item "
+        "itself included, which is generous to it and so conservative for the methods",
+        "mean": "mean gives the mean real distribution of the other items with as many options (its most likely option "
+        "is that of all of these items, each itself included, which is generous in the same way)",
     }
     told = [said[name] for name in collected.baselines]
     return f" Baselines without any model: {'; '.join(told)}." if told else ""

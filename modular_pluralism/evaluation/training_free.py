@@ -1,6 +1,6 @@
-"""Baselines that know the other items' real answers and nothing of the question: what a method has to beat.
+"""Baselines that know the items' real answers and nothing of the question: what a method has to beat.
 
-Each leaves the item itself out, and looks only at items with equally many options.
+Each looks only at items with equally many options.
 """
 
 from __future__ import annotations
@@ -44,12 +44,13 @@ class TrainingFree:
             shares[place] += share
         self._modes.setdefault(count, [0] * count)[gold.index(max(gold))] += 1
 
-    def predict(self, baseline: Baseline, item: Item) -> list[float] | None:
+    def predict(self, baseline: Baseline, item: Item, *, itself: bool = False) -> list[float] | None:
         """The baseline's distribution for an item that was taken into account: [n_options], summing to 1.
 
-        "uniform": the same for all options. "mean": the mean of the others' real distributions. "majority": all for
-        the place that is most often the most likely one. None where no other item has as many options, so that the
-        latter two know nothing, and for Overton items.
+        "uniform": the same for all options. "mean": the mean of the others' real distributions, or of all with
+        `itself`. "majority": all for the place that is the most likely one in most items, this one included. None where
+        no other item has as many options, so that the latter two know nothing but the item itself, and for Overton
+        items.
         """
         gold = _gold(item)
         if gold is None:
@@ -57,14 +58,16 @@ class TrainingFree:
         count = len(gold)
         if baseline == "uniform":
             return [1 / count] * count
-        others = self._items[count] - 1
-        if others < 1:
+        if self._items[count] < 2:
             return None
         if baseline == "mean":
-            left = [max(0.0, total - share) for total, share in zip(self._shares[count], gold, strict=True)]
+            # An item moves the mean by one part in their number, so that leaving it out moves a distance by as little.
+            out = (0.0,) * count if itself else gold
+            left = [max(0.0, total - share) for total, share in zip(self._shares[count], out, strict=True)]
             return [share / sum(left) for share in left]
-        own = gold.index(max(gold))
-        modes = [number - (place == own) for place, number in enumerate(self._modes[count])]
+        # Without the item itself, a near tie would always go against it: of 300 stances split evenly, none would be
+        # right. With it, the baseline is a little too good, which the methods cannot gain from.
+        modes = self._modes[count]
         most = modes.index(max(modes))
         return [float(place == most) for place in range(count)]
 
