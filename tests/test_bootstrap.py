@@ -7,8 +7,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from modular_pluralism.evaluation.bootstrap import Bootstrap, Draw, ratio
+from modular_pluralism.evaluation.bootstrap import CLEAR_FROM, Bootstrap, Draw, ratio
 from modular_pluralism.evaluation.results import Figure
 
 MEAN = ratio(0, 1)
@@ -100,6 +101,45 @@ def test_items_of_a_single_cluster_with_a_value_have_no_interval() -> None:
     bootstrap = Draw(0, clusters=np.array([0, 0, 1, 2])).of(features)
     assert bootstrap.clusters_with(slice(0, 2)) == 1
     assert bootstrap.figure(MEAN, n=2, clusters=1) == Figure(value=1.5, n=2)
+
+
+@pytest.mark.parametrize(("count", "clear"), [(CLEAR_FROM - 1, False), (CLEAR_FROM, True)])
+def test_a_difference_over_few_clusters_is_never_clear(count: int, clear: bool) -> None:
+    assert mean_figure([1.0, *[2.0] * (count - 1)], difference=True).clear is clear
+    clusters = np.repeat(np.arange(count), 30)
+    features = np.stack([1.0 + clusters, np.ones(len(clusters))], axis=1)
+    figure = Draw(0, clusters=clusters).of(features).figure(MEAN, n=len(clusters), difference=True)
+    assert figure.low is not None
+    assert figure.low > 0
+    assert figure.clear is clear
+
+
+@pytest.mark.parametrize("count", [2, 7, 40])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_share_of_nothing_or_of_all_has_a_wilson_interval(value: float, count: int) -> None:
+    features = np.stack([np.full(3 * count, value), np.ones(3 * count)], axis=1)
+    bootstrap = Draw(0, clusters=np.repeat(np.arange(count), 3)).of(features)
+    figure = bootstrap.figure(MEAN, n=3 * count, share=True)
+    wilson = binomtest(int(value * count), count).proportion_ci(0.95, "wilson")
+    assert (figure.low, figure.value, figure.high) == pytest.approx((wilson.low, value, wilson.high))
+    plain = bootstrap.figure(MEAN, n=3 * count)
+    assert (plain.low, plain.high) == (value, value)
+
+
+@pytest.mark.parametrize(("value", "clear"), [(0.0, False), (1.0, True), (-1.0, True)])
+def test_a_difference_of_shares_that_never_differs_is_not_known_exactly(value: float, clear: bool) -> None:
+    features = np.stack([np.full(30, value), np.ones(30)], axis=1)
+    figure = Bootstrap(features, seed=0).figure(MEAN, n=30, share=True, difference=True)
+    reach = float(binomtest(0, 30).proportion_ci(0.95, "wilson").high)
+    ends = {0.0: (-reach, reach), 1.0: (1 - 2 * reach, 1.0), -1.0: (-1.0, 2 * reach - 1)}[value]
+    assert (figure.low, figure.high) == pytest.approx(ends)
+    assert figure.clear is clear
+
+
+def test_a_share_in_between_keeps_its_bootstrap_interval() -> None:
+    features = np.stack([np.array([0.0, 1.0] * 20), np.ones(40)], axis=1)
+    bootstrap = Bootstrap(features, seed=0)
+    assert bootstrap.figure(MEAN, n=40, share=True) == bootstrap.figure(MEAN, n=40)
 
 
 def test_one_item_has_no_interval_and_none_has_no_value() -> None:

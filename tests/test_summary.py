@@ -195,7 +195,25 @@ def test_differences_are_of_pairs_against_our_method(tmp_path: Path) -> None:
 def test_equal_methods_have_no_clear_difference(tmp_path: Path) -> None:
     same = [predicted(n, [0.7, 0.3]) for n in range(4)]
     cells = row(table(results(option_file(tmp_path, GOLDS), {"a": same, "b": same}), "differences"), "a − b").cells
-    assert all((each.value, each.low, each.high, each.clear) == (0, 0, 0, False) for each in cells.values())
+    assert not any(each.clear for each in cells.values())
+    assert (cells["js"].low, cells["js"].value, cells["js"].high) == (0, 0, 0)
+    agree = cells["agree"]
+    assert agree.value == 0
+    assert agree.low is not None
+    assert agree.high is not None
+    assert agree.low < 0 < agree.high, "four equal choices do not say that no choice would differ"
+
+
+def test_with_few_questions_nothing_is_bold(tmp_path: Path) -> None:
+    def shown(count: int) -> Table:
+        golds = [[0.7 + n / 100, 0.3 - n / 100] for n in range(count)]
+        near, far = ([predicted(n, [share, 1 - share]) for n in range(count)] for share in (0.75, 0.2))
+        return table(results(option_file(tmp_path, golds), {"vanilla": far, "modular": near}), "differences")
+
+    for count, clear in ((19, False), (20, True)):
+        cells = row(shown(count), "modular − vanilla").cells
+        assert (cells["js"].clear, cells["agree"].clear) == (clear, clear)
+        assert "fewer than 20" in shown(count).note
 
 
 def test_what_is_left_after_rotation(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TypeAlias
 
 import numpy as np
@@ -18,6 +19,8 @@ from modular_pluralism.evaluation.results import Figure
 
 RESAMPLES = 2000
 LEVEL = 0.95
+CLEAR_FROM = 20
+"""Over fewer clusters no difference is called clear: with so few, a percentile interval is too narrow."""
 
 Sums: TypeAlias = NDArray[np.float64]
 """[..., n_features]: what the features of the items sum to."""
@@ -58,24 +61,37 @@ class Bootstrap:
         """How many clusters have anything in some of the features."""
         return int(np.count_nonzero(self._summed[:, features].any(axis=1)))
 
-    def figure(self, statistic: Statistic, *, n: int, difference: bool = False, clusters: int | None = None) -> Figure:
+    def figure(
+        self,
+        statistic: Statistic,
+        *,
+        n: int,
+        difference: bool = False,
+        share: bool = False,
+        clusters: int | None = None,
+    ) -> Figure:
         """The statistic of all items, with its interval: the 2.5 and 97.5 percentiles over the resamples.
 
-        `n` is how many items it is over and `clusters` how many clusters these are in, None for all; one cluster has no
-        interval. `difference` says that it is clear where the interval excludes zero. Resamples in which the statistic
-        has no value are left out.
+        `n` is how many items it is over and `clusters` how many clusters these are in, None where each item is its own;
+        one cluster has no interval. `difference` says that it is clear where the interval excludes zero and there are
+        CLEAR_FROM clusters. `share` says that it is a share of items, or a difference of two: where all resamples of it
+        are 0 or all are 1, it has a Wilson interval. Resamples in which the statistic has no value are left out.
         """
         found = float(statistic(self._total))
         if not np.isfinite(found):
             return Figure(value=None, n=n)
-        if self._resampled is None or (self.clusters if clusters is None else clusters) < 2:
+        clusters = min(n, self.clusters) if clusters is None else clusters
+        if self._resampled is None or clusters < 2:
             return Figure(value=found, n=n)
         drawn = statistic(self._resampled)
         drawn = drawn[np.isfinite(drawn)]
         if not len(drawn):
             return Figure(value=found, n=n)
         low, high = (float(end) for end in np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-        return Figure(value=found, low=low, high=high, n=n, clear=difference and (low > 0 or high < 0))
+        if share and low == high == found and abs(found) in (0, 1):
+            low, high = _wilson(found, clusters, difference)
+        clear = difference and clusters >= CLEAR_FROM and (low > 0 or high < 0)
+        return Figure(value=found, low=low, high=high, n=n, clear=clear)
 
 
 @dataclass(frozen=True)
@@ -101,6 +117,22 @@ def ratio(numerator: int, denominator: int) -> Statistic:
         return found
 
     return statistic
+
+
+def _wilson(found: float, clusters: int, difference: bool) -> tuple[float, float]:
+    """The interval of a share that is 0 or 1 in all clusters, or of a difference of shares that is 0, 1 or -1 in all.
+
+    That none of so many clusters is otherwise does not say that none would be; resampling cannot know that. It is
+    Wilson's score interval (1927), with the clusters as the trials. A cluster that is otherwise moves a difference of 1
+    by up to 2, and one of 0 by 1 either way.
+    """
+    squared = NormalDist().inv_cdf((1 + LEVEL) / 2) ** 2
+    reach = squared / (clusters + squared)
+    if not difference:
+        return (0.0, reach) if found == 0 else (1 - reach, 1.0)
+    if found == 0:
+        return -reach, reach
+    return (1 - 2 * reach, 1.0) if found > 0 else (-1.0, 2 * reach - 1)
 
 
 def _by_cluster(features: NDArray[np.float64], clusters: NDArray[np.int64]) -> NDArray[np.float64]:

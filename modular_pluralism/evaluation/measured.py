@@ -94,6 +94,7 @@ def figures(scores: Scores, measures: Sequence[Measure], draw: Draw, *, only: Ma
         found[measure.column.key] = bootstrap.figure(
             _part(measure.statistic, at, width),
             n=round(measure.counted(block.sum(0))),
+            share=measure.column.share,
             clusters=bootstrap.clusters_with(slice(at, at + width)),
         )
         at += width
@@ -122,6 +123,7 @@ def differences(
             _minus(first, second),
             n=round(n),
             difference=True,
+            share=measure.column.share,
             clusters=bootstrap.clusters_with(slice(at, at + 2 * width)),
         )
         at += 2 * width

@@ -57,6 +57,7 @@ class Reliability:
                 real=bootstrap.figure(
                     ratio(BINS + each, 2 * BINS + each),
                     n=int(options[each]),
+                    share=True,
                     clusters=bootstrap.clusters_with(slice(2 * BINS + each, 2 * BINS + each + 1)),
                 ),
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from modular_pluralism.evaluation.bootstrap import RESAMPLES, Draw, ratio
+from modular_pluralism.evaluation.bootstrap import CLEAR_FROM, RESAMPLES, Draw, ratio
 from modular_pluralism.evaluation.collected import Collected, Grouping, Items, Outcomes
 from modular_pluralism.evaluation.columns import JS, JS_LABEL, cost_columns, group_columns, main_columns
 from modular_pluralism.evaluation.items import Kind
@@ -117,7 +117,7 @@ def _differences(kind: Kind, collected: Collected) -> list[Table]:
             name="differences",
             title=f"{first} against each of the others",
             note="Each difference is over the items where both have a value, with the same questions drawn for both; "
-            "only where its interval excludes zero is it clear.",
+            f"only where its interval excludes zero is it clear, and never with fewer than {CLEAR_FROM} questions.",
             columns=[measure.column for measure in measures],
             rows=rows,
             chart=measures[0].column.key if measures else None,
@@ -145,8 +145,8 @@ def _after_rotation(collected: Collected) -> list[Table]:
     )
     if nothing:
         note += (
-            f" For {', '.join(nothing)}, there is no gain to keep: the interval of what is gained with the options' "
-            "own order does not lie above zero."
+            f" For {', '.join(nothing)}, there is no gain to keep: what is gained with the options' own order is not "
+            "clearly above zero."
         )
     columns = [
         Column(key="gain_label", title="gain, label", better="higher", help=f"JS distance less than {PLAIN}'s, label."),
@@ -215,7 +215,9 @@ def _interval_note(kind: Kind, collected: Collected) -> str:
     count = collected.questions.count
     return (
         f"The intervals are 95 % percentile bootstrap intervals that resample {count} distinct "
-        f"{what}{'s' * (count != 1)}, each with all of its items, since items that ask the same are not independent."
+        f"{what}{'s' * (count != 1)}, each with all of its items, since items that ask the same are not independent. "
+        f"No difference over fewer than {CLEAR_FROM} {what}s is printed bold. A share that is 0 or 100 % in every "
+        f"resample has a Wilson interval from the number of {what}s instead."
     )
 
 
