@@ -19,7 +19,7 @@ from modular_pluralism.evaluation.measured import Mask
 from modular_pluralism.evaluation.outcome import Outcome
 from modular_pluralism.evaluation.reliability import Reliability
 from modular_pluralism.evaluation.results import Example, Failure, ReliabilityPoint
-from modular_pluralism.evaluation.scores import Scores, prediction_scores, scores_of
+from modular_pluralism.evaluation.scores import Scores, is_asked, prediction_scores, scores_of
 from modular_pluralism.evaluation.training_free import BASELINES, Baseline, TrainingFree
 
 SHOWN_FAILURES = 100
@@ -120,7 +120,8 @@ class Collected:
             scores.add(of_item)
             extremes.add(item, outcome, of_item)
             reliability.add(item, outcome)
-            labelled = labelled or (outcome["prediction"] is not None and outcome["prediction"]["label"] is not None)
+            prediction = outcome["prediction"]
+            labelled = labelled or (is_asked(item) and prediction is not None and prediction["label"] is not None)
             if outcome["error"] is not None:
                 self._fail(Failure(method=method, id=item.id, error=outcome["error"]))
         if not labelled:  # failures are wrong there too, but nothing was read that way

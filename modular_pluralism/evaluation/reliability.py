@@ -26,11 +26,11 @@ class Reliability:
         self._in_between = False
 
     def add(self, item: Item, outcome: Outcome) -> None:
-        """One more item; a failure has predicted nothing."""
+        """One more item; a failure has predicted nothing, and a single option has a share of 1 whoever predicts it."""
         self._seen += 1
         prediction = outcome["prediction"]
         gold = _gold(item)
-        if prediction is None or gold is None:
+        if prediction is None or gold is None or len(gold) == 1:
             return
         rows = np.zeros((3, BINS))
         for predicted, real in zip(prediction["rotate"], gold, strict=True):

@@ -58,9 +58,16 @@ class Scores:
         self._columns.pop(key, None)
 
 
+def is_asked(item: Item) -> bool:
+    """Whether an answer to the item can be wrong: with a single option, whoever answers has a perfect one."""
+    return not isinstance(item, OptionItem) or len(item.options) > 1
+
+
 def scores_of(item: Item, outcome: Outcome) -> dict[str, float]:
-    """All numbers of one outcome. A failure is wrong, and has no distance."""
+    """All numbers of one outcome. A failure is wrong, and has no distance; an item that asks nothing has no measures."""
     failed = outcome["error"] is not None
+    if not is_asked(item):
+        return {"failed": float(failed)}
     found = {
         "failed": float(failed),
         "seconds": outcome["seconds"],
@@ -90,8 +97,13 @@ def scores_of(item: Item, outcome: Outcome) -> dict[str, float]:
 
 
 def prediction_scores(item: Item, rotate: list[float], label: list[float] | None) -> dict[str, float]:
-    """How a distribution over an item's options compares with the real one; `label` is read from one order alone."""
+    """How a distribution over an item's options compares with the real one; `label` is read from one order alone.
+
+    An item that asks nothing is not compared.
+    """
     found: dict[str, float] = {}
+    if not is_asked(item):
+        return found
     if isinstance(item, OptionItem):
         found["js"] = found["js_worst"] = js_distance(item.gold, rotate)
         found["agree"] = float(most_likely_agrees(item.gold, rotate))

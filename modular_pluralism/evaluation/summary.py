@@ -265,7 +265,10 @@ def _warnings(task: TaskFile, collected: Collected, overall: Table) -> list[str]
             f"{_items(task.equal_options)} of the file with two equal options; only the letters tell these apart."
         )
     if task.single_option:
-        found.append(f"{_items(task.single_option)} of the file with a single option, where no answer can be wrong.")
+        found.append(
+            f"{_items(task.single_option)} of the file with a single option, where no answer can be wrong; such items "
+            "are left out of the measures."
+        )
     if task.unparsed:
         found.append(
             f"{_items(task.unparsed)} of the file without the lettered options at the end of the question; there, the "
