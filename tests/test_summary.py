@@ -144,6 +144,21 @@ def test_figures_of_a_distributional_file(tmp_path: Path) -> None:
     assert (costs["tokens_read"].value, costs["seconds"].value, costs["items"].value) == (10, 2, 4)
 
 
+def test_tokens_are_those_of_texts_and_shown_only_where_one_was_written(tmp_path: Path) -> None:
+    path = option_file(tmp_path, GOLDS)
+
+    def token_columns(written: int) -> list[str]:
+        tokens = {"prompt": written * 9, "cached": 0, "generated": written}
+        silent = [{**predicted(n, [0.5, 0.5]), "tokens": dict.fromkeys(tokens, 0)} for n in range(4)]
+        talking = [{**predicted(n, [0.5, 0.5]), "tokens": tokens} for n in range(4)]
+        found = table(results(path, {"vanilla": silent, "modular": talking}), "counts")  # type: ignore[dict-item]
+        assert all("comments and answers" in each.help for each in found.columns if "token" in each.title)
+        return [each.title for each in found.columns if "token" in each.title]
+
+    assert token_columns(12) == ["tokens of texts, cached", "tokens of texts, generated", "tokens of texts, prompt"]
+    assert token_columns(0) == []
+
+
 def test_baselines_stand_beside_the_methods(tmp_path: Path) -> None:
     found = results(option_file(tmp_path, GOLDS), {"vanilla": [predicted(n, [0.5, 0.5]) for n in range(4)]})
     rows = table(found, "overall").rows

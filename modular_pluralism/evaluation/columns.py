@@ -50,6 +50,11 @@ _MASSES = [
     mean_of("mass", "label mass", f"{_MASS}; mean over all orders of the options.", share=True),
     mean_of("mass_label", "label mass, label", f"{_MASS}; in the options' own order.", share=True),
 ]
+_WRITTEN = "tokens_generated"
+_TOKENS = (
+    "Of the texts that were written, comments and answers, per item. What it takes to read the options' probabilities, "
+    "or to choose a community, is not counted."
+)
 _RATINGS = ("helpfulness", "clarity", "factuality", "depth", "neutrality")
 
 
@@ -86,6 +91,8 @@ def group_columns(kind: Kind) -> list[Measure]:
 def cost_columns(methods: Mapping[str, Scores]) -> list[Measure]:
     """What it took, each per item."""
     tokens = sorted({key for scores in methods.values() for key in scores.names() if key.startswith("tokens_")})
+    if not any((scores.column(_WRITTEN) > 0).any() for scores in methods.values()):  # no method wrote a text
+        tokens = []
     return [
         mean_of("missing", "missing communities", "Communities that gave no comment, per item.", better="lower"),
         mean_of(
@@ -94,7 +101,7 @@ def cost_columns(methods: Mapping[str, Scores]) -> list[Measure]:
             "Replies in which no option and no number could be found, per item; none where probabilities are read.",
             better="lower",
         ),
-        *(mean_of(key, f"tokens, {_words(key, 'tokens_')}", "Per item.") for key in tokens),
+        *(mean_of(key, f"tokens of texts, {_words(key, 'tokens_')}", _TOKENS) for key in tokens),
         mean_of("seconds", "seconds", "Wall-clock time per item, shared with the items that ran beside it."),
     ]
 

@@ -64,7 +64,7 @@ def is_asked(item: Item) -> bool:
 
 
 def scores_of(item: Item, outcome: Outcome) -> dict[str, float]:
-    """All numbers of one outcome. A failure is wrong, and has no distance; an item that asks nothing has no measures."""
+    """All numbers of one outcome. A failure is wrong, and has no distance; what asks nothing has no measures."""
     failed = outcome["error"] is not None
     if not is_asked(item):
         return {"failed": float(failed)}
