@@ -6,33 +6,45 @@ import re
 
 _LETTER = re.compile(r"\s*(?:(?:the\s+)?answer\s*(?:is|:)\s*)?[(\[\"'*]*([ABC])(?![\w'’])", re.IGNORECASE)
 _ALONE = re.compile(r"(?<![\w'’])([ABC])(?=[.):])")
+_ARTICLE = re.compile(r"[ \t]+\w")
+"""What follows the word "a"; what follows the letter A is a sign, or the end of the line."""
+
 _WORDS = (
     (2, re.compile(r"\beither\b|\bit depends\b|\bdepends on\b", re.IGNORECASE)),
     (0, re.compile(r"\bsupport(?:s|ed|ing)?\b", re.IGNORECASE)),
     (1, re.compile(r"\boppos(?:e|es|ed|ing)\b", re.IGNORECASE)),
 )
-_NOT = re.compile(r"\b(?:not|never|neither|n't|cannot)\s+(?:\w+\s+){0,2}\Z", re.IGNORECASE)
+_NOT = re.compile(
+    r"n['’]t\b|\b(?:not|never|neither|nor|no|none|nobody|nothing|cannot|without|hardly|scarcely|unable|"
+    r"(?:fail|refus|declin)(?:e|s|es|ed|ing)?\s+to)\b",
+    re.IGNORECASE,
+)
+_NO_NEGATION = re.compile(r"\bwhether\s+or\s+not\b|\bnot\s+only\b|\A\W*no,", re.IGNORECASE)
+_BETWEEN_CLAUSES = re.compile(
+    r"[.!?;:]+(?=\s|\Z)|\n|,\s*so\b|\b(?:but|although|though|while|whereas|because)\b", re.IGNORECASE
+)
+"""A comma alone is none: "would not, under any circumstances, support it"."""
 
 
 def stance_of(answer: str) -> int | None:
     """0 for support, 1 for oppose, 2 for either; None where the answer takes none that can be told.
 
     A letter at the beginning counts first, then a single letter that is set off ("B."), then the words. "Either" and
-    "it depends" name both and win; both support and oppose without them, a negated word, and no word at all are no
-    stance. (The paper's release guesses at random there.)
+    "it depends" name both and win. No stance are both support and oppose without them, no word at all, and a letter or
+    a word with a negation anywhere in its clause: what is negated there takes more than a pattern to tell. (The paper's
+    release guesses at random there.)
     """
     start = _LETTER.match(answer)
     if start is not None and not _is_article(answer, start):
         return "ABC".index(start[1].upper())
-    letters = {found[1] for found in _ALONE.finditer(answer)}
-    if len(letters) == 1:
-        return "ABC".index(letters.pop())
+    letters = list(_ALONE.finditer(answer))
     if letters:
-        return None
+        one = len({found[1] for found in letters}) == 1
+        return "ABC".index(letters[0][1]) if one and not any(_is_negated(answer, each) for each in letters) else None
     said = set()
     for stance, words in _WORDS:
         for found in words.finditer(answer):
-            if _NOT.search(answer[: found.start()]) or "n't " in answer[max(0, found.start() - 8) : found.start()]:
+            if _is_negated(answer, found):
                 return None
             said.add(stance)
     if 2 in said:
@@ -41,6 +53,17 @@ def stance_of(answer: str) -> int | None:
 
 
 def _is_article(answer: str, start: re.Match[str]) -> bool:
-    """Whether the letter is the word "a", as in "A right to privacy supports it"."""
-    after = answer[start.end() :].lstrip(" ")
-    return start[1] in "Aa" and answer[start.end() : start.end() + 1] == " " and after[:1].islower()
+    """Whether the letter is the word "a", as in "A right to privacy supports it" and "A Christian would"."""
+    return start[1] in "Aa" and _ARTICLE.match(answer, start.end()) is not None
+
+
+def _is_negated(answer: str, found: re.Match[str]) -> bool:
+    """Whether a negation stands in the same clause, before or after."""
+    before, after = 0, len(answer)
+    for boundary in _BETWEEN_CLAUSES.finditer(answer):
+        if boundary.end() <= found.start():
+            before = boundary.end()
+        elif boundary.start() >= found.end():
+            after = boundary.start()
+            break
+    return _NOT.search(_NO_NEGATION.sub(" ", answer[before:after])) is not None
