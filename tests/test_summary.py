@@ -292,6 +292,37 @@ def test_groups_are_measured_apart(tmp_path: Path) -> None:
     assert {each.group for each in table(found, "continent").rows} == {"Africa", "South America"}
 
 
+def test_patching_is_told_by_group(tmp_path: Path) -> None:
+    """Peru's items get farther without one community, Kenya's stay as they are."""
+    golds = [[0.8 + n / 400, 0.2 - n / 400] for n in range(60)]
+    path = option_file(tmp_path, golds, lambda n: "Kenya" if n < 30 else "Peru")
+    whole = [predicted(n, [0.7, 0.3]) for n in range(60)]
+    without = [predicted(n, [0.7, 0.3] if n < 30 else [0.4, 0.6]) for n in range(60)]
+    by_method = {"modular": whole, "modular without one": without, "modular only two": whole, "modularly": whole}
+    found = results(path, by_method)
+    patching = table(found, "patching_country")
+    assert patching.chart == "js"
+    assert {each.name for each in patching.rows} == {"modular without one − modular", "modular only two − modular"}
+    plain = [float(jensenshannon(g, [0.4, 0.6]) - jensenshannon(g, [0.7, 0.3])) for g in golds[30:]]
+    for group, value, n in (("Peru", sum(plain) / 30, 30), ("Kenya", 0, 30), (None, sum(plain) / 60, 60)):
+        figure = row(patching, "modular without one − modular", group).cells["js"]
+        assert figure.value == pytest.approx(value, abs=1e-12)
+        assert (figure.n, figure.clear) == (n, value > 0)
+    assert {each.group for each in table(found, "patching_continent").rows} == {None, "Africa", "South America"}
+    assert not any(each.name.startswith("patching") for each in results(path, {"modular": whole, "m": whole}).tables)
+
+
+def test_patching_of_overton_files_has_no_groups(tmp_path: Path) -> None:
+    whole, alone = (
+        [outcome(n, answer="One", measures={"coverage": coverage}, lists={}) for n in range(3)]
+        for coverage in (0.5, 0.2)
+    )
+    found = results(overton_file(tmp_path, 3), {"modular": whole, "modular only me": alone})
+    [only] = table(found, "patching").rows
+    assert (only.name, only.group) == ("modular only me − modular", None)
+    assert only.cells["coverage"].value == pytest.approx(-0.3)
+
+
 def test_moral_choice_is_told_by_ambiguity_with_a_warning(tmp_path: Path) -> None:
     path = option_file(tmp_path, [[1, 0], [0.5, 0.5]], lambda n: "high_ambiguity" if n else "low_ambiguity")
     found = results(path, {"vanilla": [predicted(n, [1, 0]) for n in range(2)]})

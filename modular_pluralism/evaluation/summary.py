@@ -18,6 +18,8 @@ from modular_pluralism.evaluation.task_file import TaskFile
 
 OURS = "modular"
 PLAIN = "vanilla"
+PATCHED = (f"{OURS} without ", f"{OURS} only ")
+"""How the names of methods begin that are ours with another choice of communities."""
 
 
 def summarise(
@@ -46,7 +48,7 @@ def summarise(
     overall = _overall(task.kind, collected)
     tables = [overall, *_differences(task.kind, collected), *_after_rotation(collected)]
     tables += [_by_group(task.kind, name, grouping, collected) for name, grouping in collected.groupings.items()]
-    tables += [_cost(collected), *extra]
+    tables += [*_patching(task.kind, collected), _cost(collected), *extra]
     return Results(
         title=title,
         task=_task(task, collected),
@@ -184,6 +186,39 @@ def _by_group(kind: Kind, name: str, grouping: Grouping, collected: Collected) -
         rows=rows,
         chart=measures[0].column.key if measures else None,
     )
+
+
+def _patching(kind: Kind, collected: Collected) -> list[Table]:
+    """What each group gains or loses when a community is removed or left alone, as in the paper's analysis (patching).
+
+    Without any grouping, all items stand alone.
+    """
+    whole = collected.methods.get(OURS)
+    patched = {name: scores for name, scores in collected.methods.items() if name.startswith(PATCHED)}
+    main = seen(main_columns(kind, collected.methods, ties=collected.ties)[:1], collected.methods)
+    if whole is None or not patched or not main:
+        return []
+    groupings = {name: grouping.masks() for name, grouping in collected.groupings.items()}
+    tables = []
+    for grouping, masks in (groupings or {"": {}}).items():
+        rows = [
+            Row(name=f"{name} − {OURS}", group=group, cells=differences(scores, whole, main, collected.draw, only=mask))
+            for group, mask in [(None, None), *masks.items()]
+            for name, scores in patched.items()
+        ]
+        tables.append(
+            Table(
+                name="_".join(["patching", *grouping.split()]),
+                title=f"Communities removed or alone, by {grouping}" if grouping else "Communities removed or alone",
+                note=f"The change from {OURS} with all communities, paired on the same items; only where its interval "
+                f"excludes zero is it clear, and never with fewer than {CLEAR_FROM} questions. Of many such changes, one "
+                "in twenty is clear by chance even where none is real.",
+                columns=[main[0].column],
+                rows=rows,
+                chart=main[0].column.key,
+            )
+        )
+    return tables
 
 
 def _cost(collected: Collected) -> Table:
