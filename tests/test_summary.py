@@ -219,6 +219,23 @@ def test_equal_methods_have_no_clear_difference(tmp_path: Path) -> None:
     assert agree.low < 0 < agree.high, "four equal choices do not say that no choice would differ"
 
 
+@pytest.mark.parametrize("count", [6, 7])
+def test_each_of_a_few_methods_is_compared_with_each(tmp_path: Path, count: int) -> None:
+    names = ["vanilla", "prompting", "moe", "modular", "modular only one", "x", "y"][:count]
+    methods = {name: [predicted(n, [0.3 + at / 10, 0.7 - at / 10]) for n in range(4)] for at, name in enumerate(names)}
+    found = table(results(option_file(tmp_path, GOLDS), methods), "differences")
+    pairs = [each.name for each in found.rows if not each.baseline]
+    ours = [f"modular − {name}" for name in names if name != "modular"]
+    assert pairs[: len(ours)] == ours
+    if count > 6:
+        assert pairs == ours
+        return
+    assert len(set(pairs)) == len(pairs) == 15
+    assert {"prompting − vanilla", "moe − vanilla", "moe − prompting", "x − moe"} <= set(pairs)
+    plain = [float(jensenshannon(g, [0.5, 0.5]) - jensenshannon(g, [0.3, 0.7])) for g in GOLDS]
+    assert row(found, "moe − vanilla").cells["js"].value == pytest.approx(sum(plain) / 4)
+
+
 def test_with_few_questions_nothing_is_bold(tmp_path: Path) -> None:
     def shown(count: int) -> Table:
         golds = [[0.7 + n / 100, 0.3 - n / 100] for n in range(count)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from modular_pluralism.evaluation.measured import Measure, differences, figures,
 from modular_pluralism.evaluation.results import Column, Figure, Results, Row, Table
 from modular_pluralism.evaluation.scores import Scores
 from modular_pluralism.evaluation.task_file import TaskFile
+
+ALL_PAIRS = 6
+"""Of so many methods each is compared with each; of more, only the first with each of the others."""
 
 OURS = "modular"
 PLAIN = "vanilla"
@@ -108,16 +112,21 @@ def _differences(kind: Kind, collected: Collected) -> list[Table]:
         for measure in seen(main_columns(kind, collected.methods, ties=collected.ties), collected.methods)
         if measure.column.better is not None
     ]
-    ours = collected.methods[first]
-    rows = []
-    for name, scores, baseline in _rows(collected):
-        if name != first or baseline:
-            cells = differences(ours, scores, measures, collected.draw)
-            rows.append(Row(name=f"{first} − {name}", baseline=baseline, cells=cells))
+
+    def row(one: str, other: str, scores: Scores, *, baseline: bool) -> Row:
+        cells = differences(collected.methods[one], scores, measures, collected.draw)
+        return Row(name=f"{one} − {other}", baseline=baseline, cells=cells)
+
+    others = [name for name in names if name != first]
+    pairs = [(first, name) for name in others]
+    if len(names) <= ALL_PAIRS:
+        pairs += [(later, earlier) for earlier, later in combinations(others, 2)]
+    rows = [row(one, other, collected.methods[other], baseline=False) for one, other in pairs]
+    rows += [row(first, name, scores, baseline=True) for name, scores in collected.baselines.items()]
     return [
         Table(
             name="differences",
-            title=f"{first} against each of the others",
+            title="Differences between methods",
             note="Each difference is over the items where both have a value, with the same questions drawn for both; "
             f"only where its interval excludes zero is it clear, and never with fewer than {CLEAR_FROM} questions.",
             columns=[measure.column for measure in measures],
@@ -211,8 +220,8 @@ def _patching(kind: Kind, collected: Collected) -> list[Table]:
                 name="_".join(["patching", *grouping.split()]),
                 title=f"Communities removed or alone, by {grouping}" if grouping else "Communities removed or alone",
                 note=f"The change from {OURS} with all communities, paired on the same items; only where its interval "
-                f"excludes zero is it clear, and never with fewer than {CLEAR_FROM} questions. Of many such changes, one "
-                "in twenty is clear by chance even where none is real.",
+                f"excludes zero is it clear, and never with fewer than {CLEAR_FROM} questions. Of many such changes, "
+                "one in twenty is clear by chance even where none is real.",
                 columns=[main[0].column],
                 rows=rows,
                 chart=main[0].column.key,
