@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
+from modular_pluralism.evaluation.gold import gold_of
 from modular_pluralism.evaluation.items import STANCES, Item, Kind, OptionItem, OvertonItem, ValueItem
 from modular_pluralism.evaluation.outcome import Outcome
 from modular_pluralism.evaluation.results import Better, Example
@@ -73,6 +74,7 @@ class Extremes:
             measure=self._measure,
             score=score,
             question=item.question,
+            gold=list(gold_of(item) or ()),
             predicted=[] if prediction is None else prediction["rotate"],
             answer=outcome["answer"],
             comments=[
@@ -86,10 +88,9 @@ class Extremes:
 def _of_kind(item: Item, outcome: Outcome) -> dict[str, object]:
     match item:
         case OptionItem():
-            return {"attribute": item.attribute, "options": list(item.options), "gold": list(item.gold)}
+            return {"attribute": item.attribute, "options": list(item.options)}
         case ValueItem():
-            gold = [float(letter == item.label) for letter in "ABC"]
-            return {"attribute": item.value, "options": list(STANCES), "gold": gold}
+            return {"attribute": item.value, "options": list(STANCES)}
         case OvertonItem():
             coverage = outcome["lists"].get("coverage", [])
             paired = len(coverage) == len(item.values)

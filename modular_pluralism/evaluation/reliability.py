@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from modular_pluralism.evaluation.bootstrap import Draw, ratio
-from modular_pluralism.evaluation.items import Item, OptionItem, ValueItem
+from modular_pluralism.evaluation.gold import gold_of
+from modular_pluralism.evaluation.items import Item
 from modular_pluralism.evaluation.outcome import Outcome
 from modular_pluralism.evaluation.results import ReliabilityPoint
 
@@ -29,7 +29,7 @@ class Reliability:
         """One more item; a failure has predicted nothing, and a single option has a share of 1 whoever predicts it."""
         self._seen += 1
         prediction = outcome["prediction"]
-        gold = _gold(item)
+        gold = gold_of(item)
         if prediction is None or gold is None or len(gold) == 1:
             return
         rows = np.zeros((3, BINS))
@@ -64,13 +64,3 @@ class Reliability:
             for each in range(BINS)
             if options[each]
         ]
-
-
-def _gold(item: Item) -> Sequence[float] | None:
-    match item:
-        case OptionItem():
-            return item.gold
-        case ValueItem():
-            return [float(letter == item.label) for letter in "ABC"]
-        case _:
-            return None

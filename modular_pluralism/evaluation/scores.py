@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from modular_pluralism.evaluation.classification import cell, is_two_way
+from modular_pluralism.evaluation.classification import cell, is_two_way, most_likely
 from modular_pluralism.evaluation.distances import (
     FARTHEST,
     agrees_with_any_mode,
@@ -113,10 +113,10 @@ def prediction_scores(item: Item, rotate: list[float], label: list[float] | None
             found["agree_label"] = float(most_likely_agrees(item.gold, label))
     elif isinstance(item, ValueItem):
         right = "ABC".index(item.label)
-        found |= _choice(item, rotate.index(max(rotate)))
+        found |= _choice(item, most_likely(rotate))
         found["right"] = rotate[right]
         if label is not None:
-            found["cell_label"] = float(cell(right, label.index(max(label))))
+            found["cell_label"] = float(cell(right, most_likely(label)))
     return found
 
 

@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Literal
 
-from modular_pluralism.evaluation.items import Item, OptionItem, ValueItem
+from modular_pluralism.evaluation.classification import most_likely
+from modular_pluralism.evaluation.gold import gold_of
+from modular_pluralism.evaluation.items import Item
 
 Baseline = Literal["uniform", "majority", "mean"]
 
@@ -34,7 +36,7 @@ class TrainingFree:
 
     def add(self, item: Item) -> None:
         """Take one more item into account; Overton items have no options and count for nothing."""
-        gold = _gold(item)
+        gold = gold_of(item)
         if gold is None:
             return
         count = len(gold)
@@ -42,7 +44,7 @@ class TrainingFree:
         self._items[count] += 1
         for place, share in enumerate(gold):
             shares[place] += share
-        self._modes.setdefault(count, [0] * count)[gold.index(max(gold))] += 1
+        self._modes.setdefault(count, [0] * count)[most_likely(gold)] += 1
 
     def predict(self, baseline: Baseline, item: Item, *, itself: bool = False) -> list[float] | None:
         """The baseline's distribution for an item that was taken into account: [n_options], summing to 1.
@@ -52,7 +54,7 @@ class TrainingFree:
         no other item has as many options, so that the latter two know nothing but the item itself, and for Overton
         items.
         """
-        gold = _gold(item)
+        gold = gold_of(item)
         if gold is None:
             return None
         count = len(gold)
@@ -68,15 +70,5 @@ class TrainingFree:
         # Without the item itself, a near tie would always go against it: of 300 stances split evenly, none would be
         # right. With it, the baseline is a little too good, which the methods cannot gain from.
         modes = self._modes[count]
-        most = modes.index(max(modes))
+        most = most_likely(modes)
         return [float(place == most) for place in range(count)]
-
-
-def _gold(item: Item) -> tuple[float, ...] | None:
-    match item:
-        case OptionItem():
-            return item.gold
-        case ValueItem():
-            return tuple(float(letter == item.label) for letter in "ABC")
-        case _:
-            return None
