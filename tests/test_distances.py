@@ -18,7 +18,6 @@ from modular_pluralism.evaluation.distances import (
 )
 from modular_pluralism.evaluation.groups import continent, country, groups, population
 from modular_pluralism.evaluation.items import OptionItem, ValueItem
-from modular_pluralism.evaluation.training_free import BASELINES, Baseline, TrainingFree
 from modular_pluralism.option_math import normalise
 
 
@@ -110,38 +109,3 @@ def test_groups_of_the_other_kinds() -> None:
         "sort of value": "duty",
     }
     assert groups(value_item("A", "Rightness"), "steerable-value")["sort of value"] == "value"
-
-
-def test_baselines_know_the_other_items_only() -> None:
-    items = [option_item([0.9, 0.1]), option_item([0.2, 0.8]), option_item([0.4, 0.6]), option_item([0.1, 0.2, 0.7])]
-    known = TrainingFree.of(items)
-    assert known.predict("uniform", items[0]) == [0.5, 0.5]
-    assert known.predict("mean", items[0]) == pytest.approx([0.3, 0.7])
-    assert known.predict("majority", items[0]) == [0, 1]
-    assert known.predict("majority", items[1]) == [1, 0]  # one each is left, and the first counts
-    assert known.predict("uniform", items[3]) == pytest.approx([1 / 3] * 3)
-    assert known.predict("mean", items[3]) is None
-    assert known.predict("majority", items[3]) is None
-
-
-def test_the_majority_label_of_the_other_items() -> None:
-    items = [value_item("B"), value_item("B"), value_item("C")]
-    known = TrainingFree.of(items)
-    assert known.predict("majority", items[2]) == [0, 1, 0]
-
-
-@given(st.lists(distributions(3), min_size=2, max_size=8), st.sampled_from(BASELINES), st.integers(0, 7))
-def test_leaving_one_out_is_as_if_it_were_not_there(golds: list[list[float]], name: Baseline, place: int) -> None:
-    items = [option_item(gold, str(n)) for n, gold in enumerate(golds)]
-    out = items[place % len(items)]
-    others = [item for item in items if item is not out]
-    found = TrainingFree.of(items).predict(name, out)
-    if name == "mean":
-        plain = [sum(item.gold[each] for item in others) / len(others) for each in range(3)]
-    elif name == "majority":
-        modes = [item.gold.index(max(item.gold)) for item in others]
-        most = max(range(3), key=lambda each: (modes.count(each), -each))
-        plain = [float(each == most) for each in range(3)]
-    else:
-        plain = [1 / 3] * 3
-    assert found == pytest.approx(plain, abs=1e-9)

@@ -406,22 +406,17 @@ def test_reliability_compares_predicted_with_real_shares(tmp_path: Path) -> None
     assert [each.real.n for each in points] == [2, 2]
 
 
-def test_items_with_a_single_option_are_left_out_of_the_measures(tmp_path: Path) -> None:
-    """Nobody can be wrong there; where nothing was asked, nothing was read either."""
+def test_items_with_a_single_option_count_and_are_told(tmp_path: Path) -> None:
+    """Nobody can be wrong there, and the figures stay those of plain counting."""
     path = option_file(tmp_path, [[0.9, 0.1], [1.0], [0.6, 0.4], [1.0]])
     shares = [([0.72, 0.28], None), ([1.0], [1.0]), ([0.2, 0.8], None), ([1.0], [1.0])]
     outcomes = [predicted(n, rotate, label) for n, (rotate, label) in enumerate(shares)]
     found = results(path, {"vanilla": outcomes, "modular": outcomes})
     cells = row(table(found, "overall"), "vanilla").cells
-    assert (cells["js"].n, cells["agree"].n) == (2, 2)
-    assert cells["agree"].value == 0.5
-    assert not {"js_label", "agree_label", "mass"} & set(cells)
-    assert row(table(found, "overall"), "uniform").cells["agree"].n == 2
-    assert row(table(found, "differences"), "modular − vanilla").cells["js"].n == 2
+    assert (cells["js"].n, cells["agree"].n) == (4, 4)
+    assert cells["agree"].value == 0.75
     assert sum(each.real.n for each in found.reliability["vanilla"]) == 4
-    assert {each.id for each in found.examples} == {0, 2}
-    assert row(table(found, "counts"), "vanilla").cells["items"].value == 4
-    assert any("2 items of the file with a single option" in each and "left out" in each for each in found.warnings)
+    assert any("2 items of the file with a single option" in each for each in found.warnings)
 
 
 def test_methods_that_only_choose_have_no_reliability(tmp_path: Path) -> None:

@@ -64,10 +64,8 @@ def is_asked(item: Item) -> bool:
 
 
 def scores_of(item: Item, outcome: Outcome) -> dict[str, float]:
-    """All numbers of one outcome. A failure is wrong, and has no distance; what asks nothing has no measures."""
+    """All numbers of one outcome. A failure is wrong, and has no distance."""
     failed = outcome["error"] is not None
-    if not is_asked(item):
-        return {"failed": float(failed)}
     found = {
         "failed": float(failed),
         "seconds": outcome["seconds"],
@@ -97,13 +95,8 @@ def scores_of(item: Item, outcome: Outcome) -> dict[str, float]:
 
 
 def prediction_scores(item: Item, rotate: list[float], label: list[float] | None) -> dict[str, float]:
-    """How a distribution over an item's options compares with the real one; `label` is read from one order alone.
-
-    An item that asks nothing is not compared.
-    """
+    """How a distribution over an item's options compares with the real one; `label` is read from one order alone."""
     found: dict[str, float] = {}
-    if not is_asked(item):
-        return found
     if isinstance(item, OptionItem):
         found["js"] = found["js_worst"] = js_distance(item.gold, rotate)
         found["agree"] = float(most_likely_agrees(item.gold, rotate))

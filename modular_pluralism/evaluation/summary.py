@@ -311,7 +311,7 @@ def _warnings(task: TaskFile, collected: Collected, overall: Table) -> list[str]
     if task.single_option:
         found.append(
             f"{_items(task.single_option)} of the file with a single option, where no answer can be wrong; such items "
-            "are left out of the measures."
+            "count, as in plain counting, and make every method look a little better."
         )
     if task.unparsed:
         found.append(
