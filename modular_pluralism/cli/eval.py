@@ -135,9 +135,9 @@ def evaluate(
     from modular_pluralism.evaluation.task_file import TaskFile
 
     evaluation = Evaluation(
-        TaskFile.open(task_file, kind=None if kind is None else kind.value),  # type: ignore[arg-type]
+        TaskFile.open(task_file, kind=None if kind is None else kind.value),
         EvaluationSettings(
-            methods=[each.value for each in method] if method else METHODS,  # type: ignore[misc]
+            methods=[each.value for each in method] if method else METHODS,
             pool=pool,
             prompts=prompts,
             limit=limit,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from modular_pluralism.errors import EvaluationError, InputError
-from modular_pluralism.evaluation.entailment import Counts
+from modular_pluralism.evaluation.entailment import PAPER_MODEL, Counts
 from modular_pluralism.evaluation.filled_file import write_filled
 from modular_pluralism.evaluation.harness import Harness
 from modular_pluralism.evaluation.items import OvertonItem
@@ -169,10 +169,11 @@ class Evaluation:
                 for one, other in self._pairs()
                 if self._overton is not None and self._overton.judge is not None
             ]
+            makers: list[Maker] = [*self._makers, *pairs]
             if self.settings.retry_failures:
-                for maker in (*self._makers, *pairs):
+                for maker in makers:
                     journal.forget_failures(maker.name)
-            known = sum(journal.count(maker.name, self.count) for maker in (*self._makers, *pairs))
+            known = sum(journal.count(maker.name, self.count) for maker in makers)
             journal.put(_STARTS, journal.count(_STARTS, sys.maxsize), {"known": known, "of": self.total})
             on_known(known)
             harness = Harness(
@@ -219,12 +220,11 @@ class Evaluation:
                 if getattr(settings, name) is not None:
                     raise InputError(f"--{name} is for Overton task files; leave it out, or give such a file.")
             return None
-        given = {} if settings.nli is None else {"spec": settings.nli}
         # Measured in the same way whatever the style of what is measured.
         pool = _fit(Pool.load(settings.pool), replace(settings, style="chat"))
         prompts = PromptSet.load(settings.prompts)
         return OvertonMeasures(
-            entailment=open_measure(pool=pool, prompts=prompts, **given),
+            entailment=open_measure(settings.nli or PAPER_MODEL, pool=pool, prompts=prompts),
             judge=None if settings.judge is None else named_model(pool, settings.judge),
             prompts=prompts,
             caller=self._caller,
