@@ -56,9 +56,10 @@ def results_in(out: Path) -> Results:
 def test_every_kind_of_task_by_every_method(folder: Path, kind: str) -> None:
     out = folder / f"out-{kind}"
     extra = ("--nli", str(folder / "nli"), "--judge", "smollm2", "--perspectives", "5") if kind == "overton" else ()
-    done = pluralism("eval", f"{kind}.json", *SMALL, *extra, "--out", str(out), cwd=folder)
+    done = pluralism("eval", f"{kind}.json", *SMALL, *extra, "--out", str(out), "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     results = results_in(out)
+    assert Results.model_validate_json(done.stdout) == results
     assert results.failed == 0, results.failures
     overall = results.tables[0]
     assert [row.name for row in overall.rows if not row.baseline] == list(METHODS)

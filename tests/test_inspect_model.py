@@ -31,7 +31,18 @@ def saying():
 
 def inspect(folder: Path, task: str, model: str, *more: str) -> subprocess.CompletedProcess[str]:
     (folder / "tasks.py").write_text(TASK)
-    command = [str(INSPECT), "eval", f"tasks.py@{task}", "--model", model, "--log-dir", "logs", "--display", "plain", *more]
+    command = [
+        str(INSPECT),
+        "eval",
+        f"tasks.py@{task}",
+        "--model",
+        model,
+        "--log-dir",
+        "logs",
+        "--display",
+        "plain",
+        *more,
+    ]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 

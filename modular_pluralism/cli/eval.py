@@ -128,6 +128,7 @@ def evaluate(
     """
     from modular_pluralism.evaluation.optional import optional
 
+    os.environ["INSPECT_DISPLAY"] = "none"  # read when it is imported; its display would draw over ours
     optional("inspect_ai", "eval", "An evaluation")
     optional("matplotlib", "eval", "The report")
     from modular_pluralism.evaluation.evaluation import Evaluation, EvaluationSettings, Files
@@ -168,7 +169,6 @@ def evaluate(
 def _run(evaluation: Evaluation) -> Results:
     from modular_pluralism.cli.eval_progress import EvalProgress
 
-    os.environ["INSPECT_DISPLAY"] = "none"  # Inspect's own display would draw over ours
     with EvalProgress(evaluation.total, sys.stderr) as progress:
         return asyncio.run(evaluation.run(progress.made, progress.known))
 
