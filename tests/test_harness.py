@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ from modular_pluralism.evaluation.items import Item
 from modular_pluralism.evaluation.journal import Journal
 from modular_pluralism.evaluation.task_file import TaskFile
 from tests.task_items import option_item, write_task
-
-os.environ["INSPECT_DISPLAY"] = "none"
 
 
 class Counter:

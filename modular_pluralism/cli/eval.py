@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -128,7 +127,6 @@ def evaluate(
     """
     from modular_pluralism.evaluation.optional import optional
 
-    os.environ["INSPECT_DISPLAY"] = "none"  # read when it is imported; its display would draw over ours
     optional("inspect_ai", "eval", "An evaluation")
     optional("matplotlib", "eval", "The report")
     from modular_pluralism.evaluation.evaluation import Evaluation, EvaluationSettings, Files

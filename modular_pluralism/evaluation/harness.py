@@ -16,6 +16,7 @@ from inspect_ai.log import read_eval_log
 from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.util._display import init_display_type
 
 from modular_pluralism.errors import EvaluationError
 from modular_pluralism.evaluation.items import Item, OptionItem, OvertonItem
@@ -73,6 +74,7 @@ class Harness:
                 await self._run_part(left, of_part, "" if len(parts) == 1 else f"-{part.start + 1}-{part.stop}")
 
     async def _run_part(self, makers: Sequence[Maker], items: dict[int, Item], suffix: str) -> None:
+        init_display_type("none")  # eval_async takes no such argument, and would print to standard output
         await eval_async(
             [self._inspect_task(maker, items, suffix) for maker in makers],
             model="none/none",
