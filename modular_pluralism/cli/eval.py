@@ -158,7 +158,7 @@ def evaluate(
     )
     try:
         results = _run(evaluation)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         typer.echo("Stopped. The same command goes on from here.", err=True)
         raise typer.Exit(130) from None
     _show(evaluation, results, as_json=as_json)

@@ -7,6 +7,7 @@ time, so that memory does not grow with their number.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -75,7 +76,7 @@ class Harness:
 
     async def _run_part(self, makers: Sequence[Maker], items: dict[int, Item], suffix: str) -> None:
         init_display_type("none")  # eval_async takes no such argument, and would print to standard output
-        await eval_async(
+        logs = await eval_async(
             [self._inspect_task(maker, items, suffix) for maker in makers],
             model="none/none",
             log_dir=str(self._logs),
@@ -89,6 +90,8 @@ class Harness:
         )
         if self._stopped_by is not None:
             raise self._stopped_by
+        if len(logs) < len(makers) or any(log.status == "cancelled" for log in logs):
+            raise asyncio.CancelledError  # which Inspect keeps to itself
         for maker in makers:
             if not self._journal.has_all(maker.name, min(items), max(items) + 1):
                 raise EvaluationError(
