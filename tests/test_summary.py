@@ -15,7 +15,7 @@ from scipy.spatial.distance import jensenshannon
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.filled_file import write_filled
 from modular_pluralism.evaluation.items import ItemId
-from modular_pluralism.evaluation.outcome import Outcome, Prediction
+from modular_pluralism.evaluation.outcome import Outcome, Prediction, empty_outcome
 from modular_pluralism.evaluation.results import Results, Row, Table
 from modular_pluralism.evaluation.summary import summarise
 from modular_pluralism.evaluation.task_file import TaskFile
@@ -24,23 +24,8 @@ FARTHEST = math.sqrt(math.log(2))
 
 
 def outcome(id: ItemId, method: str = "m", **known: Any) -> Outcome:
-    empty = Outcome(
-        id=id,
-        method=method,
-        error=None,
-        answer=None,
-        prediction=None,
-        comments={},
-        missing=[],
-        selected=None,
-        selected_probability=None,
-        measures={},
-        lists={},
-        seconds=2.0,
-        tokens={"read": 10, "generated": 4},
-        parse_failures=0,
-    )
-    return {**empty, **known}  # type: ignore[typeddict-item]
+    cost = {"seconds": 2.0, "tokens": {"read": 10, "generated": 4}}
+    return {**empty_outcome(id, method), **cost, **known}  # type: ignore[typeddict-item]
 
 
 def predicted(id: ItemId, rotate: list[float], label: list[float] | None = None) -> Outcome:

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from modular_pluralism.errors import InputError, NoUsableReplyError, PluralismError
 from modular_pluralism.evaluation.groups import population
 from modular_pluralism.evaluation.items import STANCES, Item, Kind, OptionItem, ValueItem
-from modular_pluralism.evaluation.outcome import Outcome, Prediction
+from modular_pluralism.evaluation.outcome import Outcome, Prediction, empty_outcome
 from modular_pluralism.graphs import (
     build_distributional,
     build_moe,
@@ -69,7 +69,7 @@ class Method:
         Raises:
             PluralismError: the models or the settings are unusable for every item.
         """
-        outcome = _empty(item, self.name)
+        outcome = empty_outcome(item.id, self.name)
         started = time.perf_counter()
         if isinstance(item, OptionItem) and len(item.options) == 1:  # nothing can be asked, and nothing be wrong
             outcome["prediction"] = Prediction(
@@ -167,25 +167,6 @@ def question(item: Item, setting: Setting) -> dict[str, Any]:
         case ValueItem():
             asked |= {"options": list(STANCES), "attribute": item.value}
     return asked
-
-
-def _empty(item: Item, method: str) -> Outcome:
-    return Outcome(
-        id=item.id,
-        method=method,
-        error=None,
-        answer=None,
-        prediction=None,
-        comments={},
-        missing=[],
-        selected=None,
-        selected_probability=None,
-        measures={},
-        lists={},
-        seconds=0.0,
-        tokens={},
-        parse_failures=0,
-    )
 
 
 def _fill(outcome: Outcome, state: Mapping[str, Any]) -> None:

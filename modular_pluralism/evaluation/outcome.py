@@ -50,3 +50,23 @@ class Outcome(TypedDict):
     seconds: float
     tokens: dict[str, int]
     parse_failures: int
+
+
+def empty_outcome(id: ItemId, method: str) -> Outcome:
+    """An outcome with nothing in it yet: no error, no result, no time, and nothing counted."""
+    return Outcome(
+        id=id,
+        method=method,
+        error=None,
+        answer=None,
+        prediction=None,
+        comments={},
+        missing=[],
+        selected=None,
+        selected_probability=None,
+        measures={},
+        lists={},
+        seconds=0.0,
+        tokens={},
+        parse_failures=0,
+    )

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.bootstrap import RESAMPLES
 from modular_pluralism.evaluation.items import Item, OptionItem, OvertonItem, ValueItem
-from modular_pluralism.evaluation.outcome import Outcome, Prediction
+from modular_pluralism.evaluation.outcome import Outcome, Prediction, empty_outcome
 from modular_pluralism.evaluation.results import Results
 from modular_pluralism.evaluation.stance import stance_of
 from modular_pluralism.evaluation.summary import summarise
@@ -62,22 +62,8 @@ def _is_filled(item: Item) -> bool:
 
 
 def _outcome(item: Item, coverage_of: CoverageOf | None) -> Outcome:
-    outcome = Outcome(
-        id=item.id,
-        method=METHOD,
-        error=None,
-        answer=None,
-        prediction=None,
-        comments={},
-        missing=[],
-        selected=None,
-        selected_probability=None,
-        measures={},
-        lists={},
-        seconds=math.nan,  # nobody knows
-        tokens={},
-        parse_failures=0,
-    )
+    outcome = empty_outcome(item.id, METHOD)
+    outcome["seconds"] = math.nan  # nobody knows
     if not _is_filled(item):
         outcome["error"] = "This item is not filled in."
         return outcome
