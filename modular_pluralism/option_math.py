@@ -34,6 +34,15 @@ def normalise(values: Sequence[float]) -> list[float]:
     return [share / total for share in shares]
 
 
+def most_likely(shares: Sequence[float]) -> int:
+    """The place of the largest share, or count; of equal ones, that of the first, as in the paper's release.
+
+    Raises:
+        ValueError: there are none.
+    """
+    return shares.index(max(shares))
+
+
 def mean_over_rotations(readings: Sequence[Sequence[float]]) -> list[float]:
     """Average of the distributions read from each rotation, each mapped back to the options' own order.
 

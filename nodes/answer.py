@@ -11,6 +11,7 @@ from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.read_options import read_by_label, read_by_text
 from modular_pluralism.nodes.render import option_lines
 from modular_pluralism.nodes.step import State, Step, Steps, derive_seed
+from modular_pluralism.option_math import most_likely
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import OptionDistribution, Scoring
 
@@ -38,7 +39,7 @@ def answer(
         model, seed = models.base(), derive_seed(state.get("seed") or 0, prompt)
         if state.get("options"):
             read = yield from _choose(state, seed)
-            best = max(range(len(state["options"])), key=read["probabilities"].__getitem__)
+            best = most_likely(read["probabilities"])
             return {"choice": state["options"][best], "answer": state["options"][best], "distribution": read}
         outcome = yield ask.text(model, prompts[prompt].render(**known(state)), max_tokens=max_tokens, seed=seed)
         reply = ask.reply(outcome, model.place)

@@ -14,7 +14,7 @@ from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.step import derive_seed
-from modular_pluralism.option_math import normalise
+from modular_pluralism.option_math import most_likely, normalise
 from modular_pluralism.types import Selection
 
 _ASKS = 3
@@ -48,7 +48,7 @@ def _likeliest(raw: Sequence[float], communities: Sequence[str], model: PoolMode
         probabilities = normalise(raw)
     except ValueError:
         raise ModelCallError(f"{model.place} gave no probability to any number of the list.") from None
-    best = max(range(len(communities)), key=probabilities.__getitem__)
+    best = most_likely(probabilities)
     return Selection(
         community=communities[best],
         probability=probabilities[best],

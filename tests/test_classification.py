@@ -24,7 +24,6 @@ from modular_pluralism.evaluation.classification import (
     counts_of_cells,
     is_two_way,
     macro_f1,
-    most_likely,
 )
 from modular_pluralism.evaluation.stance import stance_of
 
@@ -63,10 +62,6 @@ def test_two_way_measures_equal_scikit_learn(items: list[tuple[int, int | None]]
 
 def test_either_is_left_out_where_it_is_right_or_said_and_a_failure_stays() -> None:
     assert [is_two_way(0, 1), is_two_way(0, None), is_two_way(2, 0), is_two_way(0, 2)] == [True, True, False, False]
-
-
-def test_of_equal_shares_the_first_is_the_most_likely() -> None:
-    assert [most_likely([0.2, 0.4, 0.4]), most_likely((0.5, 0.5)), most_likely([0, 3, 1])] == [1, 0, 1]
 
 
 def test_a_failure_is_wrong_everywhere() -> None:

@@ -15,6 +15,7 @@ from modular_pluralism.option_math import (
     letters,
     linear_pool,
     mean_over_rotations,
+    most_likely,
     normalise,
     rotations,
 )
@@ -25,6 +26,12 @@ RAW = st.floats(0, 1)
 
 def distributions(size: int) -> st.SearchStrategy[list[float]]:
     return st.lists(RAW, min_size=size, max_size=size).filter(any).map(normalise)
+
+
+def test_of_equal_shares_the_first_is_the_most_likely() -> None:
+    assert [most_likely([0.2, 0.4, 0.4]), most_likely((0.5, 0.5)), most_likely([0, 3, 1])] == [1, 0, 1]
+    with pytest.raises(ValueError, match="empty"):
+        most_likely([])
 
 
 @st.composite

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -20,11 +19,6 @@ CELLS = 12
 
 EITHER = 2
 """The stance C, which both supports and opposes."""
-
-
-def most_likely(shares: Sequence[float]) -> int:
-    """The place of the largest share, or count; of equal ones, the first counts, as in the paper's release."""
-    return shares.index(max(shares))
 
 
 def cell(gold: int, said: int | None) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from modular_pluralism.evaluation.optional import optional
+from modular_pluralism.option_math import most_likely
 
 FARTHEST = math.sqrt(math.log(2))
 """The JS distance of two distributions that have no option in common."""
@@ -28,21 +29,17 @@ def js_distance(gold: Sequence[float], predicted: Sequence[float]) -> float:
 def most_likely_agrees(gold: Sequence[float], predicted: Sequence[float]) -> bool:
     """Whether both have the same most likely option; of equally likely ones the first one counts, as in the paper's
     release."""
-    return _first_mode(gold) == _first_mode(predicted)
+    return most_likely(gold) == most_likely(predicted)
 
 
 def agrees_with_any_mode(gold: Sequence[float], predicted: Sequence[float]) -> bool:
     """Whether the most likely option is one of the really most likely ones: where these are several, each is right."""
-    return gold[_first_mode(predicted)] == max(gold)
+    return gold[most_likely(predicted)] == max(gold)
 
 
 def has_tied_modes(gold: Sequence[float]) -> bool:
     """Whether several options are the most likely one."""
     return list(gold).count(max(gold)) > 1
-
-
-def _first_mode(distribution: Sequence[float]) -> int:
-    return list(distribution).index(max(distribution))
 
 
 @cache

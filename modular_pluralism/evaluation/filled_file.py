@@ -14,6 +14,7 @@ from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.items import STANCES, Kind
 from modular_pluralism.evaluation.outcome import Outcome
 from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.option_math import most_likely
 
 
 def write_filled(task: TaskFile, outcomes: Iterable[Outcome], path: Path) -> int:
@@ -56,7 +57,7 @@ def _result(kind: Kind, outcome: Outcome) -> dict[str, Any]:
 
 
 def _stance(shares: list[float]) -> str:
-    place = shares.index(max(shares))
+    place = most_likely(shares)
     return f"{'ABC'[place]}. {STANCES[place]}"
 
 

@@ -28,7 +28,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from modular_pluralism.errors import InputError, PluralismError
 from modular_pluralism.graphs import build_distributional, build_moe, build_overton, build_steerable, build_vanilla
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.option_math import MOST_OPTIONS, letters
+from modular_pluralism.option_math import MOST_OPTIONS, letters, most_likely
 from modular_pluralism.pool import Pool
 from modular_pluralism.types import Scoring
 
@@ -168,4 +168,4 @@ def _choice(state: Mapping[str, Any]) -> str | None:
     if not read:
         return None
     shares: list[float] = read if isinstance(read, list) else read["probabilities"]
-    return letters(len(shares))[max(range(len(shares)), key=shares.__getitem__)]
+    return letters(len(shares))[most_likely(shares)]

@@ -19,7 +19,7 @@ from modular_pluralism.evaluation.named_model import OpenModel
 from modular_pluralism.evaluation.outcome import Outcome, Prediction
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.option_reader import NoLogProbabilitiesError
-from modular_pluralism.option_math import letters
+from modular_pluralism.option_math import letters, most_likely
 from modular_pluralism.prompts import PromptSet
 
 
@@ -112,7 +112,7 @@ class MethodMaker:
 
 def stance(prediction: Prediction) -> str:
     """The letter of the likeliest stance."""
-    return "ABC"[max(range(3), key=prediction["rotate"].__getitem__)]
+    return "ABC"[most_likely(prediction["rotate"])]
 
 
 def _mean(values: list[float]) -> float:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from modular_pluralism.evaluation.classification import cell, is_two_way, most_likely
+from modular_pluralism.evaluation.classification import cell, is_two_way
 from modular_pluralism.evaluation.distances import (
     FARTHEST,
     agrees_with_any_mode,
@@ -20,6 +20,7 @@ from modular_pluralism.evaluation.distances import (
 from modular_pluralism.evaluation.entailment import COVERED
 from modular_pluralism.evaluation.items import Item, OptionItem, ValueItem
 from modular_pluralism.evaluation.outcome import Outcome
+from modular_pluralism.option_math import most_likely
 
 Column: TypeAlias = NDArray[np.float64]
 """[n_items]; NaN where the item has no value."""

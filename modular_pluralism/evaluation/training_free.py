@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Literal
 
-from modular_pluralism.evaluation.classification import most_likely
 from modular_pluralism.evaluation.gold import gold_of
 from modular_pluralism.evaluation.items import Item
+from modular_pluralism.option_math import most_likely
 
 Baseline = Literal["uniform", "majority", "mean"]
 
