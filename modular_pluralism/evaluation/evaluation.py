@@ -27,6 +27,7 @@ from modular_pluralism.evaluation.methods import METHODS, MethodName, Scoring, S
 from modular_pluralism.evaluation.named_model import named_model
 from modular_pluralism.evaluation.pair_maker import PairMaker, verdict
 from modular_pluralism.evaluation.pair_table import pair_table
+from modular_pluralism.evaluation.replaced_file import replaced_file
 from modular_pluralism.evaluation.report import write_report
 from modular_pluralism.evaluation.results import Results, Table
 from modular_pluralism.evaluation.summary import summarise
@@ -388,10 +389,8 @@ def _make_folder(files: Files, task: Path) -> None:
 
 
 def _write_json(path: Path, results: Results) -> None:
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(results.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
+        with replaced_file(path) as file:
+            file.write(results.model_dump_json(indent=1) + "\n")
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise EvaluationError(f"{path} cannot be written ({error.strerror}); make room.") from None

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.items import STANCES, Kind
 from modular_pluralism.evaluation.outcome import Outcome
+from modular_pluralism.evaluation.replaced_file import replaced_file
 from modular_pluralism.evaluation.task_file import TaskFile
 from modular_pluralism.option_math import most_likely
 
@@ -29,9 +27,16 @@ def write_filled(task: TaskFile, outcomes: Iterable[Outcome], path: Path) -> int
     """
     if path.exists() and path.samefile(task.path):
         raise InputError(f"{path} is the task file itself, which is never overwritten; name another file.")
+    try:
+        return _write(task, outcomes, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); name another file.") from error
+
+
+def _write(task: TaskFile, outcomes: Iterable[Outcome], path: Path) -> int:
     written = 0
     raw = task.raw()
-    with _replaced(path) as file:
+    with replaced_file(path) as file:
         file.write("[")
         for outcome in outcomes:
             item = next(raw, None)
@@ -59,29 +64,3 @@ def _result(kind: Kind, outcome: Outcome) -> dict[str, Any]:
 def _stance(shares: list[float]) -> str:
     place = most_likely(shares)
     return f"{'ABC'[place]}. {STANCES[place]}"
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[TextIO]:
-    """A file beside `path` that takes its place when all is written."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        temporary = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            yield file
-        temporary.chmod(0o666 & ~_umask())  # such a file is readable by its owner alone
-        temporary.replace(path)
-        temporary = None
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); name another file.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

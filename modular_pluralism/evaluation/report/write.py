@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from modular_pluralism.errors import PluralismError
+from modular_pluralism.evaluation.replaced_file import replaced_file
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
 from modular_pluralism.evaluation.report.view import (
     MANY_ROWS,
@@ -37,7 +37,8 @@ def write_report(results: Results, path: Path) -> None:
     """
     text = render_report(results)
     try:
-        _replace(path, text)
+        with replaced_file(path) as file:
+            file.write(text)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ReportError(f"The report {path} cannot be written ({reason}); name another folder with --out.") from error
@@ -67,13 +68,3 @@ def render_report(results: Results) -> str:
         has_baselines=any(row.baseline for table in results.tables for row in table.rows),
     )
     return page.lstrip()
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

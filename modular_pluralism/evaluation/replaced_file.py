@@ -1,0 +1,27 @@
+"""A text file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[TextIO]:
+    """A new UTF-8 file in the folder of `path`, which is made if need be; it takes the place of `path` when the block
+    ends, and is removed when the block fails. Until then `path` stays as it is.
+
+    Raises:
+        OSError: the folder or the file cannot be written, or `path` is a folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{secrets.token_hex(8)}.part")  # not longer than any name that may be wanted
+    try:
+        with part.open("x", encoding="utf-8", newline="\n") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
