@@ -25,6 +25,13 @@ class ScoringName(StrEnum):
     text = "text"
 
 
+class KindName(StrEnum):
+    """The kinds of task file that have the same fields, as the command line knows them."""
+
+    distributional = "distributional"
+    steerable_opinion = "steerable-opinion"
+
+
 PoolOption = Annotated[
     str,
     typer.Option(
@@ -36,4 +43,8 @@ PromptsOption = Annotated[
     typer.Option("--prompts", metavar="DIR", help="A folder laid over the built-in prompts, file by file."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+KindOption = Annotated[
+    KindName | None,
+    typer.Option("--kind", help="What a file with options asks, where its attributes do not tell.", show_default=False),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seeds every draw of the run; reported in --json.")]

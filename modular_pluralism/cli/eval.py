@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption, PoolOption, PromptsOption, SeedOption
+from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOption, PromptsOption, SeedOption
 
 if TYPE_CHECKING:
     from modular_pluralism.evaluation.evaluation import Evaluation
@@ -52,13 +52,6 @@ class StyleOption(StrEnum):
     completion = "completion"
 
 
-class KindOption(StrEnum):
-    """What a file with options is about, where that is to be said."""
-
-    distributional = "distributional"
-    steerable_opinion = "steerable-opinion"
-
-
 def evaluate(
     task_file: Annotated[Path, typer.Argument(metavar="TASKFILE", help="A task file, as a JSON list.")],
     method: Annotated[
@@ -80,9 +73,7 @@ def evaluate(
     style: Annotated[
         StyleOption, typer.Option("--style", help="Chat template, or plain text as in the paper's release.")
     ] = StyleOption.chat,
-    kind: Annotated[
-        KindOption | None, typer.Option("--kind", help="What a file with options asks, where its attributes mislead.")
-    ] = None,
+    kind: KindOption = None,
     without: Annotated[
         list[str] | None, typer.Option("--without", metavar="NAME", help="Add modular without this community.")
     ] = None,

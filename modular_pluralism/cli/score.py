@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption, PoolOption
+from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOption
 
 if TYPE_CHECKING:
     from modular_pluralism.evaluation.results import Results
@@ -25,21 +24,9 @@ EXAMPLES = """
 """
 
 
-class OptionKindName(StrEnum):
-    """The kinds that the same fields may mean, as the command line knows them."""
-
-    distributional = "distributional"
-    steerable_opinion = "steerable-opinion"
-
-
 def score(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A filled-in task file.", show_default=False)],
-    kind: Annotated[
-        OptionKindName | None,
-        typer.Option(
-            "--kind", help="What a file with options asks, where its attributes do not tell.", show_default=False
-        ),
-    ] = None,
+    kind: KindOption = None,
     nli: Annotated[
         str | None,
         typer.Option(
