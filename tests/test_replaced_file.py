@@ -27,9 +27,14 @@ def test_the_new_file_takes_the_place_of_the_old_at_the_end(tmp_path: Path) -> N
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), replaced_file(path) as file:
-        file.write("half")
-        raise KeyboardInterrupt
+
+    def stopped() -> None:
+        with replaced_file(path) as file:
+            file.write("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     with pytest.raises(UnicodeEncodeError), replaced_file(path) as file:
         file.write("\ud800")
     assert path.read_text() == "old"
