@@ -201,15 +201,21 @@ def test_what_is_refused_leaves_nothing(folder: Path, arguments: list[str], mess
     assert sorted(folder.iterdir()) == before
 
 
-def test_another_seed_in_the_same_folder_is_refused(folder: Path) -> None:
+def test_a_folder_takes_more_items_and_no_other_seed(folder: Path) -> None:
     out = folder / "seeded"
-    command = ["eval", "steerable-value.json", *SMALL, "--method", "vanilla", "--limit", "1", "--out", str(out)]
-    assert pluralism(*command, cwd=folder).returncode == 0
+    command = ["eval", "steerable-value.json", *SMALL, "--method", "vanilla", "--out", str(out)]
+    assert pluralism(*command, "--limit", "1", cwd=folder).returncode == 0
     before = (out / "results.json").read_bytes()
-    done = pluralism(*command, "--seed", "5", cwd=folder)
+    assert b"after its first start" not in before
+    done = pluralism(*command, "--limit", "1", "--seed", "5", cwd=folder)
     assert done.returncode == 2
     assert "another seed (0 there, 5 now)" in " ".join(done.stderr.split())
     assert (out / "results.json").read_bytes() == before
+    done = pluralism(*command, "--limit", "2", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "Going on: 1 of 2 results are there." in done.stderr
+    (told,) = (each for each in results_in(out).warnings if "after its first start" in each)
+    assert "continued once after its first start, to finish it or to extend it" in told
 
 
 def test_completion_style_and_patches(folder: Path) -> None:

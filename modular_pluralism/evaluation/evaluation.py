@@ -236,10 +236,7 @@ class Evaluation:
         found = []
         again = sum(0 < start["known"] < start["of"] for start in journal.results(_STARTS, sys.maxsize))
         if again and not self.settings.repeatable:
-            found.append(
-                f"This evaluation was gone on with {again} times. What was being computed when it stopped was computed "
-                "anew beside other items, and may differ in a word from a run in one go; --repeatable rules that out."
-            )
+            found.append(continued(again))
         if self.task.kind == "steerable-value":
             found.append(
                 "The question of these items names the value itself, as in the paper's release: vanilla and MoE read "
@@ -306,6 +303,17 @@ class Evaluation:
             facts |= {"entailment": self._overton.entailment.name, "judge": settings.judge or "none"}
             facts |= {} if settings.perspectives is None else {"required perspectives": settings.perspectives}
         return facts
+
+
+def continued(times: int) -> str:
+    """The warning of an evaluation that was started again so often with a part of its results there: after a stop, or
+    with more items or methods than before."""
+    return (
+        f"This evaluation was continued {'once' if times == 1 else f'{times} times'} after its first start, to finish "
+        "it or to extend it. What is computed beside an item may change a word of its texts, so that they may differ "
+        "from those of a run in one go; --repeatable, in a new folder, rules that out for embedded models with weights "
+        "in one of llama.cpp's Q formats."
+    )
 
 
 def _demanding(prompts: PromptSet, perspectives: int | None) -> PromptSet:
