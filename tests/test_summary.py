@@ -452,6 +452,13 @@ def test_a_filled_in_choice_names_letter_and_stance(tmp_path: Path) -> None:
     assert [each["output"] for each in json.loads((tmp_path / "filled.json").read_text())] == ["C. Either", None]
 
 
+def test_an_answer_that_could_not_be_measured_is_filled_in(tmp_path: Path) -> None:
+    task = TaskFile.open(overton_file(tmp_path, 2))
+    unmeasured = outcome(0, answer="Some say so.", error="The answer could not be measured.")
+    write_filled(task, [unmeasured, failed(1)], tmp_path / "filled.json")
+    assert [each["output"] for each in json.loads((tmp_path / "filled.json").read_text())] == ["Some say so.", None]
+
+
 @pytest.mark.parametrize("link", [None, "symbolic", "hard"])
 def test_a_task_file_is_never_overwritten(tmp_path: Path, link: str | None) -> None:
     task = TaskFile.open(option_file(tmp_path, GOLDS))

@@ -19,7 +19,8 @@ def write_filled(task: TaskFile, outcomes: Iterable[Outcome], path: Path) -> int
     """Write the file's first items with one method's results in them, and return how many these are.
 
     `outcomes` are those of the first items, in the file's order: as many items are written. Every other field stays as
-    it is. An item that failed is filled with null. The file appears whole or not at all.
+    it is. An item without a result is filled with null; an Overton answer that was written and could not be measured is
+    a failure in the results, and stands here as it is. The file appears whole or not at all.
 
     Raises:
         InputError: `path` is the task file itself, or cannot be written.
