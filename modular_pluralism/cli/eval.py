@@ -103,7 +103,8 @@ def evaluate(
     ] = None,
     prompts: PromptsOption = None,
     repeatable: Annotated[
-        bool, typer.Option("--repeatable", help="The same texts to the last word whatever runs beside; slower.")
+        bool,
+        typer.Option("--repeatable", help="The same texts whatever runs beside, for weights in Q formats; slower."),
     ] = False,
     retry_failures: Annotated[
         bool, typer.Option("--retry-failures", help="Try again what failed in an earlier run.")

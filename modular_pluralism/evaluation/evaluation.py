@@ -58,8 +58,9 @@ class EvaluationSettings:
 
     `limit` takes the file's first items only. `without` and `only` add `modular` with one community removed, or alone.
     `style` "completion" sends plain text as the paper's release does. `comment_tokens` and `answer_tokens` replace the
-    pool's. `repeatable` gives the same texts whatever runs beside them, on models whose format allows that. `nli` names
-    the entailment measure and `judge` a model of the pool that judges Overton answers. `perspectives` asks for so many.
+    pool's. `repeatable` gives the same texts whatever runs beside them, on embedded models with weights in one of
+    llama.cpp's Q formats. `nli` names the entailment measure and `judge` a model of the pool that judges Overton answers.
+    `perspectives` asks for so many.
     """
 
     methods: Sequence[MethodName] = METHODS
@@ -235,7 +236,8 @@ class Evaluation:
     def _warnings(self, journal: Journal) -> list[str]:
         found = []
         again = sum(0 < start["known"] < start["of"] for start in journal.results(_STARTS, sys.maxsize))
-        if again and not self.settings.repeatable:
+        remote = any(not isinstance(model, EmbeddedModel) for model in self._pool.models.values())
+        if again and (remote or not self.settings.repeatable):
             found.append(continued(again))
         if self.task.kind == "steerable-value":
             found.append(
