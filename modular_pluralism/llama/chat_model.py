@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,10 @@ from modular_pluralism.llama.sampling import Sampling
 from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.llama.shared_engines import shared_engine
 
-_CALL_SETTINGS = {"temperature", "top_p", "top_k", "min_p", "seed", "max_tokens", "logprobs", "top_logprobs", "timeout"}
+_CALL_SETTINGS = {
+    *("temperature", "top_p", "top_k", "min_p", "seed", "max_tokens"),
+    *("logprobs", "top_logprobs", "grammar", "timeout"),
+}
 
 
 class ChatLlama(BaseChatModel):
@@ -39,7 +44,8 @@ class ChatLlama(BaseChatModel):
 
     Every field but `gguf` can also be given for one call, as in `model.invoke(messages, temperature=0, seed=1)`;
     `logprobs=True` and `top_logprobs=5` put log-probabilities into `response_metadata["logprobs"]`, in the form that
-    ChatOpenAI uses. The seed that was used stands in `response_metadata["seed"]`.
+    ChatOpenAI uses; `grammar=grammar_of_schema({...})` keeps the text to a JSON schema. The seed that was used stands
+    in `response_metadata["seed"]`.
 
     Example:
         ```python
@@ -79,24 +85,39 @@ class ChatLlama(BaseChatModel):
     stop: list[str] | None = None
     timeout: float | None = None
     """Seconds for one call, waiting in the queue included."""
+    _opened: tuple[EngineSettings, Engine] | None = PrivateAttr(default=None)
     _template_of: tuple[tuple[Engine, bool], ChatTemplate] | None = PrivateAttr(default=None)
 
     @property
     def engine(self) -> Engine:
         """The engine behind this model; loads it on first use."""
+        settings = self._settings
+        opened = self._opened
+        if opened is None or opened[0] != settings or opened[1].closed:
+            engine = shared_engine(replace(settings, gguf=settings.gguf.resolve()))
+            opened = self._opened = (settings, engine)
+        return opened[1]
+
+    async def aload(self) -> Engine:
+        """As `engine`, without holding up the event loop for the seconds that loading takes."""
+        opened = self._opened
+        if opened is not None and opened[0] == self._settings and not opened[1].closed:
+            return opened[1]
+        return await asyncio.to_thread(lambda: self.engine)
+
+    @property
+    def _settings(self) -> EngineSettings:
         files = self.adapters if self.adapter is None else tuple(dict.fromkeys((*self.adapters, self.adapter.path)))
         default = EngineSettings(self.gguf)
-        return shared_engine(
-            EngineSettings(
-                self.gguf.resolve(),
-                context=self.context,
-                slots=self.slots,
-                memory=self.memory,
-                threads=self.threads,
-                queue=self.queue or default.queue,
-                repeatable=self.repeatable,
-                adapters=files,
-            )
+        return EngineSettings(
+            self.gguf,
+            context=self.context,
+            slots=self.slots,
+            memory=self.memory,
+            threads=self.threads,
+            queue=self.queue or default.queue,
+            repeatable=self.repeatable,
+            adapters=files,
         )
 
     @property
@@ -133,6 +154,7 @@ class ChatLlama(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        await self.aload()
         request = self._request(messages, stop, kwargs)
         return self._result(await self.engine.agenerate(request), request)
 
@@ -158,6 +180,7 @@ class ChatLlama(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
+        await self.aload()
         request = self._request(messages, stop, kwargs)
         async for event in self.engine.astream(request):
             chunk = self._chunk(event, request)
@@ -191,6 +214,7 @@ class ChatLlama(BaseChatModel):
             stop=tuple(self.stop or () if stop is None else stop),
             top_logprobs=(call.get("top_logprobs") or 0) if call.get("logprobs") else None,
             adapter=self.adapter,
+            grammar=call.get("grammar"),
             timeout=setting("timeout"),
         )
 

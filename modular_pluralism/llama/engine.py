@@ -23,10 +23,11 @@ from modular_pluralism.errors import (
     ModelCallError,
     ModelLoadError,
 )
-from modular_pluralism.llama.generation import Event, Finish, GenerationJob, GenerationRequest, Piece
+from modular_pluralism.llama.generation import Event, Finish, GenerationJob, GenerationRequest, Piece, TokenLogprob
+from modular_pluralism.llama.grammar import grammar_tokenizer
 from modular_pluralism.llama.job import Adapter, Job, JobControl
 from modular_pluralism.llama.model_file import ModelFile
-from modular_pluralism.llama.reading import LogProbs, ReadingJob, continuation_paths, next_token_paths
+from modular_pluralism.llama.reading import LogProbs, ReadingJob, continuation_paths, next_token_paths, prompt_path
 from modular_pluralism.llama.scheduler import Scheduler
 from modular_pluralism.llama.settings import EngineSettings, EngineStats
 
@@ -96,6 +97,7 @@ class Engine:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
+        await self._prepare(request)
         control = self.submit_generation(request, deliver)
         try:
             while True:
@@ -124,6 +126,7 @@ class Engine:
     async def agenerate(self, request: GenerationRequest) -> list[Piece | Finish]:
         """As `generate`, for asyncio; cancelling the task cancels the generation."""
         future: Future[list[Piece | Finish]] = Future()
+        await self._prepare(request)
         control = self.submit_generation(request, _collector(future.set_result, future.set_exception))
         try:
             return await asyncio.wrap_future(future)
@@ -180,6 +183,18 @@ class Engine:
         await self._aread(ReadingJob(paths, adapter, timeout))
         return results
 
+    async def aprompt_logprobs(
+        self, tokens: Sequence[int], *, top: int = 0, adapter: Adapter | None = None, timeout: float | None = None
+    ) -> list[TokenLogprob]:
+        """The log-probability of every token of a prompt but the first, given those before it, with the `top` likeliest
+        ones in its place."""
+        self._check_tokens(tokens)
+        if len(tokens) < 2:
+            return []
+        path, result = prompt_path(tokens, top)
+        await self._aread(ReadingJob([path], adapter, timeout))
+        return result
+
     def close(self) -> None:
         """End every request with EngineClosedError and free the model. Safe to call twice."""
         with self._changed:
@@ -194,6 +209,11 @@ class Engine:
         return self._closing
 
     # -- still the caller's thread -------------------------------------------------------------------------------------
+
+    async def _prepare(self, request: GenerationRequest) -> None:
+        """What would hold up the event loop for a while."""
+        if request.grammar is not None:
+            await asyncio.to_thread(grammar_tokenizer, self.model)
 
     def _submit_reading(self, job: ReadingJob) -> Future[None]:
         self._check_length(job.longest)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from modular_pluralism.errors import InputError
+from modular_pluralism.llama.grammar import Grammar
 from modular_pluralism.llama.job import Adapter, JobControl, Track, deadline_after
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.sampling import Row, Sampler, Sampling, likeliest, log_normaliser
@@ -19,6 +20,7 @@ class GenerationRequest:
 
     `tokens`: the prompt. `max_tokens`: the most tokens to generate; the context may end the text earlier.
     `top_logprobs`: None for no log-probabilities, else how many alternatives are reported beside each chosen token.
+    `grammar`: what the text must keep to (see `grammar_of_schema`); a text that ends by its length may be a part only.
     `timeout`: seconds until it fails with DeadlineError, waiting included. `ignore_end`: go on to `max_tokens` even
     where the model would end; for measuring speed on texts of equal length.
     """
@@ -29,6 +31,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
     top_logprobs: int | None = None
     adapter: Adapter | None = None
+    grammar: str | None = None
     timeout: float | None = None
     ignore_end: bool = False
 
@@ -90,6 +93,7 @@ class GenerationJob:
         self.control = JobControl(deadline_after(self.request.timeout))
         self.adapter = self.request.adapter
         self._sampler = Sampler(self.request.sampling)
+        self._grammar = None if self.request.grammar is None else Grammar(self.model, self.request.grammar)
         self._text = TextStream(self.request.stop)
         self._most = min(self.request.max_tokens, self.context - len(self.request.tokens))
         self._generated = 0
@@ -109,14 +113,16 @@ class GenerationJob:
 
     def on_logits(self, track: Track, position: int, logits: Row) -> None:
         """Draw the next token; unless it ends the text, it becomes the track's next token to read."""
-        token = self._sampler.draw(logits)
+        token = self._sampler.draw(logits if self._grammar is None else self._grammar.mask(logits))
         self._generated += 1
         if self.model.is_end(token) and not self.request.ignore_end:
             self._reason = "stop"
             return
+        if self._grammar is not None:
+            self._grammar.accept(token)
         text = self._text.feed(self.model.piece(token))
         self.deliver(Piece(text, (token,), self._logprobs(token, logits)))
-        if self._text.stopped:
+        if self._text.stopped or (self._grammar is not None and self._grammar.complete):
             self._reason = "stop"
         elif self._generated < self._most:
             track.tokens.append(token)

@@ -106,7 +106,7 @@ class ModelFile:
         return metadata
 
     @contextlib.contextmanager
-    def _open_vocabulary(self) -> Iterator[Any]:
+    def open_vocabulary(self) -> Iterator[Any]:
         """The vocabulary, which another thread cannot free meanwhile."""
         with self._open:
             if self.pointer is None:
@@ -121,7 +121,7 @@ class ModelFile:
         """
         data = text.encode("utf-8", "replace")
         size = len(data) + 8
-        with self._open_vocabulary() as vocabulary:
+        with self.open_vocabulary() as vocabulary:
             while True:
                 tokens = (native.llama_token * size)()
                 count = native.llama_tokenize(vocabulary, data, len(data), tokens, size, add_special, parse_special)
@@ -134,7 +134,7 @@ class ModelFile:
         known = self._pieces.get(token)
         if known is None:
             size = 64
-            with self._open_vocabulary() as vocabulary:
+            with self.open_vocabulary() as vocabulary:
                 while True:
                     buffer = ctypes.create_string_buffer(size)
                     count = native.llama_token_to_piece(vocabulary, token, buffer, size, 0, False)
@@ -146,7 +146,7 @@ class ModelFile:
 
     def token_text(self, token: int) -> str:
         """The token as the vocabulary spells it, for control tokens too, e.g. "<|im_end|>"."""
-        with self._open_vocabulary() as vocabulary:
+        with self.open_vocabulary() as vocabulary:
             text: bytes = native.llama_vocab_get_text(vocabulary, token)
             return text.decode("utf-8", "replace")
 
@@ -154,7 +154,7 @@ class ModelFile:
         """Whether the model ends its turn with this token."""
         known = self._ends.get(token)
         if known is None:
-            with self._open_vocabulary() as vocabulary:
+            with self.open_vocabulary() as vocabulary:
                 known = self._ends[token] = bool(native.llama_vocab_is_eog(vocabulary, token))
         return known
 
@@ -162,7 +162,7 @@ class ModelFile:
     def control_tokens(self) -> dict[int, str]:
         """The tokens that only `tokenize(parse_special=True)` makes out of text, each with that spelling."""
         special = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_UNKNOWN
-        with self._open_vocabulary() as vocabulary:
+        with self.open_vocabulary() as vocabulary:
             tokens = [
                 token for token in range(self.n_vocab) if native.llama_vocab_get_attr(vocabulary, token) & special
             ]

@@ -38,6 +38,7 @@ class EngineOptionReader:
         self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
     ) -> list[LabelReading]:
         """See OptionReader."""
+        await self._chat.aload()
         chat, tokens = self._chat, self._tokens(prompts)
         single = self._single_tokens(labels)
         if single is not None:
@@ -64,6 +65,7 @@ class EngineOptionReader:
     ) -> list[list[float]]:
         """See OptionReader."""
         chat = self._chat
+        await chat.aload()
         rows = await chat.engine.ascore(
             chat.prompt_tokens(prompt), self._replies(texts), adapter=chat.adapter, timeout=chat.timeout
         )

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from modular_pluralism.errors import InputError
+from modular_pluralism.llama.generation import TokenLogprob
 from modular_pluralism.llama.job import Adapter, JobControl, Track, deadline_after
-from modular_pluralism.llama.sampling import Row, log_normaliser
+from modular_pluralism.llama.sampling import Row, likeliest, log_normaliser
 
 LogProbs = npt.NDArray[np.float32]
 
@@ -90,6 +91,18 @@ def next_token_paths(prompts: Sequence[Sequence[int]], n_vocab: int) -> tuple[li
         return Path(list(tokens), len(tokens) - 1, collect)
 
     return [path(index, tokens) for index, tokens in enumerate(prompts)], result
+
+
+def prompt_path(tokens: Sequence[int], top: int) -> tuple[Path, list[TokenLogprob]]:
+    """A path that fills the returned list with one entry for each token but the first."""
+    result: list[TokenLogprob] = []
+
+    def collect(position: int, logprobs: LogProbs) -> None:
+        token = tokens[position + 1]
+        others = tuple((int(other), float(logprobs[other])) for other in likeliest(logprobs, min(top, logprobs.size)))
+        result.append(TokenLogprob(token, float(logprobs[token]), others))
+
+    return Path(list(tokens[:-1]), 0, collect), result
 
 
 def continuation_paths(

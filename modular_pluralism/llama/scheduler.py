@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from llama_cpp import llama_cpp as native
 
-from modular_pluralism.errors import DeadlineError, ModelCallError, ModelLoadError
+from modular_pluralism.errors import DeadlineError, ModelCallError, ModelLoadError, PluralismError
 from modular_pluralism.llama.chunks import WIDE, narrow_chunks, wide_chunk, wide_length
 from modular_pluralism.llama.context import BATCH, OUTPUTS, Chunk, Context, DecodeError
 from modular_pluralism.llama.generation import GenerationJob
@@ -335,6 +335,8 @@ class Scheduler:
     def _guarded(self, job: Job, deliver: Callable[[], None]) -> None:
         try:
             deliver()
+        except PluralismError as error:  # what the request itself asked for cannot be had
+            self._fail(job, error)
         except Exception as error:
             broken = ModelCallError(f"{self._model.path.name} could not go on with this request: {error!r}.")
             broken.__cause__ = error

@@ -1,0 +1,107 @@
+"""Texts that keep to a JSON schema, on the demo model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+
+from modular_pluralism.errors import InputError
+from modular_pluralism.llama import ChatLlama
+from modular_pluralism.llama.grammar import JSON_OBJECT, grammar_of_schema
+from tests.demo_model import DEMO_GGUF
+
+PERSON: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 20},
+        "age": {"type": "integer", "minimum": 0, "maximum": 120},
+        "note": {"enum": ['a "quoted" word', "back\\slash", "naïve"]},
+    },
+    "required": ["name", "age", "note"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ChatLlama]:
+    model = ChatLlama(gguf=DEMO_GGUF, max_tokens=120, slots=4)
+    yield model
+    model.engine.close()
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("seed", range(4))
+def test_a_text_keeps_to_the_schema_whatever_is_drawn(model: ChatLlama, seed: int) -> None:
+    grammar = grammar_of_schema(PERSON)
+    reply = model.invoke("Tell me about somebody.", grammar=grammar, seed=seed, temperature=1.5)
+    assert reply.response_metadata["finish_reason"] == "stop"
+    jsonschema.validate(json.loads(str(reply.content)), PERSON)
+
+
+@pytest.mark.model
+async def test_with_a_grammar_and_without_side_by_side(model: ChatLlama) -> None:
+    alone = await model.ainvoke("What is a city?", seed=1, max_tokens=20)
+    free, *guided = await asyncio.gather(
+        model.ainvoke("What is a city?", seed=1, max_tokens=20),
+        model.ainvoke("What is a city?", seed=1, max_tokens=20, grammar=JSON_OBJECT),
+        model.ainvoke("Tell me about somebody.", seed=1, max_tokens=20, grammar=JSON_OBJECT),
+    )
+    assert all(str(each.content).lstrip().startswith("{") for each in guided)
+    assert free.content == alone.content
+
+
+@pytest.mark.model
+def test_log_probabilities_are_those_before_the_grammar(model: ChatLlama) -> None:
+    reply = model.invoke("Say hello.", grammar=JSON_OBJECT, max_tokens=3, temperature=0, logprobs=True, top_logprobs=1)
+    first = reply.response_metadata["logprobs"]["content"][0]
+    assert first["token"].lstrip().startswith("{")
+    assert first["top_logprobs"][0]["logprob"] > first["logprob"]  # the model would have said something else
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"type": "string", "pattern": "(?=x)"}, "look-around"),
+        ({"type": "person"}, "Invalid type"),
+        ({"not": {"type": "string"}}, "not"),
+        ({"$ref": "http://example.org/schema"}, "fetch"),
+        ({"type": "number", "minimum": float("nan")}, "JSON"),
+    ],
+)
+def test_a_schema_that_no_grammar_can_express(schema: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        grammar_of_schema(schema)
+
+
+@pytest.mark.model
+def test_a_grammar_that_cannot_be_read(model: ChatLlama) -> None:
+    with pytest.raises(InputError, match="The grammar cannot be used"):
+        model.invoke("Hello", grammar="no grammar at all {")
+
+
+@pytest.mark.model
+def test_a_huge_schema_fails_alone(model: ChatLlama) -> None:
+    """What llguidance cannot follow within its limits ends that text only."""
+    shapes = [{"type": "object", "properties": {"a": {"minimum": least}}, "required": ["a"]} for least in range(3000)]
+    with pytest.raises(InputError, match="grammar cannot be followed"):
+        model.invoke("Hello", grammar=grammar_of_schema({"anyOf": shapes}), max_tokens=5)
+    assert model.invoke("Hello", max_tokens=2).content
+
+
+@pytest.mark.model
+async def test_every_token_of_a_prompt_has_its_log_probability(model: ChatLlama) -> None:
+    engine = await model.aload()
+    tokens = engine.model.tokenize("The capital of France is Paris. It is", parse_special=False)
+    entries = await engine.aprompt_logprobs(tokens, top=3)
+    assert [each.token for each in entries] == tokens[1:]
+    expected = engine.score(tokens[:1], [tokens[1:]])[0]
+    assert [each.logprob for each in entries] == pytest.approx(expected.tolist())
+    for each in entries:
+        assert [logprob for _, logprob in each.top] == sorted((logprob for _, logprob in each.top), reverse=True)
+        assert each.top[0][1] >= each.logprob
+    assert await engine.aprompt_logprobs(tokens[:1]) == []
