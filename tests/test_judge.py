@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -233,6 +234,36 @@ def test_the_same_seed_gives_the_same_table() -> None:
     pairs = {"one": verdicts(37, 41, 35), "other": verdicts(3, 1, 6)}
     assert pair_table(pairs, "judge", seed=4) == pair_table(pairs, "judge", seed=4)
     assert pair_table(pairs, "judge", seed=4) != pair_table(pairs, "judge", seed=6)
+
+
+def test_items_of_one_situation_are_drawn_together() -> None:
+    """Thirty verdicts on each of a few situations say as much as one on each."""
+    once = [*verdicts(15, 4, 6), *verdicts(0, 0, 0, 1)]
+    often = [each for each in once for _ in range(30)]
+    clusters = np.repeat(np.arange(len(once)), 30)
+    (few,) = pair_table({"x": once}, "judge").rows
+    (many,) = pair_table({"x": often}, "judge", clusters=clusters).rows
+    (apart,) = pair_table({"x": often}, "judge").rows
+    for key in ("win", "tie", "lose", "net", "mass"):
+        one, other = few.cells[key], many.cells[key]
+        assert (one.low, one.value, one.high) == pytest.approx((other.low, other.value, other.high)), key
+        assert other.n == 30 * one.n
+    wide, narrow = many.cells["win"], apart.cells["win"]
+    assert wide.high is not None
+    assert wide.low is not None
+    assert narrow.high is not None
+    assert narrow.low is not None
+    assert wide.high - wide.low > 4 * (narrow.high - narrow.low)
+
+
+@pytest.mark.parametrize(("situations", "clear"), [(19, False), (20, True)])
+def test_many_verdicts_on_few_situations_are_not_clear(situations: int, clear: bool) -> None:
+    clusters = np.repeat(np.arange(situations), 10)
+    (row,) = pair_table({"x": verdicts(10 * situations, 0, 0)}, "judge", clusters=clusters).rows
+    assert row.cells["net"].clear is clear
+    win = row.cells["win"]
+    assert win.low is not None
+    assert win.low < win.value == win.high == 1, "that all are won does not say that all would be"  # type: ignore[operator]
 
 
 def test_where_nothing_was_read_there_is_no_figure() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from modular_pluralism.errors import EvaluationError, InputError
+from modular_pluralism.evaluation.collected import Questions
 from modular_pluralism.evaluation.entailment import PAPER_MODEL, Counts
 from modular_pluralism.evaluation.filled_file import write_filled
 from modular_pluralism.evaluation.harness import Harness
@@ -59,8 +60,8 @@ class EvaluationSettings:
     `limit` takes the file's first items only. `without` and `only` add `modular` with one community removed, or alone.
     `style` "completion" sends plain text as the paper's release does. `comment_tokens` and `answer_tokens` replace the
     pool's. `repeatable` gives the same texts whatever runs beside them, on embedded models with weights in one of
-    llama.cpp's Q formats. `nli` names the entailment measure and `judge` a model of the pool that judges Overton answers.
-    `perspectives` asks for so many.
+    llama.cpp's Q formats. `nli` names the entailment measure and `judge` a model of the pool that judges Overton
+    answers. `perspectives` asks for so many.
     """
 
     methods: Sequence[MethodName] = METHODS
@@ -213,7 +214,11 @@ class Evaluation:
         if not pairs:
             return []
         verdicts = {pair.name: [verdict(result) for result in journal.results(pair.name, self.count)] for pair in pairs}
-        return [pair_table(verdicts, f"{self.settings.judge} of the pool", seed=self.settings.seed)]
+        questions = Questions()
+        for item in self.task.items(self.count):
+            questions.add(item)
+        judge = f"{self.settings.judge} of the pool"
+        return [pair_table(verdicts, judge, seed=self.settings.seed, clusters=questions.of_items())]
 
     def _overton_measures(self) -> OvertonMeasures | None:
         settings = self.settings

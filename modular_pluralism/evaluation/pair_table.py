@@ -5,26 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from modular_pluralism.evaluation.bootstrap import Bootstrap, ratio
+from modular_pluralism.evaluation.bootstrap import CLEAR_FROM, Draw, ratio
 from modular_pluralism.evaluation.judge import Verdict
 from modular_pluralism.evaluation.results import Column, Figure, Row, Table
 
 _SHARES = ("win", "tie", "lose", "net")
 
 
-def pair_table(verdicts: Mapping[str, Sequence[Verdict]], judge: str, *, seed: int = 0) -> Table:
+def pair_table(
+    verdicts: Mapping[str, Sequence[Verdict]],
+    judge: str,
+    *,
+    seed: int = 0,
+    clusters: NDArray[np.int64] | None = None,
+) -> Table:
     """A row for each pair of methods, with the shares of items that the first one wins, ties and loses.
 
     `verdicts` has the pairs' names, such as "modular against vanilla", with a verdict for each item; `judge` is what
     the judge is called. Items without a readable verdict are in no share, and are counted beside them. The intervals
-    are percentiles of a bootstrap over all items, the same for the same `seed`.
+    are percentiles of a bootstrap that draws whole situations, the same for the same `seed`; `clusters` [n_items]
+    numbers the situation of each item, None where each has its own.
     """
+    draw = Draw(seed, clusters=clusters)
     return Table(
         name="pairs",
         title="Which answer reflects more values",
         note=f"Judged by {judge}, asked in both orders. A method wins an item where both orders favour its answer; "
-        "where they favour different ones, it is a tie. A judge that prefers a letter gives only ties.",
+        "where they favour different ones, it is a tie. A judge that prefers a letter gives only ties. The intervals "
+        "resample whole situations, as those of the other tables do, and no difference over fewer than "
+        f"{CLEAR_FROM} of them is clear.",
         columns=[
             Column(key="win", title="wins", better="higher", share=True),
             Column(key="tie", title="ties", share=True),
@@ -43,19 +54,21 @@ def pair_table(verdicts: Mapping[str, Sequence[Verdict]], judge: str, *, seed: i
                 help="Items where a method had no answer, the judge failed, or a reply of it named neither answer.",
             ),
         ],
-        rows=[Row(name=name, cells=_cells(each, seed)) for name, each in verdicts.items()],
+        rows=[Row(name=name, cells=_cells(each, draw)) for name, each in verdicts.items()],
         chart="net",
     )
 
 
-def _cells(verdicts: Sequence[Verdict], seed: int) -> dict[str, Figure]:
+def _cells(verdicts: Sequence[Verdict], draw: Draw) -> dict[str, Figure]:
     read = [each for each in verdicts if each.outcome is not None]
     with_mass = [each.masses for each in read if each.masses is not None]
-    drawn = Bootstrap(np.array([_features(each) for each in verdicts]).reshape(-1, 7), seed=seed)
+    drawn = draw.of(np.array([_features(each) for each in verdicts]).reshape(-1, 7))
+    judged = drawn.clusters_with(slice(0, 1))
     cells = {
-        name: drawn.figure(ratio(at, 0), n=len(read), difference=name == "net") for at, name in enumerate(_SHARES, 1)
+        name: drawn.figure(ratio(at, 0), n=len(read), clusters=judged, difference=name == "net", share=True)
+        for at, name in enumerate(_SHARES, 1)
     }
-    cells["mass"] = drawn.figure(ratio(5, 6), n=len(with_mass))
+    cells["mass"] = drawn.figure(ratio(5, 6), n=len(with_mass), clusters=drawn.clusters_with(slice(6, 7)))
     cells["unread"] = Figure(value=float(len(verdicts) - len(read)), n=len(verdicts))
     return cells
 
