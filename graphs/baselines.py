@@ -30,7 +30,7 @@ def build_vanilla(
     The attribute is not told, as in the paper. Input: `BaselineQuestion`. Output: `BaselineState`. The arguments and
     errors are those of `build_steerable`.
     """
-    parts = Parts.of(pool, prompts, models)
+    parts = Parts.of(pool, prompts, models, "vanilla")
     return _base_alone(parts, _answer(parts, "vanilla", _question, scoring))
 
 
@@ -46,7 +46,7 @@ def build_prompting(
 
     Steerable needs an attribute, distributional takes one. The rest is as for `build_vanilla`.
     """
-    parts = Parts.of(pool, prompts, models)
+    parts = Parts.of(pool, prompts, models, f"prompting_{mode}")
     with_attribute = _answer(parts, f"prompting_{mode}", _question_and_attribute, scoring)
     if mode == "steerable":
         return _base_alone(parts, with_attribute, attribute=True)
@@ -69,7 +69,7 @@ def build_moe(
 
     A community that fails leaves nothing to answer with: that is a QuorumError. The rest is as for `build_vanilla`.
     """
-    parts = Parts.of(pool, prompts, models)
+    parts = Parts.of(pool, prompts, models, "moe")
     graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
     graph.add_node("check", parts.node(check(), "check"))
     routing = route(parts.models, parts.prompts, descriptions=parts.descriptions)

@@ -24,13 +24,14 @@ def build_distributional(
     scoring: Scoring = "rotate",
     prompts: PromptSet | None = None,
     models: Models = None,
+    seed: int | None = None,
 ) -> StateGraph[Any, Any, Any, Any]:
     """The distributional graph (section 3 of the paper), not compiled.
 
     `scoring` is how option probabilities are read: "label", "rotate" or "text". Input: `DistributionalQuestion`.
     Output: `DistributionalState`. The other arguments and errors are those of `build_overton`.
     """
-    parts = Parts.of(pool, prompts, models)
+    parts = Parts.of(pool, prompts, models, "distributional", {"seed": seed})
     graph = StateGraph(DistributionalState, input_schema=DistributionalQuestion)
     graph.add_node("check", parts.node(check(options=True), "check"))
     graph.add_edge(START, "check")
@@ -50,7 +51,7 @@ def _branch(parts: Parts, name: str, scoring: Scoring) -> StateGraph[Any, Any, A
     branch = StateGraph(DistributionalState, input_schema=DistributionalQuestion, output_schema=BranchOutput)
     branch.add_node(name, parts.comment_node(name))
     scoring_step = score(name, parts.models, parts.prompts, scoring=scoring, samples=parts.pool.run.score_samples)
-    branch.add_node("score", parts.node(scoring_step, "score"))
+    branch.add_node("score", parts.node(scoring_step, "score", community=name))
     branch.add_edge(START, name)
 
     def answered(state: State) -> str:

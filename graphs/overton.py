@@ -16,18 +16,22 @@ from modular_pluralism.prompts import PromptSet
 
 
 def build_overton(
-    pool: Pool | str | Path = "perspective", *, prompts: PromptSet | None = None, models: Models = None
+    pool: Pool | str | Path = "perspective",
+    *,
+    prompts: PromptSet | None = None,
+    models: Models = None,
+    seed: int | None = None,
 ) -> StateGraph[Any, Any, Any, Any]:
     """The Overton graph (section 3 of the paper), not compiled: `compile()` it, to run it or as a node of a graph of
     your own.
 
     `prompts` replaces the built-in prompts; `models` puts your own LangChain chat models in the place of the pool's
-    [models.*], by name. Input: `Question`. Output: `OvertonState`.
+    [models.*], by name; `seed` is for questions that have none (default 0). Input: `Question`. Output: `OvertonState`.
 
     Raises:
         PoolError, PromptError: the pool or a prompt is unusable. Models are opened by the first run.
     """
-    parts = Parts.of(pool, prompts, models)
+    parts = Parts.of(pool, prompts, models, "overton", {"seed": seed})
     graph = StateGraph(OvertonState, input_schema=Question)
     graph.add_node("check", parts.node(check(), "check"))
     graph.add_edge(START, "check")

@@ -25,24 +25,27 @@ def build_pluralism(
     scoring: Scoring = "rotate",
     prompts: PromptSet | None = None,
     models: Models = None,
+    seed: int | None = None,
+    mode: Mode | None = None,
 ) -> StateGraph[Any, Any, Any, Any]:
-    """One graph for the three modes, not compiled; the input's `mode` picks the subgraph.
+    """One graph for the three modes, not compiled; the input's `mode` picks the subgraph, and the argument `mode` is
+    for questions that name none.
 
     Input: `PluralismQuestion`. Output: `PluralismState`. The arguments and errors are those of the modes' builders.
     """
-    parts = Parts.of(pool, prompts, models)
-    shared: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models}
+    parts = Parts.of(pool, prompts, models, defaults={"mode": mode})
+    shared: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed}
     graph = StateGraph(PluralismState, input_schema=PluralismQuestion)
     graph.add_node("check", parts.node(check(mode=True), "check"))
     graph.add_edge(START, "check")
     graph.add_node("overton", build_overton(parts.pool, **shared).compile())
     graph.add_node("steerable", build_steerable(parts.pool, scoring=scoring, **shared).compile())
     graph.add_node("distributional", build_distributional(parts.pool, scoring=scoring, **shared).compile())
-    graph.add_conditional_edges("check", _route, list(get_args(Mode)))
-    for mode in get_args(Mode):
-        graph.add_edge(mode, END)
+
+    def route(state: State) -> str:
+        return str(parts.with_defaults(state)["mode"])
+
+    graph.add_conditional_edges("check", route, list(get_args(Mode)))
+    for each in get_args(Mode):
+        graph.add_edge(each, END)
     return graph
-
-
-def _route(state: State) -> str:
-    return str(state["mode"])

@@ -23,13 +23,14 @@ def build_steerable(
     scoring: Scoring = "rotate",
     prompts: PromptSet | None = None,
     models: Models = None,
+    seed: int | None = None,
 ) -> StateGraph[Any, Any, Any, Any]:
     """The steerable graph (section 3 of the paper), not compiled.
 
     `scoring` is how a question with options is answered. Input: `SteerableQuestion`. Output: `SteerableState`.
     The other arguments and errors are those of `build_overton`.
     """
-    parts = Parts.of(pool, prompts, models)
+    parts = Parts.of(pool, prompts, models, "steerable", {"seed": seed})
     run = parts.pool.run
     graph = StateGraph(SteerableState, input_schema=SteerableQuestion)
     graph.add_node("check", parts.node(check(attribute=True), "check"))

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import merge_configs
 
 from modular_pluralism.errors import ModelCallError
+from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.models.calls import Call, Outcome
 from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
 from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.models.spans import Asked
 from modular_pluralism.types import Reply, Usage
+
+T = TypeVar("T")
 
 
 def text(
     model: PoolModel,
     messages: Sequence[BaseMessage],
     *,
-    metadata: dict[str, Any] | None = None,
     streamed: bool = True,
     **settings: Any,
 ) -> Call[BaseMessage]:
-    """Ask for a text. `metadata` is seen by the application's callbacks; `settings` go to the model.
+    """Ask for a text. `settings` go to the model.
 
     `streamed` false keeps the text out of the graph's stream of messages: a label or a number is nothing to read.
     """
     prompt = list(messages)
 
     def tagged(config: RunnableConfig) -> RunnableConfig:
-        return merge_configs(config, {"metadata": metadata or {}, "tags": [] if streamed else [NOT_STREAMED]})
+        return config if streamed else merge_configs(config, {"tags": [NOT_STREAMED]})
 
     def run(config: RunnableConfig) -> BaseMessage:
         return _whole(model.chat.invoke(prompt, tagged(config), **settings))
@@ -39,7 +42,18 @@ def text(
     async def arun(config: RunnableConfig) -> BaseMessage:
         return _whole(await model.chat.ainvoke(prompt, tagged(config), **settings))
 
-    return Call(model.place, run, arun)
+    return Call(model.place, run, arun, _asked("chat", model, settings))
+
+
+def _asked(operation: Literal["chat", "score"], model: PoolModel, settings: dict[str, Any]) -> Asked:
+    known: Any = model.chat._get_ls_params(**settings)  # every LangChain chat model says so to its own tracers
+    return Asked(
+        operation,
+        str(known.get("ls_model_name") or model.place),
+        str(known.get("ls_provider") or "unknown"),
+        isinstance(model.chat, ChatLlama),
+        {"temperature": known.get("ls_temperature"), **settings},
+    )
 
 
 def _whole(message: BaseMessage) -> BaseMessage:
@@ -54,8 +68,10 @@ def label_probabilities(
     model: PoolModel, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str]
 ) -> Call[list[LabelReading]]:
     """Ask how probable each label is as the reply to each prompt."""
-    return Call(
-        model.place,
+    return _reading(
+        model,
+        "label_probabilities",
+        {"prompts": [list(prompt) for prompt in prompts], "labels": list(labels)},
         lambda config: model.reader.read_labels(prompts, labels, config),
         lambda config: model.reader.aread_labels(prompts, labels, config),
     )
@@ -63,10 +79,37 @@ def label_probabilities(
 
 def text_logprobs(model: PoolModel, prompt: Sequence[BaseMessage], texts: Sequence[str]) -> Call[list[list[float]]]:
     """Ask for the log-probabilities of the tokens of given replies."""
-    return Call(
-        model.place,
+    return _reading(
+        model,
+        "text_logprobs",
+        {"prompt": list(prompt), "texts": list(texts)},
         lambda config: model.reader.read_texts(prompt, texts, config),
         lambda config: model.reader.aread_texts(prompt, texts, config),
+    )
+
+
+def _reading(
+    model: PoolModel,
+    name: str,
+    given: dict[str, Any],
+    read: Callable[[RunnableConfig], T],
+    aread: Callable[[RunnableConfig], Awaitable[T]],
+) -> Call[T]:
+    """A call that the application's callbacks see as a run of that name: an embedded model's probabilities do not come
+    from its chat model, which would tell them."""
+
+    def run(_given: dict[str, Any], config: RunnableConfig) -> T:
+        return read(config)
+
+    async def arun(_given: dict[str, Any], config: RunnableConfig) -> T:
+        return await aread(config)
+
+    traced = RunnableLambda(run, arun, name=name)
+    return Call(
+        model.place,
+        lambda config: traced.invoke(given, config),
+        lambda config: traced.ainvoke(given, config),
+        _asked("score", model, {}),
     )
 
 

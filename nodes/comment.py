@@ -38,7 +38,6 @@ def comment(community: Community, models: PoolModels, prompts: PromptSet) -> Ste
             outcome = yield ask.text(
                 model,
                 _messages(community, prompts, state),
-                metadata={"community": community.name},
                 max_tokens=community.max_tokens,
                 seed=derive_seed(state.get("seed") or 0, "comment", community.name),
             )

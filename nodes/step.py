@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Any, TypeAlias
 
 from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.runnables.config import merge_configs
 
 from modular_pluralism.models.calls import Call, Caller, Outcome
 
@@ -18,13 +19,22 @@ Step: TypeAlias = Callable[[State], Steps | Update]
 asks no model is a plain function."""
 
 
-def as_runnable(step: Step, caller: Caller, name: str) -> RunnableLambda[Any, Update]:
-    """The step as a LangGraph node for `invoke` and `ainvoke`; `name` is shown in traces."""
+def as_runnable(
+    step: Step, caller: Caller, name: str, labels: Mapping[str, str] | None = None
+) -> RunnableLambda[Any, Update]:
+    """The step as a LangGraph node for `invoke` and `ainvoke`; `name` is shown in traces.
+
+    `labels`, such as {"community": "news_left"}, reach the application's callbacks with every model call: as metadata
+    and as tags, as in "community:news_left".
+    """
+    labels = dict(labels or {})
+    marks = RunnableConfig(metadata=labels, tags=[f"{key}:{value}" for key, value in labels.items()])
 
     def run(state: State, config: RunnableConfig) -> Update:
         steps = step(state)
         if isinstance(steps, dict):
             return steps
+        config = merge_configs(config, marks)
         call = _first(steps)
         while isinstance(call, Call):
             try:
@@ -39,6 +49,7 @@ def as_runnable(step: Step, caller: Caller, name: str) -> RunnableLambda[Any, Up
         steps = step(state)
         if isinstance(steps, dict):
             return steps
+        config = merge_configs(config, marks)
         call = _first(steps)
         while isinstance(call, Call):
             try:

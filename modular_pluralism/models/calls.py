@@ -22,6 +22,7 @@ from tenacity.wait import wait_exponential, wait_random
 
 from modular_pluralism.errors import DeadlineError, ModelCallError, PluralismError
 from modular_pluralism.models.redaction import redact
+from modular_pluralism.models.spans import Asked, call_span
 
 T = TypeVar("T")
 
@@ -30,11 +31,13 @@ _backoff = wait_exponential(multiplier=0.5, max=20) + wait_random(0, 0.5)
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """Something to ask a model. `place` names the model in messages; `run` and `arun` do the same, once."""
+    """Something to ask a model. `place` names the model in messages; `run` and `arun` do the same, once; `asked` is
+    what the call's span says of it (None: there is no span)."""
 
     place: str
     run: Callable[[RunnableConfig], T]
     arun: Callable[[RunnableConfig], Awaitable[T]]
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,19 @@ class Caller:
             ModelCallError: it failed, and trying again did not help.
             PluralismError: whatever our own parts raise on purpose, as it is.
         """
+        with call_span(call.asked, config) as span:
+            outcome = self._call(call, config)
+            span.answered(outcome.value, outcome.attempts)
+            return outcome
+
+    async def acall(self, call: Call[T], config: RunnableConfig) -> Outcome[T]:
+        """As `call`, in asyncio; cancelling the task cancels the call."""
+        with call_span(call.asked, config) as span:
+            outcome = await self._acall(call, config)
+            span.answered(outcome.value, outcome.attempts)
+            return outcome
+
+    def _call(self, call: Call[T], config: RunnableConfig) -> Outcome[T]:
         started = time.monotonic()
         abandoned = threading.Event()
         progress = _Progress()
@@ -93,8 +109,7 @@ class Caller:
             raise self._failed(call, progress, error) from _shown(error)
         return Outcome(value, time.monotonic() - started, progress.tries)
 
-    async def acall(self, call: Call[T], config: RunnableConfig) -> Outcome[T]:
-        """As `call`, in asyncio; cancelling the task cancels the call."""
+    async def _acall(self, call: Call[T], config: RunnableConfig) -> Outcome[T]:
         started = time.monotonic()
         progress = _Progress()
         retrying = AsyncRetrying(**self._policy(progress))
