@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,11 +22,16 @@ from modular_pluralism.cli.call_options import (
     ScoringName,
     SeedOption,
 )
+from modular_pluralism.cli.store_option import QuietOption, StoreOption
 
 if TYPE_CHECKING:
     from langgraph.graph import StateGraph
 
+    from modular_pluralism.cli.run_graph import RunView
+    from modular_pluralism.models.pool_models import PoolModels
     from modular_pluralism.pool import Pool
+    from modular_pluralism.prompts import PromptSet
+    from modular_pluralism.types import Mode, Scoring
 
 EXAMPLES = """
 **Examples**
@@ -35,6 +43,8 @@ EXAMPLES = """
 `pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --score rotate --json`
 
 `echo "What makes a good school?" | pluralism ask - --pool culture --quiet`
+
+`pluralism ask "Should wages be public?" --thread wages`
 """
 
 
@@ -61,7 +71,17 @@ def ask(
     prompts: PromptsOption = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer only.")] = False,
+    quiet: QuietOption = False,
+    thread: Annotated[
+        str | None,
+        typer.Option(
+            "--thread",
+            metavar="ID",
+            help="Keep the run under this new name, so that `pluralism resume ID` can go on with it.",
+            show_default=False,
+        ),
+    ] = None,
+    store: StoreOption = None,
 ) -> None:
     """Ask the communities of a pool one question.
 
@@ -86,7 +106,9 @@ def ask(
         asked["options"] = option
     elif option:
         raise InputError("--option is for distributional and steerable mode; leave it out, or choose one of those.")
-    run(asked, mode, score, pool, prompts, as_json=as_json, quiet=quiet)
+    if store is not None and thread is None:
+        raise InputError("--store says where --thread keeps a run; add --thread with a name for it, or leave it out.")
+    run(asked, mode, score, pool, prompts, as_json=as_json, quiet=quiet, thread=thread, store=store)
 
 
 def run(
@@ -98,51 +120,119 @@ def run(
     *,
     as_json: bool = False,
     quiet: bool = False,
+    thread: str | None = None,
+    store: str | None = None,
 ) -> None:
-    """Run a checked question and print what came out; Ctrl-C ends it cleanly, with exit code 130."""
-    from rich.console import Console
+    """Run a checked question and print what came out; Ctrl-C ends it cleanly, with exit code 130.
 
-    from modular_pluralism.cli.run_graph import NoView, open_models, run_graph
-    from modular_pluralism.cli.terminal_view import TerminalView
+    With a `thread` the run is kept under that name, in `store`.
+    """
+    from modular_pluralism.cli.run_graph import open_models, run_graph
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
 
     pool = Pool.load(pool_name)
     prompts = PromptSet.load(prompts_folder)
-    graph = _build(mode, score, pool, prompts, open_models(pool))
+    graph = build(mode.value, score.value, pool, prompts, open_models(pool))
+    shown = Shown(mode.value, score.value, pool.name, list(pool.communities), thread)
+
+    async def kept(view: RunView, name: str) -> dict[str, Any]:
+        from modular_pluralism.runs.keep import keep
+        from modular_pluralism.runs.opening import open_run_store
+        from modular_pluralism.runs.place import find_place, find_timeout
+        from modular_pluralism.runs.run_table import RunTable, check_id
+        from modular_pluralism.runs.setup import Setup
+
+        check_id(name)
+        setup = Setup.of(mode.value, score.value, asked, (pool_name, pool), (prompts_folder, prompts))
+        async with open_run_store(find_place(store), find_timeout()) as opened, opened.claim(name):
+            await RunTable(opened).add(name, setup)
+            return await keep(opened, name, run_graph(graph, asked, view, saver=opened.saver, thread=name))
+
+    def running(view: RunView) -> Coroutine[Any, Any, dict[str, Any]]:
+        return run_graph(graph, asked, view) if thread is None else kept(view, thread)
+
+    with stoppable(thread, store):
+        show(running, shown, as_json=as_json, quiet=quiet)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is said of a run beside its state; `thread` is its name where it is kept."""
+
+    mode: Mode
+    scoring: Scoring
+    pool_name: str
+    communities: list[str]
+    thread: str | None
+
+
+def show(
+    running: Callable[[RunView], Coroutine[Any, Any, dict[str, Any]]],
+    shown: Shown,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run something that tells a view what happens and returns a final state, and print both."""
+    from rich.console import Console
+
+    from modular_pluralism.cli.run_graph import NoView
+    from modular_pluralism.cli.terminal_view import TerminalView
+
+    if as_json or quiet:
+        state = asyncio.run(running(NoView()))
+        typer.echo(_json(state, shown) if as_json else _answer(state))
+        return
+    with TerminalView(Console(highlight=False), shown.communities) as view:
+        state = asyncio.run(running(view))
+    view.result(state, shown.communities)
+
+
+@contextmanager
+def stoppable(thread: str | None = None, store: str | None = None) -> Iterator[None]:
+    """Ctrl-C in this block ends the command cleanly, and says how to go on with a run that is kept."""
     try:
-        if as_json or quiet:
-            state = asyncio.run(run_graph(graph, asked, NoView()))
-            typer.echo(_json(state, mode, score, pool) if as_json else _answer(state))
-            return
-        with TerminalView(Console(highlight=False), pool.communities) as view:
-            state = asyncio.run(run_graph(graph, asked, view))
-        view.result(state, pool.communities)
+        yield
     except KeyboardInterrupt:
-        typer.echo("Stopped.", err=True)
+        more = "" if thread is None else f" Go on with: {resume_command(thread, store)}"
+        typer.echo(f"Stopped.{more}", err=True)
         raise typer.Exit(130) from None
 
 
-def _build(mode: ModeName, score: ScoringName, pool: Pool, prompts: Any, models: Any) -> StateGraph[Any, Any, Any, Any]:
+def resume_command(thread: str, store: str | None) -> str:
+    """What to type to go on with a run; an address with a password is not repeated."""
+    from modular_pluralism.runs.place import find_place
+
+    where = "" if store is None else f" --store {shlex.quote(find_place(store).shown)}"
+    return f"pluralism resume {thread}{where}"
+
+
+def build(
+    mode: Mode, scoring: Scoring, pool: Pool, prompts: PromptSet, models: PoolModels
+) -> StateGraph[Any, Any, Any, Any]:
+    """The graph of a mode."""
     from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
 
     match mode:
-        case ModeName.overton:
+        case "overton":
             return build_overton(pool, prompts=prompts, models=models)
-        case ModeName.steerable:
-            return build_steerable(pool, scoring=score.value, prompts=prompts, models=models)
-        case ModeName.distributional:
-            return build_distributional(pool, scoring=score.value, prompts=prompts, models=models)
+        case "steerable":
+            return build_steerable(pool, scoring=scoring, prompts=prompts, models=models)
+        case "distributional":
+            return build_distributional(pool, scoring=scoring, prompts=prompts, models=models)
 
 
-def _json(state: Mapping[str, Any], mode: ModeName, score: ScoringName, pool: Pool) -> str:
+def _json(state: Mapping[str, Any], shown: Shown) -> str:
     """The whole run as one JSON object; communities stand in the pool's order."""
-    result: dict[str, Any] = {"mode": mode.value, "pool": pool.name}
+    result: dict[str, Any] = {"mode": shown.mode, "pool": shown.pool_name}
+    if shown.thread is not None:
+        result["thread"] = shown.thread
     if "options" in state:
-        result["scoring"] = score.value
+        result["scoring"] = shown.scoring
     for key, value in state.items():
         by_community = key in ("comments", "distributions")
-        result[key] = {name: value[name] for name in pool.communities if name in value} if by_community else value
+        result[key] = {name: value[name] for name in shown.communities if name in value} if by_community else value
     return json.dumps(result, ensure_ascii=False, indent=2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 
 from modular_pluralism.errors import PluralismError
@@ -32,15 +33,29 @@ class NoView:
         """See RunView."""
 
 
-async def run_graph(graph: StateGraph[Any, Any, Any, Any], question: dict[str, Any], view: RunView) -> dict[str, Any]:
+async def run_graph(
+    graph: StateGraph[Any, Any, Any, Any],
+    question: dict[str, Any] | None,
+    view: RunView,
+    *,
+    saver: BaseCheckpointSaver[Any] | None = None,
+    thread: str | None = None,
+) -> dict[str, Any]:
     """Run a graph and return its final state, with the communities in the pool's order left to the caller.
+
+    With a `saver`, the run's checkpoints are kept there as `thread`; `question` None goes on with that thread.
 
     Raises:
         PluralismError: the run failed.
     """
     final: dict[str, Any] = {}
+    kept: dict[str, Any] = {}
+    if saver is not None:
+        kept = {"config": {"configurable": {"thread_id": thread}}, "durability": "sync"}
     # LangGraph types the parts of a stream by its default mode, which is not this one.
-    stream: Any = graph.compile().astream(question, stream_mode=["messages", "updates", "values"], subgraphs=True)
+    stream: Any = graph.compile(checkpointer=saver).astream(
+        question, stream_mode=["messages", "updates", "values"], subgraphs=True, **kept
+    )
     async for namespace, kind, data in stream:
         if kind == "messages":
             message, metadata = data

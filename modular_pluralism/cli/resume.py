@@ -1,0 +1,91 @@
+"""`pluralism resume`: going on with a run that is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modular_pluralism.cli.ask import Shown, build, show, stoppable
+from modular_pluralism.cli.call_options import JsonOption
+from modular_pluralism.cli.store_option import QuietOption, StoreOption
+
+if TYPE_CHECKING:
+    from modular_pluralism.cli.run_graph import RunView
+    from modular_pluralism.runs.contents import Contents
+    from modular_pluralism.runs.setup import Setup
+
+EXAMPLES = """
+**Examples**
+
+`pluralism resume wages`
+
+`pluralism resume wages --json`
+"""
+
+
+def resume(
+    run: Annotated[str, typer.Argument(metavar="ID", help="The run's name, as `pluralism runs` lists it.")],
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Go on even if the pool or the prompts have changed since.")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Go on with a run that was kept and has stopped or failed, and print it as `ask` does.
+
+    Communities that have spoken are not asked again; those that have failed are, where the quorum cannot be reached
+    without them. Of a run that has finished, the result is printed, and no model is asked.
+    """
+    with stoppable(run, store):
+        setup, contents = asyncio.run(_look(run, store))
+        shown = Shown(setup.mode, setup.scoring, setup.pool_name, setup.communities, run)
+        if contents.finished:
+            typer.echo(f"The run {run} has finished already; this is its result.", err=True)
+
+        def running(view: RunView) -> Any:
+            return _go_on(run, store, setup, view, anyway=anyway)
+
+        show(running, shown, as_json=as_json, quiet=quiet)
+
+
+async def _look(run: str, place: str | None) -> tuple[Setup, Contents]:
+    from modular_pluralism.runs.contents import read_contents
+    from modular_pluralism.runs.opening import open_kept
+    from modular_pluralism.runs.run_table import RunTable
+
+    async with open_kept(place) as store:
+        table = RunTable(store)
+        await table.get(run)
+        setup = await table.setup(run)
+        return setup, await read_contents(store, run, setup.mode)
+
+
+async def _go_on(run: str, place: str | None, setup: Setup, view: RunView, *, anyway: bool) -> dict[str, Any]:
+    from modular_pluralism.cli.run_graph import open_models, run_graph
+    from modular_pluralism.runs.ask_again import ask_again, out_of_reach
+    from modular_pluralism.runs.contents import read_contents
+    from modular_pluralism.runs.keep import keep
+    from modular_pluralism.runs.opening import open_kept
+    from modular_pluralism.runs.run_table import RunTable
+
+    async with open_kept(place) as store, store.claim(run):
+        table = RunTable(store)
+        await table.get(run)
+        contents = await read_contents(store, run, setup.mode)
+        comments = contents.state.get("comments") or {}
+        for name in setup.communities:
+            if name in comments and (contents.finished or comments[name]["error"] is None):
+                view.said(comments[name])
+        if contents.finished:
+            await table.finish(run)
+            store.forget_claim(run)
+            return contents.state
+        pool, prompts = setup.load(anyway=anyway)
+        graph = build(setup.mode, setup.scoring, pool, prompts, open_models(pool))
+        await ask_again(store, run, out_of_reach(comments, pool))
+        await table.reopen(run)
+        asked = None if contents.begun else setup.asked
+        return await keep(store, run, run_graph(graph, asked, view, saver=store.saver, thread=run))

@@ -1,0 +1,197 @@
+"""`pluralism runs`: the runs that are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from modular_pluralism.cli.ask import stoppable
+from modular_pluralism.cli.call_options import JsonOption
+from modular_pluralism.cli.store_option import StoreOption
+
+if TYPE_CHECKING:
+    from modular_pluralism.runs.contents import Contents
+    from modular_pluralism.runs.run_store import RunStore
+    from modular_pluralism.runs.run_table import ListedRun
+    from modular_pluralism.runs.setup import Setup
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="List the runs that are kept, show or remove one.",
+    epilog="""
+**Examples**
+
+`pluralism runs`
+
+`pluralism runs show wages --json`
+
+`pluralism runs remove wages`
+""",
+    rich_markup_mode="markdown",
+)
+
+RunArgument = Annotated[str, typer.Argument(metavar="ID", help="The run's name.", show_default=False)]
+
+
+@app.callback(invoke_without_command=True)
+def list_runs(context: typer.Context, as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """List the runs that are kept, the newest first; show or remove one."""
+    if context.invoked_subcommand is not None:
+        return
+    from modular_pluralism.runs.place import find_place
+    from modular_pluralism.runs.run_table import RunTable
+
+    place = find_place(store)
+    absent = place.path is not None and not place.path.exists()
+    found = [] if absent else _in_store(store, lambda opened: RunTable(opened).all())
+    if as_json:
+        typer.echo(json.dumps([_row(each) for each in found], ensure_ascii=False, indent=2))
+    elif found:
+        _print_table(found)
+    else:
+        typer.echo(f"No run is kept in {place.shown}; `pluralism ask QUESTION --thread NAME` keeps one.")
+
+
+@app.command("show", epilog="**Example**: `pluralism runs show wages`")
+def show(run: RunArgument, as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """Show what is kept of a run: its state, every comment so far, who is missing, and its steps."""
+    from modular_pluralism.runs.contents import read_contents
+    from modular_pluralism.runs.run_table import RunTable
+
+    async def read(opened: RunStore) -> tuple[ListedRun, Setup, Contents]:
+        table = RunTable(opened)
+        listed, setup = await table.get(run), await table.setup(run)
+        return listed, setup, await read_contents(opened, run, setup.mode)
+
+    listed, setup, contents = _in_store(store, read)
+    if as_json:
+        typer.echo(json.dumps(_whole(listed, setup, contents), ensure_ascii=False, indent=2))
+    else:
+        _print_whole(listed, setup, contents)
+
+
+@app.command("remove", epilog="**Example**: `pluralism runs remove wages`")
+def remove(run: RunArgument, store: StoreOption = None) -> None:
+    """Remove a run with everything that is kept of it."""
+    from modular_pluralism.runs.run_table import RunTable
+
+    async def forget(opened: RunStore) -> None:
+        table = RunTable(opened)
+        await table.get(run)
+        async with opened.claim(run):
+            await table.remove(run)
+
+    _in_store(store, forget)
+    typer.echo(f"Removed {run}.")
+
+
+def _in_store(place: str | None, work: Callable[[RunStore], Coroutine[Any, Any, T]]) -> T:
+    from modular_pluralism.runs.opening import open_kept
+
+    async def opened() -> T:
+        async with open_kept(place) as store:
+            return await work(store)
+
+    with stoppable():
+        return asyncio.run(opened())
+
+
+def _row(run: ListedRun) -> dict[str, Any]:
+    started = datetime.fromtimestamp(run.created, UTC).isoformat(timespec="seconds")
+    return {
+        "id": run.id,
+        "started": started,
+        "mode": run.mode,
+        "question": run.question,
+        "state": run.state,
+        "answered": run.answered,
+        "communities": run.communities,
+        "error": run.error,
+    }
+
+
+def _whole(run: ListedRun, setup: Setup, contents: Contents) -> dict[str, Any]:
+    comments = contents.state.get("comments") or {}
+    return {
+        **_row(run),
+        "pool": setup.pool,
+        "prompts": setup.prompts,
+        "scoring": setup.scoring,
+        "comments": {name: comments[name] for name in setup.communities if name in comments},
+        "missing": _missing(setup, contents),
+        "result": {key: value for key, value in contents.state.items() if key not in ("comments", "missing")},
+        "steps": [{"step": each.step, "at": each.at, "wrote": each.wrote} for each in contents.steps],
+    }
+
+
+def _missing(setup: Setup, contents: Contents) -> list[str]:
+    """Communities that have not answered: those that failed, and while the run is unfinished those not done yet."""
+    comments = contents.state.get("comments") or {}
+    return [name for name in setup.communities if name not in comments or comments[name]["error"] is not None]
+
+
+def _described(run: ListedRun) -> str:
+    done = f"after {run.answered} of {run.communities} communities"
+    match run.state:
+        case "finished":
+            return "finished"
+        case "running":
+            return f"running, {run.answered} of {run.communities} communities done"
+        case "failed":
+            return f"failed {done}: {run.error}"
+        case _:
+            return f"stopped {done}"
+
+
+def _print_table(found: list[ListedRun]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from modular_pluralism.cli.safe_text import safe
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("id", "started", "mode"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=40)
+    table.add_column("state", overflow="fold")
+    for run in found:
+        state = _shortened(_described(run), 100)
+        table.add_row(safe(run.id), _local(run.created), run.mode, safe(_shortened(run.question, 60)), safe(state))
+    Console(highlight=False).print(table)
+
+
+def _print_whole(run: ListedRun, setup: Setup, contents: Contents) -> None:
+    from rich.console import Console
+
+    from modular_pluralism.cli.safe_text import safe
+    from modular_pluralism.cli.terminal_view import TerminalView
+
+    console = Console(highlight=False)
+    console.print(safe(f"{run.id}: {run.mode}, pool {setup.pool}, started {_local(run.created)}"))
+    console.print(safe(f"Question: {run.question}"))
+    console.print(safe(f"State: {_described(run)}"))
+    view = TerminalView(console, setup.communities)
+    for comment in (_whole(run, setup, contents)["comments"]).values():
+        view.said(comment)
+    if contents.finished:
+        view.result(contents.state, setup.communities)
+    else:
+        console.print(safe(f"Missing: {', '.join(_missing(setup, contents)) or 'the answer'}."))
+        console.print(safe(f"Go on with: pluralism resume {run.id}"))
+    for step in contents.steps:
+        console.print(safe(f"Step {step.step}, {step.at}: {', '.join(step.wrote) or 'nothing written'}"), style="dim")
+
+
+def _local(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _shortened(text: str, most: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

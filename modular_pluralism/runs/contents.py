@@ -1,0 +1,97 @@
+"""What a store holds of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+from langgraph.checkpoint.base import CheckpointTuple
+
+from modular_pluralism.graphs.state import DistributionalState, OvertonState, SteerableState
+from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.runs.run_store import RunStore
+from modular_pluralism.types import Mode
+
+_STATES: dict[Mode, type] = {
+    "overton": OvertonState,
+    "steerable": SteerableState,
+    "distributional": DistributionalState,
+}
+_BY_COMMUNITY = ("comments", "distributions")
+_OUTCOMES = ("answer", "choice", "distribution")
+
+
+@dataclass(frozen=True)
+class RunStep:
+    """One checkpoint of the run: its number (-1 is the input), when (ISO 8601, UTC), and what was written before it."""
+
+    step: int
+    at: str
+    wrote: list[str]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """`begun` is False where not even the input is there. `state` is the graph's state so far, with what single
+    communities have said since its last checkpoint."""
+
+    begun: bool = False
+    state: dict[str, Any] = field(default_factory=dict)
+    steps: list[RunStep] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is there."""
+        return any(self.state.get(key) is not None for key in _OUTCOMES)
+
+
+async def read_contents(store: RunStore, run: str, mode: Mode) -> Contents:
+    """Everything that the store holds of a run.
+
+    Raises:
+        StoreError: it cannot be read, or is damaged.
+    """
+    found = [each async for each in store.saver.alist({"configurable": {"thread_id": run}})]
+    try:
+        return _contents(
+            sorted(found, key=lambda each: str(each.checkpoint["id"])), list(get_type_hints(_STATES[mode]))
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"The run {run} is damaged in {store.shown} ({type(error).__name__}: {error}); `pluralism runs remove "
+            f"{run}` removes it."
+        ) from error
+
+
+def _contents(found: list[CheckpointTuple], keys: list[str]) -> Contents:
+    """`found` is in the order of time."""
+    whole = [each for each in found if not each.config["configurable"]["checkpoint_ns"]]
+    if not whole:
+        return Contents()
+    values: Mapping[str, Any] = whole[-1].checkpoint["channel_values"]
+    state = {key: values[key] for key in keys if key in values}
+    for key in _BY_COMMUNITY:
+        said = _of_communities(found, key)
+        if said and key in keys:
+            state[key] = said
+    return Contents(True, {key: state[key] for key in keys if key in state}, [_step(each, keys) for each in whole])
+
+
+def _of_communities(found: list[CheckpointTuple], key: str) -> dict[str, Any]:
+    """What every community has left under `key`, be it in a checkpoint, in one of its own branch, or not yet in any."""
+    merged: dict[str, Any] = {}
+    for each in found:
+        merged |= each.checkpoint["channel_values"].get(key) or {}
+        for _, channel, value in each.pending_writes or []:
+            if channel == key:
+                merged |= value or {}
+    return merged
+
+
+def _step(found: CheckpointTuple, keys: list[str]) -> RunStep:
+    values = found.checkpoint["channel_values"]
+    updated = found.checkpoint.get("updated_channels") or []
+    return RunStep(
+        found.metadata["step"], found.checkpoint["ts"], [key for key in keys if key in updated and values.get(key)]
+    )

@@ -1,0 +1,64 @@
+"""Opening a store of runs, wherever it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from modular_pluralism.errors import InputError
+from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.runs.place import STORE_VARIABLE, Place, find_place, find_timeout
+from modular_pluralism.runs.run_store import RunStore
+from modular_pluralism.runs.sqlite_store import open_sqlite
+
+
+@asynccontextmanager
+async def open_store(
+    place: str | Path | None = None, *, timeout: float | None = None
+) -> AsyncIterator[BaseCheckpointSaver[Any]]:
+    """A checkpointer for graphs: `async with open_store(...) as saver: graph.compile(checkpointer=saver)`.
+
+    `place` is a file or a postgresql:// address (None: what the environment variable MODULAR_PLURALISM_STORE names,
+    else a file of this user), and `timeout` how many seconds to wait for one that another process has locked (None:
+    MODULAR_PLURALISM_STORE_TIMEOUT, else 30). For asynchronous use only (`ainvoke`, `astream`); run graphs with
+    `durability="sync"`, so that a step is in the store before the next one begins. Checkpoints hold plain values only.
+
+    Raises:
+        InputError: the place is no usable address.
+        StoreError: the store cannot be opened, read or written, or holds something that must not be read.
+    """
+    async with open_run_store(find_place(place), find_timeout() if timeout is None else timeout) as store:
+        yield store.saver
+
+
+def open_run_store(place: Place, timeout: float) -> AbstractAsyncContextManager[RunStore]:
+    """The whole store. Arguments and errors are those of `open_store`."""
+    if place.url is None:
+        assert place.path is not None
+        return open_sqlite(place.path, place.shown, timeout)
+    try:
+        from modular_pluralism.runs.postgres_store import open_postgres
+    except ImportError:
+        raise StoreError(
+            "Runs are kept in Postgres by an extra that is not installed; run `pip install "
+            "'modular-pluralism[postgres]'` first."
+        ) from None
+    return open_postgres(place.url, place.shown, timeout)
+
+
+@asynccontextmanager
+async def open_kept(place: str | None) -> AsyncIterator[RunStore]:
+    """The store in which runs are kept already, for looking at them or going on with them.
+
+    Raises:
+        InputError: there is no such file. The rest is as for `open_store`.
+    """
+    found = find_place(place)
+    if found.path is not None and not found.path.exists():
+        raise InputError(f"There is no store {found.shown}; check --store and {STORE_VARIABLE}.")
+    async with open_run_store(found, find_timeout()) as store:
+        yield store

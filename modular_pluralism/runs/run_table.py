@@ -1,0 +1,158 @@
+"""The table of kept runs: what can be listed at once, without reading a checkpoint."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from pydantic import ValidationError
+
+from modular_pluralism.errors import InputError
+from modular_pluralism.models.redaction import redact
+from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.runs.run_store import Row, RunStore
+from modular_pluralism.runs.setup import Setup
+
+State = Literal["running", "stopped", "failed", "finished"]
+"""`stopped`: its process has ended before the run did. `failed`: it ended with an error, and can be resumed, too."""
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_COLUMNS = "id, created, mode, question, communities, state, error"
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """One row. `created` is in seconds since 1970; `answered` communities of `communities` are done, well or not."""
+
+    id: str
+    created: float
+    mode: str
+    question: str
+    communities: int
+    state: State
+    answered: int
+    error: str | None
+
+
+def check_id(run: str) -> None:
+    """Raise InputError unless this can be a run's name."""
+    if not _ID.fullmatch(run):
+        raise InputError(
+            f"{run!r} cannot be a run's name; use up to 128 letters, digits, '.', '_' and '-', a letter or digit first."
+        )
+
+
+class RunTable:
+    """The rows of a store. Every method raises StoreError where the database fails."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+
+    async def add(self, run: str, setup: Setup) -> None:
+        """A new run; for the one who has claimed it.
+
+        Raises:
+            InputError: there is one of that name.
+        """
+        if await self._store.fetch("SELECT id FROM pluralism_runs WHERE id = ?", run):
+            raise InputError(
+                f"There is a run {run} already; `pluralism resume {run}` goes on with it or prints it, `pluralism runs "
+                f"remove {run}` removes it, and another --thread begins a new one."
+            )
+        if await self._store.fetch("SELECT thread_id FROM checkpoints WHERE thread_id = ? LIMIT 1", run):
+            raise InputError(f"The store holds another application's thread {run}; give another --thread.")
+        values = (run, time.time(), setup.mode, _text(setup.asked["question"]), len(setup.communities))
+        await self._store.change(
+            (
+                f"INSERT INTO pluralism_runs ({_COLUMNS}, setup) VALUES (?, ?, ?, ?, ?, 'stopped', NULL, ?)",
+                [*values, setup.model_dump_json()],
+            )
+        )
+
+    async def finish(self, run: str) -> None:
+        """Note that its answer is there."""
+        await self._set(run, "finished", None)
+
+    async def fail(self, run: str, error: str) -> None:
+        """Note why it ended."""
+        await self._set(run, "failed", redact(_text(error)))
+
+    async def reopen(self, run: str) -> None:
+        """Note that it goes on: it is stopped as soon as its process has ended."""
+        await self._set(run, "stopped", None)
+
+    async def remove(self, run: str) -> None:
+        """Remove it with all its checkpoints; for the one who has claimed it."""
+        await self.get(run)
+        await self._store.saver.adelete_thread(run)
+        await self._store.change(("DELETE FROM pluralism_runs WHERE id = ?", [run]))
+        self._store.forget_claim(run)
+
+    async def all(self) -> list[ListedRun]:
+        """Every run, the newest first."""
+        return await self._listed(
+            await self._store.fetch(f"SELECT {_COLUMNS} FROM pluralism_runs ORDER BY created DESC")
+        )
+
+    async def get(self, run: str) -> ListedRun:
+        """One run.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        rows = await self._store.fetch(f"SELECT {_COLUMNS} FROM pluralism_runs WHERE id = ?", run)
+        if not rows:
+            known = [row["id"] for row in await self._store.fetch("SELECT id FROM pluralism_runs")]
+            close = get_close_matches(run[:200], known, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise InputError(
+                f"There is no run {run} in {self._store.shown}{hint}; `pluralism runs` lists those there are."
+            )
+        return (await self._listed(rows))[0]
+
+    async def setup(self, run: str) -> Setup:
+        """What a run was asked and of whom.
+
+        Raises:
+            StoreError: the row does not say.
+        """
+        rows = await self._store.fetch("SELECT setup FROM pluralism_runs WHERE id = ?", run)
+        try:
+            return Setup.model_validate_json(rows[0]["setup"])
+        except (ValidationError, IndexError):
+            raise StoreError(
+                f"What the run {run} needs cannot be read from {self._store.shown}; remove it, and ask anew."
+            ) from None
+
+    async def _set(self, run: str, state: State, error: str | None) -> None:
+        await self._store.change(("UPDATE pluralism_runs SET state = ?, error = ? WHERE id = ?", [state, error, run]))
+
+    async def _listed(self, rows: list[Row]) -> list[ListedRun]:
+        unfinished = [row["id"] for row in rows if row["state"] != "finished"]
+        running = await self._store.claimed(unfinished)
+        answered = await self._answered()
+        return [
+            ListedRun(
+                **{**row, "state": "running" if row["id"] in running else row["state"]},
+                answered=answered.get(row["id"], 0) if row["state"] != "finished" else row["communities"],
+            )
+            for row in rows
+        ]
+
+    async def _answered(self) -> dict[str, int]:
+        """How many communities are done, of each run that has no answer. The writes of each node have rows of their
+        own, so that they can be counted without being read. (The first node empties the comments: it writes null.)"""
+        rows = await self._store.fetch(
+            f"SELECT thread_id, COUNT(DISTINCT task_id) AS done FROM {self._store.writes} WHERE thread_id IN "
+            "(SELECT id FROM pluralism_runs WHERE state <> 'finished') AND checkpoint_ns = '' "
+            f"AND channel = 'comments' AND length({self._store.written}) > {len('null')} GROUP BY thread_id"
+        )
+        return {row["thread_id"]: row["done"] for row in rows}
+
+
+def _text(text: str) -> str:
+    """The text without the one character that Postgres cannot hold."""
+    return text.replace("\x00", "")

@@ -1,0 +1,85 @@
+"""What a run was asked and of whom: all that is needed to go on with it later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from modular_pluralism.pool import BUILT_IN_POOLS, Pool
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.runs.fingerprint import pool_fingerprint, prompts_fingerprint
+from modular_pluralism.types import Mode, Scoring
+
+
+class Setup(BaseModel):
+    """`asked` is the graph's input. `pool` is a built-in name or an absolute path, and `prompts` the folder that was
+    laid over the built-in ones. No key is in here: a pool knows only the names of variables."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Mode
+    scoring: Scoring
+    asked: dict[str, Any]
+    pool: str
+    pool_name: str
+    pool_fingerprint: str
+    communities: list[str]
+    prompts: str | None
+    prompts_fingerprint: str
+
+    @classmethod
+    def of(
+        cls,
+        mode: Mode,
+        scoring: Scoring,
+        asked: dict[str, Any],
+        pool: tuple[str, Pool],
+        prompts: tuple[Path | None, PromptSet],
+    ) -> Setup:
+        """The setup of a run; pool and prompts come with what the user called them."""
+        named, loaded = pool
+        folder, texts = prompts
+        return cls(
+            mode=mode,
+            scoring=scoring,
+            asked=asked,
+            pool=named if named in BUILT_IN_POOLS else str(Path(named).absolute()),
+            pool_name=loaded.name,
+            pool_fingerprint=pool_fingerprint(loaded, texts),
+            communities=list(loaded.communities),
+            prompts=None if folder is None else str(folder.absolute()),
+            prompts_fingerprint=prompts_fingerprint(texts),
+        )
+
+    def load(self, *, anyway: bool = False) -> tuple[Pool, PromptSet]:
+        """The pool and the prompts as they are now.
+
+        Raises:
+            StoreError: they are not what they were, unless `anyway`; with another set of communities, always.
+            PoolError, PromptError: they cannot be read any more.
+        """
+        prompts = PromptSet.load(None if self.prompts is None else Path(self.prompts))
+        pool = Pool.load(self.pool)
+        if list(pool.communities) != self.communities:
+            raise StoreError(
+                f"The pool {self.pool} has other communities than when this run began ({', '.join(self.communities)}); "
+                "put it back as it was, or ask anew."
+            )
+        changed = []
+        if pool_fingerprint(pool, prompts) != self.pool_fingerprint:
+            changed.append(f"the pool {self.pool}")
+        if prompts_fingerprint(prompts) != self.prompts_fingerprint:
+            changed.append("the prompts" if self.prompts is None else f"the prompts in {self.prompts}")
+        if changed and not anyway:
+            raise StoreError(
+                f"{_begun(' and '.join(changed))} changed since this run began, so the rest of it would be another "
+                "run's; put that back as it was, or say --anyway to go on all the same."
+            )
+        return pool, prompts
+
+
+def _begun(what: str) -> str:
+    return f"{what[0].upper()}{what[1:]} {'have' if 'prompts' in what else 'has'}"
