@@ -108,23 +108,45 @@ class EmbeddedModel(_Config):
 
 
 class RemoteModel(_Config):
-    """A model behind an OpenAI-compatible endpoint.
+    """A model behind an OpenAI-compatible endpoint, or behind several that all serve it.
 
-    `openai` is the model's id there, `base_url` the endpoint (None for OpenAI itself), and `api_key_env` the name of
-    the environment variable that holds the key, which is read when the model is opened.
+    `openai` is the model's id there, `base_url` the endpoint (None for OpenAI itself) or a list of them, over which
+    calls are spread, and `api_key_env` the name of the environment variable that holds the key, which is read when the
+    model is opened. `try_seconds` limits one try of a call (default: the run's deadline; with several endpoints the
+    deadline shared among the tries, so that one that hangs leaves time for another).
     """
 
     openai: _Text
-    base_url: str | None = None
+    base_url: str | list[str] | None = None
     api_key_env: str | None = None
     temperature: _Temperature = 0.7
     top_p: _Probability = 1.0
+    try_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
-    @field_validator("base_url")
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The endpoints; empty for OpenAI itself."""
+        if self.base_url is None:
+            return ()
+        return (self.base_url,) if isinstance(self.base_url, str) else tuple(self.base_url)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """An address may hold a password, which is not shown."""
+        for key, value in super().__repr_args__():
+            yield key, without_password(value) if key == "base_url" else value
+
+    @field_validator("base_url", mode="before")
     @classmethod
-    def _check_base_url(cls, base_url: str | None) -> str | None:
-        if base_url is not None and not _is_web_address(base_url):
-            raise ValueError("must be an address that starts with http:// or https://")
+    def _check_base_url(cls, base_url: object) -> object:
+        addresses = base_url if isinstance(base_url, list) else [base_url]
+        if base_url is not None and not all(isinstance(each, str) and _is_web_address(each) for each in addresses):
+            raise ValueError("must be an address that starts with http:// or https://, or a list of such addresses")
+        if not addresses:
+            raise ValueError("must name at least one address; write one, or remove the line for OpenAI itself")
+        if any(mark in each for each in addresses if each for mark in "?#"):
+            raise ValueError("must be an address without '?' and '#'; a key belongs into the variable of api_key_env")
+        if any(without_password(each) in map(without_password, addresses[:at]) for at, each in enumerate(addresses)):
+            raise ValueError("names an address twice; remove one of the two")
         return base_url
 
     @field_validator("api_key_env")
@@ -430,7 +452,7 @@ def _sentence(error: ErrorDetails) -> str:
     where = f"{table} {key}".strip()
     if error["type"] == "value_error":
         # What stands where a key's name belongs may well be the key itself.
-        shown = "" if key == "api_key_env" else f", not {_short(error['input'])}"
+        shown = "" if key == "api_key_env" else f", not {_short(without_password(error['input']))}"
         return f"{where} {error['ctx']['error']}{shown}"
     expected = _EXPECTED.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
     return f"{where} must be {expected}, not {_short(error['input'])}"
@@ -502,6 +524,16 @@ def _one_line(text: str) -> str:
 
 
 # Checks of single values
+
+
+_SECRET_PART = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
+
+
+def without_password(value: Any) -> Any:
+    """An address, or a list of them, without the parts that may hold a password or a key; any other value as it is."""
+    if isinstance(value, list):
+        return [without_password(each) for each in value]
+    return _SECRET_PART.sub("", value) if isinstance(value, str) and "://" in value else value
 
 
 def _checked_path(path: str) -> str:

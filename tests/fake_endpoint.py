@@ -27,6 +27,18 @@ Behaviour = Literal[
     "garbage_json",  # JSON's content type, but none inside
     "no_choices",
     "empty",  # an empty text
+    "busy",  # 429, with Retry-After: 30
+    "broken_chunks",  # half of a reply in chunked encoding, and then the connection closes
+    "stalls",  # half of a stream (or nothing), then silence until the endpoint closes
+    "stream_error",  # an error in the middle of a stream; without a stream 500
+    "odd_error",  # 500, with terminal commands and the key that was sent in the message
+    "null",  # content: null
+    "blocks",  # the text as a list of blocks
+    "number",  # content: 42
+    "half_character",  # a text that ends with a lone surrogate
+    "tool_call",  # a call of a tool, and no text
+    "refusal",  # OpenAI's refusal, and no text
+    "endless",  # a text of a million characters, whatever max_tokens says
 ]
 
 
@@ -39,7 +51,7 @@ class Request(NamedTuple):
 
 
 class FakeEndpoint:
-    """Behaviours by the model's id; of a list, one after another, the last one for ever."""
+    """Behaviours by the model's id; of a list, one after another, the last one for ever. "*" stands for all others."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -58,7 +70,7 @@ class FakeEndpoint:
     def next_behaviour(self, request: Request) -> Behaviour:
         with self._lock:
             self.requests.append(request)
-            script = self.scripts.get(request.body["model"], ["ok"])
+            script = self.scripts.get(request.body["model"]) or self.scripts.get("*", ["ok"])
             return script.pop(0) if len(script) > 1 else script[0]
 
     @contextmanager
@@ -127,6 +139,34 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, "application/json", b"{not json")
             case "no_choices":
                 self._send(200, "application/json", json.dumps({**_frame(body), "choices": []}).encode())
+            case "busy":
+                self._error(429, "busy", {"Retry-After": "30"})
+            case "odd_error":
+                self._error(500, f"\x1b[2J\u202eour mistake\x07 {request.headers.get('authorization')} \x00\ud800.")
+            case "stream_error" if not body.get("stream"):
+                self._error(500, "our mistake")
+            case "stream_error":
+                self._send(200, "text/event-stream", (_event(_half(body)) + 'data: {"error": "oh"}\n\n').encode())
+            case "broken_chunks":
+                self._break_chunks(body)
+            case "stalls":
+                self._stall(body)
+            case "null":
+                self._answer(body, {"content": None})
+            case "number":
+                self._answer(body, {"content": 42})
+            case "half_character":
+                self._answer(body, {"content": _text(body) + " \ud83d"})
+            case "endless":
+                self._answer(body, {"content": "word " * 200_000})
+            case "blocks":
+                self._answer(body, {"content": [{"type": "text", "text": _text(body)}]})
+            case "refusal":
+                self._answer(body, {"content": None, "refusal": "I will not do that."})
+            case "tool_call":
+                function = {"name": "search", "arguments": "{}"}
+                calls = [{"index": 0, "id": "call-1", "type": "function", "function": function}]
+                self._answer(body, {"content": None, "tool_calls": calls})
             case "cut" | "ends_early":
                 self._cut(body, orderly=behaviour == "ends_early")
             case _:
@@ -149,6 +189,34 @@ class _Handler(BaseHTTPRequestHandler):
         chunks.append({**_chunk(body, {}, None, None), "choices": [], "usage": usage})
         events = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
         self._send(200, "text/event-stream", events.encode())
+
+    def _answer(self, body: dict[str, Any], said: dict[str, Any]) -> None:
+        """A whole reply that consists of `said`, in one chunk where it is streamed."""
+        message = {"role": "assistant", **said}
+        if body.get("stream"):
+            events = _event(_chunk(body, message, None, None)) + _event(_chunk(body, {}, "stop", None))
+            self._send(200, "text/event-stream", f"{events}data: [DONE]\n\n".encode())
+        else:
+            choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+            self._send(200, "application/json", json.dumps({**_frame(body), "choices": [choice]}).encode())
+
+    def _break_chunks(self, body: dict[str, Any]) -> None:
+        self.close_connection = True
+        data = _event(_half(body)).encode() if body.get("stream") else b'{"id": "1", "choi'
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream" if body.get("stream") else "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n40\r\nhalf of a chunk")
+
+    def _stall(self, body: dict[str, Any]) -> None:
+        self.close_connection = True
+        if body.get("stream"):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write(_event(_half(body)).encode())
+        self.server.endpoint.closing.wait(30)
 
     def _cut(self, body: dict[str, Any], *, orderly: bool) -> None:
         self.close_connection = True
@@ -189,6 +257,14 @@ def _frame(body: dict[str, Any]) -> dict[str, Any]:
 def _chunk(body: dict[str, Any], delta: dict[str, Any], finish: str | None, logprobs: Any) -> dict[str, Any]:
     choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
     return {**_frame(body), "object": "chat.completion.chunk", "choices": [choice]}
+
+
+def _half(body: dict[str, Any]) -> dict[str, Any]:
+    return _chunk(body, {"role": "assistant", "content": "Half a"}, None, None)
+
+
+def _event(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data)}\n\n"
 
 
 def _logprobs() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.llama.option_reader import EngineOptionReader
+from modular_pluralism.models.endpoints import Endpoints
 from modular_pluralism.models.gguf_source import find_gguf
 from modular_pluralism.models.option_reader import OptionReader
 from modular_pluralism.models.remote import open_remote, place
@@ -50,6 +51,7 @@ class PoolModels:
         self._opened: dict[_Key, PoolModel] = {}
         self._files: dict[tuple[str, bool, bool], Path] = {}
         self._opened_in: dict[asyncio.AbstractEventLoop, dict[_Key, PoolModel]] = {}
+        self._endpoints = Endpoints()
         self._lock = threading.RLock()
 
     def base(self) -> PoolModel:
@@ -100,7 +102,7 @@ class PoolModels:
             return PoolModel(where, self._given[name], _reader(self._given[name], where))
         if not isinstance(config, EmbeddedModel):
             where = f"model {name!r} ({place(config)})"
-            chat = open_remote(name, config, self._pool.run.deadline)
+            chat = open_remote(name, config, self._pool.run, self._endpoints)
             return PoolModel(where, chat, ReplyOptionReader(chat, where))
         llama = ChatLlama(
             gguf=self._file_of(config),

@@ -1,6 +1,8 @@
-"""Keeping API keys out of every message: errors, logs and states only ever see text that went through here."""
+"""What messages may show of texts from elsewhere: no API keys, and nothing that a terminal would obey."""
 
 from __future__ import annotations
+
+import unicodedata
 
 _secrets: set[str] = set()
 
@@ -12,7 +14,14 @@ def keep_secret(value: str) -> None:
 
 
 def redact(text: str) -> str:
-    """The text without any known key."""
+    """The text without any known key, and without control characters other than line ends and tabs.
+
+    An endpoint writes what it likes into its errors: a terminal command, or half a character that cannot be printed.
+    """
     for secret in sorted(_secrets, key=len, reverse=True):  # a key may begin with another one
         text = text.replace(secret, "***")
-    return text
+    return text if text.isprintable() else "".join(filter(_is_harmless, text))
+
+
+def _is_harmless(char: str) -> bool:
+    return char in "\n\r\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs")

@@ -1,53 +1,112 @@
-"""Opening a model behind an OpenAI-compatible endpoint, through langchain-openai."""
+"""Opening a model behind an OpenAI-compatible endpoint, or behind several, through langchain-openai."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_openai import ChatOpenAI
-from openai import DefaultAsyncHttpxClient
+from openai import DefaultAsyncHttpxClient, DefaultHttpxClient, Timeout
 from pydantic import SecretStr
 
 from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.models.endpoints import Endpoints
 from modular_pluralism.models.redaction import keep_secret
-from modular_pluralism.pool import RemoteModel
+from modular_pluralism.models.remote_chat import RemoteChat
+from modular_pluralism.models.spread_chat import SpreadChat
+from modular_pluralism.pool import RemoteModel, RunSettings
+
+_CONNECT_SECONDS = 10.0
+_SHOWN_ENDPOINTS = 3
 
 
-def open_remote(name: str, config: RemoteModel, timeout: float) -> BaseChatModel:
-    """The chat model for [models.NAME]; nothing is sent yet.
+def open_remote(name: str, config: RemoteModel, run: RunSettings, endpoints: Endpoints) -> BaseChatModel:
+    """The chat model for [models.NAME]; nothing is sent yet. `endpoints` is what is known of them so far.
 
     Raises:
         ModelLoadError: the variable with the API key is not set, or holds no usable key.
     """
-    if config.base_url and (password := urlsplit(config.base_url).password):
-        keep_secret(password)
-        keep_secret(unquote(password))
-    return ChatOpenAI(
+    key = _key(name, config)
+    timeout = _try_timeout(config, run)
+    if len(config.addresses) < 2:
+        (address,) = config.addresses or (None,)
+        return _open_one(config, address, key, timeout, f"model {name!r} ({place(config)})")
+    chats = {
+        shown(address): _open_one(
+            config, address, key, timeout, f"model {name!r} ({config.openai} at {shown(address)})"
+        )
+        for address in config.addresses
+    }
+    return SpreadChat(model=config.openai, chats=chats, endpoints=endpoints)
+
+
+def place(config: RemoteModel) -> str:
+    """Where the model is, for messages; without a password that an address may hold."""
+    addresses = [shown(each) for each in config.addresses]
+    if not addresses:
+        return f"{config.openai} at OpenAI"
+    if len(addresses) > _SHOWN_ENDPOINTS:
+        return f"{config.openai} at {addresses[0]} or one of {len(addresses) - 1} others"
+    return f"{config.openai} at {' or '.join(addresses)}"
+
+
+def shown(address: str) -> str:
+    """The address of an endpoint without user, password and query."""
+    parts = urlsplit(address)
+    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def _open_one(config: RemoteModel, address: str | None, key: str, timeout: float | Timeout, where: str) -> RemoteChat:
+    login = _login(address)
+    clients: dict[str, Any] = {
+        # Not the one that langchain-openai shares between all models, whose connections outlive their event loop.
+        "http_async_client": DefaultAsyncHttpxClient(auth=login),
+    }
+    if login is not None:
+        clients["http_client"] = DefaultHttpxClient(auth=login)
+    return RemoteChat(
+        place=where,
         model=config.openai,
-        base_url=config.base_url,
-        api_key=SecretStr(_key(name, config)),
+        # The password goes into the client's header: whatever shows the address (traces, logs, repr) shows no secret.
+        base_url=None if address is None else shown(address),
+        api_key=SecretStr(key),
         temperature=config.temperature,
         top_p=config.top_p,
         timeout=timeout,
-        # Not the one that langchain-openai shares between all models, whose connections outlive their event loop.
-        http_async_client=DefaultAsyncHttpxClient(),
+        stream_chunk_timeout=timeout.read if isinstance(timeout, Timeout) else timeout,
         # Retries are ours (see calls.py): two layers of them would multiply.
         max_retries=0,
         stream_usage=True,
         use_responses_api=False,
+        **clients,
     )
 
 
-def place(config: RemoteModel) -> str:
-    """Where the model is, for messages; without a password that the address may hold."""
-    if config.base_url is None:
-        return f"{config.openai} at OpenAI"
-    parts = urlsplit(config.base_url)
-    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
-    port = f":{parts.port}" if parts.port else ""
-    return f"{config.openai} at {parts.scheme}://{host}{port}{parts.path}"
+def _try_timeout(config: RemoteModel, run: RunSettings) -> float | Timeout:
+    """How long one try may take.
+
+    With several endpoints a little less than its share of the deadline, so that it is the try that ends and not the
+    whole call: an endpoint that hangs is then known, and there is time to ask another one.
+    """
+    endpoints = len(config.addresses)
+    if endpoints < 2:
+        return config.try_seconds or run.deadline
+    seconds = config.try_seconds or 0.9 * run.deadline / min(run.attempts, endpoints)
+    return Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
+
+
+def _login(address: str | None) -> tuple[str, str] | None:
+    """User and password that the address holds."""
+    parts = urlsplit(address or "")
+    if parts.username is None and parts.password is None:
+        return None
+    password = unquote(parts.password or "")
+    keep_secret(parts.password or "")
+    keep_secret(password)
+    return unquote(parts.username or ""), password
 
 
 def _key(name: str, config: RemoteModel) -> str:
