@@ -19,8 +19,8 @@ from modular_pluralism.prompts import PromptSet
 
 _OPTIONS = ("Yes", "No")
 _ORDERS = rotations(len(_OPTIONS))
-_PAIRS_A_CALL = 32
-"""So that a call stays within its deadline, however many pairs there are."""
+_PAIRS_A_CALL = 8
+"""So that a call stays within its deadline, however many pairs there are and however many items wait beside it."""
 
 
 class LlmEntailment:
