@@ -155,11 +155,11 @@ def _print_table(found: list[ListedRun]) -> None:
 
     from modular_pluralism.cli.safe_text import safe
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
     for heading in ("id", "started", "mode"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=40)
-    table.add_column("state", overflow="fold")
+    table.add_column("question", no_wrap=True, overflow="ellipsis", ratio=1, min_width=12)
+    table.add_column("state", overflow="fold", max_width=40)
     for run in found:
         state = _shortened(_described(run), 100)
         table.add_row(safe(run.id), _local(run.created), run.mode, safe(_shortened(run.question, 60)), safe(state))

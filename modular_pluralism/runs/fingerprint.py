@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 from typing import Any
-from urllib.parse import urlsplit
 
-from modular_pluralism.pool import Pool
+from modular_pluralism.pool import Pool, without_password
 from modular_pluralism.prompts import PromptSet
 
 _OTHER_USES = ("judge", "baseline")
@@ -18,19 +17,14 @@ def pool_fingerprint(pool: Pool, prompts: PromptSet) -> str:
     """Of the pool's tables and its personas' texts: not of model files, nor of a password in an address."""
     tables = pool.model_dump(mode="json", exclude={"folder", "name"})
     for model in tables["models"].values():
-        if model.get("base_url"):
-            model["base_url"] = _without_user(model["base_url"])
+        if "base_url" in model:
+            model["base_url"] = without_password(model["base_url"])
     return _digest([tables, {name: pool.persona_text(name, prompts) for name in pool.communities}])
 
 
 def prompts_fingerprint(prompts: PromptSet) -> str:
     """Of the texts that the modes use."""
     return _digest({name: prompts[name].text for name in prompts if prompts[name].mode not in _OTHER_USES})
-
-
-def _without_user(address: str) -> str:
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _digest(value: Any) -> str:

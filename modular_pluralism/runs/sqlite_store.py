@@ -123,7 +123,7 @@ class SqliteRunStore(RunStore):
     async def claim(self, run: str) -> AsyncIterator[None]:
         """See RunStore."""
         try:
-            with sqlite_errors(str(self._locks / run), self._timeout):
+            with sqlite_errors(self.shown, self._timeout):
                 lock = await asyncio.to_thread(take_claim, self._locks / run)
         except OSError as error:
             raise StoreError(_unusable(str(self._locks), error)) from error

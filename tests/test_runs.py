@@ -1,0 +1,204 @@
+"""Keeping, listing, showing, resuming and removing runs, against a real endpoint over HTTP."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypedDict
+
+import pytest
+from langgraph.graph import END, START, StateGraph
+
+from modular_pluralism.runs import StoreError, open_store
+from modular_pluralism.runs.opening import open_run_store
+from modular_pluralism.runs.place import find_place
+from modular_pluralism.runs.run_table import RunTable
+from tests.fake_endpoint import FakeEndpoint
+from tests.kept_runs import KEY, MODES, NAMES, QUICK, SLOW, Kept
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    with FakeEndpoint().running() as endpoint:
+        kept = Kept(tmp_path, endpoint)
+        kept.write_pool()
+        yield kept
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_finished_run_is_printed_again_without_asking_anybody(kept: Kept, mode: str) -> None:
+    first = kept.result(*kept.ask("one", mode))
+    asked = kept.asked()
+    again = kept.command("resume", "one", "--json")
+    assert json.loads(again.out) == first
+    assert "finished already" in again.err
+    assert kept.asked() == asked
+    assert first["thread"] == "one"
+    assert list(first["comments"]) == NAMES
+    (listed,) = json.loads(kept.command("runs", "--json").out)
+    assert {key: listed[key] for key in ("id", "mode", "question", "state", "answered", "error")} == {
+        **{"id": "one", "mode": mode, "question": "Is it so?", "state": "finished", "answered": 6, "error": None}
+    }
+
+
+def test_a_name_is_used_once(kept: Kept) -> None:
+    kept.result(*kept.ask("one"))
+    again = kept.command(*kept.ask("one"))
+    assert again.code == 1
+    assert "pluralism resume one" in again.err
+    assert "cannot be a run's name" in kept.command(*kept.ask("../one")).err
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_without_a_quorum_only_those_that_failed_are_asked_again(kept: Kept, mode: str) -> None:
+    for name in SLOW:
+        kept.endpoint.behave(name, "bad_request")
+    failed = kept.command(*kept.ask("one", mode))
+    assert failed.code == 1
+    assert "3 of 6 communities answered, and the quorum is 4" in failed.err
+    shown = kept.result("runs", "show", "one", "--json")
+    assert shown["state"] == "failed"
+    assert shown["missing"] == SLOW
+    assert all(shown["comments"][name]["text"] for name in QUICK)
+    assert "failed after 6 of 6 communities: 3 of 6" in " ".join(kept.command("runs").out.split())
+    for name in SLOW:
+        kept.endpoint.behave(name, "logprobs")
+    result = kept.result("resume", "one", "--json")
+    assert result["missing"] == []
+    assert {name: kept.asked()[name] for name in NAMES} == {**dict.fromkeys(QUICK, 1), **dict.fromkeys(SLOW, 2)}
+    assert kept.result("runs", "show", "one", "--json")["state"] == "finished"
+
+
+def test_a_base_llm_that_failed_is_asked_again_and_nobody_else(kept: Kept) -> None:
+    kept.endpoint.behave("boss", "broken")
+    assert kept.command(*kept.ask("one")).code == 1
+    kept.endpoint.behave("boss", "ok")
+    assert kept.result("resume", "one", "--json")["answer"]
+    assert kept.asked() == {"boss": 2, **dict.fromkeys(NAMES, 1)}
+
+
+def test_a_run_goes_on_with_the_pool_and_the_prompts_that_it_began_with(kept: Kept, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts"
+    prompts.mkdir()
+    original = Path(__file__).parents[1] / "prompts" / "merge.txt"
+    (prompts / "merge.txt").write_text(original.read_text())
+    kept.endpoint.behave("boss", "broken")
+    assert kept.command(*kept.ask("one"), "--prompts", str(prompts)).code == 1
+    (prompts / "merge.txt").write_text(original.read_text() + "\nBe brief.\n")
+    refused = kept.command("resume", "one")
+    assert refused.code == 1
+    assert f"The prompts in {prompts} have changed" in refused.err
+    kept.pool.write_text(kept.pool.read_text().replace("People like ada", "Others"))
+    assert "--anyway" in kept.command("resume", "one").err
+    kept.endpoint.behave("boss", "ok")
+    assert kept.command("resume", "one", "--anyway", "--quiet").out.strip() == "The view of boss."
+    kept.pool.unlink()  # what has finished needs nothing any more
+    assert kept.command("resume", "one", "--quiet").out.strip() == "The view of boss."
+
+
+def test_no_key_is_in_the_store(kept: Kept) -> None:
+    kept.endpoint.behave("fay", "unauthorized")  # and says the key
+    kept.result(*kept.ask("one"))
+    kept.endpoint.behave("boss", "unauthorized")
+    assert kept.command(*kept.ask("two", "distributional")).code == 1
+    stored = b"".join(each.read_bytes() for each in kept.folder.rglob("runs.sqlite*") if each.is_file())
+    assert b"Incorrect API key provided" in stored
+    assert KEY.encode() not in stored
+    assert KEY not in kept.command("runs").out
+    assert stat.S_IMODE(kept.store.stat().st_mode) == 0o600
+
+
+def test_removing(kept: Kept) -> None:
+    assert "No run is kept" in kept.command("runs").out
+    kept.result(*kept.ask("one", "distributional"))
+    assert kept.command("runs", "remove", "one").code == 0
+    with closing(sqlite3.connect(kept.store)) as store:
+        for table in ("checkpoints", "writes", "pluralism_runs"):
+            assert store.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (0,)
+    kept.result(*kept.ask("school"))
+    for command in (["resume", "shcool"], ["runs", "show", "shcool"], ["runs", "remove", "shcool"]):
+        assert "did you mean school?" in kept.command(*command).err
+
+
+def test_calls_that_make_no_sense(kept: Kept) -> None:
+    assert "add --thread" in kept.command("ask", "Why?", "--store", "x.sqlite").err
+    assert "no store" in kept.command("resume", "one").err
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [("pickle", b"cos\nsystem\n(S'touch ran'\ntR."), ("json", b'{"lc":2,"type":"constructor","id":["os","system"]}')],
+)
+def test_a_forged_checkpoint_is_refused(
+    kept: Kept, payload: tuple[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept.endpoint.behave("boss", "broken")
+    assert kept.command(*kept.ask("one")).code == 1
+    asked = kept.asked()
+    with closing(sqlite3.connect(kept.store)) as store:
+        store.execute("UPDATE checkpoints SET type = ?, checkpoint = ?", payload)
+        store.commit()
+    for command in (["resume", "one"], ["runs", "show", "one"]):
+        done = kept.command(*command)
+        assert done.code == 1
+        assert "never" in done.err
+    assert not (tmp_path / "ran").exists()
+    assert kept.asked() == asked
+    assert kept.command("runs").code == 0
+    assert kept.command("runs", "remove", "one").code == 0
+
+
+async def test_a_thousand_runs_are_listed_at_once(tmp_path: Path) -> None:
+    place = find_place(tmp_path / "runs.sqlite")
+    async with open_run_store(place, 5) as store:
+        with closing(sqlite3.connect(tmp_path / "runs.sqlite")) as raw:
+            rows = [(f"r{at}", at, "stopped" if at % 2 else "finished") for at in range(1000)]
+            insert = "INSERT INTO pluralism_runs VALUES (?, ?, 'overton', 'Why?', 6, ?, NULL, '{}')"
+            raw.executemany(insert, rows)
+            writes = [(f"r{at}", f"t{task}", b"x" * 20_000) for at in range(1000) for task in range(3)]
+            insert = "INSERT INTO writes VALUES (?, '', 'c', ?, '', 0, 'comments', 'json', ?)"
+            raw.executemany(insert, writes)
+            raw.commit()
+        begun = time.monotonic()
+        found = await RunTable(store).all()
+        assert time.monotonic() - begun < 2
+    assert [found[0].id, found[-1].id, len(found)] == ["r999", "r0", 1000]
+    assert (found[0].state, found[0].answered, found[0].communities) == ("stopped", 3, 6)
+
+
+async def test_one_at_a_time_works_on_a_run(tmp_path: Path) -> None:
+    place = find_place(tmp_path / "runs.sqlite")
+    async with open_run_store(place, 5) as one, open_run_store(place, 5) as other:
+        async with one.claim("run"):
+            assert await other.claimed(["run", "another"]) == {"run"}
+            with pytest.raises(StoreError, match="at work on the run"):
+                async with other.claim("run"):
+                    pass
+        async with other.claim("run"):
+            pass
+        assert await one.claimed(["run"]) == set()
+
+
+class _Counted(TypedDict):
+    count: Any
+
+
+async def test_an_application_keeps_its_own_graph(tmp_path: Path) -> None:
+    graph = StateGraph(_Counted)
+    graph.add_node("more", lambda state: {"count": state["count"] + 1})
+    graph.add_edge(START, "more")
+    graph.add_edge("more", END)
+    config: Any = {"configurable": {"thread_id": "mine"}}
+    async with open_store(tmp_path / "runs.sqlite") as saver:
+        await graph.compile(checkpointer=saver).ainvoke({"count": 1}, config, durability="sync")
+    async with open_store(tmp_path / "runs.sqlite") as saver:
+        compiled: Any = graph.compile(checkpointer=saver)
+        assert (await compiled.aget_state(config)).values == {"count": 2}
+        with pytest.raises(StoreError, match="plain values only"):
+            await compiled.ainvoke({"count": 1j}, config, durability="sync")
