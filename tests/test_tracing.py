@@ -64,6 +64,10 @@ def built(mode: str, **others: Any) -> Any:
     return builders[mode](fake_pool(), models=fake_models(choosing(prefers, "An answer."), **others))
 
 
+def run(graph: Any, config: Any, *, asynchronous: bool) -> Any:
+    return asyncio.run(graph.ainvoke(ASKED, config)) if asynchronous else graph.invoke(ASKED, config)
+
+
 # Callbacks
 
 
@@ -141,10 +145,7 @@ EXPECTED = {
 def test_every_call_tells_the_applications_handler_its_community_mode_and_role(mode: str, asynchronous: bool) -> None:
     handler = Handler()
     graph, config = parent(built(mode)), {"callbacks": [handler], "tags": ["mine"], "metadata": {"tenant": "t1"}}
-    if asynchronous:
-        asyncio.run(graph.ainvoke(ASKED, config))
-    else:
-        graph.invoke(ASKED, config)
+    run(graph, config, asynchronous=asynchronous)
     assert in_order([marked(metadata) for _, metadata in handler.calls]) == in_order(EXPECTED[mode])
     for tags, metadata in handler.calls:
         assert {f"{key}:{value}" for key, value in marked(metadata).items()} | {"mine"} <= tags
@@ -252,10 +253,7 @@ def attributes(span: ReadableSpan) -> dict[str, Any]:
 def test_each_call_has_a_span_below_the_applications_own(spans: InMemorySpanExporter, asynchronous: bool) -> None:
     graph = built("distributional").compile()
     with trace.get_tracer("application").start_as_current_span("request") as outer:
-        if asynchronous:
-            asyncio.run(graph.ainvoke(ASKED))
-        else:
-            graph.invoke(ASKED)
+        run(graph, None, asynchronous=asynchronous)
     found = of_calls(spans)
     assert len(found) == 2 * len(NAMES)
     for span in found:
@@ -301,10 +299,7 @@ def test_a_failed_call_is_noted_without_the_key(spans: InMemorySpanExporter, asy
     ill = FakeChat(say=lambda seen: RuntimeError("refused sk-canary-of-spans"))
     graph = build_overton(fake_pool(("one",)), models=fake_models(always("x"), ("one",), one=ill)).compile()
     with pytest.raises(QuorumError):
-        if asynchronous:
-            asyncio.run(graph.ainvoke(ASKED))
-        else:
-            graph.invoke(ASKED)
+        run(graph, None, asynchronous=asynchronous)
     (span,) = of_calls(spans)
     assert span.status.status_code is StatusCode.ERROR
     assert span.status.description == "model 'one' failed: refused ***."

@@ -1,0 +1,87 @@
+"""The pools and prompts that clients of a server may choose, by name.
+
+A name is only ever looked up among those that are offered, so no text from a client becomes a path.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from modular_pluralism.errors import InputError
+from modular_pluralism.pool import BUILT_IN_POOLS, Pool
+from modular_pluralism.prompts import PromptSet
+
+POOLS_VARIABLE = "MODULAR_PLURALISM_POOLS"
+"""Environment variable with the folder of the operator's pools: NAME.toml there is offered as NAME, even where a
+built-in pool is called so."""
+PROMPTS_VARIABLE = "MODULAR_PLURALISM_PROMPTS"
+"""Environment variable with a folder of prompt folders, each offered under its name."""
+
+T = TypeVar("T")
+
+
+class ContextError(InputError, ValueError):
+    """A client's choice is unusable. A ValueError too, since LangGraph's server keeps the messages of most other errors
+    from its clients: that a pool of the operator's cannot be read, and where it lies, is not for them."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def offered_pools() -> dict[str, str | Path]:
+    """What `Pool.load` takes, by the name that clients use.
+
+    Raises:
+        InputError: the operator's folder cannot be read.
+    """
+    own = {path.stem: path for path in _entries(POOLS_VARIABLE) if path.suffix == ".toml" and path.is_file()}
+    return {name: name for name in BUILT_IN_POOLS} | own
+
+
+def offered_prompts() -> dict[str, Path]:
+    """Prompt folders by name. Raises as `offered_pools` does."""
+    return {path.name: path for path in _entries(PROMPTS_VARIABLE) if path.is_dir()}
+
+
+def load_pool(name: str) -> Pool:
+    """The pool of that name.
+
+    Raises:
+        ContextError: no such pool is offered.
+        PoolError: it cannot be used.
+    """
+    return Pool.load(_chosen("pool", name, offered_pools(), POOLS_VARIABLE))
+
+
+def load_prompts(name: str | None) -> PromptSet:
+    """The prompts in the folder of that name, or the built-in ones.
+
+    Raises:
+        ContextError: no such prompts are offered.
+        PromptError: they cannot be used.
+    """
+    return PromptSet.load(None if name is None else _chosen("prompts", name, offered_prompts(), PROMPTS_VARIABLE))
+
+
+def _chosen(what: str, name: str, offered: Mapping[str, T], variable: str) -> T:
+    if name in offered:
+        return offered[name]
+    names = f"use one of {', '.join(offered)}" if offered else "leave it out"
+    raise ContextError(
+        f"This server offers no {what} {name[:64]!r}; {names}, or have its operator put it into the folder that "
+        f"{variable} names."
+    )
+
+
+def _entries(variable: str) -> list[Path]:
+    folder = os.environ.get(variable)
+    if not folder:
+        return []
+    try:
+        return sorted(path for path in Path(folder).iterdir() if _NAME.fullmatch(path.stem))
+    except OSError as error:
+        raise InputError(f"{variable} names a folder that cannot be read ({error.strerror}); correct it.") from error
