@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from modular_pluralism.llama import ChatLlama, close_engines
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
+    from modular_pluralism.tool import pluralism_tool
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "build_steerable",
     "build_vanilla",
     "close_engines",
+    "pluralism_tool",
 ]
 
 _MODULES = {
@@ -53,6 +55,7 @@ _MODULES = {
     "build_steerable": "graphs",
     "build_vanilla": "graphs",
     "close_engines": "llama",
+    "pluralism_tool": "tool",
 }
 
 

@@ -1,0 +1,132 @@
+"""The modes as tools that an agent's chat model can call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from pydantic import BaseModel, Field
+
+from modular_pluralism.errors import PluralismError
+from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
+from modular_pluralism.graphs.parts import Models, Parts
+from modular_pluralism.nodes.check import check_mode
+from modular_pluralism.pool import Pool
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import Mode, Scoring
+
+Told = tuple[str, dict[str, Any]]
+"""What a tool returns: the text for the agent's model, and the graph's state as the artifact."""
+
+
+class OvertonArguments(BaseModel):
+    """What the Overton tool is called with."""
+
+    question: str = Field(description="The question, complete in itself.")
+
+
+class SteerableArguments(OvertonArguments):
+    """What the steerable tool is called with."""
+
+    attribute: str = Field(description="The value, demographic or culture that the answer shall reflect.")
+    options: list[str] | None = Field(None, description="Answers to choose from; leave out for an answer in words.")
+
+
+class DistributionalArguments(OvertonArguments):
+    """What the distributional tool is called with."""
+
+    options: list[str] = Field(description="The possible answers, 2 to 26.")
+    attribute: str | None = Field(None, description="The people whose distribution it shall be, such as a country.")
+
+
+_ARGUMENTS: dict[Mode, type[BaseModel]] = {
+    "overton": OvertonArguments,
+    "steerable": SteerableArguments,
+    "distributional": DistributionalArguments,
+}
+_DESCRIPTIONS: dict[Mode, str] = {
+    "overton": "Answer a question on which people disagree with the whole spectrum of their views. Asks {who}.",
+    "steerable": "Answer a question in the light of a given value, demographic or culture. Asks {who}.",
+    "distributional": "Tell how people's answers to a question are distributed over given options. Asks {who}.",
+}
+
+
+def pluralism_tool(
+    pool: Pool | str | Path = "perspective",
+    *,
+    mode: Mode = "overton",
+    scoring: Scoring = "rotate",
+    prompts: PromptSet | None = None,
+    models: Models = None,
+    seed: int | None = None,
+    name: str | None = None,
+    description: str | None = None,
+) -> BaseTool:
+    """A LangChain tool that runs a mode's graph; its arguments are the question and what else the mode needs.
+
+    It returns a short text for the agent's model, and the graph's whole state as the message's `artifact`. Tokens,
+    callbacks and metadata reach the application that calls it. The first arguments are those of the mode's builder;
+    `name` (default: pluralism_MODE) and `description` are what the agent's model is told.
+
+    A run that fails raises ToolException with the reason; set `tool.handle_tool_error = True` to have the agent's model
+    told it as an error instead.
+
+    Raises:
+        InputError: there is no such mode.
+        PoolError, PromptError, ModelLoadError: as the builders do.
+    """
+    mode = check_mode(mode)
+    parts = Parts.of(pool, prompts, models)
+    shared: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed}
+    if mode == "overton":
+        graph = build_overton(parts.pool, **shared)
+    else:
+        build = build_steerable if mode == "steerable" else build_distributional
+        graph = build(parts.pool, scoring=scoring, **shared)
+    # A call of a tool is one step of the agent, not to be taken up in its middle.
+    compiled = graph.compile(checkpointer=False, name=name or f"pluralism_{mode}")
+
+    def call(config: RunnableConfig, **question: Any) -> Told:
+        try:
+            state = compiled.invoke(question, config)
+        except PluralismError as error:
+            raise ToolException(str(error)) from error
+        return _text(mode, state), state
+
+    async def acall(config: RunnableConfig, **question: Any) -> Told:
+        try:
+            state = await compiled.ainvoke(question, config)
+        except PluralismError as error:
+            raise ToolException(str(error)) from error
+        return _text(mode, state), state
+
+    return StructuredTool.from_function(
+        call,
+        acall,
+        name=name or f"pluralism_{mode}",
+        description=description or _DESCRIPTIONS[mode].format(who="; ".join(parts.descriptions.values())),
+        args_schema=_ARGUMENTS[mode],
+        response_format="content_and_artifact",
+    )
+
+
+def _text(mode: Mode, state: dict[str, Any]) -> str:
+    """The result in words, with what is to be known of its reliability."""
+    lines = _distribution(state) if mode == "distributional" else [state["answer"]]
+    if mode == "steerable":
+        selected = state["selected"]
+        sure = "" if selected["probability"] is None else f" (probability {selected['probability']:.2f})"
+        lines.append(f"In the light of what {selected['community']} said{sure}.")
+    if state["missing"]:
+        lines.append(f"Without an answer from {', '.join(state['missing'])}.")
+    return "\n".join(lines)
+
+
+def _distribution(state: dict[str, Any]) -> list[str]:
+    lines = [f"{option}: {share:.1%}" for option, share in zip(state["options"], state["distribution"], strict=True)]
+    lines.append(f"Disagreement between the communities: {state['disagreement']:.3f} nats.")
+    if state["label_mass"] is not None:
+        lines.append(f"Probability that the model answered with one of the options at all: {state['label_mass']:.1%}.")
+    return lines
