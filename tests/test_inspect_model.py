@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
+from inspect_ai.model import ChatMessageUser, GenerateConfig, ModelOutput
+from inspect_ai.solver import TaskState
+from inspect_ai.solver._task_state import set_sample_state
 
-from modular_pluralism.evaluation.inspect_model import take_options
+from modular_pluralism.evaluation import inspect_model
+from modular_pluralism.evaluation.inspect_model import PluralismModel, take_options
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.pool import Pool
+from tests.fake_models import FakeChat, choosing, fake_models, fake_pool
 
 INSPECT = Path(sys.executable).parent / "inspect"
 TASK = """
@@ -80,6 +88,110 @@ def test_a_task_with_a_text_for_an_answer(tmp_path: Path) -> None:
     assert output.stop_reason == "max_tokens"
     assert output.metadata is not None
     assert output.metadata["selected"]["community"] in output.metadata["comments"]
+
+
+def test_prompting_draws_anew_in_each_epoch(tmp_path: Path) -> None:
+    done = inspect(tmp_path, "saying", "pluralism/prompting", "--epochs", "2", "--max-tokens", "24", "-M", "seed=5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    samples = log(tmp_path).samples
+    assert samples is not None
+    said = {sample.epoch: sample.output for sample in samples}
+    assert said[1].completion != said[2].completion
+    assert said[1].metadata is not None
+    assert said[1].metadata["seed"] == 5
+
+
+Open = Callable[..., PluralismModel]
+
+
+@pytest.fixture
+def base() -> FakeChat:
+    """Reports no log-probabilities."""
+    return FakeChat(say=lambda seen: "A" if "A. " in seen.prompt else "1")
+
+
+@pytest.fixture
+def model(base: FakeChat, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Opens a mode on a pool of fakes: what is asked is told by them."""
+    monkeypatch.setattr(Pool, "load", lambda name: fake_pool())
+    monkeypatch.setattr(inspect_model, "PoolModels", lambda pool: PoolModels(pool, fake_models(base)))
+    return PluralismModel
+
+
+CHOICE = "Is it right to lie?\n\nA) Yes\nB) No"
+
+
+async def said(model: PluralismModel, text: str, config: GenerateConfig | None = None) -> ModelOutput:
+    return await model.generate([ChatMessageUser(content=text)], [], "none", config or GenerateConfig())
+
+
+async def seeds(model: PluralismModel, calls: list[tuple[str, int | None]]) -> list[int]:
+    """The seeds of calls, each of a sample by its name in an epoch; without an epoch, of no sample."""
+    found = []
+    for sample, epoch in calls:
+        if epoch is not None:
+            state = TaskState("m", sample, epoch, "lying?", [], sample_uuid=f"{sample}/{epoch}")
+            set_sample_state(state)
+        output = await said(model, "lying?")
+        assert output.metadata is not None
+        found.append(output.metadata["seed"])
+    return found
+
+
+async def test_each_call_has_a_seed_that_can_be_had_again(model: Open) -> None:
+    calls = [("a", 1), ("b", 1), ("a", 2), ("a", 2), ("a", 1), ("b", 2)]
+    a1, b1, a2, a2_again, a1_again, b2 = await seeds(model("vanilla", seed=7), calls)
+    assert a1 == b1 == 7
+    assert a2 == b2
+    assert len({a1, a2, a2_again, a1_again}) == 4
+    backwards = await seeds(model("vanilla", seed=7), [("b", 2), ("a", 2), ("b", 1), ("a", 1)])
+    assert backwards == [b2, a2, b1, a1], "not in the order of the calls"
+    assert await seeds(model("vanilla", seed=8), [("a", 2)]) != [a2]
+
+
+async def test_without_a_sample_calls_are_counted(model: Open) -> None:
+    one, other = model("vanilla"), model("vanilla")
+    first = await seeds(one, [("", None)] * 3)
+    assert first[0] == 0
+    assert len(set(first)) == 3
+    assert await seeds(other, [("", None)] * 3) == first
+    config = GenerateConfig(seed=11)
+    outputs = [await said(one, "lying?", config) for _ in range(2)]
+    assert [output.metadata["seed"] == 11 for output in outputs if output.metadata] == [True, False]
+
+
+@pytest.mark.parametrize("mode", ["distributional", "vanilla", "prompting", "moe"])
+async def test_an_estimate_says_how_many_replies_it_is_from(model: Open, base: FakeChat, mode: str) -> None:
+    output = await said(model(mode), CHOICE)
+    assert output.metadata is not None
+    assert output.completion == "ANSWER: A"
+    replies = [each for each in base.seen if "A. " in each.prompt and not each.settings.get("logprobs")]
+    assert output.metadata["samples"] == len(replies) > 1
+
+
+async def test_what_is_read_from_the_model_is_no_estimate(model: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading = choosing(lambda seen: {"A": 0.6, "B": 0.2})
+    monkeypatch.setattr(inspect_model, "PoolModels", lambda pool: PoolModels(pool, fake_models(reading)))
+    for mode in ("distributional", "vanilla"):
+        output = await said(model(mode), CHOICE)
+        assert output.metadata is not None
+        assert "distribution" in output.metadata
+        assert "samples" not in output.metadata
+
+
+@pytest.mark.parametrize(
+    ("further", "text", "told"),
+    [
+        ({}, "Is it right to lie?", "has to reflect many different values"),
+        ({}, CHOICE, "has to match the share of people"),
+        ({"attribute": "honesty"}, CHOICE, "most in line with the attribute"),
+    ],
+)
+async def test_prompting_tells_what_the_question_wants(
+    model: Open, base: FakeChat, further: dict[str, str], text: str, told: str
+) -> None:
+    await said(model("prompting", **further), text)
+    assert all(told in prompt for prompt in base.prompts)
 
 
 @pytest.mark.parametrize(

@@ -26,17 +26,26 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from modular_pluralism.errors import InputError, PluralismError
-from modular_pluralism.graphs import build_distributional, build_moe, build_overton, build_steerable, build_vanilla
+from modular_pluralism.evaluation.call_seeds import CallSeeds
+from modular_pluralism.graphs import (
+    build_distributional,
+    build_moe,
+    build_overton,
+    build_prompting,
+    build_steerable,
+    build_vanilla,
+)
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.option_math import MOST_OPTIONS, letters, most_likely
 from modular_pluralism.pool import Pool
-from modular_pluralism.types import Scoring
+from modular_pluralism.types import Mode, OptionDistribution, Scoring
 
 _BUILDERS = {
     "overton": build_overton,
     "steerable": build_steerable,
     "distributional": build_distributional,
     "vanilla": build_vanilla,
+    "prompting": build_prompting,
     "moe": build_moe,
 }
 _OPTION = re.compile(r"^([A-Z])\) (.+)$", re.MULTILINE)
@@ -44,11 +53,13 @@ _OPTION = re.compile(r"^([A-Z])\) (.+)$", re.MULTILINE)
 
 
 class PluralismModel(ModelAPI):
-    """The modes overton, steerable and distributional, and the baselines vanilla and moe, over one pool.
+    """The modes overton, steerable and distributional, and the baselines vanilla, prompting and moe, over one pool.
 
     Model arguments: `pool` (a built-in name or a file), `attribute` (needed by steerable), `scoring`, `seed`. Where the
     question has options written as Inspect's multiple choice solver does, all but Overton answer with one of them;
-    distributional mode needs them.
+    distributional mode needs them. Prompting asks the base LLM in the way of steerable where there is an attribute, of
+    distributional where there are options, and of Overton otherwise. `seed`, or Inspect's own where it has one, is that
+    of each input's first call in the first epoch; later epochs and calls have seeds derived from it.
 
     Raises:
         PrerequisiteError: there is no such mode, or the pool or an argument is unusable.
@@ -77,12 +88,15 @@ class PluralismModel(ModelAPI):
         self._attribute = attribute
         self._scoring = scoring
         self._seed = int(seed)
+        self._seeds = CallSeeds()
         self._graph = cache(self._built)
 
-    def _built(self, answer_tokens: int | None) -> Any:
+    def _built(self, answer_tokens: int | None, prompting: Mode) -> Any:
         changes = {} if answer_tokens is None else {"answer_tokens": answer_tokens}
         pool = self._pool.model_copy(update={"run": self._pool.run.model_copy(update=changes)})
         settings: dict[str, Any] = {} if self.model_name == "overton" else {"scoring": self._scoring}
+        if self.model_name == "prompting":
+            settings["mode"] = prompting
         return _BUILDERS[self.model_name](pool, models=self._models, **settings).compile()
 
     async def generate(
@@ -97,7 +111,8 @@ class PluralismModel(ModelAPI):
             raise InputError("A community pool cannot call tools; run a task without them.")
         text = _conversation(input)
         question, options = take_options(text)
-        asked: dict[str, Any] = {"question": text, "seed": self._seed if config.seed is None else config.seed}
+        seed = self._seeds.next(self._seed if config.seed is None else config.seed, text)
+        asked: dict[str, Any] = {"question": text, "seed": seed}
         if self._attribute is not None:
             asked["attribute"] = self._attribute
         if self.model_name == "distributional" and not options:
@@ -105,8 +120,8 @@ class PluralismModel(ModelAPI):
         if options and self.model_name != "overton":
             asked |= {"question": question, "options": options}
         started = time.monotonic()
-        state = await self._graph(config.max_tokens).ainvoke(asked)
-        return _output(f"pluralism/{self.model_name}", state, time.monotonic() - started)
+        state = await self._graph(config.max_tokens, _prompting(asked)).ainvoke(asked)
+        return _output(f"pluralism/{self.model_name}", {**state, "seed": seed}, time.monotonic() - started)
 
     def max_connections(self) -> int:
         """Questions at once; the engine runs their comments together."""
@@ -115,6 +130,13 @@ class PluralismModel(ModelAPI):
     def connection_key(self) -> str:
         """One pool of connections a model."""
         return f"pluralism/{self.model_name}/{self._pool.name}"
+
+
+def _prompting(asked: Mapping[str, Any]) -> Mode:
+    """The mode in whose way the base LLM is told to be pluralistic."""
+    if "attribute" in asked:
+        return "steerable"
+    return "distributional" if "options" in asked else "overton"
 
 
 def _check(mode: str, attribute: str | None, scoring: str) -> None:
@@ -147,7 +169,8 @@ def _output(model: str, state: Mapping[str, Any], seconds: float) -> ModelOutput
     cached = sum(call["cached_tokens"] for call in calls)
     stop: StopReason = "max_tokens" if choice is None and usage.get("finish_reason") == "length" else "stop"
     text = state["answer"] if choice is None else f"ANSWER: {choice}"
-    kept = ("comments", "missing", "selected", "distribution", "distributions", "label_mass", "disagreement", "weights")
+    pooled = ("distribution", "distributions", "label_mass", "disagreement", "weights")
+    kept = ("seed", "comments", "missing", "selected", *pooled)
     return ModelOutput(
         model=model,
         choices=[ChatCompletionChoice(message=ChatMessageAssistant(content=text, model=model), stop_reason=stop)],
@@ -158,8 +181,17 @@ def _output(model: str, state: Mapping[str, Any], seconds: float) -> ModelOutput
             input_tokens_cache_read=cached,
         ),
         time=seconds,
-        metadata={key: state[key] for key in kept if state.get(key) is not None},
+        metadata={key: state[key] for key in kept if state.get(key) is not None} | _estimated(state),
     )
+
+
+def _estimated(state: Mapping[str, Any]) -> dict[str, int]:
+    """How many sampled replies the distribution was estimated from; nothing where it was read from the model."""
+    reads: list[OptionDistribution] = list((state.get("distributions") or {}).values())
+    if not reads and state.get("distribution"):
+        reads = [state["distribution"]]
+    samples = sum(each["samples"] or 0 for each in reads)
+    return {"samples": samples} if samples else {}
 
 
 def _choice(state: Mapping[str, Any]) -> str | None:
