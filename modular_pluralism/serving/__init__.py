@@ -1,0 +1,1 @@
+"""OpenAI's API over a pool: its communities, its base LLM, and the three modes as models."""

@@ -1,0 +1,141 @@
+"""Raw texts from an embedded model: no chat template, and the scores of a prompt's own tokens where they are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from modular_pluralism.errors import ContextOverflowError
+from modular_pluralism.llama import ChatLlama, GenerationRequest, Sampling
+from modular_pluralism.llama.generation import Finish, Piece
+from modular_pluralism.serving.answers import End
+from modular_pluralism.serving.completion_request import CompletionRequest, Prompt
+from modular_pluralism.serving.exchange import Tokens
+from modular_pluralism.serving.model_talk import top_p_of
+from modular_pluralism.serving.token_text import LogprobTable, joined, text_of
+
+Table = dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some more text of a completion."""
+
+    index: int
+    text: str
+    logprobs: Table | None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One whole text."""
+
+    text: str
+    finish_reason: str
+    logprobs: Table | None
+    tokens: Tokens
+
+
+class Completer:
+    """Completes one prompt of a request."""
+
+    def __init__(self, chat: ChatLlama, request: CompletionRequest, prompt: Prompt, seed: int, index: int) -> None:
+        self._chat = chat
+        self._engine = chat.engine
+        self._model = self._engine.model
+        self._request = request
+        self._index = index
+        self._tokens = (
+            # What a user wrote is never read as a control token.
+            self._model.tokenize(prompt, parse_special=False, add_special=True) if isinstance(prompt, str) else prompt
+        )
+        self._text = prompt if isinstance(prompt, str) else text_of(self._model, prompt)
+        self._seed = seed
+        self._check_length()
+
+    async def whole(self) -> Completion:
+        """The text as a whole.
+
+        Raises:
+            PluralismError: it failed.
+        """
+        echo = await self._echo()
+        parts = [] if echo is None else [echo]
+        finish = Finish("length", len(self._tokens), 0)
+        if self._request.most_tokens:
+            table = self._table()
+            for event in await self._engine.agenerate(self._generation()):
+                if isinstance(event, Finish):
+                    finish = event
+                else:
+                    parts.append(self._part(event, table))
+        tables = [part.logprobs for part in parts if part.logprobs is not None]
+        empty = None if self._request.logprobs is None else LogprobTable(self._model).rows(None, [])
+        return Completion(
+            "".join(part.text for part in parts), finish.reason, joined(tables) if tables else empty, _tokens(finish)
+        )
+
+    async def parts(self) -> AsyncIterator[Part | End]:
+        """The text as it is written. Raises as `whole` does."""
+        echo = await self._echo()
+        if echo is not None:
+            yield echo
+        if not self._request.most_tokens:
+            yield End(self._index, "length", Tokens(len(self._tokens)))
+            return
+        table = self._table()
+        async with aclosing(self._engine.astream(self._generation())) as events:  # type: ignore[type-var]
+            async for event in events:
+                if isinstance(event, Finish):
+                    yield End(self._index, event.reason, _tokens(event))
+                elif event.text or event.logprobs:
+                    yield self._part(event, table)
+
+    def _check_length(self) -> None:
+        if len(self._tokens) + min(1, self._request.most_tokens) > self._engine.context:
+            raise ContextOverflowError(
+                f"The prompt has {len(self._tokens)} tokens, beside which one more has to fit, and the context of this "
+                f"model holds {self._engine.context}; shorten the prompt."
+            )
+
+    async def _echo(self) -> Part | None:
+        """The prompt as the beginning of the text."""
+        if not self._request.echo:
+            return None
+        if self._request.logprobs is None:
+            return Part(self._index, self._text, None)
+        scored = await self._engine.aprompt_logprobs(
+            self._tokens, top=self._request.logprobs, adapter=self._chat.adapter, timeout=self._chat.timeout
+        )
+        return Part(self._index, self._text, LogprobTable(self._model).rows(self._tokens[0], scored))
+
+    def _table(self) -> LogprobTable:
+        return LogprobTable(self._model, len(self._text) if self._request.echo else 0)
+
+    def _part(self, piece: Piece, table: LogprobTable) -> Part:
+        logprobs = None if self._request.logprobs is None else table.rows(None, piece.logprobs)
+        return Part(self._index, piece.text, logprobs)
+
+    def _generation(self) -> GenerationRequest:
+        chat, request = self._chat, self._request
+        return GenerationRequest(
+            tokens=tuple(self._tokens),
+            max_tokens=request.most_tokens,
+            sampling=Sampling(
+                temperature=chat.temperature if request.temperature is None else request.temperature,
+                top_p=chat.top_p if request.top_p is None else top_p_of(request.top_p),
+                top_k=chat.top_k,
+                min_p=chat.min_p,
+                seed=self._seed,
+            ),
+            stop=tuple(request.stop or ()),
+            top_logprobs=request.logprobs,
+            adapter=chat.adapter,
+            timeout=chat.timeout,
+        )
+
+
+def _tokens(finish: Finish) -> Tokens:
+    return Tokens(finish.prompt_tokens, finish.reused_tokens, finish.completion_tokens)

@@ -1,0 +1,92 @@
+"""What every request passes first: its id, its key, and at the end the log."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from modular_pluralism.serving.api_error import ApiError, api_error
+from modular_pluralism.serving.exchange import Exchange
+from modular_pluralism.serving.keys import Keys
+from modular_pluralism.serving.metrics import Metrics
+from modular_pluralism.serving.request_id import request_id
+from modular_pluralism.serving.request_log import RequestLog
+
+_OPEN_TO_ALL = "/health"
+_LONGEST_PATH = 200
+
+
+class Front:
+    """An ASGI application around another. `paths` are those that the metrics tell apart."""
+
+    def __init__(self, app: ASGIApp, keys: Keys, log: RequestLog, metrics: Metrics, paths: Collection[str]) -> None:
+        self._app = app
+        self._keys = keys
+        self._log = log
+        self._metrics = metrics
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        exchange = Exchange(request_id(headers.get("x-request-id")), scope["method"], scope["path"][:_LONGEST_PATH])
+        scope.setdefault("state", {})["exchange"] = exchange
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                added = MutableHeaders(raw=list(message.get("headers", [])))
+                added["x-request-id"] = exchange.id
+                added["x-content-type-options"] = "nosniff"
+                message = {**message, "headers": added.raw}
+            await send(message)
+
+        try:
+            self._admit(exchange, headers)
+            await self._app(scope, receive, tell)
+        except Exception as error:
+            told = api_error(error)
+            exchange.error = told.code or told.kind
+            if told.status == 500:
+                self._log.mistake(exchange, error)
+            if exchange.status == 0:
+                await JSONResponse(told.body(), told.status, told.headers())(scope, receive, tell)
+        finally:
+            if exchange.path != _OPEN_TO_ALL:
+                self._log.done(exchange)
+            path = exchange.path if exchange.path in self._paths else "other"
+            self._metrics.done(exchange, path)
+
+    def _admit(self, exchange: Exchange, headers: Headers) -> None:
+        if exchange.path == _OPEN_TO_ALL:
+            return
+        if not self._keys and not is_loopback(_name(headers.get("host", "localhost"))):
+            # A web page can make its own name mean this machine, and would then speak to a server without keys.
+            raise ApiError(
+                403,
+                "This server has no keys and answers to local names only; ask for localhost, or start it with --keys.",
+                code="foreign_host",
+            )
+        exchange.key = self._keys.number(headers.get("authorization"))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host can only be reached from this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]

@@ -1,0 +1,102 @@
+"""What Prometheus may ask: requests, tokens, who waits, and what the engines have done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from modular_pluralism.llama import ChatLlama, Engine
+from modular_pluralism.serving.exchange import Exchange
+from modular_pluralism.serving.gate import Gate
+
+_SECONDS = (0.005, 0.02, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_ENGINE_COUNTS = {
+    "requests": "Requests to the engine; a run of a mode makes many.",
+    "failed": "Requests to the engine that failed.",
+    "tokens_read": "Tokens that went through the model, prompts and generated ones.",
+    "tokens_reused": "Prompt tokens that were in the cache already.",
+    "tokens_generated": "Tokens generated.",
+    "steps": "Decoding steps.",
+}
+
+
+class Metrics:
+    """A registry of its own, so that two servers in one process do not mix theirs."""
+
+    def __init__(self, gate: Gate, embedded: Sequence[ChatLlama]) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "pluralism_requests", "Requests answered.", ["path", "model", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "pluralism_request_seconds",
+            "Seconds from a request's arrival to the end of its answer.",
+            ["path", "model"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._first = Histogram(
+            "pluralism_first_part_seconds",
+            "Seconds from a request's arrival to the first part of its answer.",
+            ["path", "model"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._tokens = Counter(
+            "pluralism_tokens",
+            "Tokens of answers: of the prompt, of these from the cache, and of the text.",
+            ["model", "kind"],
+            registry=self._registry,
+        )
+        self._missing = Counter(
+            "pluralism_missing_communities",
+            "Runs whose answer lacks this community.",
+            ["community"],
+            registry=self._registry,
+        )
+        for name, text, read in (
+            ("pluralism_running", "Requests being worked on.", lambda: gate.running),
+            ("pluralism_waiting", "Requests waiting for their turn.", lambda: gate.waiting),
+        ):
+            Gauge(name, text, registry=self._registry).set_function(read)
+        self._registry.register(_EngineCounts(embedded))
+
+    def done(self, exchange: Exchange, path: str) -> None:
+        """Count a request that has ended; `path` is one of the server's own."""
+        model = exchange.model or ""
+        self._requests.labels(path, model, str(exchange.status)).inc()
+        self._seconds.labels(path, model).observe(exchange.seconds)
+        if exchange.first_seconds is not None:
+            self._first.labels(path, model).observe(exchange.first_seconds)
+        tokens = exchange.tokens
+        for kind, count in (("prompt", tokens.prompt), ("cached", tokens.cached), ("completion", tokens.completion)):
+            if count:
+                self._tokens.labels(model, kind).inc(count)
+        for community in exchange.missing:
+            self._missing.labels(community).inc()
+
+    def text(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _EngineCounts(Collector):
+    """The engines' own counts, read when they are asked for."""
+
+    def __init__(self, embedded: Sequence[ChatLlama]) -> None:
+        self._embedded = embedded
+
+    def collect(self) -> Iterable[Metric]:
+        """See Collector."""
+        engines: list[Engine] = []
+        for chat in self._embedded:
+            if chat.engine not in engines:
+                engines.append(chat.engine)
+        for name, text in _ENGINE_COUNTS.items():
+            family = CounterMetricFamily(f"pluralism_engine_{name}", text, labels=["engine", "file"])
+            for number, engine in enumerate(engines):
+                family.add_metric([str(number), engine.model.path.name], getattr(engine.stats, name))
+            yield family

@@ -1,0 +1,196 @@
+"""Chats with a mode: each answer is a run of its graph."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
+from typing import Any, get_args
+
+from modular_pluralism.errors import ContextOverflowError, ModelCallError
+from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
+from modular_pluralism.llama import ChatLlama
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.pool import Pool
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Facts
+from modular_pluralism.serving.api_error import ApiError
+from modular_pluralism.serving.chat_request import ChatRequest
+from modular_pluralism.serving.exchange import Tokens
+from modular_pluralism.serving.mode_question import question_of
+from modular_pluralism.serving.model_talk import top_p_of, with_persona
+from modular_pluralism.serving.sampled_models import SampledModels
+from modular_pluralism.serving.seeds import seed_of
+from modular_pluralism.types import Mode, Scoring
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+_WRITER = {"overton": "merge", "steerable": "respond"}
+"""The node whose text is the answer."""
+_FACTS = (
+    *("missing", "selected", "choice", "distributions", "distribution", "label_mass", "disagreement", "weights"),
+    "comments",
+)
+
+
+class ModeTalk:
+    """Implements Talker for one mode of a pool."""
+
+    def __init__(self, mode: Mode, pool: Pool, models: PoolModels, prompts: PromptSet, scoring: Scoring) -> None:
+        self._mode = mode
+        self._pool = pool
+        self._models = models
+        self._prompts = prompts
+        self._scoring = scoring
+        # Few: whoever asks for ever new settings only costs themselves the building of a graph.
+        self._graph = lru_cache(maxsize=32)(self._built)
+
+    async def answer(self, request: ChatRequest) -> Answer:
+        """See Talker."""
+        asked, graph = self._asked(request)
+        state = await graph.ainvoke(asked)
+        text, facts = self._outcome(state, asked["seed"])
+        return Answer([Choice(text, _finish_reason(state))], _tokens(state), facts)
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+        """See Talker. A text comes as it is written; a choice or a distribution comes whole."""
+        asked, graph = self._asked(request)
+        state: dict[str, Any] = {}
+        written = _Written()
+        parts: Any = graph.astream(asked, stream_mode=["messages", "values"], subgraphs=True)
+        async for namespace, kind, data in parts:
+            if kind == "values" and not namespace:
+                state = data
+            elif kind == "messages" and data[1]["langgraph_node"] == _WRITER.get(self._mode):
+                text = written.add(data[0].id, str(data[0].text))
+                if text:
+                    yield Delta(0, text)
+        text, facts = self._outcome(state, asked["seed"])
+        if not written.text:
+            yield Delta(0, text)
+        elif written.text != text:
+            raise ModelCallError("The answer's parts do not make up the answer; ask again without streaming.")
+        yield End(0, _finish_reason(state), _tokens(state), facts)
+
+    def _asked(self, request: ChatRequest) -> tuple[dict[str, Any], Any]:
+        """The graph's input, and the graph with the request's settings."""
+        _refuse_what_a_run_has_not(self._mode, request)
+        asked = {**question_of(self._mode, request), "seed": seed_of(request.seed)}
+        self._check_length(asked["question"])
+        return asked, self._graph(request.most_tokens, request.temperature, request.top_p)
+
+    def _built(self, answer_tokens: int | None, temperature: float | None, top_p: float | None) -> Any:
+        """Temperature and top_p hold for every text of the run, the communities' too."""
+        sampling: dict[str, float] = {}
+        if temperature is not None:
+            sampling["temperature"] = temperature
+        if top_p is not None:
+            sampling["top_p"] = top_p_of(top_p)
+        run = self._pool.run.model_copy(update={} if answer_tokens is None else {"answer_tokens": answer_tokens})
+        pool = self._pool.model_copy(update={"run": run})
+        settings: dict[str, Any] = {
+            "models": SampledModels(pool, self._models, sampling) if sampling else self._models,
+            "prompts": self._prompts,
+        }
+        match self._mode:
+            case "overton":
+                return build_overton(pool, **settings).compile()
+            case "steerable":
+                return build_steerable(pool, scoring=self._scoring, **settings).compile()
+            case "distributional":
+                return build_distributional(pool, scoring=self._scoring, **settings).compile()
+
+    def _check_length(self, question: str) -> None:
+        """In a run a community that cannot read the question is missing, and the run fails for want of a quorum; but
+        a question that is too long is the client's to mend."""
+        prompt = self._prompts["comment"].render(question=question)
+        for name in self._pool.communities:
+            chat = self._models.community(name).chat
+            if not isinstance(chat, ChatLlama):
+                continue
+            tokens = len(chat.prompt_tokens(with_persona(self._pool.persona_text(name, self._prompts), prompt))) + 1
+            if tokens > chat.engine.context:
+                raise ContextOverflowError(
+                    f"The prompt needs {tokens} tokens for {name} and its context holds {chat.engine.context}; shorten "
+                    "the question."
+                )
+
+    def _outcome(self, state: Mapping[str, Any], seed: int) -> tuple[str, Facts]:
+        """The message's content, and the facts of the run."""
+        if not state or "missing" not in state:
+            raise ModelCallError(f"The run of pluralism/{self._mode} ended without a result.")
+        facts: Facts = {"mode": self._mode, "pool": self._pool.name, "seed": seed, "samples": _samples(state)}
+        facts |= {key: state[key] for key in _FACTS if state.get(key) is not None}
+        for key in ("comments", "distributions"):
+            if key in facts:
+                facts[key] = {name: facts[key][name] for name in self._pool.communities if name in facts[key]}
+        if self._mode != "distributional":
+            return str(state["answer"]), facts
+        told = {
+            "distribution": dict(zip(state["options"], state["distribution"], strict=True)),
+            **{key: state.get(key) for key in ("label_mass", "disagreement", "missing")},
+            "samples": facts["samples"],
+        }
+        return json.dumps(told, ensure_ascii=False), facts
+
+
+class _Written:
+    """The parts of an answer. They are stripped as a whole answer is, and must come from one reply."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._held = ""
+        self._reply: str | None = None
+
+    def add(self, reply: str | None, text: str) -> str:
+        """What of the answer has become certain.
+
+        Raises:
+            ModelCallError: the model was asked once more, after parts of its first reply were told.
+        """
+        if self.text and reply != self._reply:
+            raise ModelCallError("The model's reply broke off and was begun anew; ask again.")
+        if reply != self._reply:
+            self._reply, self._held = reply, ""
+        whole = self._held + text
+        if not self.text:
+            whole = whole.lstrip()
+        certain = whole.rstrip()
+        self._held = whole[len(certain) :]
+        self.text += certain
+        return certain
+
+
+def _refuse_what_a_run_has_not(mode: Mode, request: ChatRequest) -> None:
+    for name, asked in (
+        ("n", request.choices > 1),
+        ("stop", bool(request.stop)),
+        ("logprobs", bool(request.logprobs)),
+        ("response_format", request.format != "text"),
+    ):
+        if asked:
+            raise ApiError(
+                400,
+                f"{name} is not supported by pluralism/{mode}; leave it out, or ask a community or the base LLM.",
+                param=name,
+                code="unsupported_field",
+            )
+
+
+def _finish_reason(state: Mapping[str, Any]) -> str:
+    return str((state.get("usage") or {}).get("finish_reason") or "stop")
+
+
+def _tokens(state: Mapping[str, Any]) -> Tokens:
+    """Of every text that the run wrote; reading probabilities is not counted."""
+    calls = [*(state.get("comments") or {}).values(), *([state["usage"]] if state.get("usage") else [])]
+    total = Tokens()
+    for call in calls:
+        total += Tokens(call["prompt_tokens"], call["cached_tokens"], call["completion_tokens"])
+    return total
+
+
+def _samples(state: Mapping[str, Any]) -> int | None:
+    """How many replies stand behind each distribution, where it was estimated from replies."""
+    read = state.get("distribution")
+    readings = [*(state.get("distributions") or {}).values(), *([read] if isinstance(read, dict) else [])]
+    return next((reading["samples"] for reading in readings if reading["samples"] is not None), None)

@@ -1,0 +1,137 @@
+"""Chats with a community LM or the base LLM, embedded or remote."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, SystemMessage
+
+from modular_pluralism.errors import ModelCallError, PluralismError
+from modular_pluralism.llama import ChatLlama
+from modular_pluralism.models.calls import Caller, describe
+from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event
+from modular_pluralism.serving.async_call import called
+from modular_pluralism.serving.chat_request import ChatRequest
+from modular_pluralism.serving.exchange import Tokens
+from modular_pluralism.serving.parallel import all_of, pumped
+from modular_pluralism.serving.reply_grammar import format_settings
+from modular_pluralism.serving.seeds import seed_of, seed_of_choice
+
+USUAL_TOKENS = 512
+"""The longest answer where a request names no limit."""
+
+
+class ModelTalk:
+    """Implements Talker. `open_model` is called in the event loop that uses the model, as remote ones need it."""
+
+    def __init__(self, open_model: Callable[[], PoolModel], persona: str | None, caller: Caller, most: int) -> None:
+        self._open_model = open_model
+        self._persona = persona
+        self._caller = caller
+        self._usual_tokens = min(USUAL_TOKENS, most)
+
+    async def answer(self, request: ChatRequest) -> Answer:
+        """See Talker."""
+        model, seed = self._open_model(), seed_of(request.seed)
+        messages, settings = with_persona(self._persona, request.turns()), self._settings(model, request)
+        seeds = [seed_of_choice(seed, index) for index in range(request.choices)]
+        replies = await all_of([self._once(model, messages, {**settings, "seed": each}) for each in seeds])
+        choices = [
+            Choice(str(reply.text), _finish_reason(reply.response_metadata, model), _logprobs(reply))
+            for reply in replies
+        ]
+        return Answer(choices, _together([_tokens(reply) for reply in replies]), {"seed": seed})
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+        """See Talker."""
+        model, seed = self._open_model(), seed_of(request.seed)
+        messages, settings = with_persona(self._persona, request.turns()), self._settings(model, request)
+        streams = [
+            self._stream_one(model, messages, {**settings, "seed": seed_of_choice(seed, index)}, index, {"seed": seed})
+            for index in range(request.choices)
+        ]
+        async with pumped(*streams) as events:
+            async for event in events:
+                yield event
+
+    async def _once(self, model: PoolModel, messages: list[BaseMessage], settings: dict[str, Any]) -> AIMessage:
+        return await called(self._caller, model.place, lambda: model.chat.ainvoke(messages, **settings))
+
+    async def _stream_one(
+        self, model: PoolModel, messages: list[BaseMessage], settings: dict[str, Any], index: int, facts: dict[str, Any]
+    ) -> AsyncIterator[Event]:
+        info: dict[str, Any] = {}
+        tokens = Tokens()
+
+        async def begin() -> tuple[AsyncIterator[AIMessageChunk], AIMessageChunk | None]:
+            chunks = model.chat.astream(messages, **settings)
+            return chunks, await anext(chunks, None)
+
+        # Until something has been told, another try does no harm.
+        chunks, chunk = await called(self._caller, model.place, begin)
+        try:
+            while chunk is not None:
+                logprobs = _logprobs(chunk)
+                if chunk.text or logprobs:
+                    yield Delta(index, str(chunk.text), logprobs)
+                info |= {key: value for key, value in chunk.response_metadata.items() if key == "finish_reason"}
+                tokens += _tokens(chunk)
+                chunk = await anext(chunks, None)
+        except PluralismError:
+            raise
+        except Exception as error:
+            raise ModelCallError(f"{model.place} failed: {describe(error)}.") from error
+        yield End(index, _finish_reason(info, model), tokens, facts)
+
+    def _settings(self, model: PoolModel, request: ChatRequest) -> dict[str, Any]:
+        embedded = isinstance(model.chat, ChatLlama)
+        settings: dict[str, Any] = {"max_tokens": request.most_tokens or self._usual_tokens}
+        if request.temperature is not None:
+            settings["temperature"] = request.temperature
+        if request.top_p is not None:
+            settings["top_p"] = top_p_of(request.top_p) if embedded else request.top_p
+        if request.stop:
+            settings["stop"] = request.stop
+        if request.logprobs:
+            settings |= {"logprobs": True, "top_logprobs": request.top_logprobs or 0}
+        return settings | format_settings(request, embedded=embedded)
+
+
+def with_persona(persona: str | None, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The chat as a community reads it: one system message, its persona above what the client asks for."""
+    if persona is None:
+        return list(messages)
+    own = [str(message.text) for message in messages if isinstance(message, SystemMessage)]
+    rest = [message for message in messages if not isinstance(message, SystemMessage)]
+    return [SystemMessage("\n\n".join([persona, *own])), *rest]
+
+
+def top_p_of(top_p: float) -> float:
+    """OpenAI allows 0, where only the likeliest token is left; the engine wants a little more than that."""
+    return max(top_p, 1e-9)
+
+
+def _finish_reason(info: dict[str, Any], model: PoolModel) -> str:
+    reason = info.get("finish_reason")
+    if not reason:
+        raise ModelCallError(f"{model.place} broke off before the end of its reply.")
+    return str(reason)
+
+
+def _logprobs(message: AIMessage | AIMessageChunk) -> list[Any] | None:
+    content = (message.response_metadata.get("logprobs") or {}).get("content")
+    return content or None
+
+
+def _tokens(message: AIMessage | AIMessageChunk) -> Tokens:
+    usage: Any = message.usage_metadata or {}
+    cached = int((usage.get("input_token_details") or {}).get("cache_read") or 0)
+    return Tokens(int(usage.get("input_tokens", 0)), cached, int(usage.get("output_tokens", 0)))
+
+
+def _together(each: Sequence[Tokens]) -> Tokens:
+    """Several answers to one prompt: it counts once, as OpenAI counts it."""
+    first = each[0]
+    return Tokens(first.prompt, first.cached, sum(tokens.completion for tokens in each))

@@ -1,0 +1,91 @@
+"""Raw texts from a remote model: the request is handed on as it is, where the endpoint has /v1/completions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from langchain_openai import ChatOpenAI
+
+from modular_pluralism.errors import ModelCallError, PluralismError
+from modular_pluralism.models.calls import Caller, describe
+from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.serving.api_error import ApiError
+from modular_pluralism.serving.async_call import called
+from modular_pluralism.serving.completion_request import CompletionRequest
+from modular_pluralism.serving.exchange import Tokens
+
+_HANDED_ON = (
+    *("prompt", "max_tokens", "temperature", "top_p", "n", "seed", "stop", "logprobs", "echo"),
+    *("stream", "stream_options"),
+)
+
+
+class RemoteCompleter:
+    """Hands a request on to the endpoint of a remote model.
+
+    Raises:
+        ApiError: 400, this model's client cannot.
+    """
+
+    def __init__(self, model: PoolModel, request: CompletionRequest, caller: Caller) -> None:
+        if not isinstance(model.chat, ChatOpenAI):
+            raise ApiError(
+                400,
+                f"Raw completions cannot be asked of {model.place}: its client takes chats only, or spreads them over "
+                "several endpoints. Send a chat to /v1/chat/completions.",
+                param="model",
+                code="chat_only",
+            )
+        self._place = model.place
+        self._caller = caller
+        self._client: Any = model.chat.root_async_client.completions
+        sent = request.model_dump(include=set(_HANDED_ON), exclude_none=True)
+        for name, value in (("temperature", model.chat.temperature), ("top_p", model.chat.top_p)):
+            if value is not None:
+                sent.setdefault(name, value)
+        self._sent = {"model": model.chat.model_name, **sent}
+
+    async def whole(self) -> dict[str, Any]:
+        """The endpoint's response.
+
+        Raises:
+            PluralismError: it failed.
+        """
+
+        async def ask() -> dict[str, Any]:
+            return _checked(await self._client.create(**self._sent))
+
+        return await called(self._caller, self._place, ask)
+
+    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
+        """The chunks of the endpoint's stream. Raises as `whole` does."""
+        ended = False
+        stream = await called(self._caller, self._place, lambda: self._client.create(**self._sent))
+        try:
+            async with stream:
+                async for chunk in stream:
+                    told = _checked(chunk)
+                    ended = ended or any(choice.get("finish_reason") for choice in told["choices"])
+                    yield told
+        except PluralismError:
+            raise
+        except Exception as error:
+            raise ModelCallError(f"{self._place} failed: {describe(error)}.") from error
+        if not ended:
+            raise ModelCallError(f"{self._place} broke off before the end of its text.")
+
+
+def tokens_of(response: dict[str, Any]) -> Tokens:
+    """What a response says that it cost."""
+    usage = response.get("usage") or {}
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    return Tokens(usage.get("prompt_tokens") or 0, cached, usage.get("completion_tokens") or 0)
+
+
+def _checked(response: Any) -> dict[str, Any]:
+    told: dict[str, Any] = response.model_dump(warnings=False)
+    choices = told.get("choices")
+    if not isinstance(choices, list) or not all(isinstance(each.get("text"), str) for each in choices):
+        raise ModelCallError("the endpoint's reply is no completion")
+    return told

@@ -1,0 +1,161 @@
+"""The server process: where it listens, and how it stops without cutting anybody off."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+
+from modular_pluralism.errors import InputError
+from modular_pluralism.pool import Pool
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.serving.app import make_app
+from modular_pluralism.serving.catalogue import Catalogue
+from modular_pluralism.serving.front import is_loopback
+from modular_pluralism.serving.gate import Gate
+from modular_pluralism.serving.keys import VARIABLE, Keys
+from modular_pluralism.serving.limits import Limits
+from modular_pluralism.serving.request_log import RequestLog
+from modular_pluralism.types import Scoring
+
+_LAST_WORDS = 5.0
+"""Seconds for telling clients that their answers will not come."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the server listens, and how many seconds running answers get when it is to stop. Port 0 takes a free
+    one."""
+
+    host: str
+    port: int
+    grace: float
+
+
+def serve(
+    pool: Pool,
+    prompts: PromptSet,
+    *,
+    scoring: Scoring,
+    keys: Keys,
+    limits: Limits,
+    place: Place,
+    log: RequestLog,
+    ready: Callable[[str, Catalogue], None],
+) -> None:
+    """Answer requests until SIGTERM or Ctrl-C; `ready` is told the server's address.
+
+    Raises:
+        InputError: the place may not or cannot be listened at.
+        PluralismError: the pool cannot be opened.
+    """
+    check_place(place, keys)
+    catalogue = Catalogue(pool, prompts, scoring, limits)
+    listener = _listen(place)
+    with listener:
+        gate = Gate(limits)
+        app = make_app(catalogue, keys=keys, limits=limits, gate=gate, log=log)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=round(_LAST_WORDS),
+        )
+        _log_as_json(log)
+        asyncio.run(_run(_Server(config), listener, gate, place, log, lambda address: ready(address, catalogue)))
+
+
+def check_place(place: Place, keys: Keys) -> None:
+    """Raise InputError where the server would be open to others without a key."""
+    if not keys and not is_loopback(place.host):
+        raise InputError(
+            f"{place.host} can be reached by others, so keys are needed: give --keys FILE or set {VARIABLE}, or listen "
+            "at 127.0.0.1."
+        )
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn would close the door at once, and end as if killed."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _run(
+    server: _Server, listener: socket.socket, gate: Gate, place: Place, log: RequestLog, ready: Callable[[str], None]
+) -> None:
+    asked = asyncio.Event()
+    hurry = asyncio.Event()
+
+    def stop() -> None:
+        (hurry if asked.is_set() else asked).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    ready(_address(listener))
+    stopping = asyncio.create_task(asked.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        await _empty(gate, hurry, place.grace, log)
+        server.should_exit = True
+    stopping.cancel()
+    await serving
+    log.event("stopped")
+
+
+async def _empty(gate: Gate, hurry: asyncio.Event, grace: float, log: RequestLog) -> None:
+    """Let running answers end, for so many seconds or until a second signal. New requests are told meanwhile."""
+    gate.close(grace)
+    log.event("stopping", running=gate.running, waiting=gate.waiting, grace=grace)
+    done = asyncio.create_task(gate.wait_until_empty(grace))
+    hurried = asyncio.create_task(hurry.wait())
+    await asyncio.wait({done, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
+    if not (done.done() and done.result()):
+        gate.over.set()
+        await gate.wait_until_empty(_LAST_WORDS)
+    done.cancel()
+
+
+def _listen(place: Place) -> socket.socket:
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    try:
+        return socket.create_server((place.host, place.port), family=family, backlog=2048)
+    except OSError as error:
+        raise InputError(
+            f"{place.host} port {place.port} cannot be listened at ({error.strerror}); choose another with --host and "
+            "--port."
+        ) from None
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+
+def _log_as_json(log: RequestLog) -> None:
+    """What uvicorn complains of goes into the same log."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            log.event("server", message=record.getMessage()[:500])
+
+    for name in ("uvicorn", "uvicorn.error", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = ([Handler()] if name != "uvicorn.error" else []), name == "uvicorn.error"
+        logger.setLevel(logging.WARNING)
