@@ -154,6 +154,9 @@ async def open_sqlite(path: Path, shown: str, timeout: float) -> AsyncIterator[S
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        # Here first: aiosqlite's thread is still busy giving up when its error arrives.
+        with sqlite_errors(shown, timeout), closing(sqlite3.connect(path)):
+            pass
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise StoreError(_unusable(shown, error)) from error
     connection = aiosqlite.connect(path, timeout=timeout)
