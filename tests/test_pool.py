@@ -73,6 +73,24 @@ def test_the_kind_of_a_model_follows_from_its_key() -> None:
     assert isinstance(models["far"], RemoteModel)
 
 
+def test_a_remote_model_has_any_number_of_addresses() -> None:
+    assert RemoteModel(openai="m").addresses == ()
+    assert RemoteModel(openai="m", base_url="http://a/v1").addresses == ("http://a/v1",)
+    assert RemoteModel(openai="m", base_url=["http://a/v1", "http://b/v1"]).addresses == ("http://a/v1", "http://b/v1")
+
+
+@pytest.mark.parametrize("address", ["http://me:canary@h/v1", "ftp://me:canary@h/v1", "http://h/v1?key=canary"])
+def test_a_password_in_an_address_is_not_shown(address: str) -> None:
+    shown = []
+    for value in (f'"{address}"', f'["http://other/v1", "{address}"]'):
+        try:
+            shown.append(repr(parse(f"{REMOTE}base_url = {value}\n")))
+        except PoolError as error:
+            shown.append("".join(traceback.format_exception(error)))
+    assert len(shown) == 2
+    assert "canary" not in "".join(shown)
+
+
 def test_communities_keep_the_order_of_the_file() -> None:
     tables = [f'[communities.{name}]\nmodel = "small"\ndescription = "d"\n' for name in ("west", "east", "a")]
     assert list(parse(HEAD + "".join(tables)).communities) == ["west", "east", "a"]
@@ -211,6 +229,21 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "base_url without host": (REMOTE + 'base_url = "http://"\n', ["[models.far] base_url", "http://"]),
     "base_url malformed": (REMOTE + 'base_url = "http://[::1"\n', ["[models.far] base_url", "http://"]),
     "base_url's port": (REMOTE + 'base_url = "http://h:99999/"\n', ["[models.far] base_url", "http://"]),
+    "no base_url": (REMOTE + "base_url = []\n", ["[models.far] base_url", "at least one address", "a list"]),
+    "base_url is a number": (REMOTE + "base_url = 8080\n", ["[models.far] base_url", "list of such addresses", "8080"]),
+    "base_url in a list": (
+        REMOTE + 'base_url = ["http://a/v1", "b:80/v1"]\n',
+        ["[models.far] base_url", "http://", "list of such addresses"],
+    ),
+    "base_url twice": (
+        REMOTE + 'base_url = ["http://a/v1", "http://me:word@a/v1"]\n',
+        ["[models.far] base_url", "twice", "remove"],
+    ),
+    "base_url with a query": (
+        REMOTE + 'base_url = "http://h/v1?key=k"\n',
+        ["[models.far] base_url", "'?'", "api_key_env"],
+    ),
+    "no time for a try": (REMOTE + "try_seconds = 0\n", ["[models.far] try_seconds", "above 0", "not 0"]),
     "a key itself": (REMOTE + 'api_key_env = "sk-secret-1"\n', ["[models.far] api_key_env", "OPENAI_API_KEY"]),
     "no community model": (HEAD + '[communities.a]\ndescription = "d"\n', ["[communities.a]", "no model;", "add"]),
     "no description": (HEAD + '[communities.a]\nmodel = "small"\n', ["[communities.a]", "no description", "add"]),
@@ -486,7 +519,12 @@ EMBEDDED = st.fixed_dictionaries(
 )
 REMOTES = st.fixed_dictionaries(
     {"openai": st.text(min_size=1, max_size=8)},
-    optional={**SMALL, "base_url": st.just("https://h:8080/v1"), "api_key_env": st.just("KEY_2")},
+    optional={
+        **SMALL,
+        "base_url": st.sampled_from(["https://h:8080/v1", ["http://a/v1"], ["http://a/v1", "http://b/v1"]]),
+        "api_key_env": st.just("KEY_2"),
+        "try_seconds": POSITIVE,
+    },
 )
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True)
 
