@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 
@@ -20,7 +21,9 @@ from modular_pluralism.prompts import PromptSet
 _OPTIONS = ("Yes", "No")
 _ORDERS = rotations(len(_OPTIONS))
 _PAIRS_A_CALL = 8
-"""So that a call stays within its deadline, however many pairs there are and however many items wait beside it."""
+_CALLS_AT_ONCE = 4
+"""So that a call stays within its deadline, however many pairs there are and however many items wait beside it: the
+deadline begins when it is the call's turn."""
 
 
 class LlmEntailment:
@@ -36,6 +39,7 @@ class LlmEntailment:
         self._options = [option_lines(prompts, [_OPTIONS[at] for at in order]) for order in _ORDERS]
         self._caller = caller or Caller()
         self._place = model().place
+        self._turns = asyncio.Semaphore(_CALLS_AT_ONCE)
 
     @property
     def name(self) -> str:
@@ -62,7 +66,8 @@ class LlmEntailment:
         """
         found: list[float] = []
         for start in range(0, len(pairs), _PAIRS_A_CALL):
-            found += await self._some(pairs[start : start + _PAIRS_A_CALL], counts or Counts())
+            async with self._turns:
+                found += await self._some(pairs[start : start + _PAIRS_A_CALL], counts or Counts())
         return found
 
     async def _some(self, pairs: Sequence[tuple[str, str]], counts: Counts) -> list[float]:
