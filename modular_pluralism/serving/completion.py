@@ -14,7 +14,7 @@ from modular_pluralism.serving.answers import End
 from modular_pluralism.serving.completion_request import CompletionRequest, Prompt
 from modular_pluralism.serving.exchange import Tokens
 from modular_pluralism.serving.model_talk import top_p_of
-from modular_pluralism.serving.token_text import LogprobTable, joined, text_of
+from modular_pluralism.serving.token_text import LogprobTable, check_tokens, joined, text_of
 
 Table = dict[str, list[Any]]
 
@@ -47,11 +47,13 @@ class Completer:
         self._model = self._engine.model
         self._request = request
         self._index = index
-        self._tokens = (
+        if isinstance(prompt, str):
             # What a user wrote is never read as a control token.
-            self._model.tokenize(prompt, parse_special=False, add_special=True) if isinstance(prompt, str) else prompt
-        )
-        self._text = prompt if isinstance(prompt, str) else text_of(self._model, prompt)
+            self._tokens = self._model.tokenize(prompt, parse_special=False, add_special=True)
+            self._text = prompt
+        else:
+            check_tokens(self._model, prompt)
+            self._tokens, self._text = prompt, text_of(self._model, prompt)
         self._seed = seed
         self._check_length()
 

@@ -8,6 +8,15 @@ from typing import Any
 
 from modular_pluralism.llama.generation import TokenLogprob
 from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.serving.api_error import ApiError
+
+
+def check_tokens(model: ModelFile, tokens: Sequence[int]) -> None:
+    """Raise ApiError, 400, unless all tokens are in the vocabulary: llama.cpp would end the process."""
+    if not all(0 <= token < model.n_vocab for token in tokens):
+        raise ApiError(
+            400, f"A token is not in the vocabulary of this model, whose tokens are 0 to {model.n_vocab - 1}."
+        )
 
 
 def shown(model: ModelFile, token: int) -> str:

@@ -14,7 +14,7 @@ from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.catalogue import BASE, Catalogue
 from modular_pluralism.serving.fields import Body
-from modular_pluralism.serving.token_text import text_of
+from modular_pluralism.serving.token_text import check_tokens, text_of
 
 _Token = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -63,8 +63,7 @@ def detokenize(catalogue: Catalogue, request: DetokenizeRequest) -> dict[str, An
         ApiError: 400, a token is not in the vocabulary.
     """
     model = _vocabulary(catalogue, request.model)
-    if any(token >= model.n_vocab for token in request.tokens):
-        raise ApiError(400, f"Tokens of this model are numbers from 0 to {model.n_vocab - 1}.", param="tokens")
+    check_tokens(model, request.tokens)
     return {"prompt": text_of(model, request.tokens)}
 
 
