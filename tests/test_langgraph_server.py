@@ -241,10 +241,10 @@ async def test_a_run_streams_tokens_of_the_pool_that_its_context_names(client: L
         stream_mode=["messages-tuple", "values"],
     ):
         if part.event == "messages":
-            message, metadata = part.data  # type: ignore[misc]
-            name = metadata.get("community", metadata["role"])  # type: ignore[attr-defined]
-            said[name] = said.get(name, "") + message["content"]  # type: ignore[index]
-            assert f"role:{metadata['role']}" in metadata["tags"]  # type: ignore[index]
+            message, metadata = part.data
+            name = metadata.get("community", metadata["role"])
+            said[name] = said.get(name, "") + message["content"]
+            assert f"role:{metadata['role']}" in metadata["tags"]
         elif part.event == "values":
             state = part.data
         assert part.event != "error", part.data
@@ -255,7 +255,7 @@ async def test_a_run_streams_tokens_of_the_pool_that_its_context_names(client: L
 
 @pytest.mark.model
 async def test_an_assistant_keeps_its_context_and_a_run_changes_a_part_of_it(client: LangGraphClient) -> None:
-    question = {"question": "Should a city ban cars?", "options": ["Yes", "No"]}
+    question: dict[str, Any] = {"question": "Should a city ban cars?", "options": ["Yes", "No"]}
     assistant = await client.assistants.create("distributional", context={"pool": "village", "scoring": "label"})
     thread = await client.threads.create()
     result: Any = await client.runs.wait(thread["thread_id"], assistant["assistant_id"], input=question)
@@ -272,7 +272,7 @@ async def test_an_assistant_keeps_its_context_and_a_run_changes_a_part_of_it(cli
 @pytest.mark.model
 async def test_the_context_s_mode_and_seed_are_for_questions_without(client: LangGraphClient) -> None:
     question = {"question": "Should a city ban cars?", "attribute": "thrift"}
-    context = {"pool": "village", "mode": "steerable", "seed": 5}
+    context: dict[str, Any] = {"pool": "village", "mode": "steerable", "seed": 5}
     without: Any = await client.runs.wait(None, "pluralism", input=question, context=context)
     assert without["selected"]["community"] in ("farmers", "townspeople")
     given: Any = await client.runs.wait(
@@ -289,4 +289,4 @@ async def test_a_client_is_told_what_is_wrong_with_its_context(client: LangGraph
         async for part in client.runs.stream(None, "overton", input={"question": "Q?"}, context={"pool": "../outside"})
     ]
     (error,) = (part.data for part in events if part.event == "error")
-    assert error["message"].startswith("This server offers no pool '../outside'; use one of")  # type: ignore[index]
+    assert error["message"].startswith("This server offers no pool '../outside'; use one of")

@@ -22,7 +22,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from modular_pluralism.errors import ModelCallError, QuorumError
 from modular_pluralism.graphs import build_distributional, build_moe, build_overton, build_pluralism, build_steerable
-from modular_pluralism.models.calls import Caller
+from modular_pluralism.models.calls import Call, Caller
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.models.redaction import keep_secret
 from modular_pluralism.models.reply_reader import ReplyOptionReader
@@ -321,7 +321,7 @@ async def test_a_cancelled_call_has_a_span_with_an_error(spans: InMemorySpanExpo
         return ""
 
     asked = ask.text(_model(always("x")), []).asked
-    task = asyncio.create_task(Caller().acall(ask.Call("model 'm'", lambda config: "", hang, asked), {}))
+    task = asyncio.create_task(Caller().acall(Call("model 'm'", lambda config: "", hang, asked), {}))
     await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

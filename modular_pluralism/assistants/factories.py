@@ -82,7 +82,7 @@ def _make(name: GraphName, values: Mapping[str, Any]) -> Graph:
         parts["scoring"] = context.scoring
     if isinstance(context, AnyModeContext):
         parts["mode"] = context.mode
-    graph = _BUILDERS[name](pool, **parts)
+    graph: Graph = _BUILDERS[name](pool, **parts)
     graph.context_schema = context_schema(name, pool, given)
     return graph
 
