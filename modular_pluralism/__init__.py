@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from modular_pluralism.llama import ChatLlama, close_engines
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
+    from modular_pluralism.runs import StoreError, open_store
     from modular_pluralism.tool import pluralism_tool
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __all__ = [
     "PluralismError",
     "Pool",
     "PromptSet",
+    "StoreError",
     "__version__",
     "build_distributional",
     "build_moe",
@@ -39,6 +41,7 @@ __all__ = [
     "build_steerable",
     "build_vanilla",
     "close_engines",
+    "open_store",
     "pluralism_tool",
 ]
 
@@ -47,6 +50,7 @@ _MODULES = {
     "PluralismError": "errors",
     "Pool": "pool",
     "PromptSet": "prompts",
+    "StoreError": "runs",
     "build_distributional": "graphs",
     "build_moe": "graphs",
     "build_overton": "graphs",
@@ -55,6 +59,7 @@ _MODULES = {
     "build_steerable": "graphs",
     "build_vanilla": "graphs",
     "close_engines": "llama",
+    "open_store": "runs",
     "pluralism_tool": "tool",
 }
 

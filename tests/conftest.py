@@ -1,4 +1,4 @@
-"""No test sees the models that a developer has prepared, nor those of another test."""
+"""No test sees the models that a developer has prepared, nor the runs that a developer keeps, nor those of another test."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def _no_cache_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -> Iter
     """For fixtures that live longer than a test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("MODULAR_PLURALISM_STORE", str(tmp_path_factory.mktemp("store") / "runs.sqlite"))
         yield
 
 

@@ -186,6 +186,13 @@ def test_version_and_help() -> None:
         "models",
         "models prepare",
         "models remove",
+        "resume",
+        "runs",
+        "runs show",
+        "runs remove",
+        "serve",
+        "eval",
+        "score",
     ]
     for command in map(str.split, commands):
         done = pluralism(*command, "--help")
