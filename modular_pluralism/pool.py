@@ -138,14 +138,15 @@ class RemoteModel(_Config):
     @field_validator("base_url", mode="before")
     @classmethod
     def _check_base_url(cls, base_url: object) -> object:
-        addresses = base_url if isinstance(base_url, list) else [base_url]
-        if base_url is not None and not all(isinstance(each, str) and _is_web_address(each) for each in addresses):
+        given = base_url if isinstance(base_url, list) else [] if base_url is None else [base_url]
+        addresses = [each for each in given if isinstance(each, str) and _is_web_address(each)]
+        if len(addresses) < len(given):
             raise ValueError("must be an address that starts with http:// or https://, or a list of such addresses")
-        if not addresses:
+        if base_url is not None and not addresses:
             raise ValueError("must name at least one address; write one, or remove the line for OpenAI itself")
-        if any(mark in each for each in addresses if each for mark in "?#"):
+        if any(mark in each for each in addresses for mark in "?#"):
             raise ValueError("must be an address without '?' and '#'; a key belongs into the variable of api_key_env")
-        if any(without_password(each) in map(without_password, addresses[:at]) for at, each in enumerate(addresses)):
+        if len({without_password(each) for each in addresses}) < len(addresses):
             raise ValueError("names an address twice; remove one of the two")
         return base_url
 

@@ -96,7 +96,7 @@ def test_cool_downs_grow_to_a_bound(endpoints: Endpoints, clock: Clock) -> None:
 
 def test_shaky_replies_count_only_in_a_row(endpoints: Endpoints) -> None:
     for verdict in ("shaky", "shaky", "alive") * 3:
-        one(endpoints, verdict, ("a",))  # type: ignore[arg-type]
+        one(endpoints, verdict, ("a",))
     assert endpoints.wait(("a",)) == 0
     for _ in range(PATIENCE):
         one(endpoints, "shaky", ("a",))
@@ -243,6 +243,7 @@ def test_a_spread_call_is_streamed_and_traced_like_any_other(
         return [each async for each in graph.astream({"question": "Why?"}, config, stream_mode=modes)]
 
     events = asyncio.run(run()) if asynchronous else list(graph.stream({"question": "Why?"}, config, stream_mode=modes))
+    data: Any
     for mode, data in events:
         if mode == "messages":
             said[data[1]["langgraph_node"]] += bool(data[0].text)

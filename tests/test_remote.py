@@ -18,6 +18,7 @@ from modular_pluralism.graphs import build_distributional, build_overton, build_
 from modular_pluralism.models import calls
 from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.models.redaction import keep_secret, redact
 from modular_pluralism.pool import Pool
 from tests.fake_endpoint import Behaviour, FakeEndpoint, free_port
 from tests.fake_models import always
@@ -423,3 +424,12 @@ def test_a_model_is_opened_once(endpoint: FakeEndpoint) -> None:
     assert models.base() is models.base()
     assert models.community("east") is models.community("east")
     assert models.community("east") is not models.community("north")
+
+
+def test_texts_from_elsewhere_are_shown_without_what_a_terminal_obeys() -> None:
+    keep_secret("canary-key-1")
+    assert (
+        redact("\x1b[31mred\x07 \u202etxet\u200b \ud800 canary-key-1\r\n\tok é 你好")
+        == "[31mred txet  ***\r\n\tok é 你好"
+    )
+    assert redact("an ordinary sentence") == "an ordinary sentence"

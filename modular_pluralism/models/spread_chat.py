@@ -56,7 +56,7 @@ class SpreadChat(BaseChatModel):
     _endpoints: Endpoints = PrivateAttr()
 
     def __init__(self, *, model: str, chats: Mapping[str, RemoteChat], endpoints: Endpoints) -> None:
-        super().__init__(model=model, addresses=tuple(chats))
+        super().__init__(model=model, addresses=tuple(chats))  # type: ignore[call-arg]
         self._chats = chats
         self._endpoints = endpoints
 
