@@ -21,6 +21,7 @@ from langgraph_sdk.runtime import ServerRuntime, _ExecutionRuntime, _ReadRuntime
 from modular_pluralism.assistants import distributional, overton, pluralism
 from modular_pluralism.assistants.offered import POOLS_VARIABLE, PROMPTS_VARIABLE, load_pool, load_prompts
 from modular_pluralism.errors import InputError, PoolError
+from tests.fake_endpoint import FakeEndpoint
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 POOL = """
@@ -49,12 +50,31 @@ Merge: {question} {comments}
 """
 
 
+FAR = """
+base = "far"
+[models.far]
+openai = "far"
+base_url = "{address}"
+api_key_env = "KEY_OF_THE_OPERATOR"
+[communities.farmers]
+model = "far"
+description = "small farmers"
+"""
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def endpoint() -> Iterator[FakeEndpoint]:
+    with FakeEndpoint().running() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, endpoint: FakeEndpoint) -> Path:
     """What the operator of a server offers."""
     folder = tmp_path_factory.mktemp("operator")
     (folder / "pools").mkdir()
     (folder / "pools" / "village.toml").write_text(POOL)
+    (folder / "pools" / "far.toml").write_text(FAR.format(address=endpoint.address))
     (folder / "pools" / "broken.toml").write_text("base = 3")
     (folder / "pools" / ".hidden.toml").write_text(POOL)
     (folder / "outside.toml").write_text(POOL)
@@ -157,7 +177,7 @@ async def test_an_unusable_context_is_refused(context: dict[str, Any], message: 
 async def test_the_schema_tells_studio_which_nodes_use_a_prompt() -> None:
     schema: Any = (await made(distributional, pool="village")).compile().get_context_jsonschema()
     fields = schema["properties"]
-    assert fields["pool"]["enum"] == ["broken", "culture", "mixed", "perspective", "village"]
+    assert fields["pool"]["enum"] == ["broken", "culture", "far", "mixed", "perspective", "village"]
     assert fields["prompts"]["enum"] == [None, "short"]
     assert fields["scoring"]["enum"] == ["label", "rotate", "text"]
     assert fields["score_prompt"]["langgraph_type"] == "prompt"
@@ -181,6 +201,7 @@ def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     environment |= {
         "LANGSMITH_TRACING": "false",
         "LANGGRAPH_CLI_NO_ANALYTICS": "1",
+        "KEY_OF_THE_OPERATOR": "sk-canary-of-the-operator",
         POOLS_VARIABLE: str(folder / "pools"),
         PROMPTS_VARIABLE: str(folder / "prompts"),
     }
@@ -290,3 +311,16 @@ async def test_a_client_is_told_what_is_wrong_with_its_context(client: LangGraph
     ]
     (error,) = (part.data for part in events if part.event == "error")
     assert error["message"].startswith("This server offers no pool '../outside'; use one of")
+
+
+async def test_remote_models_are_asked_without_blocking_the_server(
+    client: LangGraphClient, endpoint: FakeEndpoint
+) -> None:
+    endpoint.behave("far", "logprobs")
+    question: dict[str, Any] = {"question": "Should a city ban cars?", "options": ["Yes", "No"]}
+    for _ in range(2):
+        result: Any = await client.runs.wait(None, "distributional", input=question, context={"pool": "far"})
+        assert set(result["comments"]) == {"farmers"}
+        assert sum(result["distribution"]) == pytest.approx(1)
+        assert "canary" not in json.dumps(result)
+    assert len(endpoint.asked("far")) == 6
