@@ -1,4 +1,4 @@
-"""No test sees the models that a developer has prepared, nor the runs that a developer keeps, nor those of another test."""
+"""No test sees the models that a developer has prepared or the runs that are kept, nor those of another test."""
 
 from __future__ import annotations
 
