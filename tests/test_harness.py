@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inspect_ai import Task
+from inspect_ai import eval as inspect_eval
+from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 
-from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.errors import EvaluationError, ModelLoadError
 from modular_pluralism.evaluation.harness import Harness
 from modular_pluralism.evaluation.items import Item
 from modular_pluralism.evaluation.journal import Journal
@@ -158,10 +161,30 @@ def test_a_torn_log_is_written_again(task: TaskFile, tmp_path: Path) -> None:
     run(task, tmp_path, [Counter("vanilla")])
     (log,) = (tmp_path / "logs").iterdir()
     log.write_bytes(log.read_bytes()[:200])
-    (tmp_path / "logs" / "2026_empty_x.eval").write_bytes(b"")
+    (tmp_path / "logs" / "2026_vanilla_x.eval").write_bytes(b"")
     run(task, tmp_path, [Counter("vanilla")])
     assert {found.status for found in logs(tmp_path).values()} == {"success"}
     assert len(list((tmp_path / "logs").iterdir())) == 1
+
+
+def test_other_people_s_logs_are_left_alone(task: TaskFile, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "2026_mine_x.eval").write_bytes(b"torn")
+    theirs = Task(dataset=[Sample(input="What?", target="That")], name="vanilla")
+    inspect_eval(theirs, model="mockllm/model", log_dir=str(tmp_path / "logs"), display="none")
+    before = {path: path.read_bytes() for path in (tmp_path / "logs").iterdir()}
+    assert len(before) == 2
+    run(task, tmp_path, [Counter("vanilla")])
+    run(task, tmp_path, [Counter("vanilla")])
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(list((tmp_path / "logs").iterdir())) == 3
+
+
+def test_logs_that_cannot_be_a_folder_are_named(task: TaskFile, tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("mine")
+    with pytest.raises(EvaluationError, match=r"logs cannot be a folder of logs \(File exists\); remove it"):
+        run(task, tmp_path, [Counter("vanilla")])
+    assert (tmp_path / "logs").read_text() == "mine"
 
 
 def test_the_log_of_a_run_that_ended_is_replaced(task: TaskFile, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ time, so that memory does not grow with their number.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -64,7 +65,12 @@ class Harness:
         Raises:
             PluralismError: a maker cannot work at all; what was made before is kept.
         """
-        self._logs.mkdir(parents=True, exist_ok=True)
+        try:
+            self._logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EvaluationError(
+                f"{self._logs} cannot be a folder of logs ({error.strerror}); remove it, or give another --out."
+            ) from error
         parts = [range(begin, min(begin + self._part, count)) for begin in range(0, count, self._part)]
         logged = self._whole_logs({(maker.name, part) for maker in makers for part in parts})
         items = self._task.items(limit=count)  # once through the file, however many parts there are
@@ -109,7 +115,7 @@ class Harness:
             ),
             solver=_solve(self, maker, items),
             scorer=_measure(maker, items),
-            name="".join(letter if letter.isalnum() else "-" for letter in maker.name) + suffix,
+            name=_task_name(maker.name) + suffix,
             metadata={"maker": maker.name, "begin": min(items), "end": max(items) + 1},
         )
 
@@ -133,13 +139,16 @@ class Harness:
         """Those of the wanted logs that are there whole and have all results.
 
         What a run that was killed, one of fewer items, or one whose failures are tried again left in their place is
-        removed: the journal has all that is in it.
+        removed: the journal has all that is in it. Logs of other tasks are left alone.
         """
         makers = {maker for maker, _ in wanted}
         whole: set[_Log] = set()
         for path in sorted(self._logs.glob("*.eval")):
-            found = _held(path)
-            if found is not None and found[0] not in makers:
+            try:
+                maker, found = _held(path)
+            except Exception:  # Inspect was killed while it wrote: whatever a torn file raises
+                maker, found = _maker_in(path.name, makers), None
+            if maker not in makers:
                 continue
             if found is not None and found in wanted - whole and self._has_all(found):
                 whole.add(found)
@@ -152,14 +161,24 @@ class Harness:
         return self._journal.has_all(maker, part.start, part.stop)
 
 
-def _held(path: Path) -> _Log | None:
-    """What a log holds; None where it is not whole."""
-    try:
-        log = read_eval_log(str(path), header_only=True)
-        facts = log.eval.metadata or {}
-        return (facts["maker"], range(facts["begin"], facts["end"])) if log.status == "success" else None
-    except Exception:  # Inspect was killed while it wrote: whatever a torn file raises
-        return None
+def _held(path: Path) -> tuple[str | None, _Log | None]:
+    """Whose log it is, None where it is no maker's; and what it holds, None where it is not whole."""
+    log = read_eval_log(str(path), header_only=True)
+    facts = log.eval.metadata or {}
+    if not facts.keys() >= {"maker", "begin", "end"}:
+        return None, None
+    maker = str(facts["maker"])
+    return maker, (maker, range(facts["begin"], facts["end"])) if log.status == "success" else None
+
+
+def _maker_in(file_name: str, makers: set[str]) -> str | None:
+    """The maker whose log is called so, as Inspect calls them: TIME_TASK_ID.eval."""
+    return next((each for each in makers if re.search(rf"_{re.escape(_task_name(each))}(-\d+)*_", file_name)), None)
+
+
+def _task_name(maker: str) -> str:
+    """What Inspect calls a maker's task: it allows no more in the name of a log."""
+    return "".join(letter if letter.isalnum() else "-" for letter in maker)
 
 
 class ItemFailedError(Exception):
