@@ -45,6 +45,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind, make in KINDS.items():
         write_task(folder / f"{kind}.json", [make(place) for place in range(ITEMS)])
     write_task(folder / "results.json", [option_item(0)])
+    (folder / "mine").mkdir()
+    (folder / "mine" / "report.html").write_text("my report")
     make_tiny_nli(folder / "nli")
     return folder
 
@@ -186,19 +188,24 @@ def copied_or_nothing(out: Path) -> dict[tuple[str, int], str]:
         (["distributional.json", "--judge", "smollm2"], "--judge is for Overton"),
         (["distributional.json", "--nli", "llm"], "--nli is for Overton"),
         (["distributional.json", "--out", "distributional.json"], "cannot be written"),
+        (["distributional.json", "--out", "distributional.json/below"], "cannot be written"),
+        (["distributional.json", "--out", "mine"], "holds report.html, and no journal to go on from"),
         (["results.json", "--out", "."], "would be overwritten"),
+        (["distributional.json", "--limit", "0"], "--limit"),
+        (["distributional.json", "--without", "news_left", "--only", "nobody"], "no community 'nobody'"),
+        (["mine"], "is a folder or a device"),
         (["distributional.json", "--kind", "overton"], "overton"),
         (["overton.json", "--nli", "no-such-folder/model"], "--nli"),
         (["overton.json", "--nli", "llm:nosuch"], "no model 'nosuch'"),
     ],
 )
 def test_what_is_refused_leaves_nothing(folder: Path, arguments: list[str], message: str) -> None:
-    before = sorted(folder.iterdir())
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     done = pluralism("eval", *arguments, cwd=folder, env={"HF_HUB_OFFLINE": "1"})
     assert done.returncode == 2, (done.stdout, done.stderr)
     assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
-    assert sorted(folder.iterdir()) == before
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_a_folder_takes_more_items_and_no_other_seed(folder: Path) -> None:

@@ -69,6 +69,35 @@ def test_a_file_that_is_no_journal(tmp_path: Path) -> None:
         Journal(tmp_path / "journal.sqlite", FACTS)
 
 
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "UPDATE results SET result = '{half'",
+        "UPDATE facts SET value = 'x'",
+        "DROP TABLE results; CREATE TABLE results (x)",
+    ],
+)
+def test_a_damaged_journal_says_what_to_do(tmp_path: Path, harm: str) -> None:
+    path = tmp_path / "journal.sqlite"
+    with Journal(path, FACTS) as journal:
+        journal.put("moe", 0, {"error": None})
+    store = sqlite3.connect(path)
+    store.executescript(harm)
+    store.commit()
+    store.close()
+
+    def used() -> None:
+        with Journal(path, FACTS) as journal:
+            list(journal.results("moe", 9))
+
+    with pytest.raises(
+        EvaluationError, match=r"is damaged or no journal .*; give another --out, or remove that folder"
+    ):
+        used()
+    with pytest.raises(EvaluationError, match="permissions"):
+        Journal(tmp_path / "no" / "journal.sqlite", FACTS)
+
+
 def test_not_a_number_is_not_written(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.sqlite", FACTS) as journal, pytest.raises(ValueError, match="JSON"):
         journal.put("moe", 0, {"error": None, "value": float("nan")})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -188,9 +189,16 @@ def test_an_unusable_item_is_refused_with_file_item_and_field(
         (b"hello", "not valid JSON"),
         (b'[{"id": 1', "item 1, field 'id', is not valid JSON"),
         (f"[{json.dumps(OPTION)}".encode(), "after item 1, is not valid JSON"),
-        (f"[{json.dumps(OPTION)}] x".encode(), "after item 1, is not valid JSON"),
+        (f"[{json.dumps(OPTION)}] x".encode(), "after item 1, goes on where its list has ended"),
+        (f"[{json.dumps(OPTION)}][]".encode(), "after item 1, goes on where its list has ended"),
         (b'[{"id": 1, "attribute": "\xff"}]', "item 1, field 'attribute', is not UTF-8"),
-        ("[]".encode("utf-16"), "not"),
+        *(
+            (json.dumps([OPTION]).encode(each), "looks like UTF-16 or UTF-32")
+            for each in ("utf-16", "utf-16-be", "utf-32")
+        ),
+        (b'[{"id": ' + b"9" * 5000 + b"}]", "item 1, field 'id', holds a number that is too large"),
+        (b'[{"id": 1, "n": ' + b"9" * 5000 + b"}]", "item 1, field 'n', holds a number that is too large"),
+        (b'[{"id": ' + b'{"a": ' * 100_000, "item 1, field 'id', is nested too deeply"),
         (b'[{"id": "\\ud800"}]', "lone surrogate"),
         (b'[{"id": "\\udc00"}]', "lone surrogate"),
         (b'[{"id": 1, "a": ' + b"[" * 100 + b"]" * 100 + b"}]", "item 1, field 'a', is nested too deeply"),
@@ -236,6 +244,21 @@ def test_a_sum_within_the_tolerance_is_kept_as_it_is(tmp_path: Path) -> None:
     [item] = TaskFile.open(written(tmp_path, [{**OPTION, "gold_distribution": [0.25, 0.7509]}])).items()
     assert isinstance(item, OptionItem)
     assert item.gold == (0.25, 0.7509)
+
+
+def test_an_id_cannot_command_a_terminal(tmp_path: Path) -> None:
+    bad = {**OPTION, "id": "one\x1b[2J\n\x9b2J\u202e", "gold_distribution": [1, 1]}
+    with pytest.raises(TaskFileError, match="sums to 2") as refused:
+        TaskFile.open(written(tmp_path, [bad]))
+    assert str(refused.value).isprintable()
+    assert "(id one" in str(refused.value)
+
+
+def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", Path("/dev/null")):
+        with pytest.raises(TaskFileError, match="a folder or a device"):
+            TaskFile.open(path)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:

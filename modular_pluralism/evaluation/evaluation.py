@@ -393,6 +393,12 @@ def _make_folder(files: Files, task: Path) -> None:
     written = (files.results, files.report, files.journal)
     if task.resolve() in (file.resolve() for file in written) or task.resolve().parent == (folder / "filled").resolve():
         raise EvaluationError(f"{task} would be overwritten; give another --out.")
+    if not files.journal.exists():
+        for path in (files.results, files.report, files.logs, folder / "filled"):
+            if path.exists():
+                raise EvaluationError(
+                    f"{folder} holds {path.name}, and no journal to go on from; remove {path}, or give another --out."
+                )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

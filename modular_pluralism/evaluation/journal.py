@@ -45,7 +45,7 @@ class Journal:
             raise self._error(error) from None
 
     def _check(self, facts: Mapping[str, Any]) -> None:
-        known = {name: json.loads(value) for name, value in self._store.execute("SELECT name, value FROM facts")}
+        known = {name: self._read(value) for name, value in self._store.execute("SELECT name, value FROM facts")}
         wanted = json.loads(json.dumps(facts))
         if not known:
             rows = [(name, json.dumps(value)) for name, value in wanted.items()]
@@ -63,7 +63,7 @@ class Journal:
     def get(self, maker: str, place: int) -> Any | None:
         """The result at that place, or None."""
         row = self._run("SELECT result FROM results WHERE maker = ? AND place = ?", (maker, place)).fetchone()
-        return None if row is None else json.loads(row[0])
+        return None if row is None else self._read(row[0])
 
     def put(self, maker: str, place: int, result: Any) -> None:
         """Keep a result for good."""
@@ -85,11 +85,17 @@ class Journal:
         """The results at places below `end`, in order, read as they are asked for."""
         rows = self._run("SELECT result FROM results WHERE maker = ? AND place < ? ORDER BY place", (maker, end))
         for (text,) in rows:
-            yield json.loads(text)
+            yield self._read(text)
 
     def forget_failures(self, maker: str) -> None:
         """Drop the results that have an error, so that they are tried again."""
         self._run("DELETE FROM results WHERE maker = ? AND json_extract(result, '$.error') IS NOT NULL", (maker,))
+
+    def _read(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise self._damaged("a result in it is not JSON") from None
 
     def _run(self, query: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
         try:
@@ -100,7 +106,18 @@ class Journal:
     def _error(self, error: sqlite3.Error) -> EvaluationError:
         if "locked" in str(error):
             return EvaluationError(f"{self.path} is in use by another run; wait for it, or give another --out.")
-        return EvaluationError(f"{self.path} cannot be used ({error}); make room or give another --out.")
+        name = getattr(error, "sqlite_errorname", None) or ""
+        if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
+            return EvaluationError(
+                f"{self.path} cannot be used ({error}); make room, check its permissions, or give another --out."
+            )
+        return self._damaged(str(error))
+
+    def _damaged(self, what: str) -> EvaluationError:
+        return EvaluationError(
+            f"{self.path} cannot be used, since it is damaged or no journal of an evaluation ({what}); give another "
+            "--out, or remove that folder to compute everything again."
+        )
 
     def close(self) -> None:
         """Close the file."""

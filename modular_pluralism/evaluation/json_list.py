@@ -61,7 +61,9 @@ class _Source:
         self._path = path
         self._sha = hashlib.sha256()
         self._unchecked = b""
-        start = self._read(len(codecs.BOM_UTF8))
+        start = self._read(4)
+        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in start:
+            raise TaskFileError(f"{path} is not UTF-8, but looks like UTF-16 or UTF-32; save the file as UTF-8.")
         self._start = start.removeprefix(codecs.BOM_UTF8)
 
     def read(self, size: int = _CHUNK) -> bytes:
@@ -144,5 +146,7 @@ def _reason(message: str) -> str:
         return "is not UTF-8; save the file as UTF-8."
     if "overflow" in message:
         return "holds a number that is too large; correct it."
+    if "trailing garbage" in message:
+        return "goes on where its list has ended; leave one JSON list in the file."
     first_line = message.strip().removeprefix("b'").splitlines()[0].split("\\n")[0]
     return f"is not valid JSON ({first_line}); NaN and Infinity are not JSON either; correct it."

@@ -129,8 +129,13 @@ class TaskFile:
 
     def _refuse(self, raw: Mapping[str, Any], place: int, field: str, problem: str) -> NoReturn:
         known = raw.get("id")
-        named = f" (id {str(known)[:80]})" if isinstance(known, int | str) else ""
+        named = f" (id {_plain(str(known)[:80])})" if isinstance(known, int | str) else ""
         raise TaskFileError(f"{self.path}, item {place}{named}, field {field}: {problem}.")
+
+
+def _plain(text: str) -> str:
+    """Without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 class _Fields:
@@ -200,7 +205,7 @@ class _Fields:
 def _option_item(fields: _Fields) -> OptionItem:
     options = fields.texts("options")
     if len(options) > MOST_OPTIONS:
-        fields.refuse("options", f"lists {len(options)} options, which has no letters for; use {MOST_OPTIONS} at most")
+        fields.refuse("options", f"lists {len(options)} options, and letters end at {MOST_OPTIONS}; leave some out")
     question, found = without_options(fields.text("question"), options)
     return OptionItem(
         id=fields.id(),
