@@ -197,6 +197,8 @@ def copied_or_nothing(out: Path) -> dict[tuple[str, int], str]:
         (["distributional.json", "--kind", "overton"], "overton"),
         (["overton.json", "--nli", "no-such-folder/model"], "--nli"),
         (["overton.json", "--nli", "llm:nosuch"], "no model 'nosuch'"),
+        (["overton.json", "--nli", ""], "names no entailment measure"),
+        (["overton.json", "--nli", "llm", "--judge", ""], "no model ''"),
     ],
 )
 def test_what_is_refused_leaves_nothing(folder: Path, arguments: list[str], message: str) -> None:

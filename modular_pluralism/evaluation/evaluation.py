@@ -231,7 +231,7 @@ class Evaluation:
         pool = _fit(Pool.load(settings.pool), replace(settings, style="chat"))
         prompts = PromptSet.load(settings.prompts)
         return OvertonMeasures(
-            entailment=open_measure(settings.nli or PAPER_MODEL, pool=pool, prompts=prompts),
+            entailment=open_measure(PAPER_MODEL if settings.nli is None else settings.nli, pool=pool, prompts=prompts),
             judge=None if settings.judge is None else named_model(pool, settings.judge),
             prompts=prompts,
             caller=self._caller,

@@ -97,7 +97,8 @@ class PluralismModel(ModelAPI):
         settings: dict[str, Any] = {} if self.model_name == "overton" else {"scoring": self._scoring}
         if self.model_name == "prompting":
             settings["mode"] = prompting
-        return _BUILDERS[self.model_name](pool, models=self._models, **settings).compile()
+        build: Callable[..., Any] = _BUILDERS[self.model_name]
+        return build(pool, models=self._models, **settings).compile()
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig

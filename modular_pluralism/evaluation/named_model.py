@@ -24,7 +24,7 @@ def named_model(pool: Pool, name: str | None = None, models: Mapping[str, BaseCh
         InputError: the pool has no such model.
         ModelLoadError: its file is missing, or the variable with its API key is not set.
     """
-    name = name or pool.base
+    name = pool.base if name is None else name
     if name not in pool.models:
         raise InputError(f"The pool has no model {name!r} to judge with; use one of {', '.join(pool.models)}.")
     opened = PoolModels(pool.model_copy(update={"base": name}), models)
