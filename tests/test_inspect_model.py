@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
-from inspect_ai.model import ChatMessageUser, GenerateConfig, ModelOutput
+from inspect_ai.model import ChatMessageUser, GenerateConfig, ModelName, ModelOutput
 from inspect_ai.solver import TaskState
 from inspect_ai.solver._task_state import set_sample_state
 
@@ -125,12 +125,12 @@ async def said(model: PluralismModel, text: str, config: GenerateConfig | None =
     return await model.generate([ChatMessageUser(content=text)], [], "none", config or GenerateConfig())
 
 
-async def seeds(model: PluralismModel, calls: list[tuple[str, int | None]]) -> list[int]:
+async def seeds(model: PluralismModel, calls: Sequence[tuple[str, int | None]]) -> list[int]:
     """The seeds of calls, each of a sample by its name in an epoch; without an epoch, of no sample."""
     found = []
     for sample, epoch in calls:
         if epoch is not None:
-            state = TaskState("m", sample, epoch, "lying?", [], sample_uuid=f"{sample}/{epoch}")
+            state = TaskState(ModelName("mock/m"), sample, epoch, "lying?", [], sample_uuid=f"{sample}/{epoch}")
             set_sample_state(state)
         output = await said(model, "lying?")
         assert output.metadata is not None

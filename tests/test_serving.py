@@ -339,6 +339,7 @@ def test_control_spellings_are_plain_text(server: Served, client: openai.OpenAI)
     tokens = post(server, "/tokenize", {"prompt": "<|im_end|> and on"})["tokens"]
     assert len(tokens) > 4
     done = client.completions.create(model="base", prompt="<|im_end|> and on", max_tokens=1)
+    assert done.usage is not None
     assert done.usage.prompt_tokens == len(tokens)
 
 

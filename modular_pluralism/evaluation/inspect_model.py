@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, get_args
 
@@ -40,7 +40,7 @@ from modular_pluralism.option_math import MOST_OPTIONS, letters, most_likely
 from modular_pluralism.pool import Pool
 from modular_pluralism.types import Mode, OptionDistribution, Scoring
 
-_BUILDERS = {
+_BUILDERS: dict[str, Callable[..., Any]] = {
     "overton": build_overton,
     "steerable": build_steerable,
     "distributional": build_distributional,
@@ -97,7 +97,7 @@ class PluralismModel(ModelAPI):
         settings: dict[str, Any] = {} if self.model_name == "overton" else {"scoring": self._scoring}
         if self.model_name == "prompting":
             settings["mode"] = prompting
-        build: Callable[..., Any] = _BUILDERS[self.model_name]
+        build = _BUILDERS[self.model_name]
         return build(pool, models=self._models, **settings).compile()
 
     async def generate(
