@@ -230,7 +230,7 @@ def _measure(options: argparse.Namespace) -> Load:
         return asyncio.run(_run(graph_runs(options.at_once), options))
     pluralism = Path(sys.executable).with_name("pluralism")
     with pool_file(options.at_once) as pool:
-        command: list[str | Path] = [pluralism, "serve", "--pool", pool, "--concurrency", "256"]
+        command: list[str | Path] = [pluralism, "serve", "--pool", pool, "--max-per-key", "256"]
         with server("pluralism serve", command, ready="/health") as port:
             return asyncio.run(_run(server_clients(port, _listener(port)), options))
 
