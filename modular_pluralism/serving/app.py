@@ -18,7 +18,7 @@ from modular_pluralism.serving.catalogue import Catalogue
 from modular_pluralism.serving.chat_endpoint import chat_chunks, whole_chat
 from modular_pluralism.serving.chat_request import ChatRequest, check_chat
 from modular_pluralism.serving.completion_endpoint import completion_chunks, whole_completion
-from modular_pluralism.serving.completion_request import CompletionRequest, check_completion
+from modular_pluralism.serving.completion_request import CompletionRequest, within
 from modular_pluralism.serving.exchange import Exchange
 from modular_pluralism.serving.fields import read
 from modular_pluralism.serving.front import Front
@@ -56,7 +56,7 @@ def make_app(catalogue: Catalogue, *, keys: Keys, limits: Limits, gate: Gate, lo
     _add_tokenizer(app, catalogue, limits)
     _add_models(app, catalogue)
     _add_health(app, gate, metrics)
-    describe_api(app, catalogue)
+    describe_api(app, catalogue, limits)
     paths = {str(getattr(route, "path", "")) for route in app.routes}
     return Front(app, keys, log, metrics, paths)
 
@@ -80,10 +80,9 @@ def _add_completions(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: G
     async def completions(request: Request) -> Response:
         """Complete raw text, or score it."""
         body = await json_body(request, limits.body)
-        wanted = read(CompletionRequest, body)
+        wanted = within(limits, read(CompletionRequest, body))
         model = catalogue.model(wanted.model)
         exchange = _noted(request, wanted, log, body.get("prompt"))
-        check_completion(wanted, limits)
         caller = catalogue.caller
         if wanted.stream:
             return Reply(exchange, gate, log, None, lambda: completion_chunks(model, wanted, caller, exchange))

@@ -11,6 +11,9 @@ from modular_pluralism.serving.chat_request import check_limits
 from modular_pluralism.serving.fields import Body, Count, Seed, Stops, StreamOptions, Temperature, TopP
 from modular_pluralism.serving.limits import Limits
 
+USUAL_TOKENS = 16
+"""The longest text where a request names no limit: OpenAI's own default."""
+
 Prompt = str | list[int]
 """A text, or the tokens that a model reads."""
 
@@ -85,11 +88,17 @@ class CompletionRequest(Body):
     @property
     def most_tokens(self) -> int:
         """The most tokens of a text; 0 only scores the prompt."""
-        return 16 if self.max_tokens is None else self.max_tokens  # OpenAI's own default
+        return USUAL_TOKENS if self.max_tokens is None else self.max_tokens
 
 
-def check_completion(request: CompletionRequest, limits: Limits) -> None:
-    """Raise ApiError where a request asks for more than the server's limits, or for nothing."""
+def within(limits: Limits, request: CompletionRequest) -> CompletionRequest:
+    """The request, with a length where it names none.
+
+    Raises:
+        ApiError: 400, it asks for more than the server's limits, or for nothing.
+    """
+    if request.max_tokens is None:
+        request = request.model_copy(update={"max_tokens": min(USUAL_TOKENS, limits.tokens)})
     check_limits(request.most_tokens, request.choices, request.stop, request.logprobs, limits)
     if len(request.prompt) > limits.prompts:
         raise ApiError(
@@ -100,3 +109,4 @@ def check_completion(request: CompletionRequest, limits: Limits) -> None:
         )
     if request.most_tokens == 0 and not request.echo:
         raise ApiError(400, "max_tokens 0 needs echo: true; there would be nothing in the answer.", param="max_tokens")
+    return request

@@ -55,7 +55,7 @@ class ModeTalk:
         """See Talker. A text comes as it is written; a choice or a distribution comes whole."""
         asked, graph = self._asked(request)
         state: dict[str, Any] = {}
-        written = _Written()
+        written = Written()
         parts: Any = graph.astream(asked, stream_mode=["messages", "values"], subgraphs=True)
         async for namespace, kind, data in parts:
             if kind == "values" and not namespace:
@@ -133,7 +133,7 @@ class ModeTalk:
         return json.dumps(told, ensure_ascii=False), facts
 
 
-class _Written:
+class Written:
     """The parts of an answer. They are stripped as a whole answer is, and must come from one reply."""
 
     def __init__(self) -> None:

@@ -16,7 +16,8 @@ async def all_of(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in works]
     except BaseExceptionGroup as failures:
-        raise _first(failures) from None
+        first = _first(failures)
+        raise first from first.__cause__
     return [task.result() for task in tasks]
 
 
