@@ -36,4 +36,4 @@ class _ManyWithMore:
 def mend_drawing_of_objects() -> None:
     """Let hypothesis-jsonschema draw objects."""
     if not hasattr(utils.many, "more"):
-        from_schema.cu = SimpleNamespace(**{**vars(utils), "many": _ManyWithMore})
+        vars(from_schema)["cu"] = SimpleNamespace(**{**vars(utils), "many": _ManyWithMore})

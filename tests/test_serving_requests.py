@@ -434,7 +434,7 @@ async def test_places() -> None:
     assert await stay(2) == "503 stopping"
     assert not await gate.wait_until_empty(0.01)
     release.set()
-    assert await asyncio.gather(first, third) == ["done", "done"]
+    assert list(await asyncio.gather(first, third)) == ["done", "done"]
     assert await gate.wait_until_empty(1)
     assert (gate.running, gate.waiting) == (0, 0)
 

@@ -76,7 +76,7 @@ class Grammar:
     @property
     def complete(self) -> bool:
         """Whether the text is whole and nothing can follow."""
-        return self._matcher.is_stopped()
+        return bool(self._matcher.is_stopped())
 
     def _check_alive(self) -> None:
         if self._matcher.is_error():
