@@ -6,10 +6,13 @@ import http.client
 import json
 import math
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from modular_pluralism import Pool, build_overton
+from tests.command import pluralism
 from tests.demo_model import DEMO_GGUF
 from tests.fake_models import wait_until
 from tests.serving_process import POOL, Served, served
@@ -546,3 +550,46 @@ def test_metrics(server: Served) -> None:
     assert server.metric("pluralism_tokens_total") > 100
     assert server.metric("pluralism_request_seconds_count") > 10
     assert server.metric("pluralism_waiting") == 0
+
+
+# -- the document ------------------------------------------------------------------------------------------------------
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "serving.md"
+
+
+def examples(language: str) -> list[str]:
+    """The blocks that want a running server, and so are not run by the tests of the other documents."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_the_documented_client_works(server: Served) -> None:
+    (snippet,) = examples("py")
+    code = snippet.replace("http://127.0.0.1:8080/v1", server.url).replace('"none"', repr(KEY))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "missing: []" in done.stdout
+    assert "'Yes': 0." in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_the_documented_command_works(server: Served) -> None:
+    (command,) = examples("sh")
+    words = shlex.split(command.replace("\\\n", " ").replace("http://127.0.0.1:8080/v1", server.url))
+    words += ["-sS", "-H", f"authorization: Bearer {KEY}"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=True)
+    assert json.loads(done.stdout)["choices"][0]["message"]["content"]
+
+
+def test_the_document_names_every_metric_and_limit(server: Served) -> None:
+    text = DOCUMENT.read_text()
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{server.root}/metrics", headers=server.headers), timeout=60
+    ) as response:
+        names = set(re.findall(r"^# TYPE (\w+) (?:counter|gauge|histogram)", response.read().decode(), re.MULTILINE))
+    for name in names:
+        if name.startswith("pluralism_engine_"):
+            assert name.removeprefix("pluralism_engine_").removesuffix("_total") in text
+        elif not name.endswith("_created"):
+            assert name in text
+    for option in re.findall(r"--max-[a-z-]+", pluralism("serve", "--help", env={"COLUMNS": "200"}).stdout):
+        assert option in text

@@ -20,8 +20,13 @@ from tests.serving_process import POOL, Served, served
 pytestmark = pytest.mark.model
 
 KEY = "a-key-of-the-tests-0123456789"
-LONG = 700
-"""Tokens of an answer that is still being written when something else happens."""
+NUMBERS = {"type": "array", "items": {"type": "integer"}, "minItems": 150}
+SHAPE = {"type": "object", "properties": {"numbers": NUMBERS}, "required": ["numbers"], "additionalProperties": False}
+LONG: dict[str, Any] = {
+    "max_tokens": 320,
+    "response_format": {"type": "json_schema", "json_schema": {"name": "long", "schema": SHAPE}},
+}
+"""An answer that cannot end early, and so is still being written when something else happens."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +75,7 @@ class Asked:
 
 
 def test_too_many_requests_get_429_and_a_stop_lets_running_answers_end(narrow: Served) -> None:
-    running = Asked(narrow, max_tokens=LONG, stream=True, seed=1)
+    running = Asked(narrow, **LONG, stream=True, seed=1)
     assert wait_until(lambda: narrow.metric("pluralism_running") == 1, 60)
     waiting = Asked(narrow)
     assert wait_until(lambda: narrow.metric("pluralism_waiting") == 1, 60)
@@ -118,8 +123,8 @@ def test_limits_of_a_body_and_of_prompts(narrow: Served) -> None:
 
 def test_after_the_grace_period_answers_are_told_that_they_will_not_come(pool: Path) -> None:
     with served(pool, "--grace", "0.2") as server:
-        streamed = Asked(server, max_tokens=LONG, stream=True)
-        whole = Asked(server, max_tokens=LONG)
+        streamed = Asked(server, **LONG, stream=True)
+        whole = Asked(server, **LONG)
         assert wait_until(lambda: server.metric("pluralism_running") == 2, 60)
         assert wait_until(lambda: server.metric("pluralism_engine_tokens_generated_total") > 4, 60)
         assert server.stop(signal.SIGINT) == 0
@@ -146,7 +151,7 @@ def test_a_key_file_opens_other_addresses_and_prompts_are_logged_on_demand(pool:
         server.key = KEY
         client = openai.OpenAI(base_url=url, api_key=KEY, max_retries=0)
         settings: dict[str, Any] = {"model": "base", "messages": [{"role": "user", "content": "zebra?"}]}
-        with client.chat.completions.create(max_tokens=LONG, stream=True, **settings) as running:
+        with client.chat.completions.create(**LONG, stream=True, **settings) as running:
             next(iter(running))
             with pytest.raises(openai.RateLimitError, match="1 requests of this API key"):
                 client.chat.completions.create(**settings)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage, SystemMessage
+from starlette.requests import Request
 
 from modular_pluralism.errors import (
     ContextOverflowError,
@@ -30,13 +31,14 @@ from modular_pluralism.serving.exchange import Exchange
 from modular_pluralism.serving.fields import read
 from modular_pluralism.serving.front import is_loopback
 from modular_pluralism.serving.gate import Gate
-from modular_pluralism.serving.json_body import parse_object
+from modular_pluralism.serving.json_body import json_body, parse_object
 from modular_pluralism.serving.keys import Keys, load_keys
 from modular_pluralism.serving.limits import Limits
 from modular_pluralism.serving.mode_question import question_of, take_headers
 from modular_pluralism.serving.mode_talk import Written
 from modular_pluralism.serving.model_talk import with_persona
 from modular_pluralism.serving.parallel import all_of, pumped
+from modular_pluralism.serving.reply import Reply
 from modular_pluralism.serving.request_id import request_id
 from modular_pluralism.serving.request_log import RequestLog
 from modular_pluralism.serving.server import Place, check_place
@@ -83,6 +85,36 @@ def test_a_body_that_is_no_plain_json(data: bytes, said: str) -> None:
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(ApiError):
         assert isinstance(parse_object(data), dict)
+
+
+async def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never() -> Any:
+        await asyncio.sleep(60)
+
+    async def gone() -> Any:
+        return {"type": "http.disconnect"}
+
+    monkeypatch.setattr("modular_pluralism.serving.json_body.PATIENCE", 0.05)
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
+    with pytest.raises(ApiError, match="did not arrive") as caught:
+        await json_body(Request(scope, never), 100)
+    assert caught.value.status == 408
+    with pytest.raises(ApiError, match="was closed"):
+        await json_body(Request(scope, gone), 100)
+
+
+async def test_a_client_that_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: Any) -> Any:
+        await asyncio.sleep(60)
+
+    async def parts() -> Any:
+        yield {"some": "text"}
+
+    monkeypatch.setattr("modular_pluralism.serving.reply.PATIENCE", 0.05)
+    exchange, gate = Exchange("1", "POST", "/v1/chat/completions"), Gate(Limits())
+    await Reply(exchange, gate, RequestLog(), None, parts)({}, never, never)
+    assert (exchange.status, exchange.error) == (499, "client_gone")
+    assert gate.running == 0
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------
@@ -162,7 +194,7 @@ def test_messages_are_texts() -> None:
         ("human", "One, two."),
         ("ai", ""),
         ("ai", ""),
-        ("human", USER["content"]),
+        ("human", "Should wages be public?"),
     ]
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from modular_pluralism.serving.api_error import ApiError
 
 _DEEPEST = 64
+PATIENCE = 60.0
+"""Seconds for a body to arrive, so that nobody holds a connection for nothing."""
 
 
 async def json_body(request: Request, most_bytes: int) -> dict[str, Any]:
     """The JSON object in a request's body.
 
     Raises:
-        ApiError: 415, it is not declared as JSON; 413, it is too large; 400, it is not an object of plain JSON.
+        ApiError: 415, it is not declared as JSON; 413, it is too large; 408, it does not come; 400, it is not an
+            object of plain JSON.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -33,10 +37,16 @@ async def _read(request: Request, most: int) -> bytes:
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > most):
         raise too_large
     data = bytearray()
-    async for part in request.stream():
-        data += part
-        if len(data) > most:
-            raise too_large
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for part in request.stream():
+                data += part
+                if len(data) > most:
+                    raise too_large
+    except TimeoutError:
+        raise ApiError(408, f"The body did not arrive within {PATIENCE:g} seconds.", code="slow_body") from None
+    except ClientDisconnect:
+        raise ApiError(400, "The connection was closed before the whole body was there.", code="client_gone") from None
     return bytes(data)
 
 

@@ -19,8 +19,14 @@ from modular_pluralism.serving.wire import sse, to_json
 Whole = Callable[[], Awaitable[dict[str, Any]]]
 Parts = Callable[[], AsyncIterator[dict[str, Any]]]
 
+PATIENCE = 60.0
+"""Seconds for a client to take a part of its answer; one that does not holds a place for nothing, and has gone."""
 CLIENT_GONE = 499
 """The status that the log shows where the client went away first; nobody is sent it."""
+
+
+class ClientGoneError(Exception):
+    """The client does not take what it is sent."""
 
 
 class Reply(Response):
@@ -44,19 +50,20 @@ class Reply(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See Response."""
-        work = asyncio.create_task(self._do(send))
+        work = asyncio.create_task(self._do(_impatient(send)))
         gone = asyncio.create_task(_until_gone(receive))
         over = asyncio.create_task(self._gate.over.wait())
         try:
             await asyncio.wait({work, gone, over}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
+            if work.done() and not isinstance(work.exception(), ClientGoneError):
                 work.result()
                 return
+            has_gone = work.done() or gone.done()
             await _cancelled(work)
-            if gone.done():
+            if has_gone:
                 self._exchange.status, self._exchange.error = CLIENT_GONE, "client_gone"
             else:
-                await self._fail(send, stopping(1))
+                await self._fail(_impatient(send), stopping(1))
         finally:
             for task in (work, gone, over):
                 await _cancelled(task)
@@ -71,6 +78,8 @@ class Reply(Response):
                     await send(_body(data))
                 elif self._parts is not None:
                     await self._stream(send, self._parts())
+        except ClientGoneError:
+            raise
         except Exception as error:
             told = api_error(error)
             if told.status == 500:
@@ -106,6 +115,19 @@ class Reply(Response):
         data = to_json(error.body())
         await self._begin(send, error.status, "application/json", {"content-length": str(len(data)), **error.headers()})
         await send(_body(data))
+
+
+def _impatient(send: Send) -> Send:
+    """`send`, which does not wait for ever."""
+
+    async def within(message: Message) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await send(message)
+        except TimeoutError:
+            raise ClientGoneError from None
+
+    return within
 
 
 def _body(data: bytes, *, more: bool = False) -> Message:
