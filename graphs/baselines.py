@@ -11,6 +11,7 @@ from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import BaselineQuestion, BaselineState
 from modular_pluralism.nodes.answer import Known, answer
 from modular_pluralism.nodes.check import check
+from modular_pluralism.nodes.render import one_line, quoted
 from modular_pluralism.nodes.route import expert_comment, route
 from modular_pluralism.nodes.step import State, Step
 from modular_pluralism.pool import Pool
@@ -109,12 +110,12 @@ def _answer(parts: Parts, prompt: str, known: Known, scoring: Scoring) -> Step:
 
 
 def _question(state: State) -> dict[str, str]:
-    return {"question": state["question"]}
+    return {"question": quoted(state["question"])}
 
 
 def _question_and_attribute(state: State) -> dict[str, str]:
-    return {"question": state["question"], "attribute": state["attribute"]}
+    return {"question": quoted(state["question"]), "attribute": one_line(state["attribute"])}
 
 
 def _question_and_comment(state: State) -> dict[str, str]:
-    return {"question": state["question"], "comment": expert_comment(state)}
+    return {"question": quoted(state["question"]), "comment": expert_comment(state)}

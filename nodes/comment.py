@@ -9,7 +9,7 @@ from langchain_core.messages import BaseMessage, SystemMessage
 from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelCallError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
-from modular_pluralism.nodes.render import plain_option_lines
+from modular_pluralism.nodes.render import plain_option_lines, quoted
 from modular_pluralism.nodes.step import State, Step, Steps, derive_seed
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment
@@ -68,10 +68,10 @@ def _messages(community: Community, prompts: PromptSet, state: State) -> list[Ba
     options = state.get("options")
     if options:
         messages = prompts["comment_options"].render(
-            question=state["question"], options=plain_option_lines(prompts, options)
+            question=quoted(state["question"]), options=plain_option_lines(prompts, options)
         )
     else:
-        messages = prompts["comment"].render(question=state["question"])
+        messages = prompts["comment"].render(question=quoted(state["question"]))
     if community.persona is None:
         return messages
     # Many chat templates take one system message only: a prompt that has one of its own goes below the persona.

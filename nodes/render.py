@@ -18,6 +18,15 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def quoted(text: str) -> str:
+    """The text with every line behind "> ", or as it is where it is a single line.
+
+    Headings of a prompt stand at the beginning of a line, so a text of several lines cannot forge one.
+    """
+    lines = text.strip().splitlines()
+    return text.strip() if len(lines) < 2 else "\n".join(f"> {line}".rstrip() for line in lines)
+
+
 def option_lines(prompts: PromptSet, options: Sequence[str]) -> str:
     """The options, lettered, one a line."""
     prompt = prompts["option"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.answer import answer
-from modular_pluralism.nodes.render import one_line
+from modular_pluralism.nodes.render import one_line, quoted
 from modular_pluralism.nodes.step import State, Step
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Scoring
@@ -15,8 +15,8 @@ def respond(models: PoolModels, prompts: PromptSet, *, max_tokens: int, scoring:
 
     def known(state: State) -> dict[str, str]:
         return {
-            "question": state["question"],
-            "attribute": state["attribute"],
+            "question": quoted(state["question"]),
+            "attribute": one_line(state["attribute"]),
             "comment": one_line(state["comments"][state["selected"]["community"]]["text"]),
         }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.pick import pick
 from modular_pluralism.nodes.quorum import attendance
-from modular_pluralism.nodes.render import expert_lines, one_line
+from modular_pluralism.nodes.render import expert_lines, one_line, quoted
 from modular_pluralism.nodes.step import State, Step, Steps, derive_seed
 from modular_pluralism.prompts import PromptSet
 
@@ -17,7 +17,7 @@ def route(models: PoolModels, prompts: PromptSet, *, descriptions: Mapping[str, 
 
     def step(state: State) -> Steps:
         messages = prompts["route"].render(
-            question=state["question"], experts=expert_lines(prompts, list(descriptions.values()))
+            question=quoted(state["question"]), experts=expert_lines(prompts, list(descriptions.values()))
         )
         seed = derive_seed(state.get("seed") or 0, "route")
         return {"selected": (yield from pick(models.base(), messages, list(descriptions), seed))}

@@ -6,7 +6,7 @@ from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelC
 from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.read_options import read_by_label, read_by_text
-from modular_pluralism.nodes.render import one_line, option_lines
+from modular_pluralism.nodes.render import one_line, option_lines, quoted
 from modular_pluralism.nodes.step import State, Step, Steps, derive_seed
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment, OptionDistribution, Scoring
@@ -22,7 +22,7 @@ def score(community: str, models: PoolModels, prompts: PromptSet, *, scoring: Sc
         said: Comment = state["comments"][community]
         model = models.base()
         options = state["options"]
-        known = {"question": state["question"], "comment": one_line(said["text"])}
+        known = {"question": quoted(state["question"]), "comment": one_line(said["text"])}
         of_group = "_group" if state.get("attribute") else ""
         if of_group:
             known["attribute"] = one_line(state["attribute"])

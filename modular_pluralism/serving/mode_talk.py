@@ -11,6 +11,7 @@ from modular_pluralism.errors import ContextOverflowError, ModelCallError
 from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.nodes.render import quoted
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Facts
@@ -102,7 +103,7 @@ class ModeTalk:
     def _check_length(self, question: str) -> None:
         """In a run a community that cannot read the question is missing, and the run fails for want of a quorum; but
         a question that is too long is the client's to mend."""
-        prompt = self._prompts["comment"].render(question=question)
+        prompt = self._prompts["comment"].render(question=quoted(question))
         for name in self._pool.communities:
             chat = self._models.community(name).chat
             if not isinstance(chat, ChatLlama):
