@@ -107,7 +107,7 @@ class Prompt:
         if self.mode == "persona" and self.variables:
             raise PromptError(
                 f"{self.path}: variables must be empty in a persona, which is never filled in; remove "
-                f"{_listed(self.variables)}"
+                f"{listed(self.variables)}"
             )
         if self.mode == "fragment" and not self._is_single:
             raise PromptError(
@@ -139,6 +139,21 @@ class Prompt:
             )
         return self.sections[0].fill(self._checked(values))
 
+    def with_text(self, text: str, path: str) -> Prompt:
+        """The prompt with another text, which `path` says the origin of. Raises PromptError where it is unusable."""
+        return replace(self, text=text, path=path, first_line=1)
+
+    def file_text(self) -> str:
+        """The prompt as its file has it: header and text."""
+        header = {
+            "name": self.name,
+            "mode": self.mode,
+            "variables": ", ".join(self.variables),
+            "version": str(self.version),
+        }
+        lines = [f"{key}: {value}".rstrip() for key, value in header.items()]
+        return "\n".join([_FENCE, *lines, _FENCE, self.text])
+
     @property
     def _is_single(self) -> bool:
         return len(self.sections) == 1
@@ -148,7 +163,7 @@ class Prompt:
         for name in sorted(used.difference(self.variables)):
             raise PromptError(
                 f"{self.path} uses {{{name}}}, which its header does not list; add it to variables, or write "
-                f"'{{{{{name}}}}}' for literal braces{_hint(name, self.variables)}"
+                f"'{{{{{name}}}}}' for literal braces{hint(name, self.variables)}"
             )
         for name in self.variables:
             if name not in used:
@@ -161,11 +176,11 @@ class Prompt:
         missing = [name for name in self.variables if name not in values]
         if missing:
             raise PromptError(
-                f"prompt {self.name} ({self.path}) lacks a value for {_listed(missing)}; pass it to render"
+                f"prompt {self.name} ({self.path}) lacks a value for {listed(missing)}; pass it to render"
             )
         for name, value in values.items():
             if name not in self.variables:
-                takes = f"takes {_listed(self.variables)}" if self.variables else "takes no variables"
+                takes = f"takes {listed(self.variables)}" if self.variables else "takes no variables"
                 raise PromptError(f"prompt {self.name} ({self.path}) has no variable {name}; it {takes}")
             if not isinstance(value, str | int):
                 raise PromptError(
@@ -217,8 +232,8 @@ class PromptSet:
             return self._personas[file_name].text.strip()
         where = "among the personas" if folder is None else f"in {str(folder)!r} or among the personas"
         raise PromptError(
-            f"there is no file {_short(file_name)} {where}; create it, or use one of {_listed(self.personas)}"
-            f"{_hint(file_name, self.personas)}"
+            f"there is no file {_short(file_name)} {where}; create it, or use one of {listed(self.personas)}"
+            f"{hint(file_name, self.personas)}"
         )
 
     def __getitem__(self, name: str) -> Prompt:
@@ -226,7 +241,7 @@ class PromptSet:
             return self._prompts[name]
         except KeyError:
             raise PromptError(
-                f"there is no prompt {name!r}; use one of {_listed(self)}{_hint(name, self._prompts)}"
+                f"there is no prompt {name!r}; use one of {listed(self)}{hint(name, self._prompts)}"
             ) from None
 
     def __contains__(self, name: object) -> bool:
@@ -253,6 +268,21 @@ class PromptSet:
         }
         return PromptSet(self._prompts | changed, self._personas, self._style)
 
+    def with_texts(self, texts: Mapping[str, str], source: str = "the text") -> PromptSet:
+        """The set with these texts in the place of its own: by the prompt's name, or a persona's file name.
+
+        A text stands below the header of the prompt that it replaces, and so has to use exactly its variables; `source`
+        names in messages where the texts come from. Raises PromptError where there is no such prompt, or a text is
+        unusable.
+        """
+        prompts, personas = dict(self._prompts), dict(self._personas)
+        for name, text in texts.items():
+            if name in personas:
+                personas[name] = personas[name].with_text(text, f"{source} for {name}")
+            else:
+                prompts[name] = self[name].with_text(text, f"{source} for {name}")
+        return PromptSet(prompts, personas, self._style)
+
     def _overlaid(self, folder: Path) -> PromptSet:
         prompts, personas = dict(self._prompts), dict(self._personas)
         replaced = 0
@@ -261,10 +291,10 @@ class PromptSet:
                 _match(path, [f"{name}.txt" for name in _completion()])
             elif path.parent == folder:
                 _match(path, [f"{name}.txt" for name in self])
-                prompts[path.stem] = _replacement(path, prompts[path.stem])
+                prompts[path.stem] = replacement(path, prompts[path.stem])
             else:
                 _match(path, self.personas)
-                personas[path.name] = _replacement(path, personas[path.name])
+                personas[path.name] = replacement(path, personas[path.name])
             replaced += 1
         if not replaced:
             raise PromptError(
@@ -277,11 +307,20 @@ class PromptSet:
         prompts = self._prompts | _completion()
         own = None if folder is None else folder / _COMPLETION
         if own is not None and own.is_dir():
-            prompts |= {path.stem: _replacement(path, prompts[path.stem]) for path in _entries(own)}
+            prompts |= {path.stem: replacement(path, prompts[path.stem]) for path in entries(own)}
         return PromptSet(prompts, self._personas, "completion")
 
 
 # The set of files
+
+
+def built_in_files() -> dict[str, Prompt]:
+    """Every built-in prompt by its place in a folder: merge.txt, completion/merge.txt, personas/news_left.md."""
+    return {
+        **{f"{name}.txt": prompt for name, prompt in sorted(_built_in()._prompts.items())},
+        **{f"{_COMPLETION}/{name}.txt": prompt for name, prompt in sorted(_completion().items())},
+        **{f"{_PERSONAS}/{name}": prompt for name, prompt in sorted(_built_in()._personas.items())},
+    }
 
 
 @cache
@@ -304,13 +343,13 @@ def _parsed(folder: Traversable, ending: str) -> Iterator[Prompt]:
             yield _parse(_read(file), str(file), file.name.removesuffix(ending))
 
 
-def _replacement(path: Path, original: Prompt) -> Prompt:
-    """The overlay's prompt at `path`, which must be usable wherever the original is."""
+def replacement(path: Path, original: Prompt) -> Prompt:
+    """The overlay's prompt at `path`, which must be usable wherever the original is; else raises PromptError."""
     prompt = _parse(_read(path), str(path), path.stem)
     if set(prompt.variables) != set(original.variables):
-        wanted = _listed(original.variables) or "nothing"
+        wanted = listed(original.variables) or "nothing"
         raise PromptError(
-            f"{path}: variables lists {_listed(prompt.variables) or 'nothing'}, but the built-in prompt that it "
+            f"{path}: variables lists {listed(prompt.variables) or 'nothing'}, but the built-in prompt that it "
             f"replaces takes {wanted}; list exactly those"
         )
     if prompt.mode != original.mode:
@@ -326,11 +365,11 @@ def _overlay_files(folder: Path) -> list[Path]:
         what = "is not a folder" if folder.exists() else "does not exist"
         raise PromptError(f"the prompt folder {folder} {what}; give a folder with files such as merge.txt")
     found: list[Path] = []
-    for entry in _entries(folder):
+    for entry in entries(folder):
         if not entry.is_dir():
             found.append(entry)
         elif entry.name in (_PERSONAS, _COMPLETION):
-            found.extend(_entries(entry))
+            found.extend(entries(entry))
         else:
             raise PromptError(
                 f"{entry} is a folder that prompts do not have; move its files up, or call it {_PERSONAS!r}"
@@ -338,7 +377,19 @@ def _overlay_files(folder: Path) -> list[Path]:
     return found
 
 
-def _entries(folder: Path) -> list[Path]:
+def text_below_header(path: Path) -> str:
+    """What a prompt file says below its header, not checked. Raises PromptError where it has no header."""
+    return _split(_read(path), str(path))[1]
+
+
+def variables_in(text: str) -> list[str]:
+    """The variables that a text uses, each once, in their order."""
+    found = (match[0][1:-1] for match in _TOKEN.finditer(text))
+    return list(dict.fromkeys(name for name in found if _VARIABLE.fullmatch(name)))
+
+
+def entries(folder: Path) -> list[Path]:
+    """What is in a folder of prompts, without what may stand there beside them. Raises PromptError."""
     try:
         return sorted(entry for entry in folder.iterdir() if not _passed_over(entry.name))
     except OSError as error:
@@ -353,8 +404,8 @@ def _passed_over(name: str) -> bool:
 def _match(path: Path, names: list[str] | tuple[str, ...]) -> None:
     if path.name not in names:
         raise PromptError(
-            f"{path} replaces no built-in prompt; rename it to one of {_listed(names)}, or remove it"
-            f"{_hint(path.name, names)}"
+            f"{path} replaces no built-in prompt; rename it to one of {listed(names)}, or remove it"
+            f"{hint(path.name, names)}"
         )
 
 
@@ -408,8 +459,8 @@ def _parse(text: str, path: str, stem: str) -> Prompt:
     if header["name"] != stem:
         raise PromptError(f"{path}: name is {_short(header['name'])}; write 'name: {stem}', as the file is called")
     if header["mode"] not in MODES:
-        hint = _hint(header["mode"], MODES)
-        raise PromptError(f"{path}: mode is {_short(header['mode'])}; use one of {_listed(MODES)}{hint}")
+        meant = hint(header["mode"], MODES)
+        raise PromptError(f"{path}: mode is {_short(header['mode'])}; use one of {listed(MODES)}{meant}")
     if not _VERSION.fullmatch(header["version"]):
         raise PromptError(f"{path}: version is {_short(header['version'])}; write a whole number such as 1")
     variables = _variables(header["variables"], path)
@@ -439,8 +490,8 @@ def _header_line(line: str, number: int, path: str) -> tuple[str, str]:
         raise PromptError(f"{path}, line {number}: {_short(line)} is not 'key: value'; write it so, or end the header")
     if key not in HEADER_KEYS:
         raise PromptError(
-            f"{path}, line {number}: unknown header key {_short(key)}; use {_listed(HEADER_KEYS)}"
-            f"{_hint(key, HEADER_KEYS)}"
+            f"{path}, line {number}: unknown header key {_short(key)}; use {listed(HEADER_KEYS)}"
+            f"{hint(key, HEADER_KEYS)}"
         )
     return key, value
 
@@ -530,11 +581,13 @@ def _pieces(text: str, path: str, first_line: int) -> tuple[Piece, ...]:
 # Words for messages
 
 
-def _listed(names: PromptSet | tuple[str, ...] | list[str]) -> str:
+def listed(names: PromptSet | tuple[str, ...] | list[str]) -> str:
+    """The names as a text."""
     return ", ".join(names)
 
 
-def _hint(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
+def hint(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
+    """The known name that was probably meant, as the end of a sentence; empty where none is near."""
     close = get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 

@@ -35,12 +35,13 @@ METHODS: tuple[MethodName, ...] = get_args(MethodName)
 Scoring = Literal["rotate", "text"]
 """How predictions are read; `rotate` keeps what `label` gives beside it."""
 
-_MODES: Mapping[Kind, Mode] = {
+MODES: Mapping[Kind, Mode] = {
     "distributional": "distributional",
     "steerable-opinion": "steerable",
     "steerable-value": "steerable",
     "overton": "overton",
 }
+"""The mode that answers items of a kind."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _graph(name: MethodName, setting: Setting) -> Any:
         case "vanilla":
             return build_vanilla(setting.pool, **shared)
         case "prompting":
-            return build_prompting(setting.pool, mode=_MODES[setting.kind], **shared)
+            return build_prompting(setting.pool, mode=MODES[setting.kind], **shared)
         case "moe":
             return build_moe(setting.pool, **shared)
         case "modular":
@@ -145,7 +146,7 @@ def _graph(name: MethodName, setting: Setting) -> Any:
 
 def _modular(setting: Setting, pool: Pool) -> Any:
     shared: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models}
-    match _MODES[setting.kind]:
+    match MODES[setting.kind]:
         case "overton":
             return build_overton(pool, **shared)
         case "steerable":
