@@ -7,8 +7,11 @@ command line returns: 2 where the call or its configuration was wrong, 1 where a
 from __future__ import annotations
 
 
-class PluralismError(Exception):
-    """Base class: catch this to catch everything raised on purpose here."""
+class PluralismError(RuntimeError):
+    """Base class: catch this to catch everything raised on purpose here.
+
+    A RuntimeError, since LangGraph's server tells its clients the message of those, and no more than the name of others.
+    """
 
     exit_code = 1
 

@@ -313,6 +313,15 @@ async def test_a_client_is_told_what_is_wrong_with_its_context(client: LangGraph
     assert error["message"].startswith("This server offers no pool '../outside'; use one of")
 
 
+async def test_a_client_is_told_what_is_wrong_with_its_question(client: LangGraphClient) -> None:
+    events = [
+        part async for part in client.runs.stream(None, "overton", input={"question": " "}, context={"pool": "village"})
+    ]
+    (error,) = (part.data for part in events if part.event == "error")
+    assert error["error"] == "InputError"
+    assert "question" in error["message"]
+
+
 async def test_remote_models_are_asked_without_blocking_the_server(
     client: LangGraphClient, endpoint: FakeEndpoint
 ) -> None:
