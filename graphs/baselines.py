@@ -7,6 +7,7 @@ from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 
+from modular_pluralism.graphs.node_key import question_of
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import BaselineQuestion, BaselineState
 from modular_pluralism.nodes.answer import Known, answer
@@ -32,7 +33,7 @@ def build_vanilla(
     errors are those of `build_steerable`.
     """
     parts = Parts.of(pool, prompts, models, "vanilla")
-    return _base_alone(parts, _answer(parts, "vanilla", _question, scoring))
+    return _base_alone(parts, _answer(parts, "vanilla", _question, scoring), scoring)
 
 
 def build_prompting(
@@ -50,12 +51,12 @@ def build_prompting(
     parts = Parts.of(pool, prompts, models, f"prompting_{mode}")
     with_attribute = _answer(parts, f"prompting_{mode}", _question_and_attribute, scoring)
     if mode == "steerable":
-        return _base_alone(parts, with_attribute, attribute=True)
+        return _base_alone(parts, with_attribute, scoring, attribute=True)
     without = _answer(parts, f"prompting_{mode}", _question, scoring)
     if mode == "overton":
-        return _base_alone(parts, without)
+        return _base_alone(parts, without, scoring)
     of_group = _answer(parts, "prompting_group", _question_and_attribute, scoring)
-    return _base_alone(parts, lambda state: of_group(state) if state.get("attribute") else without(state))
+    return _base_alone(parts, lambda state: of_group(state) if state.get("attribute") else without(state), scoring)
 
 
 def build_moe(
@@ -72,13 +73,13 @@ def build_moe(
     """
     parts = Parts.of(pool, prompts, models, "moe")
     graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
-    graph.add_node("check", parts.node(check(), "check"))
+    parts.add(graph, "check", check())
     routing = route(parts.models, parts.prompts, descriptions=parts.descriptions)
-    graph.add_node("route", parts.node(routing, "route"))
+    parts.add(graph, "route", routing, reads=question_of("seed"), also=parts.communities)
     for name in parts.communities:
-        graph.add_node(name, parts.comment_node(name))
+        parts.add_comment(graph, name)
         graph.add_edge(name, "answer")
-    graph.add_node("answer", parts.node(_answer(parts, "moe", _question_and_comment, scoring), "answer"))
+    _add_answer(parts, graph, _answer(parts, "moe", _question_and_comment, scoring), scoring)
     graph.add_edge(START, "check")
     graph.add_edge("check", "route")
     graph.add_conditional_edges("route", lambda state: state["selected"]["community"], parts.communities)
@@ -86,14 +87,21 @@ def build_moe(
     return graph
 
 
-def _base_alone(parts: Parts, step: Step, *, attribute: bool = False) -> StateGraph[Any, Any, Any, Any]:
+def _base_alone(
+    parts: Parts, step: Step, scoring: Scoring, *, attribute: bool = False
+) -> StateGraph[Any, Any, Any, Any]:
     graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
-    graph.add_node("check", parts.node(check(attribute=attribute), "check"))
-    graph.add_node("answer", parts.node(step, "answer"))
+    parts.add(graph, "check", check(attribute=attribute))
+    _add_answer(parts, graph, step, scoring)
     graph.add_edge(START, "check")
     graph.add_edge("check", "answer")
     graph.add_edge("answer", END)
     return graph
+
+
+def _add_answer(parts: Parts, graph: StateGraph[Any, Any, Any, Any], step: Step, scoring: Scoring) -> None:
+    also = [scoring, parts.pool.run.score_samples]
+    parts.add(graph, "answer", step, reads=question_of("seed", "options"), also=also)
 
 
 def _answer(parts: Parts, prompt: str, known: Known, scoring: Scoring) -> Step:

@@ -7,7 +7,9 @@ from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 
-from modular_pluralism.graphs.parts import Models, Parts
+from modular_pluralism.graphs.nesting import NestingGraph
+from modular_pluralism.graphs.node_key import question_of
+from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import BranchOutput, DistributionalQuestion, DistributionalState
 from modular_pluralism.nodes.aggregate import aggregate
 from modular_pluralism.nodes.check import check
@@ -25,22 +27,23 @@ def build_distributional(
     prompts: PromptSet | None = None,
     models: Models = None,
     seed: int | None = None,
+    comments: Comments = None,
 ) -> StateGraph[Any, Any, Any, Any]:
     """The distributional graph (section 3 of the paper), not compiled.
 
     `scoring` is how option probabilities are read: "label", "rotate" or "text". Input: `DistributionalQuestion`.
     Output: `DistributionalState`. The other arguments and errors are those of `build_overton`.
     """
-    parts = Parts.of(pool, prompts, models, "distributional", {"seed": seed})
-    graph = StateGraph(DistributionalState, input_schema=DistributionalQuestion)
-    graph.add_node("check", parts.node(check(options=True), "check"))
+    parts = Parts.of(pool, prompts, models, "distributional", {"seed": seed}, comments)
+    graph = NestingGraph(DistributionalState, input_schema=DistributionalQuestion)
+    parts.add(graph, "check", check(options=True), also=parts.communities)
     graph.add_edge(START, "check")
     for name in parts.communities:
         graph.add_node(name, _branch(parts, name, scoring).compile())
         graph.add_edge("check", name)
+        graph.add_edge(name, "aggregate")  # after all of them, which run in one superstep
     pooling = aggregate(priors=parts.pool.priors, quorum=parts.pool.quorum)
-    graph.add_node("aggregate", parts.node(pooling, "aggregate"))
-    graph.add_edge(parts.communities, "aggregate")
+    parts.add(graph, "aggregate", pooling)
     graph.add_edge("aggregate", END)
     return graph
 
@@ -49,9 +52,11 @@ def _branch(parts: Parts, name: str, scoring: Scoring) -> StateGraph[Any, Any, A
     """One community's own work. A subgraph, since in one layer after another the slowest community would hold up the
     scoring of all comments."""
     branch = StateGraph(DistributionalState, input_schema=DistributionalQuestion, output_schema=BranchOutput)
-    branch.add_node(name, parts.comment_node(name))
-    scoring_step = score(name, parts.models, parts.prompts, scoring=scoring, samples=parts.pool.run.score_samples)
-    branch.add_node("score", parts.node(scoring_step, "score", community=name))
+    parts.add_comment(branch, name)
+    samples = parts.pool.run.score_samples
+    scoring_step = score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)
+    reads = question_of("seed", "options")
+    parts.add(branch, "score", scoring_step, community=name, reads=reads, also=[scoring, samples])
     branch.add_edge(START, name)
 
     def answered(state: State) -> str:

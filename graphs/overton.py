@@ -7,7 +7,8 @@ from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 
-from modular_pluralism.graphs.parts import Models, Parts
+from modular_pluralism.graphs.node_key import heard_of
+from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import OvertonState, Question
 from modular_pluralism.nodes.check import check
 from modular_pluralism.nodes.merge import merge
@@ -21,23 +22,27 @@ def build_overton(
     prompts: PromptSet | None = None,
     models: Models = None,
     seed: int | None = None,
+    comments: Comments = None,
 ) -> StateGraph[Any, Any, Any, Any]:
     """The Overton graph (section 3 of the paper), not compiled: `compile()` it, to run it or as a node of a graph of
     your own.
 
     `prompts` replaces the built-in prompts; `models` puts your own LangChain chat models in the place of the pool's
-    [models.*], by name; `seed` is for questions that have none (default 0). Input: `Question`. Output: `OvertonState`.
+    [models.*], by name; `seed` is for questions that have none (default 0); `comments` are known already, by community:
+    those communities are not asked. Input: `Question`. Output: `OvertonState`.
 
     Raises:
         PoolError, PromptError: the pool or a prompt is unusable. Models are opened by the first run.
+        InputError: a comment is given of a community that is not in the pool.
     """
-    parts = Parts.of(pool, prompts, models, "overton", {"seed": seed})
+    parts = Parts.of(pool, prompts, models, "overton", {"seed": seed}, comments)
     graph = StateGraph(OvertonState, input_schema=Question)
-    graph.add_node("check", parts.node(check(), "check"))
+    parts.add(graph, "check", check(), also=parts.communities)
     graph.add_edge(START, "check")
     for name in parts.communities:
-        graph.add_node(name, parts.comment_node(name))
+        parts.add_comment(graph, name)
         graph.add_edge("check", name)
+        graph.add_edge(name, "merge")  # after all of them, which run in one superstep
     step = merge(
         parts.models,
         parts.prompts,
@@ -45,7 +50,6 @@ def build_overton(
         quorum=parts.pool.quorum,
         max_tokens=parts.pool.run.answer_tokens,
     )
-    graph.add_node("merge", parts.node(step, "merge"))
-    graph.add_edge(parts.communities, "merge")
+    parts.add(graph, "merge", step, reads=heard_of(parts.communities))
     graph.add_edge("merge", END)
     return graph

@@ -8,6 +8,8 @@ from typing import Any, get_args
 from langgraph.graph import END, START, StateGraph
 
 from modular_pluralism.graphs.distributional import build_distributional
+from modular_pluralism.graphs.nesting import NestingGraph
+from modular_pluralism.graphs.node_key import question_of
 from modular_pluralism.graphs.overton import build_overton
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import PluralismQuestion, PluralismState
@@ -35,8 +37,8 @@ def build_pluralism(
     """
     parts = Parts.of(pool, prompts, models, defaults={"mode": mode})
     shared: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed}
-    graph = StateGraph(PluralismState, input_schema=PluralismQuestion)
-    graph.add_node("check", parts.node(check(mode=True), "check"))
+    graph = NestingGraph(PluralismState, input_schema=PluralismQuestion)
+    parts.add(graph, "check", check(mode=True), reads=question_of("mode"))
     graph.add_edge(START, "check")
     graph.add_node("overton", build_overton(parts.pool, **shared).compile())
     graph.add_node("steerable", build_steerable(parts.pool, scoring=scoring, **shared).compile())

@@ -7,7 +7,8 @@ from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 
-from modular_pluralism.graphs.parts import Models, Parts
+from modular_pluralism.graphs.node_key import both, heard_of, question_of
+from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import SteerableQuestion, SteerableState
 from modular_pluralism.nodes.check import check
 from modular_pluralism.nodes.respond import respond
@@ -24,27 +25,28 @@ def build_steerable(
     prompts: PromptSet | None = None,
     models: Models = None,
     seed: int | None = None,
+    comments: Comments = None,
 ) -> StateGraph[Any, Any, Any, Any]:
     """The steerable graph (section 3 of the paper), not compiled.
 
     `scoring` is how a question with options is answered. Input: `SteerableQuestion`. Output: `SteerableState`.
     The other arguments and errors are those of `build_overton`.
     """
-    parts = Parts.of(pool, prompts, models, "steerable", {"seed": seed})
+    parts = Parts.of(pool, prompts, models, "steerable", {"seed": seed}, comments)
     run = parts.pool.run
     graph = StateGraph(SteerableState, input_schema=SteerableQuestion)
-    graph.add_node("check", parts.node(check(attribute=True), "check"))
+    parts.add(graph, "check", check(attribute=True), also=parts.communities)
     graph.add_edge(START, "check")
     for name in parts.communities:
-        graph.add_node(name, parts.comment_node(name))
+        parts.add_comment(graph, name)
         graph.add_edge("check", name)
+        graph.add_edge(name, "select")  # after all of them, which run in one superstep
     selecting = select(parts.models, parts.prompts, communities=parts.communities, quorum=parts.pool.quorum)
-    graph.add_node("select", parts.node(selecting, "select"))
-    graph.add_edge(parts.communities, "select")
+    parts.add(graph, "select", selecting, reads=both(heard_of(parts.communities), question_of("seed")))
     responding = respond(
         parts.models, parts.prompts, max_tokens=run.answer_tokens, scoring=scoring, samples=run.score_samples
     )
-    graph.add_node("respond", parts.node(responding, "respond"))
+    parts.add(graph, "respond", responding, reads=question_of("seed", "options"), also=[scoring, run.score_samples])
     graph.add_edge("select", "respond")
     graph.add_edge("respond", END)
     return graph

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from langchain_core.messages import BaseMessage
@@ -20,13 +21,21 @@ from modular_pluralism.types import Reply, Usage
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class ModelCall(Call[T]):
+    """A call that can tell what it asks of which model: `given` are the messages, labels and settings."""
+
+    model: PoolModel | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
 def text(
     model: PoolModel,
     messages: Sequence[BaseMessage],
     *,
     streamed: bool = True,
     **settings: Any,
-) -> Call[BaseMessage]:
+) -> ModelCall[BaseMessage]:
     """Ask for a text. `settings` go to the model.
 
     `streamed` false keeps the text out of the graph's stream of messages: a label or a number is nothing to read.
@@ -42,7 +51,8 @@ def text(
     async def arun(config: RunnableConfig) -> BaseMessage:
         return _whole(await model.chat.ainvoke(prompt, tagged(config), **settings))
 
-    return Call(model.place, run, arun, _asked("chat", model, settings))
+    asked = _asked("chat", model, settings)
+    return ModelCall(model.place, run, arun, asked, model, {"messages": prompt, "settings": settings})
 
 
 def _asked(operation: Literal["chat", "score"], model: PoolModel, settings: dict[str, Any]) -> Asked:
@@ -66,7 +76,7 @@ def _whole(message: BaseMessage) -> BaseMessage:
 
 def label_probabilities(
     model: PoolModel, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str]
-) -> Call[list[LabelReading]]:
+) -> ModelCall[list[LabelReading]]:
     """Ask how probable each label is as the reply to each prompt."""
     return _reading(
         model,
@@ -77,7 +87,9 @@ def label_probabilities(
     )
 
 
-def text_logprobs(model: PoolModel, prompt: Sequence[BaseMessage], texts: Sequence[str]) -> Call[list[list[float]]]:
+def text_logprobs(
+    model: PoolModel, prompt: Sequence[BaseMessage], texts: Sequence[str]
+) -> ModelCall[list[list[float]]]:
     """Ask for the log-probabilities of the tokens of given replies."""
     return _reading(
         model,
@@ -94,7 +106,7 @@ def _reading(
     given: dict[str, Any],
     read: Callable[[RunnableConfig], T],
     aread: Callable[[RunnableConfig], Awaitable[T]],
-) -> Call[T]:
+) -> ModelCall[T]:
     """A call that the application's callbacks see as a run of that name: an embedded model's probabilities do not come
     from its chat model, which would tell them."""
 
@@ -105,11 +117,13 @@ def _reading(
         return await aread(config)
 
     traced = RunnableLambda(run, arun, name=name)
-    return Call(
+    return ModelCall(
         model.place,
         lambda config: traced.invoke(given, config),
         lambda config: traced.ainvoke(given, config),
         _asked("score", model, {}),
+        model,
+        given,
     )
 
 

@@ -10,7 +10,7 @@ from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelC
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.render import plain_option_lines, quoted
-from modular_pluralism.nodes.step import State, Step, Steps, derive_seed
+from modular_pluralism.nodes.step import State, Step, Steps, Update, derive_seed
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment
 
@@ -45,6 +45,18 @@ def comment(community: Community, models: PoolModels, prompts: PromptSet) -> Ste
         except (ModelCallError, DeadlineError, ContextOverflowError) as error:
             said = failed(community.name, str(error))
         return {"comments": {community.name: said}}
+
+    return step
+
+
+def given(community: str, said: str | Comment) -> Step:
+    """Step that writes a comment that is known already, without asking the community."""
+    known = said
+    if isinstance(said, str):
+        known = {**failed(community, ""), "text": said, "error": None, "finish_reason": "given"}
+
+    def step(state: State) -> Update:
+        return {"comments": {community: known}}
 
     return step
 

@@ -17,6 +17,13 @@ class Attendance(NamedTuple):
     missing: list[str]
 
 
+def heard(state: State, communities: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names of `communities` that have answered, and those of the others."""
+    said: dict[str, Comment] = state.get("comments") or {}
+    answered = [name for name in communities if name in said and said[name]["error"] is None]
+    return answered, [name for name in communities if name not in answered]
+
+
 def attendance(state: State, communities: Sequence[str], quorum: int) -> Attendance:
     """Who of `communities` has answered.
 
@@ -24,8 +31,8 @@ def attendance(state: State, communities: Sequence[str], quorum: int) -> Attenda
         QuorumError: fewer than `quorum` have; the message says who is missing and why.
     """
     said: dict[str, Comment] = state.get("comments") or {}
-    answered = [said[name] for name in communities if name in said and said[name]["error"] is None]
-    missing = [name for name in communities if name not in said or said[name]["error"] is not None]
+    names, missing = heard(state, communities)
+    answered = [said[name] for name in names]
     if len(answered) < quorum:
         reasons = " ".join(f"{name}: {said[name]['error'] if name in said else 'never asked.'}" for name in missing)
         raise QuorumError(

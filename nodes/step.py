@@ -35,7 +35,7 @@ def as_runnable(
         if isinstance(steps, dict):
             return steps
         config = merge_configs(config, marks)
-        call = _first(steps)
+        call = first(steps)
         while isinstance(call, Call):
             try:
                 outcome = caller.call(call, config)
@@ -50,7 +50,7 @@ def as_runnable(
         if isinstance(steps, dict):
             return steps
         config = merge_configs(config, marks)
-        call = _first(steps)
+        call = first(steps)
         while isinstance(call, Call):
             try:
                 outcome = await caller.acall(call, config)
@@ -63,7 +63,10 @@ def as_runnable(
     return RunnableLambda(run, arun, name=name)
 
 
-def _first(steps: Steps) -> Call[Any] | Update:
+def first(steps: Steps | Update) -> Call[Any] | Update:
+    """The first call that a step makes, or, if it makes none, its update."""
+    if isinstance(steps, dict):
+        return steps
     try:
         return next(steps)
     except StopIteration as end:

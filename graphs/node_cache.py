@@ -1,0 +1,90 @@
+"""A cache of what nodes have written, so that a node runs again only where something that it depends on has changed.
+
+Every node of our graphs says what it depends on (see `node_key`). Nothing is kept unless a graph is compiled with a
+cache, and graphs that share one take from each other what is the same:
+
+    cache = NodeCache()
+    build_overton(prompts=mine).compile(cache=cache)
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from threading import Lock
+from typing import Any
+
+from langgraph.cache.base import BaseCache, FullKey, Namespace
+
+Writes = Sequence[tuple[str, Any]]
+"""What a node wrote, by the name of the channel."""
+
+
+class NodeCache(BaseCache[Any]):
+    """Keeps writes in memory, at most those of the `most` nodes that were used last; thread-safe.
+
+    A community that failed is never kept: with LangGraph's own caches its error would be, since to LangGraph a comment
+    with an error is a result like any other.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        super().__init__()
+        self._most = most
+        self._kept: OrderedDict[FullKey, tuple[list[tuple[str, Any]], float | None]] = OrderedDict()
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
+        """See BaseCache."""
+        found = {}
+        with self._lock:
+            for key in keys:
+                writes, until = self._kept.get(key, (None, None))
+                if writes is None or (until is not None and until < time.monotonic()):
+                    continue
+                self._kept.move_to_end(key)
+                found[key] = deepcopy(writes)
+        return found
+
+    async def aget(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
+        """See BaseCache."""
+        return self.get(keys)
+
+    def set(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> None:
+        """See BaseCache."""
+        with self._lock:
+            for key, (writes, seconds) in pairs.items():
+                if is_complete(writes):
+                    until = None if seconds is None else time.monotonic() + seconds
+                    self._kept[key] = (deepcopy(list(writes)), until)
+                    self._kept.move_to_end(key)
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+
+    async def aset(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> None:
+        """See BaseCache."""
+        self.set(pairs)
+
+    def clear(self, namespaces: Sequence[Namespace] | None = None) -> None:
+        """See BaseCache."""
+        with self._lock:
+            for key in [key for key in self._kept if namespaces is None or key[0] in namespaces]:
+                del self._kept[key]
+
+    async def aclear(self, namespaces: Sequence[Namespace] | None = None) -> None:
+        """See BaseCache."""
+        self.clear(namespaces)
+
+
+def is_complete(writes: Iterable[tuple[str, Any]]) -> bool:
+    """Whether no community has failed in what a node wrote."""
+    return not any(
+        comment["error"] is not None
+        for channel, value in writes
+        if channel == "comments" and value
+        for comment in value.values()
+    )
