@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import modular_pluralism
-from modular_pluralism.cli import ask, communities, demo, graph, models, prompts, resume, runs, score, serve
+from modular_pluralism.cli import ask, communities, debug, demo, graph, models, prompts, resume, runs, score, serve
 from modular_pluralism.cli import eval as evaluate
 from modular_pluralism.errors import PluralismError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
+app.command("debug", epilog=debug.EXAMPLES)(debug.debug)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("resume", epilog=resume.EXAMPLES)(resume.resume)
@@ -54,7 +55,10 @@ def main() -> None:
     try:
         app()
     except PluralismError as error:
-        typer.echo(f"Error: {error}", err=True)
+        from modular_pluralism.cli.safe_text import safe
+
+        # It may quote what a model, an endpoint or a file says.
+        typer.echo(f"Error: {safe(str(error))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our output has gone, as in `pluralism … | head`
         sys.stderr.close()

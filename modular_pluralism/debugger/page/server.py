@@ -96,13 +96,13 @@ async def _run(server: _Server, listener: socket.socket, desk: Desk, ready: Call
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop, int(number))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.01)
-    if server.started:
-        ready(_address(listener))
-    await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
-    await desk.close()
+    async with desk.open():
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if server.started:
+            ready(_address(listener))
+        await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     await serving
     return asked.result() if asked.done() else 0

@@ -1,0 +1,79 @@
+"""`pluralism debug`: a local page on which graphs run, are looked at, and are forked."""
+
+from __future__ import annotations
+
+import signal
+from typing import Annotated
+
+import typer
+
+from modular_pluralism.cli.call_options import PoolOption, PromptsOption
+from modular_pluralism.cli.store_option import StoreOption
+
+EXAMPLES = """
+**Examples**
+
+`pluralism debug`
+
+`pluralism debug --pool my-pool.toml --store my-runs.sqlite`
+
+`pluralism debug --port 0 --no-open`
+"""
+
+
+def debug(
+    pool: PoolOption = "perspective",
+    prompts: PromptsOption = None,
+    store: StoreOption = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Where to listen; anything but this machine needs --let-others-in.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8090,
+    open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
+    others: Annotated[
+        bool,
+        typer.Option(
+            "--let-others-in",
+            help="Allow a --host that others can reach. There is no login: they can read your runs and ask your "
+            "models.",
+        ),
+    ] = False,
+) -> None:
+    """Open a local page to run the graphs, look into them, go back in time, and edit prompts.
+
+    The page is for this machine only and needs no network: nothing that you type or that a model says is sent anywhere
+    but to the models of your pool. Ctrl-C ends it; runs are kept in the store.
+    """
+    _check_installed()
+    from modular_pluralism.debugger.page.desk import Desk
+    from modular_pluralism.debugger.page.server import Place, serve_page
+    from modular_pluralism.pool import Pool
+    from modular_pluralism.prompts import PromptSet
+    from modular_pluralism.runs.place import find_place, find_timeout
+
+    Pool.load(pool)
+    PromptSet.load(prompts)
+    desk = Desk(pool, prompts, find_place(store), find_timeout())
+    ended_by = serve_page(desk, Place(host, port, others), lambda address: _ready(address, open_it))
+    if ended_by == signal.SIGINT:
+        typer.echo("Stopped.", err=True)
+        raise typer.Exit(130)
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec
+
+    from modular_pluralism.errors import ModelLoadError
+
+    if find_spec("nicegui") is None:
+        raise ModelLoadError(
+            "`pluralism debug` needs the Python package nicegui; run `pip install 'modular-pluralism[debug]'`."
+        )
+
+
+def _ready(address: str, open_it: bool) -> None:
+    typer.echo(f"The debugger is at {address} (Ctrl-C ends it)")
+    if open_it:
+        import webbrowser
+
+        webbrowser.open(address)

@@ -1,0 +1,222 @@
+"""What is known of a run so far, put together from its events, for any number of browser tabs to look at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from modular_pluralism.debugger.events import (
+    CallMade,
+    Event,
+    NodeFailed,
+    NodeFinished,
+    NodeInfo,
+    NodeRetried,
+    NodeReused,
+    NodeStarted,
+    NodeToken,
+    NodeWaiting,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+)
+from modular_pluralism.debugger.page.elements import number, seconds
+from modular_pluralism.debugger.record import CallRecord
+
+
+@dataclass
+class Box:
+    """One box of the drawing. A community's box stands for its comment and, where there is one, its scoring."""
+
+    state: str = "waiting"
+    text: str = ""
+    error: str | None = None
+    seconds: float = 0.0
+    began: float | None = None
+    attempts: int = 1
+    said: int = 0
+    read: int = 0
+    cached: int = 0
+    calls: list[CallRecord] = field(default_factory=list)
+    source: str | None = None
+
+    @property
+    def short_cost(self) -> str:
+        """Tokens, seconds and retries, in as few words as a box has room for."""
+        parts = []
+        if self.said:
+            parts.append(f"{number(self.said)} tok")
+        if spent := self._spent():
+            parts.append(seconds(spent))
+        if self.attempts > 1:
+            parts.append(f"try {self.attempts}")
+        return " · ".join(parts)
+
+    @property
+    def costs(self) -> list[str]:
+        """The same in words."""
+        parts = []
+        if self.said:
+            parts.append(f"{number(self.said)} tokens said")
+        if self.read:
+            parts.append(
+                f"{number(self.read)} read" + (f" ({number(self.cached)} from the cache)" if self.cached else "")
+            )
+        if spent := self._spent():
+            parts.append(seconds(spent))
+        if self.attempts > 1:
+            parts.append(f"{self.attempts} tries")
+        return parts
+
+    def _spent(self) -> float:
+        if self.state in ("started", "speaking", "scoring") and self.began is not None:
+            return self.seconds + time.monotonic() - self.began
+        return self.seconds if self.seconds >= 0.05 else 0.0
+
+
+class Board:
+    """The boxes of a run. `version` grows with every change, so that whoever looks knows whether there is news."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.state = "running"
+        self.error: str | None = None
+        self.final: dict[str, Any] = {}
+        self.comments: dict[str, Any] = {}
+        self.seconds = 0.0
+        self.version = 0
+        self._boxes: dict[str, Box] = {}
+
+    def __getitem__(self, node: str) -> Box:
+        return self._boxes.setdefault(node.partition("/")[0], Box())
+
+    def take(self, event: Event) -> None:
+        """Put an event to the others."""
+        self.version += 1
+        match event:
+            case RunStarted(nodes=nodes):
+                self._draw(nodes)
+            case NodeWaiting(node=node):
+                self[node]
+            case NodeStarted(node=node):
+                self._begin(self[node], scoring="/" in node)
+            case NodeToken(node=node, text=more):
+                self._speak(self[node], more)
+            case NodeRetried(node=node, attempt=attempt):
+                self[node].attempts, self[node].text, self[node].said = attempt, "", 0
+            case CallMade(node=node, record=record):
+                self._count(self[node], record)
+            case NodeFinished(node=node, update=update):
+                self._finish(node, update, "finished")
+            case NodeReused(node=node, update=update, source=source):
+                self[node].source = source
+                self._finish(node, update, "reused")
+            case NodeFailed(node=node, error=error):
+                self._end(self[node], "failed")
+                self[node].error = error
+            case RunFinished(state=state, seconds=spent):
+                self._close("finished", spent)
+                self.final = state
+            case RunFailed(error=error, seconds=spent):
+                self._close("failed", spent)
+                self.error = error
+            case RunStopped(seconds=spent):
+                self._close("stopped", spent)
+
+    def fill(self, state: dict[str, Any], calls: Sequence[CallRecord], ended: str, error: str | None) -> None:
+        """Everything at once, for a run that has ended before anybody looked."""
+        for record in calls:
+            self._count(self[record["node"]], record)
+        for name, comment in (state.get("comments") or {}).items():
+            self._take_comment(name, comment)
+        for node, keys in (("merge", ("answer",)), ("select", ("selected",)), ("respond", ("answer", "choice"))):
+            if any(state.get(key) is not None for key in keys):
+                self[node].state = "finished"
+        if isinstance(state.get("distribution"), list):
+            self["aggregate"].state = "finished"
+        self["check"].state = "finished"
+        if state.get("usage"):
+            box = self["respond" if state.get("selected") else "merge"]
+            box.seconds = box.seconds or state["usage"]["seconds"]
+            box.said = box.said or state["usage"]["completion_tokens"]
+        self._answer(state)
+        self.final, self.state, self.error = state, ended, error
+        self.version += 1
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state != "running"
+
+    def _draw(self, nodes: Sequence[NodeInfo]) -> None:
+        for info in nodes:
+            self[info.id]
+
+    def _begin(self, box: Box, *, scoring: bool) -> None:
+        box.state = "scoring" if scoring else "started"
+        box.began = time.monotonic()
+
+    def _speak(self, box: Box, more: str) -> None:
+        box.state = "speaking"
+        box.text += more
+        box.said += 1
+
+    def _count(self, box: Box, record: CallRecord) -> None:
+        if not box.calls:
+            box.said = 0  # so far pieces of text were counted; the record knows
+        box.calls.append(record)
+        box.said += record["completion_tokens"] or 0
+        box.read += record["prompt_tokens"] or 0
+        box.cached += record["cached_tokens"] or 0
+        box.attempts = max(box.attempts, record["attempts"])
+        if box.began is None:
+            box.seconds += record["seconds"] or 0.0
+
+    def _finish(self, node: str, update: dict[str, Any], state: str) -> None:
+        self._end(self[node], state)
+        for name, comment in (update.get("comments") or {}).items():
+            self._take_comment(name, comment, state)
+        self._answer(update)
+        self.final = {**self.final, **{key: value for key, value in update.items() if key not in _BY_COMMUNITY}}
+        for key in _BY_COMMUNITY:
+            if update.get(key):
+                self.final[key] = {**(self.final.get(key) or {}), **update[key]}
+
+    def _take_comment(self, name: str, comment: dict[str, Any], state: str = "finished") -> None:
+        box = self[name]
+        self.comments[name] = comment
+        if comment["error"]:
+            box.state, box.error = "failed", comment["error"]
+            return
+        if box.state not in ("scoring", "reused"):
+            box.state = state
+        box.text = comment["text"]
+        box.said = max(box.said, comment["completion_tokens"])
+        box.read = max(box.read, comment["prompt_tokens"])
+        box.cached = max(box.cached, comment["cached_tokens"])
+        box.attempts = max(box.attempts, comment["attempts"])
+        box.seconds = box.seconds or comment["seconds"]
+
+    def _answer(self, update: dict[str, Any]) -> None:
+        if update.get("answer"):
+            self["respond" if update.get("selected") or "respond" in self._boxes else "merge"].text = update["answer"]
+
+    def _end(self, box: Box, state: str) -> None:
+        box.state = state
+        if box.began is not None:
+            box.seconds += time.monotonic() - box.began
+            box.began = None
+
+    def _close(self, state: str, spent: float) -> None:
+        self.state, self.seconds = state, spent
+        for box in self._boxes.values():
+            if box.state in ("started", "speaking", "scoring"):
+                self._end(box, "stopped" if state == "stopped" else "failed")
+            elif box.state == "waiting" and state != "finished":
+                box.state = "skipped" if state == "failed" else "stopped"
+
+
+_BY_COMMUNITY = ("comments", "distributions")

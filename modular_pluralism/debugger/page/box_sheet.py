@@ -1,0 +1,224 @@
+"""What lies behind a box: the exact prompts, the raw output, the settings, and the probabilities."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nicegui import ui
+from nicegui.element import Element
+
+from modular_pluralism.debugger.page.elements import (
+    attributes,
+    box,
+    button,
+    chip,
+    facts,
+    note,
+    number,
+    percent,
+    seconds,
+    segments,
+    text,
+)
+from modular_pluralism.debugger.page.graph_view import TITLES
+from modular_pluralism.debugger.page.meters import meter
+from modular_pluralism.debugger.page.words import STATES
+from modular_pluralism.debugger.record import CallRecord
+
+if TYPE_CHECKING:
+    from modular_pluralism.debugger.page.board import Box
+    from modular_pluralism.debugger.page.shell import Tab
+
+_KINDS = {
+    "chat": "Text",
+    "label_probabilities": "Probabilities of the options",
+    "text_logprobs": "Likelihood of given texts",
+}
+_PARTS = {"prompt": "Prompt", "output": "Output", "settings": "Settings", "numbers": "Probabilities"}
+
+
+def open_sheet(tab: Tab, node: str) -> None:
+    """Open the sheet of a node, at the side; Escape closes it."""
+    if tab.board is None:
+        return
+    shown = tab.board[node]
+    with ui.dialog().props("position=right full-height") as dialog, ui.card().classes("sheet"):
+        attributes(dialog, **{"aria-label": f"Details of {node}"})
+        with box("top"):
+            with box("line between"):
+                with box("line"):
+                    text(TITLES.get(node, node), tag="h2")
+                    words = STATES[shown.state]
+                    chip(words.word, words.kind, words.icon)
+                button("", dialog.close, icon="close", kind="btn quiet", label="Close")
+            text(" · ".join(shown.costs), "muted small")
+            choosing = box()
+        body = box("body")
+        _fill(shown, node, tab.board.final, choosing, body)
+    dialog.on("hide", dialog.delete)
+    dialog.open()
+
+
+def _fill(shown: Box, node: str, state: dict[str, Any], choosing: Element, body: Element) -> None:
+    with body:
+        if shown.error:
+            note(shown.error, "bad", "error")
+        if shown.source:
+            note(f"Nothing that this box depends on has changed since the run {shown.source}, so its output was kept.")
+        if not shown.calls:
+            _without_call(shown, node, state)
+            return
+        rest = box("stack")
+    names = {str(place): f"{place + 1}. {_KINDS[each['kind']]}" for place, each in enumerate(shown.calls)}
+
+    def show(place: str) -> None:
+        rest.clear()
+        with rest:
+            _call(shown.calls[int(place)])
+
+    if len(names) > 1:
+        with choosing:
+            segments("Which call", names, "0", show)
+    show("0")
+
+
+def _without_call(shown: Box, node: str, state: dict[str, Any]) -> None:
+    if node == "check":
+        pairs = [("Question", str(state.get("question", ""))), ("Attribute", str(state.get("attribute") or ""))]
+        pairs += [("Options", "\n".join(state.get("options") or [])), ("Seed", str(state.get("seed") or 0))]
+        facts([(name, value) for name, value in pairs if value])
+    elif node == "aggregate":
+        text("The communities' distributions are averaged with their priors; no model is asked.", "muted")
+        facts([(f"Weight of {name}", percent(weight)) for name, weight in (state.get("weights") or {}).items()])
+    elif shown.text:
+        note("No model was asked here in this run.")
+        text(shown.text, "raw")
+    else:
+        text("Nothing has been asked here yet.", "muted")
+
+
+def _call(record: CallRecord) -> None:
+    """One model call, in parts."""
+    parts = {"prompt": _prompt, "output": _output, "settings": _settings, "numbers": _numbers}
+    if not _has_numbers(record):
+        del parts["numbers"]
+    if record["kind"] != "chat":
+        del parts["output"]
+    holder: list[Element] = []
+
+    def show(part: str) -> None:
+        holder[0].clear()
+        with holder[0]:
+            parts[part](record)
+
+    if record["rebuilt"]:
+        note("Nobody watched this run. The prompt was made again from what is kept, and the rest is not known.", "warn")
+    segments("What to show", {name: _PARTS[name] for name in parts}, "prompt", show)
+    holder.append(box("stack"))
+    show("prompt")
+
+
+def _prompt(record: CallRecord) -> None:
+    if record["note"]:
+        note(record["note"])
+    count = len(record["prompts"])
+    for place, prompt in enumerate(record["prompts"], start=1):
+        if count > 1:
+            text(f"Prompt {place} of {count}: each has the options in another order", tag="h3")
+        if prompt["text"] is not None:
+            text("As the model reads it, chat template included", "muted small")
+            _raw(prompt["text"], "Prompt as the model reads it")
+            continue
+        for message in prompt["messages"]:
+            text(message["role"], tag="h3")
+            _raw(message["content"], f"Message of the {message['role']}")
+
+
+def _output(record: CallRecord) -> None:
+    if record["reply"] is None:
+        text("Nothing was kept of the output.", "muted")
+    else:
+        text("As the model wrote it", "muted small")
+        _raw(record["reply"], "Output as the model wrote it")
+    if record["finish_reason"] == "length":
+        note("The output was cut off by its token limit.", "warn", "content_cut")
+    for error in record["errors"]:
+        note(error, "bad", "replay")
+
+
+def _settings(record: CallRecord) -> None:
+    known: list[tuple[str, object]] = [("Model", record["model"]), *record["settings"].items()]
+    known += [
+        ("Tokens read", _counted(record["prompt_tokens"])),
+        ("of these from the cache", _counted(record["cached_tokens"])),
+        ("Tokens said", _counted(record["completion_tokens"])),
+        ("Ended by", record["finish_reason"]),
+        ("Seconds", None if record["seconds"] is None else seconds(record["seconds"])),
+        ("Tries", record["attempts"] or None),
+    ]
+    facts([(name.replace("_", " "), _plain(value)) for name, value in known if value is not None])
+
+
+def _numbers(record: CallRecord) -> None:
+    if record["labels"] and record["raw"]:
+        for place, row in enumerate(record["raw"], start=1):
+            if len(record["raw"]) > 1:
+                text(f"Prompt {place}", tag="h3")
+            with box("dist").style("grid-template-columns: minmax(40px, max-content) 1fr"):
+                for label, share in zip(record["labels"], row, strict=False):
+                    text(label, "who")
+                    meter(share)
+            text(
+                f"Together {percent(sum(row))}: so likely is it that the model answers with one of these at all.",
+                "muted small",
+            )
+    if record["texts"] and record["logprobs"]:
+        rows = [
+            [each, number(len(values)), f"{sum(values):.3f}", f"{sum(values) / max(1, len(values)):.3f}"]
+            for each, values in zip(record["texts"], record["logprobs"], strict=False)
+        ]
+        table(["Text", "Tokens", "Log-probability", "per token"], rows)
+    if record["token_logprobs"]:
+        text("The darker a token, the likelier it was. Hold the pointer over one for its probability.", "muted small")
+        with box("tokens"):
+            for each in record["token_logprobs"]:
+                likely = math.exp(float(each["logprob"]))
+                shown = text(str(each["token"]), tag="span").style(f"--p: {likely:.3f}")
+                attributes(shown, title=percent(likely))
+
+
+def table(heads: list[str], rows: list[list[str]]) -> Element:
+    """A plain table; columns after the first hold numbers."""
+    with box("plain", "table") as made:
+        with box("", "thead"), box("", "tr"):
+            for head in heads:
+                attributes(text(head, tag="th"), scope="col")
+        with box("", "tbody"):
+            for row in rows:
+                with box("", "tr"):
+                    for place, value in enumerate(row):
+                        text(value, "n" if place else "", "td")
+    return made
+
+
+def _has_numbers(record: CallRecord) -> bool:
+    return bool(record["raw"] or record["logprobs"] or record["token_logprobs"])
+
+
+def _raw(content: str, label: str) -> None:
+    shown = attributes(text(content, "raw", "pre"), tabindex="0", role="region", **{"aria-label": label})
+    copy: Callable[[], None] = lambda: ui.clipboard.write(content)  # noqa: E731
+    with box("line"):
+        button("Copy", copy, icon="content_copy", kind="btn small quiet")
+    shown.update()
+
+
+def _counted(value: int | None) -> str | None:
+    return None if value is None else number(value)
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,115 @@
+"""What a run is asked: the fields of the form, and the request that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from nicegui import ui
+
+from modular_pluralism.debugger.page.desk import Desk
+from modular_pluralism.debugger.page.elements import attributes, box, field, more, segments, text
+from modular_pluralism.debugger.page.words import MODE_HINTS, MODES
+from modular_pluralism.debugger.request import RunRequest
+from modular_pluralism.errors import InputError
+from modular_pluralism.pool import BUILT_IN_POOLS
+from modular_pluralism.types import Mode, Scoring
+
+_SCORINGS = {
+    "rotate": "rotate – averages over the order of the options",
+    "label": "label – reads the options in one order",
+    "text": "text – reads each option's own words",
+}
+_EXAMPLE = "Should a city ban cars from its centre?"
+
+
+class RunForm:
+    """The form. `on_shape` is called when mode or pool change, since they change the graph."""
+
+    def __init__(self, desk: Desk, start: RunRequest | None, on_shape: Callable[[], object]) -> None:
+        begin = start or RunRequest(
+            question=_EXAMPLE, pool=desk.pool, prompts=None if desk.prompts is None else str(desk.prompts)
+        )
+        self.mode: Mode = begin.mode
+        self._on_shape = on_shape
+        self._build(desk, begin)
+        self._fit()
+
+    @property
+    def pool(self) -> str:
+        """The pool that is chosen."""
+        return str(self._pool.value or "").strip()
+
+    def request(self) -> RunRequest:
+        """What the fields say.
+
+        Raises:
+            InputError: a field holds something unusable.
+        """
+        steered = self.mode != "overton"
+        attribute = str(self._attribute.value or "").strip()
+        lines = [line.strip() for line in str(self._options.value or "").splitlines()]
+        options = [line for line in lines if line]
+        prompts = str(self._prompts.value or "").strip()
+        request = RunRequest(
+            question=str(self._question.value or "").strip(),
+            mode=self.mode,
+            pool=self.pool,
+            attribute=attribute or None if steered else None,
+            options=options or None if steered else None,
+            scoring=cast(Scoring, self._scoring.value),
+            seed=self._whole(self._seed.value),
+            prompts=prompts or None,
+        )
+        request.asked()
+        return request
+
+    def _build(self, desk: Desk, begin: RunRequest) -> None:
+        self._question = ui.textarea(value=begin.question).props("outlined dense autogrow").classes("ask-question")
+        field("Question", self._question)
+        with box("field"):
+            text("Mode", "cap")
+            segments("Mode", MODES, begin.mode, self._choose)
+            self._hint = text("", "hint")
+        self._attribute = ui.input(value=begin.attribute or "", placeholder="the right to privacy").props(
+            "outlined dense"
+        )
+        self._attribute_field = field(
+            "Attribute", self._attribute, "Whose view: a value, a group of people, a culture."
+        )
+        self._options = ui.textarea(value="\n".join(begin.options or []), placeholder="Yes\nNo").props(
+            "outlined dense autogrow"
+        )
+        self._options_field = field("Options, one a line", self._options)
+        pools = list(dict.fromkeys([desk.pool, begin.pool, *BUILT_IN_POOLS]))
+        self._pool = ui.select(
+            pools, value=begin.pool, with_input=True, new_value_mode="add-unique", on_change=lambda: self._on_shape()
+        ).props("outlined dense options-dense")
+        field("Pool", self._pool, "A built-in pool, or type the path of a .toml file and press Enter.")
+        with more("More settings"), box("stack tight"):
+            self._seed = ui.number(value=begin.seed, min=0, step=1, precision=0).props("outlined dense")
+            field("Seed", self._seed, "The same seed and settings give the same run again.")
+            self._scoring = ui.select(_SCORINGS, value=begin.scoring).props("outlined dense options-dense")
+            self._scoring_field = field("How options are read", self._scoring)
+            self._prompts = ui.input(value=begin.prompts or "", placeholder="the built-in prompts").props(
+                "outlined dense"
+            )
+            field("Folder with your prompts", self._prompts)
+
+    def _choose(self, mode: str) -> None:
+        self.mode = cast(Mode, mode)
+        self._fit()
+        self._on_shape()
+
+    def _fit(self) -> None:
+        """Only what the mode has a use for."""
+        self._hint.set_text(MODE_HINTS[self.mode])
+        self._attribute_field.set_visibility(self.mode != "overton")
+        self._options_field.set_visibility(self.mode != "overton")
+        self._scoring_field.set_visibility(self.mode != "overton")
+        attributes(self._options, **{"aria-required": "true" if self.mode == "distributional" else "false"})
+
+    def _whole(self, value: object) -> int:
+        if isinstance(value, int | float) and value == int(value):
+            return int(value)
+        raise InputError("The seed has to be a whole number, 0 or more.")
