@@ -46,7 +46,8 @@ def debug(
     """
     _check_installed()
     from modular_pluralism.debugger.page.desk import Desk
-    from modular_pluralism.debugger.page.server import Place, serve_page
+    from modular_pluralism.debugger.page.place import Place
+    from modular_pluralism.debugger.page.server import serve_page
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
     from modular_pluralism.runs.place import find_place, find_timeout

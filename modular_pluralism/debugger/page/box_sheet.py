@@ -176,10 +176,11 @@ def _numbers(record: CallRecord) -> None:
                 "muted small",
             )
     if record["texts"] and record["logprobs"]:
-        rows = [
-            [each, number(len(values)), f"{sum(values):.3f}", f"{sum(values) / max(1, len(values)):.3f}"]
-            for each, values in zip(record["texts"], record["logprobs"], strict=False)
-        ]
+        rows = []
+        for each, values in zip(record["texts"], record["logprobs"], strict=False):
+            known = [value for value in values if value is not None]
+            whole = sum(known) if len(known) == len(values) else -math.inf
+            rows.append([each, number(len(values)), f"{whole:.3f}", f"{whole / max(1, len(values)):.3f}"])
         table(["Text", "Tokens", "Log-probability", "per token"], rows)
     if record["token_logprobs"]:
         text("The darker a token, the likelier it was. Hold the pointer over one for its probability.", "muted small")

@@ -117,7 +117,7 @@ class GraphView:
 
 
 def _wires(count: int, *, fan_out: bool) -> None:
-    """Lines between one box and the boxes of a layer. On a narrow page the layer has a frame, and one line is enough."""
+    """Lines between one box and the boxes of a layer; on a narrow page the layer has a frame, and one line to it."""
     for classes, lines in (("wires wide", count), ("wires narrow", 1)):
         svg = attributes(ui.element("svg").classes(classes), preserveAspectRatio="none", viewBox=f"0 0 {lines} 1")
         attributes(svg, **{"aria-hidden": "true"})

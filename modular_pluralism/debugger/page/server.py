@@ -8,7 +8,6 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,21 +16,12 @@ from nicegui import ui
 from modular_pluralism.debugger.page.desk import Desk
 from modular_pluralism.debugger.page.favicon import FAVICON
 from modular_pluralism.debugger.page.front import Front
-from modular_pluralism.debugger.page.local_names import is_local
+from modular_pluralism.debugger.page.place import Place, check_place
 from modular_pluralism.debugger.page.shell import show_page
 from modular_pluralism.errors import InputError
 
 _LAST_WORDS = 3
 """Seconds for browsers to hang up."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the page is served; port 0 takes a free one. `others` says that more than this machine may reach it."""
-
-    host: str
-    port: int
-    others: bool = False
 
 
 def serve_page(desk: Desk, place: Place, ready: Callable[[str], None]) -> int:
@@ -66,15 +56,6 @@ def serve_page(desk: Desk, place: Place, ready: Callable[[str], None]) -> int:
         )
         logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
         return asyncio.run(_run(_Server(config), listener, desk, ready))
-
-
-def check_place(place: Place) -> None:
-    """Raise InputError where the page would be open to others, and nobody has said so."""
-    if not place.others and not is_local(place.host):
-        raise InputError(
-            f"{place.host} can be reached by others, and the page has no login: whoever opens it can read your runs "
-            "and ask your models. Leave --host out, or add --let-others-in if that is what you want."
-        )
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,109 @@
+"""What a fork changes: comments, priors, communities left out or added."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from nicegui import ui
+
+from modular_pluralism.debugger.page.elements import attributes, box, field, hue, more, tag_of, text
+from modular_pluralism.debugger.page.words import STATES
+from modular_pluralism.errors import InputError
+from modular_pluralism.pool import Pool
+from modular_pluralism.runs.edits import AddedCommunity, Edits
+from modular_pluralism.types import Comment, Mode
+
+
+class _Row:
+    """A community: its comment, its weight, and whether it takes part."""
+
+    def __init__(self, name: str, place: int, comment: Comment | None, prior: float | None) -> None:
+        self.name = name
+        self._before = "" if comment is None else comment["text"]
+        self._prior_before = prior
+        with attributes(box("voice-edit", "section"), **{"aria-label": name}).style(hue(place)):
+            with box("line between"):
+                with box("line"):
+                    tag_of(place, name)
+                    text(name, tag="h3")
+                self.out = ui.checkbox("leave out", on_change=lambda: self._fit()).props("dense")
+                attributes(self.out, **{"aria-label": f"Leave out {name}"})
+            if comment is not None and comment["error"]:
+                text(f"{STATES['failed'].word}: {comment['error']}", "muted small")
+            placeholder = "It has not said anything yet; what you write here is said instead."
+            self._said = ui.textarea(value=self._before, placeholder=placeholder).props("outlined dense autogrow")
+            attributes(self._said, **{"aria-label": f"Comment of {name}"})
+            self._prior = None
+            if prior is not None:
+                self._prior = ui.number(value=prior, min=0, step=0.5).props("outlined dense")
+                field("Weight (prior)", self._prior)
+
+    @property
+    def comment(self) -> str | None:
+        """What it is to say, where that is something else than before."""
+        said = str(self._said.value or "")
+        return said.strip() if said.strip() != self._before.strip() and said.strip() else None
+
+    @property
+    def prior(self) -> float | None:
+        """Its weight, where that is another than before."""
+        if self._prior is None or self._prior.value is None or float(self._prior.value) == self._prior_before:
+            return None
+        return float(self._prior.value)
+
+    def _fit(self) -> None:
+        for each in (self._said, self._prior):
+            if each is not None:
+                each.set_enabled(not self.out.value)
+
+
+class ForkForm:
+    """The form, as the run stands."""
+
+    def __init__(self, mode: Mode, pool: Pool, comments: Mapping[str, Comment]) -> None:
+        self._pool = pool
+        with box("voices edits"):
+            self._rows = [
+                _Row(name, place, comments.get(name), config.prior if mode == "distributional" else None)
+                for place, (name, config) in enumerate(pool.communities.items())
+            ]
+        with more("Add a community"), box("adding"):
+            self._name = ui.input(placeholder="cyclists").props("outlined dense")
+            field("Name", self._name)
+            self._model = ui.select(list(pool.models), value=pool.base).props("outlined dense options-dense")
+            field("Model", self._model)
+            self._description = ui.input(placeholder="people who go everywhere by bicycle").props("outlined dense")
+            field("Who they are", self._description)
+            self._persona = ui.textarea(placeholder="You speak for people who …").props("outlined dense autogrow")
+            field("Persona: how their model is told to speak", self._persona)
+
+    def edits(self) -> Edits:
+        """What has been changed.
+
+        Raises:
+            InputError: nothing has, or a field holds something unusable.
+        """
+        changed: dict[str, Any] = {
+            "comments": {row.name: row.comment for row in self._rows if row.comment is not None and not row.out.value},
+            "priors": {row.name: row.prior for row in self._rows if row.prior is not None and not row.out.value},
+            "dropped": [row.name for row in self._rows if row.out.value],
+            "added": self._added(),
+        }
+        edits = Edits(**changed)
+        if edits.empty:
+            raise InputError("Nothing is changed yet: edit a comment, leave a community out, or add one.")
+        return edits
+
+    def _added(self) -> dict[str, AddedCommunity]:
+        name = str(self._name.value or "").strip()
+        description = str(self._description.value or "").strip()
+        if not name and not description:
+            return {}
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+            raise InputError("The new community needs a name of letters, digits, '_' and '-'.")
+        if not description:
+            raise InputError(f"Say in a few words who {name} are.")
+        persona = str(self._persona.value or "").strip()
+        return {name: AddedCommunity(model=str(self._model.value), description=description, persona=persona or None)}

@@ -1,0 +1,161 @@
+"""Prompts: every prompt of the run in an editor, checked as one types, saved as a version of one's own, run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+from nicegui.element import Element
+
+from modular_pluralism.debugger.page.elements import attributes, box, button, chip, empty, field, note, tag_of, text
+from modular_pluralism.debugger.page.run_prompts import UsedPrompt, prompts_of
+from modular_pluralism.debugger.page.saved_prompts import problems_of, save_prompt
+from modular_pluralism.debugger.request import ForkRequest
+from modular_pluralism.errors import InputError
+from modular_pluralism.runs.edits import Edits
+
+if TYPE_CHECKING:
+    from modular_pluralism.debugger.page.shell import Tab
+
+
+class PromptsView:
+    """See View."""
+
+    def __init__(self, tab: Tab) -> None:
+        self._tab = tab
+        self._used: dict[str, UsedPrompt] = {}
+        self._texts: dict[str, str] = {}
+        self._marks: dict[str, Element] = {}
+        self._buttons: dict[str, Element] = {}
+        self._key = ""
+
+    async def show(self) -> None:
+        """See View."""
+        setup = await self._tab.setup()
+        if setup is None:
+            empty(
+                "edit_note",
+                "No run is open",
+                "Start one under Run, or open one under Time travel: its prompts stand here.",
+            )
+            return
+        pool, prompts = await self._tab.materials(setup)
+        used = prompts_of(setup, pool, prompts)
+        self._used = {each.key: each for each in used}
+        self._texts = {each.key: each.prompt.text.strip("\n") for each in used}
+        with box("two prompts"):
+            with attributes(box("card side", "nav"), **{"aria-label": "Prompts of the run"}):
+                text("Prompts of this run", tag="h2")
+                self._list([each for each in used if each.community is None], "Texts")
+                self._list([each for each in used if each.community is not None], "Personas", list(pool.communities))
+            with attributes(box("card stack", "section"), **{"aria-label": "Editor"}):
+                self._editor_card()
+        self._open(used[0].key)
+
+    def news(self) -> None:
+        """See View."""
+
+    def _list(self, used: list[UsedPrompt], caption: str, communities: list[str] | None = None) -> None:
+        if not used:
+            return
+        text(caption, "muted small group")
+        with box("names"):
+            for each in used:
+                with button("", lambda key=each.key: self._open(key), kind="", label=each.title) as made:  # type: ignore[misc]
+                    if communities and each.community in communities:
+                        tag_of(communities.index(each.community), each.community)
+                    text(each.title, "title", "span")
+                    self._marks[each.key] = chip("edited", "warn", "edit")
+                    text(each.use, "muted small use", "span")
+                self._marks[each.key].set_visibility(False)
+                self._buttons[each.key] = made
+
+    def _editor_card(self) -> None:
+        with box("line between"):
+            self._title = text("", tag="h2")
+            self._origin = text("", "muted small")
+        self._variables = box("line")
+        self._editor = ui.codemirror("", line_wrapping=True, on_change=lambda event: self._typed(str(event.value)))
+        self._checked = attributes(box("stack tight"), role="status", **{"aria-live": "polite"})
+        with box("btns"):
+            self._again = button(
+                "Run again with the edits", self._tab.guarded(self._run_again), icon="play_arrow", kind="btn main"
+            )
+            self._undo = button("Undo the edits of this text", self._reset, icon="undo")
+        with box("save"):
+            self._folder = ui.input(
+                value=str(self._tab.desk.prompts or Path.cwd() / "my-prompts"),
+            ).props("outlined dense")
+            field(
+                "Save into a folder of yours", self._folder, "Use it later with --prompts, or under Run, More settings."
+            )
+            self._save = button("Save as a new version", self._tab.guarded(self._keep), icon="save")
+
+    def _open(self, key: str) -> None:
+        self._key = key
+        each = self._used[key]
+        for name, made in self._buttons.items():
+            attributes(made, **{"aria-pressed": "true" if name == key else "false"})
+        self._title.set_text(each.title)
+        self._origin.set_text(f"for {each.use}" if each.community is None else f"persona of {each.community}")
+        self._variables.clear()
+        with self._variables:
+            if each.prompt.variables:
+                text("Filled in for you:", "muted small")
+                for name in each.prompt.variables:
+                    text(f"{{{name}}}", "chip mono", "code")
+            else:
+                text("Sent as it stands; nothing is filled in.", "muted small")
+        attributes(self._editor, **{"aria-label": f"Text of {each.title}"})
+        self._editor.set_value(self._texts[key])
+        self._show_state()
+
+    def _typed(self, value: str) -> None:
+        if self._key:
+            self._texts[self._key] = value
+            self._show_state()
+
+    def _show_state(self) -> None:
+        each = self._used[self._key]
+        self._marks[self._key].set_visibility(self._is_edited(each))
+        problems = problems_of(each.prompt, self._texts[self._key])
+        self._checked.clear()
+        with self._checked:
+            for problem in problems:
+                note(problem, "bad", "error")
+            if not problems:
+                note("This text can be used.", "good", "check_circle")
+        edited = [one for one in self._used.values() if self._is_edited(one)]
+        usable = not any(problems_of(one.prompt, self._texts[one.key]) for one in edited)
+        _enable(self._again, bool(edited) and usable)
+        _enable(self._undo, self._is_edited(each))
+        _enable(self._save, not problems and self._is_edited(each))
+
+    def _is_edited(self, each: UsedPrompt) -> bool:
+        return self._texts[each.key].strip() != each.prompt.text.strip()
+
+    def _reset(self) -> None:
+        self._texts[self._key] = self._used[self._key].prompt.text.strip("\n")
+        self._open(self._key)
+
+    async def _keep(self) -> None:
+        folder = str(self._folder.value or "").strip()
+        if not folder:
+            raise InputError("Name a folder first.")
+        each = self._used[self._key]
+        path = save_prompt(Path(folder), each.prompt, self._texts[self._key])
+        self._tab.say(f"Saved as {path}")
+
+    async def _run_again(self) -> None:
+        edited = [one for one in self._used.values() if self._is_edited(one)]
+        edits = Edits(
+            prompts={one.key: self._texts[one.key] for one in edited if one.community is None},
+            personas={one.community: self._texts[one.key].strip() for one in edited if one.community is not None},
+        )
+        assert self._tab.run is not None
+        await self._tab.open(await self._tab.desk.fork(ForkRequest(run=self._tab.run, edits=edits)), "run")
+
+
+def _enable(element: Element, on: bool) -> None:
+    attributes(element, disabled=None if on else "disabled")

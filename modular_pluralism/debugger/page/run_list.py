@@ -1,0 +1,96 @@
+"""The runs of the store, a page of them at a time, with a field to find one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+from nicegui import ui
+
+from modular_pluralism.debugger.history import RunSummary
+from modular_pluralism.debugger.page.elements import attributes, box, button, chip, field, number, text
+from modular_pluralism.debugger.page.words import MODES, RUNS
+
+_AT_ONCE = 40
+
+
+class RunList:
+    """The list; a click on a run calls `on_open` with its name."""
+
+    def __init__(
+        self, runs: Sequence[RunSummary], current: str | None, on_open: Callable[[str], Awaitable[None]]
+    ) -> None:
+        self._runs = list(runs)
+        self._found = self._runs
+        self._current = current
+        self._on_open = on_open
+        self._page = self._page_of(current)
+        search = ui.input(
+            placeholder="a word of its question, or its name", on_change=lambda event: self._search(event.value)
+        )
+        field("Find a run", search.props("outlined dense clearable debounce=200"))
+        self._rows = attributes(box("rows", "div"), role="list", **{"aria-label": "Runs, the newest first"})
+        self._pager = box("line between pager")
+        self._show()
+
+    def _page_of(self, run: str | None) -> int:
+        places = [place for place, each in enumerate(self._runs) if each.id == run]
+        return places[0] // _AT_ONCE if places else 0
+
+    def _search(self, words: str | None) -> None:
+        wanted = (words or "").casefold().split()
+        self._found = [
+            each
+            for each in self._runs
+            if all(word in f"{each.question} {each.id} {each.mode}".casefold() for word in wanted)
+        ]
+        self._page = 0
+        self._show()
+
+    def _turn(self, pages: int) -> None:
+        self._page += pages
+        self._show()
+
+    def _show(self) -> None:
+        first = self._page * _AT_ONCE
+        self._rows.clear()
+        with self._rows:
+            for each in self._found[first : first + _AT_ONCE]:
+                with attributes(box(), role="listitem"):
+                    self._row(each)
+            if not self._found:
+                text("No run of that kind is kept.", "muted")
+        self._pager.clear()
+        pages = math.ceil(len(self._found) / _AT_ONCE)
+        with self._pager:
+            last = min(first + _AT_ONCE, len(self._found))
+            shown = f"{number(first + 1)}–{number(last)} of {number(len(self._found))}" if self._found else "0 runs"
+            attributes(text(shown, "muted small"), role="status")
+            if pages > 1:
+                with box("btns"):
+                    back = button("", lambda: self._turn(-1), icon="chevron_left", kind="btn small", label="Newer runs")
+                    on = button("", lambda: self._turn(1), icon="chevron_right", kind="btn small", label="Older runs")
+                    attributes(back, disabled=None if self._page else "disabled")
+                    attributes(on, disabled=None if self._page < pages - 1 else "disabled")
+
+    def _row(self, each: RunSummary) -> None:
+        words = RUNS[each.state]
+        with button(
+            "", lambda: self._on_open(each.id), kind=f"row-run{' on' if each.id == self._current else ''}"
+        ) as made:
+            text(each.question, "q", "span")
+            with box("line small muted", "span"):
+                chip(words.word, words.kind, words.icon)
+                if each.parent:
+                    chip("fork", "kept", "call_split")
+                text(MODES[each.mode], tag="span")
+                text(_when(each.created), tag="span")
+        attributes(made, title=each.id, **{"aria-current": "true" if each.id == self._current else None})
+
+
+def _when(seconds: float) -> str:
+    made = datetime.fromtimestamp(seconds).astimezone()
+    return (
+        made.strftime("%H:%M") if made.date() == datetime.now().astimezone().date() else made.strftime("%d %b %Y %H:%M")
+    )

@@ -1,0 +1,229 @@
+"""The page without a browser: who is let in, what a run's boxes show, how prompts are checked and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from modular_pluralism.debugger.events import (
+    CallMade,
+    NodeFailed,
+    NodeFinished,
+    NodeInfo,
+    NodeRetried,
+    NodeReused,
+    NodeStarted,
+    NodeToken,
+    NodeWaiting,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+)
+from modular_pluralism.debugger.page.board import Board
+from modular_pluralism.debugger.page.front import Front
+from modular_pluralism.debugger.page.place import Place, check_place
+from modular_pluralism.debugger.page.saved_prompts import problems_of, save_prompt
+from modular_pluralism.debugger.record import CallRecord
+from modular_pluralism.errors import InputError, PromptError
+from modular_pluralism.prompts import PromptSet
+
+LOCAL = {"host": "127.0.0.1:8090"}
+
+
+def front(*, others: bool = False) -> TestClient:
+    async def page(_: object) -> PlainTextResponse:
+        return PlainTextResponse("the page")
+
+    async def socket(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.close()
+
+    return TestClient(Front(Starlette(routes=[Route("/", page), WebSocketRoute("/ws", socket)]), others=others))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8090", "localhost:8090", "[::1]:8090", "LOCALHOST"])
+def test_local_names_are_let_in(host: str) -> None:
+    reply = front().get("/", headers={"host": host})
+    assert reply.text == "the page"
+    assert "default-src 'self'" in reply.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in reply.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:8090", "localhost.evil.example", "192.168.1.7", ""]
+)
+def test_a_foreign_name_is_refused(host: str) -> None:
+    reply = front().get("/", headers={"host": host})
+    assert reply.status_code == 403
+    assert "localhost" in reply.text
+
+
+def test_another_sites_page_cannot_speak_to_ours() -> None:
+    assert front().get("/", headers={**LOCAL, "origin": "http://evil.example"}).status_code == 403
+    assert front(others=True).get("/", headers={"host": "box:8090", "origin": "http://evil.example"}).status_code == 403
+    with (
+        pytest.raises(WebSocketDisconnect),
+        front().websocket_connect("/ws", headers={**LOCAL, "origin": "http://e.com"}),
+    ):
+        pass
+    with front().websocket_connect("/ws", headers={**LOCAL, "origin": "http://127.0.0.1:8090"}):
+        pass
+
+
+def test_others_are_let_in_only_where_somebody_says_so() -> None:
+    with pytest.raises(InputError, match=r"no login.*--let-others-in"):
+        check_place(Place("0.0.0.0", 8090))
+    check_place(Place("0.0.0.0", 8090, others=True))
+    check_place(Place("::1", 8090))
+    assert front(others=True).get("/", headers={"host": "box:8090"}).status_code == 200
+
+
+def comment(name: str, **parts: Any) -> dict[str, Any]:
+    whole = {
+        "community": name,
+        "text": "Yes.",
+        "error": None,
+        "finish_reason": "stop",
+        "prompt_tokens": 120,
+        "cached_tokens": 80,
+        "completion_tokens": 7,
+        "seconds": 1.5,
+        "attempts": 2,
+    }
+    return {"comments": {name: {**whole, **parts}}}
+
+
+def call(node: str, **parts: Any) -> CallRecord:
+    whole: Any = {
+        "number": 1,
+        "node": node,
+        "community": node,
+        "role": "comment",
+        "kind": "chat",
+        "model": "demo",
+        "prompts": [],
+        "note": None,
+        "settings": {},
+        "reply": "Yes.",
+        "finish_reason": "stop",
+        "labels": None,
+        "raw": None,
+        "texts": None,
+        "logprobs": None,
+        "token_logprobs": None,
+        "prompt_tokens": 120,
+        "completion_tokens": 7,
+        "cached_tokens": 80,
+        "seconds": 1.5,
+        "attempts": 2,
+        "errors": [],
+        "rebuilt": False,
+    }
+    whole.update(parts)
+    made: CallRecord = whole
+    return made
+
+
+def begun() -> Board:
+    board = Board("r")
+    nodes = [NodeInfo("check", "check", None, []), NodeInfo("ada", "comment", "ada", ["check"])]
+    board.take(RunStarted("r", [*nodes, NodeInfo("merge", "merge", None, ["ada"])]))
+    for node in ("check", "ada", "merge"):
+        board.take(NodeWaiting(node))
+    return board
+
+
+def test_a_box_waits_works_speaks_and_is_done() -> None:
+    board = begun()
+    assert board["ada"].state == "waiting"
+    board.take(NodeStarted("ada"))
+    assert board["ada"].state == "started"
+    board.take(NodeToken("ada", "No, "))
+    assert (board["ada"].state, board["ada"].text) == ("speaking", "No, ")
+    board.take(NodeRetried("ada", 2, "it broke off"))
+    assert board["ada"].text == ""
+    board.take(NodeToken("ada", "Yes."))
+    board.take(CallMade("ada", call("ada")))
+    board.take(NodeFinished("ada", comment("ada"), 1.5))
+    box = board["ada"]
+    assert (box.state, box.text, box.said, box.read, box.cached, box.attempts) == ("finished", "Yes.", 7, 120, 80, 2)
+    assert "7 tokens said" in box.costs
+    assert "120 read (80 from the cache)" in box.costs
+    assert "2 tries" in box.costs
+
+
+def test_a_community_that_fails_says_why_and_the_run_goes_on() -> None:
+    board = begun()
+    board.take(NodeStarted("ada"))
+    board.take(NodeFailed("ada", "model 'demo' gave an empty reply.", 0.5))
+    assert (board["ada"].state, board["ada"].error) == ("failed", "model 'demo' gave an empty reply.")
+    assert not board.done
+
+
+def test_what_a_fork_keeps_is_told_apart() -> None:
+    board = begun()
+    board.take(NodeReused("ada", comment("ada"), "parent"))
+    board.take(NodeStarted("merge"))
+    board.take(NodeFinished("merge", {"answer": "All say yes."}, 1.0))
+    board.take(RunFinished({"answer": "All say yes."}, 1.0))
+    assert (board["ada"].state, board["ada"].source) == ("reused", "parent")
+    assert board["merge"].text == "All say yes."
+    assert board.state == "finished"
+
+
+def test_a_stopped_run_leaves_no_box_at_work() -> None:
+    board = begun()
+    board.take(NodeStarted("ada"))
+    board.take(RunStopped(2.0))
+    assert {node: board[node].state for node in ("ada", "merge")} == {"ada": "stopped", "merge": "stopped"}
+
+
+def test_a_past_run_is_shown_like_one_that_was_watched() -> None:
+    board = Board("r")
+    board.fill({"question": "q", **comment("ada"), "answer": "Yes."}, [call("ada")], "finished", None)
+    assert (board["ada"].state, board["merge"].state, board["check"].state) == ("finished",) * 3
+    assert board["ada"].said == 7
+
+
+def test_a_prompt_is_checked_in_words_that_help() -> None:
+    merge = PromptSet.load()["merge"]
+    assert problems_of(merge, merge.text) == []
+    assert problems_of(merge, "[user]\n{question}") == ["{comments} is missing: put it where its text belongs."]
+    unknown = problems_of(merge, "[user]\n{question} {comments} {colour}")
+    assert unknown == ["{colour} is not known here; remove it, or write {{colour}} for literal braces."]
+    assert len(problems_of(merge, "{colour}")) == 3
+    assert problems_of(merge, "") != []
+    assert problems_of(merge, "[user]\n{question} {comments} {") != []
+
+
+def test_a_prompt_is_saved_as_the_next_version(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    merge = PromptSet.load()["merge"]
+    first = save_prompt(folder, merge, "[user]\nOne: {question} {comments}")
+    assert first == folder / "merge.txt"
+    loaded = PromptSet.load(folder)["merge"]
+    assert (loaded.version, loaded.text.strip()) == (merge.version + 1, "[user]\nOne: {question} {comments}")
+    save_prompt(folder, merge, "[user]\nTwo: {question} {comments}")
+    assert PromptSet.load(folder)["merge"].version == merge.version + 2
+    assert "One:" in (folder / f".merge.{merge.version + 1}.txt").read_text()
+
+
+def test_built_in_prompts_are_never_written(tmp_path: Path) -> None:
+    merge = PromptSet.load()["merge"]
+    built_in = Path(merge.path).parent
+    before = Path(merge.path).read_bytes()
+    (tmp_path / "link").symlink_to(built_in)
+    for folder in (built_in, built_in / "mine", tmp_path / "link"):
+        with pytest.raises(PromptError, match="stay as they are"):
+            save_prompt(folder, merge, "[user]\n{question} {comments}")
+    with pytest.raises(PromptError, match="missing"):
+        save_prompt(tmp_path / "mine", merge, "[user]\n{question}")
+    assert not (tmp_path / "mine").exists()
+    assert Path(merge.path).read_bytes() == before
