@@ -55,7 +55,7 @@ def given(community: str, said: str | Comment) -> Step:
     if isinstance(said, str):
         known = {**failed(community, ""), "text": said, "error": None, "finish_reason": "given"}
 
-    def step(state: State) -> Update:
+    def step(_state: State) -> Update:
         return {"comments": {community: known}}
 
     return step

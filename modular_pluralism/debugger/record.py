@@ -23,16 +23,18 @@ class SentPrompt(TypedDict):
 
 
 class CallRecord(TypedDict):
-    """One model call; texts hold no key.
+    """One model call of `run` (for a node that a fork has taken over: its parent); texts hold no key.
 
     `prompts` are several where the options' order is rotated; `labels` and `raw` [prompt][label] (raw probabilities)
-    are there for "label_probabilities", `texts` and `logprobs` [text][token] (natural logarithms) for "text_logprobs".
+    are there for "label_probabilities", `texts` and `logprobs` [text][token] (natural logarithms; None
+    where a token is impossible) for "text_logprobs".
     `reply` is the raw output of a chat, before anything is stripped, and `token_logprobs` are those of its tokens, in
     the form of OpenAI's API, where the model reported them. Tokens are None where the model does not count them;
     `cached_tokens` of the prompt were not read again. `seconds` and `attempts` cover all tries. `rebuilt`: the run was
     not watched; the prompt was made again from its checkpoints, and nothing else is known.
     """
 
+    run: str
     number: int
     node: str
     community: str | None
@@ -47,7 +49,7 @@ class CallRecord(TypedDict):
     labels: list[str] | None
     raw: list[list[float]] | None
     texts: list[str] | None
-    logprobs: list[list[float]] | None
+    logprobs: list[list[float | None]] | None
     token_logprobs: list[dict[str, Any]] | None
     prompt_tokens: int | None
     completion_tokens: int | None

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar, cast
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from modular_pluralism.errors import InputError
+from modular_pluralism.pool import CommunityConfig, Pool
+from modular_pluralism.prompts import Prompt, PromptSet
 from modular_pluralism.types import Comment
+
+V = TypeVar("V")
 
 
 class _Plain(BaseModel):
@@ -35,7 +43,7 @@ class Edits(_Plain):
     priors: dict[str, float] = Field(default_factory=dict)
     dropped: list[str] = Field(default_factory=list)
     added: dict[str, AddedCommunity] = Field(default_factory=dict)
-    kept: dict[str, Comment] = Field(default_factory=dict)
+    kept: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -48,3 +56,104 @@ class Origin(_Plain):
 
     run: str
     step: int | None = None
+
+
+class Edited(NamedTuple):
+    """What a run is made of: the pool, the prompts, and the comments that are known before it."""
+
+    pool: Pool
+    prompts: PromptSet
+    comments: dict[str, str | Comment]
+
+
+def combined(earlier: Edits, later: Edits) -> Edits:
+    """The edits of a fork of a fork: both, and the later one where they differ."""
+    gone = set(later.dropped)
+    added = {**earlier.added, **later.added}
+    return Edits(
+        comments=_without({**earlier.comments, **later.comments}, gone),
+        prompts={**earlier.prompts, **later.prompts},
+        personas=_without({**earlier.personas, **later.personas}, gone),
+        priors=_without({**earlier.priors, **later.priors}, gone),
+        dropped=[*earlier.dropped, *(name for name in later.dropped if name not in earlier.added)],
+        added=_without(added, gone),
+        kept=_without({**earlier.kept, **later.kept}, {*gone, *later.comments}),
+    )
+
+
+def apply_edits(pool: Pool, prompts: PromptSet, edits: Edits) -> Edited:
+    """The pool and the prompts with the edits.
+
+    Raises:
+        InputError: an edit names what is not there, or leaves a pool that cannot be.
+        PromptError: a prompt's text is unusable.
+    """
+    for name, community in edits.added.items():
+        if name in pool.communities:
+            raise InputError(f"The pool has a community {name} already; add the new one under another name.")
+        if community.persona is not None and not community.persona.strip():
+            raise InputError(f"The persona of {name} is empty; write it, or leave it out.")
+    _check_known(edits.dropped, pool.communities, "dropped")
+    left = {name: config for name, config in pool.communities.items() if name not in edits.dropped}
+    left |= {
+        name: CommunityConfig(model=new.model, description=new.description, prior=new.prior)
+        for name, new in edits.added.items()
+    }
+    for what in ("comments", "personas", "priors", "kept"):
+        _check_known(getattr(edits, what), left, "edited")
+    for name, text in edits.comments.items():
+        if not text.strip():
+            raise InputError(f"The comment of {name} is empty; write it, or drop the community.")
+    changed = _checked(pool, left, edits.priors)
+    personas = {**{name: new.persona for name, new in edits.added.items() if new.persona}, **edits.personas}
+    texts = prompts.with_texts(edits.prompts, "the edited text")
+    known: dict[str, str | Comment] = {name: cast(Comment, comment) for name, comment in edits.kept.items()}
+    return Edited(_with_personas(changed, personas), _with_persona_texts(texts, personas), known | edits.comments)
+
+
+def _checked(pool: Pool, communities: Mapping[str, CommunityConfig], priors: Mapping[str, float]) -> Pool:
+    """The pool with these communities, checked as a pool file is."""
+    tables = {"base": pool.base, "models": pool.models, "run": pool.run, "name": pool.name, "folder": pool.folder}
+    try:
+        of_each = {
+            name: CommunityConfig(**{**config.model_dump(), "prior": float(priors.get(name, config.prior))})
+            for name, config in communities.items()
+        }
+        return Pool(**tables, communities=of_each)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        said = str(problem.get("ctx", {}).get("error") or problem["msg"])
+        raise InputError(f"The edits leave no usable pool: {where} {said}; change them.".replace("  ", " ")) from error
+
+
+def _with_personas(pool: Pool, personas: Mapping[str, str]) -> Pool:
+    communities = {
+        name: config.model_copy(update={"persona": _file(name)}) if name in personas else config
+        for name, config in pool.communities.items()
+    }
+    return pool.model_copy(update={"communities": communities})
+
+
+def _with_persona_texts(prompts: PromptSet, personas: Mapping[str, str]) -> PromptSet:
+    if not personas:
+        return prompts
+    texts = {file: prompts.persona(file) for file in prompts.personas}
+    texts |= {_file(name): text for name, text in personas.items()}
+    known = {file: Prompt(file, "persona", (), 1, text, "the edited persona") for file, text in texts.items()}
+    return PromptSet({name: prompts[name] for name in prompts}, known)
+
+
+def _file(community: str) -> str:
+    """A name that no persona beside a pool file has."""
+    return f"{community}.edited in a fork.md"
+
+
+def _check_known(names: Iterable[str], communities: Mapping[str, object], what: str) -> None:
+    for name in names:
+        if name not in communities:
+            raise InputError(f"There is no community {name} to be {what}; there are {', '.join(communities)}.")
+
+
+def _without(values: Mapping[str, V], names: set[str]) -> dict[str, V]:
+    return {name: value for name, value in values.items() if name not in names}

@@ -88,7 +88,10 @@ class RunTable:
         """Remove it with all its checkpoints; for the one who has claimed it."""
         await self.get(run)
         await self._store.saver.adelete_thread(run)
-        await self._store.change(("DELETE FROM pluralism_runs WHERE id = ?", [run]))
+        await self._store.change(
+            ("DELETE FROM pluralism_records WHERE run = ?", [run]),
+            ("DELETE FROM pluralism_runs WHERE id = ?", [run]),
+        )
         self._store.forget_claim(run)
 
     async def all(self) -> list[ListedRun]:

@@ -13,6 +13,9 @@ TABLES = (
     "mode TEXT NOT NULL, question TEXT NOT NULL, communities INTEGER NOT NULL, state TEXT NOT NULL, error TEXT, "
     "setup TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS pluralism_runs_by_time ON pluralism_runs (created)",
+    # What a debugger has seen of a run beside its state; each record is JSON.
+    "CREATE TABLE IF NOT EXISTS pluralism_records (run TEXT NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, "
+    "record TEXT NOT NULL, PRIMARY KEY (run, kind, number))",
 )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from modular_pluralism.pool import BUILT_IN_POOLS, Pool
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.runs.edits import Edited, Edits, Origin, apply_edits
 from modular_pluralism.runs.errors import StoreError
 from modular_pluralism.runs.fingerprint import pool_fingerprint, prompts_fingerprint
 from modular_pluralism.types import Mode, Scoring
@@ -16,7 +17,8 @@ from modular_pluralism.types import Mode, Scoring
 
 class Setup(BaseModel):
     """`asked` is the graph's input. `pool` is a built-in name or an absolute path, and `prompts` the folder that was
-    laid over the built-in ones. No key is in here: a pool knows only the names of variables."""
+    laid over the built-in ones. Of a fork, `edits` are all that tells it from a run with this pool and these prompts,
+    and `origin` is where it comes from. No key is in here: a pool knows only the names of variables."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,6 +31,8 @@ class Setup(BaseModel):
     communities: list[str]
     prompts: str | None
     prompts_fingerprint: str
+    edits: Edits = Field(default_factory=Edits)
+    origin: Origin | None = None
 
     @classmethod
     def of(
@@ -55,15 +59,31 @@ class Setup(BaseModel):
         )
 
     def load(self, *, anyway: bool = False) -> tuple[Pool, PromptSet]:
-        """The pool and the prompts as they are now.
+        """The pool and the prompts as they are now, for going on with the run.
 
         Raises:
-            StoreError: they are not what they were, unless `anyway`; with another set of communities, always.
+            StoreError: they are not what they were, unless `anyway`; with another set of communities, always. Or
+                comments were edited, which a run by the pool and the prompts alone would ask for again.
             PoolError, PromptError: they cannot be read any more.
+        """
+        edited = self.load_edited(anyway=anyway)
+        if edited.comments:
+            raise StoreError(
+                "This run is a fork with edited comments, which only the debugger can go on with; fork it again in "
+                "`pluralism debug`."
+            )
+        return edited.pool, edited.prompts
+
+    def load_edited(self, *, anyway: bool = False) -> Edited:
+        """As `load`, with the comments that are known before the run.
+
+        Raises:
+            InputError: the pool has changed so that the edits of this fork do not fit it.
         """
         prompts = PromptSet.load(None if self.prompts is None else Path(self.prompts))
         pool = Pool.load(self.pool)
-        if list(pool.communities) != self.communities:
+        edited = apply_edits(pool, prompts, self.edits)
+        if list(edited.pool.communities) != self.communities:
             raise StoreError(
                 f"The pool {self.pool} has other communities than when this run began ({', '.join(self.communities)}); "
                 "put it back as it was, or ask anew."
@@ -78,7 +98,7 @@ class Setup(BaseModel):
                 f"{_begun(' and '.join(changed))} changed since this run began, so the rest of it would be another "
                 "run's; put that back as it was, or say --anyway to go on all the same."
             )
-        return pool, prompts
+        return edited
 
 
 def _begun(what: str) -> str:

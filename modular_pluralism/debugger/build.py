@@ -1,0 +1,57 @@
+"""From what a run is made of to its graph, and to the picture of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langgraph.graph import StateGraph
+
+from modular_pluralism.debugger.events import NodeInfo
+from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.runs.edits import Edited
+from modular_pluralism.types import Mode, Scoring
+
+OwnModels = Mapping[str, BaseChatModel] | None
+"""LangChain chat models in the place of the pool's [models.*], by name."""
+
+
+def build_graph(mode: Mode, scoring: Scoring, made_of: Edited, models: PoolModels) -> StateGraph[Any, Any, Any, Any]:
+    """The graph of a mode, not compiled."""
+    shared: dict[str, Any] = {"prompts": made_of.prompts, "models": models, "comments": made_of.comments}
+    match mode:
+        case "overton":
+            return build_overton(made_of.pool, **shared)
+        case "steerable":
+            return build_steerable(made_of.pool, scoring=scoring, **shared)
+        case "distributional":
+            return build_distributional(made_of.pool, scoring=scoring, **shared)
+
+
+def picture(mode: Mode, communities: list[str]) -> list[NodeInfo]:
+    """The boxes of a mode's graph, in the order of the work."""
+    boxes = [NodeInfo("check", "check", None, [])]
+    boxes += [NodeInfo(name, "comment", name, ["check"]) for name in communities]
+    match mode:
+        case "overton":
+            boxes.append(NodeInfo("merge", "merge", None, communities))
+        case "steerable":
+            boxes.append(NodeInfo("select", "select", None, communities))
+            boxes.append(NodeInfo("respond", "respond", None, ["select"]))
+        case "distributional":
+            boxes += [NodeInfo(score_id(name), "score", name, [name]) for name in communities]
+            boxes.append(NodeInfo("aggregate", "aggregate", None, [score_id(name) for name in communities]))
+    return boxes
+
+
+def score_id(community: str) -> str:
+    """What events call the scoring of a community's comment."""
+    return f"{community}/score"
+
+
+def node_id(name: str, namespace: str) -> str:
+    """What events call the node `name`; `namespace` is LangGraph's, such as "" or "news_left:4f1c…"."""
+    branch = namespace.split("|")[0].partition(":")[0]
+    return score_id(branch) if branch and name == "score" else name

@@ -1,0 +1,71 @@
+"""Runs of the debugger on fake models, in a store of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from langchain_core.language_models.chat_models import BaseChatModel
+
+from modular_pluralism.debugger.events import Event
+from modular_pluralism.debugger.live import LiveRun
+from modular_pluralism.debugger.request import RunRequest
+from modular_pluralism.runs.opening import open_run_store
+from modular_pluralism.runs.place import find_place
+from modular_pluralism.runs.run_store import RunStore
+from tests.fake_models import FakeChat, choosing, fake_models
+
+NAMES = ("ann", "bob", "cem")
+PREFER = {"A": 0.6, "B": 0.2, "1": 0.2, "2": 0.5, "3": 0.1}
+
+
+class Bench:
+    """A store, a pool file whose models are replaced by fakes, and how often each of them is asked."""
+
+    def __init__(self, folder: Path, store: RunStore, **others: BaseChatModel) -> None:
+        self.store = store
+        self.pool = folder / "pool.toml"
+        self.models = fake_models(choosing(lambda seen: PREFER, "All views. The view of ann."), NAMES, **others)
+        text = 'base = "boss"\n'
+        for name in ("boss", *NAMES):
+            text += f'[models.{name}]\nopenai = "{name}"\nbase_url = "http://127.0.0.1:9/v1"\n'
+        for name in NAMES:
+            text += f'[communities.{name}]\nmodel = "{name}"\ndescription = "People like {name}"\n'
+        self.pool.write_text(f"{text}[run]\nattempts = 1\nquorum = 1\n")
+
+    def request(self, mode: Any = "overton", **more: Any) -> RunRequest:
+        given: dict[str, Any] = {
+            "overton": {},
+            "steerable": {"attribute": "thrift"},
+            "distributional": {"options": ["Yes", "No"]},
+        }[mode]
+        return RunRequest(**{"question": "Is it so?", "mode": mode, "pool": str(self.pool), "seed": 5, **given, **more})
+
+    def asked(self) -> dict[str, int]:
+        counts = {}
+        for name, model in self.models.items():
+            assert isinstance(model, FakeChat)
+            counts[name] = len(model.seen)
+        return counts
+
+    def asked_since(self, before: dict[str, int]) -> dict[str, int]:
+        """How often each model was asked since then; those that were not are left out."""
+        return {name: count - before[name] for name, count in self.asked().items() if count > before[name]}
+
+
+@asynccontextmanager
+async def open_bench(folder: Path, **others: BaseChatModel) -> AsyncIterator[Bench]:
+    async with open_run_store(find_place(folder / "runs.sqlite"), 10.0) as store:
+        yield Bench(folder, store, **others)
+
+
+async def followed(live: LiveRun) -> list[Event]:
+    """All events of a run that ends."""
+    return [event async for event in live.events()]
+
+
+def nodes_of(events: Sequence[Event], kind: type) -> list[str]:
+    """The nodes of which there are events of this kind."""
+    return [event.node for event in events if isinstance(event, kind)]  # type: ignore[attr-defined]

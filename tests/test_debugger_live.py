@@ -1,0 +1,179 @@
+"""The debugger's live runs: what they tell, what they keep, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modular_pluralism.debugger.events import (
+    CallMade,
+    NodeFailed,
+    NodeFinished,
+    NodeRetried,
+    NodeStarted,
+    NodeToken,
+    NodeWaiting,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+)
+from modular_pluralism.debugger.live import start_run
+from modular_pluralism.debugger.records import own_calls
+from modular_pluralism.errors import InputError
+from modular_pluralism.runs.run_table import RunTable
+from tests.debugging import NAMES, followed, nodes_of, open_bench
+from tests.fake_models import FakeChat, HangingChat, always, scripted
+
+BOXES: dict[str, list[str]] = {
+    "overton": ["check", *NAMES, "merge"],
+    "steerable": ["check", *NAMES, "select", "respond"],
+    "distributional": ["check", *NAMES, *(f"{name}/score" for name in NAMES), "aggregate"],
+}
+
+
+@pytest.mark.parametrize("mode", BOXES)
+async def test_every_box_waits_starts_and_finishes(tmp_path: Path, mode: str) -> None:
+    async with open_bench(tmp_path) as bench:
+        live = await start_run(bench.store, bench.request(mode), run="one", models=bench.models)
+        events = await followed(live)
+        listed = await RunTable(bench.store).get("one")
+    first, last = events[0], events[-1]
+    assert isinstance(first, RunStarted)
+    assert [box.id for box in first.nodes] == BOXES[mode]
+    for kind in (NodeWaiting, NodeStarted, NodeFinished):
+        assert sorted(nodes_of(events, kind)) == sorted(BOXES[mode])
+    assert isinstance(last, RunFinished)
+    assert set(last.state["comments"]) == set(NAMES)
+    assert listed.state == "finished"
+    ids = {box.id for box in first.nodes}
+    assert all(set(box.after) <= ids for box in first.nodes)
+
+
+async def test_text_is_told_as_it_comes(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        events = await followed(await start_run(bench.store, bench.request(), models=bench.models))
+    said = [event.text for event in events if isinstance(event, NodeToken) and event.node == "ann"]
+    assert said == ["The ", "view ", "of ", "ann."]
+
+
+@pytest.mark.parametrize(
+    ("mode", "calls"),
+    [
+        ("overton", {"merge": "chat"}),
+        ("steerable", {"select": "label_probabilities", "respond": "chat"}),
+        ("distributional", {f"{name}/score": "label_probabilities" for name in NAMES}),
+    ],
+)
+async def test_every_call_is_recorded_and_kept(tmp_path: Path, mode: str, calls: dict[str, str]) -> None:
+    async with open_bench(tmp_path) as bench:
+        live = await start_run(bench.store, bench.request(mode), models=bench.models)
+        told = [event.record for event in await followed(live) if isinstance(event, CallMade)]
+        kept = await own_calls(bench.store, live.run)
+    assert kept == told
+    assert {record["node"]: record["kind"] for record in kept} == {**dict.fromkeys(NAMES, "chat"), **calls}
+    assert [record["number"] for record in kept] == list(range(1, len(kept) + 1))
+    of_ann: Any = next(record for record in kept if record["node"] == "ann")
+    assert of_ann["reply"] == "The view of ann."
+    assert "Is it so?" in of_ann["prompts"][0]["messages"][0]["content"]
+    assert of_ann["prompts"][0]["text"] is None
+    assert "template" in of_ann["note"]
+    assert (of_ann["prompt_tokens"], of_ann["completion_tokens"]) == (7, 4)
+    assert of_ann["settings"]["max_tokens"] == 128
+    assert isinstance(of_ann["settings"]["seed"], int)
+
+
+async def test_a_reading_has_its_orders_labels_and_probabilities(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        live = await start_run(bench.store, bench.request("distributional"), models=bench.models)
+        await followed(live)
+        record: Any = next(each for each in await own_calls(bench.store, live.run) if each["node"] == "ann/score")
+    assert len(record["prompts"]) == 2
+    assert list(record["labels"]) == ["A", "B"]
+    assert record["raw"] == [pytest.approx([0.6, 0.2])] * 2
+    assert record["community"] == "ann"
+    assert len(record["token_logprobs"]) == 2
+
+
+async def test_a_failed_community_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
+    async with open_bench(tmp_path, bob=always(ValueError("no such thing"))) as bench:
+        live = await start_run(bench.store, bench.request(), models=bench.models)
+        events = await followed(live)
+        kept = await own_calls(bench.store, live.run)
+    assert nodes_of(events, NodeFailed) == ["bob"]
+    assert isinstance(events[-1], RunFinished)
+    record = next(each for each in kept if each["node"] == "bob")
+    assert record["errors"] == ["no such thing"]
+    assert record["reply"] is None
+
+
+async def test_a_retry_is_one_call(tmp_path: Path) -> None:
+    async with open_bench(tmp_path, bob=FakeChat(say=scripted(ConnectionError("gone"), "Here."))) as bench:
+        bench.pool.write_text(bench.pool.read_text().replace("attempts = 1", "attempts = 2"))
+        live = await start_run(bench.store, bench.request(), models=bench.models)
+        events = await followed(live)
+        kept = [each for each in await own_calls(bench.store, live.run) if each["node"] == "bob"]
+    assert [(event.node, event.attempt) for event in events if isinstance(event, NodeRetried)] == [("bob", 2)]
+    assert [(each["attempts"], each["reply"], each["errors"]) for each in kept] == [(2, "Here.", ["gone"])]
+
+
+async def test_a_failed_run_is_told_and_kept(tmp_path: Path) -> None:
+    async with open_bench(tmp_path, boss=always(ValueError("out of order"))) as bench:
+        live = await start_run(bench.store, bench.request(), models=bench.models)
+        events = await followed(live)
+        listed = await RunTable(bench.store).get(live.run)
+    assert isinstance(events[-1], RunFailed)
+    assert "out of order" in events[-1].error
+    assert nodes_of(events, NodeFailed) == ["merge"]
+    assert (listed.state, listed.error) == ("failed", events[-1].error)
+
+
+async def test_a_run_can_be_stopped_and_its_calls_are_kept(tmp_path: Path) -> None:
+    hanging = HangingChat(say=lambda seen: "Late.")
+    async with open_bench(tmp_path, bob=hanging) as bench:
+        live = await start_run(bench.store, bench.request(), models=bench.models)
+        async for event in live.events():
+            if isinstance(event, NodeFinished) and event.node == "ann":
+                break
+        await live.stop()
+        hanging.release.set()
+        assert isinstance(await live.wait(), RunStopped)
+        kept = {each["node"]: each for each in await own_calls(bench.store, live.run)}
+        listed = await RunTable(bench.store).get(live.run)
+    assert listed.state == "stopped"
+    assert kept["ann"]["reply"] == "The view of ann."
+    assert kept["bob"]["errors"]
+    assert live.done
+
+
+async def test_two_readers_see_the_same(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        live = await start_run(bench.store, bench.request(), models=bench.models)
+        one, other = await asyncio.gather(followed(live), followed(live))
+        late = await followed(live)
+    assert one == other == late
+
+
+async def test_a_bad_request_is_refused_before_anything_is_kept(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        for request in (bench.request(question=" "), bench.request(options=["Yes", "No"])):
+            with pytest.raises(InputError):
+                await start_run(bench.store, request, models=bench.models)
+        await followed(await start_run(bench.store, bench.request(), run="one", models=bench.models))
+        with pytest.raises(InputError, match="already"):
+            await start_run(bench.store, bench.request(), run="one", models=bench.models)
+        assert [each.id for each in await RunTable(bench.store).all()] == ["one"]
+
+
+async def test_no_key_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modular_pluralism.models.redaction import keep_secret
+
+    keep_secret("sk-not-for-any-store-1234")
+    async with open_bench(tmp_path, ann=always("I say sk-not-for-any-store-1234\x00 aloud.")) as bench:
+        live = await start_run(bench.store, bench.request(), models=bench.models)
+        await followed(live)
+        record = next(each for each in await own_calls(bench.store, live.run) if each["node"] == "ann")
+    assert record["reply"] == "I say ***\x00 aloud."
