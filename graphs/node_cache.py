@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any
 
 from langgraph.cache.base import BaseCache, FullKey, Namespace
+from xxhash import xxh3_128_hexdigest
 
 Writes = Sequence[tuple[str, Any]]
 """What a node wrote, by the name of the channel."""
@@ -68,6 +69,12 @@ class NodeCache(BaseCache[Any]):
     async def aset(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> None:
         """See BaseCache."""
         self.set(pairs)
+
+    def remember(self, node: str, key: str, writes: Writes) -> None:
+        """Keep what a node called `node` with this NodeKey wrote, as if it had run with this cache."""
+        # As LangGraph makes it of a node that is no plain function.
+        namespace = ("__pregel_ns_writes", "__dynamic__", node)
+        self.set({(namespace, xxh3_128_hexdigest(key.encode())): (writes, None)})
 
     def clear(self, namespaces: Sequence[Namespace] | None = None) -> None:
         """See BaseCache."""

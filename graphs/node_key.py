@@ -11,6 +11,8 @@ from typing import Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
 
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.models.remote_chat import RemoteChat
@@ -59,6 +61,17 @@ class NodeKey:
         begun = first(self._step(state))
         assert isinstance(begun, ModelCall | dict)
         return begun
+
+
+def node_keys(graph: StateGraph[Any, Any, Any, Any]) -> dict[str, NodeKey]:
+    """The key of every node of a graph that is not compiled, and of those of its subgraphs as "SUBGRAPH/NODE"."""
+    found: dict[str, NodeKey] = {}
+    for name, spec in graph.nodes.items():
+        if isinstance(spec.runnable, CompiledStateGraph):
+            found |= {f"{name}/{inner}": key for inner, key in node_keys(spec.runnable.builder).items()}
+        elif spec.cache_policy is not None and isinstance(spec.cache_policy.key_func, NodeKey):
+            found[name] = spec.cache_policy.key_func
+    return found
 
 
 def heard_of(communities: Sequence[str]) -> Reads:

@@ -202,11 +202,11 @@ def new_record(
     community: str | None,
     role: str,
     kind: CallKind,
-    model: PoolModel,
+    model: PoolModel | None,
     prompts: Sequence[Sequence[BaseMessage]],
 ) -> CallRecord:
     """The record of a call of which nothing is known yet but what is asked."""
-    sent = [_sent(prompt, model) for prompt in prompts]
+    sent = [] if model is None else [_sent(prompt, model) for prompt in prompts]
     return CallRecord(
         run=run,
         number=0,
@@ -214,7 +214,7 @@ def new_record(
         community=community,
         role=role,
         kind=kind,
-        model=without_keys(model.place),
+        model="" if model is None else without_keys(model.place),
         prompts=sent,
         note=NO_TEMPLATE if any(each["text"] is None for each in sent) else None,
         settings={},

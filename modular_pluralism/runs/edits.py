@@ -67,7 +67,7 @@ class Edited(NamedTuple):
 
 
 def combined(earlier: Edits, later: Edits) -> Edits:
-    """The edits of a fork of a fork: both, and the later one where they differ."""
+    """The edits of a fork of a fork: both, and the later one where they differ. What is kept is the later one's say."""
     gone = set(later.dropped)
     added = {**earlier.added, **later.added}
     return Edits(
@@ -77,7 +77,7 @@ def combined(earlier: Edits, later: Edits) -> Edits:
         priors=_without({**earlier.priors, **later.priors}, gone),
         dropped=[*earlier.dropped, *(name for name in later.dropped if name not in earlier.added)],
         added=_without(added, gone),
-        kept=_without({**earlier.kept, **later.kept}, {*gone, *later.comments}),
+        kept=later.kept,
     )
 
 

@@ -1,0 +1,119 @@
+"""The model calls of a kept run: as they were recorded, or made again from its checkpoints."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from modular_pluralism.debugger.build import OwnModels
+from modular_pluralism.debugger.history import KeptTask, read_tasks
+from modular_pluralism.debugger.keys import run_keys
+from modular_pluralism.debugger.record import CallKind, CallRecord
+from modular_pluralism.debugger.records import own_calls, reused_nodes
+from modular_pluralism.debugger.watch import new_record
+from modular_pluralism.errors import PluralismError
+from modular_pluralism.graphs.node_key import NodeKey
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.nodes.ask import ModelCall
+from modular_pluralism.runs.run_store import RunStore
+from modular_pluralism.runs.run_table import RunTable
+from modular_pluralism.runs.setup import Setup
+
+REBUILT = "This call was not recorded: its prompt was made again from the checkpoints."
+
+
+async def read_calls(store: RunStore, run: str, *, models: OwnModels = None) -> list[CallRecord]:
+    """The calls of a run, those of nodes that it has taken over from its parent included, in the graph's order.
+
+    A run that the debugger did not watch (`pluralism ask --thread`) has no records: its prompts are rendered again from
+    the checkpoints, which is exact as long as pool and prompts have not changed. Where they have, the records have no
+    prompts. Their `note` says which it is.
+
+    Raises:
+        InputError: there is no such run.
+        StoreError: it cannot be read.
+    """
+    await RunTable(store).get(run)
+    calls = await own_calls(store, run)
+    reused = await reused_nodes(store, run)
+    if not calls and not reused:
+        return await rebuilt_calls(store, run, models)
+    for source in dict.fromkeys(reused.values()):
+        taken = {node for node, origin in reused.items() if origin == source}
+        try:
+            of_parent = await read_calls(store, source, models=models)
+        except PluralismError:  # the parent has been removed
+            continue
+        calls = [*(call for call in of_parent if call["node"] in taken), *calls]
+    return calls
+
+
+async def rebuilt_calls(store: RunStore, run: str, models: OwnModels = None) -> list[CallRecord]:
+    """The first call of every node that has run, with what the checkpoints know of its outcome. An embedded model is
+    loaded for it. Errors are those of `read_calls`."""
+    setup = await RunTable(store).setup(run)
+    tasks = [task for task in await read_tasks(store, run) if task.name not in ("check", "aggregate")]
+    return await asyncio.to_thread(_rebuilt, run, setup, tasks, models)
+
+
+def _rebuilt(run: str, setup: Setup, tasks: Sequence[KeptTask], models: OwnModels) -> list[CallRecord]:
+    try:
+        made_of = setup.load_edited()
+        keys = run_keys(setup, made_of, PoolModels(made_of.pool, models))
+        records = [_asked_again(run, task, keys[task.id]) for task in tasks]
+    except PluralismError as error:
+        records = [_unknown(run, task, str(error)) for task in tasks]
+    found = [record for record in records if record is not None]
+    for number, record in enumerate(found, start=1):
+        record["number"] = number
+    return found
+
+
+def _asked_again(run: str, task: KeptTask, key: NodeKey) -> CallRecord | None:
+    """The record of a node's first call; None of a node that asks no model, as one with a given comment."""
+    call = key.asks(task.state)
+    if not isinstance(call, ModelCall):
+        return None
+    assert call.model is not None
+    given = call.given
+    kind: CallKind = "chat" if "messages" in given else "label_probabilities" if "labels" in given else "text_logprobs"
+    prompts = given.get("prompts") or [given.get("messages") or given.get("prompt")]
+    record = new_record(run, task.id, _community(task), _role(task), kind, call.model, prompts)
+    record["labels"], record["texts"] = given.get("labels"), given.get("texts")
+    record["settings"] = dict(given.get("settings") or {})
+    record["note"] = " ".join(filter(None, [REBUILT, record["note"]]))
+    return _with_outcome(record, task)
+
+
+def _unknown(run: str, task: KeptTask, why: str) -> CallRecord:
+    """The record of a call whose prompt cannot be made again."""
+    reading = task.name in ("select", "score") or bool(dict(task.writes).get("choice"))
+    kind: CallKind = "label_probabilities" if reading else "chat"
+    record = new_record(run, task.id, _community(task), _role(task), kind, None, [])
+    record["note"] = f"This call was not recorded, and its prompt cannot be made again. {why}"
+    return _with_outcome(record, task)
+
+
+def _with_outcome(record: CallRecord, task: KeptTask) -> CallRecord:
+    """What a comment or an answer in the checkpoints tells of the call."""
+    values = dict(task.writes)
+    usage: Any = (values.get("comments") or {}).get(task.name) or values.get("usage") or {}
+    record["rebuilt"] = True
+    if record["kind"] != "chat" or not usage:
+        return record
+    record["reply"] = usage.get("text") or values.get("answer")
+    record["finish_reason"] = usage["finish_reason"]
+    record["prompt_tokens"], record["completion_tokens"] = usage["prompt_tokens"], usage["completion_tokens"]
+    record["cached_tokens"], record["seconds"] = usage["cached_tokens"], usage["seconds"]
+    record["attempts"] = usage["attempts"]
+    record["errors"] = [usage["error"]] if usage.get("error") else []
+    return record
+
+
+def _community(task: KeptTask) -> str | None:
+    return task.id.partition("/")[0] if _role(task) in ("comment", "score") else None
+
+
+def _role(task: KeptTask) -> str:
+    return task.name if task.name in ("merge", "select", "respond", "score") else "comment"
