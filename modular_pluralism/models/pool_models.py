@@ -17,7 +17,7 @@ from modular_pluralism.llama.option_reader import EngineOptionReader
 from modular_pluralism.models.endpoints import Endpoints
 from modular_pluralism.models.gguf_source import find_gguf
 from modular_pluralism.models.option_reader import OptionReader
-from modular_pluralism.models.remote import open_remote, place
+from modular_pluralism.models.remote_place import place
 from modular_pluralism.models.reply_reader import ReplyOptionReader
 from modular_pluralism.pool import EmbeddedModel, ModelConfig, Pool
 from modular_pluralism.prepared.cache import prepared_file
@@ -101,6 +101,9 @@ class PoolModels:
             where = f"model {name!r}"
             return PoolModel(where, self._given[name], _reader(self._given[name], where))
         if not isinstance(config, EmbeddedModel):
+            # Here, since importing OpenAI's client takes a third of the start of a command that needs none.
+            from modular_pluralism.models.remote import open_remote
+
             where = f"model {name!r} ({place(config)})"
             chat = open_remote(name, config, self._pool.run, self._endpoints)
             return PoolModel(where, chat, ReplyOptionReader(chat, where))

@@ -14,11 +14,11 @@ from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.models.endpoints import Endpoints
 from modular_pluralism.models.redaction import keep_secret
 from modular_pluralism.models.remote_chat import RemoteChat
+from modular_pluralism.models.remote_place import place, shown
 from modular_pluralism.models.spread_chat import SpreadChat
 from modular_pluralism.pool import RemoteModel, RunSettings
 
 _CONNECT_SECONDS = 10.0
-_SHOWN_ENDPOINTS = 3
 
 
 def open_remote(name: str, config: RemoteModel, run: RunSettings, endpoints: Endpoints) -> BaseChatModel:
@@ -39,24 +39,6 @@ def open_remote(name: str, config: RemoteModel, run: RunSettings, endpoints: End
         for address in config.addresses
     }
     return SpreadChat(model=config.openai, chats=chats, endpoints=endpoints)
-
-
-def place(config: RemoteModel) -> str:
-    """Where the model is, for messages; without a password that an address may hold."""
-    addresses = [shown(each) for each in config.addresses]
-    if not addresses:
-        return f"{config.openai} at OpenAI"
-    if len(addresses) > _SHOWN_ENDPOINTS:
-        return f"{config.openai} at {addresses[0]} or one of {len(addresses) - 1} others"
-    return f"{config.openai} at {' or '.join(addresses)}"
-
-
-def shown(address: str) -> str:
-    """The address of an endpoint without user, password and query."""
-    parts = urlsplit(address)
-    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
 def _open_one(config: RemoteModel, address: str | None, key: str, timeout: float | Timeout, where: str) -> RemoteChat:

@@ -34,6 +34,10 @@ class RemoteChat(ChatOpenAI):
         super().__init__(**settings)
         self._place = place
 
+    def pluralism_identity(self) -> list[Any]:
+        """See HasIdentity."""
+        return ["openai", self.openai_api_base, self.model_name, self.temperature, self.top_p]
+
     def _generate(self, *args: Any, **settings: Any) -> ChatResult:
         return self._checked(super()._generate(*args, **settings), settings)
 

@@ -64,6 +64,10 @@ class SpreadChat(BaseChatModel):
     def _llm_type(self) -> str:
         return self._any._llm_type
 
+    def pluralism_identity(self) -> list[Any]:
+        """See HasIdentity."""
+        return ["openai", self.addresses, self._identifying_params]
+
     @property
     def _identifying_params(self) -> dict[str, Any]:
         return self._any._identifying_params
