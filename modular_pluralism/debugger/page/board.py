@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from modular_pluralism.debugger.events import (
     RunStarted,
     RunStopped,
 )
+from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.debugger.page.elements import number, seconds
 from modular_pluralism.debugger.record import CallRecord
 
@@ -42,6 +43,7 @@ class Box:
     cached: int = 0
     calls: list[CallRecord] = field(default_factory=list)
     source: str | None = None
+    cut: bool = False
 
     @property
     def short_cost(self) -> str:
@@ -69,6 +71,8 @@ class Box:
             parts.append(seconds(spent))
         if self.attempts > 1:
             parts.append(f"{self.attempts} tries")
+        if self.cut:
+            parts.append("cut off at its limit")
         return parts
 
     def _spent(self) -> float:
@@ -126,24 +130,23 @@ class Board:
             case RunStopped(seconds=spent):
                 self._close("stopped", spent)
 
-    def fill(self, state: dict[str, Any], calls: Sequence[CallRecord], ended: str, error: str | None) -> None:
-        """Everything at once, for a run that has ended before anybody looked."""
+    def fill(self, kept: KeptRun, calls: Sequence[CallRecord]) -> None:
+        """Everything at once, for a run that nobody here has watched."""
+        self._draw(kept.nodes)
         for record in calls:
             self._count(self[record["node"]], record)
-        for name, comment in (state.get("comments") or {}).items():
+        ran = _nodes_of(kept.state)
+        for name, comment in (kept.state.get("comments") or {}).items():
             self._take_comment(name, comment)
-        for node, keys in (("merge", ("answer",)), ("select", ("selected",)), ("respond", ("answer", "choice"))):
-            if any(state.get(key) is not None for key in keys):
-                self[node].state = "finished"
-        if isinstance(state.get("distribution"), list):
-            self["aggregate"].state = "finished"
-        self["check"].state = "finished"
-        if state.get("usage"):
-            box = self["respond" if state.get("selected") else "merge"]
-            box.seconds = box.seconds or state["usage"]["seconds"]
-            box.said = box.said or state["usage"]["completion_tokens"]
-        self._answer(state)
-        self.final, self.state, self.error = state, ended, error
+        for node, box in self._boxes.items():
+            if node in ran and box.state == "waiting":
+                box.state = "finished"
+            if node in kept.reused:
+                box.source = kept.reused[node]
+                box.state = "reused" if box.state == "finished" else box.state
+        self._answer(kept.state)
+        self.final, self.error = kept.state, kept.listed.error
+        self._close(kept.listed.state, 0.0)
         self.version += 1
 
     @property
@@ -193,7 +196,7 @@ class Board:
             return
         if box.state not in ("scoring", "reused"):
             box.state = state
-        box.text = comment["text"]
+        box.text, box.cut = comment["text"], comment["finish_reason"] == "length"
         box.said = max(box.said, comment["completion_tokens"])
         box.read = max(box.read, comment["prompt_tokens"])
         box.cached = max(box.cached, comment["cached_tokens"])
@@ -220,3 +223,15 @@ class Board:
 
 
 _BY_COMMUNITY = ("comments", "distributions")
+
+
+def _nodes_of(state: Mapping[str, Any]) -> set[str]:
+    """The nodes beside the communities that have written into a state."""
+    found = {"check"}
+    if state.get("selected"):
+        found.add("select")
+    if state.get("weights"):
+        found.add("aggregate")
+    if state.get("answer") is not None or state.get("choice") is not None:
+        found.add("respond" if state.get("selected") else "merge")
+    return found

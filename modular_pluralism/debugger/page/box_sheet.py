@@ -45,7 +45,7 @@ def open_sheet(tab: Tab, node: str) -> None:
     if tab.board is None:
         return
     shown = tab.board[node]
-    with ui.dialog().props("position=right full-height") as dialog, ui.card().classes("sheet"):
+    with ui.dialog().props("position=right full-height") as dialog, box("sheet"):
         attributes(dialog, **{"aria-label": f"Details of {node}"})
         with box("top"):
             with box("line between"):

@@ -78,7 +78,7 @@ class Desk:
             return self._live[run][1]
         kept = await read_run(self.store, run)
         board = Board(run)
-        board.fill(kept.state, await read_calls(self.store, run), kept.listed.state, kept.listed.error)
+        board.fill(kept, await read_calls(self.store, run))
         return board
 
     def _follow(self, live: LiveRun) -> str:

@@ -74,9 +74,9 @@ def segments(
         for each, element in made.items():
             attributes(element, **{"aria-checked": "true" if each == value else "false"})
 
-    def choose(value: str) -> None:
+    def choose(value: str) -> Any:
         show(value)
-        on_choose(value)
+        return on_choose(value)
 
     with attributes(box("segments"), role="radiogroup", **{"aria-label": caption}):
         for value, words in choices.items():

@@ -38,6 +38,8 @@ def show_outcome(
         facts([("Choice", str(state["choice"]))])
     if state.get("answer"):
         text(str(state["answer"]), "said big")
+        if (state.get("usage") or {}).get("finish_reason") == "length":
+            note("The answer was cut off at its token limit.", "warn", "content_cut")
     shares = state.get("distribution")
     shares = shares["probabilities"] if isinstance(shares, Mapping) else shares
     if shares and state.get("options"):

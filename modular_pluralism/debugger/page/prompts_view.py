@@ -13,6 +13,7 @@ from modular_pluralism.debugger.page.run_prompts import UsedPrompt, prompts_of
 from modular_pluralism.debugger.page.saved_prompts import problems_of, save_prompt
 from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.errors import InputError
+from modular_pluralism.prompts.loader import variables_in
 from modular_pluralism.runs.edits import Edits
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ class PromptsView:
                 "Start one under Run, or open one under Time travel: its prompts stand here.",
             )
             return
-        pool, prompts = await self._tab.materials(setup)
-        used = prompts_of(setup, pool, prompts)
+        made_of = setup.load_edited(anyway=True)
+        pool = made_of.pool
+        used = prompts_of(setup, pool, made_of.prompts)
         self._used = {each.key: each for each in used}
         self._texts = {each.key: each.prompt.text.strip("\n") for each in used}
         with box("two prompts"):
@@ -99,14 +101,6 @@ class PromptsView:
             attributes(made, **{"aria-pressed": "true" if name == key else "false"})
         self._title.set_text(each.title)
         self._origin.set_text(f"for {each.use}" if each.community is None else f"persona of {each.community}")
-        self._variables.clear()
-        with self._variables:
-            if each.prompt.variables:
-                text("Filled in for you:", "muted small")
-                for name in each.prompt.variables:
-                    text(f"{{{name}}}", "chip mono", "code")
-            else:
-                text("Sent as it stands; nothing is filled in.", "muted small")
         attributes(self._editor, **{"aria-label": f"Text of {each.title}"})
         self._editor.set_value(self._texts[key])
         self._show_state()
@@ -120,6 +114,7 @@ class PromptsView:
         each = self._used[self._key]
         self._marks[self._key].set_visibility(self._is_edited(each))
         problems = problems_of(each.prompt, self._texts[self._key])
+        self._show_variables(each)
         self._checked.clear()
         with self._checked:
             for problem in problems:
@@ -131,6 +126,18 @@ class PromptsView:
         _enable(self._again, bool(edited) and usable)
         _enable(self._undo, self._is_edited(each))
         _enable(self._save, not problems and self._is_edited(each))
+
+    def _show_variables(self, each: UsedPrompt) -> None:
+        self._variables.clear()
+        with self._variables:
+            if not each.prompt.variables:
+                text("Sent as it stands; nothing is filled in.", "muted small")
+                return
+            text("Filled in for you:", "muted small")
+            used = variables_in(self._texts[self._key])
+            for name in each.prompt.variables:
+                kind, icon = ("good", "check") if name in used else ("bad", "close")
+                chip(f"{{{name}}}" if name in used else f"{{{name}}} is missing", kind, icon)
 
     def _is_edited(self, each: UsedPrompt) -> bool:
         return self._texts[each.key].strip() != each.prompt.text.strip()

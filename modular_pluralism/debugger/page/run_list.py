@@ -8,7 +8,7 @@ from datetime import datetime
 
 from nicegui import ui
 
-from modular_pluralism.debugger.history import RunSummary
+from modular_pluralism.debugger.history import RunRow
 from modular_pluralism.debugger.page.elements import attributes, box, button, chip, field, number, text
 from modular_pluralism.debugger.page.words import MODES, RUNS
 
@@ -18,9 +18,7 @@ _AT_ONCE = 40
 class RunList:
     """The list; a click on a run calls `on_open` with its name."""
 
-    def __init__(
-        self, runs: Sequence[RunSummary], current: str | None, on_open: Callable[[str], Awaitable[None]]
-    ) -> None:
+    def __init__(self, runs: Sequence[RunRow], current: str | None, on_open: Callable[[str], Awaitable[None]]) -> None:
         self._runs = list(runs)
         self._found = self._runs
         self._current = current
@@ -35,7 +33,7 @@ class RunList:
         self._show()
 
     def _page_of(self, run: str | None) -> int:
-        places = [place for place, each in enumerate(self._runs) if each.id == run]
+        places = [place for place, each in enumerate(self._runs) if each.listed.id == run]
         return places[0] // _AT_ONCE if places else 0
 
     def _search(self, words: str | None) -> None:
@@ -43,7 +41,7 @@ class RunList:
         self._found = [
             each
             for each in self._runs
-            if all(word in f"{each.question} {each.id} {each.mode}".casefold() for word in wanted)
+            if all(word in f"{each.listed.question} {each.listed.id} {each.listed.mode}".casefold() for word in wanted)
         ]
         self._page = 0
         self._show()
@@ -74,19 +72,19 @@ class RunList:
                     attributes(back, disabled=None if self._page else "disabled")
                     attributes(on, disabled=None if self._page < pages - 1 else "disabled")
 
-    def _row(self, each: RunSummary) -> None:
-        words = RUNS[each.state]
+    def _row(self, each: RunRow) -> None:
+        words = RUNS[each.listed.state]
         with button(
-            "", lambda: self._on_open(each.id), kind=f"row-run{' on' if each.id == self._current else ''}"
+            "", lambda: self._on_open(each.listed.id), kind=f"row-run{' on' if each.listed.id == self._current else ''}"
         ) as made:
-            text(each.question, "q", "span")
+            text(each.listed.question, "q", "span")
             with box("line small muted", "span"):
                 chip(words.word, words.kind, words.icon)
-                if each.parent:
+                if each.origin:
                     chip("fork", "kept", "call_split")
-                text(MODES[each.mode], tag="span")
-                text(_when(each.created), tag="span")
-        attributes(made, title=each.id, **{"aria-current": "true" if each.id == self._current else None})
+                text(MODES[each.listed.mode], tag="span")
+                text(_when(each.listed.created), tag="span")
+        attributes(made, title=each.listed.id, **{"aria-current": "true" if each.listed.id == self._current else None})
 
 
 def _when(seconds: float) -> str:

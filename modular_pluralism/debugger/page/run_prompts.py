@@ -23,7 +23,7 @@ class UsedPrompt:
 
 def prompts_of(setup: Setup, pool: Pool, prompts: PromptSet) -> list[UsedPrompt]:
     """Every prompt of a run, in the order in which the graph comes to use it."""
-    found = [UsedPrompt(name, f"{name}.txt", use, prompts[name]) for name, use in _names(setup)]
+    found = [UsedPrompt(name, name, use, prompts[name]) for name, use in _names(setup)]
     for community, config in pool.communities.items():
         said = pool.persona_text(community, prompts)
         if said is not None and config.persona is not None:

@@ -27,6 +27,7 @@ from modular_pluralism.debugger.page.run_form import RunForm
 from modular_pluralism.debugger.page.words import MODES, STATES
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.pool import Pool
+from modular_pluralism.runs.setup import Setup
 from modular_pluralism.types import Mode
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class RunView:
         if setup is None:
             self._preview()
         else:
-            self._draw(setup.mode, setup.communities, setup.asked["question"], descriptions(setup.pool))
+            self._draw(setup.mode, setup.communities, setup.asked["question"], descriptions(setup))
             self.news()
 
     def news(self) -> None:
@@ -142,7 +143,7 @@ class RunView:
         self._tab.draft = request
         await self._tab.open(await self._tab.desk.start(request))
         # On a narrow page the graph stands below the form.
-        ui.run_javascript("innerWidth < 900 && document.querySelector('.graph')?.closest('.card').scrollIntoView()")
+        self._tab.javascript("innerWidth < 900 && document.querySelector('.graph')?.closest('.card').scrollIntoView()")
 
     async def _halt(self) -> None:
         if self._tab.run is not None:
@@ -203,10 +204,10 @@ class RunView:
         _enable(self._stop, on)
 
 
-def descriptions(pool: str) -> dict[str, str]:
-    """What each community of a pool is said to be; empty where the pool cannot be read any more."""
+def descriptions(setup: Setup) -> dict[str, str]:
+    """What each community of a run is said to be; empty where its pool cannot be read any more."""
     try:
-        return {name: each.description for name, each in Pool.load(pool).communities.items()}
+        return {name: each.description for name, each in setup.load_edited(anyway=True).pool.communities.items()}
     except PluralismError:
         return {}
 

@@ -99,6 +99,10 @@ class Tab:
         setup = await self.setup()
         return None if setup is None else request_of(setup)
 
+    def javascript(self, code: str) -> None:
+        """Have the browser do something. Views are gone when a click on them leads elsewhere; the tab is not."""
+        self._client.run_javascript(code)
+
     def say(self, words: str, *, bad: bool = False) -> None:
         """A short message that goes away."""
         with self._client:
@@ -147,7 +151,7 @@ class Tab:
         """The address says what is shown, so that it can be reloaded, kept and opened in another tab."""
         parts = {"view": self.view, "run": self.run, "beside": self.beside}
         query = "&".join(f"{key}={value}" for key, value in parts.items() if value)
-        ui.run_javascript(f"history.replaceState(null, '', {json.dumps('?' + query)})")
+        self.javascript(f"history.replaceState(null, '', {json.dumps('?' + query)})")
 
     def _bar(self) -> None:
         attributes(text("Skip to the content", "skip", "a"), href="#main")
@@ -167,7 +171,7 @@ class Tab:
         return lambda: self.go(view)
 
     def _turn_theme(self) -> None:
-        ui.run_javascript("pluralismTheme.turn()")
+        self.javascript("pluralismTheme.turn()")
 
     def _show_current(self) -> None:
         self._current.clear()
@@ -201,9 +205,11 @@ def request_of(setup: Setup) -> RunRequest:
 
 
 def _make(view: str, tab: Tab) -> View:
+    from modular_pluralism.debugger.page.prompts_view import PromptsView
     from modular_pluralism.debugger.page.run_view import RunView
+    from modular_pluralism.debugger.page.time_view import TimeView
 
-    views: dict[str, Callable[[Tab], View]] = {"run": RunView}
+    views: dict[str, Callable[[Tab], View]] = {"run": RunView, "time": TimeView, "prompts": PromptsView}
     return views.get(view, RunView)(tab)
 
 

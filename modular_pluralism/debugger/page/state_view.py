@@ -1,0 +1,115 @@
+"""A run's state, and what a step changed of it, in readable form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modular_pluralism.debugger.history import Change
+from modular_pluralism.debugger.page.elements import attributes, box, hue, percent, seconds, tag_of, text
+
+_WORDS = {
+    "question": "Question",
+    "attribute": "Attribute",
+    "options": "Options",
+    "seed": "Seed",
+    "comments": "Comments",
+    "missing": "Without a comment",
+    "answer": "Answer",
+    "usage": "Cost of the answer",
+    "selected": "Selected community",
+    "choice": "Choice",
+    "distribution": "Distribution",
+    "distributions": "Distributions",
+    "label_mass": "Label mass",
+    "disagreement": "Disagreement",
+    "weights": "Weights",
+}
+
+
+def show_changes(changes: Sequence[Change], communities: Sequence[str]) -> None:
+    """Every value that was written, and what stood there before."""
+    if not changes:
+        text("Nothing: it only checked what it was given.", "muted")
+    for change in changes:
+        kind, word = _kind(change)
+        with box(f"change {kind}"):
+            with box("line"):
+                _name(change.key, communities)
+                text(word, "muted small", "span")
+            if kind == "other":
+                text(_plain(change.before), "said small", "del")
+            if change.after is not None:
+                _value(change.key, change.after)
+
+
+def show_state(state: Mapping[str, Any], communities: Sequence[str]) -> None:
+    """Every value of a state."""
+    with box("values"):
+        for key, value in state.items():
+            if value in (None, {}, []):
+                continue
+            if key in ("comments", "distributions"):
+                for name, each in value.items():
+                    _entry(f"{key}.{name}", each, communities)
+            else:
+                _entry(key, value, communities, wide=key in ("question", "answer"))
+
+
+def _entry(key: str, value: Any, communities: Sequence[str], *, wide: bool = False) -> None:
+    name = key.partition(".")[2]
+    with box("change wide" if wide else "change hued" if name in communities else "change") as made:
+        with box("line"):
+            _name(key, communities)
+        _value(key, value)
+    if name in communities:
+        made.style(hue(list(communities).index(name)))
+
+
+def _kind(change: Change) -> tuple[str, str]:
+    if change.before in (None, {}, []):
+        return "new", "new"
+    return ("gone", "taken away") if change.after is None else ("other", "changed")
+
+
+def _name(key: str, communities: Sequence[str]) -> None:
+    group, _, name = key.partition(".")
+    if name in communities:
+        tag_of(list(communities).index(name), name)
+        text(name, tag="h3")
+        text({"comments": "comment", "distributions": "distribution"}.get(group, group), "muted small", "span")
+    else:
+        text(_WORDS.get(group, group), tag="h3")
+
+
+def _value(key: str, value: Any) -> None:
+    if key.startswith("comments.") and isinstance(value, Mapping):
+        said = text(str(value.get("error") or value.get("text", "")), "said")
+        attributes(said, tabindex="0", role="region", **{"aria-label": f"Comment of {value.get('community')}"})
+    elif key.startswith("distributions.") and isinstance(value, Mapping):
+        text(" · ".join(percent(share) for share in value.get("probabilities", [])), "mono")
+    elif key == "selected" and isinstance(value, Mapping):
+        text(f"{value.get('community')} ({percent(value.get('probability'))})", "said")
+    elif key == "usage" and isinstance(value, Mapping):
+        text(
+            f"{value.get('completion_tokens')} tokens, {value.get('seconds')} s, ended by {value.get('finish_reason')}"
+        )
+    else:
+        text(_plain(value), "said")
+
+
+def _cut(usage: Mapping[str, Any]) -> str:
+    return ", cut off at its limit" if usage.get("finish_reason") == "length" else ""
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return "\n".join(value)
+    if isinstance(value, list) and all(isinstance(each, float) for each in value):
+        return " · ".join(percent(each) for each in value)
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return json.dumps(value, ensure_ascii=False, default=str)
