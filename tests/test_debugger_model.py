@@ -70,7 +70,8 @@ async def test_a_fork_after_the_fan_out_is_one_call(store: RunStore, tmp_path: P
     assert left["finish_reason"] == "length"
     assert left["settings"]["temperature"] == 0.7
     assert left["settings"]["max_tokens"] == 12
-    assert left["prompt_tokens"] and left["seconds"]
+    assert left["prompt_tokens"]
+    assert left["seconds"]
     assert left["cached_tokens"] is not None
 
     same = await start_fork(store, ForkRequest(run="parent", step=2, edits=Edits(comments={"left": "Ban them all."})))

@@ -1,0 +1,102 @@
+"""Which sentence of an answer comes from which comment, and which comments the answer leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modular_pluralism.debugger.build import OwnModels
+from modular_pluralism.debugger.word_overlap import WordOverlap
+from modular_pluralism.errors import InputError
+from modular_pluralism.evaluation.embedding_similarity import EmbeddingSimilarity
+from modular_pluralism.evaluation.entailment import COVERED, Counts, EntailmentMeasure
+from modular_pluralism.evaluation.measures import open_measure
+from modular_pluralism.evaluation.sentences import sentences
+from modular_pluralism.pool import Pool
+from modular_pluralism.prompts import PromptSet
+
+WORDS = "words"
+"""The measure that needs no model."""
+
+WORDS_THRESHOLD = 0.4
+EMBEDDING_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class AttributedSentence:
+    """A sentence of the answer with its score (0 to 1) for each comment. `source` is the community with the highest
+    score, or None where no score is above the threshold: nobody's comment accounts for it."""
+
+    text: str
+    scores: dict[str, float]
+    source: str | None
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """`left_out` are the communities whose comment no sentence scores above the `threshold` for. `method` is what the
+    measure is called, and `note` says what it can tell and what it cannot."""
+
+    method: str
+    note: str
+    threshold: float
+    sentences: list[AttributedSentence]
+    left_out: list[str]
+
+
+async def attribute_answer(
+    state: Mapping[str, Any],
+    spec: str = WORDS,
+    *,
+    pool: Pool | None = None,
+    prompts: PromptSet | None = None,
+    models: OwnModels = None,
+) -> Attribution:
+    """Attribute the answer of a run's state to its comments.
+
+    `spec` is "words" (shared words, without any model), "llm" or "llm:MODEL" (entailment judged by a model of `pool`),
+    "embedding:FOLDER", or a folder with an entailment classifier; see `evaluation.measures.open_measure`.
+
+    Raises:
+        InputError: the state has no answer or no comments, or the spec names no measure.
+        ModelLoadError, ModelCallError: a model cannot be loaded or failed; the sentence splitter is not installed.
+    """
+    comments = {
+        name: comment["text"] for name, comment in (state.get("comments") or {}).items() if comment["error"] is None
+    }
+    if not state.get("answer") or not comments:
+        raise InputError("The run has no answer with comments to attribute it to; look at one that has finished.")
+    found = sentences(str(state["answer"]))
+    measure: EntailmentMeasure
+    if spec == WORDS:
+        measure = WordOverlap(list(comments.values()))
+    else:
+        measure = open_measure(spec, pool=pool, prompts=prompts, models=models)
+    threshold = _threshold(measure)
+    counts = Counts()
+    pairs = [(comment, sentence) for sentence in found for comment in comments.values()]
+    scores = iter(await measure.scores(pairs, counts))
+    attributed = [_attributed(sentence, {name: next(scores) for name in comments}, threshold) for sentence in found]
+    return Attribution(
+        method=measure.name,
+        note=f"{measure.note(counts)} {_about(threshold)}".strip(),
+        threshold=threshold,
+        sentences=attributed,
+        left_out=[name for name in comments if all(each.scores[name] <= threshold for each in attributed)],
+    )
+
+
+def _attributed(text: str, scores: dict[str, float], threshold: float) -> AttributedSentence:
+    best = max(scores, key=lambda name: scores[name])
+    return AttributedSentence(text, scores, best if scores[best] > threshold else None)
+
+
+def _threshold(measure: EntailmentMeasure) -> float:
+    if isinstance(measure, WordOverlap):
+        return WORDS_THRESHOLD
+    return EMBEDDING_THRESHOLD if isinstance(measure, EmbeddingSimilarity) else COVERED
+
+
+def _about(threshold: float) -> str:
+    return f"A sentence is put to the comment with the highest score if that is above {threshold:g}."

@@ -1,0 +1,150 @@
+"""What a distributional run found, put so that it can be looked at; and what the selector of a steerable one did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modular_pluralism.debugger.build import OwnModels, score_id
+from modular_pluralism.debugger.compare import js_distance
+from modular_pluralism.debugger.history import KeptRun
+from modular_pluralism.errors import InputError, ModelCallError
+from modular_pluralism.graphs.parts import Parts
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.nodes.score import score
+from modular_pluralism.option_math import linear_pool
+from modular_pluralism.types import OptionDistribution, Scoring
+
+
+@dataclass(frozen=True)
+class CommunityDistribution:
+    """One community's distribution. `weight` is its share in the pool, `label` what the options' own order alone gives
+    (None where it was not read), and `distance` the JS distance to the pooled distribution (base e, 0 to 0.833)."""
+
+    community: str
+    read: OptionDistribution
+    weight: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class DistributionView:
+    """Lists of shares are in the order of `options`. `label_pooled` is the pool of what the scoring "label" reads,
+    where that is known. `disagreement` is in nats, and could be `most_disagreement` at most."""
+
+    options: list[str]
+    scoring: Scoring
+    communities: list[CommunityDistribution]
+    pooled: list[float]
+    label_pooled: list[float] | None
+    uniform: list[float]
+    label_mass: float | None
+    disagreement: float
+    most_disagreement: float
+    missing: list[str]
+
+
+@dataclass(frozen=True)
+class SelectionView:
+    """`probabilities` are by community, or None where the selector's reply was read as text; `note` then says so."""
+
+    selected: str
+    probabilities: dict[str, float] | None
+    mass: float | None
+    note: str | None
+
+
+def describe_distributions(state: Mapping[str, Any], scoring: Scoring) -> DistributionView:
+    """The distributions of a distributional run's state.
+
+    Raises:
+        InputError: there are none.
+    """
+    pooled, weights = state.get("distribution"), state.get("weights")
+    if not isinstance(pooled, list) or not weights:
+        raise InputError("The run has no pooled distribution; look at a distributional run that has finished.")
+    of_each: dict[str, OptionDistribution] = state["distributions"]
+    names = [name for name in of_each if name in weights]
+    count = len(state["options"])
+    return DistributionView(
+        options=list(state["options"]),
+        scoring=scoring,
+        communities=[
+            CommunityDistribution(
+                name, of_each[name], weights[name], js_distance(of_each[name]["probabilities"], pooled) or 0.0
+            )
+            for name in names
+        ],
+        pooled=list(pooled),
+        label_pooled=_label_pooled([of_each[name] for name in names], [weights[name] for name in names]),
+        uniform=[1 / count] * count,
+        label_mass=state.get("label_mass"),
+        disagreement=state["disagreement"],
+        most_disagreement=min(_entropy([weights[name] for name in names]), math.log(count)),
+        missing=list(state.get("missing") or []),
+    )
+
+
+def describe_selection(state: Mapping[str, Any]) -> SelectionView:
+    """What the selector of a steerable run's state did.
+
+    Raises:
+        InputError: it has not selected.
+    """
+    selected = state.get("selected")
+    if not selected:
+        raise InputError("No community has been selected in this run; look at a steerable run that got so far.")
+    note = None
+    if selected["probabilities"] is None:
+        note = (
+            "The base LLM reports no log-probabilities: its reply was read as a number; how sure it was is not known."
+        )
+    return SelectionView(selected["community"], selected["probabilities"], selected["mass"], note)
+
+
+async def read_otherwise(run: KeptRun, scoring: Scoring, *, models: OwnModels = None) -> dict[str, OptionDistribution]:
+    """Every community's distribution by another scoring, for the comments of a distributional run; the base LLM is
+    asked, and nothing is kept. What the run has read by "label" beside "rotate" is taken from it.
+
+    Raises:
+        InputError: it is no distributional run, or has no comments.
+        StoreError: the pool or the prompts have changed since.
+        ModelCallError, DeadlineError, ContextOverflowError: the base LLM failed.
+    """
+    if run.setup.mode != "distributional" or not run.state.get("distributions"):
+        raise InputError("Only a distributional run that has distributions can be scored otherwise.")
+    known: dict[str, OptionDistribution] = run.state["distributions"]
+    if scoring == "label" and all(each["label"] is not None for each in known.values()):
+        return {name: _as_label(each) for name, each in known.items()}
+    made_of = run.setup.load_edited()
+    parts = Parts.of(made_of.pool, made_of.prompts, PoolModels(made_of.pool, models), "distributional")
+    found: dict[str, OptionDistribution] = {}
+    for name in known:
+        samples = parts.pool.run.score_samples
+        step = score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)
+        update = await parts.node(step, score_id(name), role="score", community=name).ainvoke(run.state)
+        if "distributions" not in update:
+            raise ModelCallError(update["comments"][name]["error"])
+        found |= update["distributions"]
+    return found
+
+
+def _as_label(read: OptionDistribution) -> OptionDistribution:
+    assert read["label"] is not None
+    return {
+        **read,
+        "probabilities": read["label"],
+        "mass": read["label_mass"],
+        "scoring": "label",
+    }
+
+
+def _label_pooled(of_each: list[OptionDistribution], weights: list[float]) -> list[float] | None:
+    labels = [each["label"] for each in of_each if each["label"] is not None]
+    return linear_pool(labels, weights) if len(labels) == len(of_each) else None
+
+
+def _entropy(shares: list[float]) -> float:
+    return -math.fsum(share * math.log(share) for share in shares if share > 0)
