@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,8 @@ class Box:
     def short_cost(self) -> str:
         """Tokens, seconds and retries, in as few words as a box has room for."""
         parts = []
+        if self.state in ("reused", "edited"):
+            return ""
         if self.said:
             parts.append(f"{number(self.said)} tok")
         if spent := self._spent():
@@ -60,6 +62,10 @@ class Box:
     @property
     def costs(self) -> list[str]:
         """The same in words."""
+        if self.state == "edited":
+            return ["what you wrote"]
+        if self.state == "reused":
+            return [f"from the run {self.source}" if self.source else "from an earlier run"]
         parts = []
         if self.said:
             parts.append(f"{number(self.said)} tokens said")
@@ -82,9 +88,10 @@ class Box:
 
 
 class Board:
-    """The boxes of a run. `version` grows with every change, so that whoever looks knows whether there is news."""
+    """The boxes of a run. `version` grows with every change, so that whoever looks knows whether there is news. The
+    comments of the communities in `edited` were written by somebody."""
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, edited: Collection[str] = ()) -> None:
         self.run = run
         self.state = "running"
         self.error: str | None = None
@@ -92,6 +99,7 @@ class Board:
         self.comments: dict[str, Any] = {}
         self.seconds = 0.0
         self.version = 0
+        self._edited = frozenset(edited)
         self._boxes: dict[str, Box] = {}
 
     def __getitem__(self, node: str) -> Box:
@@ -194,7 +202,9 @@ class Board:
         if comment["error"]:
             box.state, box.error = "failed", comment["error"]
             return
-        if box.state not in ("scoring", "reused"):
+        if name in self._edited:
+            box.state = "edited"
+        elif box.state not in ("scoring", "reused"):
             box.state = state
         box.text, box.cut = comment["text"], comment["finish_reason"] == "length"
         box.said = max(box.said, comment["completion_tokens"])

@@ -77,12 +77,12 @@ class Desk:
         if run in self._live:
             return self._live[run][1]
         kept = await read_run(self.store, run)
-        board = Board(run)
+        board = Board(run, kept.setup.edits.comments)
         board.fill(kept, await read_calls(self.store, run))
         return board
 
     def _follow(self, live: LiveRun) -> str:
-        board = Board(live.run)
+        board = Board(live.run, live.setup.edits.comments)
 
         async def follow() -> None:
             async for event in live.events():

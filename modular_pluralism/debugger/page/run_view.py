@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from modular_pluralism.debugger.page.shell import Tab
 
 
+_DONE = ("finished", "reused", "edited", "failed")
+
+
 class _Voice:
     """A community's card."""
 
@@ -115,7 +118,7 @@ class RunView:
         for name, voice in self._voices.items():
             each = board[name]
             voice.show(each.state, each.error or each.text.rstrip(), " · ".join(each.costs))
-        self._progress(sum(board[name].state in ("finished", "reused", "failed") for name in self._voices), board.state)
+        self._progress(sum(board[name].state in _DONE for name in self._voices), board.state)
         last = board[AFTER[self._mode][-1]]
         if not board.done:
             words = visible(last.text.rstrip()) or "It comes when the communities have spoken."

@@ -92,9 +92,8 @@ def _value(key: str, value: Any) -> None:
     elif key == "selected" and isinstance(value, Mapping):
         text(f"{value.get('community')} ({percent(value.get('probability'))})", "said")
     elif key == "usage" and isinstance(value, Mapping):
-        text(
-            f"{value.get('completion_tokens')} tokens, {value.get('seconds')} s, ended by {value.get('finish_reason')}"
-        )
+        spent = seconds(value.get("seconds") or 0.0)
+        text(f"{value.get('completion_tokens')} tokens, {spent}{_cut(value)}")
     else:
         text(_plain(value), "said")
 

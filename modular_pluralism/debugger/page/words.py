@@ -20,7 +20,8 @@ STATES: dict[str, Word] = {
     "scoring": Word("scoring", "balance", "run"),
     "finished": Word("done", "check_circle", "good"),
     "failed": Word("failed", "error", "bad"),
-    "reused": Word("kept from before", "push_pin", "kept"),
+    "reused": Word("kept", "push_pin", "kept"),
+    "edited": Word("edited", "edit", "kept"),
     "stopped": Word("stopped", "stop_circle", "warn"),
     "skipped": Word("not needed", "remove_circle_outline", ""),
 }
