@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption
+from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOption, SeedOption
+from modular_pluralism.cli.eval import MethodOption, ReadingOption, StyleOption
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from modular_pluralism.prompt_trials.trial_result import ChangedItem, Side, TrialResult
     from modular_pluralism.prompts import FolderFile, Prompt
 
 app = typer.Typer(
@@ -38,6 +42,27 @@ NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="A prompt, such as merge, completion/merge or personas/news_left.")
 ]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of prompts of yours.")]
+
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first items only.")]
+MethodChoice = Annotated[MethodOption, typer.Option("--method", "-m", help="The method that answers the items.")]
+ReadingChoice = Annotated[ReadingOption, typer.Option("--score", help="How options are read.")]
+StyleChoice = Annotated[StyleOption, typer.Option("--style", help="Chat template, or plain text.")]
+ConcurrencyOption = Annotated[int, typer.Option("--concurrency", "-c", min=1, help="Items that are worked on at once.")]
+CommentTokens = Annotated[
+    int | None, typer.Option("--comment-tokens", min=1, help="Longest comment, in place of the pool's setting.")
+]
+AnswerTokens = Annotated[
+    int | None, typer.Option("--answer-tokens", min=1, help="Longest answer, in place of the pool's setting.")
+]
+NliOption = Annotated[
+    str | None,
+    typer.Option("--nli", metavar="MODEL", help="Overton: what value coverage is measured with, as for `eval`."),
+]
+MeasureOption = Annotated[
+    str | None,
+    typer.Option("--measure", metavar="NAME", help="The measure that decides; the task's first by default."),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write the report there, too.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -105,6 +130,87 @@ def diff(name: NameArgument, folder: FolderArgument, as_json: JsonOption = False
         _print_diff(lines)
     else:
         typer.echo(f"{folder / file} does not differ from the built-in prompt.")
+
+
+@app.command("try", epilog="**Example**: `pluralism prompts try globalopinionqa.json --variant mine --limit 40`")
+def try_variants(
+    task_file: Annotated[Path, typer.Argument(metavar="TASKFILE", help="A task file, as a JSON list.")],
+    variant: Annotated[list[Path], typer.Option("--variant", "-v", metavar="DIR", help="A folder of prompts; repeat.")],
+    method: MethodChoice = MethodOption.modular,
+    pool: PoolOption = "perspective",
+    limit: LimitOption = None,
+    seed: SeedOption = 0,
+    measure: MeasureOption = None,
+    show: Annotated[int, typer.Option("--show", min=0, help="Changed items to show of each variant.")] = 5,
+    out: OutOption = None,
+    concurrency: ConcurrencyOption = 8,
+    score: ReadingChoice = ReadingOption.rotate,
+    style: StyleChoice = StyleOption.chat,
+    kind: KindOption = None,
+    nli: NliOption = None,
+    comment_tokens: CommentTokens = None,
+    answer_tokens: AnswerTokens = None,
+    repeatable: Annotated[bool, typer.Option("--repeatable", help="The same texts whatever runs beside.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Try folders of prompts against the built-in ones: the same items, the same seeds.
+
+    Says of each folder whether it is better, worse, or not clearly different, by the task's own measure, with 95 %
+    bootstrap intervals of the paired differences, and shows the items that changed most. What a folder does not change
+    is computed once, for all of them.
+    """
+    from modular_pluralism.evaluation.optional import optional
+
+    optional("ijson", "eval", "A trial of prompts")
+    from modular_pluralism.evaluation.task_file import TaskFile
+    from modular_pluralism.prompt_trials.bench import TrialSettings
+    from modular_pluralism.prompt_trials.markdown import trial_markdown
+    from modular_pluralism.prompt_trials.report_folder import check_folder, write_report
+    from modular_pluralism.prompt_trials.trial import Trial
+
+    if out is not None:
+        check_folder(out)
+    trial = Trial(
+        TaskFile.open(task_file, kind=None if kind is None else kind.value),
+        variant,
+        TrialSettings(
+            method=method.value,
+            pool=pool,
+            limit=limit,
+            seed=seed,
+            concurrency=concurrency,
+            scoring=score.value,
+            style=style.value,
+            comment_tokens=comment_tokens,
+            answer_tokens=answer_tokens,
+            repeatable=repeatable,
+            nli=nli,
+            measure=measure,
+        ),
+        shown=show,
+    )
+    result = _with_progress(trial.total, lambda made: trial.run(made))
+    written = [] if out is None else write_report(out, result, trial_markdown(result), "trial")
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+    else:
+        _print_trial(result)
+        for path in written:
+            typer.echo(f"Written: {path}")
+
+
+def _with_progress(total: int, run: Callable[[Callable[[Any, Any], None]], Coroutine[Any, Any, TrialResult]]) -> Any:
+    """What `run` gives, with a bar or lines on standard error; ends quietly on Ctrl-C."""
+    import asyncio
+
+    from modular_pluralism.cli.eval_progress import EvalProgress
+
+    try:
+        with EvalProgress(total, sys.stderr) as progress:
+            return asyncio.run(run(progress.made))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        typer.echo("Stopped. Nothing was written.", err=True)
+        raise typer.Exit(130) from None
 
 
 def _own(folder: Path, file: str) -> Prompt:
@@ -222,3 +328,50 @@ def _print_diff(lines: list[str]) -> None:
 
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _print_trial(result: TrialResult) -> None:
+    from rich.console import Console
+
+    from modular_pluralism.cli.results_table import print_results
+    from modular_pluralism.cli.safe_text import safe
+    from modular_pluralism.prompt_trials.trial_result import calls_sentence
+
+    console = Console(highlight=False)
+    print_results(result.results, console, rest="`--json` or `--out`")
+    for each in result.items:
+        _print_changed(each)
+    typer.echo("")
+    typer.echo(safe(calls_sentence(result)).plain)
+    for compared in result.variants:
+        console.print(safe(compared.sentence, "bold"), soft_wrap=True)
+
+
+def _print_changed(item: ChangedItem) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from modular_pluralism.cli.safe_text import safe
+
+    console = Console(highlight=False)
+    told = f", {item.attribute}" if item.attribute else ""
+    console.print()
+    heading = f"{item.variant}, item {item.id}{told}: {item.measure} {item.change:+.3f}".replace("-", "−")
+    console.print(safe(heading, "bold"), soft_wrap=True)
+    console.print(safe(" ".join(item.question.split())), soft_wrap=True)
+    if not item.options:
+        for name, side in (("built-in", item.built_in), (item.variant, item.other)):
+            console.print(safe(f"{name}: {side.answer or side.error or ''}"), soft_wrap=True)
+        return
+    grid = Table(box=None, pad_edge=False)
+    grid.add_column("")
+    for name in ("real", "built-in", item.variant):
+        grid.add_column(safe(name), justify="right")
+    for place, option in enumerate(item.options):
+        shares = (item.gold, _shares(item.built_in), _shares(item.other))
+        grid.add_row(safe(option), *(f"{each[place]:.3f}" if each else "–" for each in shares))
+    console.print(grid)
+
+
+def _shares(side: Side) -> list[float]:
+    return side.predicted or []

@@ -18,6 +18,7 @@ from modular_pluralism.errors import EvaluationError, InputError
 from modular_pluralism.evaluation.collected import Questions
 from modular_pluralism.evaluation.entailment import PAPER_MODEL, Counts
 from modular_pluralism.evaluation.filled_file import write_filled
+from modular_pluralism.evaluation.fitted_pool import fitted_pool
 from modular_pluralism.evaluation.harness import Harness
 from modular_pluralism.evaluation.items import OvertonItem
 from modular_pluralism.evaluation.journal import Journal
@@ -34,20 +35,13 @@ from modular_pluralism.evaluation.results import Results, Table
 from modular_pluralism.evaluation.summary import summarise
 from modular_pluralism.evaluation.task_file import TaskFile
 from modular_pluralism.llama.chat_model import ChatLlama
-from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import EmbeddedModel, Pool
 from modular_pluralism.prompts import PromptSet, Style
 
-GIB = 2**30
 _STARTS = "(starts)"
 """Under which the journal counts how often it was begun."""
-_MUCH_MEMORY = 8 * GIB
-_CACHE_GIB = 2.0
-"""Cache of an embedded model where the host has much memory and the pool says nothing: room for some forty sequences of
-2,048 tokens of the demo model, against eleven with the default."""
-
 
 _ANSWERING = ("vanilla", "prompting_overton", "moe", "merge")
 """The prompts to which an Overton answer is the reply."""
@@ -133,7 +127,7 @@ class Evaluation:
             raise InputError("There is no method to evaluate; name at least one.")
         self.count = self.task.count if settings.limit is None else min(settings.limit, self.task.count)
         self._prompts = _demanding(PromptSet.load(settings.prompts, style=settings.style), settings.perspectives)
-        self._pool = _fit(Pool.load(settings.pool), settings)
+        self._pool = _fitted(settings)
         self._models = PoolModels(self._pool)
         self._models.check()
         self._caller = Caller(attempts=self._pool.run.attempts, deadline=self._pool.run.deadline)
@@ -228,7 +222,7 @@ class Evaluation:
                     raise InputError(f"--{name} is for Overton task files; leave it out, or give such a file.")
             return None
         # Measured in the same way whatever the style of what is measured.
-        pool = _fit(Pool.load(settings.pool), replace(settings, style="chat"))
+        pool = _fitted(replace(settings, style="chat"))
         prompts = PromptSet.load(settings.prompts)
         return OvertonMeasures(
             entailment=open_measure(PAPER_MODEL if settings.nli is None else settings.nli, pool=pool, prompts=prompts),
@@ -331,29 +325,14 @@ def _demanding(prompts: PromptSet, perspectives: int | None) -> PromptSet:
     return prompts.with_demand(_ANSWERING, demand)
 
 
-def _fit(pool: Pool, settings: EvaluationSettings) -> Pool:
-    """The pool with the evaluation's own settings in it."""
-    changes: dict[str, int] = {
-        name: value for name in ("comment_tokens", "answer_tokens") if (value := getattr(settings, name)) is not None
-    }
-    models: dict[str, Any] = {}
-    for name, model in pool.models.items():
-        if not isinstance(model, EmbeddedModel):
-            if settings.style == "completion":
-                raise InputError(
-                    f"[models.{name}] is remote, and plain text can only be sent to embedded models; use --style chat."
-                )
-            models[name] = model
-            continue
-        own: dict[str, Any] = {}
-        if settings.style == "completion":
-            own["template"] = False
-        if settings.repeatable:
-            own["repeatable"] = True
-        if model.memory is None and model.slots is None and (usable_memory() or 0) >= _MUCH_MEMORY:
-            own["memory"] = _CACHE_GIB
-        models[name] = model.model_copy(update=own)
-    return pool.model_copy(update={"models": models, "run": pool.run.model_copy(update=changes)})
+def _fitted(settings: EvaluationSettings) -> Pool:
+    return fitted_pool(
+        Pool.load(settings.pool),
+        style=settings.style,
+        comment_tokens=settings.comment_tokens,
+        answer_tokens=settings.answer_tokens,
+        repeatable=settings.repeatable,
+    )
 
 
 def _pool_facts(pool: Pool, prompts: PromptSet) -> Any:

@@ -16,7 +16,7 @@ SHOWN = 10
 
 _Entry: TypeAlias = tuple[float, int, Example]
 
-_MEASURE: dict[Kind, tuple[str, str, Better]] = {
+ITEM_MEASURE: dict[Kind, tuple[str, str, Better]] = {
     "distributional": ("js", "JS distance", "lower"),
     "steerable-opinion": ("js", "JS distance", "lower"),
     "steerable-value": ("right", "probability of the right stance", "higher"),
@@ -29,7 +29,7 @@ class Extremes:
     """The ten best and the ten worst items of one method; memory is that of twenty."""
 
     def __init__(self, kind: Kind, method: str) -> None:
-        self._key, self._measure, better = _MEASURE[kind]
+        self._key, self._measure, better = ITEM_MEASURE[kind]
         self._sign = 1 if better == "higher" else -1
         self._method = method
         self._seen = 0

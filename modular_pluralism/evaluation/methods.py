@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from langgraph.cache.base import BaseCache
+
 from modular_pluralism.errors import InputError, NoUsableReplyError, PluralismError
 from modular_pluralism.evaluation.groups import population
 from modular_pluralism.evaluation.items import STANCES, Item, Kind, OptionItem, ValueItem
@@ -46,7 +48,10 @@ MODES: Mapping[Kind, Mode] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What all methods of an evaluation have in common."""
+    """What all methods of an evaluation have in common.
+
+    With a `cache`, nodes that depend on the same things as nodes of an earlier graph are not run again.
+    """
 
     kind: Kind
     pool: Pool
@@ -54,6 +59,7 @@ class Setting:
     prompts: PromptSet
     scoring: Scoring
     seed: int
+    cache: BaseCache[Any] | None = None
 
 
 class Method:
@@ -61,7 +67,7 @@ class Method:
 
     def __init__(self, name: str, graph: Any, setting: Setting) -> None:
         self.name = name
-        self._graph = graph.compile()
+        self._graph = graph.compile(cache=setting.cache)
         self._setting = setting
 
     async def answer(self, item: Item) -> Outcome:

@@ -49,15 +49,15 @@ def summarise(
         ValueError: the outcomes of a method are not those of the items, in their order.
     """
     collected = Collected(task.kind, items, outcomes, methods, seed=seed, resamples=resamples)
-    overall = _overall(task.kind, collected)
+    overall = overall_table(task.kind, collected)
     tables = [overall, *_differences(task.kind, collected), *_after_rotation(collected)]
     tables += [_by_group(task.kind, name, grouping, collected) for name, grouping in collected.groupings.items()]
     tables += [*_patching(task.kind, collected), _cost(collected), *extra]
     return Results(
         title=title,
-        task=_task(task, collected),
+        task=task_facts(task, collected),
         run=dict(run),
-        warnings=[*_warnings(task, collected, overall), *warnings],
+        warnings=[*data_warnings(task, collected, overall), *warnings],
         tables=tables,
         reliability=collected.reliability,
         examples=collected.examples,
@@ -66,14 +66,16 @@ def summarise(
     )
 
 
-def _task(task: TaskFile, collected: Collected) -> dict[str, Any]:
+def task_facts(task: TaskFile, collected: Collected) -> dict[str, Any]:
+    """What the file is, and how much of it was evaluated."""
     found: dict[str, Any] = {"file": task.path.name, "kind": task.kind, "items": task.count}
     if collected.count != task.count:
         found["items evaluated"] = collected.count
     return found | {"questions": collected.questions.count, "sha256": task.digest}
 
 
-def _overall(kind: Kind, collected: Collected) -> Table:
+def overall_table(kind: Kind, collected: Collected) -> Table:
+    """Every method and training-free baseline with all measures of the kind, over all items."""
     measures = seen(main_columns(kind, collected.methods, ties=collected.ties), collected.methods)
     rows = [
         Row(name=name, baseline=baseline, cells=figures(scores, measures, collected.draw) | _failed(scores, baseline))
@@ -277,7 +279,8 @@ def _baseline_note(collected: Collected) -> str:
     return f" Baselines without any model: {'; '.join(told)}." if told else ""
 
 
-def _warnings(task: TaskFile, collected: Collected, overall: Table) -> list[str]:
+def data_warnings(task: TaskFile, collected: Collected, overall: Table) -> list[str]:
+    """What a reader has to know of the items and the failures before any number; `overall` is the overall table."""
     found = []
     if collected.failed:
         by_method = {name: int(scores.column("failed").sum()) for name, scores in collected.methods.items()}

@@ -1,0 +1,89 @@
+"""What a trial of prompts has found, as it is written to JSON and shown."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from modular_pluralism.evaluation.results import Column, Figure, Results
+
+Verdict = Literal["better", "worse", "same", "unclear", "too few questions", "no value"]
+"""Of a variant against the built-in prompts. "better" and "worse" need an interval of the paired difference that
+excludes zero, over enough questions; "same" says that no item came out otherwise."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Calls(_Model):
+    """Model calls of one set of prompts: those that were made, and those whose result was there already."""
+
+    made: int
+    reused: int
+
+
+class Side(_Model):
+    """What one set of prompts made of an item; `predicted` is [n_options]. `score` is None where it failed."""
+
+    score: float | None
+    predicted: list[float] | None = None
+    answer: str | None = None
+    selected: str | None = None
+    error: str | None = None
+
+
+class ChangedItem(_Model):
+    """An item, and what the built-in prompts and a variant made of it. `change` is the variant's `measure` minus the
+    built-in one's."""
+
+    variant: str
+    id: int | str
+    question: str
+    attribute: str | None
+    options: list[str]
+    gold: list[float]
+    measure: str
+    change: float
+    built_in: Side
+    other: Side
+
+
+class Compared(_Model):
+    """One variant against the built-in prompts by the measure that decides: both figures, their paired difference
+    (variant minus built-in), and what to make of it, also as a `sentence`."""
+
+    name: str
+    changed: list[str]
+    built_in: Figure
+    value: Figure
+    difference: Figure
+    verdict: Verdict
+    sentence: str
+
+
+class TrialResult(_Model):
+    """All of a trial. `measure` decides; `results` has all measures of all sets of prompts, and the differences."""
+
+    format: Literal[1] = 1
+    measure: Column
+    variants: list[Compared]
+    calls: dict[str, Calls]
+    items: list[ChangedItem]
+    results: Results
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was run, for a heading."""
+        return {**self.results.task, **self.results.run}
+
+
+def calls_sentence(result: TrialResult) -> str:
+    """How many model calls were made and how many were spared, in words."""
+    said = []
+    for name, calls in result.calls.items():
+        of = calls.made + calls.reused
+        said.append(f"{name} {calls.reused} of {of}" if of else f"{name} none")
+    made = sum(each.made for each in result.calls.values())
+    return f"Model calls: {made} made. Reused instead of made again: {'; '.join(said)}."
