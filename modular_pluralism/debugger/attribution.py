@@ -20,7 +20,11 @@ WORDS = "words"
 """The measure that needs no model."""
 
 WORDS_THRESHOLD = 0.4
+"""Of 34 different sentences in the demo model's Overton answers to six questions, 71 % score above it for one of their
+own comments, and 5 % for one on another question."""
+
 EMBEDDING_THRESHOLD = 0.5
+"""Not measured: no embedding model is at hand offline."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,141 @@
+"""A run as one file that needs nothing else: JSON for programs, HTML for people."""
+
+from __future__ import annotations
+
+import json
+import math
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from modular_pluralism.debugger.attribution import Attribution, attribute_answer
+from modular_pluralism.debugger.build import OwnModels
+from modular_pluralism.debugger.calls import read_calls
+from modular_pluralism.debugger.distributions import (
+    DistributionView,
+    SelectionView,
+    describe_distributions,
+    describe_selection,
+)
+from modular_pluralism.debugger.history import KeptRun, Step, read_run, read_steps
+from modular_pluralism.debugger.record import CallRecord
+from modular_pluralism.debugger.snippet import run_as_python
+from modular_pluralism.debugger.watch import without_keys
+from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
+from modular_pluralism.runs.run_store import RunStore
+
+FORMAT = "modular-pluralism/run"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """Everything about a run."""
+
+    run: KeptRun
+    steps: list[Step]
+    calls: list[CallRecord]
+    python: str
+
+
+async def run_as_json(store: RunStore, run: str, *, models: OwnModels = None) -> str:
+    """The run as JSON: `setup`, `state`, `steps`, `calls`, `reused` and `python`; `format` and `version` tell
+    what it is.
+
+    It holds no key; a number that JSON does not have is null.
+
+    Raises:
+        InputError: there is no such run.
+        StoreError: it cannot be read.
+    """
+    whole = await _read(store, run, models)
+    kept = whole.run
+    told = {
+        "format": FORMAT,
+        "version": VERSION,
+        "run": {**asdict(kept.listed), "question": str(kept.setup.asked["question"])},
+        "setup": kept.setup.model_dump(mode="json"),
+        "state": kept.state,
+        "nodes": [asdict(node) for node in kept.nodes],
+        "reused": kept.reused,
+        "steps": [asdict(step) for step in whole.steps],
+        "calls": whole.calls,
+        "python": whole.python,
+    }
+    return _unicode(without_keys(json.dumps(_finite(told), ensure_ascii=False, indent=2, allow_nan=False))) + "\n"
+
+
+async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) -> str:
+    """The run as a page that loads nothing and runs nothing; every text in it is shown as text.
+
+    Raises:
+        ModelLoadError: the sentence splitter is not installed. The rest is as for `run_as_json`.
+    """
+    whole = await _read(store, run, models)
+    state = whole.run.state
+    attribution: Attribution | None = None
+    if state.get("answer") and state.get("comments") and not state.get("choice"):
+        attribution = await attribute_answer(state)
+    here = files("modular_pluralism.debugger")
+    style = here.joinpath("export.css").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"plain": plain_text, "fact": fact_text, "share": _share, "time": _time}
+    template = environment.from_string(here.joinpath("export.html.jinja").read_text(encoding="utf-8"))
+    page = template.render(
+        whole=whole,
+        run=whole.run,
+        state=state,
+        setup=whole.run.setup,
+        numbers={name: number for number, name in enumerate(whole.run.setup.communities)},
+        attribution=attribution,
+        distributions=_distributions(whole.run),
+        selection=_selection(state),
+        style=Markup(style),
+        style_hash=b64encode(sha256(style.encode()).digest()).decode(),
+    )
+    return _unicode(without_keys(page.lstrip()))
+
+
+async def _read(store: RunStore, run: str, models: OwnModels) -> _Whole:
+    kept = await read_run(store, run)
+    calls = await read_calls(store, run, models=models)
+    return _Whole(kept, await read_steps(store, run), calls, run_as_python(run, kept.setup))
+
+
+def _distributions(run: KeptRun) -> DistributionView | None:
+    is_there = run.setup.mode == "distributional" and run.state.get("distribution") is not None
+    return describe_distributions(run.state, run.setup.scoring) if is_there else None
+
+
+def _selection(state: Mapping[str, Any]) -> SelectionView | None:
+    return describe_selection(state) if state.get("selected") else None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
+
+
+def _unicode(text: str) -> str:
+    """The text with a question mark for half a character, which no file can hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}".replace("%", " %")
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,55 @@
+"""A run as Python code that does the same again."""
+
+from __future__ import annotations
+
+from pprint import pformat
+from typing import Any
+
+from modular_pluralism.runs.setup import Setup
+from modular_pluralism.types import Mode
+
+_WIDTH = 110
+_RESULT: dict[Mode, str] = {"overton": "answer", "steerable": "answer", "distributional": "distribution"}
+_EXACTNESS = """\
+# The seed is the run's. The text is the same, to the letter, where the models are embedded and `repeatable`; otherwise
+# a word may differ, and an endpoint may answer as it likes."""
+
+
+def run_as_python(run: str, setup: Setup) -> str:
+    """A script that builds the run's graph with its pool, prompts, edits and seed, asks it, and prints the result.
+
+    Every text of the run stands in it as a literal of Python's: none of them can be anything else.
+    """
+    builder = f"build_{setup.mode}"
+    edited = not setup.edits.empty
+    lines = [
+        f"# The run {run}, asked again.",
+        _EXACTNESS,
+        f"from modular_pluralism import Pool, PromptSet, {builder}",
+        *(["from modular_pluralism.runs.edits import Edits, apply_edits"] if edited else []),
+        "",
+        f"pool = Pool.load({setup.pool!r})",
+        f"prompts = PromptSet.load({'' if setup.prompts is None else repr(setup.prompts)})",
+    ]
+    arguments = ["pool", "prompts=prompts"]
+    if edited:
+        lines += [
+            f"edits = Edits.model_validate({_literal(setup.edits.model_dump(exclude_defaults=True))})",
+            "pool, prompts, comments = apply_edits(pool, prompts, edits)",
+        ]
+        arguments.append("comments=comments")
+    if setup.mode != "overton":
+        arguments.append(f"scoring={setup.scoring!r}")
+    return "\n".join(
+        [
+            *lines,
+            f"graph = {builder}({', '.join(arguments)}).compile()",
+            f"result = graph.invoke({_literal(setup.asked)})",
+            f"print(result[{_RESULT[setup.mode]!r}])",
+            "",
+        ]
+    )
+
+
+def _literal(value: Any) -> str:
+    return pformat(value, width=_WIDTH, sort_dicts=False)
