@@ -173,11 +173,11 @@ class Board:
     def _speak(self, box: Box, more: str) -> None:
         box.state = "speaking"
         box.text += more
-        box.said += 1
+        box.said += not box.calls  # the call's record knows how many there are
 
     def _count(self, box: Box, record: CallRecord) -> None:
         if not box.calls:
-            box.said = 0  # so far pieces of text were counted; the record knows
+            box.said = 0  # so far pieces of text were counted
         box.calls.append(record)
         box.said += record["completion_tokens"] or 0
         box.read += record["prompt_tokens"] or 0

@@ -25,6 +25,7 @@ from modular_pluralism.debugger.page.elements import (
 )
 from modular_pluralism.debugger.page.graph_view import TITLES
 from modular_pluralism.debugger.page.meters import meter
+from modular_pluralism.debugger.page.tables import table
 from modular_pluralism.debugger.page.words import STATES
 from modular_pluralism.debugger.record import CallRecord
 
@@ -189,20 +190,6 @@ def _numbers(record: CallRecord) -> None:
                 likely = math.exp(float(each["logprob"]))
                 shown = text(str(each["token"]), tag="span").style(f"--p: {likely:.3f}")
                 attributes(shown, title=percent(likely))
-
-
-def table(heads: list[str], rows: list[list[str]]) -> Element:
-    """A plain table; columns after the first hold numbers."""
-    with box("plain", "table") as made:
-        with box("", "thead"), box("", "tr"):
-            for head in heads:
-                attributes(text(head, tag="th"), scope="col")
-        with box("", "tbody"):
-            for row in rows:
-                with box("", "tr"):
-                    for place, value in enumerate(row):
-                        text(value, "n" if place else "", "td")
-    return made
 
 
 def _has_numbers(record: CallRecord) -> bool:

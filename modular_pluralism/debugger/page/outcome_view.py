@@ -43,8 +43,8 @@ def show_outcome(
     shares = state.get("distribution")
     shares = shares["probabilities"] if isinstance(shares, Mapping) else shares
     if shares and state.get("options"):
-        with box("stack tight"):
+        with box("dist").style("grid-template-columns: minmax(80px, max-content) minmax(0, 1fr)"):
             for option, share in zip(state["options"], shares, strict=False):
-                with box("stack tight"):
-                    text(option, "small")
-                    meter(share, even=1 / len(shares), pooled=True)
+                text(option, "who")
+                meter(share, even=1 / len(shares), pooled=True)
+        text("The dotted line is where every option would be equally likely.", "muted small")

@@ -13,6 +13,11 @@ from nicegui.element import Element
 from modular_pluralism.debugger.page.board import Board
 from modular_pluralism.debugger.page.desk import Desk
 from modular_pluralism.debugger.page.elements import attributes, box, button, chip, note, text
+from modular_pluralism.debugger.page.export_view import ExportView
+from modular_pluralism.debugger.page.look_view import LookView
+from modular_pluralism.debugger.page.prompts_view import PromptsView
+from modular_pluralism.debugger.page.run_view import RunView
+from modular_pluralism.debugger.page.time_view import TimeView
 from modular_pluralism.debugger.page.words import RUNS
 from modular_pluralism.debugger.request import RunRequest
 from modular_pluralism.errors import PluralismError
@@ -23,7 +28,7 @@ _HERE = Path(__file__).parent
 _NEWS = 0.15
 """Seconds between two looks at a run that is on: a fast model says hundreds of tokens a second, which nobody reads."""
 
-VIEWS = {
+TITLES = {
     "run": ("Run", "play_circle_outline"),
     "look": ("Look", "travel_explore"),
     "time": ("Time travel", "history"),
@@ -47,7 +52,7 @@ class Tab:
 
     def __init__(self, desk: Desk, run: str, view: str, beside: str) -> None:
         self.desk = desk
-        self.view = view if view in VIEWS else "run"
+        self.view = view if view in TITLES else "run"
         self.run = run or None
         self.beside = beside or None
         self.board: Board | None = None
@@ -77,7 +82,7 @@ class Tab:
         self._remember()
         self._show_current()
         self._stage.clear()
-        self._shown = _make(self.view, self)
+        self._shown = _VIEWS[self.view](self)
         with self._stage:
             try:
                 await self._shown.show()
@@ -161,7 +166,7 @@ class Tab:
                     _mark()
                 text("Modular Pluralism", "words", "span")
             with attributes(box("nav", "nav"), **{"aria-label": "Views"}):
-                for name, (words, icon) in VIEWS.items():
+                for name, (words, icon) in TITLES.items():
                     self._buttons[name] = button(words, self._goer(name), icon=icon, kind="")
             box("grow")
             self._current = box("current")
@@ -183,6 +188,15 @@ class Tab:
             attributes(text(self.board.run, "name"), title=self.board.run)
 
 
+_VIEWS: dict[str, Callable[[Tab], View]] = {
+    "run": RunView,
+    "look": LookView,
+    "time": TimeView,
+    "prompts": PromptsView,
+    "export": ExportView,
+}
+
+
 async def show_page(desk: Desk, *, run: str, view: str, beside: str) -> None:
     """Build the page for a browser tab that has just opened it."""
     ui.add_css((_HERE / "page.css").read_text(encoding="utf-8"))
@@ -202,15 +216,6 @@ def request_of(setup: Setup) -> RunRequest:
         seed=setup.asked.get("seed") or 0,
         prompts=setup.prompts,
     )
-
-
-def _make(view: str, tab: Tab) -> View:
-    from modular_pluralism.debugger.page.prompts_view import PromptsView
-    from modular_pluralism.debugger.page.run_view import RunView
-    from modular_pluralism.debugger.page.time_view import TimeView
-
-    views: dict[str, Callable[[Tab], View]] = {"run": RunView, "time": TimeView, "prompts": PromptsView}
-    return views.get(view, RunView)(tab)
 
 
 def _mark() -> None:

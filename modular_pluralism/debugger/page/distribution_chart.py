@@ -1,0 +1,160 @@
+"""Every community's distribution beside the pooled one, as bars that can be compared down a column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nicegui.element import Element
+
+from modular_pluralism.debugger.distributions import DistributionView, describe_distributions, read_otherwise
+from modular_pluralism.debugger.history import KeptRun
+from modular_pluralism.debugger.page.elements import attributes, box, button, facts, hue, note, percent, tag_of, text
+from modular_pluralism.debugger.page.meters import meter
+from modular_pluralism.debugger.page.tables import table
+from modular_pluralism.types import OptionDistribution, Scoring
+
+if TYPE_CHECKING:
+    from modular_pluralism.debugger.page.shell import Tab
+
+_READ = {
+    "rotate": "averaged over the orders of the options",
+    "label": "with the options in their own order",
+    "text": "from the options' own words",
+}
+_LOW_MASS = 0.5
+
+
+class DistributionChart:
+    """The chart of a distributional run, with another reading beside it where somebody asks for one."""
+
+    def __init__(self, tab: Tab, kept: KeptRun) -> None:
+        self._tab = tab
+        self._kept = kept
+        self._view = describe_distributions(kept.state, kept.setup.scoring)
+        self._whole = box("stack")
+        self._draw(_labels(kept) if kept.setup.scoring == "rotate" else None, "label")
+
+    def _draw(self, beside: dict[str, OptionDistribution] | None, scoring: Scoring) -> None:
+        view = self._view
+        self._whole.clear()
+        with self._whole:
+            with box("card stack"):
+                with box("line between"):
+                    text("How likely each option is", tag="h2")
+                    self._legend(beside is not None, scoring)
+                self._chart(view, beside)
+                if beside is None:
+                    self._offer()
+            _figures(view)
+
+    def _legend(self, both: bool, scoring: Scoring) -> None:
+        with box("legend muted"):
+            with box():
+                box("swatch")
+                text(f"{self._view.scoring}: {_READ[self._view.scoring]}", tag="span")
+            if both:
+                with box():
+                    box("swatch thin")
+                    text(f"{scoring}: {_READ[scoring]}", tag="span")
+            with box():
+                box("swatch even")
+                text("all equally likely", tag="span")
+
+    def _chart(self, view: DistributionView, beside: dict[str, OptionDistribution] | None) -> None:
+        count = len(view.options)
+        wide = f"grid-template-columns: minmax(120px, max-content) repeat({count}, minmax(90px, 1fr))"
+        with attributes(box("dist scroll"), role="group", **{"aria-label": "Distributions"}).style(wide):
+            text("", "head")
+            for option in view.options:
+                text(option, "head")
+            with box("who pooled"):
+                text("Pooled", tag="span")
+            pooled = view.label_pooled if beside is not None and view.scoring == "rotate" else None
+            self._cells(view.pooled, pooled, pooled_row=True)
+            box("rule")
+            for each in view.communities:
+                place = self._kept.setup.communities.index(each.community)
+                with box("who"):
+                    tag_of(place, each.community)
+                    text(each.community, tag="span")
+                other = beside.get(each.community) if beside else None
+                self._cells(each.read["probabilities"], other["probabilities"] if other else None, place=place)
+
+    def _cells(
+        self,
+        shares: Sequence[float],
+        beside: Sequence[float] | None,
+        *,
+        place: int | None = None,
+        pooled_row: bool = False,
+    ) -> None:
+        even = 1 / len(shares)
+        for number, (option, share) in enumerate(zip(self._view.options, shares, strict=True)):
+            with box("cell-bar") as cell:
+                text(option, "opt")
+                meter(share, even=even, pooled=pooled_row)
+                if beside is not None:
+                    _thin(beside[number])
+            if place is not None:
+                cell.style(hue(place))
+
+    def _offer(self) -> None:
+        other: Scoring = "rotate" if self._view.scoring != "rotate" else "label"
+
+        async def read() -> None:
+            self._tab.say("The base LLM is being asked; this takes a moment.")
+            self._draw(await read_otherwise(self._kept, other), other)
+
+        with box("btns"):
+            button(f"Read it by {other} as well", self._tab.guarded(read), icon="compare", kind="btn small")
+            text(f"{other}: {_READ[other]}. The base LLM is asked again; nothing is kept.", "muted small")
+
+
+def _figures(view: DistributionView) -> None:
+    with box("card stack"):
+        text("How far to trust it", tag="h2")
+        if view.missing:
+            note(f"Not in the pool, since they gave no comment: {', '.join(view.missing)}.", "warn", "warning")
+        low = [each.community for each in view.communities if (each.read["mass"] or 1.0) < _LOW_MASS]
+        if low:
+            note(
+                f"For {', '.join(low)} less than half of the probability is on the options: the model was mostly not "
+                "answering with one of them.",
+                "warn",
+                "warning",
+            )
+        pairs = [("Probability on the options at all", percent(view.label_mass))] if view.label_mass is not None else []
+        pairs.append(
+            (
+                "Disagreement of the communities",
+                f"{view.disagreement:.4f} nats, of {view.most_disagreement:.2f} at most",
+            )
+        )
+        facts(pairs)
+        heads = ["Community", "Weight", "On the options", "Distance from the pooled"]
+        rows = [
+            [each.community, percent(each.weight), percent(each.read["mass"]), f"{each.distance:.3f}"]
+            for each in view.communities
+        ]
+        table(heads, rows)
+        sampled = [each.community for each in view.communities if each.read["samples"] is not None]
+        if sampled:
+            note(f"Estimated from sampled replies, not read: {', '.join(sampled)}.", "warn", "casino")
+
+
+def _thin(share: float) -> Element:
+    with attributes(box("meter thin"), role="img", **{"aria-label": percent(share)}) as made:
+        box("fill").style(f"width: {100 * share:.2f}%")
+        text(percent(share), "num", "span")
+    return made
+
+
+def _labels(kept: KeptRun) -> dict[str, OptionDistribution] | None:
+    """What a run that rotated has read from the options' own order, which cost nothing more."""
+    found: dict[str, OptionDistribution] = {}
+    for name, each in kept.state["distributions"].items():
+        if each["label"] is None:
+            return None
+        found[name] = {**each, "probabilities": each["label"], "mass": each["label_mass"], "scoring": "label"}
+    return found
