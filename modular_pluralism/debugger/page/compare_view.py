@@ -34,7 +34,7 @@ async def show_comparison(store: RunStore, one: str, other: str) -> None:
             for each in found.settings:
                 with box("stack tight setting"):
                     text(each.name, tag="h3")
-                    with box("pair"):
+                    with box("pair versus"):
                         text(_plain(each.one), "said small")
                         text(_plain(each.other), "said small")
     if found.answer.one or found.answer.other:
@@ -82,7 +82,7 @@ def _text(each: TextComparison, title: str, communities: Sequence[str]) -> None:
             _community(title, communities)
             if each.same:
                 chip("the same in both", "good", "check")
-        with box("pair"):
+        with box("pair versus"):
             _side(each, each.one, "removed", "del")
             _side(each, each.other, "added", "ins")
 
@@ -113,7 +113,7 @@ def _distribution(each: DistributionComparison, title: str, communities: Sequenc
                 _community(title, communities)
             if each.distance is not None:
                 text(f"JS distance {each.distance:.3f} (0 is equal, 0.833 the most there is)", "muted small")
-        with box("pair"):
+        with box("pair versus"):
             for shares in (each.one, each.other):
                 with box("stack tight"):
                     if shares is None:

@@ -41,8 +41,8 @@ class ExportView:
             with box("pair"):
                 self._file(
                     "A page",
-                    "One HTML file that opens without a server and needs no network: the graph's steps, every comment, every "
-                    "prompt, and what came out.",
+                    "One HTML file that opens without a server and needs no network: the graph's steps, every comment, "
+                    "every prompt, and what came out.",
                     "html",
                     run_as_html,
                 )

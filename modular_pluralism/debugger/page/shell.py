@@ -65,7 +65,7 @@ class Tab:
     async def build(self) -> None:
         """The whole page."""
         self._bar()
-        self._stage = attributes(box("stage", "main"), id="main", tabindex="-1")
+        self._stage = attributes(box("stage"), id="main", tabindex="-1")
         await self._load()
         await self.go(self.view)
         ui.timer(_NEWS, self._look)
