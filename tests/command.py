@@ -17,13 +17,22 @@ def pluralism(
     *arguments: str, stdin: str = "", cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """The finished command with what it printed."""
-    command = [PLURALISM, *arguments]
+    return _finished([PLURALISM, *arguments], stdin, cwd, {"COLUMNS": "100", **(env or {})})
+
+
+def python(code: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The finished Python program with what it printed."""
+    return _finished([sys.executable, "-c", code], "", cwd, {})
+
+
+def _finished(
+    command: list[str], stdin: str, cwd: Path | None, env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as folder:
         given, out, err = (Path(folder) / name for name in ("stdin", "stdout", "stderr"))
         for file in (out, err):
             file.touch()
         given.write_text(stdin, encoding="utf-8")
-        environment = {**os.environ, "COLUMNS": "100", **(env or {})}
-        code = fork_server.run(command, cwd=cwd, env=environment, streams=(given, out, err))
+        code = fork_server.run(command, cwd=cwd, env={**os.environ, **env}, streams=(given, out, err))
         said, told = (file.read_bytes().decode() for file in (out, err))
     return subprocess.CompletedProcess(command, code, said, told)

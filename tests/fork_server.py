@@ -1,4 +1,4 @@
-"""A process that has imported everything, and forks for each `pluralism` command: importing takes longer than most do.
+"""A process that has imported everything, and forks for each command: importing takes longer than most commands do.
 
 Each command is a process of its own with its own arguments, environment, folder and streams, as a user's is. Run as a
 script it is the server: a JSON object a line says what to run, and a line comes back with the process and one with its
@@ -34,8 +34,8 @@ _lock = threading.Lock()
 
 
 def run(command: list[str], *, cwd: Path | None, env: dict[str, str], streams: tuple[Path, Path, Path]) -> int:
-    """The exit code of `command`, whose first word is the path of `pluralism`; `streams` are the files to read standard
-    input from, and to write standard output and standard error to.
+    """The exit code of `command`: the path of `pluralism` with arguments, or that of Python with -c and code. `streams` are
+    the files to read standard input from, and to write standard output and standard error to.
 
     Raises:
         subprocess.TimeoutExpired: it took 300 seconds.
@@ -101,11 +101,12 @@ def _become(wanted: dict[str, Any]) -> NoReturn:
     os.environ.clear()
     os.environ.update(wanted["env"])
     sys.argv = wanted["command"]
-    from modular_pluralism.cli.app import main
-
     code: Any = None
     try:
-        main()
+        if sys.argv[1:2] == ["-c"]:
+            exec(compile(sys.argv[2], "<string>", "exec"), {"__name__": "__main__"})
+        else:
+            importlib.import_module("modular_pluralism.cli.app").main()
     except SystemExit as end:
         code = end.code
     except BaseException:  # as the interpreter does

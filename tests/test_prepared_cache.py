@@ -21,6 +21,8 @@ from modular_pluralism.prepared.formats import SourceFile
 from modular_pluralism.prepared.prepare import make_entry, prepared_name
 from tests.measurements import measured
 
+pytestmark = pytest.mark.usefixtures("model_cache")
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:

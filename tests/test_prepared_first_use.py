@@ -18,6 +18,8 @@ from modular_pluralism.prepared.formats import FORMATS
 from modular_pluralism.prepared.workload import Speeds, Workload, demo_run
 from tests.demo_model import DEMO_GGUF
 
+pytestmark = pytest.mark.usefixtures("model_cache")
+
 SLOW = Speeds(start=0, prompt=100, together=50, alone=20)
 FAST = Speeds(start=0, prompt=400, together=100, alone=20)
 DEMO = demo_run(6)

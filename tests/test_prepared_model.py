@@ -28,6 +28,8 @@ from tests.command import PLURALISM, pluralism
 from tests.demo_model import DEMO_GGUF
 from tests.tiny_gguf import write_beginning, write_lora
 
+pytestmark = pytest.mark.usefixtures("model_cache")
+
 LITTLE = Thoroughness(texts=4, rounds=1, speed=SpeedSample(prompt=64, together=4, alone=4))
 
 

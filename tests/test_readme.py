@@ -13,7 +13,8 @@ import pytest
 
 from modular_pluralism import Pool
 from modular_pluralism.graphs.parts import Parts
-from tests.command import PLURALISM
+from modular_pluralism.prepared.cache import FOLDER_VARIABLE
+from tests.command import pluralism, python
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEXT = "\n".join(file.read_text() for file in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))))
@@ -25,7 +26,20 @@ def blocks(language: str) -> list[str]:
 
 def commands() -> list[str]:
     lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    return [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+    found = [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+    return list(dict.fromkeys(found))
+
+
+@pytest.fixture(scope="module")
+def cache_of_a_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def model_cache(cache_of_a_reader: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One for all: who follows the README has prepared the demo model with its first command."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(cache_of_a_reader))
+    return cache_of_a_reader / "prepared"
 
 
 def test_there_is_something_to_test() -> None:
@@ -38,24 +52,20 @@ def test_there_is_something_to_test() -> None:
 @pytest.mark.parametrize("command", [each for each in commands() if each not in ("make test", "pip install .")])
 def test_command(command: str) -> None:
     words = shlex.split(command)
-    if words[0] in ("pluralism", "inspect"):
-        words[0] = str(Path(PLURALISM).with_name(words[0]))
-    elif words[0] == "python":
-        words[0] = sys.executable
     if words[1] == "eval":  # not what an earlier version left there
         shutil.rmtree(REPOSITORY / "out" / "example_task", ignore_errors=True)
-    if "benchmarks/" in command:
-        words += ["--rounds", "1"]
-    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
+    if words[0] == "pluralism":
+        done = pluralism(*words[1:], cwd=REPOSITORY)
+    else:
+        words[0] = shutil.which(Path(sys.executable).with_name(words[0])) or words[0]
+        done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert done.stdout.strip()
 
 
 @pytest.mark.parametrize("snippet", blocks("python"))
 def test_python_snippet(snippet: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = python(snippet, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
