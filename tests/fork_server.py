@@ -34,7 +34,7 @@ _lock = threading.Lock()
 
 
 def run(command: list[str], *, cwd: Path | None, env: dict[str, str], streams: tuple[Path, Path, Path]) -> int:
-    """The exit code of `command`: the path of `pluralism` with arguments, or that of Python with -c and code. `streams` are
+    """The exit code of `command`: the path of `pluralism` with arguments, or of Python with -c and code. `streams` are
     the files to read standard input from, and to write standard output and standard error to.
 
     Raises:
