@@ -18,6 +18,11 @@ from modular_pluralism.runs.run_store import RunStore
 from tests.fake_models import FakeChat, choosing, fake_models
 
 NAMES = ("ann", "bob", "cem")
+NEEDS: dict[str, dict[str, Any]] = {
+    "overton": {},
+    "steerable": {"attribute": "thrift"},
+    "distributional": {"options": ["Yes", "No"]},
+}
 PREFER = {"A": 0.6, "B": 0.2, "1": 0.2, "2": 0.5, "3": 0.1}
 
 
@@ -36,11 +41,7 @@ class Bench:
         self.pool.write_text(f"{text}[run]\nattempts = 1\nquorum = 1\n")
 
     def request(self, mode: Any = "overton", **more: Any) -> RunRequest:
-        given: dict[str, Any] = {
-            "overton": {},
-            "steerable": {"attribute": "thrift"},
-            "distributional": {"options": ["Yes", "No"]},
-        }[mode]
+        given = NEEDS[mode]
         return RunRequest(**{"question": "Is it so?", "mode": mode, "pool": str(self.pool), "seed": 5, **given, **more})
 
     def asked(self) -> dict[str, int]:
@@ -68,4 +69,4 @@ async def followed(live: LiveRun) -> list[Event]:
 
 def nodes_of(events: Sequence[Event], kind: type) -> list[str]:
     """The nodes of which there are events of this kind."""
-    return [event.node for event in events if isinstance(event, kind)]  # type: ignore[attr-defined]
+    return [str(vars(event)["node"]) for event in events if isinstance(event, kind)]

@@ -96,8 +96,7 @@ async def test_prompts_of_a_run_that_nobody_watched(tmp_path: Path, mode: str) -
         ]
         assert (call["reply"] or "").strip() == (recorded[node]["reply"] or "").strip()
         assert (call["kind"], call["role"], call["community"]) == tuple(
-            recorded[node][key]
-            for key in ("kind", "role", "community")  # type: ignore[literal-required]
+            recorded[node][key] for key in ("kind", "role", "community")
         )
         assert call["rebuilt"]
         assert "not recorded" in str(call["note"])
@@ -135,7 +134,7 @@ async def test_there_is_no_such_run_or_it_is_damaged(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         for read in (read_run, read_steps, read_tasks, read_calls):
             with pytest.raises(InputError, match="no run other"):
-                await read(bench.store, "other")  # type: ignore[operator]
+                await read(bench.store, "other")
         await run(bench, "overton")
         await bench.store.change(("UPDATE pluralism_records SET record = '{' WHERE run = 'one'", []))
         with pytest.raises(StoreError, match="damaged"):

@@ -103,15 +103,16 @@ def compare_texts(name: str, one: str | None, other: str | None) -> TextComparis
 
 
 def _pieces(one: str, other: str) -> Iterator[Piece]:
-    words = [_WORDS.findall(one), _WORDS.findall(other)]
-    for kind, a, b, c, d in SequenceMatcher(None, *words, autojunk=False).get_opcodes():
+    old: list[str] = _WORDS.findall(one)
+    new: list[str] = _WORDS.findall(other)
+    for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind == "equal":
-            yield Piece("same", "".join(words[0][a:b]))
+            yield Piece("same", "".join(old[a:b]))
             continue
         if b > a:
-            yield Piece("removed", "".join(words[0][a:b]))
+            yield Piece("removed", "".join(old[a:b]))
         if d > c:
-            yield Piece("added", "".join(words[1][c:d]))
+            yield Piece("added", "".join(new[c:d]))
 
 
 def _settings(one: Setup, other: Setup) -> Iterator[SettingDifference]:

@@ -108,12 +108,18 @@ def apply_edits(pool: Pool, prompts: PromptSet, edits: Edits) -> Edited:
     personas = {**{name: new.persona for name, new in edits.added.items() if new.persona}, **edits.personas}
     texts = prompts.with_texts(edits.prompts, "the edited text")
     known: dict[str, str | Comment] = {name: cast(Comment, comment) for name, comment in edits.kept.items()}
-    return Edited(_with_personas(changed, personas), _with_persona_texts(texts, personas), known | edits.comments)
+    return Edited(_with_personas(changed, personas), _with_persona_texts(texts, personas), {**known, **edits.comments})
 
 
 def _checked(pool: Pool, communities: Mapping[str, CommunityConfig], priors: Mapping[str, float]) -> Pool:
     """The pool with these communities, checked as a pool file is."""
-    tables = {"base": pool.base, "models": pool.models, "run": pool.run, "name": pool.name, "folder": pool.folder}
+    tables: dict[str, Any] = {
+        "base": pool.base,
+        "models": pool.models,
+        "run": pool.run,
+        "name": pool.name,
+        "folder": pool.folder,
+    }
     try:
         of_each = {
             name: CommunityConfig(**{**config.model_dump(), "prior": float(priors.get(name, config.prior))})
