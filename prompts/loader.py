@@ -48,8 +48,8 @@ Piece = tuple[str, str | None]
 
 MODES = ("any", "overton", "steerable", "distributional", "baseline", "judge", "fragment", "persona")
 """What a header's `mode` may say: the mode that uses the prompt; `any` for several of them; `baseline` for what the
-modes are compared with; `judge` for what an evaluation asks about answers; `fragment` for a text that stands inside
-other prompts; `persona` for a system prompt."""
+modes are compared with; `judge` for what an evaluation asks about answers, and a search about prompts; `fragment` for a
+text that stands inside other prompts; `persona` for a system prompt."""
 
 HEADER_KEYS = ("name", "mode", "variables", "version")
 

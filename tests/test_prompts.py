@@ -52,6 +52,9 @@ BUILT_IN = {
     "prompting_distributional_options": {"question", "options"},
     "prompting_group": {"question", "attribute"},
     "prompting_group_options": {"question", "attribute", "options"},
+    "reflect": {"text", "examples", "names"},
+    "reflect_example": {"question", "wanted", "given", "score"},
+    "reflect_again": {"problem"},
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -13,10 +13,13 @@ from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOptio
 from modular_pluralism.cli.eval import MethodOption, ReadingOption, StyleOption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
+    from modular_pluralism.prompt_trials.search_result import SearchResult
     from modular_pluralism.prompt_trials.trial_result import ChangedItem, Side, TrialResult
     from modular_pluralism.prompts import FolderFile, Prompt
+
+T = TypeVar("T")
 
 app = typer.Typer(
     help="List the prompts, check a folder of your own, try it on a task, and search for a better text.",
@@ -37,6 +40,9 @@ app = typer.Typer(
 """,
     rich_markup_mode="markdown",
 )
+
+_REASONS = 3
+"""Reasons for refusing replies that the terminal shows; the report has all."""
 
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="A prompt, such as merge, completion/merge or personas/news_left.")
@@ -159,6 +165,8 @@ def try_variants(
     bootstrap intervals of the paired differences, and shows the items that changed most. What a folder does not change
     is computed once, for all of them.
     """
+    import asyncio
+
     from modular_pluralism.evaluation.optional import optional
 
     optional("ijson", "eval", "A trial of prompts")
@@ -189,7 +197,7 @@ def try_variants(
         ),
         shown=show,
     )
-    result = _with_progress(trial.total, lambda made: trial.run(made))
+    result = _with_progress(trial.total, lambda made: asyncio.run(trial.run(made)))
     written = [] if out is None else write_report(out, result, trial_markdown(result), "trial")
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
@@ -199,7 +207,105 @@ def try_variants(
             typer.echo(f"Written: {path}")
 
 
-def _with_progress(total: int, run: Callable[[Callable[[Any, Any], None]], Coroutine[Any, Any, TrialResult]]) -> Any:
+@app.command(
+    "optimise",
+    epilog="**Example**: `pluralism prompts optimise score_group --task globalopinionqa.json --limit 60 --budget 200`",
+)
+def optimise(
+    name: NameArgument,
+    task_file: Annotated[Path, typer.Option("--task", metavar="FILE", help="A task file, as a JSON list.")],
+    budget: Annotated[
+        int, typer.Option("--budget", min=1, help="Most metric calls of the search: items answered and scored.")
+    ],
+    reflect: Annotated[
+        str | None,
+        typer.Option("--reflect", metavar="MODEL", help="The pool's model that writes texts; by default the base LLM."),
+    ] = None,
+    reflect_tokens: Annotated[
+        int, typer.Option("--reflect-tokens", min=1, help="Longest reply of the model that writes texts.")
+    ] = 512,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Write the best text even where it is not clearly better.")
+    ] = False,
+    method: MethodChoice = MethodOption.modular,
+    pool: PoolOption = "perspective",
+    limit: LimitOption = None,
+    seed: SeedOption = 0,
+    measure: MeasureOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Where everything is written; out/optimised_NAME by default."),
+    ] = None,
+    concurrency: ConcurrencyOption = 8,
+    score: ReadingChoice = ReadingOption.rotate,
+    kind: KindOption = None,
+    nli: NliOption = None,
+    comment_tokens: CommentTokens = None,
+    answer_tokens: AnswerTokens = None,
+    repeatable: Annotated[bool, typer.Option("--repeatable", help="The same texts whatever runs beside.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Search for a better text of one prompt, by reflection and evolution (GEPA).
+
+    Half of the questions are held back. The best text of the search is compared with the built-in one on these, and
+    only where it is clearly better there is it written, to DIR/prompts, which `--prompts` takes. The built-in prompts
+    are never written over.
+    """
+    from modular_pluralism.evaluation.optional import optional
+
+    optional("ijson", "eval", "A search for a prompt")
+    optional("gepa", "optimise", "A search for a prompt")
+    from modular_pluralism.evaluation.task_file import TaskFile
+    from modular_pluralism.prompt_trials.bench import TrialSettings
+    from modular_pluralism.prompt_trials.markdown import search_markdown
+    from modular_pluralism.prompt_trials.optimisation import Optimisation, winner
+    from modular_pluralism.prompt_trials.report_folder import (
+        PROMPTS,
+        check_folder,
+        check_no_prompts,
+        write_report,
+        write_text,
+    )
+    from modular_pluralism.prompts import find_prompt
+
+    file, _ = find_prompt(name)
+    folder = out or Path("out") / f"optimised_{Path(file).stem}"
+    check_folder(folder)
+    check_no_prompts(folder)
+    optimisation = Optimisation(
+        TaskFile.open(task_file, kind=None if kind is None else kind.value),
+        name,
+        budget,
+        TrialSettings(
+            method=method.value,
+            pool=pool,
+            limit=limit,
+            seed=seed,
+            concurrency=concurrency,
+            scoring=score.value,
+            comment_tokens=comment_tokens,
+            answer_tokens=answer_tokens,
+            repeatable=repeatable,
+            nli=nli,
+            measure=measure,
+        ),
+        reflect=reflect,
+        reflect_tokens=reflect_tokens,
+    )
+    result = _with_progress(optimisation.total, optimisation.run)
+    written = write_report(folder, result, search_markdown(result), "search")
+    if result.better or (keep and result.best is not None):
+        write_text(folder / PROMPTS / file, winner(result, optimisation.prompt))
+        written.append(folder / PROMPTS / file)
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+    else:
+        _print_search(result)
+        for path in written:
+            typer.echo(f"Written: {path}")
+
+
+def _with_progress(total: int, run: Callable[[Callable[[Any, Any], None]], T]) -> T:
     """What `run` gives, with a bar or lines on standard error; ends quietly on Ctrl-C."""
     import asyncio
 
@@ -207,7 +313,7 @@ def _with_progress(total: int, run: Callable[[Callable[[Any, Any], None]], Corou
 
     try:
         with EvalProgress(total, sys.stderr) as progress:
-            return asyncio.run(run(progress.made))
+            return run(progress.made)
     except (KeyboardInterrupt, asyncio.CancelledError):
         typer.echo("Stopped. Nothing was written.", err=True)
         raise typer.Exit(130) from None
@@ -375,3 +481,23 @@ def _print_changed(item: ChangedItem) -> None:
 
 def _shares(side: Side) -> list[float]:
     return side.predicted or []
+
+
+def _print_search(result: SearchResult) -> None:
+    from rich.console import Console
+
+    from modular_pluralism.cli.results_table import print_results
+    from modular_pluralism.cli.safe_text import safe
+    from modular_pluralism.prompt_trials.search_result import search_sentence
+
+    console = Console(highlight=False)
+    print_results(result.results, console, rest="the report")
+    console.print()
+    if result.best is not None:
+        console.print(safe("The best text of the search:", "bold"))
+        console.print(safe(result.best.rstrip()), soft_wrap=True)
+        console.print()
+    for reason, count in list(result.reasons.items())[:_REASONS]:
+        console.print(safe(f"Replies that could not be used, {count} times: {reason}", "dim"), soft_wrap=True)
+    typer.echo(search_sentence(result))
+    console.print(safe(result.sentence, "bold"), soft_wrap=True)

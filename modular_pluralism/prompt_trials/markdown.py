@@ -10,6 +10,7 @@ from modular_pluralism.evaluation.report.figure_text import FigureText, table_te
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
 from modular_pluralism.evaluation.results import Results, Table
 from modular_pluralism.option_math import letters
+from modular_pluralism.prompt_trials.search_result import SearchResult, TriedText, search_sentence
 from modular_pluralism.prompt_trials.trial_result import ChangedItem, Side, TrialResult, calls_sentence
 
 
@@ -25,6 +26,34 @@ def trial_markdown(result: TrialResult) -> str:
         *facts("How it was run", result.facts),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def search_markdown(result: SearchResult) -> str:
+    """The whole search as one document."""
+    parts = [
+        f"# {inline(result.results.title)}",
+        f"**{inline(result.sentence)}**",
+        inline(search_sentence(result)),
+        *warnings(result.results),
+        *(part for table in result.results.tables for part in table_parts(table)),
+        "## Texts that were tried on all training items",
+        *(part for place, text in enumerate(result.texts) for part in _text(place, text)),
+        *_refused(result.reasons),
+        *facts("How it was run", {**result.results.task, **result.results.run}),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _text(place: int, text: TriedText) -> Iterable[str]:
+    origin = "the built-in text" if text.parent is None else f"from text {text.parent}"
+    yield f"### Text {place}: {origin}, mean score {text.merit:.4f} on the training items"
+    yield quoted(text.text)
+
+
+def _refused(reasons: Mapping[str, int]) -> Iterable[str]:
+    if reasons:
+        yield "## Replies that could not be used"
+        yield "\n".join(f"- {count} times: {inline(reason)}" for reason, count in reasons.items())
 
 
 def warnings(results: Results) -> list[str]:

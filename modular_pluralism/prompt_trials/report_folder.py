@@ -9,6 +9,10 @@ from pydantic import BaseModel
 
 from modular_pluralism.errors import EvaluationError
 from modular_pluralism.evaluation.replaced_file import replaced_file
+from modular_pluralism.prompts import built_in_files
+
+PROMPTS = "prompts"
+"""The folder in a search's folder that has the better prompt, for `--prompts`."""
 
 
 def check_folder(folder: Path) -> None:
@@ -49,3 +53,15 @@ def write_text(path: Path, text: str) -> None:
             file.write(text.encode("utf-8", "replace").decode("utf-8"))
     except OSError as error:
         raise EvaluationError(f"{path} cannot be written ({error.strerror}); make room.") from None
+
+
+def check_no_prompts(folder: Path) -> None:
+    """Raise EvaluationError where DIR/prompts is there already, or DIR is among the built-in prompts: neither is ever
+    written over."""
+    built_in = Path(next(iter(built_in_files().values())).path).resolve().parent
+    if folder.resolve().is_relative_to(built_in):
+        raise EvaluationError(
+            f"{folder} is among the built-in prompts, which are never written over; give another --out."
+        )
+    if (folder / PROMPTS).exists():
+        raise EvaluationError(f"{folder / PROMPTS} is there already; remove it, or give another --out.")

@@ -50,6 +50,7 @@ _USED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
         "--perspectives": ("perspectives",),
     },
+    "optimise": {"reflect": ("reflect", "reflect_example", "reflect_again")},
 }
 
 

@@ -1,0 +1,66 @@
+"""What came of an item, as a score to climb by and as an example to learn from."""
+
+from __future__ import annotations
+
+from modular_pluralism.evaluation.distances import FARTHEST
+from modular_pluralism.evaluation.gold import gold_of
+from modular_pluralism.evaluation.items import STANCES, Item, Kind, OptionItem, OvertonItem, ValueItem
+from modular_pluralism.evaluation.outcome import Outcome
+from modular_pluralism.nodes.render import one_line
+from modular_pluralism.prompt_trials.changed_items import item_score
+from modular_pluralism.prompts import PromptSet
+
+_LONGEST = 400
+"""Characters of a question or an answer that an example shows."""
+
+
+def merit(kind: Kind, item: Item, outcome: Outcome) -> float:
+    """From 0 (as wrong as can be, or failed) to 1 (right): 1 minus the JS distance as a share of the largest one, the
+    probability of the right stance, or the value coverage."""
+    score = item_score(kind, item, outcome)
+    if score is None or outcome["error"] is not None:
+        return 0.0
+    return 1 - score / FARTHEST if kind in ("distributional", "steerable-opinion") else score
+
+
+def example(kind: Kind, item: Item, outcome: Outcome, prompts: PromptSet) -> str:
+    """The item, what would have been right, and what was answered."""
+    return (
+        prompts["reflect_example"]
+        .render_text(
+            question=_cut(item.question),
+            wanted=_wanted(item),
+            given=_given(item, outcome),
+            score=f"{merit(kind, item, outcome):.2f}",
+        )
+        .strip()
+    )
+
+
+def _wanted(item: Item) -> str:
+    if isinstance(item, OvertonItem):
+        return _cut("an answer that says: " + " ".join(item.explanations))
+    told = f" (of {item.attribute})" if isinstance(item, OptionItem) else f" (by {item.value})"
+    return _shares(_options(item), gold_of(item) or ()) + told
+
+
+def _given(item: Item, outcome: Outcome) -> str:
+    if outcome["error"] is not None:
+        return _cut(f"none, since it failed: {outcome['error']}")
+    prediction = outcome["prediction"]
+    if prediction is None:
+        return _cut(outcome["answer"] or "")
+    return _shares(_options(item), prediction["rotate"])
+
+
+def _options(item: Item) -> tuple[str, ...]:
+    return item.options if isinstance(item, OptionItem) else STANCES if isinstance(item, ValueItem) else ()
+
+
+def _shares(options: tuple[str, ...], shares: tuple[float, ...] | list[float]) -> str:
+    return "; ".join(f"{one_line(option)} {share:.0%}" for option, share in zip(options, shares, strict=True))
+
+
+def _cut(text: str) -> str:
+    text = one_line(text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
