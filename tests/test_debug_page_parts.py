@@ -12,6 +12,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from modular_pluralism.debugger.build import picture
 from modular_pluralism.debugger.events import (
     CallMade,
     NodeFailed,
@@ -26,13 +27,17 @@ from modular_pluralism.debugger.events import (
     RunStarted,
     RunStopped,
 )
+from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.debugger.page.board import Board
 from modular_pluralism.debugger.page.front import Front
 from modular_pluralism.debugger.page.place import Place, check_place
 from modular_pluralism.debugger.page.saved_prompts import problems_of, save_prompt
 from modular_pluralism.debugger.record import CallRecord
 from modular_pluralism.errors import InputError, PromptError
+from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.runs.run_table import ListedRun
+from modular_pluralism.runs.setup import Setup
 
 LOCAL = {"host": "127.0.0.1:8090"}
 
@@ -186,10 +191,26 @@ def test_a_stopped_run_leaves_no_box_at_work() -> None:
 
 
 def test_a_past_run_is_shown_like_one_that_was_watched() -> None:
+    state = {"question": "q", **comment("ada"), "answer": "Yes."}
     board = Board("r")
-    board.fill({"question": "q", **comment("ada"), "answer": "Yes."}, [call("ada")], "finished", None)
+    board.fill(kept("finished", state), [call("ada")])
     assert (board["ada"].state, board["merge"].state, board["check"].state) == ("finished",) * 3
     assert board["ada"].said == 7
+    assert board.done
+
+
+def test_a_run_of_another_process_goes_on() -> None:
+    board = Board("r")
+    board.fill(kept("running", {"question": "q"}), [])
+    assert (board["ada"].state, board["check"].state) == ("waiting", "finished")
+    assert not board.done
+
+
+def kept(state: Any, values: dict[str, Any]) -> KeptRun:
+    listed = ListedRun("r", 0.0, "overton", "q", 1, state, 1, None)
+    pool, prompts = Pool.load("perspective"), PromptSet.load()
+    setup = Setup.of("overton", "rotate", {"question": "q"}, ("perspective", pool), (None, prompts))
+    return KeptRun(listed, setup, values, picture("overton", ["ada"]), {})
 
 
 def test_a_prompt_is_checked_in_words_that_help() -> None:

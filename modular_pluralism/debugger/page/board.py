@@ -154,7 +154,8 @@ class Board:
                 box.state = "reused" if box.state == "finished" else box.state
         self._answer(kept.state)
         self.final, self.error = kept.state, kept.listed.error
-        self._close(kept.listed.state, 0.0)
+        if kept.listed.state != "running":
+            self._close(kept.listed.state, 0.0)
         self.version += 1
 
     @property

@@ -186,9 +186,9 @@ def _numbers(record: CallRecord) -> None:
     if record["token_logprobs"]:
         text("The darker a token, the likelier it was. Hold the pointer over one for its probability.", "muted small")
         with box("tokens"):
-            for each in record["token_logprobs"]:
-                likely = math.exp(float(each["logprob"]))
-                shown = text(str(each["token"]), tag="span").style(f"--p: {likely:.3f}")
+            for token in record["token_logprobs"]:
+                likely = math.exp(float(token["logprob"]))
+                shown = text(str(token["token"]), tag="span").style(f"--p: {likely:.3f}")
                 attributes(shown, title=percent(likely))
 
 

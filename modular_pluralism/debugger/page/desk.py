@@ -13,10 +13,12 @@ from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.live import LiveRun, start_run
 from modular_pluralism.debugger.page.board import Board
 from modular_pluralism.debugger.request import ForkRequest, RunRequest
-from modular_pluralism.errors import PluralismError
 from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.place import Place
 from modular_pluralism.runs.run_store import RunStore
+
+_LAST_WORDS = 10.0
+"""Seconds for a run that is stopped to say so."""
 
 
 class Desk:
@@ -66,7 +68,7 @@ class Desk:
 
     def is_live(self, run: str) -> bool:
         """Whether the run is on in this process."""
-        return run in self._live and not self._live[run][1].done
+        return run in self._live
 
     async def board(self, run: str) -> Board:
         """The boxes of a run: those that change where it is on, else what the store knows.
@@ -87,15 +89,12 @@ class Desk:
         async def follow() -> None:
             async for event in live.events():
                 board.take(event)
+            self._live.pop(live.run)  # from now on the store knows all
 
         self._live[live.run] = (live, board, asyncio.create_task(follow(), name=f"run {live.run}"))
         return live.run
 
     async def _stop_all(self) -> None:
-        for live, board, task in self._live.values():
-            if not board.done:
-                await live.stop()
-            try:
-                await asyncio.wait_for(task, 10.0)
-            except (TimeoutError, PluralismError):
-                task.cancel()
+        for live, _, task in list(self._live.values()):
+            await live.stop()
+            await asyncio.wait([task], timeout=_LAST_WORDS)

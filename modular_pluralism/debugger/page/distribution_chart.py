@@ -32,8 +32,13 @@ class DistributionChart:
         self._tab = tab
         self._kept = kept
         self._view = describe_distributions(kept.state, kept.setup.scoring)
+
+    async def show(self) -> None:
+        """Build it where we stand; what a run that rotated has read by label costs nothing more."""
         self._whole = box("stack")
-        self._draw(_labels(kept) if kept.setup.scoring == "rotate" else None, "label")
+        read = all(each.read["label"] is not None for each in self._view.communities)
+        known = self._view.scoring == "rotate" and read
+        self._draw(await read_otherwise(self._kept, "label") if known else None, "label")
 
     def _draw(self, beside: dict[str, OptionDistribution] | None, scoring: Scoring) -> None:
         view = self._view
@@ -148,13 +153,3 @@ def _thin(share: float) -> Element:
         box("fill").style(f"width: {100 * share:.2f}%")
         text(percent(share), "num", "span")
     return made
-
-
-def _labels(kept: KeptRun) -> dict[str, OptionDistribution] | None:
-    """What a run that rotated has read from the options' own order, which cost nothing more."""
-    found: dict[str, OptionDistribution] = {}
-    for name, each in kept.state["distributions"].items():
-        if each["label"] is None:
-            return None
-        found[name] = {**each, "probabilities": each["label"], "mass": each["label_mass"], "scoring": "label"}
-    return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
+AnyElement = TypeVar("AnyElement", bound=Element)
 Click = Callable[[], Awaitable[None] | None]
 
 
@@ -42,7 +43,7 @@ def button(
     return made
 
 
-def attributes(element: Element, /, **values: Any) -> Element:
+def attributes(element: AnyElement, /, **values: Any) -> AnyElement:
     """Set HTML attributes as they are; their values are never parsed. None takes one away."""
     for name, value in values.items():
         if value is None:

@@ -53,7 +53,7 @@ class LookView:
         if kept.state.get("selected"):
             _selection(kept)
         if kept.setup.mode == "distributional" and kept.state.get("distribution"):
-            DistributionChart(self._tab, kept)
+            await DistributionChart(self._tab, kept).show()
         elif kept.state.get("answer"):
             await AnswerSources(self._tab, kept).show()
         elif not kept.state.get("selected"):

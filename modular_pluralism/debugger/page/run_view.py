@@ -88,6 +88,7 @@ class RunView:
         self._graph: GraphView | None = None
         self._voices: dict[str, _Voice] = {}
         self._ended = False
+        self._starting = False
 
     async def show(self) -> None:
         """See View."""
@@ -96,7 +97,7 @@ class RunView:
             with attributes(box("card stack side", "form"), **{"aria-label": "What to ask"}).on(
                 "submit", js_handler="(event) => event.preventDefault()"
             ):
-                self._form = RunForm(self._tab.desk, self._tab.draft or await self._tab.request(), self._preview)
+                self._form = RunForm(self._tab.desk, await self._tab.request(), self._preview)
                 with box("btns"):
                     self._start = button("Start", self._tab.guarded(self._begin), icon="play_arrow", kind="btn main")
                     self._stop = button("Stop", self._tab.guarded(self._halt), icon="stop", kind="btn danger")
@@ -143,8 +144,14 @@ class RunView:
 
     async def _begin(self) -> None:
         request = self._form.request()
-        self._tab.draft = request
-        await self._tab.open(await self._tab.desk.start(request))
+        if self._starting:  # a double click starts one run
+            return
+        self._starting = True
+        try:
+            run = await self._tab.desk.start(request)
+        finally:
+            self._starting = False
+        await self._tab.open(run)
         # On a narrow page the graph stands below the form.
         self._tab.javascript("innerWidth < 900 && document.querySelector('.graph')?.closest('.card').scrollIntoView()")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,8 @@ from modular_pluralism.runs.setup import Setup
 _HERE = Path(__file__).parent
 _NEWS = 0.15
 """Seconds between two looks at a run that is on: a fast model says hundreds of tokens a second, which nobody reads."""
+_ELSEWHERE = 2.0
+"""Seconds between two looks at a run of another process."""
 
 TITLES = {
     "run": ("Run", "play_circle_outline"),
@@ -56,19 +59,26 @@ class Tab:
         self.run = run or None
         self.beside = beside or None
         self.board: Board | None = None
-        self.draft: RunRequest | None = None
         self._seen = -1
         self._shown: View | None = None
         self._client = context.client
         self._buttons: dict[str, Element] = {}
 
-    async def build(self) -> None:
+    def build(self) -> None:
         """The whole page."""
         self._bar()
         self._stage = attributes(box("stage"), id="main", tabindex="-1")
+        with self._stage:
+            text("Reading the store…", "muted")
+        # A page that takes long to come would be given up; this one is there at once and is filled when it has arrived.
+        ui.timer(0, self._begin, once=True)
+
+    async def _begin(self) -> None:
         await self._load()
         await self.go(self.view)
-        ui.timer(_NEWS, self._look)
+        with self._client:
+            ui.timer(_NEWS, self._look)
+            ui.timer(_ELSEWHERE, self._look_elsewhere)
 
     async def go(self, view: str) -> None:
         """Show a view."""
@@ -91,7 +101,7 @@ class Tab:
 
     async def open(self, run: str, view: str | None = None) -> None:
         """Look at another run."""
-        self.run, self.draft, self.beside = run, None, None
+        self.run, self.beside = run, None
         await self._load()
         await self.go(view or self.view)
 
@@ -152,6 +162,13 @@ class Tab:
                 self._show_current()
             self._shown.news()
 
+    async def _look_elsewhere(self) -> None:
+        """A run that is on in another process tells us nothing; the store has what it keeps."""
+        if self.run is None or self.board is None or self.board.done or self.desk.is_live(self.run):
+            return
+        with suppress(PluralismError):
+            self.board, self._seen = await self.desk.board(self.run), -1
+
     def _remember(self) -> None:
         """The address says what is shown, so that it can be reloaded, kept and opened in another tab."""
         parts = {"view": self.view, "run": self.run, "beside": self.beside}
@@ -201,7 +218,7 @@ async def show_page(desk: Desk, *, run: str, view: str, beside: str) -> None:
     """Build the page for a browser tab that has just opened it."""
     ui.add_css((_HERE / "page.css").read_text(encoding="utf-8"))
     ui.add_body_html(f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>")
-    await Tab(desk, run, view, beside).build()
+    Tab(desk, run, view, beside).build()
 
 
 def request_of(setup: Setup) -> RunRequest:
