@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from modular_pluralism.debugger.attribution import attribute_answer
 from modular_pluralism.debugger.calls import read_calls
+from modular_pluralism.debugger.distributions import read_otherwise
 from modular_pluralism.debugger.events import NodeToken, RunFinished
 from modular_pluralism.debugger.fork import start_fork
+from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.records import own_calls
 from modular_pluralism.debugger.request import ForkRequest, RunRequest
@@ -80,6 +83,10 @@ async def test_a_fork_after_the_fan_out_is_one_call(store: RunStore, tmp_path: P
     (only,) = await own_calls(store, same.run)
     assert only["node"] == "merge"
     assert "Ban them all." in str(only["prompts"][0]["text"])
+    kept = await read_run(store, "parent")
+    judged = await attribute_answer(kept.state, "llm", pool=kept.setup.load_edited().pool)
+    assert judged.sentences
+    assert all(0 <= score <= 1 for sentence in judged.sentences for score in sentence.scores.values())
     assert {call["node"]: call["run"] for call in await read_calls(store, same.run)} == {
         "right": "parent",
         "centre": "parent",
@@ -102,6 +109,10 @@ async def test_readings_have_their_probabilities(store: RunStore, tmp_path: Path
     assert reading["raw"] is not None
     mass = sum(map(sum, reading["raw"])) / 2
     assert mass == pytest.approx(end.state["distributions"]["left"]["mass"])
+    kept = await read_run(store, live.run)
+    by_text = await read_otherwise(kept, "text")
+    assert {each["scoring"] for each in by_text.values()} == {"text"}
+    assert sum(by_text["left"]["probabilities"]) == pytest.approx(1)
     forked = await start_fork(store, ForkRequest(run=live.run, edits=Edits(priors={"left": 5.0})))
     assert isinstance((await followed(forked))[-1], RunFinished)
     assert await own_calls(store, forked.run) == []

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from modular_pluralism.debugger.build import OwnModels
+from modular_pluralism.debugger.build import OwnModels, picture
 from modular_pluralism.debugger.history import KeptTask, read_tasks
 from modular_pluralism.debugger.keys import run_keys
 from modular_pluralism.debugger.record import CallKind, CallRecord
@@ -26,9 +26,9 @@ REBUILT = "This call was not recorded: its prompt was made again from the checkp
 async def read_calls(store: RunStore, run: str, *, models: OwnModels = None) -> list[CallRecord]:
     """The calls of a run, those of nodes that it has taken over from its parent included, in the graph's order.
 
-    A run that the debugger did not watch (`pluralism ask --thread`) has no records: its prompts are rendered again from
-    the checkpoints, which is exact as long as pool and prompts have not changed. Where they have, the records have no
-    prompts. Their `note` says which it is.
+    What the debugger did not watch (a run of `pluralism ask --thread`, or its end by `pluralism resume`) has no
+    records: the prompts are rendered again from the checkpoints, which is exact as long as pool and prompts have not changed;
+    an embedded model is loaded for it. Where they have changed, there are no prompts. The `note` says which it is.
 
     Raises:
         InputError: there is no such run.
@@ -37,8 +37,6 @@ async def read_calls(store: RunStore, run: str, *, models: OwnModels = None) -> 
     await RunTable(store).get(run)
     calls = await own_calls(store, run)
     reused = await reused_nodes(store, run)
-    if not calls and not reused:
-        return await rebuilt_calls(store, run, models)
     for source in dict.fromkeys(reused.values()):
         taken = {node for node, origin in reused.items() if origin == source}
         try:
@@ -46,15 +44,19 @@ async def read_calls(store: RunStore, run: str, *, models: OwnModels = None) -> 
         except PluralismError:  # the parent has been removed
             continue
         calls = [*(call for call in of_parent if call["node"] in taken), *calls]
-    return calls
-
-
-async def rebuilt_calls(store: RunStore, run: str, models: OwnModels = None) -> list[CallRecord]:
-    """The first call of every node that has run, with what the checkpoints know of its outcome. An embedded model is
-    loaded for it. Errors are those of `read_calls`."""
     setup = await RunTable(store).setup(run)
-    tasks = [task for task in await read_tasks(store, run) if task.name not in ("check", "aggregate")]
-    return await asyncio.to_thread(_rebuilt, run, setup, tasks, models)
+    calls += await _rebuilt_calls(store, run, setup, {call["node"] for call in calls}, models)
+    order = {box.id: place for place, box in enumerate(picture(setup.mode, setup.communities))}
+    return sorted(calls, key=lambda call: (order.get(call["node"], len(order)), call["number"]))
+
+
+async def _rebuilt_calls(
+    store: RunStore, run: str, setup: Setup, recorded: set[str], models: OwnModels
+) -> list[CallRecord]:
+    """The first call of every node that has run without a record, with what the checkpoints know of its outcome."""
+    passed_over = {"check", "aggregate", *setup.edits.comments, *setup.edits.kept, *recorded}
+    tasks = [task for task in await read_tasks(store, run) if task.id not in passed_over]
+    return await asyncio.to_thread(_rebuilt, run, setup, tasks, models) if tasks else []
 
 
 def _rebuilt(run: str, setup: Setup, tasks: Sequence[KeptTask], models: OwnModels) -> list[CallRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import time
@@ -28,6 +29,7 @@ _OF_LLAMA = ("temperature", "top_p", "top_k", "min_p", "context", "repeatable", 
 _OF_ANY = ("temperature", "top_p", "stop", "logprobs", "top_logprobs")
 _OF_CALL = ("max_tokens", "max_completion_tokens", "seed", "temperature")
 NO_TEMPLATE = "What the model reads is not known: a chat template is applied where the model runs."
+_STOPPED = "It was stopped before it ended: by somebody, or by the deadline."
 _ROLES = {"human": "user", "ai": "assistant"}
 
 
@@ -114,7 +116,7 @@ class CallWatcher(AsyncCallbackHandler):
         """Tell of the calls that never ended: the run has."""
         for opened in [*self._failed.values(), *self._open.values()]:
             if not opened.record["errors"]:
-                opened.record["errors"].append("It was stopped before it ended.")
+                opened.record["errors"].append(_STOPPED)
             self._end(opened)
         self._failed.clear()
         self._open.clear()
@@ -144,8 +146,7 @@ class CallWatcher(AsyncCallbackHandler):
         opened = self._open.pop(run_id, None)
         if opened is None:
             return
-        text = str(error) if isinstance(error, PluralismError) else describe(error)
-        opened.record["errors"].append(without_keys(text))
+        opened.record["errors"].append(_reason(error))
         self._failed[opened.same] = opened  # it may be tried again
 
     def _give_up(self, run_id: str) -> None:
@@ -233,6 +234,12 @@ def new_record(
         errors=[],
         rebuilt=False,
     )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return _STOPPED
+    return without_keys(str(error) if isinstance(error, PluralismError) else describe(error))
 
 
 def without_keys(text: str) -> str:

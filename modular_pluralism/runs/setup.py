@@ -66,7 +66,7 @@ class Setup(BaseModel):
                 comments were edited, which a run by the pool and the prompts alone would ask for again.
             PoolError, PromptError: they cannot be read any more.
         """
-        edited = self.load_edited(anyway=anyway)
+        edited = self.load_edited(anyway=anyway, remedy=", or say --anyway to go on all the same")
         if edited.comments:
             raise StoreError(
                 "This run is a fork with edited comments, which only the debugger can go on with; fork it again in "
@@ -74,8 +74,9 @@ class Setup(BaseModel):
             )
         return edited.pool, edited.prompts
 
-    def load_edited(self, *, anyway: bool = False) -> Edited:
-        """As `load`, with the comments that are known before the run.
+    def load_edited(self, *, anyway: bool = False, remedy: str = "") -> Edited:
+        """As `load`, with the comments that are known before the run. `remedy` is what else can be done where something
+        has changed, for the message.
 
         Raises:
             InputError: the pool has changed so that the edits of this fork do not fit it.
@@ -96,7 +97,7 @@ class Setup(BaseModel):
         if changed and not anyway:
             raise StoreError(
                 f"{_begun(' and '.join(changed))} changed since this run began, so the rest of it would be another "
-                "run's; put that back as it was, or say --anyway to go on all the same."
+                "run's; put that back as it was{remedy}."
             )
         return edited
 
