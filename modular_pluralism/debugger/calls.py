@@ -27,8 +27,8 @@ async def read_calls(store: RunStore, run: str, *, models: OwnModels = None) -> 
     """The calls of a run, those of nodes that it has taken over from its parent included, in the graph's order.
 
     What the debugger did not watch (a run of `pluralism ask --thread`, or its end by `pluralism resume`) has no
-    records: the prompts are rendered again from the checkpoints, which is exact as long as pool and prompts have not changed;
-    an embedded model is loaded for it. Where they have changed, there are no prompts. The `note` says which it is.
+    records: the prompts are rendered again from the checkpoints, which is exact as long as pool and prompts have not
+    changed; an embedded model is loaded for it. Where they have changed, there are no prompts. The `note` says which.
 
     Raises:
         InputError: there is no such run.

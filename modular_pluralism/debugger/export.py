@@ -86,7 +86,13 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
     here = files("modular_pluralism.debugger")
     style = here.joinpath("export.css").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"plain": plain_text, "fact": fact_text, "share": _share, "time": _time}
+    environment.filters |= {
+        "plain": plain_text,
+        "fact": fact_text,
+        "share": _share,
+        "time": _time,
+        "settings": _settings,
+    }
     template = environment.from_string(here.joinpath("export.html.jinja").read_text(encoding="utf-8"))
     page = template.render(
         whole=whole,
@@ -135,6 +141,11 @@ def _unicode(text: str) -> str:
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}".replace("%", " %")
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    """In the spelling in which they can be used again."""
+    return "; ".join(f"{key} = {value}" for key, value in settings.items() if value is not None)
 
 
 def _time(seconds: float) -> str:
