@@ -108,6 +108,13 @@ async def test_a_model_of_the_pool_can_judge(tmp_path: Path) -> None:
     assert "Not the paper's measure" in found.note
 
 
+async def test_of_a_steerable_run_only_the_selected_comment_counts(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        kept = await run(bench, "steerable", "one")
+    found = await attribute_answer(kept.state)
+    assert [list(each.scores) for each in found.sentences] == [["bob"]] * len(found.sentences)
+
+
 async def test_there_is_nothing_to_attribute(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         kept = await run(bench, "distributional", "one")

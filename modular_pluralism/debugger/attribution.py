@@ -57,7 +57,8 @@ async def attribute_answer(
     prompts: PromptSet | None = None,
     models: OwnModels = None,
 ) -> Attribution:
-    """Attribute the answer of a run's state to its comments.
+    """Attribute the answer of a run's state to the comments that the base LLM has read: of a steerable run, that is the
+    selected one alone.
 
     `spec` is "words" (shared words, without any model), "llm" or "llm:MODEL" (entailment judged by a model of `pool`),
     "embedding:FOLDER", or a folder with an entailment classifier; see `evaluation.measures.open_measure`.
@@ -66,9 +67,7 @@ async def attribute_answer(
         InputError: the state has no answer or no comments, or the spec names no measure.
         ModelLoadError, ModelCallError: a model cannot be loaded or failed; the sentence splitter is not installed.
     """
-    comments = {
-        name: comment["text"] for name, comment in (state.get("comments") or {}).items() if comment["error"] is None
-    }
+    comments = _read_by_base(state)
     if not state.get("answer") or not comments:
         raise InputError("The run has no answer with comments to attribute it to; look at one that has finished.")
     found = sentences(str(state["answer"]))
@@ -89,6 +88,14 @@ async def attribute_answer(
         sentences=attributed,
         left_out=[name for name in comments if all(each.scores[name] <= threshold for each in attributed)],
     )
+
+
+def _read_by_base(state: Mapping[str, Any]) -> dict[str, str]:
+    comments = {
+        name: comment["text"] for name, comment in (state.get("comments") or {}).items() if comment["error"] is None
+    }
+    selected = (state.get("selected") or {}).get("community")
+    return comments if selected is None else {name: text for name, text in comments.items() if name == selected}
 
 
 def _attributed(text: str, scores: dict[str, float], threshold: float) -> AttributedSentence:

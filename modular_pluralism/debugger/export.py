@@ -81,7 +81,7 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
     whole = await _read(store, run, models)
     state = whole.run.state
     attribution: Attribution | None = None
-    if state.get("answer") and state.get("comments") and not state.get("choice"):
+    if whole.run.setup.mode == "overton" and state.get("answer"):
         attribution = await attribute_answer(state)
     here = files("modular_pluralism.debugger")
     style = here.joinpath("export.css").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ from modular_pluralism.types import Mode
 _WIDTH = 110
 _RESULT: dict[Mode, str] = {"overton": "answer", "steerable": "answer", "distributional": "distribution"}
 _EXACTNESS = """\
-# The seed is the run's. The text is the same, to the letter, where the models are embedded and `repeatable`; otherwise
-# a word may differ, and an endpoint may answer as it likes."""
+# The seed is the run's. The text is the same, to the letter, where the models are embedded and `repeatable`;
+# otherwise a word may differ, and an endpoint may answer as it likes."""
 
 
 def run_as_python(run: str, setup: Setup) -> str:
