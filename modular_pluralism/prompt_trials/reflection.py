@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from modular_pluralism.errors import ContextOverflowError, ModelCallError, PromptError
 from modular_pluralism.evaluation.named_model import OpenModel
@@ -65,9 +65,7 @@ class Reflection:
                 self.known.add(found.strip())
                 return found
             self.refused.append(problem)
-            # One that was cut off is not shown again: it would fill the context.
-            said = [AIMessage(reply)] if whole else [AIMessage("```")]
-            asked = [*messages, *said, *self.prompts["reflect_again"].render(problem=problem)]
+            asked = self._with_problem(messages, reply if whole else None, problem)
         return None
 
     async def _ask(self, messages: list[BaseMessage]) -> tuple[str, bool]:
@@ -88,6 +86,14 @@ class Reflection:
         except ModelCallError as error:
             raise EmptyReplyError(str(error)) from None
         return reply["text"], reply["finish_reason"] != "length"
+
+    def _with_problem(self, messages: list[BaseMessage], reply: str | None, problem: str) -> list[BaseMessage]:
+        """The conversation that asks again. Without the reply where it was cut off, since it would fill the context."""
+        again = self.prompts["reflect_again"].render(problem=problem)
+        if reply is not None:
+            return [*messages, AIMessage(reply), *again]
+        # In the same message: many chat templates want turns to alternate.
+        return [*messages[:-1], HumanMessage("\n\n".join(str(each.text) for each in (messages[-1], *again)))]
 
     def _usable(self, text: str, *, whole: bool) -> str:
         """The text, if the prompt can have it.
