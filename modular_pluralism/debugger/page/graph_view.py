@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from nicegui import ui
 from nicegui.element import Element
@@ -57,7 +58,7 @@ class GraphView:
         self._on_open = on_open
         self._boxes: dict[str, _Drawn] = {}
         count = len(communities)
-        beside = min(count, _BESIDE)
+        beside = ceil(count / ceil(count / _BESIDE))
         with attributes(box("graph"), role="group", **{"aria-label": "The graph: a box for each of its nodes"}):
             self._single("check")
             _wires(count if count <= _BESIDE else 1, fan_out=True)

@@ -87,7 +87,7 @@ class PromptsView:
             self._undo = button("Undo the edits of this text", self._reset, icon="undo")
         with box("save"):
             self._folder = ui.input(
-                value=str(self._tab.desk.prompts or Path.cwd() / "my-prompts"),
+                value=str(self._tab.desk.prompts or "my-prompts"),
             ).props("outlined dense")
             field(
                 "Save into a folder of yours", self._folder, "Use it later with --prompts, or under Run, More settings."

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -84,7 +85,8 @@ async def _run(server: _Server, listener: socket.socket, desk: Desk, ready: Call
             await asyncio.sleep(0.01)
         if server.started:
             ready(_address(listener))
-        await asyncio.wait([asyncio.ensure_future(serving), asked], return_when=asyncio.FIRST_COMPLETED)
+        both: list[asyncio.Future[Any]] = [serving, asked]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     await serving
     return asked.result() if asked.done() else 0
@@ -96,8 +98,8 @@ def _listen(place: Place) -> socket.socket:
         return socket.create_server((place.host, place.port), family=family)
     except OSError as error:
         raise InputError(
-            f"{place.host} port {place.port} cannot be listened at ({os.strerror(error.errno or 0)}); choose another with "
-            "--port, or --port 0 for a free one."
+            f"{place.host} port {place.port} cannot be listened at ({os.strerror(error.errno or 0)}); choose another "
+            "with --port, or --port 0 for a free one."
         ) from None
 
 
