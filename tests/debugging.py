@@ -9,12 +9,21 @@ from typing import Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
 
+from modular_pluralism.cli.run_graph import NoView, run_graph
+from modular_pluralism.debugger.build import build_graph
 from modular_pluralism.debugger.events import Event
 from modular_pluralism.debugger.live import LiveRun
 from modular_pluralism.debugger.request import RunRequest
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.pool import Pool
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.runs.edits import Edited
+from modular_pluralism.runs.keep import keep
 from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.place import find_place
 from modular_pluralism.runs.run_store import RunStore
+from modular_pluralism.runs.run_table import RunTable
+from modular_pluralism.runs.setup import Setup
 from tests.fake_models import FakeChat, choosing, fake_models
 
 NAMES = ("ann", "bob", "cem")
@@ -60,6 +69,18 @@ class Bench:
 async def open_bench(folder: Path, **others: BaseChatModel) -> AsyncIterator[Bench]:
     async with open_run_store(find_place(folder / "runs.sqlite"), 10.0) as store:
         yield Bench(folder, store, **others)
+
+
+async def ask(bench: Bench, request: RunRequest, run: str) -> None:
+    """A run as `pluralism ask --thread` keeps it."""
+    pool, prompts = Pool.load(bench.pool), PromptSet.load()
+    models = PoolModels(pool, bench.models)
+    graph = build_graph(request.mode, request.scoring, Edited(pool, prompts, {}), models)
+    setup = Setup.of(request.mode, request.scoring, request.asked(), (str(bench.pool), pool), (None, prompts))
+    async with bench.store.claim(run):
+        await RunTable(bench.store).add(run, setup)
+        going = run_graph(graph, request.asked(), NoView(), saver=bench.store.saver, thread=run)
+        await keep(bench.store, run, going)
 
 
 async def followed(live: LiveRun) -> list[Event]:

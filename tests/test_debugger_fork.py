@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modular_pluralism.debugger.calls import read_calls
-from modular_pluralism.debugger.events import NodeReused, RunFailed, RunFinished
+from modular_pluralism.debugger.events import NodeFinished, NodeReused, RunFailed, RunFinished
 from modular_pluralism.debugger.fork import start_fork
 from modular_pluralism.debugger.history import list_runs, read_run, read_steps
 from modular_pluralism.debugger.live import start_run
@@ -19,8 +19,8 @@ from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import AddedCommunity, Edits
 from modular_pluralism.runs.errors import StoreError
 from modular_pluralism.runs.run_table import RunTable
-from tests.debugging import NAMES, Bench, followed, nodes_of, open_bench
-from tests.fake_models import FakeChat, always, scripted
+from tests.debugging import NAMES, Bench, ask, followed, nodes_of, open_bench
+from tests.fake_models import FakeChat, HangingChat, always, scripted, wait_until
 
 MERGE = PromptSet.load()["merge"].text
 
@@ -231,3 +231,35 @@ async def test_calls_of_a_parent_that_is_gone_are_made_again(tmp_path: Path) -> 
         calls = await read_calls(bench.store, "fork-of-parent", models=bench.models)
     assert [(call["node"], call["rebuilt"]) for call in calls] == [("ann", True), ("cem", True), ("merge", False)]
     assert calls[0]["reply"] == "The view of ann."
+
+
+async def test_a_run_that_was_stopped_can_be_forked(tmp_path: Path) -> None:
+    hanging = HangingChat(say=lambda seen: "Late.")
+    async with open_bench(tmp_path, bob=hanging) as bench:
+        live = await start_run(bench.store, bench.request("distributional"), run="parent", models=bench.models)
+        async for event in live.events():
+            if isinstance(event, NodeFinished) and event.node == "ann/score":
+                break
+        with pytest.raises(InputError, match="still on"):
+            await start_fork(bench.store, ForkRequest(run="parent"), models=bench.models)
+        await live.stop()
+        hanging.release.set()
+        assert wait_until(lambda: len(hanging.seen) == 1)
+        asked = bench.asked()
+        live = await start_fork(bench.store, ForkRequest(run="parent"), models=bench.models)
+        events = await followed(live)
+        assert isinstance(events[-1], RunFinished)
+        assert {"ann", "ann/score"} <= set(nodes_of(events, NodeReused))
+        since = bench.asked_since(asked)
+    assert since["bob"] == 1
+    assert "ann" not in since
+
+
+async def test_a_run_that_ask_has_kept_can_be_forked(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        await ask(bench, bench.request("steerable"), "parent")
+        asked = bench.asked()
+        state = await fork(bench, Edits(comments={"cem": "Mine."}), step=2)
+        # The selector reads every comment, and the answer only the selected one, which is bob's still.
+        assert bench.asked_since(asked) == {"boss": 1}
+    assert state["comments"]["cem"]["text"] == "Mine."

@@ -7,22 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from modular_pluralism.cli.run_graph import NoView, run_graph
-from modular_pluralism.debugger.build import build_graph
 from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.events import NodeFinished
 from modular_pluralism.debugger.history import list_runs, read_run, read_steps, read_tasks
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.errors import InputError
-from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.pool import Pool
-from modular_pluralism.prompts import PromptSet
-from modular_pluralism.runs.edits import Edited
 from modular_pluralism.runs.errors import StoreError
-from modular_pluralism.runs.keep import keep
-from modular_pluralism.runs.run_table import RunTable
-from modular_pluralism.runs.setup import Setup
-from tests.debugging import NAMES, Bench, followed, open_bench
+from tests.debugging import NAMES, Bench, ask, followed, open_bench
 from tests.fake_models import HangingChat, always
 
 
@@ -75,15 +66,7 @@ async def test_the_state_of_a_run_that_stopped_in_the_middle(tmp_path: Path) -> 
 @pytest.mark.parametrize("mode", ["overton", "steerable", "distributional"])
 async def test_prompts_of_a_run_that_nobody_watched(tmp_path: Path, mode: str) -> None:
     async with open_bench(tmp_path) as bench:
-        request = bench.request(mode)
-        pool, prompts = Pool.load(bench.pool), PromptSet.load()
-        made_of = Edited(pool, prompts, {})
-        graph = build_graph(request.mode, request.scoring, made_of, PoolModels(pool, bench.models))
-        setup = Setup.of(request.mode, request.scoring, request.asked(), (str(bench.pool), pool), (None, prompts))
-        async with bench.store.claim("two"):
-            await RunTable(bench.store).add("two", setup)
-            going = run_graph(graph, request.asked(), NoView(), saver=bench.store.saver, thread="two")
-            await keep(bench.store, "two", going)
+        await ask(bench, bench.request(mode), "two")
         rebuilt = {call["node"]: call for call in await read_calls(bench.store, "two", models=bench.models)}
         await run(bench, mode, "one")
         recorded = {call["node"]: call for call in await read_calls(bench.store, "one")}

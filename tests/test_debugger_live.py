@@ -149,6 +149,16 @@ async def test_a_run_can_be_stopped_and_its_calls_are_kept(tmp_path: Path) -> No
     assert live.done
 
 
+async def test_runs_go_on_side_by_side_in_one_store(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        lives = [await start_run(bench.store, bench.request(mode), run=mode, models=bench.models) for mode in BOXES]
+        ends = await asyncio.gather(*(live.wait() for live in lives))
+        kept = [await own_calls(bench.store, mode) for mode in BOXES]
+    assert all(isinstance(end, RunFinished) for end in ends)
+    assert [len(calls) for calls in kept] == [4, 5, 6]
+    assert all(call["run"] == mode for mode, calls in zip(BOXES, kept, strict=True) for call in calls)
+
+
 async def test_two_readers_see_the_same(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         live = await start_run(bench.store, bench.request(), models=bench.models)

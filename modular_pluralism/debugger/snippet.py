@@ -23,7 +23,7 @@ def run_as_python(run: str, setup: Setup) -> str:
     builder = f"build_{setup.mode}"
     edited = not setup.edits.empty
     lines = [
-        f"# The run {run}, asked again.",
+        f"# The run {run!r}, asked again.",
         _EXACTNESS,
         f"from modular_pluralism import Pool, PromptSet, {builder}",
         *(["from modular_pluralism.runs.edits import Edits, apply_edits"] if edited else []),
