@@ -114,7 +114,7 @@ class LiveRun:
         self._events: list[Event] = []
         self._news = asyncio.Condition()
         self._unkept: list[CallMade | NodeReused] = []
-        self._kept = {"call": 0, "reused": 0}
+        self._reused = 0
         self._begun: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._started = time.monotonic()
@@ -260,9 +260,9 @@ class LiveRun:
             if isinstance(event, CallMade):
                 await add_record(self._store, self.run, "call", event.record["number"], cast(Any, event.record))
             elif event.source is not None:
-                self._kept["reused"] += 1
+                self._reused += 1
                 record = {"node": event.node, "source": event.source}
-                await add_record(self._store, self.run, "reused", self._kept["reused"], record)
+                await add_record(self._store, self.run, "reused", self._reused, record)
 
     def _since(self, node: str) -> float:
         return round(time.monotonic() - self._begun.get(node, time.monotonic()), 4)

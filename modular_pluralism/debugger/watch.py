@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -63,7 +64,7 @@ class CallWatcher(AsyncCallbackHandler):
             self._readings[run_id] = self._readings[parent_run_id]
             return
         given = {"prompts": messages, "settings": more.get("invocation_params") or {}}
-        self._begin(run_id, parent_run_id, "chat", metadata or {}, given)
+        await self._begin(run_id, parent_run_id, "chat", metadata or {}, given)
 
     async def on_chain_start(
         self,
@@ -82,7 +83,7 @@ class CallWatcher(AsyncCallbackHandler):
             return
         prompts = inputs["prompts"] if "prompts" in inputs else [inputs["prompt"]]
         given = {"prompts": prompts, "labels": inputs.get("labels"), "texts": inputs.get("texts")}
-        self._readings[run_id] = self._begin(run_id, parent_run_id, kind, metadata or {}, given)
+        self._readings[run_id] = await self._begin(run_id, parent_run_id, kind, metadata or {}, given)
 
     async def on_llm_end(self, response: LLMResult, *, run_id: UUID, **more: Any) -> None:
         """See LangChain."""
@@ -121,7 +122,7 @@ class CallWatcher(AsyncCallbackHandler):
         self._failed.clear()
         self._open.clear()
 
-    def _begin(
+    async def _begin(
         self, run_id: UUID, parent: UUID | None, kind: CallKind, metadata: dict[str, Any], given: dict[str, Any]
     ) -> _Open:
         community, role = metadata.get("community"), str(metadata.get("role") or "")
@@ -136,6 +137,7 @@ class CallWatcher(AsyncCallbackHandler):
             self._open[run_id] = again
             return again
         model = self._models.community(community) if role == "comment" and community else self._models.base()
+        await _load(model)
         record = new_record(self._run, node, community, role, kind, model, given["prompts"])
         record["settings"] = _settings(model, given.get("settings") or {}) if kind == "chat" else _file(model)
         record["labels"], record["texts"] = given.get("labels"), given.get("texts")
@@ -207,7 +209,7 @@ def new_record(
     prompts: Sequence[Sequence[BaseMessage]],
 ) -> CallRecord:
     """The record of a call of which nothing is known yet but what is asked."""
-    sent = [] if model is None else [_sent(prompt, model) for prompt in prompts]
+    sent, problem = ([], None) if model is None else _sent(prompts, model)
     return CallRecord(
         run=run,
         number=0,
@@ -217,7 +219,7 @@ def new_record(
         kind=kind,
         model="" if model is None else without_keys(model.place),
         prompts=sent,
-        note=NO_TEMPLATE if any(each["text"] is None for each in sent) else None,
+        note=problem,
         settings={},
         reply=None,
         finish_reason=None,
@@ -253,12 +255,33 @@ def without_keys(text: str) -> str:
     )
 
 
-def _sent(prompt: Sequence[BaseMessage], model: PoolModel) -> SentPrompt:
-    messages = [
-        SentMessage(role=_ROLES.get(each.type, each.type), content=without_keys(str(each.text))) for each in prompt
+async def _load(model: PoolModel) -> None:
+    """Have the weights loaded, which the chat template comes with, without holding up the event loop."""
+    if isinstance(model.chat, ChatLlama):
+        with suppress(PluralismError):  # the call itself will say so
+            await model.chat.aload()
+
+
+def _sent(prompts: Sequence[Sequence[BaseMessage]], model: PoolModel) -> tuple[list[SentPrompt], str | None]:
+    """The prompts, and why it is not known what the model reads, where it is not."""
+    sent = [
+        SentPrompt(
+            messages=[
+                SentMessage(role=_ROLES.get(each.type, each.type), content=without_keys(str(each.text)))
+                for each in prompt
+            ],
+            text=None,
+        )
+        for prompt in prompts
     ]
-    text = without_keys(model.chat.prompt_text(prompt)) if isinstance(model.chat, ChatLlama) else None
-    return SentPrompt(messages=messages, text=text)
+    if not isinstance(model.chat, ChatLlama):
+        return sent, NO_TEMPLATE
+    try:
+        for each, prompt in zip(sent, prompts, strict=True):
+            each["text"] = without_keys(model.chat.prompt_text(prompt))
+    except PluralismError as error:
+        return sent, f"What the model would read is not known: {error}"
+    return sent, None
 
 
 def _settings(model: PoolModel, called_with: Mapping[str, Any]) -> dict[str, Any]:
