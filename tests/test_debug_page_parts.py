@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +250,10 @@ def test_built_in_prompts_are_never_written(tmp_path: Path) -> None:
         save_prompt(tmp_path / "mine", merge, "[user]\n{question}")
     assert not (tmp_path / "mine").exists()
     assert Path(merge.path).read_bytes() == before
+
+
+def test_nothing_on_the_page_takes_html() -> None:
+    folder = Path(str(files("modular_pluralism.debugger.page")))
+    for source in [*folder.glob("*.py"), *folder.glob("*.js")]:
+        found = re.findall(r"ui\.html|ui\.markdown|ui\.chat_message|innerHTML|sanitize|v-html", source.read_text())
+        assert not found, (source.name, found)

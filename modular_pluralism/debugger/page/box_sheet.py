@@ -123,7 +123,7 @@ def _call(record: CallRecord) -> None:
 
 
 def _prompt(record: CallRecord) -> None:
-    if record["note"]:
+    if record["note"] and not record["rebuilt"]:
         note(record["note"])
     count = len(record["prompts"])
     for place, prompt in enumerate(record["prompts"], start=1):

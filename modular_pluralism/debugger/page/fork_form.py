@@ -79,11 +79,11 @@ class ForkForm:
             self._persona = ui.textarea(placeholder="You speak for people who …").props("outlined dense autogrow")
             field("Persona: how their model is told to speak", self._persona)
 
-    def edits(self) -> Edits:
+    def edits(self, *, or_none: bool) -> Edits:
         """What has been changed.
 
         Raises:
-            InputError: nothing has, or a field holds something unusable.
+            InputError: nothing has, unless `or_none`, or a field holds something unusable.
         """
         changed: dict[str, Any] = {
             "comments": {row.name: row.comment for row in self._rows if row.comment is not None and not row.out.value},
@@ -92,7 +92,7 @@ class ForkForm:
             "added": self._added(),
         }
         edits = Edits(**changed)
-        if edits.empty:
+        if edits.empty and not or_none:
             raise InputError("Nothing is changed yet: edit a comment, leave a community out, or add one.")
         return edits
 

@@ -30,6 +30,8 @@ _NEWS = 0.15
 """Seconds between two looks at a run that is on: a fast model says hundreds of tokens a second, which nobody reads."""
 _ELSEWHERE = 2.0
 """Seconds between two looks at a run of another process."""
+_OF_THE_STORE = ("look", "time", "export")
+"""Views of what is kept, which are built anew when the run has ended."""
 
 TITLES = {
     "run": ("Run", "play_circle_outline"),
@@ -60,6 +62,7 @@ class Tab:
         self.beside = beside or None
         self.board: Board | None = None
         self._seen = -1
+        self._unfinished = False
         self._shown: View | None = None
         self._client = context.client
         self._buttons: dict[str, Element] = {}
@@ -91,6 +94,7 @@ class Tab:
         """Build the view anew."""
         self._remember()
         self._show_current()
+        self._unfinished = self.board is not None and not self.board.done
         self._stage.clear()
         self._shown = _VIEWS[self.view](self)
         with self._stage:
@@ -151,9 +155,12 @@ class Tab:
             self.run = None
             self.say(str(error), bad=True)
 
-    def _look(self) -> None:
+    async def _look(self) -> None:
         """Show what has happened since the last look, and let clocks run."""
         if self.board is None or self._shown is None:
+            return
+        if self._unfinished and self.board.done and self.view in _OF_THE_STORE:
+            await self.refresh()
             return
         if self.board.version != self._seen or not self.board.done:
             fresh = self.board.version != self._seen

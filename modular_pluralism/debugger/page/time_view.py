@@ -165,8 +165,13 @@ class TimeView:
             note("The run is still on. It can be changed once it has ended, or been stopped.", "warn", "warning")
             return
         made_of = kept.setup.load_edited(anyway=True)
+        broken = kept.listed.state != "finished"
         with box("card stack"):
             with box("stack tight"):
+                if broken:
+                    note(
+                        "The run has no result. Run the fork as it stands to go on with it, or change something first."
+                    )
                 text("Change what you like; only what depends on it runs again.", tag="h2")
                 text(
                     "The run stays as it is; the fork is a run of its own beside it. Texts are changed under Prompts.",
@@ -184,7 +189,7 @@ class TimeView:
 
             async def fork() -> None:
                 step = int(start.value) if start.value else None
-                request = ForkRequest(run=kept.listed.id, step=step, edits=form.edits())
+                request = ForkRequest(run=kept.listed.id, step=step, edits=form.edits(or_none=broken))
                 await self._tab.open(await self._tab.desk.fork(request), "run")
 
             with box("btns"):
