@@ -109,9 +109,10 @@ def _identity(chat: BaseChatModel) -> Any:
 
 def _number(chat: BaseChatModel) -> int:
     """A number of this object's own: what a chat model of somebody's depends on is not known."""
-    known = _known.get(id(chat))
+    place = id(chat)
+    known = _known.get(place)
     if known is None or known[0]() is not chat:
-        known = _known[id(chat)] = (weakref.ref(chat), next(_numbers))
+        known = _known[place] = (weakref.ref(chat, lambda _: _known.pop(place, None)), next(_numbers))
     return known[1]
 
 
