@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import weakref
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -22,8 +22,7 @@ from modular_pluralism.nodes.step import State, Step, Update, first
 Reads = Callable[[State], Any]
 """What of the state reaches a node's output without standing in its first model call; plain values."""
 
-_numbers = itertools.count()
-_known: dict[int, tuple[weakref.ref[BaseChatModel], int]] = {}
+_known: dict[int, tuple[weakref.ref[BaseChatModel], str]] = {}
 
 
 class NodeKey:
@@ -46,7 +45,7 @@ class NodeKey:
         try:
             depends = [self._place, self._also, self._reads and self._reads(state), _described(self.asks(state))]
         except Exception:  # whatever it is: the node raises it again, where its errors belong
-            depends = ["never", next(_numbers)]
+            depends = ["never", uuid4().hex]
         return _digest(depends)
 
     def asks(self, state: State) -> ModelCall[Any] | Update:
@@ -104,15 +103,15 @@ def _plain(value: Any) -> Any:
 def _identity(chat: BaseChatModel) -> Any:
     if isinstance(chat, HasIdentity):
         return chat.pluralism_identity()
-    return ["object", _number(chat)]
+    return ["object", _own_name(chat)]
 
 
-def _number(chat: BaseChatModel) -> int:
-    """A number of this object's own: what a chat model of somebody's depends on is not known."""
+def _own_name(chat: BaseChatModel) -> str:
+    """A name of this object's own, in whatever process: what a chat model of somebody's depends on is not known."""
     place = id(chat)
     known = _known.get(place)
     if known is None or known[0]() is not chat:
-        known = _known[place] = (weakref.ref(chat, lambda _: _known.pop(place, None)), next(_numbers))
+        known = _known[place] = (weakref.ref(chat, lambda _: _known.pop(place, None)), uuid4().hex)
     return known[1]
 
 
