@@ -34,6 +34,10 @@ pytestmark = pytest.mark.model
 HOSTILE = (
     "<script>window.harm=1</script><img src=x onerror='window.harm=1'>{{ 1+1 }} `${window.harm=1}` **bold** </textarea>"
 )
+NAMELESS = """() => [...document.querySelectorAll('button, input, textarea, [role=textbox], [role=radio]')]
+    .filter(each => !(each.getAttribute('aria-label') || each.textContent.trim() || each.labels?.length))
+    .map(each => each.outerHTML)"""
+"""Everything to press or to fill in that has no name for those who hear the page."""
 QUESTION = "Should a city ban cars?"
 
 
@@ -340,6 +344,7 @@ def test_narrow_pages(browser: Browser, server: Debugging, run: str, scheme: str
         bar = seen.page.locator("nav[aria-label=Views]").bounding_box()
         assert bar is not None
         assert bar["y"] > 700
+        assert seen.page.evaluate(NAMELESS) == [], view
         shades.append(seen.page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert len(set(shades)) == 1
     assert (int(re.findall(r"\d+", shades[0])[0]) > 128) == (scheme == "light")

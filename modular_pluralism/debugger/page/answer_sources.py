@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _MEASURES = {
     "words": "Shared words – quick, asks no model",
-    "llm": "Entailment, judged by the base LLM – asks it for every sentence and comment",
+    "llm": "Entailment, judged by the base LLM – slow",
 }
 
 
