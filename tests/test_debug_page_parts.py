@@ -31,6 +31,7 @@ from modular_pluralism.debugger.events import (
 )
 from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.debugger.page.board import Board
+from modular_pluralism.debugger.page.elements import visible
 from modular_pluralism.debugger.page.front import Front
 from modular_pluralism.debugger.page.place import Place, check_place
 from modular_pluralism.debugger.page.saved_prompts import problems_of, save_prompt
@@ -257,3 +258,7 @@ def test_nothing_on_the_page_takes_html() -> None:
     for source in [*folder.glob("*.py"), *folder.glob("*.js")]:
         found = re.findall(r"ui\.html|ui\.markdown|ui\.chat_message|innerHTML|sanitize|v-html", source.read_text())
         assert not found, (source.name, found)
+
+
+def test_what_cannot_be_shown_or_sent_is_left_out() -> None:
+    assert visible("a\x00b\x1b[31m\ud800c\n\td\x7f é 𝄞") == "ab[31mc\n\td é 𝄞"

@@ -94,6 +94,9 @@ def _without_call(shown: Box, node: str, state: dict[str, Any]) -> None:
     elif node == "aggregate":
         text("The communities' distributions are averaged with their priors; no model is asked.", "muted")
         facts([(f"Weight of {name}", percent(weight)) for name, weight in (state.get("weights") or {}).items()])
+    elif shown.state in ("started", "speaking", "scoring"):
+        note("The model is at work; its prompt and output stand here as soon as it is done.", "", "hourglass_empty")
+        text(shown.text, "raw")
     elif shown.text:
         note("No model was asked here in this run.")
         text(shown.text, "raw")

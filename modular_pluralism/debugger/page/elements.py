@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -24,8 +25,8 @@ def text(content: str, classes: str = "", tag: str = "div") -> TextElement:
 
 
 def visible(content: str) -> str:
-    """The text without the control characters that no browser shows, which would also end its connection."""
-    return "".join(char for char in content if char >= " " or char in "\n\t").replace("\x7f", "")
+    """The text without what no browser shows: control characters, and halves of characters, which cannot be sent."""
+    return "".join(char for char in content if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs"))
 
 
 def button(

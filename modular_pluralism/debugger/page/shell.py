@@ -108,6 +108,11 @@ class Tab:
         self.run, self.beside = run, None
         await self._load()
         await self.go(view or self.view)
+        # What was clicked is gone, and the keyboard would begin at the top again.
+        self.javascript(
+            "setTimeout(() => document.activeElement === document.body"
+            " && document.getElementById('main').focus({preventScroll: true}), 100)"
+        )
 
     async def setup(self) -> Setup | None:
         """What the run was asked and of whom; None where the tab looks at no run."""
