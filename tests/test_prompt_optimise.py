@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from modular_pluralism.prompt_trials.optimisation import Optimisation, winner
 from modular_pluralism.prompt_trials.search_result import SearchResult
 from modular_pluralism.prompts import PromptSet
 from tests.command import PLURALISM, pluralism
-from tests.fake_models import FakeChat, Seen, choosing, fake_models, fake_pool, label_of, scripted
+from tests.fake_models import FakeChat, Seen, choosing, fake_models, fake_pool, label_of, scripted, wait_until
 from tests.task_items import COUNTRIES, option_item, overton_item, value_item, write_task
 
 TWO = ("north", "south")
@@ -237,14 +238,18 @@ def test_an_example_is_short_and_on_lines_of_its_own(tmp_path: Path) -> None:
     item = optimisation.bench.items[0]
     outcome: Any = {"prediction": {"rotate": [0.5, 0.25, 0.25], "label": None}, "error": None, "answer": None}
     base: Any = {"comments": {}, "missing": [], "tokens": {}, "seconds": 0.0, "parse_failures": 0, "measures": {}}
-    full = {**base, **outcome, "prediction": {**outcome["prediction"], "rotate_mass": 1, "label_mass": 1, "samples": 1}}
+    full: Any = {
+        **base,
+        **outcome,
+        "prediction": {**outcome["prediction"], "rotate_mass": 1, "label_mass": 1, "samples": 1},
+    }
     told = example("distributional", item, full, prompts)
     assert told.splitlines()[1:3] == [
         "Right: Yes 80%; No 10%; It depends 10% (of Spain)",
         "The model's answer: Yes 50%; No 25%; It depends 25%",
     ]
     assert 0 < merit("distributional", item, full) < 1
-    failed = {**full, "error": "broken", "prediction": None}
+    failed: Any = {**full, "error": "broken", "prediction": None}
     assert merit("distributional", item, failed) == 0
     assert "none, since it failed: broken" in example("distributional", item, failed, prompts)
 
@@ -311,6 +316,26 @@ def test_on_the_demo_model(tmp_path: Path) -> None:
     out = tmp_path / "out" / "optimised_vanilla_options"
     assert sorted(path.name for path in out.iterdir()) == ["search.json", "search.md"]
     assert json.loads((out / "search.json").read_text()) == json.loads(done.stdout)
+
+
+@pytest.mark.model
+def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    task_of(tmp_path, 100)
+    process = subprocess.Popen(
+        [PLURALISM, "prompts", "optimise", "score_group", "--task", "task.json", "--budget", "500"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert wait_until(lambda: "SmolLM2" in Path(f"/proc/{process.pid}/maps").read_text(), 120)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert "Stopped. Nothing was written." in stderr
+    assert "Traceback" not in stderr
+    assert stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["task.json"]
 
 
 @pytest.mark.parametrize(

@@ -462,7 +462,8 @@ def _print_changed(item: ChangedItem) -> None:
     console = Console(highlight=False)
     told = f", {item.attribute}" if item.attribute else ""
     console.print()
-    heading = f"{item.variant}, item {item.id}{told}: {item.measure} {item.change:+.3f}".replace("-", "−")
+    change = f"{item.change:+.3f}".replace("-", "−")
+    heading = f"{item.variant}, item {item.id}{told}: {item.measure} {change}"
     console.print(safe(heading, "bold"), soft_wrap=True)
     console.print(safe(" ".join(item.question.split())), soft_wrap=True)
     if not item.options:

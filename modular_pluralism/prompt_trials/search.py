@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
-import gepa
+from gepa.api import optimize
 from gepa.core.adapter import EvaluationBatch
 
 from modular_pluralism.errors import InputError, PluralismError
@@ -75,13 +75,13 @@ class Search:
         """
         built_in = self.reflection.prompt.text
         self.reflection.known.add(built_in.strip())
-        result: Any = gepa.optimize(
+        result: Any = optimize(
             seed_candidate={self.key: built_in},
             trainset=list(self.training),
             adapter=cast(Any, self),
             reflection_minibatch_size=self._minibatch,
             perfect_score=1.0,
-            stop_callbacks=self._spent,
+            stop_callbacks=cast(Any, self._spent),
             logger=_Silent(),
             seed=self.bench.settings.seed,
             track_best_outputs=False,
