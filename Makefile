@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format types benchmark clean
+.PHONY: demo test lint format types notebooks benchmark clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make
@@ -31,6 +31,9 @@ types: $(VENV)/.dev-installed  ## Check types
 	rm -rf build
 	cp -r tests benchmarks .types/
 	cd .types && ../$(BIN)/mypy --config-file ../pyproject.toml -p modular_pluralism -p tests -p benchmarks
+
+notebooks: $(VENV)/.dev-installed  ## Run the notebooks and keep what they print
+	$(BIN)/python notebooks/run.py
 
 benchmark: $(VENV)/.dev-installed  ## Measure against the peers that are installed
 	$(BIN)/python benchmarks/serving.py

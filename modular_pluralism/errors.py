@@ -10,7 +10,7 @@ from __future__ import annotations
 class PluralismError(RuntimeError):
     """Base class: catch this to catch everything raised on purpose here.
 
-    A RuntimeError, since LangGraph's server tells its clients the message of those, and no more than the name of others.
+    A RuntimeError, since LangGraph's server tells its clients the message of those, and only the name of most others.
     """
 
     exit_code = 1

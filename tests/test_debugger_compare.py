@@ -101,7 +101,7 @@ async def test_a_model_of_the_pool_can_judge(tmp_path: Path) -> None:
     boss = choosing(prefer, "Some say cars poison.")
     async with open_bench(tmp_path, boss=boss, **{name: always(text) for name, text in SAID.items()}) as bench:
         kept = await run(bench, "overton", "one")
-        made_of = kept.setup.load_edited()
+        made_of = kept.setup.load()
         found = await attribute_answer(kept.state, "llm", pool=made_of.pool, models=bench.models)
     assert found.sentences[0].source == "ann"
     assert found.sentences[0].scores == pytest.approx({"ann": 0.9, "bob": 0.5, "cem": 0.5})

@@ -213,14 +213,12 @@ async def test_removing_a_run_removes_its_records(tmp_path: Path) -> None:
         assert await own_calls(bench.store, "parent") == []
 
 
-async def test_a_fork_with_an_edited_comment_is_not_resumed_without_it(tmp_path: Path) -> None:
+async def test_a_fork_knows_its_edited_comment_when_it_is_gone_on_with(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         await parent(bench)
         await fork(bench, Edits(comments={"bob": "Mine."}))
         setup = (await read_run(bench.store, "fork-of-parent")).setup
-    with pytest.raises(StoreError, match="only the debugger"):
-        setup.load()
-    assert setup.load_edited().comments == {"bob": "Mine."}
+    assert setup.load().comments == {"bob": "Mine."}
 
 
 async def test_calls_of_a_parent_that_is_gone_are_made_again(tmp_path: Path) -> None:

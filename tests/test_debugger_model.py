@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,7 +22,9 @@ from modular_pluralism.runs.edits import Edits
 from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.place import find_place
 from modular_pluralism.runs.run_store import RunStore
+from tests.command import pluralism
 from tests.debugging import followed
+from tests.fake_models import HangingChat, wait_until
 
 POOL = """
 base = "demo"
@@ -84,7 +88,7 @@ async def test_a_fork_after_the_fan_out_is_one_call(store: RunStore, tmp_path: P
     assert only["node"] == "merge"
     assert "Ban them all." in str(only["prompts"][0]["text"])
     kept = await read_run(store, "parent")
-    judged = await attribute_answer(kept.state, "llm", pool=kept.setup.load_edited().pool)
+    judged = await attribute_answer(kept.state, "llm", pool=kept.setup.load().pool)
     assert judged.sentences
     assert all(0 <= score <= 1 for sentence in judged.sentences for score in sentence.scores.values())
     assert {call["node"]: call["run"] for call in await read_calls(store, same.run)} == {
@@ -92,6 +96,23 @@ async def test_a_fork_after_the_fan_out_is_one_call(store: RunStore, tmp_path: P
         "centre": "parent",
         "merge": same.run,
     }
+
+
+async def test_resume_goes_on_with_a_fork_that_was_stopped(store: RunStore, tmp_path: Path) -> None:
+    request = RunRequest(question=QUESTION, pool=str(tmp_path / "pool.toml"), seed=1)
+    await followed(await start_run(store, request, run="parent"))
+    edits = ForkRequest(run="parent", edits=Edits(comments={"left": "Ban them all."}))
+    hanging = HangingChat(say=lambda seen: "never")
+    stopped = await start_fork(store, edits, run="stopped", models={"demo": hanging})
+    await asyncio.to_thread(wait_until, lambda: bool(hanging.seen), 60)
+    await stopped.stop()
+    done = await asyncio.to_thread(
+        pluralism, "resume", "stopped", "--store", str(tmp_path / "runs.sqlite"), "--json", env={"COLUMNS": "200"}
+    )
+    assert done.returncode == 0, done.stderr
+    state = json.loads(done.stdout)
+    assert state["comments"]["left"]["text"] == "Ban them all."
+    assert state["answer"]
 
 
 async def test_readings_have_their_probabilities(store: RunStore, tmp_path: Path) -> None:

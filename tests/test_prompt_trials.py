@@ -25,7 +25,17 @@ from modular_pluralism.prompt_trials.trial_result import TrialResult
 from modular_pluralism.prompt_trials.uses import uses_of
 from modular_pluralism.prompts import Prompt, PromptSet, built_in_files
 from tests.command import PLURALISM, pluralism
-from tests.fake_models import FakeChat, Seen, always, choosing, fake_models, fake_pool, label_of, wait_until
+from tests.fake_models import (
+    FakeChat,
+    FakeChatWithLogprobs,
+    Seen,
+    always,
+    choosing,
+    fake_models,
+    fake_pool,
+    label_of,
+    wait_until,
+)
 from tests.task_items import option_item, overton_item, value_item, write_task
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -242,6 +252,60 @@ def test_a_variant_does_not_win_by_failing(tmp_path: Path) -> None:
     assert result.variants[0].verdict == "worse"
     assert result.results.failed == 11
     assert "js" in {column.key for column in result.results.tables[0].columns}
+
+
+def test_a_trial_by_value(tmp_path: Path) -> None:
+    def stance(seen: Seen) -> dict[str, float]:
+        if "A. " not in seen.prompt:
+            return {"1": 0.8, "2": 0.1}
+        support = label_of("Support", seen.prompt)
+        oppose = label_of("Oppose", seen.prompt)
+        return {support: 0.2, oppose: 0.7} if "BAD" in seen.prompt else {support: 0.7, oppose: 0.2}
+
+    items = [{**value_item(0), "id": place, "situation": f"situation {place}"} for place in range(22)]
+    task = TaskFile.open(write_task(tmp_path / "values.json", items))
+    folder = rewritten(tmp_path / "mine", "respond_options", "BAD")
+    given = TrialSettings(pool=fake_pool(TWO), models=fake_models(choosing(stance), TWO))
+    result = run(Trial(task, [folder], given))
+    assert result.measure.key == "accuracy"
+    assert result.variants[0].verdict == "worse"
+    assert result.variants[0].built_in.value == 1
+    assert result.variants[0].value.value == 0
+    assert result.items[0].options == ["Support", "Oppose", "Either"]
+    # Comments and the selection are the same as before.
+    assert (result.calls["mine"].made, result.calls["mine"].reused) == (22, 66)
+
+
+def test_a_trial_of_overton_answers_is_judged_by_the_built_in_prompts(tmp_path: Path) -> None:
+    """`nli` "llm" asks a fake: only an answer that was merged with GOOD entails anything."""
+
+    def said(seen: Seen) -> str:
+        if seen.settings.get("logprobs"):
+            return "A"
+        return "Full answer." if "GOOD" in seen.prompt else "Thin answer."
+
+    def entails(seen: Seen) -> dict[str, float]:
+        assert "FORGED" not in seen.prompt
+        share = 0.9 if "Full answer." in seen.prompt else 0.1
+        return {letter: share if letter == label_of("Yes", seen.prompt) else 1 - share for letter in "AB"}
+
+    items = [{**overton_item(0), "id": place, "situation": f"situation {place}"} for place in range(3)]
+    task = TaskFile.open(write_task(tmp_path / "overton.json", items))
+    judge = built_in_files()["judge_entailment.txt"].text
+    folder = folder_with(
+        tmp_path / "mine", merge=f"{built_in_files()['merge.txt'].text}\nGOOD\n", judge_entailment=f"{judge}\nFORGED\n"
+    )
+    base = FakeChatWithLogprobs(say=said, prefer=entails)
+    given = TrialSettings(pool=fake_pool(TWO), models=fake_models(base, TWO), nli="llm")
+    result = run(Trial(task, [folder], given))
+    assert result.measure.key == "coverage"
+    assert result.variants[0].verdict == "too few questions"
+    assert result.variants[0].changed == ["merge"]
+    assert result.variants[0].built_in.value == pytest.approx(0.1)
+    assert result.variants[0].value.value == pytest.approx(0.9)
+    assert result.items[0].built_in.answer == "Thin answer."
+    assert result.items[0].other.answer == "Full answer."
+    assert "Full answer." in trial_markdown(result)
 
 
 def test_the_items_that_changed_most(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from modular_pluralism.models.pool_models import PoolModels
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
-    from modular_pluralism.types import Mode, Scoring
+    from modular_pluralism.types import Comment, Mode, Scoring
 
 EXAMPLES = """
 **Examples**
@@ -209,18 +209,23 @@ def resume_command(thread: str, store: str | None) -> str:
 
 
 def build(
-    mode: Mode, scoring: Scoring, pool: Pool, prompts: PromptSet, models: PoolModels
+    mode: Mode,
+    scoring: Scoring,
+    pool: Pool,
+    prompts: PromptSet,
+    models: PoolModels,
+    comments: Mapping[str, str | Comment] | None = None,
 ) -> StateGraph[Any, Any, Any, Any]:
-    """The graph of a mode."""
+    """The graph of a mode; `comments` are known before it runs."""
     from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
 
     match mode:
         case "overton":
-            return build_overton(pool, prompts=prompts, models=models)
+            return build_overton(pool, prompts=prompts, models=models, comments=comments)
         case "steerable":
-            return build_steerable(pool, scoring=scoring, prompts=prompts, models=models)
+            return build_steerable(pool, scoring=scoring, prompts=prompts, models=models, comments=comments)
         case "distributional":
-            return build_distributional(pool, scoring=scoring, prompts=prompts, models=models)
+            return build_distributional(pool, scoring=scoring, prompts=prompts, models=models, comments=comments)
 
 
 def _json(state: Mapping[str, Any], shown: Shown) -> str:

@@ -83,8 +83,8 @@ async def _go_on(run: str, place: str | None, setup: Setup, view: RunView, *, an
             await table.finish(run)
             store.forget_claim(run)
             return contents.state
-        pool, prompts = setup.load(anyway=anyway)
-        graph = build(setup.mode, setup.scoring, pool, prompts, open_models(pool))
+        pool, prompts, known = setup.load(anyway=anyway, remedy=", or say --anyway to go on all the same")
+        graph = build(setup.mode, setup.scoring, pool, prompts, open_models(pool), known)
         await ask_again(store, run, out_of_reach(comments, pool))
         await table.reopen(run)
         asked = None if contents.begun else setup.asked

@@ -61,7 +61,7 @@ async def _rebuilt_calls(
 
 def _rebuilt(run: str, setup: Setup, tasks: Sequence[KeptTask], models: OwnModels) -> list[CallRecord]:
     try:
-        made_of = setup.load_edited()
+        made_of = setup.load()
         keys = run_keys(setup, made_of, PoolModels(made_of.pool, models))
         records = [_asked_again(run, task, keys[task.id]) for task in tasks]
     except PluralismError as error:

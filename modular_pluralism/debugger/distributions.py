@@ -118,7 +118,7 @@ async def read_otherwise(run: KeptRun, scoring: Scoring, *, models: OwnModels = 
     known: dict[str, OptionDistribution] = run.state["distributions"]
     if scoring == "label" and all(each["label"] is not None for each in known.values()):
         return {name: _as_label(each) for name, each in known.items()}
-    made_of = run.setup.load_edited()
+    made_of = run.setup.load()
     parts = Parts.of(made_of.pool, made_of.prompts, PoolModels(made_of.pool, models), "distributional")
     found: dict[str, OptionDistribution] = {}
     for name in known:

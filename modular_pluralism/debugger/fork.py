@@ -38,14 +38,14 @@ async def start_fork(
     listed, parent = await table.get(request.run), await table.setup(request.run)
     if listed.state == "running":
         raise InputError(f"The run {request.run} is still on; stop it, or wait for its end.")
-    made_of, tasks = parent.load_edited(), await read_tasks(store, request.run)
+    made_of, tasks = parent.load(), await read_tasks(store, request.run)
     last = max((task.step for task in tasks), default=-1)
     if request.step is not None and not -1 <= request.step <= last:
         raise InputError(f"The run {request.run} has no step {request.step}; it has those from -1 to {last}.")
     fixed = [task for task in tasks if request.step is not None and task.step <= request.step]
     edits = request.edits.model_copy(update={"kept": _failed(fixed, request.edits)})
     setup = forked(parent, combined(parent.edits, edits), Origin(run=request.run, step=request.step))
-    edited = setup.load_edited()
+    edited = setup.load()
     of_parent, of_fork = (run_keys(setup, each, PoolModels(each.pool, models)) for each in (made_of, edited))
     _check_in_time(fixed, request, of_parent, of_fork)
     cache = NodeCache()

@@ -58,27 +58,14 @@ class Setup(BaseModel):
             prompts_fingerprint=prompts_fingerprint(texts),
         )
 
-    def load(self, *, anyway: bool = False) -> tuple[Pool, PromptSet]:
-        """The pool and the prompts as they are now, for going on with the run.
+    def load(self, *, anyway: bool = False, remedy: str = "") -> Edited:
+        """The pool, the prompts and the comments that are known before the run, as they are now, for going on with it.
+
+        `remedy` is what else can be done where something has changed, for the message.
 
         Raises:
-            StoreError: they are not what they were, unless `anyway`; with another set of communities, always. Or
-                comments were edited, which a run by the pool and the prompts alone would ask for again.
+            StoreError: they are not what they were, unless `anyway`; with another set of communities, always.
             PoolError, PromptError: they cannot be read any more.
-        """
-        edited = self.load_edited(anyway=anyway, remedy=", or say --anyway to go on all the same")
-        if edited.comments:
-            raise StoreError(
-                "This run is a fork with edited comments, which only the debugger can go on with; fork it again in "
-                "`pluralism debug`."
-            )
-        return edited.pool, edited.prompts
-
-    def load_edited(self, *, anyway: bool = False, remedy: str = "") -> Edited:
-        """As `load`, with the comments that are known before the run. `remedy` is what else can be done where something
-        has changed, for the message.
-
-        Raises:
             InputError: the pool has changed so that the edits of this fork do not fit it.
         """
         prompts = PromptSet.load(None if self.prompts is None else Path(self.prompts))
@@ -97,7 +84,7 @@ class Setup(BaseModel):
         if changed and not anyway:
             raise StoreError(
                 f"{_begun(' and '.join(changed))} changed since this run began, so the rest of it would be another "
-                "run's; put that back as it was{remedy}."
+                f"run's; put that back as it was{remedy}."
             )
         return edited
 

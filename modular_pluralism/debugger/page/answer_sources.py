@@ -46,7 +46,7 @@ class AnswerSources:
         with self._marked:
             text("Comparing…", "muted")
         try:
-            pool = self._kept.setup.load_edited(anyway=True).pool if spec == "llm" else None
+            pool = self._kept.setup.load(anyway=True).pool if spec == "llm" else None
             found = await attribute_answer(self._kept.state, spec, pool=pool)
         except PluralismError as error:
             self._marked.clear()

@@ -41,7 +41,7 @@ class PromptsView:
                 "Start one under Run, or open one under Time travel: its prompts stand here.",
             )
             return
-        made_of = setup.load_edited(anyway=True)
+        made_of = setup.load(anyway=True)
         pool = made_of.pool
         used = prompts_of(setup, pool, made_of.prompts)
         self._used = {each.key: each for each in used}

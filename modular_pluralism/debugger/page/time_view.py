@@ -164,7 +164,7 @@ class TimeView:
         if self._tab.desk.is_live(kept.listed.id):
             note("The run is still on. It can be changed once it has ended, or been stopped.", "warn", "warning")
             return
-        made_of = kept.setup.load_edited(anyway=True)
+        made_of = kept.setup.load(anyway=True)
         broken = kept.listed.state != "finished"
         with box("card stack"):
             with box("stack tight"):

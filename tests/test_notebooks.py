@@ -1,0 +1,47 @@
+"""The notebooks run from top to bottom, and what is kept of their output is small and tells no place."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+
+def cells(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_there_are_notebooks() -> None:
+    assert [path.name[:2] for path in NOTEBOOKS][:5] == ["01", "02", "03", "04", "05"]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    kept = [len(cell.outputs) > 0 for cell in cells(notebook)]
+    where = {"metadata": {"path": str(FOLDER)}}
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where)
+    asyncio.run(client.async_execute())
+    assert [len(cell.outputs) > 0 for cell in cells(notebook)] == kept
+    assert not [output for cell in cells(notebook) for output in cell.outputs if output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_is_kept_reads_well(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert any(cell.outputs for cell in cells(notebook)), "run `make notebooks`"
+    assert path.stat().st_size < 100_000
+    text = path.read_text()
+    assert "\\u001b" not in text
+    assert not re.search(r"/(?:home|root|work|tmp|Users)/", text)
+    assert not any("execution" in cell.metadata for cell in cells(notebook))
