@@ -18,7 +18,7 @@ from modular_pluralism.prompt_trials.bench import TrialSettings
 from modular_pluralism.prompt_trials.feedback import example, merit
 from modular_pluralism.prompt_trials.halves import halve
 from modular_pluralism.prompt_trials.markdown import search_markdown
-from modular_pluralism.prompt_trials.optimisation import Optimisation, winner
+from modular_pluralism.prompt_trials.optimisation import Optimisation, write_winner
 from modular_pluralism.prompt_trials.search_result import SearchResult
 from modular_pluralism.prompts import PromptSet
 from tests.command import PLURALISM, pluralism
@@ -137,8 +137,6 @@ def test_nothing_better_where_no_text_wins(tmp_path: Path) -> None:
     assert not result.better
     assert "no text did better than the built-in one on the training items" in result.sentence
     assert [text.parent for text in result.texts] == [None]
-    with pytest.raises(InputError, match="nothing to keep"):
-        winner(result, PromptSet.load()["score_group"])
 
 
 def test_a_text_without_the_variables_is_refused_and_told(tmp_path: Path) -> None:
@@ -288,14 +286,22 @@ def test_the_report_has_every_text_as_data(tmp_path: Path) -> None:
     assert SearchResult.model_validate_json(result.model_dump_json()) == result
 
 
-def test_the_winner_is_a_file_that_loads(tmp_path: Path) -> None:
+def test_the_winner_is_a_folder_that_loads(tmp_path: Path) -> None:
     result = search(tmp_path, reflecting_only(scripted(GOOD)))[0].run()
-    (tmp_path / "prompts").mkdir()
     built_in = PromptSet.load()["score_group"]
-    (tmp_path / "prompts" / "score_group.txt").write_text(winner(result, built_in))
-    loaded = PromptSet.load(tmp_path / "prompts")["score_group"]
+    path = write_winner(tmp_path / "out", result, built_in, keep=False)
+    assert path == tmp_path / "out" / "prompts" / "score_group.txt"
+    loaded = PromptSet.load(tmp_path / "out" / "prompts")["score_group"]
     assert loaded.version == built_in.version + 1
     assert loaded.text.rstrip().endswith("GOOD")
+    not_better = result.model_copy(update={"better": False})
+    assert write_winner(tmp_path / "none", not_better, built_in, keep=False) is None
+    assert not (tmp_path / "none").exists()
+    kept = write_winner(tmp_path / "kept", not_better, built_in, keep=True)
+    assert kept is not None
+    assert kept.read_text() == path.read_text()
+    nothing = result.model_copy(update={"better": False, "best": None})
+    assert write_winner(tmp_path / "none", nothing, built_in, keep=True) is None
 
 
 # As a user runs it

@@ -258,14 +258,8 @@ def optimise(
     from modular_pluralism.evaluation.task_file import TaskFile
     from modular_pluralism.prompt_trials.bench import TrialSettings
     from modular_pluralism.prompt_trials.markdown import search_markdown
-    from modular_pluralism.prompt_trials.optimisation import Optimisation, winner
-    from modular_pluralism.prompt_trials.report_folder import (
-        PROMPTS,
-        check_folder,
-        check_no_prompts,
-        write_report,
-        write_text,
-    )
+    from modular_pluralism.prompt_trials.optimisation import Optimisation, write_winner
+    from modular_pluralism.prompt_trials.report_folder import check_folder, check_no_prompts, write_report
     from modular_pluralism.prompts import find_prompt
 
     file, _ = find_prompt(name)
@@ -294,9 +288,8 @@ def optimise(
     )
     result = _with_progress(optimisation.total, optimisation.run)
     written = write_report(folder, result, search_markdown(result), "search")
-    if result.better or (keep and result.best is not None):
-        write_text(folder / PROMPTS / file, winner(result, optimisation.prompt))
-        written.append(folder / PROMPTS / file)
+    won = write_winner(folder, result, optimisation.prompt, keep=keep)
+    written += [] if won is None else [won]
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:

@@ -23,6 +23,7 @@ from modular_pluralism.prompt_trials.bench import Bench, TrialSettings
 from modular_pluralism.prompt_trials.compare import compare, deciding, difference_table, measures_of
 from modular_pluralism.prompt_trials.halves import halve
 from modular_pluralism.prompt_trials.reflection import Reflection
+from modular_pluralism.prompt_trials.report_folder import PROMPTS, write_text
 from modular_pluralism.prompt_trials.search import Found, Search
 from modular_pluralism.prompt_trials.search_result import SearchResult, TriedText
 from modular_pluralism.prompt_trials.trial_result import Compared
@@ -176,15 +177,18 @@ class Optimisation:
             )
 
 
-def winner(result: SearchResult, prompt: Prompt) -> str:
-    """The best text as a prompt file, of the next version.
+def write_winner(folder: Path, result: SearchResult, prompt: Prompt, *, keep: bool) -> Path | None:
+    """Write the best text, as the next version of the prompt, to a folder in `folder` that `--prompts` takes; None where
+    it is not clearly better, and `keep` does not ask for it nevertheless, or where there is none.
 
     Raises:
-        InputError: there is none but the built-in one.
+        EvaluationError: the file cannot be written.
     """
-    if result.best is None:
-        raise InputError("No text did better than the built-in one on the training items; there is nothing to keep.")
-    return replace(prompt, text=result.best, version=prompt.version + 1).file_text()
+    if result.best is None or not (result.better or keep):
+        return None
+    path = folder / PROMPTS / result.file
+    write_text(path, replace(prompt, text=result.best, version=prompt.version + 1).file_text())
+    return path
 
 
 def _questions(items: Sequence[Item]) -> int:
