@@ -178,8 +178,8 @@ class Optimisation:
 
 
 def write_winner(folder: Path, result: SearchResult, prompt: Prompt, *, keep: bool) -> Path | None:
-    """Write the best text, as the next version of the prompt, to a folder in `folder` that `--prompts` takes; None where
-    it is not clearly better, and `keep` does not ask for it nevertheless, or where there is none.
+    """Write the best text, as the next version of the prompt, to a folder in `folder` that `--prompts` takes; None
+    where it is not clearly better, and `keep` does not ask for it nevertheless, or where there is none.
 
     Raises:
         EvaluationError: the file cannot be written.
