@@ -36,6 +36,8 @@ BUILT_IN = {
     "judge_factuality": set(),
     "judge_depth": set(),
     "judge_neutrality": set(),
+    "vote": {"question", "options"},
+    "vote_group": {"attribute", "question", "options"},
     "score_group": {"question", "comment", "options", "attribute"},
     "score_group_text": {"question", "comment", "attribute"},
     "numbered_expert": {"number", "description"},
