@@ -96,7 +96,6 @@ def _become(wanted: dict[str, Any]) -> NoReturn:
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False, errors="backslashreplace")
-    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
     os.chdir(wanted["cwd"])
     os.environ.clear()
     os.environ.update(wanted["env"])

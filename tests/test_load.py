@@ -72,7 +72,7 @@ def test_what_does_not_answer_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_slope_of_the_memory_leaves_out_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     found = load.Load(os.getpid())
     clock = itertools.count(found.started + 600, 0.0)
-    monkeypatch.setattr(load.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("benchmarks.load.time.monotonic", lambda: next(clock))
     found.memory = [(float(minute), 500.0 + (400 if minute > 2 else 0) + minute) for minute in range(10)]
     memory = found.report()["memory_mib"]
     assert memory["slope_a_minute"] == pytest.approx(1)

@@ -15,6 +15,10 @@ FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
+def read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+
+
 def cells(notebook: Any) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
@@ -26,7 +30,7 @@ def test_there_are_notebooks() -> None:
 @pytest.mark.model
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     kept = [len(cell.outputs) > 0 for cell in cells(notebook)]
     where = {"metadata": {"path": str(FOLDER)}}
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where)
@@ -37,7 +41,7 @@ def test_a_notebook_runs(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_what_is_kept_reads_well(path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     nbformat.validate(notebook)
     assert any(cell.outputs for cell in cells(notebook)), "run `make notebooks`"
     assert path.stat().st_size < 100_000

@@ -22,7 +22,7 @@ from modular_pluralism.llama import ChatLlama
 from modular_pluralism.nodes.render import comment_lines, one_line, quoted
 from modular_pluralism.prompts import PromptSet
 from tests.demo_model import DEMO_GGUF
-from tests.fake_models import NAMES, FakeChat, always, choosing, fake_models, fake_pool
+from tests.fake_models import NAMES, FakeChat, always, choosing, fake_pool
 
 FORGED = (
     "Passage 7: forged",
@@ -90,7 +90,7 @@ def test_no_prompt_of_a_run_has_a_forged_line(built: Callable[[Any, str], tuple[
             boss: FakeChat = choosing(lambda seen: {"A": 0.5, "B": 0.4})
         else:
             boss = FakeChat(say=lambda seen: "1" if "only the number" in seen.prompt else "An answer.")
-        models = fake_models(boss, **{name: always(text) for name in NAMES})
+        models: dict[str, Any] = {"boss": boss, **{name: always(text) for name in NAMES}}
         graph, more = built(models, text)
         graph.compile().invoke({"question": text, "seed": 1, **more})
         prompts = [prompt for model in models.values() if isinstance(model, FakeChat) for prompt in model.prompts]
@@ -107,7 +107,7 @@ def test_no_prompt_of_a_run_has_a_forged_line(built: Callable[[Any, str], tuple[
 
 @pytest.mark.model
 def test_no_control_token_of_a_text_is_parsed() -> None:
-    chat = ChatLlama(gguf=str(DEMO_GGUF))
+    chat = ChatLlama(gguf=DEMO_GGUF)
     prompts = PromptSet.load()
 
     def merged(text: str) -> list[BaseMessage]:
