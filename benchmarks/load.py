@@ -39,7 +39,7 @@ from modular_pluralism.errors import PluralismError
 Ask = Callable[[int], Awaitable[None]]
 """One piece of work, with its number; raises where it failed."""
 
-_STUCK = 180.0
+_STUCK = 400.0
 """Seconds without a single answer after which it counts as stuck."""
 _EVERY = 5.0
 """Seconds between two looks at the memory."""
