@@ -1,29 +1,43 @@
-"""Distributional: check → in parallel, each community's branch (it comments → its comment is scored) → aggregate."""
+"""Distributional: check → in parallel, each community's branch → aggregate.
+
+In its branch a community comments and its comment is scored (the paper's way); with its own voice it votes instead, and
+the branch is a single node; with both it comments, is scored, and votes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 
+from modular_pluralism.errors import InputError
 from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.node_key import question_of
 from modular_pluralism.graphs.parts import Comments, Models, Parts
-from modular_pluralism.graphs.state import BranchOutput, DistributionalQuestion, DistributionalState
-from modular_pluralism.nodes.aggregate import aggregate
-from modular_pluralism.nodes.check import check
+from modular_pluralism.graphs.state import (
+    BranchOutput,
+    DistributionalQuestion,
+    DistributionalState,
+    TwoVoicesBranchOutput,
+    TwoVoicesState,
+)
+from modular_pluralism.nodes.aggregate import aggregate, aggregate_both
+from modular_pluralism.nodes.check import check, check_voice
 from modular_pluralism.nodes.score import score
-from modular_pluralism.nodes.step import State
+from modular_pluralism.nodes.step import State, Step
+from modular_pluralism.nodes.vote import vote
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Scoring
+from modular_pluralism.types import Scoring, Voice
 
 
 def build_distributional(
     pool: Pool | str | Path = "perspective",
     *,
     scoring: Scoring = "rotate",
+    voice: Voice = "comment",
     prompts: PromptSet | None = None,
     models: Models = None,
     seed: int | None = None,
@@ -31,37 +45,88 @@ def build_distributional(
 ) -> StateGraph[Any, Any, Any, Any]:
     """The distributional graph (section 3 of the paper), not compiled.
 
-    `scoring` is how option probabilities are read: "label", "rotate" or "text". Input: `DistributionalQuestion`.
-    Output: `DistributionalState`. The other arguments and errors are those of `build_overton`.
+    `scoring` is how option probabilities are read: "label", "rotate" or "text". `voice` is how a community is heard:
+    by its comment, which the base LLM reads as in the paper ("comment"), by its own probability of every option
+    ("vote"), or by both, united as the pool's [run] table says. Input: `DistributionalQuestion`. Output:
+    `DistributionalState`, with both voices `TwoVoicesState`. The other arguments and errors are those of
+    `build_overton`.
+
+    Raises:
+        InputError: there is no such voice, or a comment is given of a community that is to vote only.
     """
+    check_voice(voice)
     parts = Parts.of(pool, prompts, models, "distributional", {"seed": seed}, comments)
-    graph = NestingGraph(DistributionalState, input_schema=DistributionalQuestion)
+    state = TwoVoicesState if voice == "both" else DistributionalState
+    graph = NestingGraph(state, input_schema=DistributionalQuestion)
     parts.add(graph, "check", check(options=True), also=parts.communities)
     graph.add_edge(START, "check")
     for name in parts.communities:
-        graph.add_node(name, _branch(parts, name, scoring).compile())
+        if voice == "vote":
+            _add_voter(parts, graph, name, scoring)
+        else:
+            graph.add_node(name, _branch(parts, name, scoring, voice).compile())
         graph.add_edge("check", name)
         graph.add_edge(name, "aggregate")  # after all of them, which run in one superstep
-    pooling = aggregate(priors=parts.pool.priors, quorum=parts.pool.quorum)
-    parts.add(graph, "aggregate", pooling)
+    parts.add(graph, "aggregate", _aggregate(parts.pool, voice))
     graph.add_edge("aggregate", END)
     return graph
 
 
-def _branch(parts: Parts, name: str, scoring: Scoring) -> StateGraph[Any, Any, Any, Any]:
+def _aggregate(pool: Pool, voice: Voice) -> Step:
+    if voice != "both":
+        return aggregate(priors=pool.priors_of, quorum=pool.quorum)
+    run = pool.run
+    return aggregate_both(priors=pool.priors_of, quorum=pool.quorum, share=run.vote_share, pooling=run.vote_pooling)
+
+
+def _branch(parts: Parts, name: str, scoring: Scoring, voice: Voice) -> StateGraph[Any, Any, Any, Any]:
     """One community's own work. A subgraph, since in one layer after another the slowest community would hold up the
     scoring of all comments."""
-    branch = StateGraph(DistributionalState, input_schema=DistributionalQuestion, output_schema=BranchOutput)
+    state, output = (TwoVoicesState, TwoVoicesBranchOutput) if voice == "both" else (DistributionalState, BranchOutput)
+    branch = StateGraph(state, input_schema=DistributionalQuestion, output_schema=output)
     parts.add_comment(branch, name)
     samples = parts.pool.run.score_samples
     scoring_step = score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)
     reads = question_of("seed", "options")
     parts.add(branch, "score", scoring_step, community=name, reads=reads, also=[scoring, samples])
     branch.add_edge(START, name)
-
-    def answered(state: State) -> str:
-        return END if state["comments"][name]["error"] else "score"
-
-    branch.add_conditional_edges(name, answered, ["score", END])
-    branch.add_edge("score", END)
+    branch.add_conditional_edges(name, _unless_failed(name, "score"), ["score", END])
+    if voice == "comment":
+        branch.add_edge("score", END)
+        return branch
+    _add_vote(parts, branch, "vote", name, scoring, into="votes")
+    branch.add_conditional_edges("score", _unless_failed(name, "vote"), ["vote", END])
+    branch.add_edge("vote", END)
     return branch
+
+
+def _unless_failed(name: str, then: str) -> Callable[[State], str]:
+    return lambda state: END if state["comments"][name]["error"] else then
+
+
+def _add_voter(parts: Parts, graph: StateGraph[Any, Any, Any, Any], name: str, scoring: Scoring) -> None:
+    """A community that votes and does nothing else. What is known of it can only be that it has failed."""
+    known = parts.comments.get(name)
+    if known is None:
+        _add_vote(parts, graph, name, name, scoring)
+    elif isinstance(known, str) or known["error"] is None:
+        raise InputError(
+            f'A comment of {name} is given, but with the voice "vote" the communities do not comment; leave it out, or '
+            'choose "comment" or "both".'
+        )
+    else:
+        parts.add_comment(graph, name)
+
+
+def _add_vote(
+    parts: Parts,
+    graph: StateGraph[Any, Any, Any, Any],
+    node: str,
+    name: str,
+    scoring: Scoring,
+    into: str = "distributions",
+) -> None:
+    samples = parts.pool.run.score_samples
+    step = vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples, into=into)
+    reads = question_of("seed", "options")
+    parts.add(graph, node, step, role="vote", community=name, reads=reads, also=[scoring, samples, into])

@@ -112,8 +112,11 @@ class Parts:
     def _comment(self, name: str) -> Step:
         if name in self.comments:
             return given(name, self.comments[name])
-        persona = self.pool.persona_text(name, self.prompts)
-        return comment(Community(name, persona, self.pool.run.comment_tokens), self.models, self.prompts)
+        return comment(self.community(name), self.models, self.prompts)
+
+    def community(self, name: str) -> Community:
+        """What the nodes of a community know of it."""
+        return Community(name, self.pool.persona_text(name, self.prompts), self.pool.run.comment_tokens)
 
     def _filled(self, step: Step) -> Step:
         """The step, which is given the defaults, too."""

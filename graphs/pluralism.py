@@ -12,19 +12,20 @@ from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.node_key import question_of
 from modular_pluralism.graphs.overton import build_overton
 from modular_pluralism.graphs.parts import Models, Parts
-from modular_pluralism.graphs.state import PluralismQuestion, PluralismState
+from modular_pluralism.graphs.state import PluralismQuestion, PluralismState, PluralismTwoVoicesState
 from modular_pluralism.graphs.steerable import build_steerable
 from modular_pluralism.nodes.check import check
 from modular_pluralism.nodes.step import State
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Mode, Scoring
+from modular_pluralism.types import Mode, Scoring, Voice
 
 
 def build_pluralism(
     pool: Pool | str | Path = "perspective",
     *,
     scoring: Scoring = "rotate",
+    voice: Voice = "comment",
     prompts: PromptSet | None = None,
     models: Models = None,
     seed: int | None = None,
@@ -37,12 +38,14 @@ def build_pluralism(
     """
     parts = Parts.of(pool, prompts, models, defaults={"mode": mode})
     shared: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed}
-    graph = NestingGraph(PluralismState, input_schema=PluralismQuestion)
+    state = PluralismTwoVoicesState if voice == "both" else PluralismState
+    graph = NestingGraph(state, input_schema=PluralismQuestion)
     parts.add(graph, "check", check(mode=True), reads=question_of("mode"))
     graph.add_edge(START, "check")
     graph.add_node("overton", build_overton(parts.pool, **shared).compile())
     graph.add_node("steerable", build_steerable(parts.pool, scoring=scoring, **shared).compile())
-    graph.add_node("distributional", build_distributional(parts.pool, scoring=scoring, **shared).compile())
+    distributional = build_distributional(parts.pool, scoring=scoring, voice=voice, **shared)
+    graph.add_node("distributional", distributional.compile())
 
     def route(state: State) -> str:
         return str(parts.with_defaults(state)["mode"])

@@ -92,11 +92,29 @@ class DistributionalState(DistributionalQuestion, Commented, total=False):
     weights: dict[str, float] | None
 
 
+class Voices(TypedDict, total=False):
+    """What is there where each community is heard by both voices: its own distribution in `votes`, and in `readings`
+    what the base LLM read in its comment. `distributions` has the two united."""
+
+    votes: Annotated[dict[str, OptionDistribution], by_community]
+    readings: dict[str, OptionDistribution] | None
+
+
+class TwoVoicesState(DistributionalState, Voices, total=False):
+    """Distributional, with both voices of each community."""
+
+
 class BranchOutput(TypedDict, total=False):
     """What one community's branch of the distributional graph gives back to it."""
 
     comments: Annotated[dict[str, Comment], by_community]
     distributions: Annotated[dict[str, OptionDistribution], by_community]
+
+
+class TwoVoicesBranchOutput(BranchOutput, total=False):
+    """The same, with the community's vote."""
+
+    votes: Annotated[dict[str, OptionDistribution], by_community]
 
 
 class PluralismState(PluralismQuestion, Commented, total=False):
@@ -111,6 +129,10 @@ class PluralismState(PluralismQuestion, Commented, total=False):
     label_mass: float | None
     disagreement: float | None
     weights: dict[str, float] | None
+
+
+class PluralismTwoVoicesState(PluralismState, Voices, total=False):
+    """The same, where distributional mode hears both voices of each community."""
 
 
 class BaselineState(BaselineQuestion, Commented, total=False):

@@ -64,6 +64,25 @@ def linear_pool(distributions: Sequence[Sequence[float]], weights: Sequence[floa
     ]
 
 
+def log_linear_pool(distributions: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
+    """The weighted geometric mean of distributions [n, n_options], normalised; `weights` [n] sum to 1.
+
+    Raises:
+        ValueError: every option has no probability in some distribution with a weight above 0.
+    """
+    counted = [(each, weight) for each, weight in zip(distributions, weights, strict=True) if weight > 0]
+    logs = [
+        math.fsum(weight * math.log(value) for value, (_, weight) in zip(column, counted, strict=True))
+        if all(column)
+        else -math.inf
+        for column in zip(*(each for each, _ in counted), strict=True)
+    ]
+    largest = max(logs)
+    if largest == -math.inf:
+        raise ValueError("the distributions have no option in common")
+    return normalise([math.exp(each - largest) for each in logs])
+
+
 def disagreement(distributions: Sequence[Sequence[float]], weights: Sequence[float]) -> float:
     """Generalised Jensen-Shannon divergence: entropy of the pool minus the mean entropy, in nats.
 

@@ -30,6 +30,7 @@ from pydantic_core import ErrorDetails
 
 from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import Pooling
 
 BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed")
 """Names that `Pool.load` knows without a path."""
@@ -38,9 +39,9 @@ RESERVED_NAMES: frozenset[str] = frozenset(
     {
         # keys of a run's state
         *("question", "options", "attribute", "seed", "mode", "comments", "answer", "usage", "selected", "choice"),
-        *("distributions", "distribution", "label_mass", "disagreement", "weights", "missing"),
+        *("distributions", "distribution", "label_mass", "disagreement", "weights", "missing", "votes", "readings"),
         # graph nodes
-        *("check", "merge", "select", "respond", "score", "aggregate", "route"),
+        *("check", "merge", "select", "respond", "score", "vote", "aggregate", "route"),
         # modes, the product, and the base LLM
         *("overton", "steerable", "distributional", "pluralism", "base"),
     }
@@ -59,6 +60,7 @@ _Text = Annotated[str, Field(min_length=1)]
 _Probability = Annotated[float, Field(gt=0, le=1)]
 _Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=1, le=_INT32)]
+_Prior = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Config(BaseModel):
@@ -191,7 +193,7 @@ class CommunityConfig(_Config):
     lora_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     persona: str | None = None
     description: str
-    prior: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    prior: _Prior = 1.0
 
     @field_validator("description")
     @classmethod
@@ -212,7 +214,8 @@ class RunSettings(_Config):
     `quorum` is how many communities have to answer (None: a majority of them). `deadline` is in seconds, for one model
     call with its retries; `attempts` counts the first try, too. `comment_tokens` and `answer_tokens` limit a
     community's comment and the base LLM's answer. `score_samples` replies are drawn to estimate the probabilities of
-    options where an endpoint reports none.
+    options where an endpoint reports none. Where both voices of a community are heard, `vote_share` is the weight of
+    its own vote (the rest is that of the base LLM's reading of its comment), and `vote_pooling` how the two are pooled.
     """
 
     quorum: _Count | None = None
@@ -221,27 +224,38 @@ class RunSettings(_Config):
     comment_tokens: _Count = 128
     answer_tokens: _Count = 256
     score_samples: _Count = 20
+    # Left out of what is dumped where they say nothing new: pools of runs that are kept are compared with it.
+    vote_share: Annotated[float, Field(ge=0, le=1, exclude_if=lambda share: share == 0.5)] = 0.5
+    vote_pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
 
 
 _TABLES: dict[str, tuple[type[_Config], ...]] = {
     "models": (EmbeddedModel, RemoteModel),
     "communities": (CommunityConfig,),
     "run": (RunSettings,),
+    "priors": (),
 }
-"""What a pool file's tables may hold; `base` is its one key outside a table."""
+"""What a pool file's tables may hold; `base` is its one key outside a table, and a table of priors has communities."""
 
 
 class Pool(_Config):
     """A base LLM and its community pool, checked as a whole. Communities keep the order of the file.
 
-    `folder` is where relative files are looked up, and `name` is for people to read. `Pool.load` and `Pool.from_toml`
-    raise PoolError; a Pool made in Python goes through the same checks and raises pydantic's ValidationError.
+    `priors_by_attribute`, the file's [priors.*] tables, has the weights of communities for questions with an attribute
+    of that name; a community that such a table leaves out has none there. `folder` is where relative files are looked
+    up, and `name` is for people to read. `Pool.load` and `Pool.from_toml` raise PoolError; a Pool made in Python goes
+    through the same checks and raises pydantic's ValidationError.
     """
+
+    model_config = ConfigDict(validate_by_alias=True, validate_by_name=True)
 
     base: str
     models: dict[str, _AnyModel]
     communities: dict[str, CommunityConfig]
     run: RunSettings = RunSettings()
+    priors_by_attribute: Annotated[
+        dict[str, dict[str, _Prior]], Field(alias="priors", exclude_if=lambda tables: not tables)
+    ] = {}
     name: str = "pool"
     folder: Path = Field(default_factory=Path.cwd)
 
@@ -284,11 +298,23 @@ class Pool(_Config):
     @property
     def priors(self) -> dict[str, float]:
         """The weight of each community, in the order of the file; they sum to 1."""
-        # Dividing by the largest first keeps the sum finite, however large the priors are.
-        largest = max(community.prior for community in self.communities.values())
-        shares = {name: community.prior / largest for name, community in self.communities.items()}
-        total = math.fsum(shares.values())
-        return {name: share / total for name, share in shares.items()}
+        return _normalised({name: community.prior for name, community in self.communities.items()})
+
+    def priors_of(self, attribute: str | None) -> dict[str, float]:
+        """The weight of each community for a question with this attribute: those of its [priors.*] table, and where
+        there is none, those of the communities themselves. White space around and within the name does not count."""
+        known = {_one_space(name): table for name, table in self.priors_by_attribute.items()}
+        table = known.get(_one_space(attribute)) if attribute is not None else None
+        return self.priors if table is None else _normalised({name: table.get(name, 0.0) for name in self.communities})
+
+    def priors_tables(self, communities: Iterable[str]) -> dict[str, dict[str, float]]:
+        """`priors_by_attribute` for these communities alone; a table that gives none of them any weight is left out."""
+        kept = set(communities)
+        tables = {
+            attribute: {name: prior for name, prior in table.items() if name in kept}
+            for attribute, table in self.priors_by_attribute.items()
+        }
+        return {attribute: table for attribute, table in tables.items() if any(table.values())}
 
     def persona_text(self, community: str, prompts: PromptSet | None = None) -> str | None:
         """The system prompt of a community, or None where it has no persona.
@@ -313,6 +339,7 @@ class Pool(_Config):
         for name in self.communities:
             self._check_community(name)
         self._check_weights()
+        self._check_priors()
         return self
 
     def _check_models(self) -> None:
@@ -371,9 +398,43 @@ class Pool(_Config):
                 f"[run] quorum must be at most {len(self.communities)}, the number of communities, not {self.quorum}"
             )
 
+    def _check_priors(self) -> None:
+        seen: dict[str, str] = {}
+        for attribute, table in self.priors_by_attribute.items():
+            where = _table("priors", attribute)
+            if not attribute.strip():
+                raise ValueError(f"{where} names no attribute; write the attribute of the questions it is for")
+            for name in table:
+                if name not in self.communities:
+                    raise ValueError(
+                        f"{where} names no community of this pool ({_short(name)}); write some of "
+                        f"{', '.join(self.communities)}{_hint(name, self.communities)}"
+                    )
+            if not any(table.values()):
+                raise ValueError(f"{where} gives no community a prior above 0; give at least one of them such a prior")
+            if _one_space(attribute) in seen:
+                raise ValueError(
+                    f"{where} is for the same attribute as {_table('priors', seen[_one_space(attribute)])}; keep one"
+                )
+            seen[_one_space(attribute)] = attribute
+
     def _no_model(self, name: str) -> str:
         hint = _hint(name, self.models)
         return f"names no model of this pool ({_short(name)}); write one of {', '.join(self.models)}{hint}"
+
+
+def _normalised(priors: Mapping[str, float]) -> dict[str, float]:
+    # Dividing by the largest first keeps the sum finite, however large the priors are.
+    largest = max(priors.values())
+    if not largest:  # of a part of a pool; whoever pools with these says so
+        return dict(priors)
+    shares = {name: prior / largest for name, prior in priors.items()}
+    total = math.fsum(shares.values())
+    return {name: share / total for name, share in shares.items()}
+
+
+def _one_space(attribute: str) -> str:
+    return " ".join(attribute.split())
 
 
 # Reading the file
@@ -436,6 +497,7 @@ _EXPECTED = {
     "greater_than_equal": "at least {ge}",
     "less_than": "below {lt}",
     "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
 }
 
 

@@ -9,13 +9,13 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from pydantic import BaseModel, Field
 
-from modular_pluralism.errors import PluralismError
+from modular_pluralism.errors import InputError, PluralismError
 from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
 from modular_pluralism.graphs.parts import Models, Parts
-from modular_pluralism.nodes.check import check_mode
+from modular_pluralism.nodes.check import check_mode, check_voice
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Mode, Scoring
+from modular_pluralism.types import Mode, Scoring, Voice
 
 Told = tuple[str, dict[str, Any]]
 """What a tool returns: the text for the agent's model, and the graph's state as the artifact."""
@@ -58,6 +58,7 @@ def pluralism_tool(
     *,
     mode: Mode = "overton",
     scoring: Scoring = "rotate",
+    voice: Voice = "comment",
     prompts: PromptSet | None = None,
     models: Models = None,
     seed: int | None = None,
@@ -74,17 +75,20 @@ def pluralism_tool(
     told it as an error instead.
 
     Raises:
-        InputError: there is no such mode.
+        InputError: there is no such mode or voice, or the mode has no choice of voices.
         PoolError, PromptError, ModelLoadError: as the builders do.
     """
     mode = check_mode(mode)
+    if check_voice(voice) != "comment" and mode != "distributional":
+        raise InputError(f"The voice {voice!r} is for distributional mode; leave it out, or choose that mode.")
     parts = Parts.of(pool, prompts, models)
     shared: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed}
     if mode == "overton":
         graph = build_overton(parts.pool, **shared)
     else:
+        heard = {"voice": voice} if mode == "distributional" else {}
         build = build_steerable if mode == "steerable" else build_distributional
-        graph = build(parts.pool, scoring=scoring, **shared)
+        graph = build(parts.pool, scoring=scoring, **heard, **shared)
     # A call of a tool is one step of the agent, not to be taken up in its middle.
     compiled = graph.compile(checkpointer=False, name=name or f"pluralism_{mode}")
 

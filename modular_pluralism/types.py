@@ -13,6 +13,13 @@ Mode = Literal["overton", "steerable", "distributional"]
 Scoring = Literal["label", "rotate", "text"]
 """How the probability of an answer option is read; see `modular_pluralism.nodes.score`."""
 
+Voice = Literal["comment", "vote", "both"]
+"""How a community is heard in distributional mode: by its comment, which the base LLM reads (the paper's way), by its
+own probability of every option, or by both."""
+
+Pooling = Literal["linear", "log-linear"]
+"""How two distributions become one: by their weighted mean, or by their weighted geometric mean, normalised."""
+
 
 class Usage(TypedDict):
     """What one model call cost, and how it ended: `finish_reason` is "stop", or "length" where the text was cut off by

@@ -9,11 +9,11 @@ from modular_pluralism.errors import InputError
 from modular_pluralism.nodes.render import one_line
 from modular_pluralism.nodes.step import State, Step, Update
 from modular_pluralism.option_math import MOST_OPTIONS
-from modular_pluralism.types import Mode
+from modular_pluralism.types import Mode, Voice
 
 _RESULTS = (
     *("comments", "missing", "selected", "answer", "usage", "choice"),
-    *("distributions", "distribution", "label_mass", "disagreement", "weights"),
+    *("distributions", "votes", "readings", "distribution", "label_mass", "disagreement", "weights"),
 )
 
 
@@ -63,6 +63,14 @@ def check_mode(mode: object) -> Mode:
         if mode == known:
             return known  # type: ignore[no-any-return]
     raise InputError(f"There is no mode {mode!r}; use {', '.join(get_args(Mode))}.")
+
+
+def check_voice(voice: object) -> Voice:
+    """The voice, if there is such a one; raises InputError otherwise."""
+    for known in get_args(Voice):
+        if voice == known:
+            return known  # type: ignore[no-any-return]
+    raise InputError(f"There is no voice {voice!r}; use {', '.join(get_args(Voice))}.")
 
 
 def check_seed(seed: object) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from langchain_core.messages import BaseMessage, SystemMessage
+from langchain_core.messages import BaseMessage
 
 from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelCallError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
+from modular_pluralism.nodes.persona import with_persona
 from modular_pluralism.nodes.render import plain_option_lines, quoted
 from modular_pluralism.nodes.step import State, Step, Steps, Update, derive_seed
 from modular_pluralism.prompts import PromptSet
@@ -17,7 +18,7 @@ from modular_pluralism.types import Comment
 
 @dataclass(frozen=True)
 class Community:
-    """What a comment node knows of its community: its name, its system prompt (or None), and its comments' length."""
+    """What a node knows of its community: its name, its system prompt (or None), and its comments' length."""
 
     name: str
     persona: str | None
@@ -84,9 +85,4 @@ def _messages(community: Community, prompts: PromptSet, state: State) -> list[Ba
         )
     else:
         messages = prompts["comment"].render(question=quoted(state["question"]))
-    if community.persona is None:
-        return messages
-    # Many chat templates take one system message only: a prompt that has one of its own goes below the persona.
-    own = [str(message.text) for message in messages if isinstance(message, SystemMessage)]
-    rest = [message for message in messages if not isinstance(message, SystemMessage)]
-    return [SystemMessage("\n\n".join([community.persona, *own])), *rest]
+    return with_persona(community.persona, messages)

@@ -11,16 +11,19 @@ from modular_pluralism.types import Comment
 
 
 class Attendance(NamedTuple):
-    """The comments of the communities that answered, in the pool's order, and the names of the others."""
+    """The communities that answered and their comments, in the pool's order, and the names of the others. A community
+    that has only voted has no comment."""
 
+    names: list[str]
     comments: list[Comment]
     missing: list[str]
 
 
 def heard(state: State, communities: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names of `communities` that have answered, and those of the others."""
+    """The names of `communities` that have answered, by a comment or a vote, and those of the others."""
     said: dict[str, Comment] = state.get("comments") or {}
-    answered = [name for name in communities if name in said and said[name]["error"] is None]
+    read = state.get("distributions") or {}
+    answered = [name for name in communities if (said[name]["error"] is None if name in said else name in read)]
     return answered, [name for name in communities if name not in answered]
 
 
@@ -32,10 +35,9 @@ def attendance(state: State, communities: Sequence[str], quorum: int) -> Attenda
     """
     said: dict[str, Comment] = state.get("comments") or {}
     names, missing = heard(state, communities)
-    answered = [said[name] for name in names]
-    if len(answered) < quorum:
+    if len(names) < quorum:
         reasons = " ".join(f"{name}: {said[name]['error'] if name in said else 'never asked.'}" for name in missing)
         raise QuorumError(
-            f"{len(answered)} of {len(communities)} communities answered, and the quorum is {quorum}. {reasons}"
+            f"{len(names)} of {len(communities)} communities answered, and the quorum is {quorum}. {reasons}"
         )
-    return Attendance(answered, missing)
+    return Attendance(names, [said[name] for name in names if name in said], missing)

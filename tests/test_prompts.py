@@ -38,6 +38,8 @@ BUILT_IN = {
     "judge_neutrality": set(),
     "vote": {"question", "options"},
     "vote_group": {"attribute", "question", "options"},
+    "vote_group_text": {"attribute", "question"},
+    "vote_text": {"question"},
     "score_group": {"question", "comment", "options", "attribute"},
     "score_group_text": {"question", "comment", "attribute"},
     "numbered_expert": {"number", "description"},

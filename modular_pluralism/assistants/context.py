@@ -17,7 +17,7 @@ from modular_pluralism.assistants.offered import ContextError, offered_pools, of
 from modular_pluralism.errors import PromptError
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import Prompt, PromptSet
-from modular_pluralism.types import Mode, Scoring
+from modular_pluralism.types import Mode, Scoring, Voice
 
 GraphName = Literal["overton", "steerable", "distributional", "pluralism"]
 
@@ -37,6 +37,10 @@ _USED: dict[str, dict[str, str]] = {
         "score_text": _COMMUNITIES,
         "score_group": _COMMUNITIES,
         "score_group_text": _COMMUNITIES,
+        "vote": _COMMUNITIES,
+        "vote_text": _COMMUNITIES,
+        "vote_group": _COMMUNITIES,
+        "vote_group_text": _COMMUNITIES,
     },
 }
 """The prompts of each mode, and the node that uses them."""
@@ -58,7 +62,13 @@ class ScoredContext(RunContext):
     scoring: Scoring = Field("rotate", description="How option probabilities are read.")
 
 
-class AnyModeContext(ScoredContext):
+class DistributionalContext(ScoredContext):
+    """The same, where communities may be heard in other ways than by a comment."""
+
+    voice: Voice = Field("comment", description="How communities are heard: by a comment, by their own vote, or both.")
+
+
+class AnyModeContext(DistributionalContext):
     """The same, where questions may be of any mode."""
 
     mode: Mode | None = Field(None, description="The mode of questions that name none.")
@@ -67,7 +77,7 @@ class AnyModeContext(ScoredContext):
 _CONTEXTS: dict[GraphName, type[RunContext]] = {
     "overton": RunContext,
     "steerable": ScoredContext,
-    "distributional": ScoredContext,
+    "distributional": DistributionalContext,
     "pluralism": AnyModeContext,
 }
 

@@ -16,6 +16,7 @@ from langgraph_sdk.runtime import ServerRuntime
 
 from modular_pluralism.assistants.context import (
     AnyModeContext,
+    DistributionalContext,
     GraphName,
     ScoredContext,
     check_keys,
@@ -80,6 +81,8 @@ def _make(name: GraphName, values: Mapping[str, Any]) -> Graph:
     }
     if isinstance(context, ScoredContext):
         parts["scoring"] = context.scoring
+    if isinstance(context, DistributionalContext):
+        parts["voice"] = context.voice
     if isinstance(context, AnyModeContext):
         parts["mode"] = context.mode
     graph: Graph = _BUILDERS[name](pool, **parts)

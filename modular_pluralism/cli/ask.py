@@ -21,6 +21,8 @@ from modular_pluralism.cli.call_options import (
     PromptsOption,
     ScoringName,
     SeedOption,
+    VoiceName,
+    VoiceOption,
 )
 from modular_pluralism.cli.store_option import QuietOption, StoreOption
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from modular_pluralism.models.pool_models import PoolModels
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
-    from modular_pluralism.types import Comment, Mode, Scoring
+    from modular_pluralism.types import Comment, Mode, Scoring, Voice
 
 EXAMPLES = """
 **Examples**
@@ -41,6 +43,8 @@ EXAMPLES = """
 `pluralism ask "Should wages be public?" --mode steerable --attribute "the right to privacy"`
 
 `pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --score rotate --json`
+
+`pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --voice vote`
 
 `echo "What makes a good school?" | pluralism ask - --pool culture --quiet`
 
@@ -67,6 +71,7 @@ def ask(
         ScoringName,
         typer.Option("--score", help="How option probabilities are read; rotate removes letter preference."),
     ] = ScoringName.rotate,
+    voice: VoiceOption = VoiceName.comment,
     pool: PoolOption = "perspective",
     prompts: PromptsOption = None,
     seed: SeedOption = 0,
@@ -87,7 +92,8 @@ def ask(
 
     In **overton** mode all comment and the base LLM merges the comments; in **steerable** mode the comment that fits
     an attribute is selected and the base LLM answers with it; in **distributional** mode the probability of every
-    option is read from each comment and pooled.
+    option is read from each comment and pooled. With `--voice vote`, the communities' own probabilities are pooled
+    instead, and nobody comments.
     """
     from modular_pluralism.errors import InputError
     from modular_pluralism.nodes.check import check_attribute, check_options, check_question
@@ -106,9 +112,11 @@ def ask(
         asked["options"] = option
     elif option:
         raise InputError("--option is for distributional and steerable mode; leave it out, or choose one of those.")
+    if voice is not VoiceName.comment and mode is not ModeName.distributional:
+        raise InputError(f"--voice {voice} is for distributional mode; leave it out, or say --mode distributional.")
     if store is not None and thread is None:
         raise InputError("--store says where --thread keeps a run; add --thread with a name for it, or leave it out.")
-    run(asked, mode, score, pool, prompts, as_json=as_json, quiet=quiet, thread=thread, store=store)
+    run(asked, mode, score, pool, prompts, voice=voice, as_json=as_json, quiet=quiet, thread=thread, store=store)
 
 
 def run(
@@ -118,6 +126,7 @@ def run(
     pool_name: str,
     prompts_folder: Path | None,
     *,
+    voice: VoiceName = VoiceName.comment,
     as_json: bool = False,
     quiet: bool = False,
     thread: str | None = None,
@@ -133,8 +142,8 @@ def run(
 
     pool = Pool.load(pool_name)
     prompts = PromptSet.load(prompts_folder)
-    graph = build(mode.value, score.value, pool, prompts, open_models(pool))
-    shown = Shown(mode.value, score.value, pool.name, list(pool.communities), thread)
+    graph = build(mode.value, score.value, pool, prompts, open_models(pool), voice=voice.value)
+    shown = Shown(mode.value, score.value, pool.name, list(pool.communities), thread, voice.value)
 
     async def kept(view: RunView, name: str) -> dict[str, Any]:
         from modular_pluralism.runs.keep import keep
@@ -144,7 +153,9 @@ def run(
         from modular_pluralism.runs.setup import Setup
 
         check_id(name)
-        setup = Setup.of(mode.value, score.value, asked, (pool_name, pool), (prompts_folder, prompts))
+        setup = Setup.of(
+            mode.value, score.value, asked, (pool_name, pool), (prompts_folder, prompts), voice=voice.value
+        )
         async with open_run_store(find_place(store), find_timeout()) as opened, opened.claim(name):
             await RunTable(opened).add(name, setup)
             return await keep(opened, name, run_graph(graph, asked, view, saver=opened.saver, thread=name))
@@ -165,6 +176,7 @@ class Shown:
     pool_name: str
     communities: list[str]
     thread: str | None
+    voice: Voice = "comment"
 
 
 def show(
@@ -215,6 +227,8 @@ def build(
     prompts: PromptSet,
     models: PoolModels,
     comments: Mapping[str, str | Comment] | None = None,
+    *,
+    voice: Voice = "comment",
 ) -> StateGraph[Any, Any, Any, Any]:
     """The graph of a mode; `comments` are known before it runs."""
     from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
@@ -225,7 +239,9 @@ def build(
         case "steerable":
             return build_steerable(pool, scoring=scoring, prompts=prompts, models=models, comments=comments)
         case "distributional":
-            return build_distributional(pool, scoring=scoring, prompts=prompts, models=models, comments=comments)
+            return build_distributional(
+                pool, scoring=scoring, voice=voice, prompts=prompts, models=models, comments=comments
+            )
 
 
 def _json(state: Mapping[str, Any], shown: Shown) -> str:
@@ -235,8 +251,10 @@ def _json(state: Mapping[str, Any], shown: Shown) -> str:
         result["thread"] = shown.thread
     if "options" in state:
         result["scoring"] = shown.scoring
+    if shown.voice != "comment":
+        result["voice"] = shown.voice
     for key, value in state.items():
-        by_community = key in ("comments", "distributions")
+        by_community = key in ("comments", "distributions", "votes", "readings")
         result[key] = {name: value[name] for name in shown.communities if name in value} if by_community else value
     return json.dumps(result, ensure_ascii=False, indent=2)
 

@@ -25,6 +25,14 @@ class ScoringName(StrEnum):
     text = "text"
 
 
+class VoiceName(StrEnum):
+    """How communities are heard in distributional mode, as the command line knows it."""
+
+    comment = "comment"
+    vote = "vote"
+    both = "both"
+
+
 class KindName(StrEnum):
     """The kinds of task file that have the same fields, as the command line knows them."""
 
@@ -43,6 +51,13 @@ PromptsOption = Annotated[
     typer.Option("--prompts", metavar="DIR", help="A folder laid over the built-in prompts, file by file."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+VoiceOption = Annotated[
+    VoiceName,
+    typer.Option(
+        "--voice",
+        help="Distributional mode: whether communities are heard by their comment, their own vote, or both.",
+    ),
+]
 KindOption = Annotated[
     KindName | None,
     typer.Option("--kind", help="What a file with options asks, where its attributes do not tell.", show_default=False),

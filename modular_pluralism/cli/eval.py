@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOption, PromptsOption, SeedOption
+from modular_pluralism.cli.call_options import (
+    JsonOption,
+    KindOption,
+    PoolOption,
+    PromptsOption,
+    SeedOption,
+    VoiceName,
+    VoiceOption,
+)
 
 if TYPE_CHECKING:
     from modular_pluralism.evaluation.evaluation import Evaluation
@@ -70,6 +78,7 @@ def evaluate(
     score: Annotated[
         ReadingOption, typer.Option("--score", help="How options are read; rotate gives label beside it.")
     ] = ReadingOption.rotate,
+    voice: VoiceOption = VoiceName.comment,
     style: Annotated[
         StyleOption, typer.Option("--style", help="Chat template, or plain text as in the paper's release.")
     ] = StyleOption.chat,
@@ -135,6 +144,7 @@ def evaluate(
             seed=seed,
             concurrency=concurrency,
             scoring=score.value,
+            voice=voice.value,
             style=style.value,
             comment_tokens=comment_tokens,
             answer_tokens=answer_tokens,

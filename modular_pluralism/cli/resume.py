@@ -41,7 +41,7 @@ def resume(
     """
     with stoppable(run, store):
         setup, contents = asyncio.run(_look(run, store))
-        shown = Shown(setup.mode, setup.scoring, setup.pool_name, setup.communities, run)
+        shown = Shown(setup.mode, setup.scoring, setup.pool_name, setup.communities, run, setup.voice)
         if contents.finished:
             typer.echo(f"The run {run} has finished already; this is its result.", err=True)
 
@@ -84,7 +84,7 @@ async def _go_on(run: str, place: str | None, setup: Setup, view: RunView, *, an
             store.forget_claim(run)
             return contents.state
         pool, prompts, known = setup.load(anyway=anyway, remedy=", or say --anyway to go on all the same")
-        graph = build(setup.mode, setup.scoring, pool, prompts, open_models(pool), known)
+        graph = build(setup.mode, setup.scoring, pool, prompts, open_models(pool), known, voice=setup.voice)
         await ask_again(store, run, out_of_reach(comments, pool))
         await table.reopen(run)
         asked = None if contents.begun else setup.asked

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modular_pluralism.cli.call_options import PoolOption, PromptsOption, ScoringName
+from modular_pluralism.cli.call_options import PoolOption, PromptsOption, ScoringName, VoiceName, VoiceOption
 
 if TYPE_CHECKING:
     from modular_pluralism.serving.catalogue import Catalogue
@@ -45,6 +45,7 @@ def serve(
         ScoringName,
         typer.Option("--score", help="How option probabilities are read; rotate removes letter preference."),
     ] = ScoringName.rotate,
+    voice: VoiceOption = VoiceName.comment,
     grace: Annotated[
         float, typer.Option("--grace", min=0, help="Seconds for running answers when the server is to stop.")
     ] = 30.0,
@@ -98,6 +99,7 @@ def serve(
         Pool.load(pool),
         PromptSet.load(prompts),
         scoring=score.value,
+        voice=voice.value,
         keys=load_keys(keys),
         limits=Limits(
             body=max_body,

@@ -12,13 +12,15 @@ from modular_pluralism.debugger.events import NodeInfo
 from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.runs.edits import Edited
-from modular_pluralism.types import Mode, Scoring
+from modular_pluralism.types import Mode, Scoring, Voice
 
 OwnModels = Mapping[str, BaseChatModel] | None
 """LangChain chat models in the place of the pool's [models.*], by name."""
 
 
-def build_graph(mode: Mode, scoring: Scoring, made_of: Edited, models: PoolModels) -> StateGraph[Any, Any, Any, Any]:
+def build_graph(
+    mode: Mode, scoring: Scoring, made_of: Edited, models: PoolModels, *, voice: Voice = "comment"
+) -> StateGraph[Any, Any, Any, Any]:
     """The graph of a mode, not compiled."""
     shared: dict[str, Any] = {"prompts": made_of.prompts, "models": models, "comments": made_of.comments}
     match mode:
@@ -27,13 +29,14 @@ def build_graph(mode: Mode, scoring: Scoring, made_of: Edited, models: PoolModel
         case "steerable":
             return build_steerable(made_of.pool, scoring=scoring, **shared)
         case "distributional":
-            return build_distributional(made_of.pool, scoring=scoring, **shared)
+            return build_distributional(made_of.pool, scoring=scoring, voice=voice, **shared)
 
 
-def picture(mode: Mode, communities: list[str]) -> list[NodeInfo]:
+def picture(mode: Mode, communities: list[str], voice: Voice = "comment") -> list[NodeInfo]:
     """The boxes of a mode's graph, in the order of the work."""
+    speaking = "comment" if has_branches(mode, voice) or mode != "distributional" else "vote"
     boxes = [NodeInfo("check", "check", None, [])]
-    boxes += [NodeInfo(name, "comment", name, ["check"]) for name in communities]
+    boxes += [NodeInfo(name, speaking, name, ["check"]) for name in communities]
     match mode:
         case "overton":
             boxes.append(NodeInfo("merge", "merge", None, communities))
@@ -41,17 +44,34 @@ def picture(mode: Mode, communities: list[str]) -> list[NodeInfo]:
             boxes.append(NodeInfo("select", "select", None, communities))
             boxes.append(NodeInfo("respond", "respond", None, ["select"]))
         case "distributional":
-            boxes += [NodeInfo(score_id(name), "score", name, [name]) for name in communities]
-            boxes.append(NodeInfo("aggregate", "aggregate", None, [score_id(name) for name in communities]))
+            last = {name: name for name in communities}
+            for role in _BRANCHES[voice]:
+                boxes += [NodeInfo(branch_id(name, role), role, name, [last[name]]) for name in communities]
+                last = {name: branch_id(name, role) for name in communities}
+            boxes.append(NodeInfo("aggregate", "aggregate", None, list(last.values())))
     return boxes
+
+
+_BRANCHES: dict[Voice, tuple[str, ...]] = {"comment": ("score",), "vote": (), "both": ("score", "vote")}
+"""What follows a community's comment within its branch of the distributional graph."""
+
+
+def has_branches(mode: Mode, voice: Voice) -> bool:
+    """Whether each community is a graph of its own within the graph."""
+    return mode == "distributional" and bool(_BRANCHES[voice])
+
+
+def branch_id(community: str, role: str) -> str:
+    """What events call a node that follows a comment in a community's branch."""
+    return f"{community}/{role}"
 
 
 def score_id(community: str) -> str:
     """What events call the scoring of a community's comment."""
-    return f"{community}/score"
+    return branch_id(community, "score")
 
 
 def node_id(name: str, namespace: str) -> str:
     """What events call the node `name`; `namespace` is LangGraph's, such as "" or "news_left:4f1c…"."""
     branch = namespace.split("|")[0].partition(":")[0]
-    return score_id(branch) if branch and name == "score" else name
+    return branch_id(branch, name) if branch and name in ("score", "vote") else name

@@ -46,7 +46,7 @@ async def read_calls(store: RunStore, run: str, *, models: OwnModels = None) -> 
         calls = [*(call for call in of_parent if call["node"] in taken), *calls]
     setup = await RunTable(store).setup(run)
     calls += await _rebuilt_calls(store, run, setup, {call["node"] for call in calls}, models)
-    order = {box.id: place for place, box in enumerate(picture(setup.mode, setup.communities))}
+    order = {box.id: place for place, box in enumerate(picture(setup.mode, setup.communities, setup.voice))}
     return sorted(calls, key=lambda call: (order.get(call["node"], len(order)), call["number"]))
 
 
@@ -63,16 +63,16 @@ def _rebuilt(run: str, setup: Setup, tasks: Sequence[KeptTask], models: OwnModel
     try:
         made_of = setup.load()
         keys = run_keys(setup, made_of, PoolModels(made_of.pool, models))
-        records = [_asked_again(run, task, keys[task.id]) for task in tasks]
+        records = [_asked_again(run, task, _role(task, setup), keys[task.id]) for task in tasks]
     except PluralismError as error:
-        records = [_unknown(run, task, str(error)) for task in tasks]
+        records = [_unknown(run, task, _role(task, setup), str(error)) for task in tasks]
     found = [record for record in records if record is not None]
     for number, record in enumerate(found, start=1):
         record["number"] = number
     return found
 
 
-def _asked_again(run: str, task: KeptTask, key: NodeKey) -> CallRecord | None:
+def _asked_again(run: str, task: KeptTask, role: str, key: NodeKey) -> CallRecord | None:
     """The record of a node's first call; None of a node that asks no model, as one with a given comment."""
     call = key.asks(task.state)
     if not isinstance(call, ModelCall):
@@ -81,18 +81,18 @@ def _asked_again(run: str, task: KeptTask, key: NodeKey) -> CallRecord | None:
     given = call.given
     kind: CallKind = "chat" if "messages" in given else "label_probabilities" if "labels" in given else "text_logprobs"
     prompts = given.get("prompts") or [given.get("messages") or given.get("prompt")]
-    record = new_record(run, task.id, _community(task), _role(task), kind, call.model, prompts)
+    record = new_record(run, task.id, _community(task, role), role, kind, call.model, prompts)
     record["labels"], record["texts"] = given.get("labels"), given.get("texts")
     record["settings"] = dict(given.get("settings") or {})
     record["note"] = " ".join(filter(None, [REBUILT, record["note"]]))
     return _with_outcome(record, task)
 
 
-def _unknown(run: str, task: KeptTask, why: str) -> CallRecord:
+def _unknown(run: str, task: KeptTask, role: str, why: str) -> CallRecord:
     """The record of a call whose prompt cannot be made again."""
-    reading = task.name in ("select", "score") or bool(dict(task.writes).get("choice"))
+    reading = role in ("select", "score", "vote") or bool(dict(task.writes).get("choice"))
     kind: CallKind = "label_probabilities" if reading else "chat"
-    record = new_record(run, task.id, _community(task), _role(task), kind, None, [])
+    record = new_record(run, task.id, _community(task, role), role, kind, None, [])
     record["note"] = f"This call was not recorded, and its prompt cannot be made again. {why}"
     return _with_outcome(record, task)
 
@@ -113,9 +113,10 @@ def _with_outcome(record: CallRecord, task: KeptTask) -> CallRecord:
     return record
 
 
-def _community(task: KeptTask) -> str | None:
-    return task.id.partition("/")[0] if _role(task) in ("comment", "score") else None
+def _community(task: KeptTask, role: str) -> str | None:
+    return task.id.partition("/")[0] if role in ("comment", "score", "vote") else None
 
 
-def _role(task: KeptTask) -> str:
-    return task.name if task.name in ("merge", "select", "respond", "score") else "comment"
+def _role(task: KeptTask, setup: Setup) -> str:
+    speaking = "vote" if setup.voice == "vote" else "comment"
+    return task.name if task.name in ("merge", "select", "respond", "score", "vote") else speaking

@@ -129,6 +129,7 @@ def _told(setup: Setup) -> dict[str, Any]:
         "mode": setup.mode,
         **setup.asked,
         **({} if setup.mode == "overton" else {"scoring": setup.scoring}),
+        **({} if setup.voice == "comment" else {"voice": setup.voice}),
         "pool": setup.pool,
         "prompts": setup.prompts,
         "pool file (fingerprint)": setup.pool_fingerprint[:12],

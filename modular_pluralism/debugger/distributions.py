@@ -14,6 +14,7 @@ from modular_pluralism.errors import InputError, ModelCallError
 from modular_pluralism.graphs.parts import Parts
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.score import score
+from modular_pluralism.nodes.vote import vote
 from modular_pluralism.option_math import linear_pool
 from modular_pluralism.types import OptionDistribution, Scoring
 
@@ -105,26 +106,34 @@ def describe_selection(state: Mapping[str, Any]) -> SelectionView:
 
 
 async def read_otherwise(run: KeptRun, scoring: Scoring, *, models: OwnModels = None) -> dict[str, OptionDistribution]:
-    """Every community's distribution by another scoring, for the comments of a distributional run; the base LLM is
-    asked, and nothing is kept. What the run has read by "label" beside "rotate" is taken from it.
+    """Every community's distribution by another scoring, for the comments of a distributional run, of which the base
+    LLM is asked, or for its votes, of which the communities are; nothing is kept. What the run has read by "label"
+    beside "rotate" is taken from it.
 
     Raises:
-        InputError: it is no distributional run, or has no comments.
+        InputError: it is no distributional run, or has no distributions, or has heard both voices.
         StoreError: the pool or the prompts have changed since.
-        ModelCallError, DeadlineError, ContextOverflowError: the base LLM failed.
+        ModelCallError, DeadlineError, ContextOverflowError: a model failed.
     """
+    voice = run.setup.voice
     if run.setup.mode != "distributional" or not run.state.get("distributions"):
         raise InputError("Only a distributional run that has distributions can be scored otherwise.")
     known: dict[str, OptionDistribution] = run.state["distributions"]
     if scoring == "label" and all(each["label"] is not None for each in known.values()):
         return {name: _as_label(each) for name, each in known.items()}
+    if voice == "both":
+        raise InputError("Both voices of the communities are united in this run; ask anew with another scoring.")
     made_of = run.setup.load()
     parts = Parts.of(made_of.pool, made_of.prompts, PoolModels(made_of.pool, models), "distributional")
     found: dict[str, OptionDistribution] = {}
     for name in known:
         samples = parts.pool.run.score_samples
-        step = score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)
-        update = await parts.node(step, score_id(name), role="score", community=name).ainvoke(run.state)
+        if voice == "vote":
+            step = vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples)
+        else:
+            step = score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)
+        node, role = (name, "vote") if voice == "vote" else (score_id(name), "score")
+        update = await parts.node(step, node, role=role, community=name).ainvoke(run.state)
         if "distributions" not in update:
             raise ModelCallError(update["comments"][name]["error"])
         found |= update["distributions"]

@@ -10,7 +10,7 @@ from typing import Any
 from langgraph.checkpoint.base import CheckpointTuple
 from pydantic import ValidationError
 
-from modular_pluralism.debugger.build import node_id, picture
+from modular_pluralism.debugger.build import has_branches, node_id, picture
 from modular_pluralism.debugger.events import NodeInfo
 from modular_pluralism.debugger.records import reused_nodes
 from modular_pluralism.runs.contents import read_contents
@@ -21,6 +21,7 @@ from modular_pluralism.runs.run_table import ListedRun, RunTable
 from modular_pluralism.runs.setup import Setup
 
 _EMPTY: tuple[Any, ...] = (None, {}, [])
+_BY_COMMUNITY = ("comments", "distributions", "votes")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ async def read_run(store: RunStore, run: str) -> KeptRun:
     listed, setup = await table.get(run), await table.setup(run)
     contents = await read_contents(store, run, setup.mode)
     state = _in_order(contents.state or dict(setup.asked), setup.communities)
-    return KeptRun(listed, setup, state, picture(setup.mode, setup.communities), await reused_nodes(store, run))
+    boxes = picture(setup.mode, setup.communities, setup.voice)
+    return KeptRun(listed, setup, state, boxes, await reused_nodes(store, run))
 
 
 async def read_steps(store: RunStore, run: str) -> list[Step]:
@@ -171,7 +173,7 @@ def _unfinished(found: list[CheckpointTuple], last: CheckpointTuple, before: dic
     for task in tasks:
         for key, value in task.writes:
             if not _is_channel(key):
-                merged = isinstance(value, dict) and key in ("comments", "distributions")
+                merged = isinstance(value, dict) and key in _BY_COMMUNITY
                 state[key] = {**(state.get(key) or {}), **value} if merged else value
     state = _in_order(state, setup.communities)
     nodes = _ordered([task.id for task in tasks], setup)
@@ -187,8 +189,8 @@ def _tasks(found: list[CheckpointTuple], setup: Setup) -> list[KeptTask]:
             continue
         for writes in _writes(each).values():
             state = {**_empty(setup), **_plain(each.checkpoint["channel_values"])}
-            name = _node(writes, setup, state["comments"] if namespace else {})
-            if setup.mode == "distributional" and not namespace and name in setup.communities:
+            name = _node(writes, setup, state if namespace else {})
+            if has_branches(setup.mode, setup.voice) and not namespace and name in setup.communities:
                 continue  # the branch as a whole: its nodes have checkpoints of their own
             # A branch bears the number of the task that it is.
             step = steps.get(namespace.partition(":")[2], -2) if namespace else each.metadata["step"] + 1
@@ -213,18 +215,23 @@ def _writes(each: CheckpointTuple) -> dict[str, list[tuple[str, Any]]]:
     }
 
 
-def _node(writes: list[tuple[str, Any]], setup: Setup, said: Mapping[str, Any]) -> str:
-    """Which node has written this: LangGraph notes a number of its own only. `said` are a branch's comments before."""
+def _node(writes: list[tuple[str, Any]], setup: Setup, before: Mapping[str, Any]) -> str:
+    """Which node has written this: LangGraph notes a number of its own only. `before` is a branch's state before."""
     values = dict(writes)
-    if values.get("comments"):
-        name = str(next(iter(values["comments"])))
-        return "score" if name in said else name  # a comment that could not be scored gets an error
-    if values.get("distributions"):
-        return "score"
-    if values.get("selected"):
-        return "select"
     if values.get("weights"):
         return "aggregate"
+    if values.get("comments"):
+        name = str(next(iter(values["comments"])))
+        if name not in (before.get("comments") or {}):
+            return name
+        # A comment that could not be scored, or whose community could not vote then, gets an error.
+        return "vote" if name in (before.get("distributions") or {}) else "score"
+    if values.get("votes"):
+        return "vote"
+    if values.get("distributions"):
+        return str(next(iter(values["distributions"]))) if setup.voice == "vote" else "score"
+    if values.get("selected"):
+        return "select"
     if values.get("answer") is not None:
         return "merge" if setup.mode == "overton" else "respond"
     return "check"
@@ -232,7 +239,8 @@ def _node(writes: list[tuple[str, Any]], setup: Setup, said: Mapping[str, Any]) 
 
 def _empty(setup: Setup) -> dict[str, Any]:
     """What LangGraph gives a node of a channel with a reducer that nobody has written to."""
-    return {"comments": {}, **({"distributions": {}} if setup.mode == "distributional" else {})}
+    votes: dict[str, Any] = {"votes": {}} if setup.voice == "both" else {}
+    return {"comments": {}, **({"distributions": {}, **votes} if setup.mode == "distributional" else {})}
 
 
 def _namespace(each: CheckpointTuple) -> str:
@@ -250,21 +258,21 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _in_order(state: dict[str, Any], communities: list[str]) -> dict[str, Any]:
     """The state with communities in the pool's order, and not in that in which they ended."""
-    for key in ("comments", "distributions"):
+    for key in (*_BY_COMMUNITY, "readings"):
         if isinstance(state.get(key), dict):
             state[key] = {name: state[key][name] for name in communities if name in state[key]}
     return state
 
 
 def _ordered(nodes: list[str], setup: Setup) -> list[str]:
-    order = [box.id for box in picture(setup.mode, setup.communities)]
+    order = [box.id for box in picture(setup.mode, setup.communities, setup.voice)]
     return sorted(dict.fromkeys(nodes), key=lambda node: order.index(node) if node in order else len(order))
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
     for key in {**before, **after}:
         one, other = before.get(key), after.get(key)
-        if key in ("comments", "distributions") and (one or other):
+        if key in _BY_COMMUNITY and (one or other):
             for name in {**(one or {}), **(other or {})}:
                 if (one or {}).get(name) != (other or {}).get(name):
                     yield Change(f"{key}.{name}", (one or {}).get(name), (other or {}).get(name))

@@ -11,7 +11,7 @@ from modular_pluralism.runs.setup import Setup
 
 def run_keys(setup: Setup, made_of: Edited, models: PoolModels) -> dict[str, NodeKey]:
     """The key of every node of the graph that a setup stands for."""
-    graph = build_graph(setup.mode, setup.scoring, made_of, models)
+    graph = build_graph(setup.mode, setup.scoring, made_of, models, voice=setup.voice)
     return {_id(path): key for path, key in node_keys(graph).items()}
 
 

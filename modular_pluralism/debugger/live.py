@@ -13,7 +13,7 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import StateGraph
 
-from modular_pluralism.debugger.build import OwnModels, build_graph, node_id, picture
+from modular_pluralism.debugger.build import OwnModels, build_graph, has_branches, node_id, picture
 from modular_pluralism.debugger.events import (
     CallMade,
     Event,
@@ -62,7 +62,7 @@ async def start_run(
     pool = Pool.load(request.pool)
     folder = None if request.prompts is None else Path(request.prompts)
     prompts = PromptSet.load(folder)
-    setup = Setup.of(request.mode, request.scoring, asked, (request.pool, pool), (folder, prompts))
+    setup = Setup.of(request.mode, request.scoring, asked, (request.pool, pool), (folder, prompts), voice=request.voice)
     return await start(store, run or new_name(), setup, Edited(pool, prompts, {}), models=models)
 
 
@@ -79,7 +79,7 @@ async def start(
     check_id(run)
     opened = PoolModels(made_of.pool, models)
     opened.check()
-    graph = build_graph(setup.mode, setup.scoring, made_of, opened)
+    graph = build_graph(setup.mode, setup.scoring, made_of, opened, voice=setup.voice)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(store.claim(run))
         await RunTable(store).add(run, setup)
@@ -158,7 +158,7 @@ class LiveRun:
         end: Event = RunStopped(0.0)
         watcher = CallWatcher(self.run, self._models, self._tell)
         try:
-            boxes = picture(self.setup.mode, self.setup.communities)
+            boxes = picture(self.setup.mode, self.setup.communities, self.setup.voice)
             self._tell(RunStarted(self.run, boxes), *(NodeWaiting(box.id) for box in boxes))
             state = await keep(self._store, self.run, self._stream(watcher))
             end = RunFinished(state, self._seconds())
@@ -243,7 +243,7 @@ class LiveRun:
 
     def _is_branch(self, namespace: Sequence[str], name: str) -> bool:
         """Whether this is a community's branch as a whole, whose nodes tell of themselves."""
-        return not namespace and self.setup.mode == "distributional" and name in self.setup.communities
+        return not namespace and has_branches(self.setup.mode, self.setup.voice) and name in self.setup.communities
 
     def _tell(self, *events: Event) -> None:
         self._events += events

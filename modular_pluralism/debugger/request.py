@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from modular_pluralism.errors import InputError
 from modular_pluralism.nodes.check import check_attribute, check_options, check_question, check_seed
 from modular_pluralism.runs.edits import Edits
-from modular_pluralism.types import Mode, Scoring
+from modular_pluralism.types import Mode, Scoring, Voice
 
 
 class RunRequest(BaseModel):
@@ -26,6 +26,7 @@ class RunRequest(BaseModel):
     attribute: str | None = None
     options: list[str] | None = None
     scoring: Scoring = "rotate"
+    voice: Voice = "comment"
     seed: int = 0
     prompts: str | None = None
 
@@ -48,6 +49,8 @@ class RunRequest(BaseModel):
             asked["options"] = list(self.options or ())
         elif self.options:
             raise InputError("Options are for steerable and distributional mode; leave them out, or choose those.")
+        if self.voice != "comment" and self.mode != "distributional":
+            raise InputError("A voice is for distributional mode; leave it out, or choose that.")
         return asked
 
 

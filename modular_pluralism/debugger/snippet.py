@@ -40,6 +40,8 @@ def run_as_python(run: str, setup: Setup) -> str:
         arguments.append("comments=comments")
     if setup.mode != "overton":
         arguments.append(f"scoring={setup.scoring!r}")
+    if setup.voice != "comment":
+        arguments.append(f"voice={setup.voice!r}")
     return "\n".join(
         [
             *lines,

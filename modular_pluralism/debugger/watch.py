@@ -16,7 +16,7 @@ from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from modular_pluralism.debugger.build import score_id
+from modular_pluralism.debugger.build import branch_id
 from modular_pluralism.debugger.events import CallMade, Event, NodeRetried
 from modular_pluralism.debugger.record import CallKind, CallRecord, SentMessage, SentPrompt
 from modular_pluralism.errors import PluralismError
@@ -127,8 +127,8 @@ class CallWatcher(AsyncCallbackHandler):
     ) -> _Open:
         community, role = metadata.get("community"), str(metadata.get("role") or "")
         node = str(metadata.get("langgraph_node") or role)
-        if role == "score" and community:
-            node = score_id(community)
+        if community and node != community:  # it stands in the community's branch, behind its comment
+            node = branch_id(community, node)
         same = f"{parent} {node} {kind} {_text(given)}"
         again = self._failed.pop(same, None)
         if again is not None:
@@ -136,7 +136,8 @@ class CallWatcher(AsyncCallbackHandler):
             self._emit(NodeRetried(node, again.record["attempts"], again.record["errors"][-1]))
             self._open[run_id] = again
             return again
-        model = self._models.community(community) if role == "comment" and community else self._models.base()
+        own = community and role in ("comment", "vote")
+        model = self._models.community(community) if own else self._models.base()
         await _load(model)
         record = new_record(self._run, node, community, role, kind, model, given["prompts"])
         record["settings"] = _settings(model, given.get("settings") or {}) if kind == "chat" else _file(model)

@@ -39,6 +39,7 @@ from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import EmbeddedModel, Pool
 from modular_pluralism.prompts import PromptSet, Style
+from modular_pluralism.types import Voice
 
 _STARTS = "(starts)"
 """Under which the journal counts how often it was begun."""
@@ -53,9 +54,9 @@ class EvaluationSettings:
 
     `limit` takes the file's first items only. `without` and `only` add `modular` with one community removed, or alone.
     `style` "completion" sends plain text as the paper's release does. `comment_tokens` and `answer_tokens` replace the
-    pool's. `repeatable` gives the same texts whatever runs beside them, on embedded models with weights in one of
-    llama.cpp's Q formats. `nli` names the entailment measure and `judge` a model of the pool that judges Overton
-    answers. `perspectives` asks for so many.
+    pool's. `voice` is how `modular` hears the communities, in distributional mode. `repeatable` gives the same texts
+    whatever runs beside them, on embedded models with weights in one of llama.cpp's Q formats. `nli` names the
+    entailment measure and `judge` a model of the pool that judges Overton answers. `perspectives` asks for so many.
     """
 
     methods: Sequence[MethodName] = METHODS
@@ -65,6 +66,7 @@ class EvaluationSettings:
     seed: int = 0
     concurrency: int = 8
     scoring: Scoring = "rotate"
+    voice: Voice = "comment"
     style: Style = "chat"
     comment_tokens: int | None = None
     answer_tokens: int | None = None
@@ -125,6 +127,11 @@ class Evaluation:
         settings = self.settings
         if not settings.methods:
             raise InputError("There is no method to evaluate; name at least one.")
+        if settings.voice != "comment" and self.task.kind != "distributional":
+            raise InputError(
+                f"--voice {settings.voice} is for distributional mode, and this file is {self.task.kind}; leave it "
+                "out, or give a distributional file."
+            )
         self.count = self.task.count if settings.limit is None else min(settings.limit, self.task.count)
         self._prompts = _demanding(PromptSet.load(settings.prompts, style=settings.style), settings.perspectives)
         self._pool = _fitted(settings)
@@ -139,6 +146,7 @@ class Evaluation:
             prompts=self._prompts,
             scoring=settings.scoring,
             seed=settings.seed,
+            voice=settings.voice,
         )
         methods = build_methods(settings.methods, setting, without=settings.without, only=settings.only)
         self._makers = [MethodMaker(method, self._overton) for method in methods]
@@ -275,6 +283,8 @@ class Evaluation:
             "prompts": _digest({name: self._prompts[name].text for name in self._prompts}),
             "seed": settings.seed,
             "scoring": settings.scoring,
+            # Beside the rest only where it differs, so that evaluations from before there was a choice go on.
+            **({} if settings.voice == "comment" else {"voice": settings.voice}),
             "style": settings.style,
             "repeatable": settings.repeatable,
             "nli": None if self._overton is None else self._overton.entailment.name,
@@ -291,6 +301,7 @@ class Evaluation:
             "communities": ", ".join(self._pool.communities),
             "base LLM": _model_fact(self._pool, self._models),
             "scoring": settings.scoring,
+            **({} if settings.voice == "comment" else {"voice": settings.voice}),
             "style": settings.style,
             "seed": settings.seed,
             "comment tokens": run.comment_tokens,

@@ -30,7 +30,7 @@ from modular_pluralism.nodes.step import derive_seed
 from modular_pluralism.option_math import linear_pool
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Comment, Mode, OptionDistribution, Usage
+from modular_pluralism.types import Comment, Mode, OptionDistribution, Usage, Voice
 
 MethodName = Literal["vanilla", "prompting", "moe", "modular"]
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
@@ -50,7 +50,8 @@ MODES: Mapping[Kind, Mode] = {
 class Setting:
     """What all methods of an evaluation have in common.
 
-    With a `cache`, nodes that depend on the same things as nodes of an earlier graph are not run again.
+    `voice` is how communities are heard in distributional mode. With a `cache`, nodes that depend on the same things as
+    nodes of an earlier graph are not run again.
     """
 
     kind: Kind
@@ -60,6 +61,7 @@ class Setting:
     scoring: Scoring
     seed: int
     cache: BaseCache[Any] | None = None
+    voice: Voice = "comment"
 
 
 class Method:
@@ -113,6 +115,7 @@ def build_methods(
         pool = setting.pool.model_copy(
             update={
                 "communities": {each: setting.pool.communities[each] for each in kept},
+                "priors_by_attribute": setting.pool.priors_tables(kept),
                 "run": setting.pool.run.model_copy(update={"quorum": _quorum(setting.pool, len(kept))}),
             }
         )
@@ -158,7 +161,7 @@ def _modular(setting: Setting, pool: Pool) -> Any:
         case "steerable":
             return build_steerable(pool, scoring=setting.scoring, **shared)
         case "distributional":
-            return build_distributional(pool, scoring=setting.scoring, **shared)
+            return build_distributional(pool, scoring=setting.scoring, voice=setting.voice, **shared)
 
 
 def question(item: Item, setting: Setting) -> dict[str, Any]:

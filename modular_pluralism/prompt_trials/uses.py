@@ -24,6 +24,7 @@ _USED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "distributional": {
         "community": ("comment_options", "plain_option"),
         "score": ("score", "score_group", "score_text", "score_group_text", "option"),
+        "vote": ("vote", "vote_group", "vote_text", "vote_group_text", "option"),
     },
     "vanilla": {"answer": ("vanilla", "vanilla_options", "option")},
     "prompting": {

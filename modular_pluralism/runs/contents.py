@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 from langgraph.checkpoint.base import CheckpointTuple
 
-from modular_pluralism.graphs.state import DistributionalState, OvertonState, SteerableState
+from modular_pluralism.graphs.state import OvertonState, SteerableState, TwoVoicesState
 from modular_pluralism.runs.errors import StoreError
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.types import Mode
@@ -16,9 +16,9 @@ from modular_pluralism.types import Mode
 _STATES: dict[Mode, type] = {
     "overton": OvertonState,
     "steerable": SteerableState,
-    "distributional": DistributionalState,
+    "distributional": TwoVoicesState,
 }
-_BY_COMMUNITY = ("comments", "distributions")
+_BY_COMMUNITY = ("comments", "distributions", "votes")
 _OUTCOMES = ("answer", "choice", "distribution")
 
 

@@ -119,6 +119,7 @@ def _checked(pool: Pool, communities: Mapping[str, CommunityConfig], priors: Map
         "run": pool.run,
         "name": pool.name,
         "folder": pool.folder,
+        "priors_by_attribute": _edited_tables(pool.priors_tables(communities), priors),
     }
     try:
         of_each = {
@@ -131,6 +132,14 @@ def _checked(pool: Pool, communities: Mapping[str, CommunityConfig], priors: Map
         where = ".".join(map(str, problem["loc"]))
         said = str(problem.get("ctx", {}).get("error") or problem["msg"])
         raise InputError(f"The edits leave no usable pool: {where} {said}; change them.".replace("  ", " ")) from error
+
+
+def _edited_tables(
+    tables: Mapping[str, Mapping[str, float]], priors: Mapping[str, float]
+) -> dict[str, dict[str, float]]:
+    """The priors by attribute with the edited ones in each table, or else an edit would change nothing there."""
+    edited = {name: float(prior) for name, prior in priors.items()}
+    return {attribute: {**table, **edited} for attribute, table in tables.items()}
 
 
 def _with_personas(pool: Pool, personas: Mapping[str, str]) -> Pool:

@@ -12,7 +12,7 @@ from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import Edited, Edits, Origin, apply_edits
 from modular_pluralism.runs.errors import StoreError
 from modular_pluralism.runs.fingerprint import pool_fingerprint, prompts_fingerprint
-from modular_pluralism.types import Mode, Scoring
+from modular_pluralism.types import Mode, Scoring, Voice
 
 
 class Setup(BaseModel):
@@ -24,6 +24,7 @@ class Setup(BaseModel):
 
     mode: Mode
     scoring: Scoring
+    voice: Voice = "comment"
     asked: dict[str, Any]
     pool: str
     pool_name: str
@@ -42,6 +43,8 @@ class Setup(BaseModel):
         asked: dict[str, Any],
         pool: tuple[str, Pool],
         prompts: tuple[Path | None, PromptSet],
+        *,
+        voice: Voice = "comment",
     ) -> Setup:
         """The setup of a run; pool and prompts come with what the user called them."""
         named, loaded = pool
@@ -49,13 +52,14 @@ class Setup(BaseModel):
         return cls(
             mode=mode,
             scoring=scoring,
+            voice=voice,
             asked=asked,
             pool=named if named in BUILT_IN_POOLS else str(Path(named).absolute()),
             pool_name=loaded.name,
             pool_fingerprint=pool_fingerprint(loaded, texts),
             communities=list(loaded.communities),
             prompts=None if folder is None else str(folder.absolute()),
-            prompts_fingerprint=prompts_fingerprint(texts),
+            prompts_fingerprint=prompts_fingerprint(texts, voice),
         )
 
     def load(self, *, anyway: bool = False, remedy: str = "") -> Edited:
@@ -79,7 +83,7 @@ class Setup(BaseModel):
         changed = []
         if pool_fingerprint(pool, prompts) != self.pool_fingerprint:
             changed.append(f"the pool {self.pool}")
-        if prompts_fingerprint(prompts) != self.prompts_fingerprint:
+        if prompts_fingerprint(prompts, self.voice) != self.prompts_fingerprint:
             changed.append("the prompts" if self.prompts is None else f"the prompts in {self.prompts}")
         if changed and not anyway:
             raise StoreError(

@@ -15,7 +15,7 @@ from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.limits import Limits
 from modular_pluralism.serving.mode_talk import MODES, ModeTalk
 from modular_pluralism.serving.model_talk import ModelTalk
-from modular_pluralism.types import Scoring
+from modular_pluralism.types import Scoring, Voice
 
 BASE = "base"
 
@@ -23,7 +23,9 @@ BASE = "base"
 class Catalogue:
     """The models of a pool: `base`, `community/NAME`, and the modes as `pluralism/MODE`."""
 
-    def __init__(self, pool: Pool, prompts: PromptSet, scoring: Scoring, limits: Limits) -> None:
+    def __init__(
+        self, pool: Pool, prompts: PromptSet, scoring: Scoring, limits: Limits, voice: Voice = "comment"
+    ) -> None:
         self.pool = pool
         self.models = PoolModels(pool)
         self.models.check()
@@ -39,7 +41,7 @@ class Catalogue:
                 )
                 for name in pool.communities
             },
-            **{f"pluralism/{mode}": ModeTalk(mode, pool, self.models, prompts, scoring) for mode in MODES},
+            **{f"pluralism/{mode}": ModeTalk(mode, pool, self.models, prompts, scoring, voice) for mode in MODES},
         }
 
     @property

@@ -22,26 +22,29 @@ from modular_pluralism.serving.mode_question import question_of
 from modular_pluralism.serving.model_talk import top_p_of, with_persona
 from modular_pluralism.serving.sampled_models import SampledModels
 from modular_pluralism.serving.seeds import seed_of
-from modular_pluralism.types import Mode, Scoring
+from modular_pluralism.types import Mode, Scoring, Voice
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 _WRITER = {"overton": "merge", "steerable": "respond"}
 """The node whose text is the answer."""
 _FACTS = (
     *("missing", "selected", "choice", "distributions", "distribution", "label_mass", "disagreement", "weights"),
-    "comments",
+    *("comments", "votes", "readings"),
 )
 
 
 class ModeTalk:
     """Implements Talker for one mode of a pool."""
 
-    def __init__(self, mode: Mode, pool: Pool, models: PoolModels, prompts: PromptSet, scoring: Scoring) -> None:
+    def __init__(
+        self, mode: Mode, pool: Pool, models: PoolModels, prompts: PromptSet, scoring: Scoring, voice: Voice = "comment"
+    ) -> None:
         self._mode = mode
         self._pool = pool
         self._models = models
         self._prompts = prompts
         self._scoring = scoring
+        self._voice = voice
         # Few: whoever asks for ever new settings only costs themselves the building of a graph.
         self._graph = lru_cache(maxsize=32)(self._built)
 
@@ -98,7 +101,7 @@ class ModeTalk:
             case "steerable":
                 return build_steerable(pool, scoring=self._scoring, **settings).compile()
             case "distributional":
-                return build_distributional(pool, scoring=self._scoring, **settings).compile()
+                return build_distributional(pool, scoring=self._scoring, voice=self._voice, **settings).compile()
 
     def _check_length(self, question: str) -> None:
         """In a run a community that cannot read the question is missing, and the run fails for want of a quorum; but
@@ -121,7 +124,7 @@ class ModeTalk:
             raise ModelCallError(f"The run of pluralism/{self._mode} ended without a result.")
         facts: Facts = {"mode": self._mode, "pool": self._pool.name, "seed": seed, "samples": _samples(state)}
         facts |= {key: state[key] for key in _FACTS if state.get(key) is not None}
-        for key in ("comments", "distributions"):
+        for key in ("comments", "distributions", "votes", "readings"):
             if key in facts:
                 facts[key] = {name: facts[key][name] for name in self._pool.communities if name in facts[key]}
         if self._mode != "distributional":

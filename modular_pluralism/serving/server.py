@@ -22,7 +22,7 @@ from modular_pluralism.serving.gate import Gate
 from modular_pluralism.serving.keys import VARIABLE, Keys
 from modular_pluralism.serving.limits import Limits
 from modular_pluralism.serving.request_log import RequestLog
-from modular_pluralism.types import Scoring
+from modular_pluralism.types import Scoring, Voice
 
 _LAST_WORDS = 5.0
 """Seconds for telling clients that their answers will not come."""
@@ -43,6 +43,7 @@ def serve(
     prompts: PromptSet,
     *,
     scoring: Scoring,
+    voice: Voice,
     keys: Keys,
     limits: Limits,
     place: Place,
@@ -56,7 +57,7 @@ def serve(
         PluralismError: the pool cannot be opened.
     """
     check_place(place, keys)
-    catalogue = Catalogue(pool, prompts, scoring, limits)
+    catalogue = Catalogue(pool, prompts, scoring, limits, voice)
     listener = _listen(place)
     with listener:
         gate = Gate(limits)

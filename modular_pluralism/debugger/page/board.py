@@ -233,16 +233,17 @@ class Board:
                 box.state = "skipped" if state == "failed" else "stopped"
 
 
-_BY_COMMUNITY = ("comments", "distributions")
+_BY_COMMUNITY = ("comments", "distributions", "votes")
 
 
 def _nodes_of(state: Mapping[str, Any]) -> set[str]:
-    """The nodes beside the communities that have written into a state."""
+    """The nodes that have written into a state, but for communities that have said something only."""
     found = {"check"}
     if state.get("selected"):
         found.add("select")
     if state.get("weights"):
         found.add("aggregate")
+    found.update(state.get("distributions") or {})  # communities that have voted and said nothing
     if state.get("answer") is not None or state.get("choice") is not None:
         found.add("respond" if state.get("selected") else "merge")
     return found

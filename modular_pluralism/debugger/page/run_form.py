@@ -13,12 +13,17 @@ from modular_pluralism.debugger.page.words import MODE_HINTS, MODES
 from modular_pluralism.debugger.request import RunRequest
 from modular_pluralism.errors import InputError
 from modular_pluralism.pool import BUILT_IN_POOLS
-from modular_pluralism.types import Mode, Scoring
+from modular_pluralism.types import Mode, Scoring, Voice
 
 _SCORINGS = {
     "rotate": "rotate – averages over the order of the options",
     "label": "label – reads the options in one order",
     "text": "text – reads each option's own words",
+}
+_VOICES = {
+    "comment": "comment – the base LLM reads what they say",
+    "vote": "vote – their own probability of every option",
+    "both": "both – the two, united",
 }
 _EXAMPLE = "Should a city ban cars from its centre?"
 
@@ -58,6 +63,7 @@ class RunForm:
             attribute=attribute or None if steered else None,
             options=options or None if steered else None,
             scoring=cast(Scoring, self._scoring.value),
+            voice=cast(Voice, self._voice.value) if self.mode == "distributional" else "comment",
             seed=self._whole(self._seed.value),
             prompts=prompts or None,
         )
@@ -91,6 +97,8 @@ class RunForm:
             field("Seed", self._seed, "The same seed and settings give the same run again.")
             self._scoring = ui.select(_SCORINGS, value=begin.scoring).props("outlined dense options-dense")
             self._scoring_field = field("How options are read", self._scoring)
+            self._voice = ui.select(_VOICES, value=begin.voice).props("outlined dense options-dense")
+            self._voice_field = field("How communities are heard", self._voice)
             self._prompts = ui.input(value=begin.prompts or "", placeholder="the built-in prompts").props(
                 "outlined dense"
             )
@@ -107,6 +115,7 @@ class RunForm:
         self._attribute_field.set_visibility(self.mode != "overton")
         self._options_field.set_visibility(self.mode != "overton")
         self._scoring_field.set_visibility(self.mode != "overton")
+        self._voice_field.set_visibility(self.mode == "distributional")
         attributes(self._options, **{"aria-required": "true" if self.mode == "distributional" else "false"})
 
     def _whole(self, value: object) -> int:

@@ -46,7 +46,8 @@ def _names(setup: Setup) -> list[tuple[str, str]]:
             last = [("respond_options", "answer"), ("option", "one option")] if lettered else [("respond", "answer")]
             return [*names, ("select", "select"), lines, *last]
         case "distributional":
-            group = "_group" if setup.asked.get("attribute") else ""
-            if setup.scoring == "text":
-                return [*names, (f"score{group}_text", "scoring")]
-            return [*names, (f"score{group}", "scoring"), ("option", "one option")]
+            uses = {"comment": ("score",), "vote": ("vote",), "both": ("score", "vote")}[setup.voice]
+            said = [] if setup.voice == "vote" else names
+            end = ("_group" if setup.asked.get("attribute") else "") + ("_text" if setup.scoring == "text" else "")
+            read = [(f"{use}{end}", {"score": "scoring", "vote": "voting"}[use]) for use in uses]
+            return [*said, *read, *([] if setup.scoring == "text" else [("option", "one option")])]

@@ -242,6 +242,7 @@ def request_of(setup: Setup) -> RunRequest:
         attribute=setup.asked.get("attribute"),
         options=setup.asked.get("options"),
         scoring=setup.scoring,
+        voice=setup.voice,
         seed=setup.asked.get("seed") or 0,
         prompts=setup.prompts,
     )
