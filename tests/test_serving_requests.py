@@ -23,13 +23,13 @@ from modular_pluralism.errors import (
     ModelCallError,
     QuorumError,
 )
+from modular_pluralism.local_names import is_loopback
 from modular_pluralism.models.redaction import keep_secret
 from modular_pluralism.serving.api_error import ApiError, api_error
 from modular_pluralism.serving.chat_request import ChatRequest, check_chat
 from modular_pluralism.serving.completion_request import CompletionRequest, within
 from modular_pluralism.serving.exchange import Exchange
 from modular_pluralism.serving.fields import read
-from modular_pluralism.serving.front import is_loopback
 from modular_pluralism.serving.gate import Gate
 from modular_pluralism.serving.json_body import json_body, parse_object
 from modular_pluralism.serving.keys import Keys, load_keys

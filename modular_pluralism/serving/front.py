@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from modular_pluralism.local_names import is_loopback, name_of
 from modular_pluralism.serving.api_error import ApiError, api_error
 from modular_pluralism.serving.exchange import Exchange
 from modular_pluralism.serving.keys import Keys
@@ -67,7 +67,7 @@ class Front:
     def _admit(self, exchange: Exchange, headers: Headers) -> None:
         if exchange.path == _OPEN_TO_ALL:
             return
-        if not self._keys and not is_loopback(_name(headers.get("host", "localhost"))):
+        if not self._keys and not is_loopback(name_of(headers.get("host", "localhost"))):
             # A web page can make its own name mean this machine, and would then speak to a server without keys.
             raise ApiError(
                 403,
@@ -75,18 +75,3 @@ class Front:
                 code="foreign_host",
             )
         exchange.key = self._keys.number(headers.get("authorization"))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host can only be reached from this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def _name(host: str) -> str:
-    """The name in a Host header, without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]

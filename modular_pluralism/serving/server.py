@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import uvicorn
 
 from modular_pluralism.errors import InputError
+from modular_pluralism.local_names import is_loopback
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
-from modular_pluralism.serving.front import is_loopback
 from modular_pluralism.serving.gate import Gate
 from modular_pluralism.serving.keys import VARIABLE, Keys
 from modular_pluralism.serving.limits import Limits

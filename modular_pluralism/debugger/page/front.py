@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from modular_pluralism.debugger.page.local_names import is_local, name_of
+from modular_pluralism.local_names import is_loopback, name_of
 
 _FOREIGN = "This page answers to local names only; open http://localhost with the port that the terminal shows.\n"
 _POLICY = "; ".join(
@@ -48,7 +48,7 @@ class Front:
     def _admitted(self, headers: Headers) -> bool:
         host = headers.get("host", "")
         # A web page can make its own name mean this machine, and would then read what is shown here.
-        if not self._others and not is_local(name_of(host)):
+        if not self._others and not is_loopback(name_of(host)):
             return False
         # Browsers let any page open a websocket to any address; only the origin tells whose page it is.
         origin = headers.get("origin")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from modular_pluralism.debugger.page.local_names import is_local
 from modular_pluralism.errors import InputError
+from modular_pluralism.local_names import is_loopback
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Place:
 
 def check_place(place: Place) -> None:
     """Raise InputError where the page would be open to others, and nobody has said so."""
-    if not place.others and not is_local(place.host):
+    if not place.others and not is_loopback(place.host):
         raise InputError(
             f"{place.host} can be reached by others, and the page has no login: whoever opens it can read your runs "
             "and ask your models. Leave --host out, or add --let-others-in if that is what you want."

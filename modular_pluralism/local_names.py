@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 
-def is_local(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether a host can only be reached from this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
