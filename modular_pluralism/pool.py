@@ -183,14 +183,16 @@ _AnyModel = Annotated[
 class CommunityConfig(_Config):
     """One community LM: a model of the pool, with an adapter or a system prompt that makes it speak for a community.
 
-    `lora` is a GGUF adapter (a path as for `gguf`) that is added with weight `lora_scale`. `persona` is the name of a
-    file with a system prompt, beside the pool file or among the built-in personas. `description` is what the selector
-    and the MoE baseline are told about the community. `prior` is its weight, relative to those of the others.
+    `lora` is a GGUF adapter (a path as for `gguf`) that is added with weight `lora_scale`; `peft` names the published
+    PEFT adapter from which `pluralism community import` makes it. `persona` is the name of a file with a system
+    prompt, beside the pool file or among the built-in personas. `description` is what the selector and the MoE baseline
+    are told about the community. `prior` is its weight, relative to those of the others.
     """
 
     model: _Text
     lora: _Text | None = None
     lora_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    peft: _Text | None = None
     persona: str | None = None
     description: str
     prior: _Prior = 1.0

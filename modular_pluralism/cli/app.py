@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import modular_pluralism
-from modular_pluralism.cli import ask, communities, debug, demo, graph, models, prompts, resume, runs, score, serve
+from modular_pluralism.cli import ask, communities, community, debug, demo, graph, models, prompts, resume, runs, score, serve
 from modular_pluralism.cli import eval as evaluate
 from modular_pluralism.errors import PluralismError
 
@@ -30,6 +30,7 @@ app.command("score", epilog=score.EXAMPLES)(score.score)
 app.command("graph", epilog=graph.EXAMPLES)(graph.graph)
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.add_typer(communities.app, name="communities")
+app.add_typer(community.app, name="community")
 app.add_typer(models.app, name="models")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(runs.app, name="runs")

@@ -1,0 +1,340 @@
+"""`pluralism community`: make a community LM from data, import one, and add it to a pool or remove it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modular_pluralism.cli.call_options import JsonOption, PoolOption, SeedOption
+
+if TYPE_CHECKING:
+    from modular_pluralism.training import Base, Data, Trained, TrainingSettings
+    from modular_pluralism.training.records import Record
+
+app = typer.Typer(
+    help="Make a community LM from data, import a published one, and put it into a pool.",
+    epilog="""
+**Examples**
+
+`pluralism community train europe --data survey.json --where continent=europe --out adapters`
+
+`pluralism community import OWNER/REPO --name news_left --model mistral.gguf --out adapters`
+
+`pluralism community add europe --pool mine.toml --model smollm2 --lora adapters/europe.gguf --description "Europeans"`
+
+`pluralism community remove europe --pool mine.toml`
+""",
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+)
+
+_TRAIN_EXAMPLES = """
+**Examples**
+
+`pluralism community train europe --data survey.json --where continent=europe --model smollm2 --out adapters`
+
+`pluralism community train --data survey.csv --group continent --out adapters`
+
+`pluralism community train farmers --data letters.txt --model mistral.gguf --license CC-BY-4.0`
+"""
+
+_IMPORT_EXAMPLES = """
+**Examples**
+
+`pluralism community import ./my-peft-adapter --model smollm2 --out adapters`
+
+`pluralism community import --pool paper-perspective --out paper`
+"""
+
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", metavar="NAME|FILE", help="A model of the pool, or a GGUF file.")
+]
+OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the results are written.")]
+PoolFile = Annotated[Path, typer.Option("--pool", "-p", metavar="FILE", help="The pool file to edit.")]
+
+
+@app.command("train", epilog=_TRAIN_EXAMPLES)
+def train(
+    name: Annotated[
+        str | None, typer.Argument(help="The community's name; with --group, what the groups' names begin with.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", "-d", metavar="FILE", help="JSON, JSONL, CSV, parquet or plain text; repeat it."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="FIELD=VALUE", help="Take these rows only; continent is known; repeat it."),
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="FIELD", help="Make one adapter for each value of this field.")
+    ] = None,
+    model: ModelOption = "smollm2",
+    pool: PoolOption = "perspective",
+    out: OutOption = Path("adapters"),
+    attribute: Annotated[
+        str, typer.Option("--attribute", metavar="FIELD", help="The field that names who answered.")
+    ] = "attribute",
+    license: Annotated[str | None, typer.Option("--license", help="The licence of the data, for the card.")] = None,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 3,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Most steps of training.")] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Items a step.")] = 8,
+    rate: Annotated[float, typer.Option("--rate", help="The highest learning rate.")] = 3e-4,
+    rank: Annotated[int, typer.Option("--rank", min=1, max=256, help="The LoRA's rank.")] = 16,
+    held_out: Annotated[float, typer.Option("--held-out", help="Share of the questions that is held out.")] = 0.1,
+    check_every: Annotated[int, typer.Option("--check-every", min=1, help="Steps between held-out readings.")] = 25,
+    patience: Annotated[
+        int, typer.Option("--patience", min=1, help="Held-out readings without gain after which training stops.")
+    ] = 4,
+    seed: SeedOption = 0,
+    force: Annotated[bool, typer.Option("--force", help="Train on fewer than 20 questions, too.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Throw away the checkpoint of an earlier run.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a community LM: a LoRA adapter for the engine, from survey answers or texts.
+
+    A run that was stopped goes on where it was when the same command is given again.
+    """
+    from modular_pluralism.training.errors import TrainingDataError
+    from modular_pluralism.training.train import check_name
+
+    if not data:
+        raise typer.BadParameter("name at least one file with --data", param_hint="--data")
+    if name is None and group is None:
+        raise typer.BadParameter("give the community a name, or --group FIELD", param_hint="NAME")
+    if not (0 < rate < 1 and 0 < held_out < 1):
+        raise typer.BadParameter("--rate and --held-out must lie between 0 and 1")
+    if name is not None:
+        check_name(name)
+    base = _base(model, pool)
+    communities = _communities(name, data, where or [], group, attribute, license)
+    if group is not None and len({each.lower() for each, _ in communities}) < len(communities):
+        raise TrainingDataError(f"Two groups of {group!r} have the same letters and digits; rename one in the data.")
+    from modular_pluralism.training import TrainingSettings
+
+    settings = TrainingSettings(
+        rank=rank,
+        rate=rate,
+        batch=batch,
+        epochs=epochs,
+        steps=steps,
+        check_every=check_every,
+        patience=patience,
+        held_out=held_out,
+        seed=seed,
+    )
+    made: dict[str, Any] = {}
+    for each, rows in communities:
+        trained = _train(each, rows, base, out, settings, force=force, restart=restart)
+        made[each] = _told(trained)
+        if not as_json:
+            _print(trained)
+    if as_json:
+        typer.echo(json.dumps(made, ensure_ascii=False, indent=2))
+
+
+@app.command("import", epilog=_IMPORT_EXAMPLES)
+def import_(
+    source: Annotated[
+        str | None, typer.Argument(metavar="[PATH|OWNER/REPO]", help="A PEFT adapter's folder, or its name on the hub.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The community's name; the adapter's by default.")] = None,
+    model: ModelOption = "smollm2",
+    pool: PoolOption = "perspective",
+    out: OutOption = Path("adapters"),
+) -> None:
+    """Convert a published PEFT adapter for the engine; without one, all those that the pool names.
+
+    For a whole pool, a copy of the pool file is written beside the adapters.
+    """
+    from modular_pluralism.training.peft_files import import_adapter
+    from modular_pluralism.training.train import check_name
+
+    if source is None:
+        _import_pool(pool, out)
+        return
+    called = name or Path(source).name
+    check_name(called)
+    target = out / f"{called}.gguf"
+    made_for = import_adapter(source, _base(model, pool).gguf, target)
+    typer.echo(f"{target} is there{f'; its author names {made_for} as its base' if made_for else ''}.")
+
+
+@app.command(
+    "add",
+    epilog="**Example**: `pluralism community add europe --pool mine.toml --lora europe.gguf --description Europeans`",
+)
+def add(
+    name: Annotated[str, typer.Argument(help="The community's name.")],
+    pool: PoolFile,
+    description: Annotated[str, typer.Option("--description", help="What selector and MoE see of the community.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A model of the pool; its base LLM by default.")
+    ] = None,
+    lora: Annotated[Path | None, typer.Option("--lora", metavar="FILE", help="A GGUF adapter.")] = None,
+    persona: Annotated[str | None, typer.Option("--persona", help="The file name of a system prompt.")] = None,
+    prior: Annotated[float | None, typer.Option("--prior", help="Its weight, relative to the others'.")] = None,
+) -> None:
+    """Add a community to a pool file; comments and order stay."""
+    from modular_pluralism.pool import Pool
+    from modular_pluralism.training.pool_file import add_community
+
+    fields: dict[str, str | float] = {"model": model or Pool.load(pool).base}
+    if lora is not None:
+        # Paths of a pool file start at its folder.
+        fields["lora"] = Path(os.path.relpath(lora, pool.absolute().parent)).as_posix()
+    if persona is not None:
+        fields["persona"] = persona
+    fields["description"] = description
+    if prior is not None:
+        fields["prior"] = prior
+    add_community(pool, name, fields)
+    missing = "" if lora is None or lora.is_file() else f" {lora} is not there yet."
+    typer.echo(f"{pool} has the community {name}.{missing}")
+
+
+@app.command("remove", epilog="**Example**: `pluralism community remove europe --pool mine.toml`")
+def remove(name: Annotated[str, typer.Argument(help="The community's name.")], pool: PoolFile) -> None:
+    """Remove a community from a pool file; its adapter stays where it is."""
+    from modular_pluralism.training.pool_file import remove_community
+
+    remove_community(pool, name)
+    typer.echo(f"{pool} no longer has the community {name}.")
+
+
+def _base(model: str, pool: str) -> Base:
+    """The model to train: one of the pool's, or a GGUF file."""
+    from modular_pluralism.errors import ModelLoadError
+    from modular_pluralism.models.gguf_source import find_gguf
+    from modular_pluralism.pool import EmbeddedModel, Pool
+    from modular_pluralism.training.settings import Base
+
+    loaded = Pool.load(pool)
+    config = loaded.models.get(model)
+    if isinstance(config, EmbeddedModel):
+        found = find_gguf(config.gguf, loaded.folder)
+        return Base(gguf=found, source=config.gguf, template=config.template, context=config.context)
+    if config is not None:
+        raise ModelLoadError(f"The model {model!r} of the pool {loaded.name} is remote; name one with gguf.")
+    if not (model.endswith(".gguf") or ":" in model or "/" in model):
+        raise ModelLoadError(
+            f"The pool {loaded.name} has no model {model!r}; use one of {', '.join(loaded.models)}, or a GGUF file."
+        )
+    return Base(gguf=find_gguf(model), source=model)
+
+
+def _communities(
+    name: str | None, files: list[Path], where: list[str], group: str | None, attribute: str, license: str | None
+) -> list[tuple[str, Data]]:
+    """The communities to train, each with its rows."""
+    from modular_pluralism.training import Data
+    from modular_pluralism.training.choice import Condition, choose, grouped
+    from modular_pluralism.training.records import read_records
+
+    conditions = [Condition.parse(text) for text in where]
+    records = choose([record for file in files for record in read_records(file)], conditions, attribute)
+
+    def rows(chosen: list[Record], *more: str) -> Data:
+        return Data(chosen, [file.name for file in files], [*where, *more], license, attribute)
+
+    if group is None:
+        return [(str(name), rows(records))]
+    found = grouped(records, group, attribute)
+    return [(_group_name(name, value), rows(chosen, f"{group}={value}")) for value, chosen in found.items()]
+
+
+def _group_name(name: str | None, value: str) -> str:
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in value.lower()).strip("_")
+    return "_".join(filter(None, [name, plain]))[:64]
+
+
+def _train(
+    name: str, data: Data, base: Base, out: Path, settings: TrainingSettings, *, force: bool, restart: bool
+) -> Trained:
+    from modular_pluralism.cli.training_progress import TrainingProgress
+    from modular_pluralism.training import train_community
+
+    try:
+        with _interrupt() as stop, TrainingProgress(name, sys.stderr) as progress:
+            return train_community(name, data, base, out, settings, progress, force=force, restart=restart, stop=stop)
+    except KeyboardInterrupt:
+        kept = (out / f".{name}.training").exists()
+        note = "the same command goes on where it was" if kept else "nothing was written"
+        typer.echo(f"Stopped; {note}.", err=True)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def _interrupt() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed: the first time it waits for the end of a step, the second time it does not."""
+    pressed = False
+
+    def note(*_: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _told(trained: Trained) -> dict[str, Any]:
+    return {
+        "adapter": str(trained.adapter),
+        "card": str(trained.card),
+        "curve": str(trained.curve),
+        "results": str(trained.results),
+        "steps": trained.fit.steps,
+        "best_step": trained.fit.best_step,
+        "seconds": trained.fit.seconds,
+        "figures": {name: figure.model_dump() for name, figure in trained.figures.items()},
+    }
+
+
+def _print(trained: Trained) -> None:
+    typer.echo(f"{trained.adapter} is there, with its card {trained.card} and its curve {trained.curve}.")
+    for what, figure in trained.figures.items():
+        interval = "" if figure.low is None else f" ({figure.low:.3f} to {figure.high:.3f})"
+        typer.echo(f"  held out, {what}: {figure.value:.3f}{interval}")
+
+
+def _import_pool(pool: str, out: Path) -> None:
+    from modular_pluralism.errors import PoolError
+    from modular_pluralism.evaluation.replaced_file import replaced_file
+    from modular_pluralism.models.gguf_source import find_gguf
+    from modular_pluralism.pool import EmbeddedModel, Pool
+    from modular_pluralism.training.peft_files import import_adapter
+
+    loaded = Pool.load(pool)
+    wanted = {name: each for name, each in loaded.communities.items() if each.peft is not None}
+    if not wanted:
+        raise PoolError(f"the pool {loaded.name} names no published adapter with peft; name one to import")
+    for name, community in wanted.items():
+        model = loaded.models[community.model]
+        if not isinstance(model, EmbeddedModel):
+            raise PoolError(f"[communities.{name}] peft needs a model with gguf; {community.model!r} is remote")
+        target = out / str(community.lora)
+        if not target.exists():
+            import_adapter(str(community.peft), find_gguf(model.gguf, loaded.folder), target)
+        typer.echo(f"{name}: {target}")
+    copy = out / f"{loaded.name}.toml"
+    if not copy.exists():
+        with replaced_file(copy) as file:
+            file.write((loaded.folder / f"{loaded.name}.toml").read_text(encoding="utf-8"))
+    typer.echo(f"Use it with --pool {copy}")

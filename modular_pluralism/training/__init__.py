@@ -1,0 +1,23 @@
+"""Making community LMs from data: a LoRA adapter for the engine, out of survey answers or texts."""
+
+from __future__ import annotations
+
+from modular_pluralism.training.errors import AdapterError, TrainingDataError, TrainingError
+from modular_pluralism.training.peft_files import import_adapter
+from modular_pluralism.training.pool_file import add_community, remove_community
+from modular_pluralism.training.settings import Base, TrainingSettings
+from modular_pluralism.training.train import Data, Trained, train_community
+
+__all__ = [
+    "AdapterError",
+    "Base",
+    "Data",
+    "Trained",
+    "TrainingDataError",
+    "TrainingError",
+    "TrainingSettings",
+    "add_community",
+    "import_adapter",
+    "remove_community",
+    "train_community",
+]

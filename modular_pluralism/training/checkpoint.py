@@ -1,0 +1,76 @@
+"""What a training has come to, on disk: whole or not at all."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from modular_pluralism.evaluation.optional import optional
+from modular_pluralism.training.base_model import PURPOSE
+from modular_pluralism.training.errors import TrainingError
+
+_FILE = "checkpoint.pt"
+
+
+class Checkpoints:
+    """The last checkpoint of one training, in a folder of its own, which `remove` takes away.
+
+    `fingerprint` tells trainings apart: data, base and settings.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self._folder = folder
+        self._fingerprint = fingerprint
+
+    def load(self) -> dict[str, Any] | None:
+        """The last checkpoint, or None where there is none.
+
+        Raises:
+            TrainingError: it is another training's, or cannot be read.
+        """
+        torch = optional("torch", "train", PURPOSE)
+        path = self._folder / _FILE
+        if not path.exists():
+            return None
+        try:
+            found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        except Exception as error:  # what torch raises of a broken file has no common class
+            raise TrainingError(
+                f"The checkpoint {path} cannot be read ({type(error).__name__}); start anew with --restart."
+            ) from error
+        if found.get("fingerprint") != self._fingerprint:
+            raise TrainingError(
+                f"{self._folder} holds the checkpoint of a training with other data or settings; go on with those, or "
+                "start anew with --restart."
+            )
+        return found
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep this state in the place of the last one.
+
+        Raises:
+            TrainingError: it cannot be written; the last one stays.
+        """
+        torch = optional("torch", "train", PURPOSE)
+        part = self._folder / f".{secrets.token_hex(8)}.part"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            torch.save(state | {"fingerprint": self._fingerprint}, part)
+            part.replace(self._folder / _FILE)
+        except (OSError, RuntimeError) as error:  # RuntimeError: torch's, where the disk is full
+            raise TrainingError(
+                f"A checkpoint cannot be written to {self._folder} ({_reason(error)}); make room, or allow writing "
+                "there, and run the same command again."
+            ) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Take the folder away."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or " ".join(str(error).split())[:120]

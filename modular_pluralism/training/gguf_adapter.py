@@ -1,0 +1,219 @@
+"""A PEFT LoRA as a GGUF adapter that llama.cpp adds to a base.
+
+GGUF files of Llama-family models hold the rows of q and k in another order than transformers does (pairs of a rotary
+embedding stand side by side instead of half a head apart), so the rows of what a LoRA adds to them are moved as well.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modular_pluralism.evaluation.optional import optional
+from modular_pluralism.llama.model_file import check_is_gguf
+from modular_pluralism.training.errors import AdapterError
+
+_PURPOSE = "Writing an adapter"
+_KEY = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_(?P<which>[AB])(?:\.default)?(?:\.weight)?")
+_PERMUTED = {"llama": True, "qwen2": False, "qwen3": False}
+"""The architectures that can be converted, by GGUF's name, and whether their q and k are permuted. Mistral is among
+Llama's."""
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class BaseShape:
+    """What of a base's GGUF file an adapter has to fit: `tensors` has [n_out, n_in] of each matrix by its name."""
+
+    name: str
+    architecture: str
+    layers: int
+    heads: int
+    key_heads: int
+    tensors: dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Of a PEFT adapter's configuration what its weights need: by which factor a layer's product is multiplied."""
+
+    rank: int
+    alpha: float
+    root: bool
+    ranks: Mapping[str, int]
+    alphas: Mapping[str, float]
+    base: str | None
+
+    def scale(self, layer: str, rank: int) -> float:
+        """The factor of a layer whose LoRA has this rank."""
+        alpha = _of_pattern(self.alphas, layer, self.alpha)
+        return alpha / (math.sqrt(rank) if self.root else rank)
+
+
+def read_base(gguf: Path) -> BaseShape:
+    """The shape of a base. Reads the file's head, and none of its weights.
+
+    Raises:
+        ModelLoadError: it is missing or no GGUF file.
+        AdapterError: adapters for this architecture cannot be written.
+    """
+    check_is_gguf(gguf)
+    library = optional("gguf", "train", _PURPOSE)
+    try:
+        reader = library.GGUFReader(gguf)
+        architecture = str(_value(reader, "general.architecture"))
+        layers = int(_value(reader, f"{architecture}.block_count"))
+        heads = int(_value(reader, f"{architecture}.attention.head_count"))
+    except Exception as error:  # the reader raises whatever it comes upon in a broken file
+        raise AdapterError(f"{gguf} cannot be read as a GGUF model ({error}); use a complete file.") from error
+    if architecture not in _PERMUTED:
+        raise AdapterError(
+            f"Adapters for the architecture {architecture!r} of {gguf.name} cannot be written; use a base of "
+            f"{', '.join(_PERMUTED)} (Mistral models are among llama)."
+        )
+    key_heads = _value(reader, f"{architecture}.attention.head_count_kv")
+    matrices = {
+        str(tensor.name): (int(tensor.shape[1]), int(tensor.shape[0]))
+        for tensor in reader.tensors
+        if len(tensor.shape) == 2
+    }
+    return BaseShape(gguf.name, architecture, layers, heads, int(key_heads or heads), matrices)
+
+
+def read_config(text: str, source: str) -> LoraConfig:
+    """The configuration in `adapter_config.json`.
+
+    Raises:
+        AdapterError: it is no LoRA, or one with parts that a GGUF adapter cannot hold; `source` names it.
+    """
+    try:
+        raw: dict[str, Any] = json.loads(text)
+        kind = raw["peft_type"]
+        if kind != "LORA":
+            raise AdapterError(f"{source} is a {kind} adapter; only LoRA adapters can be imported.")
+        for key, what in (("use_dora", "DoRA"), ("fan_in_fan_out", "transposed weights (fan_in_fan_out)")):
+            if raw.get(key):
+                raise AdapterError(f"{source} has {what}, which a GGUF adapter cannot hold; use a plain LoRA.")
+        if raw.get("modules_to_save") or raw.get("bias", "none") != "none":
+            raise AdapterError(
+                f"{source} changes whole layers or biases of its base, too, which a GGUF adapter cannot hold; use a "
+                "plain LoRA."
+            )
+        return LoraConfig(
+            rank=int(raw["r"]),
+            alpha=float(raw["lora_alpha"]),
+            root=bool(raw.get("use_rslora")),
+            ranks=raw.get("rank_pattern") or {},
+            alphas=raw.get("alpha_pattern") or {},
+            base=raw.get("base_model_name_or_path"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AdapterError(
+            f"{source} is no configuration of a PEFT LoRA ({type(error).__name__}: {error}); give the folder of an "
+            "adapter that PEFT has saved."
+        ) from error
+
+
+def gguf_tensors(weights: Mapping[str, Matrix], config: LoraConfig, base: BaseShape) -> dict[str, Matrix]:
+    """The adapter's tensors under GGUF's names, each already multiplied by its factor.
+
+    Raises:
+        AdapterError: a weight is no LoRA's, its layer is not in the base, or its shape does not fit the base.
+    """
+    library = optional("gguf", "train", _PURPOSE)
+    names = library.get_tensor_name_map(_architecture(library, base.architecture), base.layers)
+    pairs: dict[str, dict[str, Matrix]] = {}
+    for key, matrix in weights.items():
+        match = _KEY.fullmatch(key)
+        if match is None or matrix.ndim != 2:
+            raise AdapterError(f"The adapter's weight {key!r} is no LoRA's of a linear layer; use a plain LoRA.")
+        pairs.setdefault(match["layer"], {})[match["which"]] = matrix
+    if not pairs:
+        raise AdapterError("The adapter has no weights; use one that PEFT has saved whole.")
+    tensors: dict[str, Matrix] = {}
+    for layer, pair in pairs.items():
+        if set(pair) != {"A", "B"}:
+            raise AdapterError(f"The adapter has only one of two matrices for {layer}; use one that was saved whole.")
+        name = f"{names.get_name(layer)}.weight"
+        _check_shapes(layer, name, pair["A"], pair["B"], base)
+        # llama.cpp multiplies by alpha / rank, which is 1 for every layer here.
+        b = pair["B"] * config.scale(layer, pair["A"].shape[0])
+        tensors[f"{name}.lora_a"] = np.ascontiguousarray(pair["A"], np.float32)
+        tensors[f"{name}.lora_b"] = np.ascontiguousarray(_permuted(b, name, base), np.float32)
+    return tensors
+
+
+def write_gguf_adapter(path: Path, tensors: Mapping[str, Matrix], base: BaseShape, *, name: str) -> None:
+    """Write the adapter.
+
+    All its layers have one rank, which llama.cpp needs for its factor; those of a lower rank are filled with zeros.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    library = optional("gguf", "train", _PURPOSE)
+    rank = max(matrix.shape[0] for key, matrix in tensors.items() if key.endswith(".lora_a"))
+    writer = library.GGUFWriter(path, base.architecture)
+    try:
+        writer.add_string("general.type", "adapter")
+        writer.add_string("general.name", name)
+        writer.add_string("adapter.type", "lora")
+        writer.add_float32("adapter.lora.alpha", float(rank))
+        for key, matrix in tensors.items():
+            writer.add_tensor(key, _filled(matrix, rank, rows=key.endswith(".lora_a")))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+    finally:
+        writer.close()
+
+
+def _value(reader: Any, key: str) -> Any:
+    field = reader.get_field(key)
+    return None if field is None else field.contents()
+
+
+def _architecture(library: Any, name: str) -> Any:
+    return next(key for key, value in library.MODEL_ARCH_NAMES.items() if value == name)
+
+
+def _of_pattern(pattern: Mapping[str, Any], layer: str, default: Any) -> Any:
+    """PEFT's own rule: a key of a pattern is a regular expression for the end of a layer's name."""
+    for key, value in pattern.items():
+        if re.match(rf"(?:.*\.)?{key}$", layer):
+            return value
+    return default
+
+
+def _check_shapes(layer: str, name: str, a: Matrix, b: Matrix, base: BaseShape) -> None:
+    if name not in base.tensors:
+        raise AdapterError(f"{base.name} has no layer {layer}; the adapter was made for another base: use that one.")
+    wanted = base.tensors[name]
+    found = (b.shape[0], a.shape[1])
+    if a.shape[0] != b.shape[1] or found != wanted:
+        raise AdapterError(
+            f"The adapter was made for another base: its {layer} adds to {found[0]} x {found[1]} weights, and that of "
+            f"{base.name} has {wanted[0]} x {wanted[1]}; use the base that it was trained on."
+        )
+
+
+def _permuted(b: Matrix, name: str, base: BaseShape) -> Matrix:
+    if not _PERMUTED[base.architecture] or not name.endswith((".attn_q.weight", ".attn_k.weight")):
+        return b
+    heads = base.heads if name.endswith(".attn_q.weight") else base.key_heads
+    half = b.shape[0] // heads // 2
+    return b.reshape(heads, 2, half, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
+
+
+def _filled(matrix: Matrix, rank: int, *, rows: bool) -> Matrix:
+    missing = rank - matrix.shape[0 if rows else 1]
+    return np.pad(matrix, ((0, missing), (0, 0)) if rows else ((0, 0), (0, missing)))

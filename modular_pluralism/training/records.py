@@ -1,0 +1,130 @@
+"""The rows of a data file, whatever its format: JSON, JSONL, CSV, parquet, or plain text."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from modular_pluralism.evaluation.optional import optional
+from modular_pluralism.training.errors import TrainingDataError
+
+FORMATS = (".json", ".jsonl", ".csv", ".parquet", ".txt")
+"""The endings of files that can be read; .txt holds texts alone."""
+
+
+class Record(NamedTuple):
+    """One row: its fields by name, and what messages call it ("answers.csv, row 3", counted from 1)."""
+
+    fields: dict[str, Any]
+    place: str
+
+
+def read_records(path: Path) -> list[Record]:
+    """All rows of a data file; fields that are empty are left out. In a .txt file each paragraph is a row with `text`.
+
+    Raises:
+        TrainingDataError: the file is missing, cannot be read, or is not what its ending says.
+    """
+    readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet, ".txt": _paragraphs}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise TrainingDataError(
+            f"{path} has an ending that is not known; use a file that ends in one of {', '.join(FORMATS)}."
+        )
+    try:
+        rows = list(reader(path))
+    except FileNotFoundError:
+        raise TrainingDataError(f"There is no file {path}; check the path.") from None
+    except OSError as error:
+        raise TrainingDataError(
+            f"{path} cannot be read ({error.strerror or error}); check that it is a file that you may read."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise TrainingDataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+    if not rows:
+        raise TrainingDataError(f"{path} holds no rows; put at least 20 questions, or texts, into it.")
+    return [Record(_filled(row), f"{path.name}, row {number}") for number, row in enumerate(rows, start=1)]
+
+
+def _filled(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None and value != ""}
+
+
+def _json(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        rows = json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise TrainingDataError(
+            f"{path}, line {error.lineno}: this is not JSON ({error.msg}); correct the line."
+        ) from error
+    if not isinstance(rows, list):
+        raise TrainingDataError(f"{path} is not a list of rows; write them as [{{...}}, {{...}}].")
+    for number, row in enumerate(rows, start=1):
+        yield _object(row, f"{path.name}, row {number}")
+
+
+def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    # Not splitlines(): JSON text may hold the separators that it also splits at.
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise TrainingDataError(
+                    f"{path}, line {number}: this is not JSON ({error.msg}); write one object a line."
+                ) from error
+            yield _object(row, f"{path.name}, line {number}")
+
+
+def _object(row: Any, place: str) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise TrainingDataError(f"{place}: this is {type(row).__name__} and no object; write it as {{...}}.")
+    return row
+
+
+def _csv(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file, strict=True)
+        try:
+            for number, row in enumerate(rows, start=1):
+                if None in row or None in row.values():
+                    raise TrainingDataError(
+                        f"{path.name}, row {number} has more or fewer fields than the first line names; put fields "
+                        "that hold commas into double quotes."
+                    )
+                yield row
+        except csv.Error as error:
+            raise TrainingDataError(f"{path}, line {rows.line_num}: this is not CSV ({error}); correct it.") from error
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        raise FileNotFoundError
+    arrow = optional("pyarrow", "train", "Reading parquet")
+    parquet = optional("pyarrow.parquet", "train", "Reading parquet")
+    try:
+        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    except arrow.ArrowException as error:
+        raise TrainingDataError(f"{path} is not a parquet file ({_first_line(error)}); write it anew.") from error
+    yield from rows
+
+
+def _paragraphs(path: Path) -> Iterator[dict[str, Any]]:
+    lines: list[str] = []
+    for line in [*_text(path).splitlines(), ""]:
+        if line.strip():
+            lines.append(line)
+        elif lines:
+            yield {"text": "\n".join(lines)}
+            lines = []
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8-sig")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

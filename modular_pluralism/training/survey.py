@@ -1,0 +1,177 @@
+"""Survey answers: one row for each question and population, with the share of every option."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from modular_pluralism.evaluation.groups import population
+from modular_pluralism.evaluation.question_text import without_options
+from modular_pluralism.option_math import MOST_OPTIONS, letters, normalise
+from modular_pluralism.training.errors import TrainingDataError
+from modular_pluralism.training.records import Record
+
+TOLERANCE = 1e-3
+"""How far from 1 a distribution may sum."""
+
+_DISTRIBUTIONS = ("distribution", "gold_distribution")
+_ANSWERS = ("answer",)
+
+
+class SurveyItem(NamedTuple):
+    """A question as a population answered it.
+
+    `attribute` is the population as a model is told of it, or None; `distribution` [n_options] sums to 1; `answers` is
+    how many single answers it was counted from, with their weights, or None where the data had the distribution.
+    """
+
+    question: str
+    options: tuple[str, ...]
+    attribute: str | None
+    distribution: tuple[float, ...]
+    answers: float | None = None
+
+
+def is_survey(records: Sequence[Record]) -> bool:
+    """Whether the rows are survey answers, and not texts."""
+    return any("question" in record.fields for record in records)
+
+
+def survey_items(records: Sequence[Record], attribute: str = "attribute") -> list[SurveyItem]:
+    """The rows as items; single answers to one question by one population are added up.
+
+    A row has `question`, `options`, and either `distribution` (or `gold_distribution`) or `answer` (an option, or its
+    letter) with an optional `weight`; the column `attribute` names the population. In CSV a list is JSON, or its
+    entries with "|" between them. Lettered options at the end of the question are taken off.
+
+    Raises:
+        TrainingDataError: a row lacks a field, or has one that cannot be; the options of a question differ between
+            rows; a distribution does not sum to 1; every row says the same. Names the row.
+    """
+    items: list[SurveyItem] = []
+    counted: dict[tuple[str, tuple[str, ...], str | None], list[float]] = {}
+    options_of: dict[str, tuple[tuple[str, ...], str]] = {}
+    for record in records:
+        options = _options(record)
+        question, _ = without_options(_text(record, "question"), options)
+        known, first = options_of.setdefault(question, (options, record.place))
+        if sorted(known) != sorted(options):
+            raise TrainingDataError(
+                f"{record.place}: the options of this question differ from those of {first}; give all rows of one "
+                "question the same options."
+            )
+        group = _attribute(record, attribute)
+        if any(name in record.fields for name in _DISTRIBUTIONS):
+            items.append(SurveyItem(question, options, group, _distribution(record, len(options))))
+        else:
+            # In the order of the question's first row, so that answers add up however a row lists the options.
+            counts = counted.setdefault((question, known, group), [0.0] * len(known))
+            counts[known.index(_answer(record, options))] += _weight(record)
+    items += [_counted(key, counts) for key, counts in counted.items()]
+    if len({(item.question, item.distribution, item.attribute) for item in items}) == 1 and len(records) > 1:
+        raise TrainingDataError("Every row says the same; give different questions with the answers to them.")
+    return items
+
+
+def _counted(key: tuple[str, tuple[str, ...], str | None], counts: list[float]) -> SurveyItem:
+    question, options, attribute = key
+    try:
+        shares = normalise(counts)
+    except ValueError:
+        raise TrainingDataError(
+            f"All answers to {question[:60]!r} have the weight 0; give one of them a weight above 0."
+        ) from None
+    return SurveyItem(question, options, attribute, tuple(shares), math.fsum(counts))
+
+
+def _text(record: Record, field: str) -> str:
+    value = record.fields.get(field)
+    if not isinstance(value, str) or not value.strip():
+        raise TrainingDataError(f"{record.place}: there is no text under {field!r}; add it.")
+    return value
+
+
+def _attribute(record: Record, column: str) -> str | None:
+    value = record.fields.get(column)
+    return None if value is None else population(str(value).strip())
+
+
+def _options(record: Record) -> tuple[str, ...]:
+    values = _list(record, "options")
+    if len(values) == 1 or len(values) > MOST_OPTIONS:
+        raise TrainingDataError(f"{record.place}: there are {len(values)} options; give 2 to {MOST_OPTIONS}.")
+    options = tuple(str(value).strip() for value in values)
+    if not all(options) or len({option.casefold() for option in options}) < len(options):
+        raise TrainingDataError(f"{record.place}: an option is empty or there twice; give different options.")
+    return options
+
+
+def _list(record: Record, field: str) -> list[Any]:
+    value = record.fields.get(field)
+    if isinstance(value, str):
+        value = _parsed_list(value)
+    if not isinstance(value, list) or not value:
+        raise TrainingDataError(
+            f"{record.place}: there is no list under {field!r}; write a JSON list, or '|' between its entries."
+        )
+    return value
+
+
+def _parsed_list(text: str) -> list[Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    return value if isinstance(value, list) else [part.strip() for part in text.split("|")]
+
+
+def _distribution(record: Record, count: int) -> tuple[float, ...]:
+    field = next(name for name in _DISTRIBUTIONS if name in record.fields)
+    shares = [_number(value, record, field) for value in _list(record, field)]
+    if len(shares) != count:
+        raise TrainingDataError(
+            f"{record.place}: {field} has {len(shares)} shares for {count} options; give one for each option."
+        )
+    total = math.fsum(shares)
+    if abs(total - 1) > TOLERANCE or min(shares) < 0:
+        raise TrainingDataError(
+            f"{record.place}: {field} sums to {total:.4g} and has {min(shares):.4g} as its smallest share; give shares "
+            "of at least 0 that sum to 1."
+        )
+    return tuple(share / total for share in shares)
+
+
+def _answer(record: Record, options: tuple[str, ...]) -> str:
+    if "answer" not in record.fields:
+        raise TrainingDataError(f"{record.place}: there is neither a distribution nor an answer; add one of the two.")
+    said = str(record.fields["answer"]).strip()
+    for option in options:
+        if option.casefold() == said.casefold():
+            return option
+    letter = re.fullmatch(r"\(?([A-Za-z])[.):]?", said)
+    labels = letters(len(options))
+    if letter is None or letter[1].upper() not in labels:
+        raise TrainingDataError(
+            f"{record.place}: the answer {said[:60]!r} is none of the options; write an option, or its letter."
+        )
+    return options[labels.index(letter[1].upper())]
+
+
+def _weight(record: Record) -> float:
+    weight = _number(record.fields.get("weight", 1.0), record, "weight")
+    if weight < 0:
+        raise TrainingDataError(f"{record.place}: the weight {weight:g} is below 0; give one of at least 0.")
+    return weight
+
+
+def _number(value: object, record: Record, field: str) -> float:
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise TrainingDataError(f"{record.place}: {field} has {str(value)[:40]!r}, which is no finite number; mend it.")
+    return number

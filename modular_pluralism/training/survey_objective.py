@@ -1,0 +1,109 @@
+"""The loss of survey answers: cross-entropy against the shares of the options, over their letters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from modular_pluralism.evaluation.optional import optional
+from modular_pluralism.training.base_model import PURPOSE
+from modular_pluralism.training.errors import TrainingError
+from modular_pluralism.training.settings import TrainingSettings
+from modular_pluralism.training.survey import SurveyItem
+from modular_pluralism.training.vote_prompts import VoteEncoder
+
+_READ_AT_ONCE = 16
+
+
+class SurveyObjective:
+    """Computes losses of a model on survey items; `train` and `held_out` have no question in common.
+
+    The options of an item are rotated anew whenever it is learnt from, so that no letter carries a signal.
+    """
+
+    def __init__(
+        self,
+        encoder: VoteEncoder,
+        train: Sequence[SurveyItem],
+        held_out: Sequence[SurveyItem],
+        settings: TrainingSettings,
+        context: int,
+    ) -> None:
+        """Raises TrainingError where a letter is no single token, or a question does not fit into the context."""
+        self._torch = optional("torch", "train", PURPOSE)
+        self._encoder = encoder
+        self._train = list(train)
+        self._settings = settings
+        most = max(len(item.options) for item in (*train, *held_out))
+        self._letters = encoder.letter_tokens(most)
+        self.lengths = [self._length(item, context) for item in self._train]
+        draw = np.random.default_rng([settings.seed, 2])
+        chosen = draw.permutation(len(held_out))[: settings.held_out_rows]
+        self._held_out = [(held_out[place], int(draw.integers(len(held_out[place].options)))) for place in chosen]
+        self._held_out.sort(key=lambda drawn: len(drawn[0].question))  # alike in length, so that little is padded
+
+    def loss(self, model: Any, places: Sequence[int], draw: np.random.Generator) -> Any:
+        """Mean loss [] of the training items at these places, with gradients; `draw` rotates their options."""
+        rows = []
+        for place in places:
+            item = self._train[place]
+            shift, named = int(draw.integers(len(item.options))), draw.random() >= self._settings.unnamed
+            rows.append((item, shift, named))
+        return self._mean(model, rows)
+
+    def held_out_loss(self, model: Any) -> float:
+        """Mean loss over the held-out items, each always in the same rotation."""
+        total = 0.0
+        for start in range(0, len(self._held_out), _READ_AT_ONCE):
+            rows = [(item, shift, True) for item, shift in self._held_out[start : start + _READ_AT_ONCE]]
+            total += float(self._mean(model, rows)) * len(rows)
+        return total / len(self._held_out)
+
+    def _mean(self, model: Any, rows: Sequence[tuple[SurveyItem, int, bool]]) -> Any:
+        torch, device = self._torch, next(model.parameters()).device
+        prompts, targets = [], []
+        for item, shift, named in rows:
+            order = [(place + shift) % len(item.options) for place in range(len(item.options))]
+            options = [item.options[at] for at in order]
+            prompts.append(self._encoder.tokens(item.question, options, item.attribute if named else None))
+            targets.append([item.distribution[at] for at in order])
+        logits = last_logits(torch, model, prompts, device)
+        everything = torch.logsumexp(logits, dim=-1)
+        losses = []
+        for row, target in enumerate(targets):
+            spelled = [torch.logsumexp(logits[row, self._letters[place]], dim=0) for place in range(len(target))]
+            labels = torch.stack(spelled)
+            on_letters = torch.logsumexp(labels, dim=0)
+            shares = torch.tensor(target, dtype=labels.dtype, device=device)
+            losses.append(
+                -(shares * (labels - on_letters)).sum() - self._settings.mass_weight * (on_letters - everything[row])
+            )
+        return torch.stack(losses).mean()
+
+    def _length(self, item: SurveyItem, context: int) -> int:
+        length = len(self._encoder.tokens(item.question, item.options, item.attribute))
+        if length >= context:
+            raise TrainingError(
+                f"The question {item.question[:60]!r} has {length} tokens with its options, and the model reads "
+                f"{context}; shorten it, or leave it out."
+            )
+        return length
+
+
+def last_logits(torch: Any, model: Any, prompts: Sequence[Sequence[int]], device: Any) -> Any:
+    """The logits [n_prompts, n_vocab] of what comes after each prompt, in 32-bit floats."""
+    longest = max(map(len, prompts))
+    ids = torch.zeros((len(prompts), longest), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(prompts):
+        ids[row, longest - len(tokens) :] = torch.tensor(tokens)  # at the right end, where all of them are read
+        mask[row, longest - len(tokens) :] = 1
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    causal = model.get_base_model()
+    hidden = causal.get_decoder()(
+        input_ids=ids.to(device), attention_mask=mask.to(device), position_ids=positions.to(device), use_cache=False
+    ).last_hidden_state
+    # The head is called here on a matrix: given a batch of sequences, torch copies all of its weights for each of them.
+    return causal.get_output_embeddings()(hidden[:, -1]).float()

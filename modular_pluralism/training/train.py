@@ -1,0 +1,305 @@
+"""From rows to a community LM: an adapter, its card, its figures and its learning curve, all at once or none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modular_pluralism.evaluation.bootstrap import Draw, ratio
+from modular_pluralism.evaluation.optional import optional
+from modular_pluralism.evaluation.results import Figure
+from modular_pluralism.training.base_model import PURPOSE, add_lora, load_base, lora_state, shrink_base
+from modular_pluralism.training.checkpoint import Checkpoints
+from modular_pluralism.training.curve import draw_curve
+from modular_pluralism.training.errors import TrainingDataError, TrainingError
+from modular_pluralism.training.fit import Fit, Watcher, fit, steps_of
+from modular_pluralism.training.gguf_adapter import (
+    BaseShape,
+    LoraConfig,
+    gguf_tensors,
+    read_base,
+    write_gguf_adapter,
+)
+from modular_pluralism.training.measure import Measured
+from modular_pluralism.training.model_card import CardFacts, card_text
+from modular_pluralism.training.records import Record
+from modular_pluralism.training.settings import Base, TrainingSettings
+from modular_pluralism.training.split import split_by
+from modular_pluralism.training.survey import is_survey, survey_items
+from modular_pluralism.training.survey_objective import SurveyObjective
+from modular_pluralism.training.text_objective import TextObjective, texts_of
+from modular_pluralism.training.vote_prompts import VoteEncoder
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_MEASURED = 96
+"""So many held-out items are read by the engine at most."""
+_ROOM = 8
+"""Times the size of an adapter that checkpoints and results take on disk."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A community's rows, and where they come from: for the card."""
+
+    records: Sequence[Record]
+    files: Sequence[str]
+    conditions: Sequence[str] = ()
+    license: str | None = None
+    attribute: str = "attribute"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training has made; `figures` are held-out measures, of which lower is nearer to the data."""
+
+    adapter: Path
+    card: Path
+    curve: Path
+    results: Path
+    fit: Fit
+    figures: dict[str, Figure]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be learnt, of either kind of data."""
+
+    kind: str
+    objective: SurveyObjective | TextObjective
+    counts: dict[str, str]
+    measure: str
+    figures: Callable[[Any, Path], tuple[dict[str, Figure], list[str]]]
+
+
+def check_name(name: str) -> None:
+    """Raise TrainingDataError unless a community, and so a file, can have this name."""
+    if not _NAME.fullmatch(name):
+        raise TrainingDataError(
+            f"{name!r} is no usable name; write up to 64 letters, digits, '_' and '-', a letter or digit first."
+        )
+
+
+def train_community(
+    name: str,
+    data: Data,
+    base: Base,
+    out: Path,
+    settings: TrainingSettings,
+    watcher: Watcher,
+    *,
+    force: bool = False,
+    restart: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Train a LoRA for `base` on a community's rows, and write NAME.gguf, NAME.md, NAME.json and NAME.svg into `out`.
+
+    A training that was stopped goes on from its checkpoint in `out`/.NAME.training, unless `restart` is true.
+
+    Raises:
+        TrainingDataError: the data or the name cannot be used.
+        TrainingError: the base cannot be trained, files cannot be written, or the training diverged.
+        AdapterError: adapters for the base's architecture cannot be written.
+        ModelLoadError: the base is missing, or the extra `train` is.
+        KeyboardInterrupt: `stop` said so; the checkpoint is there.
+    """
+    check_name(name)
+    for module in ("torch", "transformers", "peft", "gguf", "scipy", "matplotlib"):
+        optional(module, "train", PURPOSE)
+    shape = read_base(base.gguf)
+    encoder = VoteEncoder(base.gguf, template=base.template)
+    try:
+        task = _task(data, encoder, base, settings, force)
+        checkpoints = Checkpoints(out / f".{name}.training", _fingerprint(data, base, settings, encoder))
+        if restart:
+            checkpoints.remove()
+        _check_room(out, shape, settings)
+        model = add_lora(load_base(base.gguf), rank=settings.rank, scale=settings.scale, seed=settings.seed)
+        shrink_base(model)
+        done = fit(model, task.objective, settings, checkpoints, watcher, stop)
+        trained = _write(name, data, base, shape, out, settings, task, model, done)
+    finally:
+        encoder.close()
+    checkpoints.remove()
+    return trained
+
+
+def _task(data: Data, encoder: VoteEncoder, base: Base, settings: TrainingSettings, force: bool) -> _Task:
+    make = _survey_task if is_survey(data.records) else _text_task
+    return make(data, encoder, base, settings, force)
+
+
+def _survey_task(data: Data, encoder: VoteEncoder, base: Base, settings: TrainingSettings, force: bool) -> _Task:
+    items = survey_items(data.records, data.attribute)
+    train, held_out = split_by(
+        items, lambda item: item.question, settings.held_out, settings.seed, what="questions", force=force
+    )
+    counts = {
+        "questions trained on": str(len({item.question for item in train})),
+        "questions held out": str(len({item.question for item in held_out})),
+        "items trained on (a question and a population)": str(len(train)),
+        "items held out": str(len(held_out)),
+        "populations": str(len({item.attribute for item in items})),
+    }
+    answers = [item.answers for item in items if item.answers is not None]
+    if answers:
+        counts["single answers, with their weights"] = f"{sum(answers):g}"
+    chosen = np.random.default_rng([settings.seed, 5]).permutation(len(held_out))[:_MEASURED]
+    measured_items = [held_out[place] for place in chosen]
+
+    def figures(_: Any, adapter: Path) -> tuple[dict[str, Figure], list[str]]:
+        measured = Measured(base, adapter, measured_items, settings.seed)
+        before, after = measured.masses
+        notes = [f"Probability on the options' letters: {after:.3f} with the adapter, {before:.3f} without it."]
+        return measured.figures, notes
+
+    return _Task(
+        kind="survey answers",
+        objective=SurveyObjective(encoder, train, held_out, settings, base.context),
+        counts=counts,
+        measure="JS distance (0 is equal, 0.833 the farthest) between the real shares of the options and those that "
+        "the engine reads, averaged over all rotations of the options, on questions that the training did not see. "
+        "They also chose the step whose weights were kept, so a fresh set of questions may come out a little worse.",
+        figures=figures,
+    )
+
+
+def _text_task(data: Data, encoder: VoteEncoder, _: Base, settings: TrainingSettings, force: bool) -> _Task:
+    texts = texts_of(data.records)
+    train, held_out = split_by(texts, lambda text: text, settings.held_out, settings.seed, what="texts", force=force)
+    objective = TextObjective(encoder, train, held_out, settings)
+
+    def figures(model: Any, _: Path) -> tuple[dict[str, Figure], list[str]]:
+        torch = optional("torch", "train", PURPOSE)
+        with torch.no_grad():
+            after = objective.held_out_losses(model)
+            with model.disable_adapter():
+                before = objective.held_out_losses(model)
+        table = np.array([[new, old, 1.0] for new, old in zip(after, before, strict=True)])
+        drawn = Draw(settings.seed).of(table)
+        names = ("with the adapter", "without it")
+        return {each: drawn.figure(ratio(at, 2), n=len(table)) for at, each in enumerate(names)}, []
+
+    return _Task(
+        kind="texts",
+        objective=objective,
+        counts={
+            "texts trained on": str(len(train)),
+            "texts held out": str(len(held_out)),
+            "tokens trained on": str(objective.tokens),
+        },
+        measure="Loss a token in nats (its exponential is the perplexity) on blocks of texts that the training did not "
+        "see. They also chose the step whose weights were kept.",
+        figures=figures,
+    )
+
+
+def _fingerprint(data: Data, base: Base, settings: TrainingSettings, encoder: VoteEncoder) -> str:
+    """The same for the same training, and different for any other."""
+    known = base.gguf.stat()
+    told = [
+        settings.model_dump(),
+        [record.fields for record in data.records],
+        [base.gguf.name, known.st_size, known.st_mtime_ns, base.template],
+        [encoder.prompts[name].text for name in ("vote", "vote_group", "option")],
+        data.attribute,
+    ]
+    text = json.dumps(told, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _check_room(out: Path, shape: BaseShape, settings: TrainingSettings) -> None:
+    """Before minutes of work: whether the folder can be made, and has room for what will be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(out).free
+    except OSError as error:
+        raise TrainingError(f"The folder {out} cannot be made ({error.strerror}); name another with --out.") from error
+    matrices = [(rows, columns) for name, (rows, columns) in shape.tensors.items() if name.startswith("blk.")]
+    needed = _ROOM * 4 * settings.rank * sum(rows + columns for rows, columns in matrices)
+    if free < needed:
+        raise TrainingError(
+            f"The disk of {out} has {free / 2**20:.0f} MiB free, and the training needs {needed / 2**20:.0f}; make "
+            "room, or name another folder with --out."
+        )
+
+
+def _write(
+    name: str,
+    data: Data,
+    base: Base,
+    shape: BaseShape,
+    out: Path,
+    settings: TrainingSettings,
+    task: _Task,
+    model: Any,
+    done: Fit,
+) -> Trained:
+    stage = out / f".{name}.{secrets.token_hex(4)}.part"
+    try:
+        stage.mkdir()
+        part = {ending: stage / f"{name}.{ending}" for ending in ("svg", "json", "md", "gguf")}
+        config = LoraConfig(settings.rank, settings.rank * settings.scale, False, {}, {}, None)
+        weights = {key: value.float().numpy() for key, value in lora_state(model).items()}
+        write_gguf_adapter(part["gguf"], gguf_tensors(weights, config, shape), shape, name=name)
+        figures, notes = task.figures(model, part["gguf"])
+        facts = CardFacts(
+            name=name,
+            base=base.source,
+            kind=task.kind,
+            files=data.files,
+            conditions=data.conditions,
+            license=data.license,
+            counts=task.counts,
+            settings=settings,
+            fit=done,
+            measure=task.measure,
+            measures=figures,
+            notes=notes,
+        )
+        part["md"].write_text(card_text(facts), encoding="utf-8")
+        part["json"].write_text(_results(facts, task), encoding="utf-8")
+        draw_curve(part["svg"], done.curve, done.best_step, f"{name}: {task.kind}")
+        for path in part.values():  # the adapter last: where it is, everything is
+            path.replace(out / path.name)
+    except OSError as error:
+        raise TrainingError(
+            f"The adapter cannot be written into {out} ({error.strerror or error}); make room, or allow writing there, "
+            "and run the same command again: it goes on from the checkpoint."
+        ) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    at = {ending: out / f"{name}.{ending}" for ending in part}
+    return Trained(at["gguf"], at["md"], at["svg"], at["json"], done, figures)
+
+
+def _results(facts: CardFacts, task: _Task) -> str:
+    told = {
+        "name": facts.name,
+        "base": facts.base,
+        "kind": facts.kind,
+        "files": list(facts.files),
+        "conditions": list(facts.conditions),
+        "license": facts.license,
+        "counts": dict(facts.counts),
+        "settings": facts.settings.model_dump(),
+        "steps": facts.fit.steps,
+        "steps_at_most": steps_of(len(task.objective.lengths), facts.settings),
+        "best_step": facts.fit.best_step,
+        "stopped_early": facts.fit.stopped_early,
+        "seconds": facts.fit.seconds,
+        "curve": [
+            {"step": point.step, "trained": point.trained, "held_out": point.held_out} for point in facts.fit.curve
+        ],
+        "measure": facts.measure,
+        "figures": {name: figure.model_dump() for name, figure in facts.measures.items()},
+    }
+    return json.dumps(told, ensure_ascii=False, indent=2) + "\n"

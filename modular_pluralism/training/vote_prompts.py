@@ -1,0 +1,70 @@
+"""A survey question as the tokens that the engine reads when it reads a community's own distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from langchain_core.messages import BaseMessage, SystemMessage
+
+from modular_pluralism.llama.chat_template import ChatTemplate, Turn
+from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.nodes.render import one_line, option_lines, quoted
+from modular_pluralism.option_math import letters
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.training.errors import TrainingError
+
+
+def vote_prompt(prompts: PromptSet, question: str, options: Sequence[str], attribute: str | None) -> list[BaseMessage]:
+    """The prompt `vote`, or `vote_group` where a population is named, for the options in this order."""
+    known = {"question": quoted(question), "options": option_lines(prompts, options)}
+    if attribute is None:
+        return prompts["vote"].render(**known)
+    return prompts["vote_group"].render(**known, attribute=one_line(attribute))
+
+
+class VoteEncoder:
+    """Renders prompts to tokens with the vocabulary and the chat template of one GGUF file. Close it after use."""
+
+    def __init__(self, gguf: Path, *, template: bool = True, prompts: PromptSet | None = None) -> None:
+        """Raises ModelLoadError where the file cannot be loaded, or has no chat template and `template` is true."""
+        self.prompts = prompts or PromptSet.load()
+        self.model = ModelFile(gguf)
+        self._template = ChatTemplate(self.model, raw=not template)
+
+    def tokens(self, question: str, options: Sequence[str], attribute: str | None) -> list[int]:
+        """The tokens up to where the letter is said."""
+        messages = vote_prompt(self.prompts, question, options, attribute)
+        return self._template.tokens([Turn(_role(message), str(message.content)) for message in messages])
+
+    def letter_tokens(self, count: int) -> list[list[int]]:
+        """For each of so many letters the tokens that spell it, with and without a space before it.
+
+        Raises:
+            TrainingError: a letter is no single token of this vocabulary, so that its probability is not that of one.
+        """
+        found = []
+        for letter in letters(count):
+            spelled = [self.model.tokenize(text, parse_special=False) for text in (letter, f" {letter}")]
+            single = sorted({tokens[0] for tokens in spelled if len(tokens) == 1})
+            if not single:
+                raise TrainingError(
+                    f"The letter {letter} is no single token of {self.model.path.name}, so that survey answers cannot "
+                    "be learnt on it; choose another base."
+                )
+            found.append(single)
+        return found
+
+    def text_tokens(self, text: str) -> list[int]:
+        """The tokens of a text, with the model's begin-of-text token if it wants one, and its end-of-text token."""
+        tokens = self.model.tokenize(text, parse_special=False, add_special=True)
+        end = self.model.end_token
+        return tokens if end < 0 or tokens[-1:] == [end] else [*tokens, end]
+
+    def close(self) -> None:
+        """Free the file."""
+        self.model.close()
+
+
+def _role(message: BaseMessage) -> str:
+    return "system" if isinstance(message, SystemMessage) else "user"
