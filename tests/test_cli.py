@@ -201,6 +201,8 @@ def test_version_and_help() -> None:
         "models",
         "models prepare",
         "models remove",
+        "patch",
+        "priors fit",
         "resume",
         "runs",
         "runs show",

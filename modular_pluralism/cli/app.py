@@ -8,7 +8,22 @@ from typing import Annotated
 import typer
 
 import modular_pluralism
-from modular_pluralism.cli import ask, communities, community, debug, demo, graph, models, prompts, resume, runs, score, serve
+from modular_pluralism.cli import (
+    ask,
+    communities,
+    community,
+    debug,
+    demo,
+    graph,
+    models,
+    patch,
+    priors,
+    prompts,
+    resume,
+    runs,
+    score,
+    serve,
+)
 from modular_pluralism.cli import eval as evaluate
 from modular_pluralism.errors import PluralismError
 
@@ -25,6 +40,7 @@ app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
 app.command("debug", epilog=debug.EXAMPLES)(debug.debug)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("patch", epilog=patch.EXAMPLES)(patch.patch)
 app.command("resume", epilog=resume.EXAMPLES)(resume.resume)
 app.command("score", epilog=score.EXAMPLES)(score.score)
 app.command("graph", epilog=graph.EXAMPLES)(graph.graph)
@@ -32,6 +48,7 @@ app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.add_typer(communities.app, name="communities")
 app.add_typer(community.app, name="community")
 app.add_typer(models.app, name="models")
+app.add_typer(priors.app, name="priors")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(runs.app, name="runs")
 

@@ -1,0 +1,113 @@
+"""`pluralism priors`: weights of the communities, fitted on answered questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOption, SeedOption, VoiceName, VoiceOption
+from modular_pluralism.cli.eval import ReadingOption
+
+if TYPE_CHECKING:
+    from modular_pluralism.priors.fit_result import PriorsResult
+
+app = typer.Typer(
+    help="Weights of the communities, fitted on answered questions.",
+    epilog="**Example**: `pluralism priors fit globalopinionqa.json --pool my-pool.toml --voice vote`",
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+)
+
+
+@app.callback()
+def priors() -> None:
+    """Weights of the communities, fitted on answered questions."""
+
+
+@app.command(
+    "fit",
+    epilog="""
+**Examples**
+
+`pluralism priors fit globalopinionqa.json --pool my-pool.toml --voice vote`
+
+`pluralism priors fit globalopinionqa.json --pool my-pool.toml --by-attribute --least 10 --write`
+""",
+)
+def fit(
+    task_file: Annotated[Path, typer.Argument(metavar="TASKFILE", help="A task file with real distributions.")],
+    pool: PoolOption = "perspective",
+    voice: VoiceOption = VoiceName.comment,
+    by_attribute: Annotated[
+        bool, typer.Option("--by-attribute", help="Weights of their own for each attribute with enough questions, too.")
+    ] = False,
+    least: Annotated[
+        int, typer.Option("--least", min=1, help="Questions that an attribute needs for weights of its own.")
+    ] = 20,
+    write: Annotated[bool, typer.Option("--write", help="Write the weights into the pool file.")] = False,
+    limit: Annotated[int | None, typer.Option("--limit", min=2, help="Take the first items only.")] = None,
+    score: Annotated[ReadingOption, typer.Option("--score", help="How options are read.")] = ReadingOption.rotate,
+    seed: SeedOption = 0,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", "-c", min=1, help="Items that are worked on at once.")
+    ] = 8,
+    comment_tokens: Annotated[
+        int | None, typer.Option("--comment-tokens", min=1, help="Longest comment, in place of the pool's setting.")
+    ] = None,
+    kind: KindOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the weights of the communities by maximum likelihood.
+
+    One half of the questions is fitted on, and the other tells whether the weights are better than uniform ones. Only
+    with `--write` is the pool file changed. Weights belong to the voice that they were fitted with.
+    """
+    from modular_pluralism.evaluation.optional import optional
+
+    optional("ijson", "eval", "Fitting priors")
+    optional("scipy", "eval", "Fitting priors")
+    from modular_pluralism.cli.progress import with_progress
+    from modular_pluralism.evaluation.task_file import TaskFile
+    from modular_pluralism.priors.fit import FitSettings, PriorsFit
+    from modular_pluralism.priors.write import pool_file, write_priors
+
+    path = pool_file(pool) if write else None
+    work = PriorsFit(
+        TaskFile.open(task_file, kind=None if kind is None else kind.value),
+        FitSettings(
+            pool=pool,
+            voice=voice.value,
+            scoring=score.value,
+            by_attribute=by_attribute,
+            least=least,
+            limit=limit,
+            seed=seed,
+            concurrency=concurrency,
+            comment_tokens=comment_tokens,
+        ),
+    )
+    result = with_progress(work.total, work.run)
+    if path is not None:
+        write_priors(path, result.overall.weights, {name: each.weights for name, each in result.by_attribute.items()})
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+    else:
+        _print(result, path, pool)
+
+
+def _print(result: PriorsResult, path: Path | None, pool: str) -> None:
+    from rich.console import Console
+
+    from modular_pluralism.cli.results_table import print_results
+    from modular_pluralism.cli.safe_text import safe
+
+    console = Console(highlight=False)
+    print_results(result.results, console, rest="`--json`")
+    console.print()
+    console.print(safe(result.sentence, "bold"), soft_wrap=True)
+    if path is not None:
+        console.print(safe(f"Written: {path}"), soft_wrap=True)
+    else:
+        console.print(safe(f"The pool {pool} is as it was; --write puts the weights into its file.", "dim"))

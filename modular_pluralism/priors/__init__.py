@@ -1,0 +1,1 @@
+"""Weights of the communities, fitted on answered questions."""

@@ -1,0 +1,349 @@
+"""Fitting the priors of a pool on one half of a task's questions, and judging them on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from langchain_core.language_models.chat_models import BaseChatModel
+
+from modular_pluralism.errors import InputError
+from modular_pluralism.evaluation.bootstrap import CLEAR_FROM, RESAMPLES, Draw
+from modular_pluralism.evaluation.collected import Questions
+from modular_pluralism.evaluation.distances import js_distance
+from modular_pluralism.evaluation.fitted_pool import fitted_pool
+from modular_pluralism.evaluation.items import OptionItem
+from modular_pluralism.evaluation.measured import Measure, differences, figures, mean_of
+from modular_pluralism.evaluation.methods import Scoring, Setting
+from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
+from modular_pluralism.evaluation.results import Column, Figure, Results, Row, Table
+from modular_pluralism.evaluation.scores import Scores
+from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.pool import Pool
+from modular_pluralism.priors.em import Fitted, Floats, fit_weights, log_likelihood
+from modular_pluralism.priors.fit_result import FittedPriors, PriorsResult, Verdict
+from modular_pluralism.priors.readings import ReadItem, read_items
+from modular_pluralism.prompt_trials.halves import halve
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import Voice
+
+UNIFORM, PRESENT, FITTED, BY_ATTRIBUTE = "uniform", "present", "fitted", "fitted by attribute"
+
+_JS = mean_of(
+    "js", "JS distance", "Square root of the Jensen-Shannon divergence, base e; 0.8326 at most.", better="lower"
+)
+_LOG = mean_of(
+    "log_likelihood",
+    "log-likelihood",
+    "Mean over the items of the real distribution's log-likelihood under the pool, in nats; what is maximised.",
+    better="higher",
+)
+_MEASURES = [_JS, _LOG]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How weights are fitted: on half of the questions of the first `limit` items (None: all), `concurrency` items at
+    once. `by_attribute` fits weights of its own for each attribute with `least` questions in that half. `models` puts
+    chat models in the place of the pool's tables."""
+
+    pool: Pool | str = "perspective"
+    voice: Voice = "comment"
+    scoring: Scoring = "rotate"
+    by_attribute: bool = False
+    least: int = CLEAR_FROM
+    limit: int | None = None
+    seed: int = 0
+    concurrency: int = 8
+    comment_tokens: int | None = None
+    models: Mapping[str, BaseChatModel] | None = None
+
+
+@dataclass
+class PriorsFit:
+    """A fit that is ready to run: everything has been checked, and no weights of a model have been loaded.
+
+    Raises:
+        PluralismError: the task file has no distributions, the pool cannot be used, or there is nothing to fit.
+    """
+
+    task: TaskFile
+    settings: FitSettings = field(default_factory=FitSettings)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        if self.task.kind not in ("distributional", "steerable-opinion"):
+            raise InputError(
+                f"{self.task.path} is a file of the kind {self.task.kind}; weights are fitted on option distributions, "
+                "so give a file with options and gold_distribution."
+            )
+        pool = settings.pool if isinstance(settings.pool, Pool) else Pool.load(settings.pool)
+        if len(pool.communities) < 2:
+            raise InputError("The pool has a single community, whose weight is 1 in any case; give a pool with more.")
+        self.pool = fitted_pool(
+            pool, style="chat", comment_tokens=settings.comment_tokens, answer_tokens=None, repeatable=False
+        )
+        self._models = PoolModels(self.pool, settings.models)
+        self._models.check()
+        # With a single option there is nothing that weights could change.
+        self.items = [
+            item for item in self.task.items(settings.limit) if isinstance(item, OptionItem) and len(item.options) > 1
+        ]
+        self._halves = halve(self.items, settings.seed)
+
+    @property
+    def total(self) -> int:
+        """Items that will be read."""
+        return len(self.items)
+
+    async def run(
+        self, on_result: Callable[[Any, dict[str, Any]], None] = lambda _maker, _result: None
+    ) -> PriorsResult:
+        """Read what every community gives for every item, fit on one half, and judge on the other.
+
+        Raises:
+            PluralismError: nothing can be read, or no item is left to fit on or to judge by.
+        """
+        settings = self.settings
+        setting = Setting(
+            kind="distributional",
+            pool=self.pool,
+            models=self._models,
+            prompts=PromptSet.load(),
+            scoring=settings.scoring,
+            seed=settings.seed,
+            voice=settings.voice,
+        )
+        read = await read_items(self.items, setting, concurrency=settings.concurrency, on_result=on_result)
+        training_ids = {item.id for item in self._halves.training}
+        known = [each for each in read if each.answered is not None]
+        training = [each for each in known if each.item.id in training_ids]
+        held_back = [each for each in known if each.item.id not in training_ids]
+        failed = [each for each in read if each.answered is None]
+        if not training or not held_back:
+            reason = failed[0].error if failed else "There are too few items."
+            raise InputError(f"No item is left to fit weights on, or to judge them by. {reason}")
+        return self._result(training, held_back, failed)
+
+    def _result(
+        self, training: Sequence[ReadItem], held_back: Sequence[ReadItem], failed: Sequence[ReadItem]
+    ) -> PriorsResult:
+        overall = self._priors(training)
+        by_attribute, few = self._by_attribute(training)
+        pools = self._pools(overall, by_attribute)
+        scores = {name: _scores(held_back, weights) for name, weights in pools.items()}
+        questions = _questions(held_back)
+        draw = Draw(self.settings.seed, RESAMPLES, questions.of_items())
+        chosen = BY_ATTRIBUTE if BY_ATTRIBUTE in pools else FITTED
+        js = differences(scores[UNIFORM], scores[chosen], [_JS], draw)[_JS.column.key]
+        same = np.array_equal(scores[UNIFORM].column("js"), scores[chosen].column("js"))
+        verdict = _verdict(js, questions.count, same=same)
+        both = {name: figures(scores[name], [_JS], draw)["js"] for name in (UNIFORM, chosen)}
+        return PriorsResult(
+            voice=self.settings.voice,
+            overall=overall,
+            by_attribute=by_attribute,
+            few=few,
+            gain=js,
+            verdict=verdict,
+            sentence=_sentence(verdict, chosen, js, both, questions.count),
+            results=Results(
+                title=f"{self.task.path.stem}: priors of the pool {self.pool.name}",
+                task={
+                    "file": self.task.path.name,
+                    "items": self.task.count,
+                    "sha256": self.task.digest,
+                    "items fitted on": len(training),
+                    "items held back": len(held_back),
+                },
+                run=self._facts(),
+                warnings=self._warnings(failed, few, overall, by_attribute),
+                tables=[
+                    self._weights_table(overall, by_attribute),
+                    _held_out_table(scores, draw, questions.count),
+                    _differences_table(scores, draw),
+                ],
+            ),
+        )
+
+    def _priors(self, training: Sequence[ReadItem]) -> FittedPriors:
+        fitted: Fitted = fit_weights([each.answered for each in training if each.answered is not None])
+        return FittedPriors(
+            weights=dict(zip(self.pool.communities, map(float, fitted.weights), strict=True)),
+            items=len(training),
+            questions=_questions(training).count,
+            gap=fitted.gap,
+        )
+
+    def _by_attribute(self, training: Sequence[ReadItem]) -> tuple[dict[str, FittedPriors], list[str]]:
+        if not self.settings.by_attribute:
+            return {}, []
+        groups: dict[str, list[ReadItem]] = {}
+        for each in training:
+            if each.attribute is not None:
+                groups.setdefault(each.attribute, []).append(each)
+        if not groups:
+            raise InputError("No item has an attribute that the models are told; leave --by-attribute out.")
+        enough = {name: group for name, group in groups.items() if _questions(group).count >= self.settings.least}
+        fitted = {name: self._priors(enough[name]) for name in sorted(enough)}
+        return fitted, sorted(set(groups) - set(enough))
+
+    def _pools(
+        self, overall: FittedPriors, by_attribute: Mapping[str, FittedPriors]
+    ) -> dict[str, Callable[[str | None], Floats]]:
+        """The weights for an attribute, by what they are called. Those that the pool has now are there where they are
+        not uniform."""
+        names = list(self.pool.communities)
+        uniform = np.full(len(names), 1 / len(names))
+        one = _vector(overall.weights, names)
+        of_attribute = {name: _vector(each.weights, names) for name, each in by_attribute.items()}
+        found: dict[str, Callable[[str | None], Floats]] = {UNIFORM: lambda _: uniform}
+        if len(set(self.pool.priors.values())) > 1 or self.pool.priors_by_attribute:
+            found[PRESENT] = lambda attribute: _vector(self.pool.priors_of(attribute), names)
+        found[FITTED] = lambda _: one
+        if by_attribute:
+            found[BY_ATTRIBUTE] = lambda attribute: of_attribute.get(attribute or "", one)
+        return found
+
+    def _weights_table(self, overall: FittedPriors, by_attribute: Mapping[str, FittedPriors]) -> Table:
+        columns = [
+            Column(key="present", title="present prior", help="As the pool has it now, normalised."),
+            Column(key="fitted", title="fitted", help="On the half of the questions that was not held back."),
+            *(Column(key=f"of {name}", title=name, help="Fitted on its items alone.") for name in by_attribute),
+        ]
+        rows = []
+        for name, present in self.pool.priors.items():
+            fitted = {"fitted": overall, **{f"of {each}": by_attribute[each] for each in by_attribute}}
+            cells = {key: Figure(value=each.weights[name], n=each.items) for key, each in fitted.items()}
+            rows.append(Row(name=name, cells={"present": Figure(value=present, n=overall.items), **cells}))
+        return Table(name="weights", title="Weights", columns=columns, rows=rows)
+
+    def _facts(self) -> dict[str, Any]:
+        settings = self.settings
+        return {
+            "pool": self.pool.name,
+            "communities": ", ".join(self.pool.communities),
+            "voice": settings.voice,
+            "scoring": settings.scoring,
+            "seed": settings.seed,
+            "modular-pluralism": version("modular-pluralism"),
+        }
+
+    def _warnings(
+        self,
+        failed: Sequence[ReadItem],
+        few: Sequence[str],
+        overall: FittedPriors,
+        by_attribute: Mapping[str, FittedPriors],
+    ) -> list[str]:
+        found = []
+        if failed:
+            found.append(
+                f"{len(failed)} of {self.total} items are left out, since a community gave nothing for them; the "
+                f"first: {failed[0].error}"
+            )
+        if overall.questions < CLEAR_FROM:
+            found.append(
+                f"The weights are fitted on {overall.questions} questions only; with so few they mostly follow chance."
+            )
+        if self.settings.by_attribute and not by_attribute:
+            found.append(
+                f"No attribute has {self.settings.least} questions among those that were fitted on, so there are no "
+                "weights by attribute; give more items, or a lower --least."
+            )
+        elif few:
+            found.append(
+                f"{len(few)} attributes have fewer than {self.settings.least} questions among those that were fitted "
+                "on; the weights for all stand for them."
+            )
+        return found
+
+
+def _vector(weights: Mapping[str, float], names: Sequence[str]) -> Floats:
+    return np.array([weights[name] for name in names])
+
+
+def _questions(items: Sequence[ReadItem]) -> Questions:
+    questions = Questions()
+    for each in items:
+        questions.add(each.item)
+    return questions
+
+
+def _scores(items: Sequence[ReadItem], weights: Callable[[str | None], Floats]) -> Scores:
+    scores = Scores()
+    for each in items:
+        assert each.answered is not None
+        of_item = weights(each.attribute)
+        pooled = of_item @ each.answered.read
+        scores.add(
+            {
+                "js": js_distance(each.item.gold, pooled.tolist()),
+                "log_likelihood": log_likelihood(each.answered, of_item),
+            }
+        )
+    return scores
+
+
+def _held_out_table(scores: Mapping[str, Scores], draw: Draw, questions: int) -> Table:
+    return Table(
+        name="held_out",
+        title="On the questions that were held back",
+        note=f"The intervals are 95 % percentile bootstrap intervals that resample {questions} distinct "
+        f"question{'s' * (questions != 1)}, each with all of its items.",
+        columns=[measure.column for measure in _MEASURES],
+        rows=[Row(name=name, cells=figures(each, _MEASURES, draw)) for name, each in scores.items()],
+        chart="js",
+    )
+
+
+def _differences_table(scores: Mapping[str, Scores], draw: Draw) -> Table:
+    pairs = [(one, other) for one in (FITTED, BY_ATTRIBUTE) for other in scores if one in scores and other != one]
+    pairs = [(one, other) for one, other in pairs if other != BY_ATTRIBUTE]
+    return Table(
+        name="differences",
+        title="Differences between weights",
+        note="Paired on the same items, with the same questions drawn for both; only where its interval excludes zero "
+        f"is a difference clear, and never with fewer than {CLEAR_FROM} questions.",
+        columns=[measure.column for measure in _MEASURES],
+        rows=[_difference(one, other, scores, _MEASURES, draw) for one, other in pairs],
+    )
+
+
+def _difference(one: str, other: str, scores: Mapping[str, Scores], measures: Sequence[Measure], draw: Draw) -> Row:
+    return Row(name=f"{one} − {other}", cells=differences(scores[one], scores[other], measures, draw))
+
+
+def _verdict(gain: Figure, questions: int, *, same: bool) -> Verdict:
+    if same:
+        return "same"
+    if questions < CLEAR_FROM:
+        return "too few questions"
+    if not gain.clear or gain.value is None:
+        return "unclear"
+    return "gain" if gain.value > 0 else "loss"
+
+
+def _sentence(verdict: Verdict, chosen: str, gain: Figure, js: Mapping[str, Figure], questions: int) -> str:
+    weights = "The weights fitted by attribute" if chosen == BY_ATTRIBUTE else "The fitted weights"
+    told = {
+        "gain": f"{weights} are better than uniform ones",
+        "loss": f"{weights} are worse than uniform ones, so there is no gain",
+        "same": f"{weights} give the same as uniform ones, so there is no gain",
+        "unclear": f"{weights} show no clear gain over uniform ones: the interval holds zero",
+        "too few questions": f"{weights} cannot be told from uniform ones with fewer than {CLEAR_FROM} questions held "
+        "back",
+    }[verdict]
+    write = number_format(_JS.column, list(js.values()))
+    change = figure_text(gain, number_format(_JS.column, [gain]))
+    found = {name: figure_text(figure, write).value for name, figure in js.items()}
+    return (
+        f"{told}. On {gain.n} items of {questions} question{'s' * (questions != 1)} that were held back, the JS "
+        f"distance is {found[chosen]}, with uniform weights {found[UNIFORM]}; "
+        f"paired gain {change.value} {change.interval}".rstrip()
+        + "."
+    )
