@@ -55,6 +55,8 @@ _TOKENS = (
     "Of the texts that were written, comments and answers, per item. What it takes to read the options' probabilities, "
     "or to choose a community, is not counted."
 )
+_COUNTS = ("cut", "mass", "readings")
+"""What the note on a measure of entailment is made of; see entailment.Counts."""
 _RATINGS = ("helpfulness", "clarity", "factuality", "depth", "neutrality")
 
 
@@ -134,12 +136,22 @@ def _overton_columns(methods: Mapping[str, Scores], failures: bool) -> list[Meas
             mean_of(f"rating_{name}", name, f"The judge's rating of the answer's {name}, 1 to 5.", better="higher")
             for name in _RATINGS
         ),
+        *(
+            mean_of(
+                f"rating_{name}_mass",
+                f"{name}, mass",
+                "Raw probability that the judge's reply was a number; where it is small, the rating means little.",
+                share=True,
+            )
+            for name in _RATINGS
+        ),
     ]
     if not failures:
         known = [measure for measure in known if measure.key != "coverage_worst"]
     if not any(scores.has("coverage") for scores in methods.values()):  # failures alone would fill these
         known = [measure for measure in known if measure.key not in ("covered", "coverage_worst")]
-    apart = {"failed", "missing", "seconds", "words", "covered", "coverage_worst", *(each.key for each in known)}
+    shown = {"failed", "missing", "parse_failures", "seconds", "words", *(each.key for each in known)}
+    apart = {*shown, *_COUNTS, "covered", "coverage_worst"}
     further = sorted({key for scores in methods.values() for key in scores.names() if not key.startswith("tokens_")})
     return [
         *known,
