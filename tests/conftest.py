@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from modular_pluralism.prepared.cache import FOLDER_VARIABLE, find_entry
 from modular_pluralism.prepared.prepare import Thoroughness, prepare
 from modular_pluralism.prepared.processor import instructions
 from tests.demo_model import DEMO_GGUF
+
+# An example that takes long says something about the machine.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True, scope="session")

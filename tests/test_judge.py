@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.language_models.chat_models import BaseChatModel
 
@@ -274,7 +274,6 @@ def test_where_nothing_was_read_there_is_no_figure() -> None:
     assert row.cells["unread"].value == 3.0
 
 
-@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30), st.integers(0, 5))
 def test_shares_sum_to_one_and_lie_in_their_intervals(win: int, tie: int, lose: int, unread: int) -> None:
     (row,) = pair_table({"x": verdicts(win, tie, lose, unread)}, "judge").rows
