@@ -82,3 +82,20 @@ def _add_tokenizer(writer: Any) -> None:
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_chat_template(_read("chat_template"))
+
+
+THINGS = ("tea", "cars", "cats", "rain", "music", "bread", "trees", "boats", "books", "trains", "work", "rest")
+
+
+def survey_rows(*, questions: int = 24, countries: tuple[str, ...] = ("Spain", "Kenya")) -> list[dict[str, Any]]:
+    """Questions of which nearly everybody says yes."""
+    return [
+        {
+            "question": f"Is {THINGS[number % len(THINGS)]} good{' today' * (number // len(THINGS))}?",
+            "options": ["Yes", "No"],
+            "attribute": country,
+            "distribution": [0.9, 0.1],
+        }
+        for number in range(questions)
+        for country in countries
+    ]

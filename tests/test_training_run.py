@@ -1,0 +1,169 @@
+"""Whole trainings on a tiny random model: what they leave, and that a stopped one goes on exactly where it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+
+from modular_pluralism.training import Base, Data, Trained, TrainingDataError, TrainingError, TrainingSettings
+from modular_pluralism.training.fit import Point
+from modular_pluralism.training.records import Record
+from modular_pluralism.training.train import train_community
+from modular_pluralism.training.vote_prompts import VoteEncoder
+from tests.training_models import survey_rows, write_tiny
+
+SETTINGS = TrainingSettings(rank=4, batch=8, epochs=100, steps=24, check_every=6, rate=1e-2, unnamed=0.2)
+
+
+class Silent:
+    def __init__(self) -> None:
+        self.began: list[int] = []
+        self.steps = 0
+
+    def started(self, step: int, steps: int) -> None:
+        self.began.append(step)
+
+    def stepped(self, step: int, loss: float) -> None:
+        self.steps += 1
+
+    def checked(self, point: Point, best: bool) -> None:
+        pass
+
+
+def survey(**changes: Any) -> Data:
+    rows = [Record(row | changes, f"survey, row {number}") for number, row in enumerate(survey_rows(), start=1)]
+    return Data(rows, ["survey.json"], ["continent=europe"], license="CC0-1.0")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    path = write_tiny(tmp_path_factory.mktemp("base") / "tiny.gguf")
+    return Base(gguf=path, source="tiny.gguf", context=512)
+
+
+@pytest.fixture(scope="module")
+def whole(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train_community("europe", survey(), base, tmp_path_factory.mktemp("whole"), SETTINGS, Silent())
+
+
+def tensors(path: Path) -> dict[str, Any]:
+    return {str(tensor.name): np.array(tensor.data) for tensor in gguf.GGUFReader(path).tensors}
+
+
+def test_a_training_leaves_an_adapter_a_card_figures_and_a_curve(whole: Trained) -> None:
+    folder = whole.adapter.parent
+    assert sorted(path.name for path in folder.iterdir()) == ["europe.gguf", "europe.json", "europe.md", "europe.svg"]
+    results = json.loads(whole.results.read_text())
+    assert results["curve"][-1]["held_out"] < results["curve"][0]["held_out"]
+    assert results["counts"]["questions held out"] == "2"
+    figures = whole.figures
+    assert figures["with the adapter"].value is not None
+    assert figures["without it"].value is not None
+    assert figures["with the adapter"].value < figures["without it"].value
+    card = whole.card.read_text()
+    for part in ("survey.json", "continent=europe", "CC0-1.0", "95 % interval", "must not be used for", "tiny.gguf"):
+        assert part in card
+    assert whole.curve.read_text().startswith("<?xml")
+
+
+def test_a_stopped_training_goes_on_exactly_where_it_was(whole: Trained, base: Base, tmp_path: Path) -> None:
+    watched = Silent()
+
+    def stop_after(steps: int) -> Callable[[], bool]:
+        return lambda: watched.steps == steps
+
+    for steps in (8, 13):
+        with pytest.raises(KeyboardInterrupt):
+            train_community("europe", survey(), base, tmp_path, SETTINGS, watched, stop=stop_after(steps))
+        assert [path.name for path in tmp_path.iterdir()] == [".europe.training"]
+    other = SETTINGS.model_copy(update={"seed": 1})
+    with pytest.raises(TrainingError, match="--restart"):
+        train_community("europe", survey(), base, tmp_path, other, Silent())
+    resumed = train_community("europe", survey(), base, tmp_path, SETTINGS, watched)
+    assert watched.began == [0, 8, 13]
+    assert watched.steps == SETTINGS.steps
+    assert [point.held_out for point in resumed.fit.curve] == [point.held_out for point in whole.fit.curve]
+    one, other_one = tensors(whole.adapter), tensors(resumed.adapter)
+    assert all(np.array_equal(one[name], other_one[name]) for name in one)
+
+
+def test_texts_are_learnt_packed(base: Base, tmp_path: Path) -> None:
+    rows = [{"text": f"The cat {number} sat on the mat and was glad. " * 4} for number in range(24)]
+    data = Data([Record(row, f"row {number}") for number, row in enumerate(rows)], ["cats.txt"])
+    settings = SETTINGS.model_copy(update={"block": 32, "batch": 4, "steps": 20})
+    trained = train_community("cats", data, base, tmp_path, settings, Silent())
+    after, before = (trained.figures[name].value for name in ("with the adapter", "without it"))
+    assert after is not None
+    assert before is not None
+    assert after < before - 0.5
+    assert "perplexity" in trained.card.read_text()
+
+
+def test_what_cannot_be_trained_is_refused_and_leaves_nothing(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusal(kind: type[Exception], data: Data | None = None, out: Path = tmp_path, name: str = "europe") -> str:
+        with pytest.raises(kind) as caught:
+            train_community(name, data or survey(), base, out, SETTINGS, Silent())
+        assert not list(tmp_path.glob(".*"))
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "usable name" in refusal(TrainingDataError, name="../europe")
+    few = Data(survey().records[:6], ["few.json"])
+    assert "only 3 questions" in refusal(TrainingDataError, few)
+    long = survey(question="Why? " * 600)
+    assert "only one" in refusal(TrainingDataError, long)
+    rows = [Record(row | {"question": f"{'Why? ' * 600} {n}"}, "row") for n, row in enumerate(survey_rows())]
+    assert "the model reads 512" in refusal(TrainingError, Data(rows, ["long.json"]))
+    (tmp_path / "file").write_text("")
+    assert "cannot be made" in refusal(TrainingError, out=tmp_path / "file")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))  # type: ignore[attr-defined]
+    assert "make room" in refusal(TrainingError)
+
+
+def test_a_full_disk_at_the_end_leaves_the_checkpoint(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    settings = SETTINGS.model_copy(update={"steps": 2})
+    monkeypatch.setattr("modular_pluralism.training.train.write_gguf_adapter", full)
+    with pytest.raises(TrainingError, match="make room"):
+        train_community("europe", survey(), base, tmp_path, settings, Silent())
+    assert [path.name for path in tmp_path.iterdir()] == [".europe.training"]
+    monkeypatch.undo()
+    watched = Silent()
+    assert train_community("europe", survey(), base, tmp_path, settings, watched).adapter.is_file()
+    assert watched.began == [2]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_named(base: Base, tmp_path: Path) -> None:
+    (tmp_path / ".europe.training").mkdir()
+    (tmp_path / ".europe.training" / "checkpoint.pt").write_bytes(b"half")
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt cannot be read"):
+        train_community("europe", survey(), base, tmp_path, SETTINGS, Silent())
+
+
+def test_a_base_without_a_letter_as_one_token_is_refused(base: Base) -> None:
+    encoder = VoteEncoder(base.gguf)
+    try:
+        real = encoder.model.tokenize
+
+        def in_two(text: str, **settings: Any) -> list[int]:
+            return [1, 2] if text.strip() == "B" else real(text, **settings)
+
+        encoder.model.tokenize = in_two  # type: ignore[method-assign]
+        assert len(encoder.letter_tokens(1)) == 1
+        with pytest.raises(TrainingError, match="The letter B is no single token"):
+            encoder.letter_tokens(2)
+    finally:
+        encoder.close()
