@@ -86,9 +86,9 @@ def pluralism_tool(
     if mode == "overton":
         graph = build_overton(parts.pool, **shared)
     else:
-        heard = {"voice": voice} if mode == "distributional" else {}
+        own: dict[str, Any] = {"voice": voice} if mode == "distributional" else {}
         build = build_steerable if mode == "steerable" else build_distributional
-        graph = build(parts.pool, scoring=scoring, **heard, **shared)
+        graph = build(parts.pool, scoring=scoring, **own, **shared)
     # A call of a tool is one step of the agent, not to be taken up in its middle.
     compiled = graph.compile(checkpointer=False, name=name or f"pluralism_{mode}")
 

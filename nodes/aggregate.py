@@ -24,25 +24,7 @@ def aggregate(*, priors: Priors, quorum: int) -> Step:
     Jensen-Shannon divergence of their distributions, in nats.
     """
 
-    def step(state: State) -> Update:
-        of_question = priors(state.get("attribute"))
-        present = attendance(state, list(of_question), quorum)
-        try:
-            weights = normalise([of_question[name] for name in present.names])
-        except ValueError:
-            raise QuorumError(_nothing_to_pool(state)) from None
-        of_each: list[OptionDistribution] = [state["distributions"][name] for name in present.names]
-        distributions = [each["probabilities"] for each in of_each]
-        masses = [each["mass"] for each in of_each]
-        return {
-            "distribution": linear_pool(distributions, weights),
-            "label_mass": _mean([mass for mass in masses if mass is not None], weights) if None not in masses else None,
-            "disagreement": disagreement(distributions, weights),
-            "weights": dict(zip(present.names, weights, strict=True)),
-            "missing": present.missing,
-        }
-
-    return step
+    return lambda state: _pooled(state, priors, quorum)
 
 
 def aggregate_both(*, priors: Priors, quorum: int, share: float, pooling: Pooling) -> Step:
@@ -51,7 +33,6 @@ def aggregate_both(*, priors: Priors, quorum: int, share: float, pooling: Poolin
     What the base LLM read in the comments is kept in `readings`, and the united distributions stand in
     `distributions`. A community whose voices have no option in common gets an error, and counts as missing.
     """
-    pool = aggregate(priors=priors, quorum=quorum)
 
     def step(state: State) -> Update:
         votes: Mapping[str, OptionDistribution] = state.get("votes") or {}
@@ -59,17 +40,37 @@ def aggregate_both(*, priors: Priors, quorum: int, share: float, pooling: Poolin
             name: read for name, read in state["distributions"].items() if name in votes
         }
         united: dict[str, OptionDistribution] = {}
+        said: dict[str, Comment] = state["comments"]
         comments: dict[str, Comment] = {}
         for name, reading in readings.items():
             try:
                 united[name] = unite(reading, votes[name], share=share, pooling=pooling)
             except ValueError:
-                comments[name] = {**state["comments"][name], "error": _NOTHING_IN_COMMON}
-        changed: dict[str, Any] = {"distributions": united, "comments": {**state["comments"], **comments}}
-        update = {**pool({**state, **changed}), "readings": readings, "distributions": united}
+                comments[name] = {**said[name], "error": _NOTHING_IN_COMMON}
+        changed: dict[str, Any] = {"distributions": united, "comments": {**said, **comments}}
+        update = {**_pooled({**state, **changed}, priors, quorum), "readings": readings, "distributions": united}
         return {**update, "comments": comments} if comments else update
 
     return step
+
+
+def _pooled(state: State, priors: Priors, quorum: int) -> Update:
+    of_question = priors(state.get("attribute"))
+    present = attendance(state, list(of_question), quorum)
+    try:
+        weights = normalise([of_question[name] for name in present.names])
+    except ValueError:
+        raise QuorumError(_nothing_to_pool(state)) from None
+    of_each: list[OptionDistribution] = [state["distributions"][name] for name in present.names]
+    distributions = [each["probabilities"] for each in of_each]
+    masses = [each["mass"] for each in of_each]
+    return {
+        "distribution": linear_pool(distributions, weights),
+        "label_mass": _mean([mass for mass in masses if mass is not None], weights) if None not in masses else None,
+        "disagreement": disagreement(distributions, weights),
+        "weights": dict(zip(present.names, weights, strict=True)),
+        "missing": present.missing,
+    }
 
 
 _NOTHING_IN_COMMON = (

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from scipy.optimize import LinearConstraint, minimize
 
-from modular_pluralism.errors import InputError
+from modular_pluralism.errors import InputError, PoolError
 from modular_pluralism.evaluation.task_file import TaskFile
-from modular_pluralism.pool import Pool, PoolError
+from modular_pluralism.pool import Pool
 from modular_pluralism.priors.em import FLOOR, AnsweredItem, fit_weights, log_likelihood
 from modular_pluralism.priors.fit import FitSettings, PriorsFit
 from modular_pluralism.priors.write import pool_file, write_priors
-from tests.command import PLURALISM, pluralism
+from tests.command import pluralism
 from tests.fake_models import FakeChatWithLogprobs, Seen, always, choosing, fake_pool, label_of
 from tests.short_pool import short_pool
 from tests.task_items import option_item, value_item, write_task
@@ -53,13 +54,14 @@ def test_no_optimiser_finds_better_weights(seed: int, communities: int, count: i
     assert fitted.weights.sum() == pytest.approx(1)
     assert (fitted.weights >= 0).all()
     assert fitted.log_likelihood == pytest.approx(likelihood(items, fitted.weights), abs=1e-9)
-    found = minimize(
+    slsqp: Any = minimize  # its types know of no function of an array of any length
+    found = slsqp(
         lambda weights: -likelihood(items, weights),
         np.full(communities, 1 / communities),
         method="SLSQP",
-        bounds=[(0, 1)] * communities,
-        constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
-        options={"maxiter": 300, "ftol": 1e-12},
+        bounds=[(0.0, 1.0)] * communities,
+        constraints=LinearConstraint(np.ones((1, communities)), 1.0, 1.0),
+        tol=1e-12,
     )
     best = likelihood(items, np.clip(found.x, 0, None) / np.clip(found.x, 0, None).sum())
     assert fitted.log_likelihood >= best - fitted.gap - 1e-9
@@ -252,35 +254,37 @@ def test_priors_are_fitted_on_the_demo_model_s_votes(tmp_path: Path) -> None:
     pool = short_pool(tmp_path, "culture")
     before = pool.read_text()
     call = ("priors", "fit", str(task), "--pool", str(pool), "--voice", "vote")
-    done = pluralism(*call, "--json", "--limit", "6")
+    done = pluralism(*call, "--json", "--limit", "4")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert sum(result["overall"]["weights"].values()) == pytest.approx(1)
     assert result["verdict"] == "too few questions"
     assert pool.read_text() == before
-    written = pluralism(*call, "--write", "--limit", "6")
+    written = pluralism(*call, "--write", "--limit", "4")
     assert written.returncode == 0, written.stderr
     assert f"Written: {pool}" in written.stdout
     assert "cannot be told from uniform ones" in written.stdout
     assert Pool.load(pool).priors == pytest.approx(result["overall"]["weights"], abs=1e-3)
-    assert pluralism(*call[:4], "culture", "--write").returncode == 2
 
 
-@pytest.mark.model
-def test_a_fit_that_is_stopped_writes_nothing(tmp_path: Path) -> None:
-    task = write_task(tmp_path / "task.json", [option_item(place) for place in range(8)])
-    pool = short_pool(tmp_path, "culture", tokens=512)
-    before = pool.read_text()
+STOPPED = """
+import asyncio
+from modular_pluralism.cli.progress import with_progress
+
+async def work(told):
+    print("ready", flush=True)
+    await asyncio.sleep(300)
+
+with_progress(3, work)
+"""
+
+
+def test_ctrl_c_ends_the_work_cleanly() -> None:
     running = subprocess.Popen(
-        [PLURALISM, "priors", "fit", str(task), "--pool", str(pool), "--write"],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", STOPPED], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    with pytest.raises(subprocess.TimeoutExpired):
-        running.wait(12)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "ready\n"
     running.send_signal(signal.SIGINT)
     _, error = running.communicate(timeout=120)
-    assert running.returncode == 130
     assert "Stopped. Nothing was written." in error
-    assert pool.read_text() == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -14,23 +14,23 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langgraph.checkpoint.memory import InMemorySaver
 
 from modular_pluralism import Pool, PromptSet, pluralism_tool
-from modular_pluralism.assistants.context import ContextError, read_context
+from modular_pluralism.assistants.context import read_context
+from modular_pluralism.assistants.offered import ContextError
 from modular_pluralism.debugger.build import picture
 from modular_pluralism.debugger.fork import start_fork
 from modular_pluralism.debugger.history import read_run, read_steps, read_tasks
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.request import ForkRequest, RunRequest
-from modular_pluralism.errors import InputError, ModelLoadError, QuorumError
+from modular_pluralism.errors import InputError, ModelLoadError, PoolError, QuorumError
 from modular_pluralism.graphs import build_distributional, build_pluralism
 from modular_pluralism.graphs.node_cache import NodeCache
 from modular_pluralism.nodes.unite import unite
 from modular_pluralism.option_math import linear_pool, log_linear_pool
-from modular_pluralism.pool import PoolError
 from modular_pluralism.runs.edits import Edits
 from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.place import find_place
 from modular_pluralism.runs.setup import Setup
-from modular_pluralism.types import OptionDistribution, Voice
+from modular_pluralism.types import OptionDistribution, Pooling, Voice
 from tests.command import pluralism
 from tests.fake_models import FakeChatWithLogprobs, Seen, always, choosing, fake_pool, label_of
 from tests.short_pool import short_pool
@@ -212,8 +212,8 @@ def as_read(probabilities: list[float]) -> OptionDistribution:
 
 @given(shares, shares, st.floats(0, 1))
 def test_uniting_lies_between_the_two_voices(one: list[float], other: list[float], share: float) -> None:
-    for pooling in ("linear", "log-linear"):
-        united = unite(as_read(one), as_read(other), share=share, pooling=pooling)["probabilities"]  # type: ignore[arg-type]
+    for pooling in get_args(Pooling):
+        united = unite(as_read(one), as_read(other), share=share, pooling=pooling)["probabilities"]
         assert sum(united) == pytest.approx(1)
         if share in (0, 1):
             assert united == pytest.approx(other if share else one)

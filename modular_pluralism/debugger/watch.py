@@ -136,8 +136,8 @@ class CallWatcher(AsyncCallbackHandler):
             self._emit(NodeRetried(node, again.record["attempts"], again.record["errors"][-1]))
             self._open[run_id] = again
             return again
-        own = community and role in ("comment", "vote")
-        model = self._models.community(community) if own else self._models.base()
+        speaks = role in ("comment", "vote")
+        model = self._models.community(community) if speaks and community else self._models.base()
         await _load(model)
         record = new_record(self._run, node, community, role, kind, model, given["prompts"])
         record["settings"] = _settings(model, given.get("settings") or {}) if kind == "chat" else _file(model)

@@ -19,7 +19,7 @@ from modular_pluralism.evaluation.items import Item, Kind, OptionItem
 from modular_pluralism.evaluation.maker import Result
 from modular_pluralism.evaluation.measured import Mask, Measure, differences, figures
 from modular_pluralism.evaluation.method_maker import MethodMaker
-from modular_pluralism.evaluation.methods import Method, Scoring, Setting, build_methods
+from modular_pluralism.evaluation.methods import Method, MethodName, Scoring, Setting, build_methods
 from modular_pluralism.evaluation.outcome import Outcome
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
 from modular_pluralism.evaluation.results import Column, Figure, Results, Row, Table
@@ -35,7 +35,7 @@ from modular_pluralism.prompt_trials.run_items import run_items
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Voice
 
-WITH = "modular"
+WITH: MethodName = "modular"
 ATTRIBUTE = "attribute"
 """The grouping by the file's attributes, as they stand there."""
 
@@ -134,9 +134,13 @@ class Patch:
         return self._result(collected)
 
     def _methods(self) -> tuple[Method, Method]:
+        versions: list[tuple[list[MethodName], list[str], CountedCache]] = [
+            ([WITH], [], self._caches[0]),
+            ([], [self.settings.add], self._caches[1]),
+        ]
         whole, part = (
             build_methods(
-                methods,
+                names,
                 Setting(
                     kind="distributional",
                     pool=self.pool,
@@ -149,10 +153,7 @@ class Patch:
                 ),
                 without=without,
             )[0]
-            for methods, without, cache in (
-                (("modular",), (), self._caches[0]),
-                ((), (self.settings.add,), self._caches[1]),
-            )
+            for names, without, cache in versions
         )
         return whole, part
 
