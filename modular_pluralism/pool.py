@@ -32,7 +32,7 @@ from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Pooling
 
-BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed")
+BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed", "paper-perspective", "paper-culture")
 """Names that `Pool.load` knows without a path."""
 
 RESERVED_NAMES: frozenset[str] = frozenset(

@@ -56,7 +56,13 @@ _IMPORT_EXAMPLES = """
 """
 
 ModelOption = Annotated[
-    str, typer.Option("--model", "-m", metavar="NAME|FILE", help="A model of the pool, or a GGUF file.")
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|FILE",
+        help="A model of the pool, or a GGUF file; the pool's base LLM by default.",
+    ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the results are written.")]
 PoolFile = Annotated[Path, typer.Option("--pool", "-p", metavar="FILE", help="The pool file to edit.")]
@@ -78,7 +84,7 @@ def train(
     group: Annotated[
         str | None, typer.Option("--group", metavar="FIELD", help="Make one adapter for each value of this field.")
     ] = None,
-    model: ModelOption = "smollm2",
+    model: ModelOption = None,
     pool: PoolOption = "perspective",
     out: OutOption = Path("adapters"),
     attribute: Annotated[
@@ -148,7 +154,7 @@ def import_(
         str | None, typer.Argument(metavar="[PATH|OWNER/REPO]", help="A PEFT adapter's folder, or its name on the hub.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="The community's name; the adapter's by default.")] = None,
-    model: ModelOption = "smollm2",
+    model: ModelOption = None,
     pool: PoolOption = "perspective",
     out: OutOption = Path("adapters"),
 ) -> None:
@@ -211,14 +217,15 @@ def remove(name: Annotated[str, typer.Argument(help="The community's name.")], p
     typer.echo(f"{pool} no longer has the community {name}.")
 
 
-def _base(model: str, pool: str) -> Base:
-    """The model to train: one of the pool's, or a GGUF file."""
+def _base(model: str | None, pool: str) -> Base:
+    """The model to train: one of the pool's (its base LLM where none is named), or a GGUF file."""
     from modular_pluralism.errors import ModelLoadError
     from modular_pluralism.models.gguf_source import find_gguf
     from modular_pluralism.pool import EmbeddedModel, Pool
     from modular_pluralism.training.settings import Base
 
     loaded = Pool.load(pool)
+    model = model or loaded.base
     config = loaded.models.get(model)
     if isinstance(config, EmbeddedModel):
         found = find_gguf(config.gguf, loaded.folder)

@@ -52,7 +52,7 @@ class Watcher(Protocol):
         """One more step."""
 
     def checked(self, point: Point, best: bool) -> None:
-        """The held-out items were read."""
+        """The held-out items were read, and a checkpoint was written."""
 
 
 @dataclass
@@ -97,8 +97,10 @@ def fit(
     watcher.started(run.step, total)
     if not run.fit.curve:
         with torch.no_grad(), fast_numbers(model):
-            run.add(Point(0, None, objective.held_out_loss(model)), watcher)
+            point = Point(0, None, objective.held_out_loss(model))
+        best = run.add(point)
         run.save()
+        watcher.checked(point, best)
     while run.step < total and not run.fit.stopped_early:
         loss = _step(torch, model, objective, optimizer, weights, settings, run.step, total)
         run.step += 1
@@ -109,10 +111,12 @@ def fit(
                 held_out = objective.held_out_loss(model)
             if not math.isfinite(held_out):
                 raise _diverged(run.step)
-            run.add(Point(run.step, sum(run.losses) / len(run.losses), held_out), watcher)
+            point = Point(run.step, sum(run.losses) / len(run.losses), held_out)
+            best = run.add(point)
             run.losses.clear()
             run.fit.stopped_early = run.checks_without_gain() >= settings.patience and run.step < total
             run.save()
+            watcher.checked(point, best)
         if stop():
             run.save()
             raise KeyboardInterrupt
@@ -192,14 +196,14 @@ class _Run:
     def seconds(self) -> float:
         return self._before + time.monotonic() - self._since
 
-    def add(self, point: Point, watcher: Watcher) -> None:
+    def add(self, point: Point) -> bool:
         curve = self.fit.curve
         best = all(point.held_out < earlier.held_out for earlier in curve)
         curve.append(point)
         if best:
             self.fit.best_step = point.step
             self.best = lora_state(self._model)
-        watcher.checked(point, best)
+        return best
 
     def checks_without_gain(self) -> int:
         return sum(point.step > self.fit.best_step for point in self.fit.curve)

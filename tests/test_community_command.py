@@ -1,0 +1,214 @@
+"""`pluralism community` as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from modular_pluralism.pool import Pool
+from modular_pluralism.training.base_model import load_base
+from tests.command import PLURALISM, pluralism
+from tests.training_models import survey_rows, write_tiny
+
+POOL = """# People whom we asked.
+base = "tiny"
+
+[models.tiny]  # small enough for anything
+gguf = "tiny.gguf"
+context = 512
+
+# The first ones.
+[communities.towns]
+model = "tiny"
+description = "People in towns [not villages]"
+
+# Those on the land,
+# far from towns.
+[communities.farms]
+model = "tiny"
+description = '''People
+[on farms]'''
+prior = 2.0
+
+# How they are run.
+[run]
+comment_tokens = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("community")
+    write_tiny(folder / "tiny.gguf")
+    (folder / "pool.toml").write_text(POOL)
+    (folder / "survey.json").write_text(json.dumps(survey_rows(countries=("Spain", "France", "Kenya"))))
+    return folder
+
+
+def started(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [PLURALISM, *arguments], cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
+    )
+
+
+def wait_for_line(stream: IO[str] | None, part: str) -> None:
+    assert stream is not None
+    said = []
+    for line in stream:
+        said.append(line)
+        if part in line:
+            return
+    raise AssertionError(f"no line has {part!r}: {said}")
+
+
+@pytest.mark.faults
+def test_a_killed_training_goes_on_and_its_community_joins_a_pool(folder: Path) -> None:
+    arguments = ["community", "train", "europe", "--data", "survey.json", "--where", "continent=europe"]
+    arguments += ["--model", "tiny", "--pool", "pool.toml", "--out", "adapters", "--license", "CC0-1.0", "--rank", "4"]
+    arguments += ["--epochs", "1000", "--steps", "150", "--check-every", "10", "--patience", "1000", "--rate", "0.005"]
+    killed = started(arguments, folder)
+    wait_for_line(killed.stderr, "After 10 steps")
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert [path.name for path in (folder / "adapters").iterdir()] == [".europe.training"]
+
+    stopped = started(arguments, folder)
+    wait_for_line(stopped.stderr, "going on after")
+    wait_for_line(stopped.stderr, "steps: held-out loss")
+    stopped.send_signal(signal.SIGINT)
+    _, told = stopped.communicate(timeout=600)
+    assert stopped.returncode == 130, told
+    assert "the same command goes on" in told
+    assert [path.name for path in (folder / "adapters").iterdir()] == [".europe.training"]
+
+    done = pluralism(*arguments, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)["europe"]
+    assert made["figures"]["with the adapter"]["value"] < made["figures"]["without it"]["value"]
+    names = ["europe.gguf", "europe.json", "europe.md", "europe.svg"]
+    assert sorted(path.name for path in (folder / "adapters").iterdir()) == names
+    results = json.loads((folder / made["results"]).read_text())
+    assert results["counts"]["populations"] == "2"
+    assert [point["step"] for point in results["curve"]] == list(range(0, 151, 10))
+
+    options = ["--lora", "adapters/europe.gguf", "--description", "Europeans", "--pool", "pool.toml"]
+    added = pluralism("community", "add", "europe", *options, cwd=folder)
+    assert added.returncode == 0, added.stderr
+    check = pluralism("communities", "check", "--pool", "pool.toml", cwd=folder)
+    assert check.returncode == 0, check.stdout
+    assert "ok      europe" in check.stdout
+    assert pluralism("community", "remove", "europe", "--pool", "pool.toml", cwd=folder).returncode == 0
+    assert (folder / "pool.toml").read_text() == POOL
+
+
+def test_a_group_each_has_an_adapter(folder: Path) -> None:
+    arguments = ["--data", "survey.json", "--group", "continent", "--model", "tiny.gguf", "--out", "groups"]
+    done = pluralism("community", "train", "all", *arguments, "--steps", "2", "--rank", "2", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (folder / "groups").glob("*.gguf")) == ["all_africa.gguf", "all_europe.gguf"]
+    assert "held out, with the adapter" in done.stdout
+
+
+def test_a_published_adapter_is_imported(folder: Path) -> None:
+    config = LoraConfig(r=4, target_modules=["q_proj", "k_proj", "v_proj", "o_proj"], task_type="CAUSAL_LM")
+    model = get_peft_model(load_base(folder / "tiny.gguf"), config)
+    torch.nn.init.normal_(next(each for name, each in model.named_parameters() if "lora_B" in name))
+    model.save_pretrained(folder / "news_left", save_embedding_layers=False)
+    arguments = ("community", "import", "news_left", "--model", "tiny", "--pool", "pool.toml", "--out", "imported")
+    done = pluralism(*arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "imported" / "news_left.gguf").is_file()
+    pool = POOL.replace(
+        'description = "People in towns', 'peft = "news_left"\nlora = "left.gguf"\ndescription = "People'
+    )
+    (folder / "published.toml").write_text(pool.replace("tiny.gguf", str(folder / "tiny.gguf")))
+    whole = pluralism("community", "import", "--pool", "published.toml", "--out", "whole", cwd=folder)
+    assert whole.returncode == 0, whole.stderr
+    assert sorted(path.name for path in (folder / "whole").iterdir()) == ["left.gguf", "published.toml"]
+    check = pluralism("communities", "check", "--pool", "whole/published.toml", cwd=folder)
+    assert "ok      towns" in check.stdout, check.stdout
+    none = pluralism("community", "import", "--pool", "pool.toml", cwd=folder)
+    assert (none.returncode, "names no published adapter" in none.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("name", "size"), [("paper-perspective", 6), ("paper-culture", 5)])
+def test_the_papers_pools_name_its_adapters(name: str, size: int) -> None:
+    pool = Pool.load(name)
+    assert len(pool.communities) == size
+    for called, community in pool.communities.items():
+        assert community.lora == f"{called}.gguf"
+        assert community.peft is not None
+        assert community.peft.startswith("bunsenfeng/mistral-")
+    assert len({community.peft for community in pool.communities.values()}) == size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "x"], "--data"),
+        (["train", "--data", "survey.json"], "--group"),
+        (["train", "x", "--data", "gone.json"], "There is no file gone.json"),
+        (["train", "x", "--data", "survey.json", "--model", "gone"], "no model 'gone'"),
+        (["train", "x", "--data", "survey.json", "--model", "gone.gguf"], "There is no file gone.gguf"),
+        (["train", "x", "--data", "survey.json", "--where", "continent=asia"], "there are Africa, Europe"),
+        (["train", "x", "--data", "survey.json", "--rate", "3"], "between 0 and 1"),
+        (["import", "gone", "--model", "tiny"], "There is no folder gone"),
+        (["add", "towns", "--description", "d"], "'towns' already"),
+        (["add", "base", "--description", "d"], "rename it"),
+        (["add", "new", "--description", "d", "--model", "gone"], "names no model of this pool"),
+        (["remove", "gone"], "no community 'gone'"),
+    ],
+)
+def test_a_wrong_call_is_one_clear_sentence(folder: Path, arguments: list[str], said: str) -> None:
+    pool = ["--pool", "pool.toml"]
+    done = pluralism("community", *arguments, *pool, cwd=folder, env={"COLUMNS": "300"})
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (folder / "pool.toml").read_text() == POOL
+
+
+def test_communities_come_and_go_and_all_else_in_the_file_stays(tmp_path: Path) -> None:
+    pool = tmp_path / "pool.toml"
+    pool.write_text(POOL)
+    add = ["community", "add", "sea", "--pool", str(pool), "--description", 'People "at" sea\t\\ ü', "--prior", "0.5"]
+    done = pluralism(*add, "--lora", str(tmp_path / "adapters" / "sea.gguf"))
+    assert done.returncode == 0, done.stderr
+    assert "not there yet" in done.stdout
+    table = (
+        '\n[communities.sea]\nmodel = "tiny"\nlora = "adapters/sea.gguf"\n'
+        'description = "People \\"at\\" sea\\t\\\\ ü"\nprior = 0.5\n'
+    )
+    assert pool.read_text() == POOL.replace("prior = 2.0\n", f"prior = 2.0\n{table}")
+    assert pluralism("community", "remove", "farms", "--pool", str(pool)).returncode == 0
+    begin, end = POOL.index("# Those on"), POOL.index("# How they")
+    without = POOL[:begin] + table.lstrip("\n") + "\n" + POOL[end:]
+    assert pool.read_text() == without
+    built_in = pluralism("community", "remove", "europe", "--pool", "culture")
+    assert (built_in.returncode, "built-in" in built_in.stderr) == (2, True)
+    for name in ("sea", "towns"):
+        last = pluralism("community", "remove", name, "--pool", str(pool))
+    assert last.returncode == 2  # a pool needs one
+
+
+def test_a_pool_written_in_another_way_is_left_alone(tmp_path: Path) -> None:
+    pool = tmp_path / "pool.toml"
+    text = 'base = "t"\nmodels = {t = {gguf = "t.gguf"}}\n[communities]\na = {model = "t", description = "A"}\n'
+    pool.write_text(text + 'b = {model = "t", description = "B"}\n')
+    done = pluralism("community", "remove", "a", "--pool", str(pool))
+    assert (done.returncode, "by hand" in done.stderr) == (2, True)
+    assert pool.read_text().startswith(text)
+
+
+def test_the_command_starts_without_the_libraries_of_training() -> None:
+    code = "import modular_pluralism.cli.app, sys; print({'torch', 'transformers', 'peft'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
