@@ -122,7 +122,7 @@ def test_a_published_adapter_is_imported(folder: Path) -> None:
     config = LoraConfig(r=4, target_modules=["q_proj", "k_proj", "v_proj", "o_proj"], task_type="CAUSAL_LM")
     model = get_peft_model(load_base(folder / "tiny.gguf"), config)
     torch.nn.init.normal_(next(each for name, each in model.named_parameters() if "lora_B" in name))
-    model.save_pretrained(folder / "news_left", save_embedding_layers=False)
+    model.save_pretrained(str(folder / "news_left"), save_embedding_layers=False)
     arguments = ("community", "import", "news_left", "--model", "tiny", "--pool", "pool.toml", "--out", "imported")
     done = pluralism(*arguments, cwd=folder)
     assert done.returncode == 0, done.stderr

@@ -103,7 +103,8 @@ def test_an_imported_adapter_says_in_the_engine_what_it_says_in_transformers(
         config = MistralConfig(**model.config.to_dict() | {"model_type": "mistral", "sliding_window": None})
         mistral = MistralForCausalLM(config)
         mistral.load_state_dict(model.state_dict())
-        model = mistral.eval()
+        mistral.train(False)
+        model = mistral
     bare = by_transformers(model, gguf)
     tuned = random_lora(model, **settings)
     tuned.save_pretrained(tmp_path / "peft", save_embedding_layers=False)

@@ -12,6 +12,9 @@ import gguf
 import numpy as np
 import pytest
 
+from modular_pluralism.llama import ChatLlama
+from modular_pluralism.nodes.render import option_lines, quoted
+from modular_pluralism.prompts import PromptSet
 from modular_pluralism.training import Base, Data, Trained, TrainingDataError, TrainingError, TrainingSettings
 from modular_pluralism.training.fit import Point
 from modular_pluralism.training.records import Record
@@ -94,6 +97,24 @@ def test_a_stopped_training_goes_on_exactly_where_it_was(whole: Trained, base: B
     assert all(np.array_equal(one[name], other_one[name]) for name in one)
 
 
+@pytest.mark.parametrize("attribute", [None, "Spain"])
+def test_a_question_is_learnt_in_the_tokens_in_which_the_engine_reads_it(base: Base, attribute: str | None) -> None:
+    options, prompts = ["Yes", "No"], PromptSet.load()
+    known = {"question": quoted("Is tea\ngood?"), "options": option_lines(prompts, options)}
+    prompt = (
+        prompts["vote"].render(**known)
+        if attribute is None
+        else prompts["vote_group"].render(**known, attribute=attribute)
+    )
+    chat = ChatLlama(gguf=base.gguf, context=512)
+    encoder = VoteEncoder(base.gguf)
+    try:
+        assert encoder.tokens("Is tea\ngood?", options, attribute) == chat.prompt_tokens(prompt)
+    finally:
+        encoder.close()
+        chat.engine.close()
+
+
 def test_texts_are_learnt_packed(base: Base, tmp_path: Path) -> None:
     rows = [{"text": f"The cat {number} sat on the mat and was glad. " * 4} for number in range(24)]
     data = Data([Record(row, f"row {number}") for number, row in enumerate(rows)], ["cats.txt"])
@@ -125,7 +146,7 @@ def test_what_cannot_be_trained_is_refused_and_leaves_nothing(
     assert "the model reads 512" in refusal(TrainingError, Data(rows, ["long.json"]))
     (tmp_path / "file").write_text("")
     assert "cannot be made" in refusal(TrainingError, out=tmp_path / "file")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))
     assert "make room" in refusal(TrainingError)
 
 

@@ -55,7 +55,7 @@ class LoraConfig:
 
     def scale(self, layer: str, rank: int) -> float:
         """The factor of a layer whose LoRA has this rank."""
-        alpha = _of_pattern(self.alphas, layer, self.alpha)
+        alpha = float(_of_pattern(self.alphas, layer, self.alpha))
         return alpha / (math.sqrt(rank) if self.root else rank)
 
 
