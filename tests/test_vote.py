@@ -22,8 +22,13 @@ from modular_pluralism.debugger.history import read_run, read_steps, read_tasks
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.request import ForkRequest, RunRequest
 from modular_pluralism.errors import InputError, ModelLoadError, PoolError, QuorumError
+from modular_pluralism.evaluation.evaluation import Evaluation, EvaluationSettings, Files
+from modular_pluralism.evaluation.items import OptionItem
+from modular_pluralism.evaluation.methods import Setting, build_methods
+from modular_pluralism.evaluation.task_file import TaskFile
 from modular_pluralism.graphs import build_distributional, build_pluralism
 from modular_pluralism.graphs.node_cache import NodeCache
+from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.unite import unite
 from modular_pluralism.option_math import linear_pool, log_linear_pool
 from modular_pluralism.runs.edits import Edits
@@ -34,6 +39,7 @@ from modular_pluralism.types import OptionDistribution, Pooling, Voice
 from tests.command import pluralism
 from tests.fake_models import FakeChatWithLogprobs, Seen, always, choosing, fake_pool, label_of
 from tests.short_pool import short_pool
+from tests.task_items import value_item, write_task
 
 OPTIONS = ["Yes", "No", "Only some"]
 ASKED = {"question": "Should everybody vote?", "options": OPTIONS}
@@ -398,3 +404,18 @@ def test_the_demo_model_s_communities_vote(tmp_path: Path) -> None:
     assert both.returncode == 0, both.stderr
     assert "Disagreement" in both.stdout
     assert json.loads(pluralism(*asked, "--voice", "vote", "--score", "text", "--json", "--pool", str(pool)).stdout)
+
+
+def test_an_evaluation_pools_votes_and_refuses_them_in_other_modes(tmp_path: Path) -> None:
+    models: dict[str, BaseChatModel] = {"boss": always("x"), **{name: voter(own) for name, own in OWN.items()}}
+    pool = fake_pool(TWO)
+    setting = Setting("distributional", pool, PoolModels(pool, models), PromptSet.load(), "rotate", 0, voice="vote")
+    item = OptionItem(1, "Should everybody vote?", tuple(OPTIONS), "Spain", (0.5, 0.25, 0.25), None, options_found=True)
+    outcome = asyncio.run(build_methods(["modular"], setting)[0].answer(item))
+    assert outcome["prediction"] is not None
+    assert outcome["prediction"]["rotate"] == pytest.approx(linear_pool(list(OWN.values()), [0.5, 0.5]))
+    assert outcome["prediction"]["label"] == pytest.approx(linear_pool(list(OWN.values()), [0.5, 0.5]))
+    assert (outcome["comments"], outcome["missing"], outcome["tokens"]["generated"]) == ({}, [], 0)
+    task = TaskFile.open(write_task(tmp_path / "task.json", [value_item(0)]))
+    with pytest.raises(InputError, match="--voice vote is for distributional mode, and this file is steerable-value"):
+        Evaluation(task, EvaluationSettings(voice="vote"), Files(tmp_path / "out"))
