@@ -32,8 +32,11 @@ from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Pooling
 
-BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed", "paper-perspective", "paper-culture")
+BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed")
 """Names that `Pool.load` knows without a path."""
+
+PAPER_POOLS: tuple[str, ...] = ("paper-perspective", "paper-culture")
+"""Further names that it knows, of pools that run once `pluralism community import --pool NAME` has fetched them."""
 
 RESERVED_NAMES: frozenset[str] = frozenset(
     {
@@ -263,19 +266,19 @@ class Pool(_Config):
 
     @classmethod
     def load(cls, name_or_path: str | Path = "perspective") -> Self:
-        """The built-in pool of that name (one of BUILT_IN_POOLS), or the pool in the TOML file at that path.
+        """The built-in pool of that name (one of BUILT_IN_POOLS or PAPER_POOLS), or the pool in the TOML file at that path.
 
         Raises PoolError, in one sentence that names the file, the table and the key, and says how to mend it.
         """
         name = str(name_or_path)
-        if name in BUILT_IN_POOLS:
+        if name in BUILT_IN_POOLS or name in PAPER_POOLS:
             path = Path(str(files("modular_pluralism.pools") / f"{name}.toml"))
         elif isinstance(name_or_path, Path) or name.endswith(".toml") or set(name) & set("/\\"):
             path = Path(name)
         else:
             raise PoolError(
                 f"there is no built-in pool {_short(name)}; use one of {', '.join(BUILT_IN_POOLS)}, or the path of a "
-                f".toml file{_hint(name, BUILT_IN_POOLS)}"
+                f".toml file{_hint(name, (*BUILT_IN_POOLS, *PAPER_POOLS))}"
             )
         return cls.from_toml(_read(path), source=str(path), folder=path.absolute().parent)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from modular_pluralism.errors import PoolError
 from modular_pluralism.evaluation.replaced_file import replaced_file
-from modular_pluralism.pool import BUILT_IN_POOLS, Pool
+from modular_pluralism.pool import BUILT_IN_POOLS, PAPER_POOLS, Pool
 
 _HEADER = re.compile(r"\s*\[+\s*(?P<name>[^\]]+?)\s*\]+\s*(?:#.*)?")
 
@@ -88,7 +88,7 @@ def _toml(value: str | float) -> str:
 
 
 def _read(path: Path) -> str:
-    if str(path) in BUILT_IN_POOLS:
+    if str(path) in (*BUILT_IN_POOLS, *PAPER_POOLS):
         raise PoolError(f"{path} is a built-in pool, which is not edited; give the path of a pool file of your own")
     Pool.load(path)  # says what is wrong with it
     return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
