@@ -266,7 +266,7 @@ class Pool(_Config):
 
     @classmethod
     def load(cls, name_or_path: str | Path = "perspective") -> Self:
-        """The built-in pool of that name (one of BUILT_IN_POOLS or PAPER_POOLS), or the pool in the TOML file at that path.
+        """The built-in pool of that name (of BUILT_IN_POOLS or PAPER_POOLS), or the pool in the TOML file at that path.
 
         Raises PoolError, in one sentence that names the file, the table and the key, and says how to mend it.
         """
