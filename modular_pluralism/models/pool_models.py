@@ -107,6 +107,8 @@ class PoolModels:
             where = f"model {name!r} ({place(config)})"
             chat = open_remote(name, config, self._pool.run, self._endpoints)
             return PoolModel(where, chat, ReplyOptionReader(chat, where))
+        if lora is not None:
+            self._adapter_path(lora)  # before a large model is fetched for nothing
         llama = ChatLlama(
             gguf=self._file_of(config),
             context=config.context,
