@@ -123,6 +123,7 @@ def _whole(run: ListedRun, setup: Setup, contents: Contents) -> dict[str, Any]:
         "pool": setup.pool,
         "prompts": setup.prompts,
         "scoring": setup.scoring,
+        "voice": setup.voice,
         "comments": {name: comments[name] for name in setup.communities if name in comments},
         "missing": _missing(setup, contents),
         "result": {key: value for key, value in contents.state.items() if key not in ("comments", "missing")},
