@@ -83,9 +83,8 @@ class RunForm:
         self._attribute_field = field(
             "Attribute", self._attribute, "Whose view: a value, a group of people, a culture."
         )
-        self._options = ui.textarea(value="\n".join(begin.options or []), placeholder="Yes\nNo").props(
-            "outlined dense autogrow"
-        )
+        self._options = ui.textarea(value="\n".join(begin.options or []), placeholder="Yes\nNo")
+        self._options.props("outlined dense autogrow").classes("ask-options")
         self._options_field = field("Options, one a line", self._options)
         pools = list(dict.fromkeys([desk.pool, begin.pool, *BUILT_IN_POOLS]))
         self._pool = ui.select(
