@@ -6,6 +6,7 @@ import json
 import weakref
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ from modular_pluralism.nodes.step import State, Step, Update, first
 Reads = Callable[[State], Any]
 """What of the state reaches a node's output without standing in its first model call; plain values."""
 
+_naming = Lock()
 _known: dict[int, tuple[weakref.ref[BaseChatModel], str]] = {}
 
 
@@ -109,10 +111,11 @@ def _identity(chat: BaseChatModel) -> Any:
 def _own_name(chat: BaseChatModel) -> str:
     """A name of this object's own, in whatever process: what a chat model of somebody's depends on is not known."""
     place = id(chat)
-    known = _known.get(place)
-    if known is None or known[0]() is not chat:
-        known = _known[place] = (weakref.ref(chat, lambda _: _known.pop(place, None)), uuid4().hex)
-    return known[1]
+    with _naming:  # nodes that run side by side must not give the same object two names
+        known = _known.get(place)
+        if known is None or known[0]() is not chat:
+            known = _known[place] = (weakref.ref(chat, lambda _: _known.pop(place, None)), uuid4().hex)
+        return known[1]
 
 
 def _digest(value: Any) -> str:

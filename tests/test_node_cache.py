@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from modular_pluralism.graphs import (
     build_steerable,
     build_vanilla,
 )
+from modular_pluralism.graphs.node_key import _own_name
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from tests.fake_models import FakeChat, always, choosing, fake_models, fake_pool, scripted
@@ -198,3 +200,10 @@ def test_what_is_cached_cannot_be_changed_from_outside() -> None:
     assert found[0][1]["north"]["text"] == "one"
     found[0][1]["north"]["text"] = "three"
     assert cache.get([key])[key][0][1]["north"]["text"] == "one"
+
+
+def test_a_model_has_one_name_for_nodes_that_run_side_by_side() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(100):
+            chat = always("Said.")
+            assert len(set(pool.map(_own_name, [chat] * 16))) == 1

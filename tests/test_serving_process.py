@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.command import pluralism
+from tests.command import PLURALISM, pluralism
 from tests.fake_models import wait_until
 from tests.serving_process import POOL, Served, served
 
@@ -175,6 +177,15 @@ def test_what_is_not_installed_is_told(pool: Path, tmp_path: Path) -> None:
         "found = util.find_spec\n"
         "util.find_spec = lambda name, *more: None if name == 'fastapi' else found(name, *more)\n"
     )
-    done = pluralism("serve", "--pool", str(pool), env={"PYTHONPATH": str(tmp_path)})
+    # A process that is not forked from one which has imported everything.
+    command = [PLURALISM, "serve", "--pool", str(pool)]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 2
     assert "pip install 'modular-pluralism[serve]'" in done.stderr

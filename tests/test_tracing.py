@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
@@ -362,8 +363,9 @@ def test_spans_of_an_embedded_model_name_it(spans: InMemorySpanExporter) -> None
     pool = pool.model_copy(update={"run": run, "communities": one})
     build_distributional(pool, scoring="label").compile().invoke({"question": "Q?", "options": ["Yes", "No"]})
     chat, score = sorted(of_calls(spans), key=lambda span: span.name)
-    assert chat.name == "chat SmolLM2-135M-Instruct.Q4_1"
-    assert score.name == "score SmolLM2-135M-Instruct.Q4_1"
+    # As it is prepared on this machine, or as it is.
+    assert re.fullmatch(r"chat SmolLM2-135M-Instruct\.Q4_1(\.as-BF16)?", chat.name)
+    assert score.name == chat.name.replace("chat", "score")
     assert chat.kind is score.kind is SpanKind.INTERNAL
     found = attributes(chat)
     assert found["gen_ai.provider.name"] == "llama.cpp"
