@@ -140,7 +140,7 @@ def test_six_communities_speak_as_six_processes_each_with_its_adapter_alone(fold
         f'[communities.{name}]\nmodel = "small"\nlora = "{name}.gguf"\ndescription = "{name}"\n' for name in names
     )
     pool = Pool.from_toml(
-        f'base = "small"\n[models.small]\ngguf = "{DEMO_GGUF}"\ncontext = 256\n{communities}',
+        f'base = "small"\n[models.small]\ngguf = "{DEMO_GGUF}"\nprepared = false\ncontext = 256\n{communities}',
         source="six.toml",
         folder=folder,
     )
