@@ -105,7 +105,8 @@ def test_a_prompt_shared_by_several_requests_at_once_is_read_once(engine: Engine
     with ThreadPoolExecutor(3) as pool:
         rows = list(pool.map(lambda _: sharing.next_token_logprobs([prompt]), range(3)))
     assert all(np.array_equal(row, expected) for row in rows)
-    assert sharing.stats.tokens_read == 400 + 2 * 2
+    # The last two tokens are read by each, and a part of a chunk more by one that comes while they are being read.
+    assert 400 + 2 * 2 <= sharing.stats.tokens_read < 400 + 2 * 64
     assert sharing.stats.reuses == 2
 
 
