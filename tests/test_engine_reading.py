@@ -5,17 +5,18 @@ What is shared has to give exactly, to the last bit, what is read alone.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
-from modular_pluralism.llama.generation import Piece
+from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import Adapter
-from modular_pluralism.llama.reading import LogProbs
+from modular_pluralism.llama.reading import LogProbs, ReadingJob, next_token_paths
 from tests.demo_model import DEMO_GGUF
 from tests.tiny_gguf import write_lora
 
@@ -99,15 +100,32 @@ def test_prompts_around_the_lengths_at_which_kernels_change(
         assert np.array_equal(sharing.next_token_logprobs([prompt])[0], row)
 
 
-def test_a_prompt_shared_by_several_requests_at_once_is_read_once(engine: Engine, sharing: Engine) -> None:
+def test_a_prompt_shared_by_several_requests_at_once_is_read_once_but_for_its_last_chunk(
+    engine: Engine, sharing: Engine
+) -> None:
     prompt = _tokens(engine, _TEXT * 40)[:400]
+    first = _tokens(engine, "Once upon a time")
+    read: list[tuple[Future[None], LogProbs]] = []
+    submitted = threading.Event()
+
+    def submit_all(event: Event) -> None:
+        """Between two steps of the engine, so that none has been begun before the last is there."""
+        if isinstance(event, Finish):
+            for _ in range(3):
+                paths, row = next_token_paths([prompt], sharing.model.n_vocab)
+                read.append((sharing._submit_reading(ReadingJob(paths)), row))
+            submitted.set()
+
+    sharing.submit_generation(GenerationRequest(tuple(first), max_tokens=1), submit_all)
+    assert submitted.wait(60)
     expected = _alone(engine, [prompt])
-    with ThreadPoolExecutor(3) as pool:
-        rows = list(pool.map(lambda _: sharing.next_token_logprobs([prompt]), range(3)))
-    assert all(np.array_equal(row, expected) for row in rows)
-    # The last two tokens are read by each, and a part of a chunk more by one that comes while they are being read.
-    assert 400 + 2 * 2 <= sharing.stats.tokens_read < 400 + 2 * 64
+    for future, row in read:
+        future.result(60)
+        assert np.array_equal(row, expected)
+    # The others wait for the chunks of 63, and read the rest, for which waiting is not worth it, beside the first.
+    assert sharing.stats.tokens_read == len(first) + 400 + 2 * (400 % 63)
     assert sharing.stats.reuses == 2
+    assert _reused(sharing, [prompt], expected) == 400 - 2
 
 
 def test_a_reply_that_was_generated_is_reused_in_the_next_turn(engine: Engine, sharing: Engine) -> None:
