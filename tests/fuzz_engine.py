@@ -49,8 +49,9 @@ class Fuzz:
         self._adapters = [Adapter(write_lora(folder / f"{number}.gguf", seed=number)) for number in range(2)]
         self._prefixes = [" ".join(self._random.choices(_WORDS, k=length)) for length in (5, 60, 90, 150)]
 
-    def run(self, seconds: float, tell: Callable[[str], None] = lambda _: None) -> None:
-        """Fuzz engines of several shapes, one after the other."""
+    def run(self, seconds: float, tell: Callable[[str], None] = lambda _: None, *, least: int = 0) -> None:
+        """Fuzz engines of several shapes, one after the other; longer than `seconds` if that was not enough for `least`
+        requests."""
         shapes = [
             {"slots": 4, "queue": 12},
             {"slots": 1},
@@ -60,10 +61,12 @@ class Fuzz:
         end = time.monotonic() + seconds
         for number in range(10**6):
             now = time.monotonic()
-            if now >= end:
+            if now >= end and sum(self.counts.values()) >= least:
                 break
             shape = shapes[number % len(shapes)]
-            share = min(max(seconds / len(shapes), 2.0), 30.0, end - now)
+            share = min(max(seconds / len(shapes), 2.0), 30.0)
+            if now < end:
+                share = min(share, end - now)
             self._run_one(shape, number, now + share)
             done = sum(self.counts.values())
             tell(f"engine {number + 1} {shape}: {done} requests so far, {len(self.problems)} problems")
