@@ -327,7 +327,6 @@ def test_a_run_is_stopped_and_kept(seen: Seen, home: Home) -> None:
     page.get_by_label("Pool", exact=True).fill(str(home.slow))
     page.keyboard.press("Enter")
     page.wait_for_selector("text=Overton with the pool slow")
-    page.keyboard.press("Escape")  # the list of pools, where it came late
     page.get_by_role("button", name="Start").click()
     page.locator("button:has-text('Stop'):not([disabled])").click()
     page.wait_for_selector("text=The run was stopped before its answer.")

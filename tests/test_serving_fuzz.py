@@ -97,7 +97,8 @@ def sent(case: Any) -> dict[str, Any]:
         return {"content": body, "headers": {"content-type": "application/json"}}
     if case.operation.path == "/v1/completions" and isinstance(body, dict) and body.get("model") in ("base", FAR):
         body = {**body, "model": "community/near"}  # the fake endpoint has no raw completions
-    if case.operation.path == "/tokenize" and isinstance(body, dict) and body.get("model") == "base":
+    tokens = case.operation.path in ("/tokenize", "/detokenize")
+    if tokens and isinstance(body, dict) and body.get("model", "base") == "base":
         body = {**body, "model": "community/near"}  # FAR stays, to be refused: its tokenizer is not here
     return {"json": body}
 

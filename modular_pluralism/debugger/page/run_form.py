@@ -89,7 +89,9 @@ class RunForm:
         pools = list(dict.fromkeys([desk.pool, begin.pool, *BUILT_IN_POOLS]))
         self._pool = ui.select(
             pools, value=begin.pool, with_input=True, new_value_mode="add-unique", on_change=lambda: self._on_shape()
-        ).props("outlined dense options-dense")
+        )
+        # Else the list opens half a second after what was typed, over the buttons, when Enter has already taken it.
+        self._pool.props("outlined dense options-dense input-debounce=0")
         field("Pool", self._pool, "A built-in pool, or type the path of a .toml file and press Enter.")
         with more("More settings"), box("stack tight"):
             self._seed = ui.number(value=begin.seed, min=0, step=1, precision=0).props("outlined dense")
