@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format types notebooks benchmark clean
+.PHONY: demo test lint format types notebooks benchmark study clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make
@@ -37,6 +37,9 @@ notebooks: $(VENV)/.dev-installed  ## Run the notebooks and keep what they print
 
 benchmark: $(VENV)/.dev-installed  ## Measure against the peers that are installed
 	$(BIN)/python benchmarks/serving.py
+
+study: $(VENV)/.dev-installed  ## Train communities on survey answers in DATA=folder, and measure them
+	$(BIN)/python -m benchmarks.study --data $(or $(DATA),$(error name the folder of the three task files: make study DATA=folder))
 
 clean:  ## Remove what was built here
 	rm -rf $(VENV) .types build *.egg-info

@@ -39,6 +39,7 @@ from benchmarks import (
     lora_memory,
     many_questions,
     read_options,
+    trained_pool,
 )
 from benchmarks.machine import describe_machine
 from benchmarks.peers import Peers
@@ -61,6 +62,7 @@ ROWS: tuple[Row, ...] = (
     graph_overhead.ROW,
     many_questions.ROW,
     lora_memory.ROW,
+    trained_pool.ROW,
 )
 _INTERRUPTED = 130
 

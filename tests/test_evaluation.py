@@ -237,3 +237,22 @@ def test_completion_style_and_patches(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     names = [row.name for row in results_in(out).tables[0].rows if not row.baseline]
     assert names == ["vanilla", "modular without news_left", "modular only reddit_right"]
+
+
+def test_a_pool_without_a_community_is_not_asked_again(folder: Path) -> None:
+    out = folder / "shared"
+    done = pluralism(
+        *("eval", "distributional.json", *SMALL, "--limit", "2", "--method", "modular"),
+        *("--without", "news_left", "--only", "reddit_right", "--out", str(out)),
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    with sqlite3.connect(out / "journal.sqlite") as journal:
+        rows = journal.execute("SELECT maker, place, result FROM results WHERE maker LIKE 'modular%'").fetchall()
+    comments = {(maker, place): json.loads(result)["comments"] for maker, place, result in rows}
+    for place in range(2):
+        whole = comments["modular", place]
+        kept = {name: said for name, said in whole.items() if name != "news_left"}
+        # To the microsecond: the same comments, not the same texts again.
+        assert comments["modular without news_left", place] == kept
+        assert comments["modular only reddit_right", place] == {"reddit_right": whole["reddit_right"]}

@@ -91,10 +91,13 @@ def train(
         str, typer.Option("--attribute", metavar="FIELD", help="The field that names who answered.")
     ] = "attribute",
     license: Annotated[str | None, typer.Option("--license", help="The licence of the data, for the card.")] = None,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 3,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", min=1, help="Passes over the data; two by default, and up to ten for small data."),
+    ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Most steps of training.")] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Items a step.")] = 8,
-    rate: Annotated[float, typer.Option("--rate", help="The highest learning rate.")] = 3e-4,
+    rate: Annotated[float, typer.Option("--rate", help="The highest learning rate.")] = 1e-3,
     rank: Annotated[int, typer.Option("--rank", min=1, max=256, help="The LoRA's rank.")] = 16,
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the questions that is held out.")] = 0.1,
     check_every: Annotated[int, typer.Option("--check-every", min=1, help="Steps between held-out readings.")] = 25,
@@ -103,12 +106,12 @@ def train(
     ] = 4,
     seed: SeedOption = 0,
     force: Annotated[bool, typer.Option("--force", help="Train on fewer than 20 questions, too.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Throw away the checkpoint of an earlier run.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew, whatever an earlier run has left.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a community LM: a LoRA adapter for the engine, from survey answers or texts.
 
-    A run that was stopped goes on where it was when the same command is given again.
+    A run that was stopped goes on where it was when the same command is given again; what it has finished stays.
     """
     from modular_pluralism.training.errors import TrainingDataError
     from modular_pluralism.training.train import check_name

@@ -19,7 +19,7 @@ from modular_pluralism.evaluation.collected import Questions
 from modular_pluralism.evaluation.entailment import PAPER_MODEL, Counts
 from modular_pluralism.evaluation.filled_file import write_filled
 from modular_pluralism.evaluation.fitted_pool import fitted_pool
-from modular_pluralism.evaluation.harness import Harness
+from modular_pluralism.evaluation.harness import PART, Harness
 from modular_pluralism.evaluation.items import OvertonItem
 from modular_pluralism.evaluation.journal import Journal
 from modular_pluralism.evaluation.maker import Maker, Result
@@ -27,6 +27,7 @@ from modular_pluralism.evaluation.measures import open_measure
 from modular_pluralism.evaluation.method_maker import MethodMaker, OvertonMeasures
 from modular_pluralism.evaluation.methods import METHODS, MethodName, Scoring, Setting, build_methods
 from modular_pluralism.evaluation.named_model import named_model
+from modular_pluralism.evaluation.outcome import Outcome
 from modular_pluralism.evaluation.pair_maker import PairMaker, verdict
 from modular_pluralism.evaluation.pair_table import pair_table
 from modular_pluralism.evaluation.replaced_file import replaced_file
@@ -34,6 +35,7 @@ from modular_pluralism.evaluation.report import write_report
 from modular_pluralism.evaluation.results import Results, Table
 from modular_pluralism.evaluation.summary import summarise
 from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.graphs.node_cache import NodeCache
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
@@ -43,6 +45,9 @@ from modular_pluralism.types import Voice
 
 _STARTS = "(starts)"
 """Under which the journal counts how often it was begun."""
+
+_NODES_PER_COMMUNITY = 4
+"""A comment, a vote and a reading, and a share of the nodes that are no community's."""
 
 _ANSWERING = ("vanilla", "prompting_overton", "moe", "merge")
 """The prompts to which an Overton answer is the reply."""
@@ -139,6 +144,7 @@ class Evaluation:
         self._models.check()
         self._caller = Caller(attempts=self._pool.run.attempts, deadline=self._pool.run.deadline)
         self._overton = self._overton_measures()
+        patched = [*settings.without, *settings.only]
         setting = Setting(
             kind=self.task.kind,
             pool=self._pool,
@@ -147,9 +153,12 @@ class Evaluation:
             scoring=settings.scoring,
             seed=settings.seed,
             voice=settings.voice,
+            # Another choice of communities says and votes the same, so that it is not asked again.
+            cache=NodeCache(most=_NODES_PER_COMMUNITY * len(self._pool.communities) * PART) if patched else None,
         )
         methods = build_methods(settings.methods, setting, without=settings.without, only=settings.only)
         self._makers = [MethodMaker(method, self._overton) for method in methods]
+        self._patched = self._makers[len(dict.fromkeys(settings.methods)) :]
         _make_folder(self.files, self.task.path)
 
     @property
@@ -184,9 +193,19 @@ class Evaluation:
             harness = Harness(
                 self.task, journal, self.files.logs, concurrency=self.settings.concurrency, on_result=on_result
             )
-            await harness.run(self._makers, self.count)
+            whole = self._makers[: len(self._makers) - len(self._patched)]
+            await harness.run(whole, self.count, then=self._patched)
             await harness.run(pairs, self.count)
             return self._write(journal, pairs)
+
+    def outcomes(self, method: str) -> list[Outcome]:
+        """What became of the items with a method so far, in their order, out of the journal.
+
+        Raises:
+            EvaluationError: the journal cannot be read, or another process writes to it.
+        """
+        with Journal(self.files.journal, self._facts()) as journal:
+            return list(journal.results(method, self.count))
 
     def _write(self, journal: Journal, pairs: Sequence[PairMaker]) -> Results:
         for name in self.methods:

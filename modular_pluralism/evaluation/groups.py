@@ -24,6 +24,9 @@ CATEGORIES = {
 }
 """OpinionQA's categories in words."""
 
+DEMOGRAPHIC = re.compile(r"[A-Z][A-Z0-9]*_.")
+"""The beginning of an attribute such as RELIG_Atheist, which names a demographic group."""
+
 _ONE_NAME = {
     "Czech Rep.": "Czechia",
     "Great Britain": "Britain",
@@ -103,7 +106,7 @@ def groups(item: Item, kind: Kind) -> dict[str, str]:
         return {}
     if item.attribute in AMBIGUITY:
         return {"ambiguity": AMBIGUITY[item.attribute]}
-    if kind == "steerable-opinion":
+    if kind == "steerable-opinion" or DEMOGRAPHIC.match(item.attribute):
         category, group = category_and_group(item.attribute)
         return {"category": category, "group": f"{category}: {group}" if group else category}
     return {"continent": continent(item.attribute), "country": country(item.attribute)}
@@ -116,7 +119,7 @@ def population(attribute: str) -> str | None:
     """
     if attribute in AMBIGUITY:
         return None
-    if re.match(r"[A-Z][A-Z0-9]*_.", attribute):
+    if DEMOGRAPHIC.match(attribute):
         category, group = category_and_group(attribute)
         return f"{group} ({category})"
     return country(attribute)

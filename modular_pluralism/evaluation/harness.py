@@ -59,8 +59,11 @@ class Harness:
         self._part = part
         self._stopped_by: Exception | None = None
 
-    async def run(self, makers: Sequence[Maker], count: int) -> None:
+    async def run(self, makers: Sequence[Maker], count: int, *, then: Sequence[Maker] = ()) -> None:
         """Make the result of each maker for the first `count` items.
+
+        Those in `then` follow, part by part and one after the other, so that they find in a cache what was computed for
+        the same items.
 
         Raises:
             PluralismError: a maker cannot work at all; what was made before is kept.
@@ -72,13 +75,14 @@ class Harness:
                 f"{self._logs} cannot be a folder of logs ({error.strerror}); remove it, or give another --out."
             ) from error
         parts = [range(begin, min(begin + self._part, count)) for begin in range(0, count, self._part)]
-        logged = self._whole_logs({(maker.name, part) for maker in makers for part in parts})
+        logged = self._whole_logs({(maker.name, part) for maker in (*makers, *then) for part in parts})
         items = self._task.items(limit=count)  # once through the file, however many parts there are
         for part in parts:
             of_part = dict(zip(part, items, strict=False))
-            left = [maker for maker in makers if (maker.name, part) not in logged]
-            if left:
-                await self._run_part(left, of_part, "" if len(parts) == 1 else f"-{part.start + 1}-{part.stop}")
+            for together in (makers, *([maker] for maker in then)):
+                left = [maker for maker in together if (maker.name, part) not in logged]
+                if left:
+                    await self._run_part(left, of_part, "" if len(parts) == 1 else f"-{part.start + 1}-{part.stop}")
 
     async def _run_part(self, makers: Sequence[Maker], items: dict[int, Item], suffix: str) -> None:
         init_display_type("none")  # eval_async takes no such argument, and would print to standard output

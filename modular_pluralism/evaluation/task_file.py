@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias, cast, get_args
 
 from modular_pluralism.errors import TaskFileError
+from modular_pluralism.evaluation.groups import DEMOGRAPHIC
 from modular_pluralism.evaluation.items import STANCES, Item, ItemId, Kind, OptionItem, OvertonItem, ValueItem
 from modular_pluralism.evaluation.json_list import JsonList
 from modular_pluralism.evaluation.question_text import without_options
@@ -25,9 +25,6 @@ _SHAPES: dict[_Shape, tuple[str, ...]] = {
     "overton": ("explanation",),
 }
 """The fields that tell what kind of item it is, in the order in which they are looked for."""
-
-_GROUP = re.compile(r"[A-Z][A-Z0-9]*_.")
-"""The beginning of an attribute such as RELIG_Atheist, which names a demographic group."""
 
 
 class TaskFile:
@@ -83,7 +80,7 @@ class TaskFile:
             seen.add(str(item.id))
             self.count += 1
             if isinstance(item, OptionItem):
-                all_groups = all_groups and _GROUP.match(item.attribute) is not None
+                all_groups = all_groups and DEMOGRAPHIC.match(item.attribute) is not None
                 self.equal_options += len(set(item.options)) < len(item.options)
                 self.single_option += len(item.options) == 1
                 self.unparsed += not item.options_found

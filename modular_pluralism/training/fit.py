@@ -16,6 +16,9 @@ from modular_pluralism.training.checkpoint import Checkpoints
 from modular_pluralism.training.errors import TrainingError
 from modular_pluralism.training.settings import TrainingSettings
 
+_EPOCHS, _MOST_EPOCHS = 2, 10
+_STEPS = 120
+"""Few data are read more often, until there are so many steps."""
 _SORTED_TOGETHER = 8
 """Batches whose items are sorted by length among themselves, so that little is padded."""
 
@@ -68,7 +71,9 @@ class Fit:
 
 def steps_of(count: int, settings: TrainingSettings) -> int:
     """How many steps a training on so many items has."""
-    wanted = settings.epochs * math.ceil(count / settings.batch)
+    each = math.ceil(count / settings.batch)
+    epochs = settings.epochs or min(max(_EPOCHS, math.ceil(_STEPS / each)), _MOST_EPOCHS)
+    wanted = epochs * each
     return wanted if settings.steps is None else min(wanted, settings.steps)
 
 

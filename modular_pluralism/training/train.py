@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from modular_pluralism.training.base_model import PURPOSE, add_lora, load_base, 
 from modular_pluralism.training.checkpoint import Checkpoints
 from modular_pluralism.training.curve import draw_curve
 from modular_pluralism.training.errors import TrainingDataError, TrainingError
-from modular_pluralism.training.fit import Fit, Watcher, fit, steps_of
+from modular_pluralism.training.fit import Fit, Point, Watcher, fit, steps_of
 from modular_pluralism.training.gguf_adapter import (
     BaseShape,
     LoraConfig,
@@ -102,7 +102,8 @@ def train_community(
 ) -> Trained:
     """Train a LoRA for `base` on a community's rows, and write NAME.gguf, NAME.md, NAME.json and NAME.svg into `out`.
 
-    A training that was stopped goes on from its checkpoint in `out`/.NAME.training, unless `restart` is true.
+    A training that was stopped goes on from its checkpoint in `out`/.NAME.training, and one that has ended is not done
+    again where its files are there, unless `restart` is true.
 
     Raises:
         TrainingDataError: the data or the name cannot be used.
@@ -117,15 +118,18 @@ def train_community(
     shape = read_base(base.gguf)
     encoder = VoteEncoder(base.gguf, template=base.template)
     try:
-        task = _task(data, encoder, base, settings, force)
-        checkpoints = Checkpoints(out / f".{name}.training", _fingerprint(data, base, settings, encoder))
+        fingerprint = _fingerprint(data, base, settings, encoder)
+        checkpoints = Checkpoints(out / f".{name}.training", fingerprint)
         if restart:
             checkpoints.remove()
+        elif (ended := _ended(name, data, out, fingerprint)) is not None:
+            return ended
+        task = _task(data, encoder, base, settings, force)
         _check_room(out, shape, settings)
         model = add_lora(load_base(base.gguf), rank=settings.rank, scale=settings.scale, seed=settings.seed)
         shrink_base(model)
         done = fit(model, task.objective, settings, checkpoints, watcher, stop)
-        trained = _write(name, data, base, shape, out, settings, task, model, done)
+        trained = _write(name, data, base, shape, out, settings, task, model, done, fingerprint)
     finally:
         encoder.close()
     checkpoints.remove()
@@ -242,6 +246,7 @@ def _write(
     task: _Task,
     model: Any,
     done: Fit,
+    fingerprint: str,
 ) -> Trained:
     stage = out / f".{name}.{secrets.token_hex(4)}.part"
     try:
@@ -266,7 +271,7 @@ def _write(
             notes=notes,
         )
         part["md"].write_text(card_text(facts), encoding="utf-8")
-        part["json"].write_text(_results(facts, task), encoding="utf-8")
+        part["json"].write_text(_results(facts, task, fingerprint), encoding="utf-8")
         draw_curve(part["svg"], done.curve, done.best_step, f"{name}: {task.kind}")
         for path in part.values():  # the adapter last: where it is, everything is
             path.replace(out / path.name)
@@ -277,12 +282,34 @@ def _write(
         ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    at = {ending: out / f"{name}.{ending}" for ending in part}
-    return Trained(at["gguf"], at["md"], at["svg"], at["json"], done, figures)
+    return _trained(name, out, done, figures)
 
 
-def _results(facts: CardFacts, task: _Task) -> str:
+def _trained(name: str, out: Path, done: Fit, figures: dict[str, Figure]) -> Trained:
+    adapter, card, curve, results = (out / f"{name}.{ending}" for ending in ("gguf", "md", "svg", "json"))
+    return Trained(adapter, card, curve, results, done, figures)
+
+
+def _ended(name: str, data: Data, out: Path, fingerprint: str) -> Trained | None:
+    """What the same training has made before, None unless all of it is there."""
+    made = _trained(name, out, Fit(), {})
+    if not all(path.is_file() for path in (made.adapter, made.card, made.curve, made.results)):
+        return None
+    try:
+        told = json.loads(made.results.read_text(encoding="utf-8"))
+        if (told["fingerprint"], told["license"]) != (fingerprint, data.license):
+            return None
+        curve = [Point(point["step"], point["trained"], point["held_out"]) for point in told["curve"]]
+        done = Fit(curve, told["best_step"], told["steps"], told["seconds"], told["stopped_early"])
+        figures = {each: Figure.model_validate(figure) for each, figure in told["figures"].items()}
+    except (OSError, ValueError, KeyError, TypeError):  # a file of another program, or of an older version
+        return None
+    return replace(made, fit=done, figures=figures)
+
+
+def _results(facts: CardFacts, task: _Task, fingerprint: str) -> str:
     told = {
+        "fingerprint": fingerprint,
         "name": facts.name,
         "base": facts.base,
         "kind": facts.kind,

@@ -1,0 +1,1 @@
+"""What communities that are trained on a population's own answers are worth: one command, all tables."""

@@ -1,0 +1,120 @@
+"""The study: trains community LMs on survey answers, measures them on questions that they never saw, prints all tables.
+
+examples:
+  make study DATA=data                                 the same as the next
+  python -m benchmarks.study --data data               everything; about three hours on two cores
+  python -m benchmarks.study --data data --part continents --comment-limit 100
+  python -m benchmarks.study --data data --steps 4 --limit 5 --out out/try     only whether everything works
+
+The folder given with --data has the files globalopinionqa_train.json, distributional_test_globalopinionqa_dev550.json
+and steerable_test_opinionqa_dev600.json, in the format of the paper's release. Whatever is finished is kept in --out,
+and the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from benchmarks.machine import describe_machine
+from benchmarks.study.measuring import measure_part
+from benchmarks.study.parts import Part, continents, opinion_groups
+from benchmarks.study.tables import Sheet, sheets_of, write_tables
+from benchmarks.study.training import train_part
+from modular_pluralism.errors import PluralismError
+from modular_pluralism.training import Trained, TrainingSettings
+
+PARTS = {
+    "continents": "Five continents (GlobalOpinionQA)",
+    "opinion_groups": "Opinion groups in the United States (OpinionQA)",
+}
+_TRAIN = "globalopinionqa_train.json"
+_TEST = "distributional_test_globalopinionqa_dev550.json"
+_OPINIONS = "steerable_test_opinionqa_dev600.json"
+_INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run what the command line asks for; the exit code."""
+    given = _arguments()
+    try:
+        parts = {}
+        for name in given.part or PARTS:
+            part = _part(name, given)
+            folder = given.out / name
+            trained = train_part(part, folder, TrainingSettings(seed=given.seed, steps=given.steps))
+            answers = measure_part(
+                part, folder, limit=given.limit, comment_limit=given.comment_limit or given.limit, seed=given.seed
+            )
+            parts[name] = [_training(trained), *sheets_of(part, answers, seed=given.seed)]
+        written = write_tables(given.out, parts, PARTS)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return _INTERRUPTED
+    except (PluralismError, OSError, ValueError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    print(written[0].read_text(encoding="utf-8"))
+    print(f"Seed {given.seed}. {describe_machine()}\nWritten: {written[0]}, {written[1]}")
+    return 0
+
+
+def _part(name: str, given: argparse.Namespace) -> Part:
+    if name == "continents":
+        return continents(given.data / _TRAIN, given.data / _TEST)
+    return opinion_groups(given.data / _OPINIONS, given.out, given.seed)
+
+
+def _training(trained: dict[str, Trained]) -> Sheet:
+    from benchmarks.study.tables import Line
+    from modular_pluralism.evaluation.results import Figure
+
+    def number(value: float) -> Figure:
+        return Figure(value=value, n=1)
+
+    lines = [
+        Line(
+            name=name,
+            cells={
+                "minutes": number(each.fit.seconds / 60),
+                "steps": number(each.fit.steps),
+                "best step": number(each.fit.best_step),
+                **{f"held out, {title}": figure for title, figure in each.figures.items()},
+            },
+        )
+        for name, each in trained.items()
+    ]
+    return Sheet(
+        title="Training",
+        note="JS distance on a tenth of the training file's questions, which chose the best step.",
+        lines=lines,
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder of the three files")
+    parser.add_argument("--out", type=Path, default=Path("out/study"), metavar="DIR", help="where all of it is written")
+    parser.add_argument("--part", action="append", choices=PARTS, help="one part only; can be repeated")
+    parser.add_argument("--limit", type=_count, metavar="N", help="measure on the first N items")
+    parser.add_argument(
+        "--comment-limit", type=_count, metavar="N", help="let the methods with comments answer the first N items only"
+    )
+    parser.add_argument("--steps", type=_count, metavar="N", help="at most so many steps of training")
+    parser.add_argument("--seed", type=int, default=0, help="of every draw (0)")
+    return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

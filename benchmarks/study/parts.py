@@ -1,0 +1,98 @@
+"""The two parts of the study: whose answers are learnt, by which communities, and what they are measured on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modular_pluralism.evaluation.groups import continent
+
+ALL = "everybody"
+"""The control: one adapter that is trained on the rows of all communities."""
+
+Rows = list[dict[str, Any]]
+
+_CONTINENTS = {
+    "africa": "Africa",
+    "asia": "Asia",
+    "europe": "Europe",
+    "north_america": "North America",
+    "south_america": "South America",
+}
+_CATEGORIES = {
+    "politics": ("POLPARTY", "POLIDEOLOGY"),
+    "religion": ("RELIG",),
+    "race": ("RACE",),
+    "standing": ("EDUCATION", "INCOME", "CREGION", "SEX"),
+}
+"""OpinionQA's categories, put together until each has more than fifty questions to learn from."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part: `describe` has the communities with their descriptions, and `belongs` gives an attribute's community,
+    None where no community is its own. `by` is the grouping that the tables use."""
+
+    name: str
+    describe: Mapping[str, str]
+    belongs: Callable[[str], str | None]
+    by: str
+    train: Rows
+    test: Path
+
+
+def continents(train: Path, test: Path) -> Part:
+    """Five continents, of GlobalOpinionQA; the two files have no question in common."""
+    rows = _read(train)
+    shared = {_question(row) for row in rows} & {_question(row) for row in _read(test)}
+    if shared:
+        raise ValueError(f"{train} and {test} have {len(shared)} questions in common; train on other ones")
+    own = {title: name for name, title in _CONTINENTS.items()}
+    return Part(
+        name="continents",
+        describe={name: f"People in {title}" for name, title in _CONTINENTS.items()},
+        belongs=lambda attribute: own.get(continent(attribute)),
+        by="continent",
+        train=rows,
+        test=test,
+    )
+
+
+def opinion_groups(file: Path, folder: Path, seed: int) -> Part:
+    """Groups of people in the United States, of OpinionQA: half of the questions are learnt from, and the other half is
+    written into the folder."""
+    rows = _read(file)
+    questions = sorted({_question(row) for row in rows})
+    drawn = np.random.default_rng([seed, 1]).permutation(len(questions))[: len(questions) // 2]
+    learnt = {questions[place] for place in drawn}
+    test = folder / f"{file.stem}_test_half.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    test.write_text(json.dumps([row for row in rows if _question(row) not in learnt], ensure_ascii=False, indent=1))
+    own = {category: name for name, categories in _CATEGORIES.items() for category in categories}
+    return Part(
+        name="opinion_groups",
+        describe={
+            "politics": "Parties and political ideologies in the United States",
+            "religion": "Religions in the United States",
+            "race": "Black, White, Asian and Hispanic people in the United States",
+            "standing": "People in the United States by education, income, region and sex",
+        },
+        belongs=lambda attribute: own.get(attribute.partition("_")[0]),
+        by="category",
+        train=[row for row in rows if _question(row) in learnt],
+        test=test,
+    )
+
+
+def _read(path: Path) -> Rows:
+    found: Rows = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _question(row: Mapping[str, Any]) -> str:
+    return " ".join(str(row["question"]).split()).casefold()

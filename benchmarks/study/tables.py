@@ -1,0 +1,200 @@
+"""The study's tables: figures with paired intervals over questions, as data and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+
+from benchmarks.study.measuring import COMMENT, ONE, VOTE, Answers
+from benchmarks.study.parts import Part
+from modular_pluralism.evaluation.bootstrap import RESAMPLES
+from modular_pluralism.evaluation.collected import Collected
+from modular_pluralism.evaluation.columns import JS, main_columns
+from modular_pluralism.evaluation.items import Item, OptionItem
+from modular_pluralism.evaluation.measured import Mask, differences, figures, seen
+from modular_pluralism.evaluation.results import Figure
+from modular_pluralism.evaluation.task_file import TaskFile
+
+_TITLES = {
+    VOTE: "pool, `vote`",
+    ONE: "one adapter for all",
+    COMMENT: "pool, `comment`",
+    "moe": "MoE",
+    "prompting": "prompting",
+    "vanilla": "vanilla",
+    "uniform": "*uniform*",
+    "mean": "*mean of the other items*",
+}
+_OTHERS = "others"
+
+
+class Line(BaseModel):
+    """A row of a table: its name, and its figures by column."""
+
+    name: str
+    cells: dict[str, Figure | None]
+
+
+class Sheet(BaseModel):
+    """A table, with a note on how to read it."""
+
+    title: str
+    note: str
+    lines: list[Line]
+
+
+def sheets_of(part: Part, answers: Answers, *, seed: int) -> list[Sheet]:
+    """All tables of a part, from the outcomes of its methods."""
+    everything = list(TaskFile.open(part.test, kind="distributional").items(len(answers[VOTE])))
+    commented = len(answers[COMMENT])
+    named = [VOTE, ONE, COMMENT, "moe", "prompting", "vanilla"]
+    same = {name: answers[name][:commented] for name in named}
+    found = [_methods(_collected(everything[:commented], same, seed))]
+    whole = _collected(everything, {name: each for name, each in answers.items() if name not in (COMMENT, "moe")}, seed)
+    if commented < len(everything):
+        found.append(_methods(whole, [VOTE, ONE, "prompting", "vanilla"]))
+    owners = [part.belongs(item.attribute) for item in everything if isinstance(item, OptionItem)]
+    masks = {name: np.array([owner == name for owner in owners]) for name in part.describe}
+    return [*found, _matrix(whole, masks), _own(whole, masks), _patches(whole, masks)]
+
+
+def _collected(items: Sequence[Item], answers: Answers, seed: int) -> Collected:
+    return Collected(
+        "distributional",
+        lambda: iter(items),
+        lambda name: iter(answers[name]),
+        list(answers),
+        seed=seed,
+        resamples=RESAMPLES,
+    )
+
+
+def _methods(collected: Collected, names: Sequence[str] = ()) -> Sheet:
+    columns = seen(main_columns("distributional", collected.methods, ties=collected.ties), collected.methods)
+    shown = [each for each in columns if each.column.key in ("js", "js_label", "mass")]
+    rows = {name: scores for name, scores in collected.methods.items() if name in (names or collected.methods)}
+    lines = []
+    for name, scores in (rows | collected.baselines).items():
+        if name not in _TITLES:
+            continue
+        known = figures(scores, shown, collected.draw)
+        cells = {each.column.title: known.get(each.column.key) for each in shown}
+        if name != VOTE:
+            cells["pool, `vote` − this"] = differences(collected.methods[VOTE], scores, [JS], collected.draw)["js"]
+        lines.append(Line(name=_TITLES[name], cells=cells))
+    return Sheet(
+        title="Methods",
+        note=f"{collected.count} items, {collected.questions.count} distinct questions. A difference below zero says "
+        "that the pool's vote is nearer.",
+        lines=lines,
+    )
+
+
+def _matrix(collected: Collected, masks: dict[str, Mask]) -> Sheet:
+    names = {f"modular only {name}": name for name in masks} | {VOTE: _TITLES[VOTE], ONE: ONE}
+    lines = [
+        Line(
+            name=title,
+            cells={
+                column: figures(collected.methods[method], [JS], collected.draw, only=mask)["js"]
+                for column, mask in masks.items()
+                if mask.any()
+            },
+        )
+        for method, title in [*names.items(), ("prompting", "prompting"), ("vanilla", "vanilla")]
+    ]
+    uniform = collected.baselines["uniform"]
+    lines.append(
+        Line(
+            name="*uniform*",
+            cells={
+                column: figures(uniform, [JS], collected.draw, only=mask)["js"]
+                for column, mask in masks.items()
+                if mask.any()
+            },
+        )
+    )
+    return Sheet(
+        title="Each community on everybody's questions",
+        note="Rows: whose adapter votes, alone. Columns: whose answers are predicted. JS distance.",
+        lines=lines,
+    )
+
+
+def _own(collected: Collected, masks: dict[str, Mask]) -> Sheet:
+    lines = []
+    for name, mask in masks.items():
+        if not mask.any():
+            continue
+        own = collected.methods[f"modular only {name}"]
+        against = {f"modular only {other}": other for other in masks if other != name}
+        cells: dict[str, Figure | None] = {}
+        for method, title in [*against.items(), (VOTE, _TITLES[VOTE]), (ONE, ONE)]:
+            cells[title] = differences(own, collected.methods[method], [JS], collected.draw, only=mask)["js"]
+        lines.append(Line(name=name, cells=cells))
+    return Sheet(
+        title="Each community on its own people, against the others",
+        note="Rows: whose answers are predicted. JS distance of their own adapter minus that of the column's; below "
+        "zero, their own is nearer.",
+        lines=lines,
+    )
+
+
+def _patches(collected: Collected, masks: dict[str, Mask]) -> Sheet:
+    lines = []
+    for name, mask in masks.items():
+        if not mask.any():
+            continue
+        part = collected.methods[f"modular without {name}"]
+        cells: dict[str, Figure | None] = {}
+        for group, chosen in ((name, mask), (_OTHERS, ~mask)):
+            heading = "its own items" if group == name else _OTHERS
+            cells[f"{heading}, without"] = figures(part, [JS], collected.draw, only=chosen)["js"]
+            change = differences(collected.methods[VOTE], part, [JS], collected.draw, only=chosen)["js"]
+            cells[f"{heading}, change"] = change
+        lines.append(Line(name=name, cells=cells))
+    return Sheet(
+        title="Patching: the pool of the others, and what adding the community changes",
+        note="JS distance without it, and the paired change when it is added; below zero, it helps.",
+        lines=lines,
+    )
+
+
+def markdown(sheets: Iterable[Sheet]) -> str:
+    """The tables as Markdown; a difference whose interval excludes zero is bold."""
+    return "\n\n".join(_sheet_text(sheet) for sheet in sheets) + "\n"
+
+
+def _sheet_text(sheet: Sheet) -> str:
+    columns = list(dict.fromkeys(column for line in sheet.lines for column in line.cells))
+    head = ["", *columns]
+    rows = [[line.name, *(_text(line.cells.get(column)) for column in columns)] for line in sheet.lines]
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    return f"### {sheet.title}\n\n{sheet.note}\n\n" + "\n".join(lines)
+
+
+def _text(figure: Figure | None) -> str:
+    if figure is None or figure.value is None:
+        return "–"
+    sign = "+" if min(figure.value, figure.low or 0.0) < 0 else ""
+    value, *ends = (
+        f"{each:{sign}.3f}".replace("-", "−") for each in (figure.value, figure.low, figure.high) if each is not None
+    )
+    value = f"**{value}**" if figure.clear else value
+    return f"{value} ({ends[0]} to {ends[1]})" if ends else value
+
+
+def write_tables(out: Path, parts: dict[str, list[Sheet]], heads: dict[str, str]) -> tuple[Path, Path]:
+    """Write all tables as tables.md and tables.json."""
+    text = "\n".join(f"## {heads[name]}\n\n{markdown(sheets)}" for name, sheets in parts.items())
+    as_markdown, as_json = out / "tables.md", out / "tables.json"
+    as_markdown.write_text(text, encoding="utf-8")
+    told = ",\n".join(
+        f'"{name}": [' + ",\n".join(sheet.model_dump_json(indent=1) for sheet in sheets) + "]"
+        for name, sheets in parts.items()
+    )
+    as_json.write_text("{" + told + "}\n", encoding="utf-8")
+    return as_markdown, as_json

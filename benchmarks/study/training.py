@@ -1,0 +1,47 @@
+"""Training the communities of a part and the control, and the pool files that name them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.study.parts import ALL, Part
+from modular_pluralism.cli.training_progress import TrainingProgress
+from modular_pluralism.models.gguf_source import find_gguf
+from modular_pluralism.pool import EmbeddedModel, Pool
+from modular_pluralism.training import Base, Data, Trained, TrainingSettings, train_community
+from modular_pluralism.training.records import Record
+
+
+def train_part(part: Part, out: Path, settings: TrainingSettings) -> dict[str, Trained]:
+    """A community LM for each population of the part, and the control; those that are there stay as they are."""
+    pool = Pool.load("culture")
+    model = pool.models[pool.base]
+    assert isinstance(model, EmbeddedModel)
+    base = Base(gguf=find_gguf(model.gguf, pool.folder), source=model.gguf, context=model.context)
+    rows = [Record(row, f"row {place}") for place, row in enumerate(part.train, start=1)]
+    # The control learns from the same rows as the communities, not from those of people whom none of them has.
+    own = [(part.belongs(str(row.fields["attribute"])), row) for row in rows]
+    found = {}
+    for name in (*part.describe, ALL):
+        chosen = [row for community, row in own if community is not None and name in (community, ALL)]
+        data = Data(chosen, [f"{part.name} of the study"], [f"community={name}"])
+        with TrainingProgress(name, sys.stderr) as progress:
+            found[name] = train_community(name, data, base, out, settings, progress)
+    return found
+
+
+def write_pool(path: Path, communities: Mapping[str, str]) -> Path:
+    """A pool file over the demo model whose communities have the adapters beside it, named as they are."""
+    pool = Pool.load("culture")
+    model = pool.models[pool.base]
+    assert isinstance(model, EmbeddedModel)
+    lines = [f"base = {json.dumps(pool.base)}", "", f"[models.{pool.base}]"]
+    lines += [f"gguf = {json.dumps(model.gguf)}", f"context = {model.context}"]
+    for name, description in communities.items():
+        lines += ["", f"[communities.{name}]", f"model = {json.dumps(pool.base)}"]
+        lines += [f"lora = {json.dumps(f'{name}.gguf')}", f"description = {json.dumps(description)}"]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
