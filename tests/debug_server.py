@@ -1,26 +1,19 @@
-"""A real `pluralism debug` in a process of its own, and a real browser that looks at it."""
+"""A real `pluralism debug` in a process of its own."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.command import PLURALISM
+from tests.listening import listening
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    pass
 
-START_SECONDS = 180.0
 PATIENCE = 90_000
 """Milliseconds that the browser waits for something to appear."""
 
@@ -71,49 +64,6 @@ class Debugging:
 @contextmanager
 def debugging(pool: Path | str, store: Path, *options: str, cwd: Path | None = None) -> Iterator[Debugging]:
     """`pluralism debug` at a free port of this machine, until the block ends."""
-    process = subprocess.Popen(
-        [PLURALISM, "debug", "--pool", str(pool), "--store", str(store), "--port", "0", "--no-open", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "100"},
-    )
-    try:
-        yield Debugging(process, _address(process))
-    finally:
-        process.kill()
-        process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-
-
-def _address(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    timer = threading.Timer(START_SECONDS, process.kill)
-    timer.start()
-    line = process.stdout.readline()
-    timer.cancel()
-    match = re.search(r"http://\S+/", line)
-    assert match, (line, process.stderr.read() if process.stderr else "")
-    return match[0]
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """A real Chromium; where there is none the test says how to get it, and fails in CI."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        program = None
-    if program is None:
-        advice = "This test needs a browser; on Debian: apt-get install chromium, and pip install playwright"
-        if os.environ.get("CI") == "true":
-            pytest.fail(advice)
-        pytest.skip(advice)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])  # root in a container
-        yield browser
-        browser.close()
+    arguments = ["debug", "--pool", str(pool), "--store", str(store), "--port", "0", "--no-open", *options]
+    with listening(arguments, r"http://\S+/", env={"COLUMNS": "100"}, cwd=cwd) as (process, address):
+        yield Debugging(process, address)

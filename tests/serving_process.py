@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -14,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.command import PLURALISM
+from tests.listening import listening
 
-START_SECONDS = 180.0
 POOL = """
 base = "demo"
 
@@ -98,29 +96,6 @@ def served(
 ) -> Iterator[Served]:
     """`pluralism serve` at a free port of this machine, until the block ends."""
     keys = {} if key is None else {"MODULAR_PLURALISM_KEYS": key}
-    process = subprocess.Popen(
-        [PLURALISM, "serve", "--pool", str(pool), "--port", "0", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **keys, **(env or {})},
-    )
-    try:
-        yield Served(process, _address(process), key)
-    finally:
-        process.kill()
-        process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-
-
-def _address(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    timer = threading.Timer(START_SECONDS, process.kill)
-    timer.start()
-    line = process.stdout.readline()
-    timer.cancel()
-    match = re.search(r"http://\S+/v1", line)
-    assert match, (line, process.stderr.read() if process.stderr else "")
-    return match[0]
+    arguments = ["serve", "--pool", str(pool), "--port", "0", *options]
+    with listening(arguments, r"http://\S+/v1", env={**keys, **(env or {})}) as (process, address):
+        yield Served(process, address, key)

@@ -23,8 +23,9 @@ from typer.testing import CliRunner
 from modular_pluralism.cli.app import app
 from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.prompts import PromptSet
+from tests.browser import chromium
 from tests.command import pluralism
-from tests.debug_server import PATIENCE, POOL, Debugging, chromium, debugging
+from tests.debug_server import PATIENCE, POOL, Debugging, debugging
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

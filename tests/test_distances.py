@@ -104,6 +104,9 @@ def test_groups_of_the_other_kinds() -> None:
         "category": "religion",
         "group": "religion: Hindu",
     }
+    # Asked for as distributions, they are the same groups.
+    as_distribution = groups(option_item([1, 0], "RELIG_Hindu"), "distributional")
+    assert as_distribution == groups(option_item([1, 0], "RELIG_Hindu"), "steerable-opinion")
     assert groups(value_item("B", "Duty to care"), "steerable-value") == {
         "label": "B (oppose)",
         "sort of value": "duty",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -25,6 +23,7 @@ from modular_pluralism.evaluation.report import (
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
 from modular_pluralism.evaluation.results import Column, Failure, Figure, Results, Row, Table
+from tests.browser import chromium
 from tests.example_results import COUNTRIES, HOSTILE, METHODS, RIGHT_TO_LEFT, example_results
 
 if TYPE_CHECKING:
@@ -329,20 +328,8 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.M
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A real Chromium; where there is none the test says how to get it, and fails in CI."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        program = None
-    if program is None:
-        advice = "This test needs a browser; on Debian: apt-get install chromium, and pip install playwright"
-        if os.environ.get("CI") == "true":
-            pytest.fail(advice)
-        pytest.skip(advice)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])  # root in a container
-        yield browser
-        browser.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

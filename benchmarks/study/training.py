@@ -14,6 +14,8 @@ from modular_pluralism.pool import EmbeddedModel, Pool
 from modular_pluralism.training import Base, Data, Trained, TrainingSettings, train_community
 from modular_pluralism.training.records import Record
 
+_CONTROL_STEPS = 800
+
 
 def train_part(part: Part, out: Path, settings: TrainingSettings) -> dict[str, Trained]:
     """A community LM for each population of the part, and the control; those that are there stay as they are."""
@@ -28,8 +30,10 @@ def train_part(part: Part, out: Path, settings: TrainingSettings) -> dict[str, T
     for name in (*part.describe, ALL):
         chosen = [row for community, row in own if community is not None and name in (community, ALL)]
         data = Data(chosen, [f"{part.name} of the study"], [f"community={name}"])
+        # As many rows need more steps; still less than all communities together take.
+        longer = settings.model_copy(update={"steps": _CONTROL_STEPS}) if settings.steps is None else settings
         with TrainingProgress(name, sys.stderr) as progress:
-            found[name] = train_community(name, data, base, out, settings, progress)
+            found[name] = train_community(name, data, base, out, longer if name == ALL else settings, progress)
     return found
 
 

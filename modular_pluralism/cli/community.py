@@ -93,14 +93,18 @@ def train(
     license: Annotated[str | None, typer.Option("--license", help="The licence of the data, for the card.")] = None,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", min=1, help="Passes over the data; two by default, and up to ten for small data."),
+        typer.Option(
+            "--epochs",
+            min=1,
+            help="Passes over the data; by default two, or up to ten of few data.",
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Most steps of training.")] = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Items a step.")] = 8,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Items a step.")] = 4,
     rate: Annotated[float, typer.Option("--rate", help="The highest learning rate.")] = 1e-3,
     rank: Annotated[int, typer.Option("--rank", min=1, max=256, help="The LoRA's rank.")] = 16,
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the questions that is held out.")] = 0.1,
-    check_every: Annotated[int, typer.Option("--check-every", min=1, help="Steps between held-out readings.")] = 25,
+    check_every: Annotated[int, typer.Option("--check-every", min=1, help="Steps between held-out readings.")] = 50,
     patience: Annotated[
         int, typer.Option("--patience", min=1, help="Held-out readings without gain after which training stops.")
     ] = 4,

@@ -11,14 +11,14 @@ class TrainingSettings(BaseModel):
     """Settings of a training; the defaults are for a model of a hundred million parameters on a laptop.
 
     `rank` and `scale` are the LoRA's (what it adds is multiplied by scale), on all linear layers. `rate` is AdamW's
-    highest learning rate: it rises over the first twentieth of the steps and falls to a tenth. `batch` counts items a
-    step. There are `epochs` passes over the data (None: two, or as many more, up to ten,
-    as make 120 steps), but at most `steps` steps. The held-out items are read every
-    `check_every` steps; after `patience` readings without a new best one, training stops. `held_out` is the share of
-    questions (or texts) that is held out, and `held_out_rows` the most items of these that are read. `mass_weight` is
-    the weight of the term that keeps the probability on the letters, and `unnamed` the share of items whose population
-    is not named, so that the community can also be read without one. `block` is how many tokens of text are read at
-    once.
+    highest learning rate: it rises over the first twentieth of the steps and falls to a tenth. `batch` counts items
+    a step. There are `epochs` passes over the data, but at most `steps` steps; without `epochs`, there are two,
+    more of few data (up to ten, until there are 120 steps), and at most 400 steps where `steps` says nothing. The
+    held-out items are read every `check_every` steps; after `patience` readings without a new best one, training
+    stops. `held_out` is the share of questions (or texts) that is held out, and `held_out_rows` the most items of
+    these that are read. `mass_weight` is the weight of the term that keeps the probability on the letters, and
+    `unnamed` the share of items whose population is not named, so that the community can also be read without one.
+    `block` is how many tokens of text are read at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,10 +26,10 @@ class TrainingSettings(BaseModel):
     rank: int = Field(default=16, ge=1, le=256)
     scale: float = Field(default=2.0, gt=0)
     rate: float = Field(default=1e-3, gt=0, lt=1)
-    batch: int = Field(default=8, ge=1)
+    batch: int = Field(default=4, ge=1)
     epochs: int | None = Field(default=None, ge=1)
     steps: int | None = Field(default=None, ge=1)
-    check_every: int = Field(default=25, ge=1)
+    check_every: int = Field(default=50, ge=1)
     patience: int = Field(default=4, ge=1)
     held_out: float = Field(default=0.1, gt=0, lt=1)
     held_out_rows: int = Field(default=96, ge=1)

@@ -1,0 +1,163 @@
+"""The study of trained communities: whose rows are whose, what the tables say, and a whole small run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.study.measuring import COMMENT, ONE, VOTE, Answers
+from benchmarks.study.parts import Part, continents, opinion_groups
+from benchmarks.study.tables import markdown, sheets_of
+from modular_pluralism.evaluation.outcome import Outcome, Prediction, empty_outcome
+
+ROOT = Path(__file__).resolve().parents[1]
+GROUPS = ("POLPARTY_Democrat", "RELIG_Hindu", "RACE_Black", "SEX_Female", "INCOME_Less than $30,000")
+FEW = 24
+
+
+def rows(count: int, attributes: tuple[str, ...], first: int = 0) -> list[dict[str, Any]]:
+    """The same questions, answered by everybody in a way of their own."""
+    found = []
+    for number in range(first, first + count):
+        for place, attribute in enumerate(attributes):
+            share = 0.2 + 0.1 * place + 0.01 * (number % 10)
+            found.append(
+                {
+                    "id": len(found) + 1000 * first,
+                    "question": f"Question: Is plan {number} good?\nOptions: A. Yes B. No\nAnswer:",
+                    "options": ["Yes", "No"],
+                    "attribute": attribute,
+                    "gold_distribution": [share, 1 - share],
+                }
+            )
+    return found
+
+
+def write(path: Path, content: list[dict[str, Any]]) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_country_belongs_to_its_continent_and_oceania_to_nobody(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.json", rows(2, ("S. Korea", "Canada", "Australia")))
+    test = write(tmp_path / "test.json", rows(2, ("Kenya",), first=5))
+    part = continents(train, test)
+    assert list(part.describe) == ["africa", "asia", "europe", "north_america", "south_america"]
+    found = [part.belongs(name) for name in ("S. Korea", "Canada", "Australia", "Nigeria (Non-national sample)")]
+    assert found == ["asia", "north_america", None, "africa"]
+
+
+def test_files_with_a_question_in_common_are_refused(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.json", rows(3, ("Kenya",)))
+    test = write(tmp_path / "test.json", rows(3, ("Japan",), first=2))
+    with pytest.raises(ValueError, match="1 questions in common"):
+        continents(train, test)
+
+
+def test_opinions_are_split_by_question_the_same_way_each_time(tmp_path: Path) -> None:
+    file = write(tmp_path / "opinions.json", rows(11, GROUPS))
+    part = opinion_groups(file, tmp_path / "out", seed=3)
+    measured = json.loads(part.test.read_text())
+    learnt = {row["question"] for row in part.train}
+    assert len(learnt) == 5
+    assert learnt.isdisjoint(row["question"] for row in measured)
+    assert len(part.train) + len(measured) == 11 * len(GROUPS)
+    assert opinion_groups(file, tmp_path / "again", seed=3).train == part.train
+    assert opinion_groups(file, tmp_path / "other", seed=4).train != part.train
+    assert [part.belongs(name) for name in GROUPS] == ["politics", "religion", "race", "standing", "standing"]
+
+
+def outcome(number: int, method: str, shares: list[float]) -> Outcome:
+    return {
+        **empty_outcome(number, method),
+        "prediction": Prediction(rotate=shares, label=shares, rotate_mass=0.9, label_mass=0.9, samples=None),
+    }
+
+
+def answers_of(items: list[dict[str, Any]], part: Part) -> Answers:
+    """Each community knows its own people exactly and nothing of the others, and the pool is right for all."""
+    even = [0.5, 0.5]
+
+    def by(known: Any) -> list[list[float]]:
+        return [item["gold_distribution"] if known(part.belongs(item["attribute"])) else even for item in items]
+
+    predicted = {name: by(lambda _: False) for name in (ONE, COMMENT, "moe", "prompting", "vanilla")}
+    predicted[VOTE] = by(lambda _: True)
+    for name in part.describe:
+        predicted[f"modular only {name}"] = by(lambda owner, name=name: owner == name)
+        predicted[f"modular without {name}"] = by(lambda owner, name=name: owner != name)
+    return {
+        method: [outcome(item["id"], method, shares) for item, shares in zip(items, of_method, strict=True)]
+        for method, of_method in predicted.items()
+    }
+
+
+def test_the_tables_show_who_knows_whom(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.json", rows(2, ("Kenya",)))
+    items = rows(FEW, ("Kenya", "Japan", "France", "Canada", "Peru"), first=5)
+    part = continents(train, write(tmp_path / "test.json", items))
+    answers = answers_of(items, part)
+    answers[COMMENT], answers["moe"] = answers[COMMENT][:10], answers["moe"][:10]
+    few, methods, matrix, own, patches = sheets_of(part, answers, seed=0)
+    assert [line.name for line in few.lines][:4] == [*("pool, `vote`", "one adapter for all", "pool, `comment`", "MoE")]
+    assert few.note.startswith("10 items, 2 distinct questions")
+    assert methods.note.startswith(f"{5 * FEW} items, {FEW} distinct questions")
+    gained = {line.name: line.cells.get("pool, `vote` − this") for line in methods.lines}
+    assert gained["pool, `vote`"] is None
+    for name in ("one adapter for all", "prompting", "vanilla", "*uniform*"):
+        change = gained[name]
+        assert change is not None
+        assert change.clear
+        assert change.value is not None
+        assert change.value < 0
+    for line in matrix.lines[:5]:
+        (name,) = (title for title, figure in line.cells.items() if figure is not None and figure.value == 0)
+        assert name == line.name
+    for line in own.lines:
+        assert line.cells["pool, `vote`"].value == 0  # type: ignore[union-attr]
+        others = [figure for title, figure in line.cells.items() if title != "pool, `vote`"]
+        assert all(figure is not None and figure.value is not None and figure.value < 0 for figure in others)
+    for line in patches.lines:
+        change, elsewhere = line.cells["its own items, change"], line.cells["others, change"]
+        assert change is not None
+        assert change.clear
+        assert change.value is not None
+        assert change.value < 0
+        assert elsewhere is not None
+        assert elsewhere.value == 0
+        assert not elsewhere.clear
+    text = markdown([methods, patches])
+    assert "| vanilla | " in text
+    assert "**−" in text
+
+
+@pytest.mark.model
+def test_the_study_runs_and_goes_on(tmp_path: Path) -> None:
+    opinions = "steerable_test_opinionqa_dev600.json"
+    write(tmp_path / opinions, rows(2 * FEW, GROUPS))
+    command = [sys.executable, "-m", "benchmarks.study", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    command += ["--part", "opinion_groups", "--steps", "1", "--limit", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "## Opinion groups in the United States (OpinionQA)" in done.stdout
+    assert "2 items, 1 distinct questions" in done.stdout
+    tables = json.loads((tmp_path / "out" / "tables.json").read_text())
+    titles = [sheet["title"] for sheet in tables["opinion_groups"]]
+    assert titles[:3] == ["Training", "Methods", "Each community on everybody's questions"]
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert again.returncode == 0, again.stderr
+    assert json.loads((tmp_path / "out" / "tables.json").read_text()) == tables
+    assert "steps" not in again.stderr  # nothing is trained again
+
+
+def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.study", "--data", str(tmp_path / "none"), "--part", "continents"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
