@@ -74,6 +74,23 @@ def test_without_a_quorum_only_those_that_failed_are_asked_again(kept: Kept, mod
     assert kept.result("runs", "show", "one", "--json")["state"] == "finished"
 
 
+def test_a_run_of_votes_goes_on_with_those_that_failed(kept: Kept) -> None:
+    for name in SLOW:
+        kept.endpoint.behave(name, "bad_request")
+    failed = kept.command(*kept.ask("one", "distributional"), "--voice", "vote")
+    assert failed.code == 1
+    assert "3 of 6 communities answered, and the quorum is 4" in failed.err
+    before = kept.asked()
+    for name in SLOW:
+        kept.endpoint.behave(name, "logprobs")
+    result = kept.result("resume", "one", "--json")
+    assert result["missing"] == []
+    assert sorted(result["distributions"]) == sorted(NAMES)
+    more = {name: count - before[name] for name, count in kept.asked().items()}
+    assert [name for name, count in more.items() if count] == [name for name in NAMES if name in SLOW]
+    assert kept.asked()["boss"] == 0
+
+
 def test_a_base_llm_that_failed_is_asked_again_and_nobody_else(kept: Kept) -> None:
     kept.endpoint.behave("boss", "broken")
     assert kept.command(*kept.ask("one")).code == 1

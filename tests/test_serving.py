@@ -277,6 +277,19 @@ def test_distributional(client: openai.OpenAI) -> None:
     assert streamed["Yes"] == pytest.approx(said["distribution"]["Yes"], abs=0.05)
 
 
+def test_communities_vote_where_the_server_was_started_so(pool: Path) -> None:
+    with served(pool, "--voice", "vote", key=KEY) as voting:
+        client = openai.OpenAI(base_url=voting.url, api_key=KEY, max_retries=0, timeout=300)
+        reply = client.chat.completions.create(
+            model="pluralism/distributional", seed=1, **asked("Option: Yes\nOption: No\n\nShould wages be public?")
+        )
+    assert math.fsum(json.loads(reply.choices[0].message.content)["distribution"].values()) == pytest.approx(1)
+    facts = reply.model_extra["pluralism"]
+    assert list(facts["distributions"]) == ["north", "south"]
+    assert not facts.get("comments")
+    assert reply.usage.completion_tokens == 0  # nobody has written anything
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from modular_pluralism.llama import ChatLlama
 from modular_pluralism.nodes.render import option_lines, quoted
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.training import Base, Data, Trained, TrainingDataError, TrainingError, TrainingSettings
-from modular_pluralism.training.fit import Point
+from modular_pluralism.training.fit import Point, steps_of
 from modular_pluralism.training.records import Record
 from modular_pluralism.training.train import train_community
 from modular_pluralism.training.vote_prompts import VoteEncoder
@@ -95,6 +95,37 @@ def test_a_stopped_training_goes_on_exactly_where_it_was(whole: Trained, base: B
     assert [point.held_out for point in resumed.fit.curve] == [point.held_out for point in whole.fit.curve]
     one, other_one = tensors(whole.adapter), tensors(resumed.adapter)
     assert all(np.array_equal(one[name], other_one[name]) for name in one)
+
+
+def test_what_has_been_trained_is_not_trained_again(whole: Trained, base: Base, tmp_path: Path) -> None:
+    shutil.copytree(whole.adapter.parent, tmp_path, dirs_exist_ok=True)
+    watched = Silent()
+    known = train_community("europe", survey(), base, tmp_path, SETTINGS, watched)
+    assert watched.began == []
+    assert known.fit == whole.fit
+    assert known.figures == whole.figures
+    fewer = SETTINGS.model_copy(update={"steps": 1})
+    assert train_community("europe", survey(), base, tmp_path, fewer, watched).fit.steps == 1
+    assert train_community("europe", survey(), base, tmp_path, fewer, watched, restart=True).fit.steps == 1
+    (tmp_path / "europe.svg").unlink()
+    assert train_community("europe", survey(), base, tmp_path, fewer, watched).fit.steps == 1
+    assert watched.began == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("items", "given", "steps"),
+    [
+        (400, {}, 200),  # two passes
+        (100, {}, 120),  # few data more often
+        (12, {}, 30),  # and at most ten times
+        (10_000, {}, 400),
+        (10_000, {"steps": 900}, 900),
+        (10_000, {"epochs": 1}, 2500),
+        (100, {"epochs": 3, "steps": 10}, 10),
+    ],
+)
+def test_how_long_a_training_is(items: int, given: dict[str, int], steps: int) -> None:
+    assert steps_of(items, TrainingSettings(batch=4, **given)) == steps
 
 
 @pytest.mark.parametrize("attribute", [None, "Spain"])

@@ -148,7 +148,15 @@ class PoolModels:
         return tuple(self._adapter_path(lora) for lora in dict.fromkeys(loras))
 
     def _adapter_path(self, lora: str) -> Path:
-        return find_gguf(lora, self._pool.folder)
+        try:
+            return find_gguf(lora, self._pool.folder)
+        except ModelLoadError as error:
+            if any(each.lora == lora and each.peft for each in self._pool.communities.values()):
+                raise ModelLoadError(
+                    f"{error} `pluralism community import --pool {self._pool.name} --out DIR` makes it from the "
+                    "published adapter, and writes a pool file that finds it."
+                ) from error
+            raise
 
 
 _ENGINE_KEYS = ("gguf", "prepared", "context", "slots", "memory", "threads", "queue", "repeatable")
