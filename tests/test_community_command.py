@@ -116,6 +116,36 @@ def test_a_group_each_has_an_adapter(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (folder / "groups").glob("*.gguf")) == ["all_africa.gguf", "all_europe.gguf"]
     assert "held out, with the adapter" in done.stdout
+    again = pluralism("community", "train", "all", *arguments, "--steps", "2", "--rank", "2", cwd=folder)
+    assert again.stdout.count("is there from before (--restart trains it anew)") == 2
+    for name in ("all_africa.md", "all_africa.json"):  # which may be shared
+        assert str(folder) not in (folder / "groups" / name).read_text()
+
+
+def test_all_groups_are_checked_before_the_first_is_trained(folder: Path) -> None:
+    rows = json.loads((folder / "survey.json").read_text())
+    few = {"question": "One?", "options": ["Yes", "No"], "distribution": [0.5, 0.5], "attribute": "Peru"}
+    (folder / "few.json").write_text(json.dumps([*rows, few]))
+    arguments = ["--data", "few.json", "--group", "continent", "--model", "tiny.gguf", "--out", "checked"]
+    done = pluralism("community", "train", *arguments, "--steps", "2", cwd=folder)
+    assert done.returncode == 2
+    assert "There is only one of the questions" in done.stderr
+    assert not (folder / "checked").exists()
+
+
+def test_nobody_is_named_by_a_field_that_is_not_there(folder: Path) -> None:
+    arguments = ["--data", "survey.json", "--model", "tiny.gguf", "--out", "named"]
+    done = pluralism("community", "train", "x", *arguments, "--attribute", "contry", cwd=folder)
+    assert done.returncode == 2
+    assert "No row has a field 'contry'" in done.stderr
+    rows = {row["question"]: {**row, "place": "here"} for row in json.loads((folder / "survey.json").read_text())}
+    for row in rows.values():
+        del row["attribute"]
+    (folder / "places.json").write_text(json.dumps(list(rows.values())))
+    arguments = ["--data", "places.json", "--model", "tiny.gguf", "--out", "named", "--steps", "1", "--rank", "2"]
+    done = pluralism("community", "train", "x", *arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "No row has a field 'attribute', so that all answers to a question are added up" in done.stderr
 
 
 def test_a_published_adapter_is_imported(folder: Path) -> None:

@@ -17,7 +17,9 @@ from modular_pluralism.nodes.render import option_lines, quoted
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.training import Base, Data, Trained, TrainingDataError, TrainingError, TrainingSettings
 from modular_pluralism.training.fit import Point, steps_of
+from modular_pluralism.training.measure import CHANGE
 from modular_pluralism.training.records import Record
+from modular_pluralism.training.survey_objective import SurveyObjective
 from modular_pluralism.training.train import train_community
 from modular_pluralism.training.vote_prompts import VoteEncoder
 from tests.training_models import survey_rows, write_tiny
@@ -110,6 +112,58 @@ def test_what_has_been_trained_is_not_trained_again(whole: Trained, base: Base, 
     (tmp_path / "europe.svg").unlink()
     assert train_community("europe", survey(), base, tmp_path, fewer, watched).fit.steps == 1
     assert watched.began == [0, 0, 0]
+    assert train_community("europe", survey(), base, tmp_path, fewer, watched).known
+    (tmp_path / "europe.gguf").write_bytes(b"of somebody else")
+    assert not train_community("europe", survey(), base, tmp_path, fewer, watched).known
+
+
+def test_a_training_begun_anew_and_stopped_goes_on_and_is_not_taken_for_the_one_before(
+    whole: Trained, base: Base, tmp_path: Path
+) -> None:
+    shutil.copytree(whole.adapter.parent, tmp_path, dirs_exist_ok=True)
+    watched = Silent()
+    with pytest.raises(KeyboardInterrupt):
+        train_community(
+            "europe", survey(), base, tmp_path, SETTINGS, watched, restart=True, stop=lambda: watched.steps == 8
+        )
+    assert not train_community("europe", survey(), base, tmp_path, SETTINGS, watched).known
+    assert watched.began == [0, 8]
+
+
+def test_leftovers_of_a_killed_run_are_removed(base: Base, tmp_path: Path) -> None:
+    (tmp_path / ".europe.0badcafe.part").mkdir(parents=True)
+    fewer = SETTINGS.model_copy(update={"steps": 1})
+    train_community("europe", survey(), base, tmp_path, fewer, Silent())
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".gguf", ".json", ".md", ".svg"]
+
+
+def test_a_card_tells_how_little_is_behind_its_figures_and_that_nothing_was_learnt(base: Base, tmp_path: Path) -> None:
+    # With such a rate nothing moves.
+    settings = SETTINGS.model_copy(update={"steps": 2, "rate": 1e-30})
+    trained = train_community("europe", survey(), base, tmp_path, settings, Silent())
+    assert trained.fit.best_step == 0
+    change = trained.figures[CHANGE]
+    assert change.value == 0
+    assert not change.clear
+    card = trained.card.read_text()
+    assert "the adapter changes nothing" in card
+    assert "There are 2 distinct questions behind these figures; with fewer than 20" in card
+    assert json.loads(trained.results.read_text())["questions"] == 2
+
+
+@pytest.mark.parametrize("where", ["loading", "a step"])
+def test_too_little_memory_is_told_as_such(
+    where: str, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacks(*_: Any, **__: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    if where == "loading":
+        monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", lacks)
+    else:
+        monkeypatch.setattr(SurveyObjective, "loss", lacks)
+    with pytest.raises(TrainingError, match=r"does not fit into memory|memory does not suffice"):
+        train_community("europe", survey(), base, tmp_path, SETTINGS, Silent())
 
 
 @pytest.mark.parametrize(

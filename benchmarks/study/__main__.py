@@ -2,7 +2,7 @@
 
 examples:
   make study DATA=data                                 the same as the next
-  python -m benchmarks.study --data data               everything; about three hours on two cores
+  python -m benchmarks.study --data data               everything, which takes hours on two cores
   python -m benchmarks.study --data data --part continents --comment-limit 100
   python -m benchmarks.study --data data --steps 4 --limit 5 --out out/try     only whether everything works
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.machine import describe_machine
 from benchmarks.study.measuring import measure_part
-from benchmarks.study.parts import Part, continents, opinion_groups
+from benchmarks.study.parts import ALL, Part, continents, opinion_groups
 from benchmarks.study.tables import Sheet, sheets_of, write_tables
 from benchmarks.study.training import train_part
 from modular_pluralism.errors import PluralismError
@@ -45,8 +45,9 @@ def main() -> int:
             part = _part(name, given)
             folder = given.out / name
             trained = train_part(part, folder, TrainingSettings(seed=given.seed, steps=given.steps))
+            limits = [limit for limit in (given.limit, given.comment_limit) if limit is not None]
             answers = measure_part(
-                part, folder, limit=given.limit, comment_limit=given.comment_limit or given.limit, seed=given.seed
+                part, folder, limit=given.limit, comment_limit=min(limits, default=None), seed=given.seed
             )
             parts[name] = [_training(trained), *sheets_of(part, answers, seed=given.seed)]
         written = write_tables(given.out, parts, PARTS)
@@ -88,7 +89,8 @@ def _training(trained: dict[str, Trained]) -> Sheet:
     ]
     return Sheet(
         title="Training",
-        note="JS distance on a tenth of the training file's questions, which chose the best step.",
+        note="JS distance on a tenth of the questions to learn from, which chose the best step. "
+        f"`{ALL}` is the control: one adapter for the rows of all communities.",
         lines=lines,
     )
 

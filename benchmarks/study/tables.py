@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from benchmarks.study.measuring import COMMENT, ONE, VOTE, Answers
 from benchmarks.study.parts import Part
-from modular_pluralism.evaluation.bootstrap import RESAMPLES
+from modular_pluralism.evaluation.bootstrap import CLEAR_FROM, RESAMPLES
 from modular_pluralism.evaluation.collected import Collected
 from modular_pluralism.evaluation.columns import JS, main_columns
 from modular_pluralism.evaluation.items import Item, OptionItem
@@ -21,7 +21,7 @@ from modular_pluralism.evaluation.task_file import TaskFile
 _TITLES = {
     VOTE: "pool, `vote`",
     ONE: "one adapter for all",
-    COMMENT: "pool, `comment`",
+    COMMENT: "the same pool, `comment`",
     "moe": "MoE",
     "prompting": "prompting",
     "vanilla": "vanilla",
@@ -88,7 +88,8 @@ def _methods(collected: Collected, names: Sequence[str] = ()) -> Sheet:
     return Sheet(
         title="Methods",
         note=f"{collected.count} items, {collected.questions.count} distinct questions. A difference below zero says "
-        "that the pool's vote is nearer.",
+        "that the pool's vote is nearer. The adapters have learnt to vote and not to write, so the figures of those "
+        "who comment say nothing of communities that were trained on texts.",
         lines=lines,
     )
 
@@ -119,7 +120,9 @@ def _matrix(collected: Collected, masks: dict[str, Mask]) -> Sheet:
     )
     return Sheet(
         title="Each community on everybody's questions",
-        note="Rows: whose adapter votes, alone. Columns: whose answers are predicted. JS distance.",
+        note="Rows: whose adapter votes, alone. Columns: whose answers are predicted ("
+        + ", ".join(f"{name} {int(mask.sum())} items" for name, mask in masks.items())
+        + "). JS distance.",
         lines=lines,
     )
 
@@ -164,8 +167,12 @@ def _patches(collected: Collected, masks: dict[str, Mask]) -> Sheet:
 
 
 def markdown(sheets: Iterable[Sheet]) -> str:
-    """The tables as Markdown; a difference whose interval excludes zero is bold."""
-    return "\n\n".join(_sheet_text(sheet) for sheet in sheets) + "\n"
+    """The tables as Markdown; a difference whose interval excludes zero is bold, and the text says so."""
+    note = (
+        "In brackets are 95 % bootstrap intervals over questions. A difference is bold where its interval excludes "
+        f"zero over at least {CLEAR_FROM} questions; of many differences, one in twenty does so by chance."
+    )
+    return "\n\n".join([note, *(_sheet_text(sheet) for sheet in sheets)]) + "\n"
 
 
 def _sheet_text(sheet: Sheet) -> str:

@@ -118,7 +118,7 @@ def train(
     A run that was stopped goes on where it was when the same command is given again; what it has finished stays.
     """
     from modular_pluralism.training.errors import TrainingDataError
-    from modular_pluralism.training.train import check_name
+    from modular_pluralism.training.train import check_name, check_training
 
     if not data:
         raise typer.BadParameter("name at least one file with --data", param_hint="--data")
@@ -145,14 +145,22 @@ def train(
         held_out=held_out,
         seed=seed,
     )
+    for each, rows in communities:  # before the first of them takes its minutes
+        check_training(each, rows, base, settings, force=force)
     made: dict[str, Any] = {}
+    stopped = False
     for each, rows in communities:
-        trained = _train(each, rows, base, out, settings, force=force, restart=restart)
+        trained, stopped = _train(each, rows, base, out, settings, force=force, restart=restart)
         made[each] = _told(trained)
         if not as_json:
             _print(trained)
+        if stopped:
+            break
     if as_json:
         typer.echo(json.dumps(made, ensure_ascii=False, indent=2))
+    if stopped:
+        typer.echo(f"Stopped after {len(made)} of {len(communities)} communities.", err=True)
+        raise typer.Exit(130)
 
 
 @app.command("import", epilog=_IMPORT_EXAMPLES)
@@ -236,14 +244,19 @@ def _base(model: str | None, pool: str) -> Base:
     config = loaded.models.get(model)
     if isinstance(config, EmbeddedModel):
         found = find_gguf(config.gguf, loaded.folder)
-        return Base(gguf=found, source=config.gguf, template=config.template, context=config.context)
+        return Base(gguf=found, source=_public(config.gguf), template=config.template, context=config.context)
     if config is not None:
         raise ModelLoadError(f"The model {model!r} of the pool {loaded.name} is remote; name one with gguf.")
     if not (model.endswith(".gguf") or ":" in model or "/" in model):
         raise ModelLoadError(
             f"The pool {loaded.name} has no model {model!r}; use one of {', '.join(loaded.models)}, or a GGUF file."
         )
-    return Base(gguf=find_gguf(model), source=model)
+    return Base(gguf=find_gguf(model), source=_public(model))
+
+
+def _public(source: str) -> str:
+    """What a card may tell of a model's source: of a path on this machine, the file's name."""
+    return source if source.startswith(("package:", "hf:")) else Path(source).name
 
 
 def _communities(
@@ -255,7 +268,9 @@ def _communities(
     from modular_pluralism.training.records import read_records
 
     conditions = [Condition.parse(text) for text in where]
-    records = choose([record for file in files for record in read_records(file)], conditions, attribute)
+    everything = [record for file in files for record in read_records(file)]
+    _check_attribute(everything, attribute)
+    records = choose(everything, conditions, attribute)
 
     def rows(chosen: list[Record], *more: str) -> Data:
         return Data(chosen, [file.name for file in files], [*where, *more], license, attribute)
@@ -263,7 +278,27 @@ def _communities(
     if group is None:
         return [(str(name), rows(records))]
     found = grouped(records, group, attribute)
+    left = len(records) - sum(map(len, found.values()))
+    if left:
+        typer.echo(f"{left} of {len(records)} rows have no {group}, and are left out.", err=True)
     return [(_group_name(name, value), rows(chosen, f"{group}={value}")) for value, chosen in found.items()]
+
+
+def _check_attribute(records: list[Record], attribute: str) -> None:
+    """Nobody shall take answers of all populations together for those of each."""
+    from modular_pluralism.training.errors import TrainingDataError
+    from modular_pluralism.training.survey import is_survey
+
+    if not is_survey(records) or any(attribute in record.fields for record in records):
+        return
+    fields = ", ".join(dict.fromkeys(name for record in records for name in record.fields))
+    if attribute != "attribute":
+        raise TrainingDataError(f"No row has a field {attribute!r}; give --attribute one of {fields}.")
+    typer.echo(
+        "No row has a field 'attribute', so that all answers to a question are added up, and nobody is named; "
+        f"--attribute takes another field of {fields}.",
+        err=True,
+    )
 
 
 def _group_name(name: str | None, value: str) -> str:
@@ -273,17 +308,21 @@ def _group_name(name: str | None, value: str) -> str:
 
 def _train(
     name: str, data: Data, base: Base, out: Path, settings: TrainingSettings, *, force: bool, restart: bool
-) -> Trained:
+) -> tuple[Trained, bool]:
+    """What was trained, and whether Ctrl-C was pressed when all steps were done."""
     from modular_pluralism.cli.training_progress import TrainingProgress
     from modular_pluralism.training import train_community
 
     try:
         with _interrupt() as stop, TrainingProgress(name, sys.stderr) as progress:
-            return train_community(name, data, base, out, settings, progress, force=force, restart=restart, stop=stop)
+            trained = train_community(
+                name, data, base, out, settings, progress, force=force, restart=restart, stop=stop
+            )
+            return trained, stop()
     except KeyboardInterrupt:
         kept = (out / f".{name}.training").exists()
-        note = "the same command goes on where it was" if kept else "nothing was written"
-        typer.echo(f"Stopped; {note}.", err=True)
+        goes_on = f"the same command{' without --restart' if restart else ''} goes on where it was"
+        typer.echo(f"Stopped; {goes_on if kept else 'nothing was written'}.", err=True)
         raise typer.Exit(130) from None
 
 
@@ -297,6 +336,8 @@ def _interrupt() -> Iterator[Callable[[], bool]]:
         if pressed:
             raise KeyboardInterrupt
         pressed = True
+        # Written past Python's buffer, which the step may be writing to.
+        os.write(sys.stderr.fileno(), b"Stopping after this step; press Ctrl-C again to stop at once.\n")
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -316,16 +357,22 @@ def _told(trained: Trained) -> dict[str, Any]:
         "results": str(trained.results),
         "steps": trained.fit.steps,
         "best_step": trained.fit.best_step,
+        "trained_before": trained.known,
         "seconds": trained.fit.seconds,
         "figures": {name: figure.model_dump() for name, figure in trained.figures.items()},
     }
 
 
 def _print(trained: Trained) -> None:
-    typer.echo(f"{trained.adapter} is there, with its card {trained.card} and its curve {trained.curve}.")
+    from modular_pluralism.training.model_card import NOTHING_LEARNT
+
+    before = " from before (--restart trains it anew)" if trained.known else ""
+    typer.echo(f"{trained.adapter} is there{before}, with its card {trained.card} and its curve {trained.curve}.")
     for what, figure in trained.figures.items():
         interval = "" if figure.low is None else f" ({figure.low:.3f} to {figure.high:.3f})"
-        typer.echo(f"  held out, {what}: {figure.value:.3f}{interval}")
+        typer.echo(f"  held out, {what}: {figure.value:.3f}{interval}, n {figure.n}")
+    if trained.fit.best_step == 0:
+        typer.echo(f"  {NOTHING_LEARNT}")
 
 
 def _import_pool(pool: str, out: Path) -> None:

@@ -46,8 +46,8 @@ from modular_pluralism.types import Voice
 _STARTS = "(starts)"
 """Under which the journal counts how often it was begun."""
 
-_NODES_PER_COMMUNITY = 4
-"""A comment, a vote and a reading, and a share of the nodes that are no community's."""
+_NODES_PER_COMMUNITY, _OTHER_NODES = 4, 16
+"""What all methods together compute for an item at most: for each community, and else."""
 
 _ANSWERING = ("vanilla", "prompting_overton", "moe", "merge")
 """The prompts to which an Overton answer is the reply."""
@@ -154,7 +154,9 @@ class Evaluation:
             seed=settings.seed,
             voice=settings.voice,
             # Another choice of communities says and votes the same, so that it is not asked again.
-            cache=NodeCache(most=_NODES_PER_COMMUNITY * len(self._pool.communities) * PART) if patched else None,
+            cache=NodeCache(most=(_NODES_PER_COMMUNITY * len(self._pool.communities) + _OTHER_NODES) * PART)
+            if patched
+            else None,
         )
         methods = build_methods(settings.methods, setting, without=settings.without, only=settings.only)
         self._makers = [MethodMaker(method, self._overton) for method in methods]

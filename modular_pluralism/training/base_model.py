@@ -33,19 +33,24 @@ def load_base(gguf: Path) -> Any:
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32, local_files_only=True
             )
-    except MemoryError as error:
-        raise TrainingError(
-            f"{gguf.name} does not fit into memory as 32-bit floats; train a smaller base, or use a larger machine."
-        ) from error
+        model.to("cuda" if torch.cuda.is_available() else "cpu")
     except Exception as error:  # transformers raises whatever its readers come upon
+        if out_of_memory(error):
+            raise TrainingError(
+                f"{gguf.name} does not fit into memory as 32-bit floats; train a smaller base, or use a larger machine."
+            ) from error
         reason = " ".join(str(error).split())[:200]
         raise TrainingError(
             f"transformers cannot read the weights of {gguf} ({reason}); train a base of another architecture, such as "
             "Llama or Mistral."
         ) from error
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
     model.config.use_cache = False
     return model
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory was what lacked; torch says so in a RuntimeError, on a GPU in a class of its own."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error).lower())
 
 
 def shrink_base(model: Any) -> None:

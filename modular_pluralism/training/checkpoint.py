@@ -24,6 +24,11 @@ class Checkpoints:
         self._folder = folder
         self._fingerprint = fingerprint
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a checkpoint, of whatever training."""
+        return (self._folder / _FILE).exists()
+
     def load(self) -> dict[str, Any] | None:
         """The last checkpoint, or None where there is none.
 
@@ -32,7 +37,7 @@ class Checkpoints:
         """
         torch = optional("torch", "train", PURPOSE)
         path = self._folder / _FILE
-        if not path.exists():
+        if not self.exists:
             return None
         try:
             found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")

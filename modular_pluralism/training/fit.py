@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from modular_pluralism.evaluation.optional import optional
-from modular_pluralism.training.base_model import PURPOSE, fast_numbers, lora_state, set_lora_state
+from modular_pluralism.training.base_model import PURPOSE, fast_numbers, lora_state, out_of_memory, set_lora_state
 from modular_pluralism.training.checkpoint import Checkpoints
 from modular_pluralism.training.errors import TrainingError
 from modular_pluralism.training.settings import TrainingSettings
@@ -109,7 +109,14 @@ def fit(
         run.save()
         watcher.checked(point, best)
     while run.step < total and not run.fit.stopped_early:
-        loss = _step(torch, model, objective, optimizer, weights, settings, run.step, total)
+        try:
+            loss = _step(torch, model, objective, optimizer, weights, settings, run.step, total)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise TrainingError(
+                "The memory does not suffice for a step; give a lower --batch, a smaller base, or more memory."
+            ) from error
         run.step += 1
         run.losses.append(loss)
         watcher.stepped(run.step, loss)

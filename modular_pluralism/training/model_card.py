@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from modular_pluralism.evaluation.bootstrap import CLEAR_FROM
 from modular_pluralism.evaluation.results import Figure
 from modular_pluralism.training.fit import Fit
 from modular_pluralism.training.settings import TrainingSettings
 
+NOTHING_LEARNT = (
+    "No step came nearer to the held-out data than the base, so the adapter changes nothing; try a lower rate, or more "
+    "data."
+)
+
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card says. `counts` are numbers of things by name, and `measures` held-out figures by name."""
+    """What a card says. `counts` are numbers of things by name, and `measures` held-out figures by name, over so many
+    `clusters`, which `clusters_are` names ("questions")."""
 
     name: str
     base: str
@@ -25,6 +32,8 @@ class CardFacts:
     fit: Fit
     measure: str
     measures: Mapping[str, Figure]
+    clusters: int
+    clusters_are: str
     notes: Sequence[str]
 
 
@@ -47,11 +56,18 @@ def card_text(facts: CardFacts) -> str:
         "## Held-out measures",
         facts.measure,
         _table(("", "value", "95 % interval", "items"), [_row(name, each) for name, each in facts.measures.items()]),
+        f"There are {facts.clusters} distinct {facts.clusters_are} behind these figures"
+        + (
+            f"; with fewer than {CLEAR_FROM}, the intervals are too narrow, and nothing can be told from them."
+            if facts.clusters < CLEAR_FROM
+            else ", which are what was resampled for the intervals."
+        ),
         *facts.notes,
         "## Training",
         f"{facts.fit.steps} steps in {facts.fit.seconds / 60:.1f} minutes; the weights are those of step "
         f"{facts.fit.best_step}, whose held-out loss was lowest"
         + (" (training stopped early)." if facts.fit.stopped_early else ".")
+        + (f" {NOTHING_LEARNT}" if facts.fit.best_step == 0 else "")
         + f" The curve is in `{facts.name}.svg`.",
         _table(("setting", "value"), [(key, str(value)) for key, value in facts.settings.model_dump().items()]),
         "## What it must not be used for",

@@ -38,15 +38,22 @@ def texts_of(records: Sequence[Record]) -> list[str]:
 
 
 class TextObjective:
-    """Computes losses of a model on blocks of tokens, into which the texts are packed one after the other."""
+    """Computes losses of a model on blocks of tokens, into which the texts are packed one after the other.
+
+    `held_out_texts` numbers the text that each block of `held_out` begins in: blocks of one text are no independent
+    evidence.
+    """
 
     def __init__(
         self, encoder: VoteEncoder, train: Sequence[str], held_out: Sequence[str], settings: TrainingSettings
     ) -> None:
         """Raises TrainingDataError where the texts fill no block."""
         self._torch = optional("torch", "train", PURPOSE)
-        self._train = _packed(encoder, train, settings.block)
-        self.held_out = _packed(encoder, held_out, settings.block)[: settings.held_out_rows]
+        self._train = [block for block, _ in _packed(encoder, train, settings.block)]
+        blocks = _packed(encoder, held_out, settings.block)
+        chosen = np.random.default_rng([settings.seed, 2]).permutation(len(blocks))[: settings.held_out_rows]
+        self.held_out = [blocks[place][0] for place in sorted(chosen)]
+        self.held_out_texts = [blocks[place][1] for place in sorted(chosen)]
         self.lengths = [len(block) for block in self._train]
 
     @property
@@ -90,10 +97,12 @@ class TextObjective:
         )
 
 
-def _packed(encoder: VoteEncoder, texts: Sequence[str], block: int) -> list[list[int]]:
-    tokens = [token for text in texts for token in encoder.text_tokens(text)]
-    blocks = [tokens[start : start + block] for start in range(0, len(tokens), block)]
-    blocks = [each for each in blocks if len(each) > 1]  # a single token has no next one
+def _packed(encoder: VoteEncoder, texts: Sequence[str], block: int) -> list[tuple[list[int], int]]:
+    """The blocks, each with the number of the text that it begins in."""
+    tokens = [(token, number) for number, text in enumerate(texts) for token in encoder.text_tokens(text)]
+    parts = [tokens[start : start + block] for start in range(0, len(tokens), block)]
+    # A single token has no next one.
+    blocks = [([token for token, _ in part], part[0][1]) for part in parts if len(part) > 1]
     if not blocks:
         raise TrainingDataError("The texts have no two tokens on one side of the split; give more text.")
     return blocks

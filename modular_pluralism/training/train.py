@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from modular_pluralism.evaluation.bootstrap import Draw, ratio
+from modular_pluralism.evaluation.bootstrap import Draw
 from modular_pluralism.evaluation.optional import optional
 from modular_pluralism.evaluation.results import Figure
 from modular_pluralism.training.base_model import PURPOSE, add_lora, load_base, lora_state, shrink_base
@@ -29,7 +29,7 @@ from modular_pluralism.training.gguf_adapter import (
     read_base,
     write_gguf_adapter,
 )
-from modular_pluralism.training.measure import Measured
+from modular_pluralism.training.measure import Measured, paired_figures
 from modular_pluralism.training.model_card import CardFacts, card_text
 from modular_pluralism.training.records import Record
 from modular_pluralism.training.settings import Base, TrainingSettings
@@ -59,7 +59,8 @@ class Data:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training has made; `figures` are held-out measures, of which lower is nearer to the data."""
+    """What a training has made; `figures` are held-out measures, of which lower is nearer to the data. `known` says
+    that it was there already, and nothing was trained."""
 
     adapter: Path
     card: Path
@@ -67,6 +68,16 @@ class Trained:
     results: Path
     fit: Fit
     figures: dict[str, Figure]
+    known: bool = False
+
+
+@dataclass(frozen=True)
+class _Measures:
+    """Held-out figures by name, over so many questions (or texts), and what else the card tells of them."""
+
+    figures: dict[str, Figure]
+    clusters: int
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -76,8 +87,9 @@ class _Task:
     kind: str
     objective: SurveyObjective | TextObjective
     counts: dict[str, str]
+    clusters_are: str
     measure: str
-    figures: Callable[[Any, Path], tuple[dict[str, Figure], list[str]]]
+    measures: Callable[[Any, Path], _Measures]
 
 
 def check_name(name: str) -> None:
@@ -86,6 +98,17 @@ def check_name(name: str) -> None:
         raise TrainingDataError(
             f"{name!r} is no usable name; write up to 64 letters, digits, '_' and '-', a letter or digit first."
         )
+
+
+def check_training(name: str, data: Data, base: Base, settings: TrainingSettings, *, force: bool = False) -> None:
+    """Raise what `train_community` would raise of the name, the data and the base, in a moment."""
+    check_name(name)
+    read_base(base.gguf)
+    encoder = VoteEncoder(base.gguf, template=base.template)
+    try:
+        _task(data, encoder, base, settings, force)
+    finally:
+        encoder.close()
 
 
 def train_community(
@@ -122,7 +145,8 @@ def train_community(
         checkpoints = Checkpoints(out / f".{name}.training", fingerprint)
         if restart:
             checkpoints.remove()
-        elif (ended := _ended(name, data, out, fingerprint)) is not None:
+        # A checkpoint is of a later training than the files beside it.
+        elif not checkpoints.exists and (ended := _ended(name, data, out, fingerprint)) is not None:
             return ended
         task = _task(data, encoder, base, settings, force)
         _check_room(out, shape, settings)
@@ -159,20 +183,24 @@ def _survey_task(data: Data, encoder: VoteEncoder, base: Base, settings: Trainin
     chosen = np.random.default_rng([settings.seed, 5]).permutation(len(held_out))[:_MEASURED]
     measured_items = [held_out[place] for place in chosen]
 
-    def figures(_: Any, adapter: Path) -> tuple[dict[str, Figure], list[str]]:
+    def measures(_: Any, adapter: Path) -> _Measures:
         measured = Measured(base, adapter, measured_items, settings.seed)
         before, after = measured.masses
-        notes = [f"Probability on the options' letters: {after:.3f} with the adapter, {before:.3f} without it."]
-        return measured.figures, notes
+        notes = [
+            f"Probability on the options' letters: {after:.3f} with the adapter, {before:.3f} without it. Read with "
+            f"`{measured.read_with.name}`."
+        ]
+        return _Measures(measured.figures, measured.questions, notes)
 
     return _Task(
         kind="survey answers",
+        clusters_are="questions",
         objective=SurveyObjective(encoder, train, held_out, settings, base.context),
         counts=counts,
         measure="JS distance (0 is equal, 0.833 the farthest) between the real shares of the options and those that "
         "the engine reads, averaged over all rotations of the options, on questions that the training did not see. "
         "They also chose the step whose weights were kept, so a fresh set of questions may come out a little worse.",
-        figures=figures,
+        measures=measures,
     )
 
 
@@ -181,19 +209,22 @@ def _text_task(data: Data, encoder: VoteEncoder, _: Base, settings: TrainingSett
     train, held_out = split_by(texts, lambda text: text, settings.held_out, settings.seed, what="texts", force=force)
     objective = TextObjective(encoder, train, held_out, settings)
 
-    def figures(model: Any, _: Path) -> tuple[dict[str, Figure], list[str]]:
+    def measures(model: Any, _: Path) -> _Measures:
         torch = optional("torch", "train", PURPOSE)
         with torch.no_grad():
             after = objective.held_out_losses(model)
             with model.disable_adapter():
                 before = objective.held_out_losses(model)
         table = np.array([[new, old, 1.0] for new, old in zip(after, before, strict=True)])
-        drawn = Draw(settings.seed).of(table)
-        names = ("with the adapter", "without it")
-        return {each: drawn.figure(ratio(at, 2), n=len(table)) for at, each in enumerate(names)}, []
+        clusters = np.array(objective.held_out_texts)
+        drawn = Draw(settings.seed, clusters=clusters).of(table)
+        count = len(set(objective.held_out_texts))
+        figures = paired_figures(drawn, ["with the adapter", "without it"], n=len(table), clusters=count)
+        return _Measures(figures, count, [])
 
     return _Task(
         kind="texts",
+        clusters_are="texts",
         objective=objective,
         counts={
             "texts trained on": str(len(train)),
@@ -202,7 +233,7 @@ def _text_task(data: Data, encoder: VoteEncoder, _: Base, settings: TrainingSett
         },
         measure="Loss a token in nats (its exponential is the perplexity) on blocks of texts that the training did not "
         "see. They also chose the step whose weights were kept.",
-        figures=figures,
+        measures=measures,
     )
 
 
@@ -249,13 +280,15 @@ def _write(
     fingerprint: str,
 ) -> Trained:
     stage = out / f".{name}.{secrets.token_hex(4)}.part"
+    for left in out.glob(f".{name}.*.part"):  # by a run that was killed while it wrote
+        shutil.rmtree(left, ignore_errors=True)
     try:
         stage.mkdir()
         part = {ending: stage / f"{name}.{ending}" for ending in ("svg", "json", "md", "gguf")}
         config = LoraConfig(settings.rank, settings.rank * settings.scale, False, {}, {}, None)
         weights = {key: value.float().numpy() for key, value in lora_state(model).items()}
         write_gguf_adapter(part["gguf"], gguf_tensors(weights, config, shape), shape, name=name)
-        figures, notes = task.figures(model, part["gguf"])
+        measures = task.measures(model, part["gguf"])
         facts = CardFacts(
             name=name,
             base=base.source,
@@ -267,11 +300,13 @@ def _write(
             settings=settings,
             fit=done,
             measure=task.measure,
-            measures=figures,
-            notes=notes,
+            measures=measures.figures,
+            clusters=measures.clusters,
+            clusters_are=task.clusters_are,
+            notes=measures.notes,
         )
         part["md"].write_text(card_text(facts), encoding="utf-8")
-        part["json"].write_text(_results(facts, task, fingerprint), encoding="utf-8")
+        part["json"].write_text(_results(facts, task, fingerprint, _sha256(part["gguf"])), encoding="utf-8")
         draw_curve(part["svg"], done.curve, done.best_step, f"{name}: {task.kind}")
         for path in part.values():  # the adapter last: where it is, everything is
             path.replace(out / path.name)
@@ -282,7 +317,7 @@ def _write(
         ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    return _trained(name, out, done, figures)
+    return _trained(name, out, done, measures.figures)
 
 
 def _trained(name: str, out: Path, done: Fit, figures: dict[str, Figure]) -> Trained:
@@ -297,19 +332,26 @@ def _ended(name: str, data: Data, out: Path, fingerprint: str) -> Trained | None
         return None
     try:
         told = json.loads(made.results.read_text(encoding="utf-8"))
-        if (told["fingerprint"], told["license"]) != (fingerprint, data.license):
+        same = (told["fingerprint"], told["license"]) == (fingerprint, data.license)
+        if not same or told["adapter_sha256"] != _sha256(made.adapter):
             return None
         curve = [Point(point["step"], point["trained"], point["held_out"]) for point in told["curve"]]
         done = Fit(curve, told["best_step"], told["steps"], told["seconds"], told["stopped_early"])
         figures = {each: Figure.model_validate(figure) for each, figure in told["figures"].items()}
     except (OSError, ValueError, KeyError, TypeError):  # a file of another program, or of an older version
         return None
-    return replace(made, fit=done, figures=figures)
+    return replace(made, fit=done, figures=figures, known=True)
 
 
-def _results(facts: CardFacts, task: _Task, fingerprint: str) -> str:
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _results(facts: CardFacts, task: _Task, fingerprint: str, adapter_sha256: str) -> str:
     told = {
         "fingerprint": fingerprint,
+        "adapter_sha256": adapter_sha256,
         "name": facts.name,
         "base": facts.base,
         "kind": facts.kind,
@@ -327,6 +369,7 @@ def _results(facts: CardFacts, task: _Task, fingerprint: str) -> str:
             {"step": point.step, "trained": point.trained, "held_out": point.held_out} for point in facts.fit.curve
         ],
         "measure": facts.measure,
+        facts.clusters_are: facts.clusters,
         "figures": {name: figure.model_dump() for name, figure in facts.measures.items()},
     }
     return json.dumps(told, ensure_ascii=False, indent=2) + "\n"
