@@ -51,7 +51,9 @@ RESERVED_NAMES: frozenset[str] = frozenset(
 )
 """Names that no community can have, since each community is a graph node that bears its name."""
 
-_COMMUNITY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+COMMUNITY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""What a community's name looks like."""
+
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PACKAGE_FILE = re.compile(r"package:[A-Za-z_][A-Za-z0-9_.]*/[^/].*")
@@ -187,9 +189,9 @@ class CommunityConfig(_Config):
     """One community LM: a model of the pool, with an adapter or a system prompt that makes it speak for a community.
 
     `lora` is a GGUF adapter (a path as for `gguf`) that is added with weight `lora_scale`; `peft` names the published
-    PEFT adapter from which `pluralism community import` makes it. `persona` is the name of a file with a system
-    prompt, beside the pool file or among the built-in personas. `description` is what the selector and the MoE baseline
-    are told about the community. `prior` is its weight, relative to those of the others.
+    PEFT adapter from which `pluralism community import` makes the file that `lora` has to name then. `persona` is the
+    name of a file with a system prompt, beside the pool file or among the built-in personas. `description` is what the
+    selector and the MoE baseline are told about the community. `prior` is its weight, relative to those of the others.
     """
 
     model: _Text
@@ -308,8 +310,8 @@ class Pool(_Config):
     def priors_of(self, attribute: str | None) -> dict[str, float]:
         """The weight of each community for a question with this attribute: those of its [priors.*] table, and where
         there is none, those of the communities themselves. White space around and within the name does not count."""
-        known = {_one_space(name): table for name, table in self.priors_by_attribute.items()}
-        table = known.get(_one_space(attribute)) if attribute is not None else None
+        known = {one_space(name): table for name, table in self.priors_by_attribute.items()}
+        table = known.get(one_space(attribute)) if attribute is not None else None
         return self.priors if table is None else _normalised({name: table.get(name, 0.0) for name in self.communities})
 
     def priors_tables(self, communities: Iterable[str]) -> dict[str, dict[str, float]]:
@@ -364,7 +366,7 @@ class Pool(_Config):
             raise ValueError("there is no [communities.*] table; add [communities.NAME] with model and description")
         seen: dict[str, str] = {}
         for name in self.communities:
-            if not _COMMUNITY_NAME.fullmatch(name):
+            if not COMMUNITY_NAME.fullmatch(name):
                 raise ValueError(
                     f"{_table('communities', name)} is no usable name; write up to 64 letters, digits, '_' and '-', a "
                     "letter or digit first"
@@ -382,6 +384,11 @@ class Pool(_Config):
         community, table = self.communities[name], f"[communities.{name}]"
         if community.model not in self.models:
             raise ValueError(f"{table} model {self._no_model(community.model)}")
+        if community.peft is not None and community.lora is None:
+            raise ValueError(
+                f"{table} has peft without lora; add a line 'lora = ...' with the name of the file that the adapter is "
+                "written to"
+            )
         if community.lora is not None and isinstance(self.models[community.model], RemoteModel):
             raise ValueError(
                 f"{table} lora cannot be added to the remote model {community.model!r}; remove lora, or choose a model "
@@ -417,11 +424,11 @@ class Pool(_Config):
                     )
             if not any(table.values()):
                 raise ValueError(f"{where} gives no community a prior above 0; give at least one of them such a prior")
-            if _one_space(attribute) in seen:
+            if one_space(attribute) in seen:
                 raise ValueError(
-                    f"{where} is for the same attribute as {_table('priors', seen[_one_space(attribute)])}; keep one"
+                    f"{where} is for the same attribute as {_table('priors', seen[one_space(attribute)])}; keep one"
                 )
-            seen[_one_space(attribute)] = attribute
+            seen[one_space(attribute)] = attribute
 
     def _no_model(self, name: str) -> str:
         hint = _hint(name, self.models)
@@ -438,7 +445,8 @@ def _normalised(priors: Mapping[str, float]) -> dict[str, float]:
     return {name: share / total for name, share in shares.items()}
 
 
-def _one_space(attribute: str) -> str:
+def one_space(attribute: str) -> str:
+    """An attribute as attributes are compared: without white space around it, and with one space for any within."""
     return " ".join(attribute.split())
 
 

@@ -14,8 +14,10 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from modular_pluralism.errors import PoolError
 from modular_pluralism.pool import Pool
 from modular_pluralism.training.base_model import load_base
+from modular_pluralism.training.pool_file import add_community, moved_pool, remove_community, write_moved_pool
 from tests.command import PLURALISM, pluralism
 from tests.training_models import survey_rows, write_tiny
 
@@ -148,26 +150,95 @@ def test_nobody_is_named_by_a_field_that_is_not_there(folder: Path) -> None:
     assert "No row has a field 'attribute', so that all answers to a question are added up" in done.stderr
 
 
-def test_a_published_adapter_is_imported(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def published(folder: Path) -> Path:
+    """A PEFT adapter of the tiny model."""
     config = LoraConfig(r=4, target_modules=["q_proj", "k_proj", "v_proj", "o_proj"], task_type="CAUSAL_LM")
     model = get_peft_model(load_base(folder / "tiny.gguf"), config)
     torch.nn.init.normal_(next(each for name, each in model.named_parameters() if "lora_B" in name))
     model.save_pretrained(str(folder / "news_left"), save_embedding_layers=False)
-    arguments = ("community", "import", "news_left", "--model", "tiny", "--pool", "pool.toml", "--out", "imported")
+    return folder / "news_left"
+
+
+def test_a_published_adapter_is_imported(folder: Path, published: Path) -> None:
+    arguments = ("community", "import", published.name, "--model", "tiny", "--pool", "pool.toml", "--out", "imported")
     done = pluralism(*arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert (folder / "imported" / "news_left.gguf").is_file()
-    pool = POOL.replace(
-        'description = "People in towns', 'peft = "news_left"\nlora = "left.gguf"\ndescription = "People'
-    )
-    (folder / "published.toml").write_text(pool.replace("tiny.gguf", str(folder / "tiny.gguf")))
-    whole = pluralism("community", "import", "--pool", "published.toml", "--out", "whole", cwd=folder)
-    assert whole.returncode == 0, whole.stderr
-    assert sorted(path.name for path in (folder / "whole").iterdir()) == ["left.gguf", "published.toml"]
-    check = pluralism("communities", "check", "--pool", "whole/published.toml", cwd=folder)
-    assert "ok      towns" in check.stdout, check.stdout
+    adapter = folder / "imported" / "news_left.gguf"
+    adapter.write_text("mine")
+    again = pluralism(*arguments, cwd=folder)
+    assert again.returncode == 2
+    assert "news_left.gguf is there already; choose another name with --name, or remove that file." in again.stderr
+    assert adapter.read_text() == "mine"
+    in_file = pluralism(*arguments[:-1], "pool.toml", cwd=folder)
+    assert (in_file.returncode, in_file.stderr) == (2, "Error: pool.toml is no folder; name another one to write to.\n")
     none = pluralism("community", "import", "--pool", "pool.toml", cwd=folder)
     assert (none.returncode, "names no published adapter" in none.stderr) == (2, True)
+
+
+PUBLISHED = POOL.replace(
+    'description = "People in towns', 'peft = "news_left"  # on the hub\nlora = "left.gguf"\ndescription = "People'
+).replace("prior = 2.0", 'prior = 2.0\nlora = "own/farms.gguf"  # ours\npersona = "farms.md"')
+
+
+def test_the_copy_of_a_pool_finds_its_files_from_where_it_lies(folder: Path, published: Path) -> None:
+    (folder / "published.toml").write_bytes(PUBLISHED.replace("\n", "\r\n").encode())
+    (folder / "farms.md").write_text("You live on a farm.")
+    (folder / "own").mkdir()
+    own = pluralism(
+        *("community", "import", published.name, "--name", "farms", "--model", "tiny.gguf", "--out", "own"), cwd=folder
+    )
+    assert own.returncode == 0, own.stderr
+    arguments = ("community", "import", "--pool", "published.toml", "--out", "whole/deep")
+    whole = pluralism(*arguments, cwd=folder)
+    assert whole.returncode == 0, whole.stderr
+    assert "towns: whole/deep/left.gguf\n" in whole.stdout
+    out = folder / "whole" / "deep"
+    assert sorted(path.name for path in out.iterdir()) == ["farms.md", "left.gguf", "published.toml"]
+    wanted = PUBLISHED.replace('"tiny.gguf"', '"../../tiny.gguf"').replace('"own/', '"../../own/')
+    assert (out / "published.toml").read_bytes().decode() == wanted.replace("\n", "\r\n")
+    check = pluralism("communities", "check", "--pool", "whole/deep/published.toml", cwd=folder)
+    assert check.returncode == 0, check.stdout
+    assert Pool.load(out / "published.toml").persona_text("farms") == "You live on a farm."
+    again = pluralism(*arguments, cwd=folder)
+    assert again.stdout.count("was there, and stays as it is") == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('lora = "left.gguf"\n', "", "[communities.towns] has peft without lora"),
+        ('"left.gguf"', '"../left.gguf"', "lora is '../left.gguf', where no adapter is imported to"),
+        ('"own/farms.gguf"', '"left.gguf"\npeft = "another"', "'left.gguf' is named for another adapter, too"),
+        ("x", "x", "farms.md is there already, and is not the persona of [communities.farms]"),
+    ],
+)
+def test_a_pool_that_cannot_be_imported_whole_is_one_clear_sentence(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in PUBLISHED
+    (tmp_path / "published.toml").write_text(PUBLISHED.replace(old, new))
+    (tmp_path / "farms.md").write_text("You live on a farm.")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "farms.md").write_text("# The card of a model")
+    done = pluralism("community", "import", "--pool", "published.toml", "--out", "out", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert said in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["farms.md"]
+
+
+def test_a_copy_that_cannot_be_written_is_one_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / "published.toml").write_text(PUBLISHED)
+    (tmp_path / "farms.md").write_text("You live on a farm.")
+    (tmp_path / "out").touch()
+    pool = Pool.load(tmp_path / "published.toml")
+    moved = moved_pool(pool, tmp_path / "published.toml", tmp_path / "out" / "published.toml")
+    with pytest.raises(PoolError, match=r"farms\.md cannot be copied to"):
+        write_moved_pool(pool, moved)
+    (tmp_path / "out").unlink()
+    (tmp_path / "out" / "published.toml").mkdir(parents=True)
+    with pytest.raises(PoolError, match=r"published\.toml cannot be written"):
+        write_moved_pool(pool, moved)
 
 
 @pytest.mark.parametrize(("name", "size"), [("paper-perspective", 6), ("paper-culture", 5)])
@@ -194,6 +265,7 @@ def test_the_papers_pools_name_its_adapters(name: str, size: int) -> None:
         (["import", "gone", "--model", "tiny"], "There is no folder gone"),
         (["add", "towns", "--description", "d"], "'towns' already"),
         (["add", "base", "--description", "d"], "rename it"),
+        (["add", "left.news", "--description", "d"], "Error: 'left.news' is no usable name"),
         (["add", "new", "--description", "d", "--model", "gone"], "names no model of this pool"),
         (["remove", "gone"], "no community 'gone'"),
     ],
@@ -228,6 +300,24 @@ def test_communities_come_and_go_and_all_else_in_the_file_stays(tmp_path: Path) 
     for name in ("sea", "towns"):
         last = pluralism("community", "remove", name, "--pool", str(pool))
     assert last.returncode == 2  # a pool needs one
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_line_ends_and_a_byte_order_mark_stay(tmp_path: Path, end: str) -> None:
+    pool = tmp_path / "pool.toml"
+    before = b"\xef\xbb\xbf" + (POOL.rstrip("\n") + end).replace("\n", "\r\n").encode()
+    pool.write_bytes(before)
+    add_community(pool, "sea", {"model": "tiny", "description": "People at sea"})
+    table = b'\r\n[communities.sea]\r\nmodel = "tiny"\r\ndescription = "People at sea"\r\n'
+    whole = before if end else before + b"\r\n"
+    assert pool.read_bytes() == whole.replace(b"prior = 2.0\r\n", b"prior = 2.0\r\n" + table)
+    remove_community(pool, "sea")
+    assert pool.read_bytes() == whole
+    mixed = POOL.replace("\n", "\r\n", 3).encode()
+    pool.write_bytes(mixed)
+    add_community(pool, "sea", {"model": "tiny", "description": "People at sea"})
+    remove_community(pool, "sea")
+    assert pool.read_bytes() == mixed
 
 
 def test_a_pool_written_in_another_way_is_left_alone(tmp_path: Path) -> None:

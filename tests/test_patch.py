@@ -122,6 +122,16 @@ def test_priors_for_an_attribute_that_name_the_added_community_alone_are_left_ou
     assert result.results.failed == 0
 
 
+def test_a_pool_that_would_fail_without_the_community_is_refused(tmp_path: Path) -> None:
+    # Its failures would count as the worst answers, and the community as clearly better than them.
+    pool = fake_pool(TWO, priors=[0.0, 1.0])
+    with pytest.raises(InputError, match="Without 'east' the pool pool cannot answer item 0, since the prior of north"):
+        patched(tmp_path, items(2), pool=pool)
+    tables = {"Kenya": {"north": 1.0}, "Spain": {"north": 1.0, "east": 1.0}}
+    result, _ = patched(tmp_path, items(4), pool=Pool(**{**dict(pool), "priors_by_attribute": tables}))
+    assert result.results.failed == 0
+
+
 def test_what_cannot_be_patched_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no community 'west' to add; write a \[communities.west\] table"):
         patched(tmp_path, items(2), add="west")

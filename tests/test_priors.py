@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
+import tempfile
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +19,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, minimize
+from typer.testing import CliRunner
 
+from modular_pluralism.cli.priors import app
 from modular_pluralism.errors import InputError, PoolError
 from modular_pluralism.evaluation.task_file import TaskFile
 from modular_pluralism.pool import Pool
 from modular_pluralism.priors.em import FLOOR, AnsweredItem, fit_weights, log_likelihood
 from modular_pluralism.priors.fit import FitSettings, PriorsFit
 from modular_pluralism.priors.write import pool_file, write_priors
+from modular_pluralism.training import pool_file as editing
 from tests.command import pluralism
 from tests.fake_models import FakeChatWithLogprobs, Seen, always, choosing, fake_pool, label_of
 from tests.short_pool import short_pool
@@ -232,9 +239,38 @@ def test_priors_are_written_with_everything_else_as_it_was(tmp_path: Path) -> No
     assert path.read_text().count("[priors.") == 2
 
 
+def test_a_table_that_is_there_keeps_its_comments_and_loses_only_what_has_gone(tmp_path: Path) -> None:
+    path = tmp_path / "pool.toml"
+    # White space in the name does not count, as in a pool.
+    path.write_text(
+        POOL.replace("[priors.Kenya]  # by hand", '# Asked in 2020.\n[priors."S.  Korea"]  # by hand\n# seen')
+    )
+    write_priors(path, {"north": 0.5, "east": 0.5}, {"S. Korea": {"north": 0.25, "east": 0.75}})
+    end = '# Asked in 2020.\n[priors."S.  Korea"]  # by hand\n# seen\neast = 0.75\nnorth = 0.25\n'
+    # A new key goes before the comment of the next table.
+    assert path.read_text().endswith('description = "East"\nprior = 0.5\n\n' + end)
+    write_priors(path, {"north": 0.5, "east": 0.5}, {"S. Korea": {"north": 1.0}})
+    assert path.read_text().endswith(end.replace("east = 0.75\nnorth = 0.25", "north = 1.0"))
+
+
+def test_line_ends_a_byte_order_mark_and_a_link_stay(tmp_path: Path) -> None:
+    path, link = tmp_path / "pool.toml", tmp_path / "linked.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + POOL.replace("\n", "\r\n").encode())
+    link.symlink_to(path)
+    write_priors(link, {"north": 0.5, "east": 0.5}, {"Kenya": {"north": 1.0}, "Spain": {"north": 0.5, "east": 0.5}})
+    assert link.is_symlink()
+    written = path.read_bytes()
+    assert written.startswith(b"\xef\xbb\xbf# My pool.\r\n")
+    assert written.count(b"\r\n") == written.count(b"\n")
+    assert written.endswith(
+        b"[priors.Kenya]  # by hand\r\nnorth = 1.0\r\n\r\n[priors.Spain]\r\nnorth = 0.5\r\neast = 0.5\r\n"
+    )
+
+
 def test_a_pool_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="culture is a built-in pool, which is never written"):
-        pool_file("culture")
+    for name in ("culture", "paper-culture", str(files("modular_pluralism.pools") / "culture.toml")):
+        with pytest.raises(InputError, match="is a built-in pool, which is never written"):
+            pool_file(name)
     path = tmp_path / "pool.toml"
     path.write_text("base = ")
     with pytest.raises(PoolError, match="cannot be read"):
@@ -242,7 +278,41 @@ def test_a_pool_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     path.write_text(POOL)
     with pytest.raises(PoolError, match="prior must be at least 0"):
         write_priors(path, {"north": -1.0, "east": 2.0})
+    with pytest.raises(PoolError, match=r"no longer has the communities that weights were fitted for \(north\)"):
+        write_priors(path, {"north": 1.0})
     assert path.read_text() == POOL
+    inline = POOL.replace("[priors.Kenya]  # by hand\neast = 1.0\n", "")
+    path.write_text("priors = {Kenya = {east = 1.0}}\n" + inline)
+    with pytest.raises(PoolError, match="in a way that this command cannot edit"):
+        write_priors(path, {"north": 1.0, "east": 0.0}, {"Spain": {"north": 1.0, "east": 0.0}})
+    assert path.read_text().endswith(inline)
+
+
+def test_a_file_that_could_not_be_written_after_the_work_is_refused_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, pipe = tmp_path / "pool.toml", tmp_path / "pipe.toml"
+    path.write_text(POOL)
+    assert pool_file(str(path)) == path
+    assert path.read_text() == POOL
+    assert [each.name for each in tmp_path.iterdir()] == ["pool.toml"]
+    os.mkfifo(pipe)
+    with pytest.raises(PoolError, match="no file that can be written"):
+        editing.check_writable(pipe)
+
+    def full(**settings: Any) -> Any:
+        assert settings == {"dir": tmp_path}
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    # Those who run tests may be allowed to write anywhere.
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "TemporaryFile", full)
+        with pytest.raises(PoolError, match=r"cannot be written \(Read-only file system\)"):
+            pool_file(str(path))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "access", lambda *_: False)
+        with pytest.raises(PoolError, match="is read-only; allow writing it"):
+            pool_file(str(path))
 
 
 # The command
@@ -265,6 +335,67 @@ def test_priors_are_fitted_on_the_demo_model_s_votes(tmp_path: Path) -> None:
     assert f"Written: {pool}" in written.stdout
     assert "cannot be told from uniform ones" in written.stdout
     assert Pool.load(pool).priors == pytest.approx(result["overall"]["weights"], abs=1e-3)
+
+
+REMOTE = """base = "boss"
+
+[models.boss]
+openai = "boss"
+base_url = "http://127.0.0.1:9/v1"
+
+[communities.north]
+model = "boss"
+description = "North"
+
+[communities.east]
+model = "boss"
+description = "East"
+"""
+
+
+@pytest.fixture
+def fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], Path]:
+    """A call of `fit --write` whose work is done already, and its pool file."""
+    result = fit(tmp_path, items_like([0.7, 0.2, 0.1], 4))
+
+    async def run(self: PriorsFit, on_result: Any) -> Any:
+        return result
+
+    monkeypatch.setattr(PriorsFit, "run", run)
+    pool = tmp_path / "pool.toml"
+    pool.write_text(REMOTE)
+    return ["fit", str(tmp_path / "task.json"), "--pool", str(pool), "--voice", "vote", "--write"], pool
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_fit_that_cannot_be_written_is_printed_all_the_same(
+    fitted: tuple[list[str], Path], more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(editing, "replaced_file", full)
+    call, pool = fitted
+    done = CliRunner().invoke(app, [*call, *more])
+    assert isinstance(done.exception, PoolError)
+    assert "cannot be written (No space left on device); make room" in str(done.exception)
+    assert pool.read_text() == REMOTE
+    assert "Written" not in done.output
+    assert "cannot be told from uniform ones" in done.output
+    if more:
+        assert json.loads(done.stdout)["overall"]["weights"]["north"] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_fit_that_cannot_be_printed_is_written_all_the_same(
+    fitted: tuple[list[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(text: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("typer.echo", gone)
+    call, pool = fitted
+    assert isinstance(CliRunner().invoke(app, [*call, "--json"]).exception, BrokenPipeError)
+    assert Pool.load(pool).priors == pytest.approx({"north": 1.0, "east": 0.0}, abs=1e-3)
 
 
 STOPPED = """

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gguf import GGUFWriter
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import MistralConfig, MistralForCausalLM
@@ -182,6 +183,31 @@ def test_what_cannot_be_imported_is_an_error_that_says_why_and_leaves_nothing(tm
     assert "cannot be read" in refusal()
     (peft / "adapter_model.safetensors").unlink()
     assert "neither" in refusal()
+
+
+def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
+    gguf, peft = saved(tmp_path)
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "file" / "adapter.gguf", tmp_path / "file" / "below" / "adapter.gguf"):
+        with pytest.raises(AdapterError, match="is no folder; name another one"):
+            import_adapter(str(peft), gguf, target)
+
+
+def test_a_base_of_another_architecture_is_told_as_such(tmp_path: Path) -> None:
+    def written(name: str, architecture: str) -> Path:
+        writer = GGUFWriter(tmp_path / name, architecture)  # without any number of heads, as Mamba has none
+        writer.add_block_count(2)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.close()
+        return tmp_path / name
+
+    with pytest.raises(
+        AdapterError, match=r"architecture 'mamba' of mamba.gguf cannot be written; use a base of llama"
+    ):
+        read_base(written("mamba.gguf", "mamba"))
+    with pytest.raises(AdapterError, match="use a complete file"):
+        read_base(written("llama.gguf", "llama"))
 
 
 def items(count: int) -> list[SurveyItem]:

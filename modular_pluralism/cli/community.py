@@ -177,6 +177,7 @@ def import_(
 
     For a whole pool, a copy of the pool file is written beside the adapters.
     """
+    from modular_pluralism.training.errors import AdapterError
     from modular_pluralism.training.peft_files import import_adapter
     from modular_pluralism.training.train import check_name
 
@@ -186,6 +187,8 @@ def import_(
     called = name or Path(source).name
     check_name(called)
     target = out / f"{called}.gguf"
+    if target.exists():
+        raise AdapterError(f"{target} is there already; choose another name with --name, or remove that file.")
     made_for = import_adapter(source, _base(model, pool).gguf, target)
     typer.echo(f"{target} is there{f'; its author names {made_for} as its base' if made_for else ''}.")
 
@@ -377,25 +380,29 @@ def _print(trained: Trained) -> None:
 
 def _import_pool(pool: str, out: Path) -> None:
     from modular_pluralism.errors import PoolError
-    from modular_pluralism.evaluation.replaced_file import replaced_file
     from modular_pluralism.models.gguf_source import find_gguf
-    from modular_pluralism.pool import EmbeddedModel, Pool
+    from modular_pluralism.pool import BUILT_IN_POOLS, PAPER_POOLS, EmbeddedModel, Pool
     from modular_pluralism.training.peft_files import import_adapter
+    from modular_pluralism.training.pool_file import adapter_files, moved_pool, write_moved_pool
 
     loaded = Pool.load(pool)
-    wanted = {name: each for name, each in loaded.communities.items() if each.peft is not None}
-    if not wanted:
+    adapters = adapter_files(loaded)
+    if not adapters:
         raise PoolError(f"the pool {loaded.name} names no published adapter with peft; name one to import")
-    for name, community in wanted.items():
-        model = loaded.models[community.model]
-        if not isinstance(model, EmbeddedModel):
-            raise PoolError(f"[communities.{name}] peft needs a model with gguf; {community.model!r} is remote")
-        target = out / str(community.lora)
-        if not target.exists():
-            import_adapter(str(community.peft), find_gguf(model.gguf, loaded.folder), target)
-        typer.echo(f"{name}: {target}")
     copy = out / f"{loaded.name}.toml"
-    if not copy.exists():
-        with replaced_file(copy) as file:
-            file.write((loaded.folder / f"{loaded.name}.toml").read_text(encoding="utf-8"))
+    original = loaded.folder / copy.name if pool in (*BUILT_IN_POOLS, *PAPER_POOLS) else Path(pool)
+    # Before the adapters, since downloading them takes long.
+    moved = None if copy.exists() else moved_pool(loaded, original, copy)
+    for name, (peft, file) in adapters.items():
+        model, target = loaded.models[loaded.communities[name].model], out / file
+        assert isinstance(model, EmbeddedModel), "a pool allows no adapter of another"
+        if target.exists():
+            typer.echo(f"{name}: {target} was there, and stays as it is")
+            continue
+        import_adapter(peft, find_gguf(model.gguf, loaded.folder), target)
+        typer.echo(f"{name}: {target}")
+    if moved is None:
+        typer.echo(f"{copy} was there, and stays as it is.")
+    else:
+        write_moved_pool(loaded, moved)
     typer.echo(f"Use it with --pool {copy}")

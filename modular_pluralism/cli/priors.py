@@ -89,15 +89,21 @@ def fit(
         ),
     )
     result = with_progress(work.total, work.run)
-    if path is not None:
-        write_priors(path, result.overall.weights, {name: each.weights for name, each in result.by_attribute.items()})
-    if as_json:
-        typer.echo(result.model_dump_json(indent=2))
-    else:
-        _print(result, path, pool)
+    try:
+        if as_json:
+            typer.echo(result.model_dump_json(indent=2))
+        else:
+            _print(result)
+    finally:
+        # The work may have taken hours: neither what is printed nor what is written is lost with the other.
+        if path is not None:
+            by_name = {name: each.weights for name, each in result.by_attribute.items()}
+            write_priors(path, result.overall.weights, by_name)
+    if not as_json:
+        _print_place(path, pool)
 
 
-def _print(result: PriorsResult, path: Path | None, pool: str) -> None:
+def _print(result: PriorsResult) -> None:
     from rich.console import Console
 
     from modular_pluralism.cli.results_table import print_results
@@ -107,6 +113,14 @@ def _print(result: PriorsResult, path: Path | None, pool: str) -> None:
     print_results(result.results, console, rest="`--json`")
     console.print()
     console.print(safe(result.sentence, "bold"), soft_wrap=True)
+
+
+def _print_place(path: Path | None, pool: str) -> None:
+    from rich.console import Console
+
+    from modular_pluralism.cli.safe_text import safe
+
+    console = Console(highlight=False)
     if path is not None:
         console.print(safe(f"Written: {path}"), soft_wrap=True)
     else:

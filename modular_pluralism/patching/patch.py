@@ -14,7 +14,7 @@ from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.bootstrap import CLEAR_FROM, RESAMPLES
 from modular_pluralism.evaluation.collected import Collected, Grouping
 from modular_pluralism.evaluation.fitted_pool import fitted_pool
-from modular_pluralism.evaluation.groups import groups
+from modular_pluralism.evaluation.groups import groups, population
 from modular_pluralism.evaluation.items import Item, Kind, OptionItem
 from modular_pluralism.evaluation.maker import Result
 from modular_pluralism.evaluation.measured import Mask, Measure, differences, figures
@@ -104,6 +104,7 @@ class Patch:
         # The pool with the community comes first, so that the other finds everything but the pooling done.
         self._caches = [CountedCache(self._cache), CountedCache(self._cache)]
         whole, part = self._methods()
+        self._check_weights()
         self.without = part.name
         self._makers = [MethodMaker(method, None) for method in (whole, part)]
 
@@ -156,6 +157,21 @@ class Patch:
             for names, without, cache in versions
         )
         return whole, part
+
+    def _check_weights(self) -> None:
+        """Without any weight left a pool fails, which would count as the worst answer and let the community win."""
+        add = self.settings.add
+        others = {name: each for name, each in self.pool.communities.items() if name != add}
+        left = self.pool.model_copy(
+            update={"communities": others, "priors_by_attribute": self.pool.priors_tables(others)}
+        )
+        for item in self.items:
+            assert isinstance(item, OptionItem)
+            if len(item.options) > 1 and not any(left.priors_of(population(item.attribute)).values()):
+                raise InputError(
+                    f"Without {add!r} the pool {self.pool.name} cannot answer item {item.id}, since the prior of "
+                    f"{', '.join(others)} is 0; give at least one of them a prior above 0."
+                )
 
     def _result(self, collected: Collected) -> PatchResult:
         measure = deciding([each for each in measures_of(self.task.kind, collected) if _is_distance(each)], None)

@@ -2,65 +2,99 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Table
 
-from modular_pluralism.errors import InputError, PoolError
-from modular_pluralism.evaluation.replaced_file import replaced_file
-from modular_pluralism.pool import BUILT_IN_POOLS, Pool
+from modular_pluralism.errors import PoolError
+from modular_pluralism.pool import Pool, one_space
+from modular_pluralism.training.pool_file import PoolText, check_writable, own_pool
 
 _DECIMALS = 4
 
+_Weights = Mapping[str, float]
+
 
 def pool_file(name_or_path: str) -> Path:
-    """The file of a pool that can be written.
+    """The file of a pool that priors can be written into.
 
     Raises:
         InputError: it is a built-in pool.
-        PoolError: there is no such pool.
+        PoolError: there is no such pool, or its file cannot be written, or only by a person.
     """
-    Pool.load(name_or_path)
-    if name_or_path in BUILT_IN_POOLS:
-        raise InputError(
-            f"{name_or_path} is a built-in pool, which is never written; make a pool file of your own, and name it "
-            "with --pool FILE."
-        )
-    return Path(name_or_path)
+    path = own_pool(name_or_path)
+    check_writable(path)
+    pool = Pool.load(path)
+    equal = dict.fromkeys(pool.communities, 1.0)
+    file, wanted = _with_priors(PoolText.read(path), equal, dict.fromkeys(pool.priors_by_attribute, equal))
+    file.check(wanted)
+    return path
 
 
-def write_priors(
-    path: Path, weights: Mapping[str, float], by_attribute: Mapping[str, Mapping[str, float]] | None = None
-) -> None:
+def write_priors(path: Path, weights: _Weights, by_attribute: Mapping[str, _Weights] | None = None) -> None:
     """Set every community's `prior`, and a [priors.*] table for each attribute; weights have four decimals.
 
-    Comments, order and all other keys stay, and so do tables of attributes that are not named. The file appears whole
-    or stays as it is.
+    Comments, order, line ends and all other keys stay, and so do tables of attributes that are not named. The file
+    appears whole or stays as it is.
 
     Raises:
-        PoolError: the file cannot be read or written, or would not be a pool afterwards.
+        PoolError: the file cannot be read or written, has other communities, or would not be a pool afterwards.
     """
-    try:
-        document = tomlkit.parse(path.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError, TOMLKitError) as error:
-        raise PoolError(f"{path} cannot be read to write priors into it ({error}); correct the file") from error
-    communities: Any = document["communities"]
+    text = PoolText.read(path)
+    Pool.load(path)  # it may have been edited since the weights were fitted
+    file, wanted = _with_priors(text, weights, by_attribute or {})
+    file.write(wanted)
+
+
+def _with_priors(
+    file: PoolText, weights: _Weights, by_attribute: Mapping[str, _Weights]
+) -> tuple[PoolText, dict[str, Any]]:
+    """The file with these weights, and what its text then has to say."""
+    wanted: dict[str, Any] = copy.deepcopy(file.data())
+    if set(wanted.get("communities", {})) != set(weights):
+        raise PoolError(
+            f"{file.path} no longer has the communities that weights were fitted for ({', '.join(weights)}); put the "
+            "weights in by hand, or fit them anew"
+        )
+    document: Any = file.document()
     for name, weight in weights.items():
-        communities[name]["prior"] = round(weight, _DECIMALS)
-    if by_attribute:
-        tables: Any = document.setdefault("priors", tomlkit.table(is_super_table=True))
-        for attribute, of_attribute in by_attribute.items():
-            table = tomlkit.table()
-            for name, weight in of_attribute.items():
-                table[name] = round(weight, _DECIMALS)
-            tables[attribute] = table
-    text = tomlkit.dumps(document)
-    Pool.from_toml(text, source=str(path), folder=path.absolute().parent)
-    try:
-        with replaced_file(path) as file:
-            file.write(text)
-    except OSError as error:
-        raise PoolError(f"{path} cannot be written ({error.strerror}); make room, or name another pool") from error
+        wanted["communities"][name]["prior"] = round(weight, _DECIMALS)
+        _set(document["communities"][name], "prior", round(weight, _DECIMALS))
+    # An attribute's table may be written with other white space than the attribute.
+    there = {one_space(name): name for name in wanted.get("priors", {})}
+    new: dict[str, dict[str, float]] = {}
+    for attribute, of_attribute in by_attribute.items():
+        rounded = {name: round(weight, _DECIMALS) for name, weight in of_attribute.items()}
+        attribute = there.get(one_space(attribute), attribute)
+        if attribute in wanted.get("priors", {}):
+            _update(document["priors"][attribute], rounded)
+        else:
+            new[attribute] = rounded
+        wanted.setdefault("priors", {})[attribute] = rounded
+    file = file.edited(document)
+    for attribute, rounded in new.items():
+        file = file.with_table(("priors", attribute), rounded)
+    return file, wanted
+
+
+def _update(table: Any, values: Mapping[str, float]) -> None:
+    """Set these keys, and remove all others; comments stay."""
+    for name in [name for name in table if name not in values]:
+        del table[name]
+    for name, value in values.items():
+        _set(table, name, value)
+
+
+def _set(table: Any, key: str, value: float) -> None:
+    """Set a key of a table; a new one goes right behind the last key."""
+    # To tomlkit, the comment above the next table is a part of this one, and a new key would come after it.
+    body = table.value.body if isinstance(table, Table) and key not in table else []
+    end = len(body)
+    while end and body[end - 1][0] is None:
+        end -= 1
+    after, body[end:] = body[end:], []
+    table[key] = value
+    body.extend(after)

@@ -70,23 +70,27 @@ def read_base(gguf: Path) -> BaseShape:
     library = optional("gguf", "train", _PURPOSE)
     try:
         reader = library.GGUFReader(gguf)
-        architecture = str(_value(reader, "general.architecture"))
-        layers = int(_value(reader, f"{architecture}.block_count"))
-        heads = int(_value(reader, f"{architecture}.attention.head_count"))
+        architecture = _value(reader, "general.architecture")
     except Exception as error:  # the reader raises whatever it comes upon in a broken file
-        raise AdapterError(f"{gguf} cannot be read as a GGUF model ({error}); use a complete file.") from error
-    if architecture not in _PERMUTED:
+        raise _broken(gguf, error) from error
+    # First of all: the others lack some of the numbers below.
+    if architecture is not None and architecture not in _PERMUTED:
         raise AdapterError(
             f"Adapters for the architecture {architecture!r} of {gguf.name} cannot be written; use a base of "
             f"{', '.join(_PERMUTED)} (Mistral models are among llama)."
         )
-    key_heads = _value(reader, f"{architecture}.attention.head_count_kv")
+    try:
+        layers = int(_value(reader, f"{architecture}.block_count"))
+        heads = int(_value(reader, f"{architecture}.attention.head_count"))
+        key_heads = int(_value(reader, f"{architecture}.attention.head_count_kv") or heads)
+    except Exception as error:
+        raise _broken(gguf, error) from error
     matrices = {
         str(tensor.name): (int(tensor.shape[1]), int(tensor.shape[0]))
         for tensor in reader.tensors
         if len(tensor.shape) == 2
     }
-    return BaseShape(gguf.name, architecture, layers, heads, int(key_heads or heads), matrices)
+    return BaseShape(gguf.name, architecture, layers, heads, key_heads, matrices)
 
 
 def read_config(text: str, source: str) -> LoraConfig:
@@ -180,6 +184,10 @@ def write_gguf_adapter(path: Path, tensors: Mapping[str, Matrix], base: BaseShap
 def _value(reader: Any, key: str) -> Any:
     field = reader.get_field(key)
     return None if field is None else field.contents()
+
+
+def _broken(gguf: Path, error: Exception) -> AdapterError:
+    return AdapterError(f"{gguf} cannot be read as a GGUF model ({error}); use a complete file.")
 
 
 def _architecture(library: Any, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 from pathlib import Path
@@ -86,12 +87,16 @@ def write_whole(target: Path, write: Any) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         write(part)
         part.replace(target)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise AdapterError(f"{target.parent} is no folder; name another one to write to.") from error
     except OSError as error:
         raise AdapterError(
             f"{target} cannot be written ({error.strerror or error}); make room, or allow writing there."
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        # What cannot be cleared away must not hide why nothing could be written.
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> dict[str, Any]:
