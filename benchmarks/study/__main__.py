@@ -21,9 +21,11 @@ from pathlib import Path
 from benchmarks.machine import describe_machine
 from benchmarks.study.measuring import measure_part
 from benchmarks.study.parts import ALL, Part, continents, opinion_groups
-from benchmarks.study.tables import Sheet, sheets_of, write_tables
-from benchmarks.study.training import train_part
+from benchmarks.study.tables import Line, Sheet, sheets_of, write_tables
+from benchmarks.study.training import demo_base, train_part
 from modular_pluralism.errors import PluralismError
+from modular_pluralism.evaluation.results import Figure
+from modular_pluralism.prepared.cache import prepared_file
 from modular_pluralism.training import Trained, TrainingSettings
 
 PARTS = {
@@ -40,6 +42,8 @@ def main() -> int:
     """Run what the command line asks for; the exit code."""
     given = _arguments()
     try:
+        if prepared_file(demo_base().gguf) is None:
+            print("`pluralism models prepare` makes the reading of this study several times faster.", file=sys.stderr)
         parts = {}
         for name in given.part or PARTS:
             part = _part(name, given)
@@ -69,9 +73,6 @@ def _part(name: str, given: argparse.Namespace) -> Part:
 
 
 def _training(trained: dict[str, Trained]) -> Sheet:
-    from benchmarks.study.tables import Line
-    from modular_pluralism.evaluation.results import Figure
-
     def number(value: float) -> Figure:
         return Figure(value=value, n=1)
 

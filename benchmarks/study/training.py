@@ -17,12 +17,17 @@ from modular_pluralism.training.records import Record
 _CONTROL_STEPS = 800
 
 
-def train_part(part: Part, out: Path, settings: TrainingSettings) -> dict[str, Trained]:
-    """A community LM for each population of the part, and the control; those that are there stay as they are."""
+def demo_base() -> Base:
+    """The demo model."""
     pool = Pool.load("culture")
     model = pool.models[pool.base]
     assert isinstance(model, EmbeddedModel)
-    base = Base(gguf=find_gguf(model.gguf, pool.folder), source=model.gguf, context=model.context)
+    return Base(gguf=find_gguf(model.gguf, pool.folder), source=model.gguf, context=model.context)
+
+
+def train_part(part: Part, out: Path, settings: TrainingSettings) -> dict[str, Trained]:
+    """A community LM for each population of the part, and the control; those that are there stay as they are."""
+    base = demo_base()
     rows = [Record(row, f"row {place}") for place, row in enumerate(part.train, start=1)]
     # The control learns from the same rows as the communities, not from those of people whom none of them has.
     own = [(part.belongs(str(row.fields["attribute"])), row) for row in rows]
@@ -39,13 +44,11 @@ def train_part(part: Part, out: Path, settings: TrainingSettings) -> dict[str, T
 
 def write_pool(path: Path, communities: Mapping[str, str]) -> Path:
     """A pool file over the demo model whose communities have the adapters beside it, named as they are."""
-    pool = Pool.load("culture")
-    model = pool.models[pool.base]
-    assert isinstance(model, EmbeddedModel)
-    lines = [f"base = {json.dumps(pool.base)}", "", f"[models.{pool.base}]"]
-    lines += [f"gguf = {json.dumps(model.gguf)}", f"context = {model.context}"]
+    base = demo_base()
+    lines = ['base = "smollm2"', "", "[models.smollm2]"]
+    lines += [f"gguf = {json.dumps(base.source)}", f"context = {base.context}"]
     for name, description in communities.items():
-        lines += ["", f"[communities.{name}]", f"model = {json.dumps(pool.base)}"]
+        lines += ["", f"[communities.{name}]", 'model = "smollm2"']
         lines += [f"lora = {json.dumps(f'{name}.gguf')}", f"description = {json.dumps(description)}"]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
