@@ -15,16 +15,23 @@ _OURS = ("modular-pluralism", "llama-cpp-python", "langgraph", "langchain-core")
 
 
 def describe_machine(peers: Peers, threads: int) -> str:
-    """Processor, cores, threads, versions and date."""
+    """Processor, cores, threads, versions and date, of a comparison with peers."""
+    spin = os.environ.get("GOMP_SPINCOUNT", "libgomp's own")
+    return (
+        f"{describe_host()}; {threads} threads for every side, spin count of OpenMP threads {spin} for every side; "
+        f"peers: {peers.describe() or 'none'}"
+    )
+
+
+def describe_host() -> str:
+    """Processor, cores, versions and date."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
         cpu = names[0] if names else cpu
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _OURS)
-    spin = os.environ.get("GOMP_SPINCOUNT", "libgomp's own")
     return (
-        f"{cpu}, {usable_cores()} cores, {threads} threads for every side, spin count of OpenMP threads {spin} for "
-        f"every side, {platform.system()}, Python {platform.python_version()}; {versions}; peers: "
-        f"{peers.describe() or 'none'}; {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}"
+        f"{cpu}, {usable_cores()} cores, {platform.system()}, Python {platform.python_version()}; {versions}; "
+        f"{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}"
     )

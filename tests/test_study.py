@@ -22,7 +22,7 @@ FEW = 24
 
 def rows(count: int, attributes: tuple[str, ...], first: int = 0) -> list[dict[str, Any]]:
     """The same questions, answered by everybody in a way of their own."""
-    found = []
+    found: list[dict[str, Any]] = []
     for number in range(first, first + count):
         for place, attribute in enumerate(attributes):
             share = 0.2 + 0.1 * place + 0.01 * (number % 10)

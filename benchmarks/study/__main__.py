@@ -18,7 +18,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_host
 from benchmarks.study.measuring import measure_part
 from benchmarks.study.parts import ALL, Part, continents, opinion_groups
 from benchmarks.study.tables import Line, Sheet, sheets_of, write_tables
@@ -62,7 +62,7 @@ def main() -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     print(written[0].read_text(encoding="utf-8"))
-    print(f"Seed {given.seed}. {describe_machine()}\nWritten: {written[0]}, {written[1]}")
+    print(f"Seed {given.seed}. {describe_host()}\nWritten: {written[0]}, {written[1]}")
     return 0
 
 

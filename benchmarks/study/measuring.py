@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from benchmarks.study.parts import ALL, Part
 from benchmarks.study.training import write_pool
@@ -16,7 +17,7 @@ from modular_pluralism.evaluation.outcome import Outcome
 from modular_pluralism.evaluation.task_file import TaskFile
 from modular_pluralism.types import Voice
 
-VOTE = "modular"
+VOTE: Literal["modular"] = "modular"
 """The pool of trained communities, which vote."""
 ONE = "one adapter for all"
 """The control's vote."""
