@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from benchmarks.study import __main__ as study
+from benchmarks.study import training
 from benchmarks.study.measuring import COMMENT, ONE, VOTE, Answers
 from benchmarks.study.parts import Part, continents, opinion_groups
 from benchmarks.study.tables import markdown, sheets_of
 from modular_pluralism.evaluation.outcome import Outcome, Prediction, empty_outcome
+from modular_pluralism.training import Base
+from tests.training_models import write_tiny
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = ("POLPARTY_Democrat", "RELIG_Hindu", "RACE_Black", "SEX_Female", "INCOME_Less than $30,000")
@@ -104,7 +108,9 @@ def test_the_tables_show_who_knows_whom(tmp_path: Path) -> None:
     answers = answers_of(items, part)
     answers[COMMENT], answers["moe"] = answers[COMMENT][:10], answers["moe"][:10]
     few, methods, matrix, own, patches = sheets_of(part, answers, seed=0)
-    assert [line.name for line in few.lines][:4] == [*("pool, `vote`", "one adapter for all", "pool, `comment`", "MoE")]
+    assert [line.name for line in few.lines][:4] == [
+        *("pool, `vote`", "one adapter for all", "the same pool, `comment`", "MoE")
+    ]
     assert few.note.startswith("10 items, 2 distinct questions")
     assert methods.note.startswith(f"{5 * FEW} items, {FEW} distinct questions")
     gained = {line.name: line.cells.get("pool, `vote` − this") for line in methods.lines}
@@ -136,23 +142,32 @@ def test_the_tables_show_who_knows_whom(tmp_path: Path) -> None:
     assert "**−" in text
 
 
-@pytest.mark.model
-def test_the_study_runs_and_goes_on(tmp_path: Path) -> None:
-    opinions = "steerable_test_opinionqa_dev600.json"
-    write(tmp_path / opinions, rows(2 * FEW, GROUPS))
-    command = [sys.executable, "-m", "benchmarks.study", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
-    command += ["--part", "opinion_groups", "--steps", "1", "--limit", "2"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert "## Opinion groups in the United States (OpinionQA)" in done.stdout
-    assert "2 items, 1 distinct questions" in done.stdout
+@pytest.fixture
+def tiny_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny random model in the place of the demo model, on which trainings have tests of their own."""
+    path = write_tiny(tmp_path / "tiny.gguf")
+    for module in (study, training):
+        monkeypatch.setattr(module, "demo_base", lambda: Base(gguf=path, source=str(path), context=512))
+
+
+@pytest.mark.usefixtures("tiny_base")
+def test_the_study_runs_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "steerable_test_opinionqa_dev600.json", rows(2 * FEW, GROUPS))
+    command = ["study", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--part", "opinion_groups"]
+    monkeypatch.setattr(sys, "argv", [*command, "--steps", "1", "--limit", "2"])
+    assert study.main() == 0
+    told = capsys.readouterr()
+    assert "## Opinion groups in the United States (OpinionQA)" in told.out
+    assert "2 items, 1 distinct questions" in told.out
+    assert "Training politics: 1 steps" in told.err
     tables = json.loads((tmp_path / "out" / "tables.json").read_text())
     titles = [sheet["title"] for sheet in tables["opinion_groups"]]
     assert titles[:3] == ["Training", "Methods", "Each community on everybody's questions"]
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert again.returncode == 0, again.stderr
+    assert study.main() == 0
+    assert "steps" not in capsys.readouterr().err  # nothing is trained again
     assert json.loads((tmp_path / "out" / "tables.json").read_text()) == tables
-    assert "steps" not in again.stderr  # nothing is trained again
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
