@@ -133,8 +133,8 @@ def _own(collected: Collected, masks: dict[str, Mask]) -> Sheet:
         if not mask.any():
             continue
         own = collected.methods[f"modular only {name}"]
+        cells: dict[str, Figure | None] = dict.fromkeys(masks)
         against = {f"modular only {other}": other for other in masks if other != name}
-        cells: dict[str, Figure | None] = {}
         for method, title in [*against.items(), (VOTE, _TITLES[VOTE]), (ONE, ONE)]:
             cells[title] = differences(own, collected.methods[method], [JS], collected.draw, only=mask)["js"]
         lines.append(Line(name=name, cells=cells))
@@ -178,15 +178,22 @@ def markdown(sheets: Iterable[Sheet]) -> str:
 def _sheet_text(sheet: Sheet) -> str:
     columns = list(dict.fromkeys(column for line in sheet.lines for column in line.cells))
     head = ["", *columns]
-    rows = [[line.name, *(_text(line.cells.get(column)) for column in columns)] for line in sheet.lines]
+    # Only differences can be negative.
+    signs = {
+        column: "+" if any(_is_negative(line.cells.get(column)) for line in sheet.lines) else "" for column in columns
+    }
+    rows = [[line.name, *(_text(line.cells.get(column), signs[column]) for column in columns)] for line in sheet.lines]
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
     return f"### {sheet.title}\n\n{sheet.note}\n\n" + "\n".join(lines)
 
 
-def _text(figure: Figure | None) -> str:
+def _is_negative(figure: Figure | None) -> bool:
+    return figure is not None and figure.value is not None and min(figure.value, figure.low or 0.0) < 0
+
+
+def _text(figure: Figure | None, sign: str) -> str:
     if figure is None or figure.value is None:
         return "–"
-    sign = "+" if min(figure.value, figure.low or 0.0) < 0 else ""
     value, *ends = (
         f"{each:{sign}.3f}".replace("-", "−") for each in (figure.value, figure.low, figure.high) if each is not None
     )
