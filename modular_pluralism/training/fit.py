@@ -19,7 +19,7 @@ from modular_pluralism.training.settings import TrainingSettings
 _EPOCHS, _MOST_EPOCHS = 2, 10
 _FEWEST_STEPS, _MOST_STEPS = 120, 400
 """Few data are read more often, until there are so many steps; with many data, training ends after so many unless more
-are asked for: about ten minutes for the demo model on two cores."""
+are asked for. docs/study.md has the minutes."""
 _SORTED_TOGETHER = 8
 """Batches whose items are sorted by length among themselves, so that little is padded."""
 
