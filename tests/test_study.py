@@ -174,5 +174,10 @@ def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.study", "--data", str(tmp_path / "none"), "--part", "continents"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: ")
+    (told,) = (line for line in done.stderr.splitlines() if line.startswith("Error: "))
+    assert "There is no file" in told
+    assert "name the folder that holds it with --data" in told
     assert "Traceback" not in done.stderr
+    wrong = subprocess.run([*command, "--limit", "0"], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert wrong.returncode == 2
+    assert "'0' is no whole number from 1" in wrong.stderr

@@ -36,12 +36,11 @@ _CATEGORIES = {
 @dataclass(frozen=True)
 class Part:
     """One part: `describe` has the communities with their descriptions, and `belongs` gives an attribute's community,
-    None where no community is its own. `by` is the grouping that the tables use."""
+    None where no community is its own. `train` has the rows to learn from, and `test` is the file to measure on."""
 
     name: str
     describe: Mapping[str, str]
     belongs: Callable[[str], str | None]
-    by: str
     train: Rows
     test: Path
 
@@ -57,7 +56,6 @@ def continents(train: Path, test: Path) -> Part:
         name="continents",
         describe={name: f"People in {title}" for name, title in _CONTINENTS.items()},
         belongs=lambda attribute: own.get(continent(attribute)),
-        by="continent",
         train=rows,
         test=test,
     )
@@ -83,14 +81,18 @@ def opinion_groups(file: Path, folder: Path, seed: int) -> Part:
             "standing": "People in the United States by education, income, region and sex",
         },
         belongs=lambda attribute: own.get(attribute.partition("_")[0]),
-        by="category",
         train=[row for row in rows if _question(row) in learnt],
         test=test,
     )
 
 
 def _read(path: Path) -> Rows:
-    found: Rows = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found: Rows = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"There is no file {path}; name the folder that holds it with --data.") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON in UTF-8 ({error}); give the file as it was released.") from error
     return found
 
 

@@ -28,7 +28,6 @@ _TITLES = {
     "uniform": "*uniform*",
     "mean": "*mean of the other items*",
 }
-_OTHERS = "others"
 
 
 class Line(BaseModel):
@@ -153,8 +152,7 @@ def _patches(collected: Collected, masks: dict[str, Mask]) -> Sheet:
             continue
         part = collected.methods[f"modular without {name}"]
         cells: dict[str, Figure | None] = {}
-        for group, chosen in ((name, mask), (_OTHERS, ~mask)):
-            heading = "its own items" if group == name else _OTHERS
+        for heading, chosen in (("its own items", mask), ("others", ~mask)):
             cells[f"{heading}, without"] = figures(part, [JS], collected.draw, only=chosen)["js"]
             change = differences(collected.methods[VOTE], part, [JS], collected.draw, only=chosen)["js"]
             cells[f"{heading}, change"] = change
