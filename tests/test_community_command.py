@@ -16,8 +16,9 @@ from peft import LoraConfig, get_peft_model
 
 from modular_pluralism.errors import PoolError
 from modular_pluralism.pool import Pool
+from modular_pluralism.pool_files import add_community, remove_community
+from modular_pluralism.pool_files.moved_pool import moved_pool, write_moved_pool
 from modular_pluralism.training.base_model import load_base
-from modular_pluralism.training.pool_file import add_community, moved_pool, remove_community, write_moved_pool
 from tests.command import PLURALISM, pluralism
 from tests.training_models import survey_rows, write_tiny
 

@@ -25,10 +25,10 @@ from modular_pluralism.cli.priors import app
 from modular_pluralism.errors import InputError, PoolError
 from modular_pluralism.evaluation.task_file import TaskFile
 from modular_pluralism.pool import Pool
+from modular_pluralism.pool_files import pool_text as editing
 from modular_pluralism.priors.em import FLOOR, AnsweredItem, fit_weights, log_likelihood
 from modular_pluralism.priors.fit import FitSettings, PriorsFit
 from modular_pluralism.priors.write import pool_file, write_priors
-from modular_pluralism.training import pool_file as editing
 from tests.command import pluralism
 from tests.fake_models import FakeChatWithLogprobs, Seen, always, choosing, fake_pool, label_of
 from tests.short_pool import short_pool

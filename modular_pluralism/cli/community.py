@@ -210,7 +210,7 @@ def add(
 ) -> None:
     """Add a community to a pool file; comments and order stay."""
     from modular_pluralism.pool import Pool
-    from modular_pluralism.training.pool_file import add_community
+    from modular_pluralism.pool_files import add_community
 
     fields: dict[str, str | float] = {"model": model or Pool.load(pool).base}
     if lora is not None:
@@ -229,7 +229,7 @@ def add(
 @app.command("remove", epilog="**Example**: `pluralism community remove europe --pool mine.toml`")
 def remove(name: Annotated[str, typer.Argument(help="The community's name.")], pool: PoolFile) -> None:
     """Remove a community from a pool file; its adapter stays where it is."""
-    from modular_pluralism.training.pool_file import remove_community
+    from modular_pluralism.pool_files import remove_community
 
     remove_community(pool, name)
     typer.echo(f"{pool} no longer has the community {name}.")
@@ -382,8 +382,8 @@ def _import_pool(pool: str, out: Path) -> None:
     from modular_pluralism.errors import PoolError
     from modular_pluralism.models.gguf_source import find_gguf
     from modular_pluralism.pool import BUILT_IN_POOLS, PAPER_POOLS, EmbeddedModel, Pool
+    from modular_pluralism.pool_files.moved_pool import adapter_files, moved_pool, write_moved_pool
     from modular_pluralism.training.peft_files import import_adapter
-    from modular_pluralism.training.pool_file import adapter_files, moved_pool, write_moved_pool
 
     loaded = Pool.load(pool)
     adapters = adapter_files(loaded)

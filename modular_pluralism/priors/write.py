@@ -11,7 +11,7 @@ from tomlkit.items import Table
 
 from modular_pluralism.errors import PoolError
 from modular_pluralism.pool import Pool, one_space
-from modular_pluralism.training.pool_file import PoolText, check_writable, own_pool
+from modular_pluralism.pool_files.pool_text import PoolText, check_writable, own_pool
 
 _DECIMALS = 4
 

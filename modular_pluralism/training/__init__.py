@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from modular_pluralism.training.errors import AdapterError, TrainingDataError, TrainingError
 from modular_pluralism.training.peft_files import import_adapter
-from modular_pluralism.training.pool_file import add_community, remove_community
 from modular_pluralism.training.settings import Base, TrainingSettings
 from modular_pluralism.training.train import Data, Trained, train_community
 
@@ -16,8 +15,6 @@ __all__ = [
     "TrainingDataError",
     "TrainingError",
     "TrainingSettings",
-    "add_community",
     "import_adapter",
-    "remove_community",
     "train_community",
 ]

@@ -1,0 +1,107 @@
+"""A pool file in another folder, beside the adapters that were imported for it."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from modular_pluralism.errors import PoolError, PromptError
+from modular_pluralism.evaluation.replaced_file import replaced_file
+from modular_pluralism.pool import EmbeddedModel, Pool
+from modular_pluralism.pool_files.pool_text import PoolText, by_hand
+from modular_pluralism.prompts import PromptSet
+
+
+def adapter_files(pool: Pool) -> dict[str, tuple[str, str]]:
+    """By community, the published adapter that it names, and the file, relative to the pool's, that it is kept in.
+
+    Raises:
+        PoolError: a file would not lie beside the pool's, or is named for two adapters.
+    """
+    found = {name: (each.peft, each.lora) for name, each in pool.communities.items() if each.peft and each.lora}
+    models: dict[str, tuple[str, str]] = {}
+    for name, (peft, lora) in found.items():
+        if _is_fixed(lora) or ".." in Path(lora).parts:
+            raise PoolError(
+                f"[communities.{name}] lora is {lora!r}, where no adapter is imported to; write a path that begins in "
+                "the pool's folder"
+            )
+        made = (peft, pool.communities[name].model)
+        if models.setdefault(Path(lora).as_posix(), made) != made:
+            raise PoolError(f"[communities.{name}] lora {lora!r} is named for another adapter, too; name another file")
+    return found
+
+
+def moved_pool(pool: Pool, path: Path, target: Path) -> PoolText:
+    """The text of the pool's file at `path` as it has to read at `target`, where adapters that have been imported lie
+    beside it: every other relative path is told from there.
+
+    Raises:
+        PoolError: the file cannot be read, or only a person can change its paths; or a persona would be another text
+            there.
+    """
+    file, folder = PoolText.read(path), target.parent
+    _check_personas(pool, folder)
+    wanted, document = copy.deepcopy(file.data()), file.document()
+    places = [("models", name, "gguf") for name, model in pool.models.items() if isinstance(model, EmbeddedModel)]
+    imported = {None, *(lora for _, lora in adapter_files(pool).values())}
+    places += [("communities", name, "lora") for name, each in pool.communities.items() if each.lora not in imported]
+    for table, name, key in places:
+        moved = _moved(wanted[table][name][key], pool.folder, folder)
+        if moved is not None:
+            wanted[table][name][key] = moved
+            changed: Any = document[table]
+            changed[name][key] = moved
+    moved_file = replace(file.edited(document), path=target)
+    if moved_file.data() != wanted:
+        raise by_hand(path)
+    return moved_file
+
+
+def write_moved_pool(pool: Pool, file: PoolText) -> None:
+    """Write what `moved_pool` has given, and the personas that lie beside the pool's own file.
+
+    Raises:
+        PoolError: a file cannot be read or written.
+    """
+    folder = file.path.parent
+    for persona in {each.persona for each in pool.communities.values() if each.persona is not None}:
+        own, there = pool.folder / persona, folder / persona
+        if own.is_file() and not there.is_file():
+            try:
+                with replaced_file(there) as copied:
+                    copied.write(own.read_bytes().decode("utf-8"))
+            except (OSError, ValueError) as error:
+                raise PoolError(f"{own} cannot be copied to {there} ({error}); copy it yourself") from error
+    file.write(file.data())
+
+
+def _check_personas(pool: Pool, folder: Path) -> None:
+    """A file beside a pool comes before the built-in persona of its name: another one there would be taken for it."""
+    for name, community in pool.communities.items():
+        if community.persona is None or not (folder / community.persona).is_file():
+            continue
+        try:
+            same = PromptSet.load().persona(community.persona, folder) == pool.persona_text(name)
+        except PromptError:
+            same = False
+        if not same:
+            raise PoolError(
+                f"{folder / community.persona} is there already, and is not the persona of [communities.{name}]; "
+                "name another folder with --out"
+            )
+
+
+def _moved(place: str, old: Path, new: Path) -> str | None:
+    """A path relative to one folder as it reads in another; None where it stays as it is."""
+    if _is_fixed(place) or old.resolve() == new.resolve():
+        return None
+    return Path(os.path.relpath(old.resolve() / place, new.resolve())).as_posix()
+
+
+def _is_fixed(place: str) -> bool:
+    """Whether it is the same file from every folder."""
+    return place.startswith(("package:", "hf:", "~")) or Path(place).is_absolute()
