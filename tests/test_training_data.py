@@ -120,6 +120,8 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     assert "no file" in refused("gone.csv", None)
     assert "no file" in refused("gone.parquet", None)
     assert "ending" in refused("survey.xlsx", b"")
+    (tmp_path / "folder").mkdir()
+    assert "is a folder; name the files in it" in refused("folder", None)
     assert "not JSON" in refused("a.json", b"[{]")
     assert "list of rows" in refused("b.json", b"{}")
     assert "row 1" in refused("c.json", b"[1]")

@@ -29,6 +29,8 @@ def read_records(path: Path) -> list[Record]:
         TrainingDataError: the file is missing, cannot be read, or is not what its ending says.
     """
     readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet, ".txt": _paragraphs}
+    if path.is_dir():
+        raise TrainingDataError(f"{path} is a folder; name the files in it, each with a --data of its own.")
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise TrainingDataError(
