@@ -12,10 +12,12 @@ import gguf
 import numpy as np
 import pytest
 
+from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.nodes.render import option_lines, quoted
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.training import Base, Data, Trained, TrainingDataError, TrainingError, TrainingSettings
+from modular_pluralism.training.errors import AdapterError
 from modular_pluralism.training.fit import Point, steps_of
 from modular_pluralism.training.measure import CHANGE
 from modular_pluralism.training.records import Record
@@ -67,7 +69,7 @@ def test_a_training_leaves_an_adapter_a_card_figures_and_a_curve(whole: Trained)
     assert sorted(path.name for path in folder.iterdir()) == ["europe.gguf", "europe.json", "europe.md", "europe.svg"]
     results = json.loads(whole.results.read_text())
     assert results["curve"][-1]["held_out"] < results["curve"][0]["held_out"]
-    assert results["counts"]["questions held out"] == "2"
+    assert results["counts"]["questions held out"] == "3"
     figures = whole.figures
     assert figures["with the adapter"].value is not None
     assert figures["without it"].value is not None
@@ -115,6 +117,38 @@ def test_what_has_been_trained_is_not_trained_again(whole: Trained, base: Base, 
     assert train_community("europe", survey(), base, tmp_path, fewer, watched).known
     (tmp_path / "europe.gguf").write_bytes(b"of somebody else")
     assert not train_community("europe", survey(), base, tmp_path, fewer, watched).known
+
+
+def test_a_training_begins_with_the_weights_of_another(whole: Trained, base: Base, tmp_path: Path) -> None:
+    begun = base.model_copy(update={"start": whole.adapter})
+    few = SETTINGS.model_copy(update={"steps": 2, "check_every": 1})
+    trained = train_community("towns", survey(), begun, tmp_path, few, Silent())
+    (reached,) = (point.held_out for point in whole.fit.curve if point.step == whole.fit.best_step)
+    assert trained.fit.curve[0].held_out == pytest.approx(reached, abs=1e-4)
+    assert abs(trained.fit.curve[0].held_out - whole.fit.curve[0].held_out) > 0.1
+    assert "began with the adapter `europe`" in trained.card.read_text()
+    assert train_community("towns", survey(), begun, tmp_path, few, Silent()).known
+    assert not train_community("towns", survey(), base, tmp_path, few, Silent()).known
+
+
+def test_a_training_cannot_begin_with_what_does_not_fit(whole: Trained, base: Base, tmp_path: Path) -> None:
+    def refusal(start: Path, rank: int = SETTINGS.rank) -> str:
+        other = SETTINGS.model_copy(update={"rank": rank})
+        with pytest.raises((AdapterError, ModelLoadError)) as caught:
+            train_community(
+                "towns", survey(), base.model_copy(update={"start": start}), tmp_path / "out", other, Silent()
+            )
+        assert not list((tmp_path / "out").glob("*"))
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "There is no file" in refusal(tmp_path / "gone.gguf")
+    assert "cannot be read as a GGUF adapter" in refusal(base.gguf)
+    assert "has the rank 4, and 8 was asked for; train with --rank 4" in refusal(whole.adapter, rank=8)
+    wide = Base(gguf=write_tiny(tmp_path / "wide.gguf", hidden=128), source="wide.gguf", context=512)
+    once = SETTINGS.model_copy(update={"steps": 1})
+    other = train_community("wide", survey(), wide, tmp_path / "wide", once, Silent())
+    assert "made for another base than tiny.gguf" in refusal(other.adapter)
 
 
 def test_a_training_begun_anew_and_stopped_goes_on_and_is_not_taken_for_the_one_before(

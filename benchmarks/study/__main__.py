@@ -30,6 +30,7 @@ from modular_pluralism.training import Trained, TrainingSettings
 
 PARTS = {
     "continents": "Five continents (GlobalOpinionQA)",
+    "continents_begun": "The same, each begun with the adapter that everybody's answers made",
     "opinion_groups": "Opinion groups in the United States (OpinionQA)",
 }
 _TRAIN = "globalopinionqa_train.json"
@@ -47,11 +48,10 @@ def main() -> int:
         parts = {}
         for name in given.part or PARTS:
             part = _part(name, given)
-            folder = given.out / name
-            trained = train_part(part, folder, TrainingSettings(seed=given.seed, steps=given.steps))
+            trained = train_part(part, given.out, TrainingSettings(seed=given.seed, steps=given.steps))
             limits = [limit for limit in (given.limit, given.comment_limit) if limit is not None]
             answers = measure_part(
-                part, folder, limit=given.limit, comment_limit=min(limits, default=None), seed=given.seed
+                part, given.out, limit=given.limit, comment_limit=min(limits, default=None), seed=given.seed
             )
             parts[name] = [_training(trained), *sheets_of(part, answers, seed=given.seed)]
         written = write_tables(given.out, parts, PARTS)
@@ -67,8 +67,8 @@ def main() -> int:
 
 
 def _part(name: str, given: argparse.Namespace) -> Part:
-    if name == "continents":
-        return continents(given.data / _TRAIN, given.data / _TEST)
+    if name != "opinion_groups":
+        return continents(given.data / _TRAIN, given.data / _TEST, begun=name == "continents_begun")
     return opinion_groups(given.data / _OPINIONS, given.out, given.seed)
 
 

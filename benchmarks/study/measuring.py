@@ -30,10 +30,10 @@ Answers = dict[str, list[Outcome]]
 
 def measure_part(part: Part, out: Path, *, limit: int | None, comment_limit: int | None, seed: int) -> Answers:
     """Outcomes by the name of the method: of the first `limit` items, and of the first `comment_limit` of these for
-    those who comment (None: all). What is in the folder already is not computed again."""
+    those who comment (None: all). What is under `out` already is not computed again."""
     names = list(part.describe)
-    pool = write_pool(out / f"{part.name}.toml", part.describe)
-    control = write_pool(out / f"{ALL}.toml", {ALL: "Everybody"})
+    pool = write_pool(out / part.name / f"{part.name}.toml", part.describe)
+    control = write_pool(out / part.family / f"{ALL}.toml", {ALL: "Everybody"})
 
     def ask(
         name: str,
@@ -55,7 +55,7 @@ def measure_part(part: Part, out: Path, *, limit: int | None, comment_limit: int
                 without=patched,
                 only=patched,
             ),
-            Files(out / name),
+            Files(pool.parent / name),
         )
         print(f"{part.name}, {name}: {evaluation.total} results", file=sys.stderr, flush=True)
         with EvalProgress(evaluation.total, sys.stderr) as progress:

@@ -1,4 +1,4 @@
-"""The two parts of the study: whose answers are learnt, by which communities, and what they are measured on."""
+"""The parts of the study: whose answers are learnt, by which communities, and what they are measured on."""
 
 from __future__ import annotations
 
@@ -36,16 +36,19 @@ _CATEGORIES = {
 @dataclass(frozen=True)
 class Part:
     """One part: `describe` has the communities with their descriptions, and `belongs` gives an attribute's community,
-    None where no community is its own. `train` has the rows to learn from, and `test` is the file to measure on."""
+    None where no community is its own. `train` has the rows to learn from, and `test` is the file to measure on. Parts
+    of one `family` have the same rows, and so one control; with `begun`, the communities begin with its weights."""
 
     name: str
+    family: str
     describe: Mapping[str, str]
     belongs: Callable[[str], str | None]
     train: Rows
     test: Path
+    begun: bool = False
 
 
-def continents(train: Path, test: Path) -> Part:
+def continents(train: Path, test: Path, *, begun: bool = False) -> Part:
     """Five continents, of GlobalOpinionQA; the two files have no question in common."""
     rows = _read(train)
     shared = {_question(row) for row in rows} & {_question(row) for row in _read(test)}
@@ -53,11 +56,13 @@ def continents(train: Path, test: Path) -> Part:
         raise ValueError(f"{train} and {test} have {len(shared)} questions in common; train on other ones")
     own = {title: name for name, title in _CONTINENTS.items()}
     return Part(
-        name="continents",
+        name="continents_begun" if begun else "continents",
+        family="continents",
         describe={name: f"People in {title}" for name, title in _CONTINENTS.items()},
         belongs=lambda attribute: own.get(continent(attribute)),
         train=rows,
         test=test,
+        begun=begun,
     )
 
 
@@ -74,6 +79,7 @@ def opinion_groups(file: Path, folder: Path, seed: int) -> Part:
     own = {category: name for name, categories in _CATEGORIES.items() for category in categories}
     return Part(
         name="opinion_groups",
+        family="opinion_groups",
         describe={
             "politics": "Parties and political ideologies in the United States",
             "religion": "Religions in the United States",

@@ -14,7 +14,8 @@ from modular_pluralism.pool import EmbeddedModel, Pool
 from modular_pluralism.training import Base, Data, Trained, TrainingSettings, train_community
 from modular_pluralism.training.records import Record
 
-_CONTROL_STEPS = 800
+_CONTROL_STEPS = 1200
+_BEGUN_STEPS = 150
 
 
 def demo_base() -> Base:
@@ -26,20 +27,26 @@ def demo_base() -> Base:
 
 
 def train_part(part: Part, out: Path, settings: TrainingSettings) -> dict[str, Trained]:
-    """A community LM for each population of the part, and the control; those that are there stay as they are."""
+    """A community LM for each population of the part, and the control, in the folders of the part and of its family
+    under `out`; those that are there stay as they are."""
     base = demo_base()
     rows = [Record(row, f"row {place}") for place, row in enumerate(part.train, start=1)]
     # The control learns from the same rows as the communities, not from those of people whom none of them has.
     own = [(part.belongs(str(row.fields["attribute"])), row) for row in rows]
-    found = {}
-    for name in (*part.describe, ALL):
+
+    def train(name: str, folder: Path, base: Base, settings: TrainingSettings) -> Trained:
         chosen = [row for community, row in own if community is not None and name in (community, ALL)]
-        data = Data(chosen, [f"{part.name} of the study"], [f"community={name}"])
-        # As many rows need more steps; still less than all communities together take.
-        longer = settings.model_copy(update={"steps": _CONTROL_STEPS}) if settings.steps is None else settings
+        data = Data(chosen, [f"{part.family} of the study"], [f"community={name}"])
         with TrainingProgress(name, sys.stderr) as progress:
-            found[name] = train_community(name, data, base, out, longer if name == ALL else settings, progress)
-    return found
+            return train_community(name, data, base, folder, settings, progress)
+
+    # As many rows need more steps.
+    longer = settings.model_copy(update={"steps": settings.steps or _CONTROL_STEPS})
+    control = train(ALL, out / part.family, base, longer)
+    if part.begun:
+        base = base.model_copy(update={"start": control.adapter})
+        settings = settings.model_copy(update={"steps": settings.steps or _BEGUN_STEPS, "rate": settings.rate / 2})
+    return {name: train(name, out / part.name, base, settings) for name in part.describe} | {ALL: control}
 
 
 def write_pool(path: Path, communities: Mapping[str, str]) -> Path:

@@ -44,6 +44,8 @@ _TRAIN_EXAMPLES = """
 
 `pluralism community train --data survey.csv --group continent --out adapters`
 
+`pluralism community train lisbon --data few.csv --start adapters/europe.gguf --out adapters`
+
 `pluralism community train farmers --data letters.txt --model mistral.gguf --license CC-BY-4.0`
 """
 
@@ -103,6 +105,9 @@ def train(
     batch: Annotated[int, typer.Option("--batch", min=1, help="Items a step.")] = 4,
     rate: Annotated[float, typer.Option("--rate", help="The highest learning rate.")] = 1e-3,
     rank: Annotated[int, typer.Option("--rank", min=1, max=256, help="The LoRA's rank.")] = 16,
+    start: Annotated[
+        Path | None, typer.Option("--start", metavar="FILE", help="Begin with the weights of this GGUF adapter.")
+    ] = None,
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the questions that is held out.")] = 0.1,
     check_every: Annotated[int, typer.Option("--check-every", min=1, help="Steps between held-out readings.")] = 50,
     patience: Annotated[
@@ -128,7 +133,7 @@ def train(
         raise typer.BadParameter("--rate and --held-out must lie between 0 and 1")
     if name is not None:
         check_name(name)
-    base = _base(model, pool)
+    base = _base(model, pool).model_copy(update={"start": start})
     communities = _communities(name, data, where or [], group, attribute, license)
     if group is not None and len({each.lower() for each, _ in communities}) < len(communities):
         raise TrainingDataError(f"Two groups of {group!r} have the same letters and digits; rename one in the data.")

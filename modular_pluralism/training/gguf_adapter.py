@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,6 +181,48 @@ def write_gguf_adapter(path: Path, tensors: Mapping[str, Matrix], base: BaseShap
         writer.close()
 
 
+def adapter_weights(path: Path, keys: Sequence[str], config: LoraConfig, base: BaseShape) -> dict[str, Matrix]:
+    """The weights of a GGUF adapter under the names `keys` that PEFT has for a LoRA of this configuration: what
+    `gguf_tensors` and `write_gguf_adapter` undo.
+
+    Raises:
+        ModelLoadError: the file is missing or no GGUF file.
+        AdapterError: it is no adapter, or one of another base, rank or set of layers.
+    """
+    check_is_gguf(path)
+    library = optional("gguf", "train", _PURPOSE)
+    try:
+        reader = library.GGUFReader(path)
+        alpha = float(_value(reader, "adapter.lora.alpha"))
+        found = {str(tensor.name): np.array(tensor.data, np.float32) for tensor in reader.tensors}
+    except Exception as error:  # the reader raises whatever it comes upon; a model's file has no alpha
+        raise AdapterError(f"{path} cannot be read as a GGUF adapter; give one that a training has written.") from error
+    names = library.get_tensor_name_map(_architecture(library, base.architecture), base.layers)
+    weights: dict[str, Matrix] = {}
+    for key in keys:
+        match = _KEY.fullmatch(key)
+        assert match is not None, key
+        layer, which = match["layer"], match["which"].lower()
+        name = f"{names.get_name(layer)}.weight"
+        matrix = found.pop(f"{name}.lora_{which}", None)
+        if matrix is None:
+            raise AdapterError(f"{path} has no weights for {layer}; begin with an adapter of the same base and layers.")
+        rank = matrix.shape["ab".index(which)]
+        if rank != config.rank:
+            raise AdapterError(
+                f"{path} has the rank {rank}, and {config.rank} was asked for; train with --rank {rank}."
+            )
+        rows, columns = base.tensors[name]
+        if matrix.shape != ((rank, columns) if which == "a" else (rows, rank)):
+            raise AdapterError(f"{path} was made for another base than {base.name}; begin with an adapter of this one.")
+        if which == "b":
+            matrix = _unpermuted(matrix, name, base) * np.float32(alpha / rank / config.scale(layer, rank))
+        weights[key] = matrix
+    if found:
+        raise AdapterError(f"{path} has weights for {min(found)}, which this training does not; begin with another.")
+    return weights
+
+
 def _value(reader: Any, key: str) -> Any:
     field = reader.get_field(key)
     return None if field is None else field.contents()
@@ -220,6 +262,14 @@ def _permuted(b: Matrix, name: str, base: BaseShape) -> Matrix:
     heads = base.heads if name.endswith(".attn_q.weight") else base.key_heads
     half = b.shape[0] // heads // 2
     return b.reshape(heads, 2, half, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
+
+
+def _unpermuted(b: Matrix, name: str, base: BaseShape) -> Matrix:
+    if not _PERMUTED[base.architecture] or not name.endswith((".attn_q.weight", ".attn_k.weight")):
+        return b
+    heads = base.heads if name.endswith(".attn_q.weight") else base.key_heads
+    half = b.shape[0] // heads // 2
+    return b.reshape(heads, half, 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
 
 
 def _filled(matrix: Matrix, rank: int, *, rows: bool) -> Matrix:

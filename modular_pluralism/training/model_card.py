@@ -18,11 +18,12 @@ NOTHING_LEARNT = (
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card says. `counts` are numbers of things by name, and `measures` held-out figures by name, over so many
-    `clusters`, which `clusters_are` names ("questions")."""
+    """What a card says. `start` is the adapter that the training began with, `counts` are numbers of things, and
+    `measures` held-out figures by name, over so many `clusters`, which `clusters_are` names ("questions")."""
 
     name: str
     base: str
+    start: str | None
     kind: str
     files: Sequence[str]
     conditions: Sequence[str]
@@ -44,7 +45,12 @@ def card_text(facts: CardFacts) -> str:
         f"---\nbase_model: {_yaml(facts.base)}\nlicense: {_yaml(facts.license or 'unknown')}\nlibrary_name: gguf\n"
         "tags: [lora, community-lm, modular-pluralism]\n---",
         f"# Community LM: {facts.name}",
-        f"A LoRA adapter in GGUF for `{facts.base}`, trained on {facts.kind}.",
+        f"A LoRA adapter in GGUF for `{facts.base}`, trained on {facts.kind}."
+        + (
+            f" Training began with the adapter `{facts.start}`, so it has learnt from that one's data as well."
+            if facts.start
+            else ""
+        ),
         "## Data",
         _table(("what", "value"), [("files", ", ".join(facts.files)), ("rows", chosen), *facts.counts.items()]),
         "The licence of the data is "

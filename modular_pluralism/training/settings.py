@@ -40,7 +40,11 @@ class TrainingSettings(BaseModel):
 
 
 class Base(BaseModel):
-    """The model that an adapter is made for: its file, what messages and cards call it, and how it is prompted."""
+    """The model that an adapter is made for: its file, what messages and cards call it, and how it is prompted.
+
+    `start` is an adapter for it whose weights a training begins with, so that what many populations have in common need
+    not be learnt again from a few answers of one.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,3 +52,4 @@ class Base(BaseModel):
     source: str
     template: bool = True
     context: int = 2048
+    start: Path | None = None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
-
-import numpy as np
 
 from modular_pluralism.training.errors import TrainingDataError
 
@@ -20,7 +19,9 @@ def split_by(
 ) -> tuple[list[Item], list[Item]]:
     """Items to train on, and items that are held out: every item of one key is on the same side.
 
-    `share` of the keys is held out, at least one. `what` is what messages call the keys ("questions").
+    About `share` of the keys is held out, at least one and never all. A key's side depends on nothing but itself and
+    the seed, so that an adapter which begins with another's weights is not measured on what that one has learnt. `what`
+    is what messages call the keys ("questions").
 
     Raises:
         TrainingDataError: there are fewer than FEWEST keys and it is not forced, or fewer than two.
@@ -35,13 +36,19 @@ def split_by(
             f"There are only {len(keys)} {what}, and what is learnt from fewer than {FEWEST} does not carry over; give "
             "more, or say --force."
         )
-    count = min(max(1, round(share * len(keys))), len(keys) - 1)
-    drawn = np.random.default_rng([seed, 1]).permutation(len(keys))[:count]
-    held = {keys[place] for place in drawn}
+    drawn = sorted((_drawn(found, seed), found) for found in keys)
+    count = min(max(1, sum(value < share for value, _ in drawn)), len(keys) - 1)
+    held = {found for _, found in drawn[:count]}
     return (
         [item for item in items if _folded(key(item)) not in held],
         [item for item in items if _folded(key(item)) in held],
     )
+
+
+def _drawn(key: str, seed: int) -> float:
+    """A number from 0 to 1, always the same for this key and seed."""
+    digest = hashlib.sha256(f"{seed} {key}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _folded(key: str) -> str:

@@ -17,7 +17,8 @@ import numpy as np
 from modular_pluralism.evaluation.bootstrap import Draw
 from modular_pluralism.evaluation.optional import optional
 from modular_pluralism.evaluation.results import Figure
-from modular_pluralism.training.base_model import PURPOSE, add_lora, load_base, lora_state, shrink_base
+from modular_pluralism.llama.model_file import check_is_gguf
+from modular_pluralism.training.base_model import PURPOSE, add_lora, load_base, lora_state, set_lora_state, shrink_base
 from modular_pluralism.training.checkpoint import Checkpoints
 from modular_pluralism.training.curve import draw_curve
 from modular_pluralism.training.errors import TrainingDataError, TrainingError
@@ -25,6 +26,7 @@ from modular_pluralism.training.fit import Fit, Point, Watcher, fit, steps_of
 from modular_pluralism.training.gguf_adapter import (
     BaseShape,
     LoraConfig,
+    adapter_weights,
     gguf_tensors,
     read_base,
     write_gguf_adapter,
@@ -103,7 +105,7 @@ def check_name(name: str) -> None:
 def check_training(name: str, data: Data, base: Base, settings: TrainingSettings, *, force: bool = False) -> None:
     """Raise what `train_community` would raise of the name, the data and the base, in a moment."""
     check_name(name)
-    read_base(base.gguf)
+    _read_bases(base)
     encoder = VoteEncoder(base.gguf, template=base.template)
     try:
         _task(data, encoder, base, settings, force)
@@ -138,7 +140,7 @@ def train_community(
     check_name(name)
     for module in ("torch", "transformers", "peft", "gguf", "scipy", "matplotlib"):
         optional(module, "train", PURPOSE)
-    shape = read_base(base.gguf)
+    shape = _read_bases(base)
     encoder = VoteEncoder(base.gguf, template=base.template)
     try:
         fingerprint = _fingerprint(data, base, settings, encoder)
@@ -151,6 +153,8 @@ def train_community(
         task = _task(data, encoder, base, settings, force)
         _check_room(out, shape, settings)
         model = add_lora(load_base(base.gguf), rank=settings.rank, scale=settings.scale, seed=settings.seed)
+        if base.start is not None:
+            set_lora_state(model, _start(base.start, list(lora_state(model)), shape, settings))
         shrink_base(model)
         done = fit(model, task.objective, settings, checkpoints, watcher, stop)
         trained = _write(name, data, base, shape, out, settings, task, model, done, fingerprint)
@@ -158,6 +162,23 @@ def train_community(
         encoder.close()
     checkpoints.remove()
     return trained
+
+
+def _read_bases(base: Base) -> BaseShape:
+    if base.start is not None:
+        check_is_gguf(base.start)
+    return read_base(base.gguf)
+
+
+def _start(adapter: Path, keys: Sequence[str], shape: BaseShape, settings: TrainingSettings) -> dict[str, Any]:
+    """The weights of a LoRA that are those of the adapter."""
+    torch = optional("torch", "train", PURPOSE)
+    found = adapter_weights(adapter, keys, _lora_config(settings), shape)
+    return {key: torch.from_numpy(matrix.copy()) for key, matrix in found.items()}
+
+
+def _lora_config(settings: TrainingSettings) -> LoraConfig:
+    return LoraConfig(settings.rank, settings.rank * settings.scale, False, {}, {}, None)
 
 
 def _task(data: Data, encoder: VoteEncoder, base: Base, settings: TrainingSettings, force: bool) -> _Task:
@@ -244,6 +265,7 @@ def _fingerprint(data: Data, base: Base, settings: TrainingSettings, encoder: Vo
         settings.model_dump(),
         [record.fields for record in data.records],
         [base.gguf.name, known.st_size, known.st_mtime_ns, base.template],
+        None if base.start is None else _sha256(base.start),
         [encoder.prompts[name].text for name in ("vote", "vote_group", "option")],
         data.attribute,
     ]
@@ -285,13 +307,13 @@ def _write(
     try:
         stage.mkdir()
         part = {ending: stage / f"{name}.{ending}" for ending in ("svg", "json", "md", "gguf")}
-        config = LoraConfig(settings.rank, settings.rank * settings.scale, False, {}, {}, None)
         weights = {key: value.float().numpy() for key, value in lora_state(model).items()}
-        write_gguf_adapter(part["gguf"], gguf_tensors(weights, config, shape), shape, name=name)
+        write_gguf_adapter(part["gguf"], gguf_tensors(weights, _lora_config(settings), shape), shape, name=name)
         measures = task.measures(model, part["gguf"])
         facts = CardFacts(
             name=name,
             base=base.source,
+            start=None if base.start is None else base.start.stem,
             kind=task.kind,
             files=data.files,
             conditions=data.conditions,
@@ -354,6 +376,7 @@ def _results(facts: CardFacts, task: _Task, fingerprint: str, adapter_sha256: st
         "adapter_sha256": adapter_sha256,
         "name": facts.name,
         "base": facts.base,
+        "start": facts.start,
         "kind": facts.kind,
         "files": list(facts.files),
         "conditions": list(facts.conditions),
