@@ -19,7 +19,9 @@ from modular_pluralism.llama import ChatLlama, Engine, EngineSettings, Generatio
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.pool import CommunityConfig, EmbeddedModel
 from tests.demo_model import DEMO_GGUF
+from tests.fake_models import always
 from tests.tiny_gguf import write_beginning, write_lora
 
 _LENGTH = 16
@@ -122,6 +124,7 @@ from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, S
 from modular_pluralism.llama.generation import Piece
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.pool import CommunityConfig, EmbeddedModel
 gguf, adapter, tokens, length = json.loads(sys.argv[1])
 engine = Engine(EngineSettings(Path(gguf), context=256, slots=1, adapters=(Path(adapter),)))
 request = GenerationRequest(
@@ -195,6 +198,17 @@ def test_an_adapter_that_the_engine_was_not_given_is_refused(left: Adapter) -> N
             _generate(engine, left)
     finally:
         engine.close()
+
+
+def test_a_chat_model_in_the_place_of_an_embedded_one_cannot_have_an_adapter(left: Adapter) -> None:
+    pool = Pool(
+        base="small",
+        models={"small": EmbeddedModel(gguf=str(DEMO_GGUF))},
+        communities={"left": CommunityConfig(model="small", lora=str(left.path), description="The left")},
+        folder=Path(),
+    )
+    with pytest.raises(ModelLoadError, match=r"given for \[models\.small\] cannot add the adapter .*left\.gguf"):
+        PoolModels(pool, {"small": always("x")}).check()
 
 
 def _load(gguf: Path, adapter: Path | None = None) -> None:

@@ -303,6 +303,22 @@ def test_communities_come_and_go_and_all_else_in_the_file_stays(tmp_path: Path) 
     assert last.returncode == 2  # a pool needs one
 
 
+def test_an_adapter_is_found_from_a_folder_that_is_a_link(folder: Path, tmp_path: Path) -> None:
+    far = tmp_path / "far" / "pools"
+    far.mkdir(parents=True)
+    (tmp_path / "pools").symlink_to(far)
+    pool = tmp_path / "pools" / "pool.toml"
+    pool.write_text(POOL)
+    (tmp_path / "sea.gguf").touch()
+    done = pluralism(
+        "community", "add", "sea", "--pool", "pools/pool.toml", "--description", "d", "--lora", "sea.gguf", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    lora = Pool.load(pool).communities["sea"].lora
+    assert lora is not None
+    assert (pool.parent / lora).samefile(tmp_path / "sea.gguf")
+
+
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_line_ends_and_a_byte_order_mark_stay(tmp_path: Path, end: str) -> None:
     pool = tmp_path / "pool.toml"

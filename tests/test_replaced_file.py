@@ -24,6 +24,15 @@ def test_the_new_file_takes_the_place_of_the_old_at_the_end(tmp_path: Path) -> N
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode), "readable by whom files are"
 
 
+def test_who_may_read_and_write_it_stays(tmp_path: Path) -> None:
+    path = tmp_path / "pool.toml"
+    path.touch(0o640)
+    path.chmod(0o640)
+    with replaced_file(path) as file:
+        file.write("new")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     path.write_text("old")

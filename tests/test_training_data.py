@@ -180,10 +180,10 @@ def test_continents_of_names_that_surveys_and_the_library_know() -> None:
 def test_the_split_is_by_question_and_by_seed() -> None:
     items = [ITEM._replace(question=f"Is  {n} good?" if m else f"is {n} GOOD?") for n in range(40) for m in range(3)]
 
-    def split(seed: int) -> tuple[set[str], set[str]]:
-        train, held_out = split_by(items, lambda item: item.question, 0.25, seed, what="questions")
-        assert len(train) == 90
-        assert len(held_out) == 30
+    def split(seed: int, count: int = len(items)) -> tuple[set[str], set[str]]:
+        train, held_out = split_by(items[:count], lambda item: item.question, 0.25, seed, what="questions")
+        assert len(train) + len(held_out) == count
+        assert 0.15 * count < len(held_out) < 0.35 * count
         numbers = [{item.question.split()[1] for item in side} for side in (train, held_out)]
         return numbers[0], numbers[1]
 
@@ -191,6 +191,9 @@ def test_the_split_is_by_question_and_by_seed() -> None:
     assert not train & held_out
     assert split(1) == (train, held_out)
     assert split(2) != (train, held_out)
+    few, few_held_out = split(1, 75)
+    assert few <= train, "of fewer questions, each is on the same side"
+    assert few_held_out <= held_out
 
 
 def test_tiny_data_is_refused_unless_it_is_forced() -> None:

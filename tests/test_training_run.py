@@ -119,6 +119,19 @@ def test_what_has_been_trained_is_not_trained_again(whole: Trained, base: Base, 
     assert not train_community("europe", survey(), base, tmp_path, fewer, watched).known
 
 
+def test_a_licence_given_later_is_told_by_the_card_without_a_new_training(
+    whole: Trained, base: Base, tmp_path: Path
+) -> None:
+    shutil.copytree(whole.adapter.parent, tmp_path, dirs_exist_ok=True)
+    card = whole.card.read_text()
+    none_given, other = (Data(survey().records, ["survey.json"], license=each) for each in (None, "CC-BY-4.0"))
+    assert train_community("europe", none_given, base, tmp_path, SETTINGS, Silent()).known
+    assert (tmp_path / "europe.md").read_text() == card
+    assert train_community("europe", other, base, tmp_path, SETTINGS, Silent()).known
+    assert (tmp_path / "europe.md").read_text() == card.replace("CC0-1.0", "CC-BY-4.0")
+    assert json.loads((tmp_path / "europe.json").read_text())["license"] == "CC-BY-4.0"
+
+
 def test_a_training_begins_with_the_weights_of_another(whole: Trained, base: Base, tmp_path: Path) -> None:
     begun = base.model_copy(update={"start": whole.adapter})
     few = SETTINGS.model_copy(update={"steps": 2, "check_every": 1})
@@ -181,8 +194,8 @@ def test_a_card_tells_how_little_is_behind_its_figures_and_that_nothing_was_lear
     assert not change.clear
     card = trained.card.read_text()
     assert "the adapter changes nothing" in card
-    assert "There are 2 distinct questions behind these figures; with fewer than 20" in card
-    assert json.loads(trained.results.read_text())["questions"] == 2
+    assert "There are 3 distinct questions behind these figures; with fewer than 20" in card
+    assert json.loads(trained.results.read_text())["distinct"] == {"count": 3, "what": "questions"}
 
 
 @pytest.mark.parametrize("where", ["loading", "a step"])

@@ -219,8 +219,9 @@ def add(
 
     fields: dict[str, str | float] = {"model": model or Pool.load(pool).base}
     if lora is not None:
-        # Paths of a pool file start at its folder.
-        fields["lora"] = Path(os.path.relpath(lora, pool.absolute().parent)).as_posix()
+        # Paths of a pool file start at its folder, and ".." leads out of where a link to a folder leads.
+        adapter = lora.absolute().parent.resolve() / lora.name
+        fields["lora"] = Path(os.path.relpath(adapter, pool.absolute().parent.resolve())).as_posix()
     if persona is not None:
         fields["persona"] = persona
     fields["description"] = description

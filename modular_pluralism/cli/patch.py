@@ -89,12 +89,15 @@ def patch(
     folder = out or Path("out") / f"patch_{add}"
     check_folder(folder)
     result = with_progress(work.total, work.run)
-    write_report(result.results, folder / "patch.html")
-    write_text(folder / "patch.json", result.model_dump_json(indent=1) + "\n")
+    # Shown first: what took so long must not be lost where it cannot be written.
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:
         _print(result, folder)
+    write_report(result.results, folder / "patch.html")
+    write_text(folder / "patch.json", result.model_dump_json(indent=1) + "\n")
+    if not as_json:
+        _print_written(folder)
 
 
 def _print(result: PatchResult, folder: Path) -> None:
@@ -108,5 +111,12 @@ def _print(result: PatchResult, folder: Path) -> None:
     console.print()
     calls = f"Model calls: {result.made} made, {result.reused} of the pool without {result.community} reused."
     console.print(safe(calls), soft_wrap=True)
+
+
+def _print_written(folder: Path) -> None:
+    from rich.console import Console
+
+    from modular_pluralism.cli.safe_text import safe
+
     for name in ("patch.html", "patch.json"):
-        console.print(safe(f"Written: {folder / name}"), soft_wrap=True)
+        Console(highlight=False).print(safe(f"Written: {folder / name}"), soft_wrap=True)

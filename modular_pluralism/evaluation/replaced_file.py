@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TextIO
 @contextmanager
 def replaced_file(path: Path) -> Iterator[TextIO]:
     """A new UTF-8 file in the folder of `path`, which is made if need be; it takes the place of `path` when the block
-    ends, and is removed when the block fails. Until then `path` stays as it is.
+    ends, with who may read and write it as before, and is removed when the block fails. Until then `path` stays as it
+    is.
 
     Raises:
         OSError: the folder or the file cannot be written, or `path` is a folder.
@@ -22,6 +24,8 @@ def replaced_file(path: Path) -> Iterator[TextIO]:
     try:
         with part.open("x", encoding="utf-8", newline="\n") as file:
             yield file
+        if path.exists():
+            shutil.copymode(path, part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -99,6 +99,11 @@ class PoolModels:
         config = self._pool.models[name]
         if name in self._given:
             where = f"model {name!r}"
+            if lora is not None:
+                raise ModelLoadError(
+                    f"The chat model given for [models.{name}] cannot add the adapter {lora} of a community; leave "
+                    "lora out of the pool, or give no chat model for it."
+                )
             return PoolModel(where, self._given[name], _reader(self._given[name], where))
         if not isinstance(config, EmbeddedModel):
             # Here, since importing OpenAI's client takes a third of the start of a command that needs none.

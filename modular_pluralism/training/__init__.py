@@ -5,7 +5,8 @@ from __future__ import annotations
 from modular_pluralism.training.errors import AdapterError, TrainingDataError, TrainingError
 from modular_pluralism.training.peft_files import import_adapter
 from modular_pluralism.training.settings import Base, TrainingSettings
-from modular_pluralism.training.train import Data, Trained, train_community
+from modular_pluralism.training.train import Data, train_community
+from modular_pluralism.training.trained_files import Trained
 
 __all__ = [
     "AdapterError",

@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from modular_pluralism.training.base_model import PURPOSE, add_lora, load_base, 
 from modular_pluralism.training.checkpoint import Checkpoints
 from modular_pluralism.training.curve import draw_curve
 from modular_pluralism.training.errors import TrainingDataError, TrainingError
-from modular_pluralism.training.fit import Fit, Point, Watcher, fit, steps_of
+from modular_pluralism.training.fit import Fit, Watcher, fit, steps_of
 from modular_pluralism.training.gguf_adapter import (
     BaseShape,
     LoraConfig,
@@ -39,6 +39,7 @@ from modular_pluralism.training.split import split_by
 from modular_pluralism.training.survey import is_survey, survey_items
 from modular_pluralism.training.survey_objective import SurveyObjective
 from modular_pluralism.training.text_objective import TextObjective, texts_of
+from modular_pluralism.training.trained_files import Results, Trained, ended_training, file_sha256, trained_files
 from modular_pluralism.training.vote_prompts import VoteEncoder
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -57,20 +58,6 @@ class Data:
     conditions: Sequence[str] = ()
     license: str | None = None
     attribute: str = "attribute"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training has made; `figures` are held-out measures, of which lower is nearer to the data. `known` says
-    that it was there already, and nothing was trained."""
-
-    adapter: Path
-    card: Path
-    curve: Path
-    results: Path
-    fit: Fit
-    figures: dict[str, Figure]
-    known: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,7 +135,7 @@ def train_community(
         if restart:
             checkpoints.remove()
         # A checkpoint is of a later training than the files beside it.
-        elif not checkpoints.exists and (ended := _ended(name, data, out, fingerprint)) is not None:
+        elif not checkpoints.exists and (ended := ended_training(name, out, fingerprint, data.license)) is not None:
             return ended
         task = _task(data, encoder, base, settings, force)
         _check_room(out, shape, settings)
@@ -265,7 +252,7 @@ def _fingerprint(data: Data, base: Base, settings: TrainingSettings, encoder: Vo
         settings.model_dump(),
         [record.fields for record in data.records],
         [base.gguf.name, known.st_size, known.st_mtime_ns, base.template],
-        None if base.start is None else _sha256(base.start),
+        None if base.start is None else file_sha256(base.start),
         [encoder.prompts[name].text for name in ("vote", "vote_group", "option")],
         data.attribute,
     ]
@@ -328,7 +315,10 @@ def _write(
             notes=measures.notes,
         )
         part["md"].write_text(card_text(facts), encoding="utf-8")
-        part["json"].write_text(_results(facts, task, fingerprint, _sha256(part["gguf"])), encoding="utf-8")
+        results = Results(
+            facts, fingerprint, file_sha256(part["gguf"]), steps_of(len(task.objective.lengths), settings)
+        )
+        part["json"].write_text(results.to_json(), encoding="utf-8")
         draw_curve(part["svg"], done.curve, done.best_step, f"{name}: {task.kind}")
         for path in part.values():  # the adapter last: where it is, everything is
             path.replace(out / path.name)
@@ -339,60 +329,4 @@ def _write(
         ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    return _trained(name, out, done, measures.figures)
-
-
-def _trained(name: str, out: Path, done: Fit, figures: dict[str, Figure]) -> Trained:
-    adapter, card, curve, results = (out / f"{name}.{ending}" for ending in ("gguf", "md", "svg", "json"))
-    return Trained(adapter, card, curve, results, done, figures)
-
-
-def _ended(name: str, data: Data, out: Path, fingerprint: str) -> Trained | None:
-    """What the same training has made before, None unless all of it is there."""
-    made = _trained(name, out, Fit(), {})
-    if not all(path.is_file() for path in (made.adapter, made.card, made.curve, made.results)):
-        return None
-    try:
-        told = json.loads(made.results.read_text(encoding="utf-8"))
-        same = (told["fingerprint"], told["license"]) == (fingerprint, data.license)
-        if not same or told["adapter_sha256"] != _sha256(made.adapter):
-            return None
-        curve = [Point(point["step"], point["trained"], point["held_out"]) for point in told["curve"]]
-        done = Fit(curve, told["best_step"], told["steps"], told["seconds"], told["stopped_early"])
-        figures = {each: Figure.model_validate(figure) for each, figure in told["figures"].items()}
-    except (OSError, ValueError, KeyError, TypeError):  # a file of another program, or of an older version
-        return None
-    return replace(made, fit=done, figures=figures, known=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _results(facts: CardFacts, task: _Task, fingerprint: str, adapter_sha256: str) -> str:
-    told = {
-        "fingerprint": fingerprint,
-        "adapter_sha256": adapter_sha256,
-        "name": facts.name,
-        "base": facts.base,
-        "start": facts.start,
-        "kind": facts.kind,
-        "files": list(facts.files),
-        "conditions": list(facts.conditions),
-        "license": facts.license,
-        "counts": dict(facts.counts),
-        "settings": facts.settings.model_dump(),
-        "steps": facts.fit.steps,
-        "steps_at_most": steps_of(len(task.objective.lengths), facts.settings),
-        "best_step": facts.fit.best_step,
-        "stopped_early": facts.fit.stopped_early,
-        "seconds": facts.fit.seconds,
-        "curve": [
-            {"step": point.step, "trained": point.trained, "held_out": point.held_out} for point in facts.fit.curve
-        ],
-        "measure": facts.measure,
-        facts.clusters_are: facts.clusters,
-        "figures": {name: figure.model_dump() for name, figure in facts.measures.items()},
-    }
-    return json.dumps(told, ensure_ascii=False, indent=2) + "\n"
+    return trained_files(name, out, done, measures.figures)
