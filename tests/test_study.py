@@ -154,16 +154,22 @@ def tiny_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_study_runs_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(tmp_path / "steerable_test_opinionqa_dev600.json", rows(2 * FEW, GROUPS))
-    command = ["study", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--part", "opinion_groups"]
+    people = ("Kenya", "Japan", "France", "Canada", "Peru")
+    write(tmp_path / "globalopinionqa_train.json", rows(FEW, people))
+    write(tmp_path / "distributional_test_globalopinionqa_dev550.json", rows(2, people, first=FEW))
+    command = ["study", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--part", "continents_begun"]
     monkeypatch.setattr(sys, "argv", [*command, "--steps", "1", "--limit", "2"])
     assert study.main() == 0
     told = capsys.readouterr()
-    assert "## Opinion groups in the United States (OpinionQA)" in told.out
+    assert "## The same, each begun with the adapter that everybody's answers made" in told.out
     assert "2 items, 1 distinct questions" in told.out
-    assert "Training politics: 1 steps" in told.err
+    assert "Training europe: 1 steps" in told.err
+    europe = json.loads((tmp_path / "out" / "continents_begun" / "europe.json").read_text())
+    everybody = json.loads((tmp_path / "out" / "continents" / "everybody.json").read_text())
+    assert (europe["start"], everybody["start"]) == ("everybody", None)
+    assert europe["curve"][0]["held_out"] != everybody["curve"][0]["held_out"]
     tables = json.loads((tmp_path / "out" / "tables.json").read_text())
-    titles = [sheet["title"] for sheet in tables["opinion_groups"]]
+    titles = [sheet["title"] for sheet in tables["continents_begun"]]
     assert titles[:3] == ["Training", "Methods", "Each community on everybody's questions"]
     assert study.main() == 0
     assert "steps" not in capsys.readouterr().err  # nothing is trained again
