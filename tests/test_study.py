@@ -64,7 +64,10 @@ def test_files_with_a_question_in_common_are_refused(tmp_path: Path) -> None:
 
 
 def test_opinions_are_split_by_question_the_same_way_each_time(tmp_path: Path) -> None:
-    file = write(tmp_path / "opinions.json", rows(11, GROUPS))
+    torn = rows(1, GROUPS, first=50)
+    for row in torn:
+        row["options"] = ["Ye", "requently", "Ye", "n occasion", "No"]
+    file = write(tmp_path / "opinions.json", rows(11, GROUPS) + torn)
     part = opinion_groups(file, tmp_path / "out", seed=3)
     measured = json.loads(part.test.read_text())
     learnt = {row["question"] for row in part.train}
