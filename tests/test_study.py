@@ -64,10 +64,14 @@ def test_files_with_a_question_in_common_are_refused(tmp_path: Path) -> None:
 
 
 def test_opinions_are_split_by_question_the_same_way_each_time(tmp_path: Path) -> None:
-    torn = rows(1, GROUPS, first=50)
-    for row in torn:
-        row["options"] = ["Ye", "requently", "Ye", "n occasion", "No"]
-    file = write(tmp_path / "opinions.json", rows(11, GROUPS) + torn)
+    torn = rows(2, GROUPS[:1], first=50)
+    torn[0]["options"] = ["Ye", "requently", "Ye", "n occasion", "No"]
+    torn[1]["options"] = ["Yes No"]
+    statements = rows(2, GROUPS[:1], first=60)
+    for number, row in enumerate(statements):
+        row["options"] = [f"This is so, {number}", "It is not so"]
+        row["question"] = f"Question: Which is nearer?\nOptions: A. This is so, {number} B. It is not so\nAnswer:"
+    file = write(tmp_path / "opinions.json", rows(11, GROUPS) + torn + statements)
     part = opinion_groups(file, tmp_path / "out", seed=3)
     measured = json.loads(part.test.read_text())
     learnt = {row["question"] for row in part.train}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from modular_pluralism.evaluation.groups import continent
+from modular_pluralism.evaluation.question_text import without_options
 
 ALL = "everybody"
 """The control: one adapter that is trained on the rows of all communities."""
@@ -68,8 +69,17 @@ def continents(train: Path, test: Path, *, begun: bool = False) -> Part:
 
 def opinion_groups(file: Path, folder: Path, seed: int) -> Part:
     """Groups of people in the United States, of OpinionQA: half of the questions are learnt from, and the other half is
-    written into the folder. Rows with equal options are left out: the release has cut some options into pieces."""
-    rows = [row for row in _read(file) if len(set(row["options"])) == len(row["options"])]
+    written into the folder. Rows that a training refuses are left out: those with equal options, or one (the release
+    has cut some into pieces), and questions that are told apart by nothing but their options."""
+    everything = _read(file)
+    options: dict[str, set[frozenset[str]]] = {}
+    for row in everything:
+        options.setdefault(_asked(row), set()).add(frozenset(row["options"]))
+    rows = [
+        row
+        for row in everything
+        if 1 < len(row["options"]) == len(set(row["options"])) and len(options[_asked(row)]) == 1
+    ]
     questions = sorted({_question(row) for row in rows})
     drawn = np.random.default_rng([seed, 1]).permutation(len(questions))[: len(questions) // 2]
     learnt = {questions[place] for place in drawn}
@@ -100,6 +110,10 @@ def _read(path: Path) -> Rows:
     except ValueError as error:
         raise ValueError(f"{path} is no JSON in UTF-8 ({error}); give the file as it was released.") from error
     return found
+
+
+def _asked(row: Mapping[str, Any]) -> str:
+    return without_options(str(row["question"]), row["options"])[0]
 
 
 def _question(row: Mapping[str, Any]) -> str:
