@@ -27,6 +27,7 @@ from modular_pluralism.errors import PluralismError
 from modular_pluralism.evaluation.results import Figure
 from modular_pluralism.prepared.cache import prepared_file
 from modular_pluralism.training import Trained, TrainingSettings
+from modular_pluralism.training.measure import CHANGE
 
 PARTS = {
     "continents": "Five continents (GlobalOpinionQA)",
@@ -93,6 +94,7 @@ def _training(trained: dict[str, Trained]) -> Sheet:
         note="JS distance on a tenth of the questions to learn from, which chose the best step. "
         f"`{ALL}` is the control: one adapter for the rows of all communities.",
         lines=lines,
+        differences=[f"held out, {CHANGE}"],
     )
 
 

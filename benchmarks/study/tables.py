@@ -30,6 +30,9 @@ _TITLES = {
 }
 
 
+_AGAINST = "pool, `vote` − this"
+
+
 class Line(BaseModel):
     """A row of a table: its name, and its figures by column."""
 
@@ -38,11 +41,12 @@ class Line(BaseModel):
 
 
 class Sheet(BaseModel):
-    """A table, with a note on how to read it."""
+    """A table, with a note on how to read it; `differences` are the columns whose figures have a sign."""
 
     title: str
     note: str
     lines: list[Line]
+    differences: list[str] = []
 
 
 def sheets_of(part: Part, answers: Answers, *, seed: int) -> list[Sheet]:
@@ -82,7 +86,7 @@ def _methods(collected: Collected, names: Sequence[str] = ()) -> Sheet:
         known = figures(scores, shown, collected.draw)
         cells = {each.column.title: known.get(each.column.key) for each in shown}
         if name != VOTE:
-            cells["pool, `vote` − this"] = differences(collected.methods[VOTE], scores, [JS], collected.draw)["js"]
+            cells[_AGAINST] = differences(collected.methods[VOTE], scores, [JS], collected.draw)["js"]
         lines.append(Line(name=_TITLES[name], cells=cells))
     return Sheet(
         title="Methods",
@@ -90,6 +94,7 @@ def _methods(collected: Collected, names: Sequence[str] = ()) -> Sheet:
         "that the pool's vote is nearer. The adapters have learnt to vote and not to write, so the figures of those "
         "who comment say nothing of communities that were trained on texts.",
         lines=lines,
+        differences=[_AGAINST],
     )
 
 
@@ -142,6 +147,7 @@ def _own(collected: Collected, masks: dict[str, Mask]) -> Sheet:
         note="Rows: whose answers are predicted. JS distance of their own adapter minus that of the column's; below "
         "zero, their own is nearer.",
         lines=lines,
+        differences=[*masks, _TITLES[VOTE], ONE],
     )
 
 
@@ -161,6 +167,7 @@ def _patches(collected: Collected, masks: dict[str, Mask]) -> Sheet:
         title="Patching: the pool of the others, and what adding the community changes",
         note="JS distance without it, and the paired change when it is added; below zero, it helps.",
         lines=lines,
+        differences=[f"{heading}, change" for heading in ("its own items", "others")],
     )
 
 
@@ -176,17 +183,12 @@ def markdown(sheets: Iterable[Sheet]) -> str:
 def _sheet_text(sheet: Sheet) -> str:
     columns = list(dict.fromkeys(column for line in sheet.lines for column in line.cells))
     head = ["", *columns]
-    # Only differences can be negative.
-    signs = {
-        column: "+" if any(_is_negative(line.cells.get(column)) for line in sheet.lines) else "" for column in columns
-    }
-    rows = [[line.name, *(_text(line.cells.get(column), signs[column]) for column in columns)] for line in sheet.lines]
+    rows = [
+        [line.name, *(_text(line.cells.get(each), "+" if each in sheet.differences else "") for each in columns)]
+        for line in sheet.lines
+    ]
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
     return f"### {sheet.title}\n\n{sheet.note}\n\n" + "\n".join(lines)
-
-
-def _is_negative(figure: Figure | None) -> bool:
-    return figure is not None and figure.value is not None and min(figure.value, figure.low or 0.0) < 0
 
 
 def _text(figure: Figure | None, sign: str) -> str:
