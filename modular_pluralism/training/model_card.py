@@ -11,8 +11,8 @@ from modular_pluralism.training.fit import Fit
 from modular_pluralism.training.settings import TrainingSettings
 
 NOTHING_LEARNT = (
-    "No step came nearer to the held-out data than the base, so the adapter changes nothing; try a lower rate, or more "
-    "data."
+    "No step came nearer to the held-out data than what the training began with, so the adapter changes nothing of it; "
+    "try a lower rate, or more data."
 )
 
 
