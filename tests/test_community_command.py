@@ -263,6 +263,8 @@ def test_the_papers_pools_name_its_adapters(name: str, size: int) -> None:
         (["train", "x", "--data", "survey.json", "--model", "gone.gguf"], "There is no file gone.gguf"),
         (["train", "x", "--data", "survey.json", "--where", "continent=asia"], "there are Africa, Europe"),
         (["train", "x", "--data", "survey.json", "--rate", "3"], "between 0 and 1"),
+        (["train", "x", "--data", "survey.json", "--start", "gone.gguf"], "'gone.gguf' does not exist"),
+        (["train", "x", "--data", "survey.json", "--start", "tiny.gguf"], "cannot be read as a GGUF adapter"),
         (["import", "gone", "--model", "tiny"], "There is no folder gone"),
         (["add", "towns", "--description", "d"], "'towns' already"),
         (["add", "base", "--description", "d"], "rename it"),

@@ -106,7 +106,14 @@ def train(
     rate: Annotated[float, typer.Option("--rate", help="The highest learning rate.")] = 1e-3,
     rank: Annotated[int, typer.Option("--rank", min=1, max=256, help="The LoRA's rank.")] = 16,
     start: Annotated[
-        Path | None, typer.Option("--start", metavar="FILE", help="Begin with the weights of this GGUF adapter.")
+        Path | None,
+        typer.Option(
+            "--start",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Begin with the weights of this GGUF adapter.",
+        ),
     ] = None,
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the questions that is held out.")] = 0.1,
     check_every: Annotated[int, typer.Option("--check-every", min=1, help="Steps between held-out readings.")] = 50,
