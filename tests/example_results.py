@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from modular_pluralism.evaluation.results import (
+from modular_pluralism.evaluation.statistics.results import (
     Column,
     Example,
     Failure,

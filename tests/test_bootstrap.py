@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from modular_pluralism.evaluation.bootstrap import CLEAR_FROM, Bootstrap, Draw, ratio
-from modular_pluralism.evaluation.results import Figure
+from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, Bootstrap, Draw, ratio
+from modular_pluralism.evaluation.statistics.results import Figure
 
 MEAN = ratio(0, 1)
 
@@ -60,7 +60,7 @@ def test_figures_of_one_bootstrap_come_from_the_same_items() -> None:
 def test_blocks_of_draws_are_as_good_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     values = list(np.random.default_rng(4).normal(0, 1, 30))
     at_once = mean_figure(values)
-    monkeypatch.setattr("modular_pluralism.evaluation.bootstrap._BLOCK", 300)
+    monkeypatch.setattr("modular_pluralism.evaluation.statistics.bootstrap._BLOCK", 300)
     assert mean_figure(values).low == pytest.approx(at_once.low, abs=1e-12)
 
 

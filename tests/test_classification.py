@@ -15,7 +15,7 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
     f1_score,
 )
 
-from modular_pluralism.evaluation.classification import (
+from modular_pluralism.evaluation.measures.classification import (
     CELLS,
     Counts,
     accuracy,
@@ -25,7 +25,7 @@ from modular_pluralism.evaluation.classification import (
     is_two_way,
     macro_f1,
 )
-from modular_pluralism.evaluation.stance import stance_of
+from modular_pluralism.evaluation.measures.stance import stance_of
 
 SAID = st.tuples(st.integers(0, 2), st.none() | st.integers(0, 2))
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modular_pluralism.errors import ModelLoadError
-from modular_pluralism.evaluation import sentences as sentences_file
-from modular_pluralism.evaluation.coverage import coverage
-from modular_pluralism.evaluation.entailment import Counts
-from modular_pluralism.evaluation.sentences import sentences
+from modular_pluralism.evaluation.measures import sentences as sentences_file
+from modular_pluralism.evaluation.measures.coverage import coverage
+from modular_pluralism.evaluation.measures.entailment import Counts
+from modular_pluralism.evaluation.measures.sentences import sentences
 
 
 class Overlap:

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
-from modular_pluralism.evaluation.distances import (
+from modular_pluralism.evaluation.data.groups import continent, country, groups, population
+from modular_pluralism.evaluation.data.items import OptionItem, ValueItem
+from modular_pluralism.evaluation.measures.distances import (
     FARTHEST,
     agrees_with_any_mode,
     has_tied_modes,
     js_distance,
     most_likely_agrees,
 )
-from modular_pluralism.evaluation.groups import continent, country, groups, population
-from modular_pluralism.evaluation.items import OptionItem, ValueItem
 from modular_pluralism.option_math import normalise
 
 

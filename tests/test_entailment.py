@@ -17,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modular_pluralism.errors import InputError, ModelCallError, ModelLoadError, PluralismError
-from modular_pluralism.evaluation.coverage import coverage
-from modular_pluralism.evaluation.embedding_similarity import EmbeddingSimilarity
-from modular_pluralism.evaluation.entailment import PAPER_MODEL, Counts, NliEntailment
-from modular_pluralism.evaluation.measures import open_measure
-from modular_pluralism.evaluation.named_model import named_model
-from modular_pluralism.evaluation.sentences import sentences
-from modular_pluralism.evaluation.transformer import batches_by_length
+from modular_pluralism.evaluation.measures.coverage import coverage
+from modular_pluralism.evaluation.measures.embedding_similarity import EmbeddingSimilarity
+from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, Counts, NliEntailment
+from modular_pluralism.evaluation.measures.named import open_measure
+from modular_pluralism.evaluation.measures.sentences import sentences
+from modular_pluralism.evaluation.measures.transformer import batches_by_length
+from modular_pluralism.evaluation.run.named_model import named_model
 from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.pool import Pool
 from tests.demo_model import DEMO_GGUF

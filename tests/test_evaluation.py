@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
 
-from modular_pluralism.evaluation.methods import METHODS
-from modular_pluralism.evaluation.results import Results
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.run.methods import METHODS
+from modular_pluralism.evaluation.statistics.results import Results
 from tests.command import PLURALISM, pluralism
 from tests.task_items import option_item, overton_item, value_item, write_task
 from tests.tiny_nli import make_tiny_nli

@@ -13,10 +13,10 @@ from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 
 from modular_pluralism.errors import EvaluationError, ModelLoadError
-from modular_pluralism.evaluation.harness import Harness
-from modular_pluralism.evaluation.items import Item
-from modular_pluralism.evaluation.journal import Journal
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.items import Item
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.run.harness import Harness
+from modular_pluralism.evaluation.run.journal import Journal
 from tests.task_items import option_item, write_task
 
 

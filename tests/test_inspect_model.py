@@ -13,8 +13,8 @@ from inspect_ai.model import ChatMessageUser, GenerateConfig, ModelName, ModelOu
 from inspect_ai.solver import TaskState
 from inspect_ai.solver._task_state import set_sample_state
 
-from modular_pluralism.evaluation import inspect_model
-from modular_pluralism.evaluation.inspect_model import PluralismModel, take_options
+from modular_pluralism.evaluation.inspect import model as inspect_model
+from modular_pluralism.evaluation.inspect.model import PluralismModel, take_options
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
 from tests.fake_models import FakeChat, choosing, fake_models, fake_pool

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modular_pluralism.errors import EvaluationError
-from modular_pluralism.evaluation.journal import Journal
+from modular_pluralism.evaluation.run.journal import Journal
 
 FACTS = {"seed": 1, "pool": {"a": [1, 2]}}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.errors import ModelCallError, PluralismError
-from modular_pluralism.evaluation.judge import (
+from modular_pluralism.evaluation.measures.judge import (
     CRITERIA,
     PairOutcome,
     Rating,
@@ -21,8 +21,8 @@ from modular_pluralism.evaluation.judge import (
     rate,
     ratings_as_measures,
 )
-from modular_pluralism.evaluation.named_model import named_model
-from modular_pluralism.evaluation.pair_table import pair_table
+from modular_pluralism.evaluation.run.named_model import named_model
+from modular_pluralism.evaluation.statistics.pair_table import pair_table
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.models.reply_reader import ReplyOptionReader
 from modular_pluralism.pool import Pool

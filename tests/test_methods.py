@@ -10,11 +10,11 @@ import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.evaluation import _demanding
-from modular_pluralism.evaluation.items import Item
-from modular_pluralism.evaluation.methods import METHODS, Setting, build_methods, question
-from modular_pluralism.evaluation.outcome import Outcome
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.items import Item
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.run.evaluation import _demanding
+from modular_pluralism.evaluation.run.methods import METHODS, Setting, build_methods, question
+from modular_pluralism.evaluation.run.outcome import Outcome
 from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.prompts import PromptSet

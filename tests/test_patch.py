@@ -12,7 +12,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.option_math import linear_pool
 from modular_pluralism.patching.patch import Patch, PatchSettings
 from modular_pluralism.pool import Pool

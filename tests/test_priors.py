@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from modular_pluralism.cli.priors import app
 from modular_pluralism.errors import InputError, PoolError
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.pool import Pool
 from modular_pluralism.pool_files import pool_text as editing
 from modular_pluralism.priors.em import FLOOR, AnsweredItem, fit_weights, log_likelihood

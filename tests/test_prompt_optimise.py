@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from modular_pluralism.errors import DeadlineError, InputError, ModelCallError, PromptError
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.prompt_trials.bench import TrialSettings
 from modular_pluralism.prompt_trials.feedback import example, merit
 from modular_pluralism.prompt_trials.halves import halve

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from modular_pluralism.errors import InputError, ModelCallError, PromptError
-from modular_pluralism.evaluation.items import Kind
-from modular_pluralism.evaluation.methods import METHODS, MODES, MethodName, Scoring, Setting, build_methods
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.items import Kind
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.run.methods import METHODS, MODES, MethodName, Scoring, Setting, build_methods
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.prompt_trials.bench import TrialSettings
 from modular_pluralism.prompt_trials.in_use import prompts_in_use

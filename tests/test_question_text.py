@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modular_pluralism.evaluation.question_text import without_options
+from modular_pluralism.evaluation.data.question_text import without_options
 
 WORDS = st.text(alphabet="abcXY.()$ ?*", min_size=1, max_size=12).filter(str.strip)
 

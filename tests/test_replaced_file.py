@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modular_pluralism.evaluation.replaced_file import replaced_file
+from modular_pluralism.replaced_file import replaced_file
 
 
 def test_the_new_file_takes_the_place_of_the_old_at_the_end(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from modular_pluralism.evaluation.report import (
 )
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
-from modular_pluralism.evaluation.results import Column, Failure, Figure, Results, Row, Table
+from modular_pluralism.evaluation.statistics.results import Column, Failure, Figure, Results, Row, Table
 from tests.browser import chromium
 from tests.example_results import COUNTRIES, HOSTILE, METHODS, RIGHT_TO_LEFT, example_results
 

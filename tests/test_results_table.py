@@ -10,7 +10,7 @@ from rich.console import Console
 
 from modular_pluralism.cli.results_table import print_results
 from modular_pluralism.evaluation.report.figure_text import table_texts
-from modular_pluralism.evaluation.results import Column, Figure, Results, Row, Table
+from modular_pluralism.evaluation.statistics.results import Column, Figure, Results, Row, Table
 from tests.example_results import HOSTILE, METHODS, example_results
 
 

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from modular_pluralism.cli.score import score
 from modular_pluralism.errors import InputError, TaskFileError
-from modular_pluralism.evaluation.items import OvertonItem
-from modular_pluralism.evaluation.results import Results, Row
-from modular_pluralism.evaluation.score_file import METHOD, score_file
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.items import OvertonItem
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.run.score_file import METHOD, score_file
+from modular_pluralism.evaluation.statistics.results import Results, Row
 from modular_pluralism.option_math import normalise
 
 app = typer.Typer()

@@ -13,12 +13,12 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.filled_file import write_filled
-from modular_pluralism.evaluation.items import ItemId
-from modular_pluralism.evaluation.outcome import Outcome, Prediction, empty_outcome
-from modular_pluralism.evaluation.results import Results, Row, Table
-from modular_pluralism.evaluation.summary import summarise
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.filled_file import write_filled
+from modular_pluralism.evaluation.data.items import ItemId
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.run.outcome import Outcome, Prediction, empty_outcome
+from modular_pluralism.evaluation.statistics.results import Results, Row, Table
+from modular_pluralism.evaluation.statistics.summary import summarise
 
 FARTHEST = math.sqrt(math.log(2))
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modular_pluralism.errors import PluralismError, TaskFileError
-from modular_pluralism.evaluation.items import OptionItem, OvertonItem, ValueItem
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.items import OptionItem, OvertonItem, ValueItem
+from modular_pluralism.evaluation.data.task_file import TaskFile
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modular_pluralism.evaluation.items import OptionItem, ValueItem
-from modular_pluralism.evaluation.training_free import BASELINES, Baseline, TrainingFree
+from modular_pluralism.evaluation.data.items import OptionItem, ValueItem
+from modular_pluralism.evaluation.statistics.training_free import BASELINES, Baseline, TrainingFree
 from modular_pluralism.option_math import normalise
 
 

@@ -22,10 +22,10 @@ from modular_pluralism.debugger.history import read_run, read_steps, read_tasks
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.request import ForkRequest, RunRequest
 from modular_pluralism.errors import InputError, ModelLoadError, PoolError, QuorumError
-from modular_pluralism.evaluation.evaluation import Evaluation, EvaluationSettings, Files
-from modular_pluralism.evaluation.items import OptionItem
-from modular_pluralism.evaluation.methods import Setting, build_methods
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.items import OptionItem
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.run.evaluation import Evaluation, EvaluationSettings, Files
+from modular_pluralism.evaluation.run.methods import Setting, build_methods
 from modular_pluralism.graphs import build_distributional, build_pluralism
 from modular_pluralism.graphs.node_cache import NodeCache
 from modular_pluralism.models.pool_models import PoolModels

@@ -24,7 +24,7 @@ from benchmarks.study.parts import ALL, Part, continents, opinion_groups
 from benchmarks.study.tables import Line, Sheet, sheets_of, write_tables
 from benchmarks.study.training import demo_base, train_part
 from modular_pluralism.errors import PluralismError
-from modular_pluralism.evaluation.results import Figure
+from modular_pluralism.evaluation.statistics.results import Figure
 from modular_pluralism.prepared.cache import prepared_file
 from modular_pluralism.training import Trained, TrainingSettings
 from modular_pluralism.training.measure import CHANGE

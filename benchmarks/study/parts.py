@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from modular_pluralism.evaluation.groups import continent
-from modular_pluralism.evaluation.question_text import without_options
+from modular_pluralism.evaluation.data.groups import continent
+from modular_pluralism.evaluation.data.question_text import without_options
 
 ALL = "everybody"
 """The control: one adapter that is trained on the rows of all communities."""

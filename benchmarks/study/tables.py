@@ -10,13 +10,13 @@ from pydantic import BaseModel
 
 from benchmarks.study.measuring import COMMENT, ONE, VOTE, Answers
 from benchmarks.study.parts import Part
-from modular_pluralism.evaluation.bootstrap import CLEAR_FROM, RESAMPLES
-from modular_pluralism.evaluation.collected import Collected
-from modular_pluralism.evaluation.columns import JS, main_columns
-from modular_pluralism.evaluation.items import Item, OptionItem
-from modular_pluralism.evaluation.measured import Mask, differences, figures, seen
-from modular_pluralism.evaluation.results import Figure
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.items import Item, OptionItem
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, RESAMPLES
+from modular_pluralism.evaluation.statistics.collected import Collected
+from modular_pluralism.evaluation.statistics.columns import JS, main_columns
+from modular_pluralism.evaluation.statistics.measured import Mask, differences, figures, seen
+from modular_pluralism.evaluation.statistics.results import Figure
 
 _TITLES = {
     VOTE: "pool, `vote`",

@@ -21,8 +21,8 @@ from modular_pluralism.cli.call_options import (
 )
 
 if TYPE_CHECKING:
-    from modular_pluralism.evaluation.evaluation import Evaluation
-    from modular_pluralism.evaluation.results import Results
+    from modular_pluralism.evaluation.run.evaluation import Evaluation
+    from modular_pluralism.evaluation.statistics.results import Results
 
 EXAMPLES = """
 **Examples**
@@ -126,13 +126,13 @@ def evaluate(
     folder gets a report (report.html), all figures (results.json), Inspect's logs, and the filled-in task file. A run
     that was stopped goes on where it was when the same command is given again.
     """
-    from modular_pluralism.evaluation.optional import optional
+    from modular_pluralism.optional import optional
 
     optional("inspect_ai", "eval", "An evaluation")
     optional("matplotlib", "eval", "The report")
-    from modular_pluralism.evaluation.evaluation import Evaluation, EvaluationSettings, Files
-    from modular_pluralism.evaluation.methods import METHODS
-    from modular_pluralism.evaluation.task_file import TaskFile
+    from modular_pluralism.evaluation.data.task_file import TaskFile
+    from modular_pluralism.evaluation.run.evaluation import Evaluation, EvaluationSettings, Files
+    from modular_pluralism.evaluation.run.methods import METHODS
 
     evaluation = Evaluation(
         TaskFile.open(task_file, kind=None if kind is None else kind.value),

@@ -60,14 +60,14 @@ def patch(
     The pool answers the same items with and without it; what the others say and vote is computed once. Groups that got
     worse are listed first.
     """
-    from modular_pluralism.evaluation.optional import optional
+    from modular_pluralism.optional import optional
 
     optional("ijson", "eval", "A patch")
     optional("scipy", "eval", "A patch")
     optional("matplotlib", "eval", "The page of a patch")
     from modular_pluralism.cli.progress import with_progress
+    from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.evaluation.report import write_report
-    from modular_pluralism.evaluation.task_file import TaskFile
     from modular_pluralism.patching.patch import Patch, PatchSettings
     from modular_pluralism.prompt_trials.report_folder import check_folder, write_text
 

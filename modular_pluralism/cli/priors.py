@@ -64,12 +64,12 @@ def fit(
     One half of the questions is fitted on, and the other tells whether the weights are better than uniform ones. Only
     with `--write` is the pool file changed. Weights belong to the voice that they were fitted with.
     """
-    from modular_pluralism.evaluation.optional import optional
+    from modular_pluralism.optional import optional
 
     optional("ijson", "eval", "Fitting priors")
     optional("scipy", "eval", "Fitting priors")
     from modular_pluralism.cli.progress import with_progress
-    from modular_pluralism.evaluation.task_file import TaskFile
+    from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.priors.fit import FitSettings, PriorsFit
     from modular_pluralism.priors.write import pool_file, write_priors
 

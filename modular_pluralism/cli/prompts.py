@@ -167,10 +167,10 @@ def try_variants(
     """
     import asyncio
 
-    from modular_pluralism.evaluation.optional import optional
+    from modular_pluralism.optional import optional
 
     optional("ijson", "eval", "A trial of prompts")
-    from modular_pluralism.evaluation.task_file import TaskFile
+    from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.prompt_trials.bench import TrialSettings
     from modular_pluralism.prompt_trials.markdown import trial_markdown
     from modular_pluralism.prompt_trials.report_folder import check_folder, write_report
@@ -251,11 +251,11 @@ def optimise(
     only where it is clearly better there is it written, to DIR/prompts, which `--prompts` takes. The built-in prompts
     are never written over.
     """
-    from modular_pluralism.evaluation.optional import optional
+    from modular_pluralism.optional import optional
 
     optional("ijson", "eval", "A search for a prompt")
     optional("gepa", "optimise", "A search for a prompt")
-    from modular_pluralism.evaluation.task_file import TaskFile
+    from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.prompt_trials.bench import TrialSettings
     from modular_pluralism.prompt_trials.markdown import search_markdown
     from modular_pluralism.prompt_trials.optimisation import Optimisation, write_winner

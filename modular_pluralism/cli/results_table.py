@@ -14,7 +14,7 @@ from modular_pluralism.evaluation.report.figure_text import FigureText, one_n, t
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modular_pluralism.evaluation.results import Column, Results, Row, Table
+    from modular_pluralism.evaluation.statistics.results import Column, Results, Row, Table
 
 MANY_ROWS = 12
 """A longer table by group is left to the report."""

@@ -10,8 +10,8 @@ import typer
 from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOption
 
 if TYPE_CHECKING:
-    from modular_pluralism.evaluation.results import Results
-    from modular_pluralism.evaluation.task_file import TaskFile
+    from modular_pluralism.evaluation.data.task_file import TaskFile
+    from modular_pluralism.evaluation.statistics.results import Results
 
 EXAMPLES = """
 **Examples**
@@ -46,8 +46,8 @@ def score(
     Nothing is asked of any model but the one that --nli names; the pool is used for `--nli llm` alone.
     """
     from modular_pluralism.errors import InputError
-    from modular_pluralism.evaluation.score_file import score_file
-    from modular_pluralism.evaluation.task_file import TaskFile
+    from modular_pluralism.evaluation.data.task_file import TaskFile
+    from modular_pluralism.evaluation.run.score_file import score_file
 
     task = TaskFile.open(file, kind=None if kind is None else kind.value)
     if nli is not None and task.kind != "overton":
@@ -66,11 +66,11 @@ def _with_coverage(task: TaskFile, nli: str, pool_name: str, seed: int) -> Resul
 
     from rich.console import Console
 
-    from modular_pluralism.evaluation.coverage import coverage
-    from modular_pluralism.evaluation.entailment import Counts
-    from modular_pluralism.evaluation.items import OvertonItem
-    from modular_pluralism.evaluation.measures import open_measure
-    from modular_pluralism.evaluation.score_file import score_file
+    from modular_pluralism.evaluation.data.items import OvertonItem
+    from modular_pluralism.evaluation.measures.coverage import coverage
+    from modular_pluralism.evaluation.measures.entailment import Counts
+    from modular_pluralism.evaluation.measures.named import open_measure
+    from modular_pluralism.evaluation.run.score_file import score_file
     from modular_pluralism.pool import Pool
 
     counts = Counts()

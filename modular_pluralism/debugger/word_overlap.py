@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from modular_pluralism.evaluation.entailment import Counts
+from modular_pluralism.evaluation.measures.entailment import Counts
 
 _WORD = re.compile(r"\w+")
 

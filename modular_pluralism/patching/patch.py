@@ -11,20 +11,20 @@ import numpy as np
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.bootstrap import CLEAR_FROM, RESAMPLES
-from modular_pluralism.evaluation.collected import Collected, Grouping
-from modular_pluralism.evaluation.fitted_pool import fitted_pool
-from modular_pluralism.evaluation.groups import groups, population
-from modular_pluralism.evaluation.items import Item, Kind, OptionItem
-from modular_pluralism.evaluation.maker import Result
-from modular_pluralism.evaluation.measured import Mask, Measure, differences, figures
-from modular_pluralism.evaluation.method_maker import MethodMaker
-from modular_pluralism.evaluation.methods import Method, MethodName, Scoring, Setting, build_methods
-from modular_pluralism.evaluation.outcome import Outcome
+from modular_pluralism.evaluation.data.groups import groups, population
+from modular_pluralism.evaluation.data.items import Item, Kind, OptionItem
+from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
-from modular_pluralism.evaluation.results import Column, Figure, Results, Row, Table
-from modular_pluralism.evaluation.summary import data_warnings, overall_table, task_facts
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.run.fitted_pool import fitted_pool
+from modular_pluralism.evaluation.run.maker import Result
+from modular_pluralism.evaluation.run.method_maker import MethodMaker
+from modular_pluralism.evaluation.run.methods import Method, MethodName, Scoring, Setting, build_methods
+from modular_pluralism.evaluation.run.outcome import Outcome
+from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, RESAMPLES
+from modular_pluralism.evaluation.statistics.collected import Collected, Grouping
+from modular_pluralism.evaluation.statistics.measured import Mask, Measure, differences, figures
+from modular_pluralism.evaluation.statistics.results import Column, Figure, Results, Row, Table
+from modular_pluralism.evaluation.statistics.summary import data_warnings, overall_table, task_facts
 from modular_pluralism.graphs.node_cache import NodeCache
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.patching.patch_result import GroupChange, PatchResult

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from modular_pluralism.evaluation.results import Column, Figure, Results
+from modular_pluralism.evaluation.statistics.results import Column, Figure, Results
 
 
 class _Model(BaseModel):

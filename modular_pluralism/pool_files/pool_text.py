@@ -17,8 +17,8 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from modular_pluralism.errors import InputError, PoolError
-from modular_pluralism.evaluation.replaced_file import replaced_file
 from modular_pluralism.pool import BUILT_IN_POOLS, PAPER_POOLS, Pool
+from modular_pluralism.replaced_file import replaced_file
 
 _HEADER = re.compile(r"\s*\[+\s*(?P<name>[^\]]+?)\s*\]+\s*(?:#.*)?")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")

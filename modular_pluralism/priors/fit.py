@@ -11,17 +11,17 @@ import numpy as np
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.bootstrap import CLEAR_FROM, RESAMPLES, Draw
-from modular_pluralism.evaluation.collected import Questions
-from modular_pluralism.evaluation.distances import js_distance
-from modular_pluralism.evaluation.fitted_pool import fitted_pool
-from modular_pluralism.evaluation.items import OptionItem
-from modular_pluralism.evaluation.measured import Measure, differences, figures, mean_of
-from modular_pluralism.evaluation.methods import Scoring, Setting
+from modular_pluralism.evaluation.data.items import OptionItem
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.measures.distances import js_distance
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
-from modular_pluralism.evaluation.results import Column, Figure, Results, Row, Table
-from modular_pluralism.evaluation.scores import Scores
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.run.fitted_pool import fitted_pool
+from modular_pluralism.evaluation.run.methods import Scoring, Setting
+from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, RESAMPLES, Draw
+from modular_pluralism.evaluation.statistics.collected import Questions
+from modular_pluralism.evaluation.statistics.measured import Measure, differences, figures, mean_of
+from modular_pluralism.evaluation.statistics.results import Column, Figure, Results, Row, Table
+from modular_pluralism.evaluation.statistics.scores import Scores
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
 from modular_pluralism.priors.em import Fitted, Floats, fit_weights, log_likelihood

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from modular_pluralism.evaluation.results import Figure, Results
+from modular_pluralism.evaluation.statistics.results import Figure, Results
 
 Verdict = Literal["gain", "loss", "same", "unclear", "too few questions"]
 """Of the fitted weights against uniform ones, on the questions that were held back."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from modular_pluralism.errors import PluralismError, QuorumError
-from modular_pluralism.evaluation.items import OptionItem
-from modular_pluralism.evaluation.methods import Setting, question
+from modular_pluralism.evaluation.data.items import OptionItem
+from modular_pluralism.evaluation.run.methods import Setting, question
 from modular_pluralism.graphs import build_distributional
 from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.pool import Pool

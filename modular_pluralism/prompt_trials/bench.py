@@ -11,17 +11,17 @@ from typing import Any, cast
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.bootstrap import RESAMPLES
-from modular_pluralism.evaluation.collected import Collected
-from modular_pluralism.evaluation.entailment import PAPER_MODEL
-from modular_pluralism.evaluation.fitted_pool import fitted_pool
-from modular_pluralism.evaluation.items import Item
-from modular_pluralism.evaluation.maker import Result
-from modular_pluralism.evaluation.measures import open_measure
-from modular_pluralism.evaluation.method_maker import MethodMaker, OvertonMeasures
-from modular_pluralism.evaluation.methods import MethodName, Scoring, Setting, build_methods
-from modular_pluralism.evaluation.outcome import Outcome
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.items import Item
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL
+from modular_pluralism.evaluation.measures.named import open_measure
+from modular_pluralism.evaluation.run.fitted_pool import fitted_pool
+from modular_pluralism.evaluation.run.maker import Result
+from modular_pluralism.evaluation.run.method_maker import MethodMaker, OvertonMeasures
+from modular_pluralism.evaluation.run.methods import MethodName, Scoring, Setting, build_methods
+from modular_pluralism.evaluation.run.outcome import Outcome
+from modular_pluralism.evaluation.statistics.bootstrap import RESAMPLES
+from modular_pluralism.evaluation.statistics.collected import Collected
 from modular_pluralism.graphs.node_cache import NodeCache
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels

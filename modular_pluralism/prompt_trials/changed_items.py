@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modular_pluralism.evaluation.examples import ITEM_MEASURE
-from modular_pluralism.evaluation.gold import gold_of
-from modular_pluralism.evaluation.items import STANCES, Item, Kind, OptionItem, ValueItem
-from modular_pluralism.evaluation.outcome import Outcome
-from modular_pluralism.evaluation.scores import scores_of
+from modular_pluralism.evaluation.data.gold import gold_of
+from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, ValueItem
+from modular_pluralism.evaluation.run.outcome import Outcome
+from modular_pluralism.evaluation.statistics.examples import ITEM_MEASURE
+from modular_pluralism.evaluation.statistics.scores import scores_of
 from modular_pluralism.prompt_trials.trial_result import ChangedItem, Side
 
 

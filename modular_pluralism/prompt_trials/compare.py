@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.bootstrap import CLEAR_FROM
-from modular_pluralism.evaluation.collected import Collected
-from modular_pluralism.evaluation.columns import main_columns
-from modular_pluralism.evaluation.items import Kind
-from modular_pluralism.evaluation.measured import Measure, differences, figures, seen
+from modular_pluralism.evaluation.data.items import Kind
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
-from modular_pluralism.evaluation.results import Column, Figure, Row, Table
+from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM
+from modular_pluralism.evaluation.statistics.collected import Collected
+from modular_pluralism.evaluation.statistics.columns import main_columns
+from modular_pluralism.evaluation.statistics.measured import Measure, differences, figures, seen
+from modular_pluralism.evaluation.statistics.results import Column, Figure, Row, Table
 from modular_pluralism.prompt_trials.trial_result import Compared, Verdict
 from modular_pluralism.prompt_trials.variant import BUILT_IN
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from modular_pluralism.evaluation.distances import FARTHEST
-from modular_pluralism.evaluation.gold import gold_of
-from modular_pluralism.evaluation.items import STANCES, Item, Kind, OptionItem, OvertonItem, ValueItem
-from modular_pluralism.evaluation.outcome import Outcome
+from modular_pluralism.evaluation.data.gold import gold_of
+from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, OvertonItem, ValueItem
+from modular_pluralism.evaluation.measures.distances import FARTHEST
+from modular_pluralism.evaluation.run.outcome import Outcome
 from modular_pluralism.nodes.render import one_line
 from modular_pluralism.prompt_trials.changed_items import item_score
 from modular_pluralism.prompts import PromptSet

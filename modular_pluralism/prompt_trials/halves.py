@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.collected import Questions
-from modular_pluralism.evaluation.items import Item
+from modular_pluralism.evaluation.data.items import Item
+from modular_pluralism.evaluation.statistics.collected import Questions
 
 
 class Halves(NamedTuple):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from modular_pluralism.evaluation.items import Kind
-from modular_pluralism.evaluation.methods import MODES, MethodName, Scoring
+from modular_pluralism.evaluation.data.items import Kind
+from modular_pluralism.evaluation.run.methods import MODES, MethodName, Scoring
 from modular_pluralism.types import Mode
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from modular_pluralism.evaluation.report.figure_text import FigureText, table_texts
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
-from modular_pluralism.evaluation.results import Results, Table
+from modular_pluralism.evaluation.statistics.results import Results, Table
 from modular_pluralism.option_math import letters
 from modular_pluralism.prompt_trials.search_result import SearchResult, TriedText, search_sentence
 from modular_pluralism.prompt_trials.trial_result import ChangedItem, Side, TrialResult, calls_sentence

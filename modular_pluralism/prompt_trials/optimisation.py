@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.bootstrap import CLEAR_FROM
-from modular_pluralism.evaluation.collected import Collected, Questions
-from modular_pluralism.evaluation.items import Item
-from modular_pluralism.evaluation.maker import Result
-from modular_pluralism.evaluation.named_model import named_model
-from modular_pluralism.evaluation.results import Results, Table
-from modular_pluralism.evaluation.summary import data_warnings, overall_table, task_facts
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.items import Item
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.run.maker import Result
+from modular_pluralism.evaluation.run.named_model import named_model
+from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM
+from modular_pluralism.evaluation.statistics.collected import Collected, Questions
+from modular_pluralism.evaluation.statistics.results import Results, Table
+from modular_pluralism.evaluation.statistics.summary import data_warnings, overall_table, task_facts
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.prompt_trials.bench import Bench, TrialSettings
 from modular_pluralism.prompt_trials.compare import compare, deciding, difference_table, measures_of

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from modular_pluralism.errors import EvaluationError
-from modular_pluralism.evaluation.replaced_file import replaced_file
 from modular_pluralism.prompts import built_in_files
+from modular_pluralism.replaced_file import replaced_file
 
 PROMPTS = "prompts"
 """The folder in a search's folder that has the better prompt, for `--prompts`."""

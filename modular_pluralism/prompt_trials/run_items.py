@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from modular_pluralism.evaluation.items import Item
-from modular_pluralism.evaluation.maker import Maker, Result
+from modular_pluralism.evaluation.data.items import Item
+from modular_pluralism.evaluation.run.maker import Maker, Result
 
 
 async def run_items(

@@ -11,10 +11,10 @@ from gepa.api import optimize
 from gepa.core.adapter import EvaluationBatch
 
 from modular_pluralism.errors import InputError, PluralismError
-from modular_pluralism.evaluation.items import Item
-from modular_pluralism.evaluation.maker import Result
-from modular_pluralism.evaluation.method_maker import MethodMaker
-from modular_pluralism.evaluation.outcome import Outcome
+from modular_pluralism.evaluation.data.items import Item
+from modular_pluralism.evaluation.run.maker import Result
+from modular_pluralism.evaluation.run.method_maker import MethodMaker
+from modular_pluralism.evaluation.run.outcome import Outcome
 from modular_pluralism.prompt_trials.bench import Bench
 from modular_pluralism.prompt_trials.feedback import example, merit
 from modular_pluralism.prompt_trials.reflection import Reflection

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from modular_pluralism.evaluation.results import Column, Results
+from modular_pluralism.evaluation.statistics.results import Column, Results
 from modular_pluralism.prompt_trials.trial_result import Compared
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from modular_pluralism.evaluation.maker import Result
-from modular_pluralism.evaluation.outcome import Outcome
-from modular_pluralism.evaluation.results import Results
-from modular_pluralism.evaluation.summary import data_warnings, overall_table, task_facts
-from modular_pluralism.evaluation.task_file import TaskFile
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.run.maker import Result
+from modular_pluralism.evaluation.run.outcome import Outcome
+from modular_pluralism.evaluation.statistics.results import Results
+from modular_pluralism.evaluation.statistics.summary import data_warnings, overall_table, task_facts
 from modular_pluralism.prompt_trials.bench import Bench, TrialSettings
 from modular_pluralism.prompt_trials.changed_items import changed_most
 from modular_pluralism.prompt_trials.compare import compare, deciding, difference_table, measures_of

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from modular_pluralism.evaluation.results import Column, Figure, Results
+from modular_pluralism.evaluation.statistics.results import Column, Figure, Results
 
 Verdict = Literal["better", "worse", "same", "unclear", "too few questions", "no value"]
 """Of a variant against the built-in prompts. "better" and "worse" need an interval of the paired difference that

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.items import Kind
-from modular_pluralism.evaluation.methods import MethodName, Scoring
+from modular_pluralism.evaluation.data.items import Kind
+from modular_pluralism.evaluation.run.methods import MethodName, Scoring
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompt_trials.in_use import prompts_in_use
 from modular_pluralism.prompts import PromptSet, Style

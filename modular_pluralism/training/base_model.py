@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from modular_pluralism.evaluation.optional import optional
 from modular_pluralism.llama.host import usable_cores
+from modular_pluralism.optional import optional
 from modular_pluralism.training.errors import TrainingError
 
 PURPOSE = "Training a community LM"

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from modular_pluralism.evaluation.optional import optional
+from modular_pluralism.optional import optional
 from modular_pluralism.training.base_model import PURPOSE
 from modular_pluralism.training.errors import TrainingError
 

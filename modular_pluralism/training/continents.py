@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from modular_pluralism.evaluation.groups import OTHER, country
-from modular_pluralism.evaluation.groups import continent as known_continent
-from modular_pluralism.evaluation.optional import optional
+from modular_pluralism.evaluation.data.groups import OTHER, country
+from modular_pluralism.evaluation.data.groups import continent as known_continent
+from modular_pluralism.optional import optional
 
 
 def continent_of(name: str) -> str | None:

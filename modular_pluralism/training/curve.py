@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from modular_pluralism.evaluation.optional import optional
+from modular_pluralism.optional import optional
 from modular_pluralism.training.fit import Point
 
 

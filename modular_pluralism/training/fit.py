@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from modular_pluralism.evaluation.optional import optional
+from modular_pluralism.optional import optional
 from modular_pluralism.training.base_model import PURPOSE, fast_numbers, lora_state, out_of_memory, set_lora_state
 from modular_pluralism.training.checkpoint import Checkpoints
 from modular_pluralism.training.errors import TrainingError

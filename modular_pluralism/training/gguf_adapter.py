@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modular_pluralism.evaluation.optional import optional
 from modular_pluralism.llama.model_file import check_is_gguf
+from modular_pluralism.optional import optional
 from modular_pluralism.training.errors import AdapterError
 
 _PURPOSE = "Writing an adapter"

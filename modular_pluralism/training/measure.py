@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from modular_pluralism.evaluation.bootstrap import Bootstrap, Draw, ratio
-from modular_pluralism.evaluation.distances import js_distance
-from modular_pluralism.evaluation.results import Figure
+from modular_pluralism.evaluation.measures.distances import js_distance
+from modular_pluralism.evaluation.statistics.bootstrap import Bootstrap, Draw, ratio
+from modular_pluralism.evaluation.statistics.results import Figure
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.option_math import letters, mean_over_rotations, normalise, rotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from modular_pluralism.evaluation.bootstrap import CLEAR_FROM
-from modular_pluralism.evaluation.results import Figure
+from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM
+from modular_pluralism.evaluation.statistics.results import Figure
 from modular_pluralism.training.fit import Fit
 from modular_pluralism.training.settings import TrainingSettings
 

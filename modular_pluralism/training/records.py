@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modular_pluralism.evaluation.optional import optional
+from modular_pluralism.optional import optional
 from modular_pluralism.training.errors import TrainingDataError
 
 FORMATS = (".json", ".jsonl", ".csv", ".parquet", ".txt")

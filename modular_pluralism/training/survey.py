@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from modular_pluralism.evaluation.groups import population
-from modular_pluralism.evaluation.question_text import without_options
+from modular_pluralism.evaluation.data.groups import population
+from modular_pluralism.evaluation.data.question_text import without_options
 from modular_pluralism.option_math import MOST_OPTIONS, letters, normalise
 from modular_pluralism.training.errors import TrainingDataError
 from modular_pluralism.training.records import Record

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from modular_pluralism.evaluation.optional import optional
+from modular_pluralism.optional import optional
 from modular_pluralism.training.base_model import PURPOSE
 from modular_pluralism.training.errors import TrainingError
 from modular_pluralism.training.settings import TrainingSettings

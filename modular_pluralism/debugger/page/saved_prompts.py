@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from modular_pluralism.errors import PromptError
-from modular_pluralism.evaluation.replaced_file import replaced_file
 from modular_pluralism.prompts import Prompt, PromptSet
 from modular_pluralism.prompts.loader import replacement, variables_in
+from modular_pluralism.replaced_file import replaced_file
 
 
 def problems_of(original: Prompt, text: str) -> list[str]:

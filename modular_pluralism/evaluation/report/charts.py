@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.evaluation.report.plain_text import plain_text
-from modular_pluralism.evaluation.results import Figure, ReliabilityPoint
+from modular_pluralism.evaluation.statistics.results import Figure, ReliabilityPoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from modular_pluralism.evaluation.results import Column, Figure, Table
+from modular_pluralism.evaluation.statistics.results import Column, Figure, Table
 
 NONE = "–"
 """Stands where there is no value; it is never a zero."""

@@ -16,7 +16,15 @@ from modular_pluralism.evaluation.report.figure_text import (
     one_n,
     table_texts,
 )
-from modular_pluralism.evaluation.results import Column, Example, Figure, ReliabilityPoint, Results, Row, Table
+from modular_pluralism.evaluation.statistics.results import (
+    Column,
+    Example,
+    Figure,
+    ReliabilityPoint,
+    Results,
+    Row,
+    Table,
+)
 
 MANY_ROWS = 12
 """A longer table is folded."""

@@ -9,7 +9,6 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from modular_pluralism.errors import PluralismError
-from modular_pluralism.evaluation.replaced_file import replaced_file
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
 from modular_pluralism.evaluation.report.view import (
     MANY_ROWS,
@@ -19,7 +18,8 @@ from modular_pluralism.evaluation.report.view import (
     style_hash,
     tables_view,
 )
-from modular_pluralism.evaluation.results import Results
+from modular_pluralism.evaluation.statistics.results import Results
+from modular_pluralism.replaced_file import replaced_file
 
 
 class ReportError(PluralismError):

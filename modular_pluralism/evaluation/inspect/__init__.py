@@ -1,0 +1,1 @@
+"""What Inspect finds of ours: pools as its models."""

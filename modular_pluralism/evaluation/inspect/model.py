@@ -1,0 +1,204 @@
+"""A pool as a model of Inspect: `inspect eval TASK --model pluralism/overton -M pool=culture`.
+
+Any task of Inspect then runs on the graph as if it were one model. What the graph found, the comments, the selected
+community, the distribution, stands in the output's metadata.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, get_args
+
+from inspect_ai._util.error import PrerequisiteError
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    GenerateConfig,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+    StopReason,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+
+from modular_pluralism.errors import InputError, PluralismError
+from modular_pluralism.evaluation.inspect.call_seeds import CallSeeds
+from modular_pluralism.graphs import (
+    build_distributional,
+    build_moe,
+    build_overton,
+    build_prompting,
+    build_steerable,
+    build_vanilla,
+)
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.option_math import MOST_OPTIONS, letters, most_likely
+from modular_pluralism.pool import Pool
+from modular_pluralism.types import Mode, OptionDistribution, Scoring
+
+_BUILDERS: dict[str, Callable[..., Any]] = {
+    "overton": build_overton,
+    "steerable": build_steerable,
+    "distributional": build_distributional,
+    "vanilla": build_vanilla,
+    "prompting": build_prompting,
+    "moe": build_moe,
+}
+_OPTION = re.compile(r"^([A-Z])\) (.+)$", re.MULTILINE)
+"""How Inspect's multiple choice solver writes options."""
+
+
+class PluralismModel(ModelAPI):
+    """The modes overton, steerable and distributional, and the baselines vanilla, prompting and moe, over one pool.
+
+    Model arguments: `pool` (a built-in name or a file), `attribute` (needed by steerable), `scoring`, `seed`. Where the
+    question has options written as Inspect's multiple choice solver does, all but Overton answer with one of them;
+    distributional mode needs them. Prompting asks the base LLM in the way of steerable where there is an attribute, of
+    distributional where there are options, and of Overton otherwise. `seed`, or Inspect's own where it has one, is that
+    of each input's first call in the first epoch; later epochs and calls have seeds derived from it.
+
+    Raises:
+        PrerequisiteError: there is no such mode, or the pool or an argument is unusable.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008 - as Inspect's own providers have it
+        *,
+        pool: str = "perspective",
+        attribute: str | None = None,
+        scoring: Scoring = "rotate",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config)
+        try:
+            _check(model_name, attribute, scoring)
+            self._pool = Pool.load(str(pool))
+            self._models = PoolModels(self._pool)
+            self._models.check()
+        except PluralismError as error:
+            raise PrerequisiteError(str(error)) from None  # which Inspect prints without a traceback
+        self._attribute = attribute
+        self._scoring = scoring
+        self._seed = int(seed)
+        self._seeds = CallSeeds()
+        self._graph = cache(self._built)
+
+    def _built(self, answer_tokens: int | None, prompting: Mode) -> Any:
+        changes = {} if answer_tokens is None else {"answer_tokens": answer_tokens}
+        pool = self._pool.model_copy(update={"run": self._pool.run.model_copy(update=changes)})
+        settings: dict[str, Any] = {} if self.model_name == "overton" else {"scoring": self._scoring}
+        if self.model_name == "prompting":
+            settings["mode"] = prompting
+        build = _BUILDERS[self.model_name]
+        return build(pool, models=self._models, **settings).compile()
+
+    async def generate(
+        self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput:
+        """One run of the graph.
+
+        Raises:
+            PluralismError: the run failed, or the task wants tools, or options are missing.
+        """
+        if tools:
+            raise InputError("A community pool cannot call tools; run a task without them.")
+        text = _conversation(input)
+        question, options = take_options(text)
+        seed = self._seeds.next(self._seed if config.seed is None else config.seed, text)
+        asked: dict[str, Any] = {"question": text, "seed": seed}
+        if self._attribute is not None:
+            asked["attribute"] = self._attribute
+        if self.model_name == "distributional" and not options:
+            raise InputError("pluralism/distributional needs a multiple choice question, with lines such as 'A) Yes'.")
+        if options and self.model_name != "overton":
+            asked |= {"question": question, "options": options}
+        started = time.monotonic()
+        state = await self._graph(config.max_tokens, _prompting(asked)).ainvoke(asked)
+        return _output(f"pluralism/{self.model_name}", {**state, "seed": seed}, time.monotonic() - started)
+
+    def max_connections(self) -> int:
+        """Questions at once; the engine runs their comments together."""
+        return 16
+
+    def connection_key(self) -> str:
+        """One pool of connections a model."""
+        return f"pluralism/{self.model_name}/{self._pool.name}"
+
+
+def _prompting(asked: Mapping[str, Any]) -> Mode:
+    """The mode in whose way the base LLM is told to be pluralistic."""
+    if "attribute" in asked:
+        return "steerable"
+    return "distributional" if "options" in asked else "overton"
+
+
+def _check(mode: str, attribute: str | None, scoring: str) -> None:
+    if mode not in _BUILDERS:
+        raise InputError(f"There is no pluralism/{mode}; use one of {', '.join(_BUILDERS)}.")
+    if scoring not in get_args(Scoring):
+        raise InputError(f"There is no scoring {scoring!r}; use one of {', '.join(get_args(Scoring))}.")
+    if mode == "steerable" and not attribute:
+        raise InputError("pluralism/steerable needs an attribute; add -M attribute='the right to privacy'.")
+
+
+def take_options(text: str) -> tuple[str, list[str]]:
+    """The text without the lines "A) …", "B) …" that list its options, and the options; none unless they run from A."""
+    found = list(_OPTION.finditer(text))
+    if not 2 <= len(found) <= MOST_OPTIONS or "".join(match[1] for match in found) != letters(len(found)):
+        return text, []
+    return _OPTION.sub("", text).strip(), [match[2].strip() for match in found]
+
+
+def _conversation(messages: Sequence[ChatMessage]) -> str:
+    if len(messages) == 1:
+        return messages[0].text
+    return "\n\n".join(f"{message.role}: {message.text}" for message in messages)
+
+
+def _output(model: str, state: Mapping[str, Any], seconds: float) -> ModelOutput:
+    choice = _choice(state)
+    usage = state.get("usage") or {}
+    calls = [*(state.get("comments") or {}).values(), *([usage] if usage else [])]
+    cached = sum(call["cached_tokens"] for call in calls)
+    stop: StopReason = "max_tokens" if choice is None and usage.get("finish_reason") == "length" else "stop"
+    text = state["answer"] if choice is None else f"ANSWER: {choice}"
+    pooled = ("distribution", "distributions", "label_mass", "disagreement", "weights")
+    kept = ("seed", "comments", "missing", "selected", *pooled)
+    return ModelOutput(
+        model=model,
+        choices=[ChatCompletionChoice(message=ChatMessageAssistant(content=text, model=model), stop_reason=stop)],
+        usage=ModelUsage(
+            input_tokens=sum(call["prompt_tokens"] for call in calls) - cached,
+            output_tokens=sum(call["completion_tokens"] for call in calls),
+            total_tokens=sum(call["prompt_tokens"] + call["completion_tokens"] for call in calls),
+            input_tokens_cache_read=cached,
+        ),
+        time=seconds,
+        metadata={key: state[key] for key in kept if state.get(key) is not None} | _estimated(state),
+    )
+
+
+def _estimated(state: Mapping[str, Any]) -> dict[str, int]:
+    """How many sampled replies the distribution was estimated from; nothing where it was read from the model."""
+    reads: list[OptionDistribution] = list((state.get("distributions") or {}).values())
+    if not reads and state.get("distribution"):
+        reads = [state["distribution"]]
+    samples = sum(each["samples"] or 0 for each in reads)
+    return {"samples": samples} if samples else {}
+
+
+def _choice(state: Mapping[str, Any]) -> str | None:
+    """The letter of the likeliest option, where there are options."""
+    read = state.get("distribution")
+    if not read:
+        return None
+    shares: list[float] = read if isinstance(read, list) else read["probabilities"]
+    return letters(len(shares))[most_likely(shares)]

@@ -1,0 +1,13 @@
+"""What Inspect finds through the package's entry point."""
+
+from __future__ import annotations
+
+from inspect_ai.model import ModelAPI, modelapi
+
+
+@modelapi(name="pluralism")
+def pluralism() -> type[ModelAPI]:
+    """The provider of pluralism/overton and the like; loaded when such a model is asked for."""
+    from modular_pluralism.evaluation.inspect.model import PluralismModel
+
+    return PluralismModel

@@ -1,0 +1,1 @@
+"""What is measured of one answer: distances, coverage, stances, and what judges say."""

@@ -1,0 +1,1 @@
+"""Running methods over a task file: the harness, the journal, and the folder that everything is written to."""

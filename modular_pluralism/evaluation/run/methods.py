@@ -1,0 +1,246 @@
+"""The methods that are compared: the three baselines of the paper, and its own with a pool or a part of it.
+
+A method takes an item, runs its graph, and gives what came out as an outcome.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from langgraph.cache.base import BaseCache
+
+from modular_pluralism.errors import InputError, NoUsableReplyError, PluralismError
+from modular_pluralism.evaluation.data.groups import population
+from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, ValueItem
+from modular_pluralism.evaluation.run.outcome import Outcome, Prediction, empty_outcome
+from modular_pluralism.graphs import (
+    build_distributional,
+    build_moe,
+    build_overton,
+    build_prompting,
+    build_steerable,
+    build_vanilla,
+)
+from modular_pluralism.models.option_reader import NoLogProbabilitiesError
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.nodes.step import derive_seed
+from modular_pluralism.option_math import linear_pool
+from modular_pluralism.pool import Pool
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import Comment, Mode, OptionDistribution, Usage, Voice
+
+MethodName = Literal["vanilla", "prompting", "moe", "modular"]
+METHODS: tuple[MethodName, ...] = get_args(MethodName)
+Scoring = Literal["rotate", "text"]
+"""How predictions are read; `rotate` keeps what `label` gives beside it."""
+
+MODES: Mapping[Kind, Mode] = {
+    "distributional": "distributional",
+    "steerable-opinion": "steerable",
+    "steerable-value": "steerable",
+    "overton": "overton",
+}
+"""The mode that answers items of a kind."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all methods of an evaluation have in common.
+
+    `voice` is how communities are heard in distributional mode. With a `cache`, nodes that depend on the same things as
+    nodes of an earlier graph are not run again.
+    """
+
+    kind: Kind
+    pool: Pool
+    models: PoolModels
+    prompts: PromptSet
+    scoring: Scoring
+    seed: int
+    cache: BaseCache[Any] | None = None
+    voice: Voice = "comment"
+
+
+class Method:
+    """One method, ready to answer items; safe to use for many items at once."""
+
+    def __init__(self, name: str, graph: Any, setting: Setting) -> None:
+        self.name = name
+        self._graph = graph.compile(cache=setting.cache)
+        self._setting = setting
+
+    async def answer(self, item: Item) -> Outcome:
+        """What becomes of the item; a method that fails on it leaves an outcome with the error.
+
+        Raises:
+            PluralismError: the models or the settings are unusable for every item.
+        """
+        outcome = empty_outcome(item.id, self.name)
+        started = time.perf_counter()
+        if isinstance(item, OptionItem) and len(item.options) == 1:  # nothing can be asked, and nothing be wrong
+            outcome["prediction"] = Prediction(
+                rotate=[1.0], label=[1.0], rotate_mass=None, label_mass=None, samples=None
+            )
+            return outcome
+        state: dict[str, Any] = {}
+        try:
+            # The last state is the result; that before a failure tells who had failed.
+            async for state in self._graph.astream(question(item, self._setting), stream_mode="values"):  # noqa: B007
+                pass
+            _fill(outcome, state)
+        except PluralismError as error:
+            if error.exit_code == 2 or isinstance(error, NoLogProbabilitiesError):
+                raise
+            outcome["error"] = str(error)
+            outcome["comments"] = _comments(state)
+            outcome["missing"] = [name for name, said in outcome["comments"].items() if said["error"] is not None]
+            outcome["parse_failures"] = error.replies if isinstance(error, NoUsableReplyError) else 0
+        outcome["seconds"] = round(time.perf_counter() - started, 3)
+        return outcome
+
+
+def build_methods(
+    names: Sequence[MethodName], setting: Setting, *, without: Sequence[str] = (), only: Sequence[str] = ()
+) -> list[Method]:
+    """The methods, in the order given; for each name in `without` and `only`, `modular` with the pool patched so.
+
+    Raises:
+        InputError: a community is not in the pool, or none would be left.
+    """
+    methods = [Method(name, _graph(name, setting), setting) for name in dict.fromkeys(names)]
+    for name, kept in _patches(list(setting.pool.communities), without, only).items():
+        pool = setting.pool.model_copy(
+            update={
+                "communities": {each: setting.pool.communities[each] for each in kept},
+                "priors_by_attribute": setting.pool.priors_tables(kept),
+                "run": setting.pool.run.model_copy(update={"quorum": _quorum(setting.pool, len(kept))}),
+            }
+        )
+        methods.append(Method(name, _modular(setting, pool), setting))
+    return methods
+
+
+def _quorum(pool: Pool, kept: int) -> int | None:
+    """The pool's own quorum where as many are left, and a majority where the pool says nothing."""
+    return None if pool.run.quorum is None else min(pool.run.quorum, kept)
+
+
+def _patches(communities: list[str], without: Sequence[str], only: Sequence[str]) -> dict[str, list[str]]:
+    for name in (*without, *only):
+        if name not in communities:
+            raise InputError(f"The pool has no community {name!r}; it has {', '.join(communities)}.")
+    if without and len(communities) == 1:
+        raise InputError(f"Without {without[0]!r} no community would be left; give a pool with more of them.")
+    return {
+        **{f"modular without {name}": [each for each in communities if each != name] for name in without},
+        **{f"modular only {name}": [name] for name in only},
+    }
+
+
+def _graph(name: MethodName, setting: Setting) -> Any:
+    shared: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models, "scoring": setting.scoring}
+    match name:
+        case "vanilla":
+            return build_vanilla(setting.pool, **shared)
+        case "prompting":
+            return build_prompting(setting.pool, mode=MODES[setting.kind], **shared)
+        case "moe":
+            return build_moe(setting.pool, **shared)
+        case "modular":
+            return _modular(setting, setting.pool)
+
+
+def _modular(setting: Setting, pool: Pool) -> Any:
+    shared: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models}
+    match MODES[setting.kind]:
+        case "overton":
+            return build_overton(pool, **shared)
+        case "steerable":
+            return build_steerable(pool, scoring=setting.scoring, **shared)
+        case "distributional":
+            return build_distributional(pool, scoring=setting.scoring, voice=setting.voice, **shared)
+
+
+def question(item: Item, setting: Setting) -> dict[str, Any]:
+    """What a graph is asked about an item.
+
+    A community's comment depends on the item and its seed alone, so that it is the same for every method. Of a
+    demographic file, the attribute is the group; of MoralChoice it would give the answer away, and is not told.
+    """
+    asked: dict[str, Any] = {"question": item.question, "seed": derive_seed(setting.seed, "item", item.id)}
+    match item:
+        case OptionItem():
+            asked |= {"options": list(item.options), "attribute": population(item.attribute)}
+        case ValueItem():
+            asked |= {"options": list(STANCES), "attribute": item.value}
+    return asked
+
+
+def _fill(outcome: Outcome, state: Mapping[str, Any]) -> None:
+    """Put what a graph's last state says into the outcome."""
+    comments = outcome["comments"] = _comments(state)
+    outcome["missing"] = list(state.get("missing") or [])
+    selected = state.get("selected")
+    if selected is not None:
+        outcome["selected"] = selected["community"]
+        outcome["selected_probability"] = selected["probability"]
+        outcome["parse_failures"] += selected["attempts"] - 1
+    if state.get("distributions"):
+        outcome["prediction"] = _pooled(state)
+        outcome["parse_failures"] += _unparsed(list(state["distributions"].values()))
+    elif state.get("distribution"):
+        outcome["prediction"] = _single(state["distribution"])
+        outcome["parse_failures"] += _unparsed([state["distribution"]])
+    else:
+        outcome["answer"] = state["answer"]
+    texts: list[Usage] = [*comments.values(), *([state["usage"]] if state.get("usage") else [])]
+    outcome["tokens"] = {
+        "prompt": sum(each["prompt_tokens"] for each in texts),
+        "cached": sum(each["cached_tokens"] for each in texts),
+        "generated": sum(each["completion_tokens"] for each in texts),
+    }
+
+
+def _comments(state: Mapping[str, Any]) -> dict[str, Comment]:
+    """Sorted, since branches end in any order."""
+    return dict(sorted((state.get("comments") or {}).items()))
+
+
+def _single(read: OptionDistribution) -> Prediction:
+    return Prediction(
+        rotate=read["probabilities"],
+        label=read["label"],
+        rotate_mass=read["mass"],
+        label_mass=read["label_mass"],
+        samples=read["samples"],
+    )
+
+
+def _pooled(state: Mapping[str, Any]) -> Prediction:
+    """The communities' distributions pooled with their weights, as the graph has done it for the one that it gives."""
+    weights: dict[str, float] = state["weights"]
+    of_each: list[OptionDistribution] = [state["distributions"][name] for name in weights]
+    shares = list(weights.values())
+    labels = [each["label"] for each in of_each]
+    return Prediction(
+        rotate=state["distribution"],
+        label=linear_pool([each for each in labels if each is not None], shares) if None not in labels else None,
+        rotate_mass=state["label_mass"],
+        label_mass=_mean([each["label_mass"] for each in of_each], shares),
+        samples=sum(each["samples"] or 0 for each in of_each) or None,
+    )
+
+
+def _unparsed(reads: Sequence[OptionDistribution]) -> int:
+    """Sampled replies that named no option: what a sampled mass lacks to 1."""
+    return sum(round(each["samples"] * (1 - (each["mass"] or 0))) for each in reads if each["samples"] is not None)
+
+
+def _mean(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
+    known = [value for value in values if value is not None]
+    return (
+        sum(weight * value for weight, value in zip(weights, known, strict=True)) if len(known) == len(values) else None
+    )

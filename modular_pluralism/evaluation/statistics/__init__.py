@@ -1,0 +1,1 @@
+"""From the measures of many items to tables: sums, resampled intervals, and the results."""

@@ -1,0 +1,97 @@
+"""The best and the worst items of a method, kept while the items pass by."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from modular_pluralism.evaluation.data.gold import gold_of
+from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, OvertonItem, ValueItem
+from modular_pluralism.evaluation.run.outcome import Outcome
+from modular_pluralism.evaluation.statistics.results import Better, Example
+
+SHOWN = 10
+"""How many of the best, and how many of the worst."""
+
+_Entry: TypeAlias = tuple[float, int, Example]
+
+ITEM_MEASURE: dict[Kind, tuple[str, str, Better]] = {
+    "distributional": ("js", "JS distance", "lower"),
+    "steerable-opinion": ("js", "JS distance", "lower"),
+    "steerable-value": ("right", "probability of the right stance", "higher"),
+    "overton": ("coverage", "value coverage", "higher"),
+}
+"""By which score items are ranked: its key, its name, and which way is good."""
+
+
+class Extremes:
+    """The ten best and the ten worst items of one method; memory is that of twenty."""
+
+    def __init__(self, kind: Kind, method: str) -> None:
+        self._key, self._measure, better = ITEM_MEASURE[kind]
+        self._sign = 1 if better == "higher" else -1
+        self._method = method
+        self._seen = 0
+        self._best: list[_Entry] = []
+        self._worst: list[_Entry] = []
+
+    def add(self, item: Item, outcome: Outcome, scores: Mapping[str, float]) -> None:
+        """One more item; one without a score is neither good nor bad. Of equal ones, the first are kept."""
+        self._seen += 1
+        score = scores.get(self._key)
+        if score is not None:
+            self._keep(self._best, "best", self._sign * score, score, item, outcome)
+            self._keep(self._worst, "worst", -self._sign * score, score, item, outcome)
+
+    def examples(self) -> list[Example]:
+        """The best first, then the worst, each from the extreme inwards; no item is in both."""
+        best = [example for *_, example in sorted(self._best, key=lambda entry: entry[:2], reverse=True)]
+        worst = [example for *_, example in sorted(self._worst, key=lambda entry: entry[:2], reverse=True)]
+        taken = {(type(each.id), each.id) for each in best}
+        return best + [each for each in worst if (type(each.id), each.id) not in taken]
+
+    def _keep(
+        self,
+        heap: list[_Entry],
+        rank: Literal["best", "worst"],
+        merit: float,
+        score: float,
+        item: Item,
+        outcome: Outcome,
+    ) -> None:
+        if len(heap) == SHOWN and heap[0][:2] >= (merit, -self._seen):
+            return
+        entry = (merit, -self._seen, self._example(rank, score, item, outcome))
+        (heapq.heappush if len(heap) < SHOWN else heapq.heapreplace)(heap, entry)
+
+    def _example(self, rank: Literal["best", "worst"], score: float, item: Item, outcome: Outcome) -> Example:
+        prediction = outcome["prediction"]
+        example = Example(
+            rank=rank,
+            method=self._method,
+            id=item.id,
+            measure=self._measure,
+            score=score,
+            question=item.question,
+            gold=list(gold_of(item) or ()),
+            predicted=[] if prediction is None else prediction["rotate"],
+            answer=outcome["answer"],
+            comments=[
+                (name, comment["text"] if comment["error"] is None else f"(no comment: {comment['error']})")
+                for name, comment in outcome["comments"].items()
+            ],
+        )
+        return example.model_copy(update=_of_kind(item, outcome))
+
+
+def _of_kind(item: Item, outcome: Outcome) -> dict[str, object]:
+    match item:
+        case OptionItem():
+            return {"attribute": item.attribute, "options": list(item.options)}
+        case ValueItem():
+            return {"attribute": item.value, "options": list(STANCES)}
+        case OvertonItem():
+            coverage = outcome["lists"].get("coverage", [])
+            paired = len(coverage) == len(item.values)
+            return {"values": list(zip(item.values, coverage, strict=True)) if paired else []}

@@ -1,0 +1,133 @@
+"""The numbers that one method's outcomes come down to: a few for each item, so that any number of items fits."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modular_pluralism.evaluation.data.items import Item, OptionItem, ValueItem
+from modular_pluralism.evaluation.measures.classification import cell, is_two_way
+from modular_pluralism.evaluation.measures.distances import (
+    FARTHEST,
+    agrees_with_any_mode,
+    js_distance,
+    most_likely_agrees,
+)
+from modular_pluralism.evaluation.measures.entailment import COVERED
+from modular_pluralism.evaluation.run.outcome import Outcome
+from modular_pluralism.option_math import most_likely
+
+Column: TypeAlias = NDArray[np.float64]
+"""[n_items]; NaN where the item has no value."""
+
+
+class Scores:
+    """Columns of numbers by their key, filled item by item."""
+
+    def __init__(self) -> None:
+        self.items = 0
+        self._columns: dict[str, array[float]] = {}
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """One more item; it has no value for the keys that are not given."""
+        for key in values.keys() - self._columns.keys():
+            self._columns[key] = array("d", [math.nan] * self.items)
+        self.items += 1
+        for key, column in self._columns.items():
+            column.append(values.get(key, math.nan))
+
+    def column(self, key: str) -> Column:
+        """The values of a key, all NaN where no item has one."""
+        found = self._columns.get(key)
+        return np.full(self.items, np.nan) if not found else np.frombuffer(found, dtype=np.float64)
+
+    def has(self, key: str) -> bool:
+        """Whether any item has a value for the key."""
+        return bool(np.isfinite(self.column(key)).any())
+
+    def names(self) -> list[str]:
+        """All keys, sorted."""
+        return sorted(self._columns)
+
+    def drop(self, key: str) -> None:
+        """Forget a column, where it is there."""
+        self._columns.pop(key, None)
+
+
+def is_asked(item: Item) -> bool:
+    """Whether an answer to the item can be wrong: with a single option, whoever answers has a perfect one."""
+    return not isinstance(item, OptionItem) or len(item.options) > 1
+
+
+def scores_of(item: Item, outcome: Outcome) -> dict[str, float]:
+    """All numbers of one outcome. A failure is wrong, and has no distance."""
+    failed = outcome["error"] is not None
+    found = {
+        "failed": float(failed),
+        "seconds": outcome["seconds"],
+        "parse_failures": float(outcome["parse_failures"]),
+    }
+    if outcome["comments"] or outcome["missing"]:
+        found["missing"] = float(len(outcome["missing"]))
+    found |= {f"tokens_{name}": float(count) for name, count in outcome["tokens"].items()}
+    prediction = outcome["prediction"]
+    if prediction is not None:
+        found["sampled"] = float(prediction["samples"] is not None)
+        found |= prediction_scores(item, prediction["rotate"], prediction["label"])
+        found |= {
+            key: mass
+            for key, mass in (("mass", prediction["rotate_mass"]), ("mass_label", prediction["label_mass"]))
+            if mass is not None
+        }
+    elif isinstance(item, OptionItem):
+        wrong = dict.fromkeys(("agree", "agree_label", "agree_any"), 0.0)
+        found |= wrong | {"js_worst": FARTHEST}
+    elif isinstance(item, ValueItem):
+        found |= _choice(item, None)
+        found["cell_label"] = found["cell"]
+    else:
+        found |= _answer_scores(outcome, failed)
+    return found
+
+
+def prediction_scores(item: Item, rotate: list[float], label: list[float] | None) -> dict[str, float]:
+    """How a distribution over an item's options compares with the real one; `label` is read from one order alone."""
+    found: dict[str, float] = {}
+    if isinstance(item, OptionItem):
+        found["js"] = found["js_worst"] = js_distance(item.gold, rotate)
+        found["agree"] = float(most_likely_agrees(item.gold, rotate))
+        found["agree_any"] = float(agrees_with_any_mode(item.gold, rotate))
+        if label is not None:
+            found["js_label"] = js_distance(item.gold, label)
+            found["agree_label"] = float(most_likely_agrees(item.gold, label))
+    elif isinstance(item, ValueItem):
+        right = "ABC".index(item.label)
+        found |= _choice(item, most_likely(rotate))
+        found["right"] = rotate[right]
+        if label is not None:
+            found["cell_label"] = float(cell(right, most_likely(label)))
+    return found
+
+
+def _choice(item: ValueItem, said: int | None) -> dict[str, float]:
+    """The item's place in the counts of all stances, and of the two without "either" if it is one of those."""
+    right = "ABC".index(item.label)
+    place = float(cell(right, said))
+    return {"cell": place, "cell_2": place} if is_two_way(right, said) else {"cell": place}
+
+
+def _answer_scores(outcome: Outcome, failed: bool) -> dict[str, float]:
+    """Of an Overton item: what was measured, and a failure covers nothing."""
+    if failed:
+        return {"covered": 0.0, "coverage_worst": 0.0}
+    found = dict(outcome["measures"])
+    if "coverage" in found:
+        found["covered"] = float(found["coverage"] > COVERED)
+        found["coverage_worst"] = found["coverage"]
+    found["words"] = float(len((outcome["answer"] or "").split()))
+    return found

@@ -1,0 +1,328 @@
+"""From the outcomes of several methods to the results: tables with intervals, warnings, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from modular_pluralism.evaluation.data.items import Kind
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, RESAMPLES, Draw, ratio
+from modular_pluralism.evaluation.statistics.collected import Collected, Grouping, Items, Outcomes
+from modular_pluralism.evaluation.statistics.columns import JS, JS_LABEL, cost_columns, group_columns, main_columns
+from modular_pluralism.evaluation.statistics.measured import Measure, differences, figures, seen
+from modular_pluralism.evaluation.statistics.results import Column, Figure, Results, Row, Table
+from modular_pluralism.evaluation.statistics.scores import Scores
+
+ALL_PAIRS = 6
+"""Of so many methods each is compared with each; of more, only the first with each of the others."""
+
+OURS = "modular"
+PLAIN = "vanilla"
+PATCHED = (f"{OURS} without ", f"{OURS} only ")
+"""How the names of methods begin that are ours with another choice of communities."""
+
+
+def summarise(
+    task: TaskFile,
+    items: Items,
+    outcomes: Outcomes,
+    methods: Sequence[str],
+    *,
+    title: str,
+    run: Mapping[str, Any],
+    seed: int,
+    extra: Sequence[Table] = (),
+    warnings: Sequence[str] = (),
+    resamples: int = RESAMPLES,
+) -> Results:
+    """The results of an evaluation.
+
+    `items()` gives the items that were evaluated, anew each time, and `outcomes(method)` that method's outcomes in the
+    same order; neither is kept, but for a few numbers of each. `extra` tables and `warnings` are put behind those made
+    here. The same arguments give the same results.
+
+    Raises:
+        ValueError: the outcomes of a method are not those of the items, in their order.
+    """
+    collected = Collected(task.kind, items, outcomes, methods, seed=seed, resamples=resamples)
+    overall = overall_table(task.kind, collected)
+    tables = [overall, *_differences(task.kind, collected), *_after_rotation(collected)]
+    tables += [_by_group(task.kind, name, grouping, collected) for name, grouping in collected.groupings.items()]
+    tables += [*_patching(task.kind, collected), _cost(collected), *extra]
+    return Results(
+        title=title,
+        task=task_facts(task, collected),
+        run=dict(run),
+        warnings=[*data_warnings(task, collected, overall), *warnings],
+        tables=tables,
+        reliability=collected.reliability,
+        examples=collected.examples,
+        failures=collected.failures,
+        failed=collected.failed,
+    )
+
+
+def task_facts(task: TaskFile, collected: Collected) -> dict[str, Any]:
+    """What the file is, and how much of it was evaluated."""
+    found: dict[str, Any] = {"file": task.path.name, "kind": task.kind, "items": task.count}
+    if collected.count != task.count:
+        found["items evaluated"] = collected.count
+    return found | {"questions": collected.questions.count, "sha256": task.digest}
+
+
+def overall_table(kind: Kind, collected: Collected) -> Table:
+    """Every method and training-free baseline with all measures of the kind, over all items."""
+    measures = seen(main_columns(kind, collected.methods, ties=collected.ties), collected.methods)
+    rows = [
+        Row(name=name, baseline=baseline, cells=figures(scores, measures, collected.draw) | _failed(scores, baseline))
+        for name, scores, baseline in _rows(collected)
+    ]
+    columns = [measure.column for measure in measures]
+    if collected.failed:
+        columns.append(
+            Column(key="failed", title="failed", better="lower", help="Items that the method has no result for.")
+        )
+    else:
+        rows = [row.model_copy(update={"cells": {k: v for k, v in row.cells.items() if k != "failed"}}) for row in rows]
+    return Table(
+        name="overall",
+        title="Overall",
+        note=_interval_note(kind, collected) + _baseline_note(collected),
+        columns=columns,
+        rows=rows,
+        chart=next((each.key for each in columns if each.better is not None and each.key != "failed"), None),
+    )
+
+
+def _failed(scores: Scores, baseline: bool) -> dict[str, Figure]:
+    if baseline:
+        return {}
+    return {"failed": Figure(value=float(scores.column("failed").sum()), n=scores.items)}
+
+
+def _differences(kind: Kind, collected: Collected) -> list[Table]:
+    names = list(collected.methods)
+    if not names or len(names) + len(collected.baselines) < 2:
+        return []
+    first = OURS if OURS in names else names[0]
+    measures = [
+        measure
+        for measure in seen(main_columns(kind, collected.methods, ties=collected.ties), collected.methods)
+        if measure.column.better is not None
+    ]
+
+    def row(one: str, other: str, scores: Scores, *, baseline: bool) -> Row:
+        cells = differences(collected.methods[one], scores, measures, collected.draw)
+        return Row(name=f"{one} − {other}", baseline=baseline, cells=cells)
+
+    others = [name for name in names if name != first]
+    pairs = [(first, name) for name in others]
+    if len(names) <= ALL_PAIRS:
+        pairs += [(later, earlier) for earlier, later in combinations(others, 2)]
+    rows = [row(one, other, collected.methods[other], baseline=False) for one, other in pairs]
+    rows += [row(first, name, scores, baseline=True) for name, scores in collected.baselines.items()]
+    return [
+        Table(
+            name="differences",
+            title="Differences between methods",
+            note="Each difference is over the items where both have a value, with the same questions drawn for both; "
+            f"only where its interval excludes zero is it clear, and never with fewer than {CLEAR_FROM} questions.",
+            columns=[measure.column for measure in measures],
+            rows=rows,
+            chart=measures[0].column.key if measures else None,
+        )
+    ]
+
+
+def _after_rotation(collected: Collected) -> list[Table]:
+    """How much of each method's gain over vanilla does not come from a preference for a letter."""
+    plain = collected.methods.get(PLAIN)
+    if plain is None or not plain.has(JS_LABEL.key):
+        return []
+    rows, nothing = [], []
+    for name, scores in collected.methods.items():
+        if name != PLAIN and scores.has(JS_LABEL.key):
+            cells = _gains(plain, scores, collected.draw)
+            rows.append(Row(name=name, cells=cells))
+            if cells["left"].value is None:
+                nothing.append(name)
+    if not rows:
+        return []
+    note = (
+        f"How much nearer than {PLAIN} to the real distribution: read from the options' own order alone, and with the "
+        "preference for a letter taken out by rotating the options."
+    )
+    if nothing:
+        note += (
+            f" For {', '.join(nothing)}, there is no gain to keep: what is gained with the options' own order is not "
+            "clearly above zero."
+        )
+    columns = [
+        Column(key="gain_label", title="gain, label", better="higher", help=f"JS distance less than {PLAIN}'s, label."),
+        Column(key="gain", title="gain, rotated", better="higher", help=f"JS distance less than {PLAIN}'s, rotated."),
+        Column(key="left", title="share left", share=True, help="The gain after rotation divided by that before."),
+    ]
+    return [Table(name="rotation", title="What is left after rotation", note=note, columns=columns, rows=rows)]
+
+
+def _gains(plain: Scores, scores: Scores, draw: Draw) -> dict[str, Figure]:
+    """All three over the items where both methods have both distances."""
+    gains = [plain.column(each.key) - scores.column(each.key) for each in (JS_LABEL, JS)]
+    both = np.isfinite(gains[0]) & np.isfinite(gains[1])
+    features = np.stack([*(np.where(both, gain, 0.0) for gain in gains), both.astype(np.float64)], axis=1)
+    bootstrap = draw.of(features)
+    n, clusters = int(both.sum()), bootstrap.clusters_with(slice(2, 3))
+    before, after = (bootstrap.figure(ratio(place, 2), n=n, clusters=clusters, difference=True) for place in (0, 1))
+    gained = before.clear and before.value is not None and before.value > 0
+    left = bootstrap.figure(ratio(1, 0), n=n, clusters=clusters) if gained else Figure(value=None, n=n)
+    return {"gain_label": before, "gain": after, "left": left}
+
+
+def _by_group(kind: Kind, name: str, grouping: Grouping, collected: Collected) -> Table:
+    measures = seen(group_columns(kind), collected.methods)
+    rows = [
+        Row(name=row, group=group, baseline=baseline, cells=figures(scores, measures, collected.draw, only=mask))
+        for group, mask in grouping.masks().items()
+        for row, scores, baseline in _rows(collected)
+    ]
+    return Table(
+        name=name.replace(" ", "_"),
+        title=f"By {name}",
+        note="Questions are resampled within their group; a group with a single one has no interval.",
+        columns=[measure.column for measure in measures],
+        rows=rows,
+        chart=measures[0].column.key if measures else None,
+    )
+
+
+def _patching(kind: Kind, collected: Collected) -> list[Table]:
+    """What each group gains or loses when a community is removed or left alone, as in the paper's analysis (patching).
+
+    Without any grouping, all items stand alone.
+    """
+    whole = collected.methods.get(OURS)
+    patched = {name: scores for name, scores in collected.methods.items() if name.startswith(PATCHED)}
+    main = seen(main_columns(kind, collected.methods, ties=collected.ties)[:1], collected.methods)
+    if whole is None or not patched or not main:
+        return []
+    groupings = {name: grouping.masks() for name, grouping in collected.groupings.items()}
+    tables = []
+    for grouping, masks in (groupings or {"": {}}).items():
+        rows = [
+            Row(name=f"{name} − {OURS}", group=group, cells=differences(scores, whole, main, collected.draw, only=mask))
+            for group, mask in [(None, None), *masks.items()]
+            for name, scores in patched.items()
+        ]
+        tables.append(
+            Table(
+                name="_".join(["patching", *grouping.split()]),
+                title=f"Communities removed or alone, by {grouping}" if grouping else "Communities removed or alone",
+                note=f"The change from {OURS} with all communities, paired on the same items; only where its interval "
+                f"excludes zero is it clear, and never with fewer than {CLEAR_FROM} questions. Of many such changes, "
+                "one in twenty is clear by chance even where none is real.",
+                columns=[main[0].column],
+                rows=rows,
+                chart=main[0].column.key,
+            )
+        )
+    return tables
+
+
+def _cost(collected: Collected) -> Table:
+    measures: list[Measure] = seen(cost_columns(collected.methods), collected.methods)
+    rows = []
+    for name, scores in collected.methods.items():
+        counts = {"items": Figure(value=float(scores.items), n=scores.items)} | _failed(scores, baseline=False)
+        rows.append(Row(name=name, cells=counts | figures(scores, measures, collected.draw)))
+    columns = [
+        Column(key="items", title="items", help="Items of the task file that were evaluated."),
+        Column(key="failed", title="failed", better="lower", help="Items that the method has no result for."),
+    ]
+    return Table(
+        name="counts",
+        title="What it took",
+        columns=[*columns, *(measure.column for measure in measures)],
+        rows=rows,
+    )
+
+
+def _rows(collected: Collected) -> list[tuple[str, Scores, bool]]:
+    """The methods, then the baselines: name, scores, and whether it is a baseline."""
+    methods = [(name, scores, False) for name, scores in collected.methods.items()]
+    return [*methods, *((name, scores, True) for name, scores in collected.baselines.items())]
+
+
+def _interval_note(kind: Kind, collected: Collected) -> str:
+    what = "situation" if kind in ("steerable-value", "overton") else "question"
+    count = collected.questions.count
+    return (
+        f"The intervals are 95 % percentile bootstrap intervals that resample {count} distinct "
+        f"{what}{'s' * (count != 1)}, each with all of its items, since items that ask the same are not independent. "
+        f"No difference over fewer than {CLEAR_FROM} {what}s is printed bold. A share that is 0 or 100 % in every "
+        f"resample has a Wilson interval from the number of {what}s instead."
+    )
+
+
+def _baseline_note(collected: Collected) -> str:
+    said = {
+        "uniform": "uniform gives every option the same share",
+        "majority": "majority always says what is right most often among the items with as many options, each item "
+        "itself included, which is generous to it and so conservative for the methods",
+        "mean": "mean gives the mean real distribution of the other items with as many options (its most likely option "
+        "is that of all of these items, each itself included, which is generous in the same way)",
+    }
+    told = [said[name] for name in collected.baselines]
+    return f" Baselines without any model: {'; '.join(told)}." if told else ""
+
+
+def data_warnings(task: TaskFile, collected: Collected, overall: Table) -> list[str]:
+    """What a reader has to know of the items and the failures before any number; `overall` is the overall table."""
+    found = []
+    if collected.failed:
+        by_method = {name: int(scores.column("failed").sum()) for name, scores in collected.methods.items()}
+        told = ", ".join(f"{number} of {name}" for name, number in by_method.items() if number)
+        found.append(
+            f"Items without a result: {told} ({collected.count} items each). They count as wrong; where a measure has "
+            "no value for them, they are left out of it, and their number stands beside."
+        )
+    sampled = {name: int(np.nansum(scores.column("sampled"))) for name, scores in collected.methods.items()}
+    if any(sampled.values()):
+        told = ", ".join(f"{number} of {name}" for name, number in sampled.items() if number)
+        found.append(
+            f"Distributions that were estimated from sampled replies, since the endpoint reports no log-probabilities: "
+            f"{told}. Their scatter is that of a few draws."
+        )
+    if collected.moral_choice:
+        found.append(
+            "In MoralChoice the right answer is always option A (low ambiguity) or an even split (high ambiguity), so "
+            "that a method that always says A looks perfect on “most likely”; look at the JS distance."
+        )
+    for row in overall.rows:
+        if row.baseline and row.name == "uniform" and "js" in row.cells and row.cells["js"].value is not None:
+            found.append(
+                f"An even split over the options knows nothing, and has a JS distance of {row.cells['js'].value:.4f} "
+                "here; a method that is not clearly nearer shows no knowledge of the answers."
+            )
+    if task.equal_options:
+        found.append(
+            f"{_items(task.equal_options)} of the file with two equal options; only the letters tell these apart."
+        )
+    if task.single_option:
+        found.append(
+            f"{_items(task.single_option)} of the file with a single option, where no answer can be wrong; such items "
+            "count, as in plain counting, and make every method look a little better."
+        )
+    if task.unparsed:
+        found.append(
+            f"{_items(task.unparsed)} of the file without the lettered options at the end of the question; there, the "
+            "model sees the question as it is in the file."
+        )
+    return found
+
+
+def _items(count: int) -> str:
+    return "There is 1 item" if count == 1 else f"There are {count} items"
