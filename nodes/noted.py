@@ -125,12 +125,12 @@ class NotedModels(PoolModels):
 
     def base(self) -> PoolModel:
         """See PoolModels."""
-        return self._opened("the base LLM", self._models.base())
+        return self._noted("the base LLM", self._models.base())
 
     def community(self, name: str) -> PoolModel:
         """See PoolModels."""
-        return self._opened(name, self._models.community(name))
+        return self._noted(name, self._models.community(name))
 
-    def _opened(self, name: str, model: PoolModel) -> PoolModel:
+    def _noted(self, name: str, model: PoolModel) -> PoolModel:
         self._notes.add_model(name, model)
         return model
