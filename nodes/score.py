@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelCallError
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.read_options import read_by_label, read_by_text
 from modular_pluralism.nodes.render import one_line, option_lines, quoted
@@ -39,8 +38,6 @@ def score(community: str, models: PoolModels, prompts: PromptSet, *, scoring: Sc
                     samples=samples,
                     seed=derive_seed(state.get("seed") or 0, "score", community),
                 )
-        except NoLogProbabilitiesError:
-            raise  # no community's failure: the base LLM cannot do this scoring at all
         except (ModelCallError, DeadlineError, ContextOverflowError) as error:
             return {"comments": {community: {**said, "error": str(error)}}}
         return {"distributions": {community: distribution}}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from langchain_core.messages import BaseMessage
 
 from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelCallError
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.comment import Community, failed
 from modular_pluralism.nodes.persona import with_persona
@@ -57,8 +56,6 @@ def vote(
                     samples=samples,
                     seed=derive_seed(state.get("seed") or 0, "vote", community.name),
                 )
-        except NoLogProbabilitiesError:
-            raise  # no passing failure: this model cannot do this scoring at all
         except (ModelCallError, DeadlineError, ContextOverflowError) as error:
             said: Comment = (state.get("comments") or {}).get(community.name) or failed(community.name, "")
             return {"comments": {community.name: {**said, "error": str(error)}}}

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from langgraph.cache.base import BaseCache
 
-from modular_pluralism.errors import InputError, NoUsableReplyError, PluralismError
+from modular_pluralism.errors import ConfigurationError, InputError, NoUsableReplyError, PluralismError
 from modular_pluralism.evaluation.data.groups import population
 from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, ValueItem
 from modular_pluralism.evaluation.run.outcome import Outcome, Prediction, empty_outcome
@@ -24,7 +24,6 @@ from modular_pluralism.graphs import (
     build_steerable,
     build_vanilla,
 )
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.step import derive_seed
 from modular_pluralism.option_math import linear_pool
@@ -91,9 +90,9 @@ class Method:
             async for state in self._graph.astream(question(item, self._setting), stream_mode="values"):  # noqa: B007
                 pass
             _fill(outcome, state)
+        except ConfigurationError:
+            raise
         except PluralismError as error:
-            if error.exit_code == 2 or isinstance(error, NoLogProbabilitiesError):
-                raise
             outcome["error"] = str(error)
             outcome["comments"] = _comments(state)
             outcome["missing"] = [name for name, said in outcome["comments"].items() if said["error"] is not None]
