@@ -84,12 +84,15 @@ if TYPE_CHECKING:  # the table below once more, for type checkers and editors, w
     from modular_pluralism.tool import pluralism_tool as pluralism_tool
     from modular_pluralism.types import (
         Comment as Comment,
+        ItemScoring as ItemScoring,
+        MethodName as MethodName,
         Mode as Mode,
         OptionDistribution as OptionDistribution,
         Pooling as Pooling,
         Reply as Reply,
         Scoring as Scoring,
         Selection as Selection,
+        Style as Style,
         Usage as Usage,
         Voice as Voice,
     )
@@ -154,7 +157,20 @@ _MODULES = {
     "prompts": ["Prompt", "PromptSet"],
     "runs": ["open_store"],
     "tool": ["pluralism_tool"],
-    "types": ["Comment", "Mode", "OptionDistribution", "Pooling", "Reply", "Scoring", "Selection", "Usage", "Voice"],
+    "types": [
+        "Comment",
+        "ItemScoring",
+        "MethodName",
+        "Mode",
+        "OptionDistribution",
+        "Pooling",
+        "Reply",
+        "Scoring",
+        "Selection",
+        "Style",
+        "Usage",
+        "Voice",
+    ],
 }
 """What is public, by the module that has it. LangGraph and llama.cpp take a second to import, which
 `pluralism --help` should not cost."""

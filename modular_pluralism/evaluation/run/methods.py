@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from langgraph.cache.base import BaseCache
 
@@ -29,12 +29,18 @@ from modular_pluralism.nodes.step import derive_seed
 from modular_pluralism.option_math import linear_pool
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Comment, Mode, OptionDistribution, Usage, Voice
+from modular_pluralism.types import (
+    Comment,
+    ItemScoring,
+    Mode,
+    OptionDistribution,
+    Usage,
+    Voice,
+)
+from modular_pluralism.types import MethodName as MethodName
 
-MethodName = Literal["vanilla", "prompting", "moe", "modular"]
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
-Scoring = Literal["rotate", "text"]
-"""How predictions are read; `rotate` keeps what `label` gives beside it."""
+Scoring = ItemScoring
 
 MODES: Mapping[Kind, Mode] = {
     "distributional": "distributional",
