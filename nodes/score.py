@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelCallError
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.comment import failure
 from modular_pluralism.nodes.read_options import read_by_label, read_by_text
@@ -51,8 +50,6 @@ def score(community: str, models: PoolModels, prompts: PromptSet, *, scoring: Sc
                     samples=samples,
                     seed=derive_seed(state.get("seed") or 0, "score", community),
                 )
-        except NoLogProbabilitiesError:
-            raise  # no community's failure: the base LLM cannot do this scoring at all
         except (ModelCallError, DeadlineError, ContextOverflowError) as error:
             return failure(state, community, error)
         return {"distributions": {community: distribution}}

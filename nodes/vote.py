@@ -8,7 +8,6 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelCallError
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.comment import Community, failure
 from modular_pluralism.nodes.persona import with_persona
@@ -69,8 +68,6 @@ def vote(
                     samples=samples,
                     seed=derive_seed(state.get("seed") or 0, "vote", community.name),
                 )
-        except NoLogProbabilitiesError:
-            raise  # no passing failure: this model cannot do this scoring at all
         except (ModelCallError, DeadlineError, ContextOverflowError) as error:
             return failure(state, community.name, error)
         return {into: {community.name: distribution}}
