@@ -36,6 +36,11 @@ class Takes:
     voice: bool = False
 
     @property
+    def required(self) -> list[str]:
+        """The parts that every question has."""
+        return [part for part in ("attribute", "options") if getattr(self, part) == "required"]
+
+    @property
     def scoring(self) -> bool:
         """Whether option probabilities are read."""
         return self.options != "refused"
@@ -88,7 +93,7 @@ class ModeDescription:
 
         check_scoring(scoring)
         if check_voice(voice) != "comment" and not self.takes.voice:
-            known = " or ".join(mode.name for mode in modes().values() if mode.takes.voice)
+            known = takers("voice")
             raise InputError(f"The voice {voice!r} is for {known} mode; leave it out, or choose that mode.")
         scored = {"scoring": scoring} if self.takes.scoring else {}
         return {**scored, **({"voice": voice} if self.takes.voice else {})}
@@ -126,6 +131,11 @@ def modes() -> Mapping[str, ModeDescription]:
     for entry in entry_points(group="modular_pluralism.modes"):
         entry.load()
     return _modes
+
+
+def takers(part: Literal["attribute", "options", "voice"]) -> str:
+    """The modes whose questions may have that part, for a sentence."""
+    return " or ".join(mode.name for mode in modes().values() if getattr(mode.takes, part) not in ("refused", False))
 
 
 def find_mode(name: object) -> ModeDescription:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.modes import Need, find_mode, modes
+from modular_pluralism.modes import Need, find_mode, takers
 from modular_pluralism.nodes.render import one_line
 from modular_pluralism.option_math import MOST_OPTIONS
-from modular_pluralism.types import Scoring, Voice
+from modular_pluralism.types import Mode, Scoring, Voice
 
 
 class Request(BaseModel):
-    """A question of any mode, with how its options are read, how communities are heard, and the run's seed.
+    """A question for a mode, with how its options are read, how communities are heard, and the run's seed.
 
     Raises:
-        InputError: a part is unusable, whatever the mode; or there is no such scoring or voice.
+        InputError: there is no such mode, scoring or voice; or a part is missing, unusable, or not for this mode.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     question: str
+    mode: Mode = "overton"
     attribute: str | None = None
     options: list[str] | None = None
     scoring: Scoring = "rotate"
@@ -34,26 +35,23 @@ class Request(BaseModel):
     @classmethod
     def _check(cls, given: Any) -> Any:
         if isinstance(given, Mapping):  # else it is nobody's request, which pydantic says itself
-            check_parts(given)
-            check_scoring(given.get("scoring", "rotate"))
-            check_voice(given.get("voice", "comment"))
+            mode = find_mode(given.get("mode", "overton"))
+            check_parts(given, mode.name, mode.takes.attribute, mode.takes.options)
+            mode.settings(given.get("scoring", "rotate"), given.get("voice", "comment"))
         return given
 
-    def asked(self, mode: str, *, distinct: bool = False) -> dict[str, Any]:
-        """The input of a mode's graph.
+    def asked(self, *, distinct: bool = False) -> dict[str, Any]:
+        """The input of the mode's graph.
 
         Real surveys have questions with two equal options, which their letters tell apart. Where a person has typed
         the options, an equal one is a slip: `distinct` refuses it.
 
         Raises:
-            InputError: there is no such mode, it needs a part that is not there, or takes none that is.
+            InputError: two options are equal, and are not to be.
         """
-        described, given = find_mode(mode), self.model_dump()
-        described.settings(self.scoring, self.voice)
-        check_parts(given, described.name, described.takes.attribute, described.takes.options)
         if distinct and self.options:
             _check_distinct(self.options)
-        parts = {"attribute": self.attribute, "options": self.options or None, "seed": self.seed}
+        parts = {"seed": self.seed, "attribute": self.attribute, "options": self.options or None}
         return {"question": self.question, **{name: value for name, value in parts.items() if value is not None}}
 
 
@@ -75,12 +73,11 @@ def check_parts(
         check_options(given.get("options"))
 
 
-def _refuse(need: Need, part: str, mode: str) -> None:
+def _refuse(need: Need, part: Literal["attribute", "options"], mode: str) -> None:
     if need == "refused":
-        takers = " or ".join(name for name, known in modes().items() if getattr(known.takes, part) != "refused")
         raise InputError(
             f"{mode.capitalize()} mode takes no {part}; leave {'them' if part == 'options' else 'it'} out, or choose "
-            f"{takers} mode."
+            f"{takers(part)} mode."
         )
 
 
