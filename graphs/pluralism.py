@@ -56,7 +56,7 @@ def _state(voice: Voice) -> type:
         if key not in known
     }
     state = PluralismTwoVoicesState if voice == "both" else PluralismState
-    return TypedDict(state.__name__, get_type_hints(state, include_extras=True) | more, total=False) if more else state  # type: ignore[operator,misc,no-any-return]
+    return _typed(state.__name__, get_type_hints(state, include_extras=True) | more) if more else state
 
 
 def _question(mode: ModeDescription) -> type:
@@ -67,4 +67,9 @@ def _question(mode: ModeDescription) -> type:
         **({} if mode.takes.attribute == "refused" else {"attribute": str | None}),
         **({} if mode.takes.options == "refused" else {"options": list[str] | None}),
     }
-    return TypedDict(f"{mode.title}Part", taken, total=False)  # type: ignore[operator,misc,no-any-return]
+    return _typed(f"{mode.title}Part", taken)
+
+
+def _typed(name: str, keys: dict[str, Any]) -> type:
+    made: Any = TypedDict(name, keys, total=False)  # type: ignore[operator]
+    return made  # type: ignore[no-any-return]

@@ -106,7 +106,7 @@ class RunForm:
             field("Folder with your prompts", self._prompts)
 
     def _choose(self, mode: str) -> None:
-        self.mode = cast(Mode, mode)
+        self.mode = mode
         self._fit()
         self._on_shape()
 
