@@ -10,7 +10,7 @@ from langgraph.graph import END, StateGraph
 from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import PluralismQuestion, PluralismState, PluralismTwoVoicesState
-from modular_pluralism.modes import ModeDescription, modes
+from modular_pluralism.modes import ModeDescription, find_mode, modes
 from modular_pluralism.nodes.request import check_scoring, check_voice
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -35,6 +35,8 @@ def build_pluralism(
     parts = Parts.of(pool, prompts, models, defaults={"mode": mode})
     check_scoring(scoring)
     check_voice(voice)
+    if mode is not None:
+        find_mode(mode)
     graph = NestingGraph(_state(voice), input_schema=PluralismQuestion)
     parts.add_check(graph, any_mode=True)
     for name, each in modes().items():

@@ -84,6 +84,8 @@ def read_context(graph: str, values: Mapping[str, Any]) -> RunContext:
         ContextError: a value is of the wrong kind.
     """
     schema = _base(graph)
+    if schema is AnyModeContext and values.get("mode") is not None and values["mode"] not in modes():
+        raise ContextError(f"The context's mode is unusable: use one of {', '.join(modes())}, or leave it out.")
     try:
         return schema.model_validate({key: value for key, value in values.items() if key in schema.model_fields})
     except ValidationError as error:
@@ -126,6 +128,8 @@ def context_schema(graph: str, pool: Pool, prompts: PromptSet) -> type[RunContex
         "pool": (str, _offering(base, "pool", sorted(offered_pools()))),
         "prompts": (str | None, _offering(base, "prompts", [None, *sorted(offered_prompts())])),
     }
+    if graph == PLURALISM:
+        fields["mode"] = (str | None, _offering(base, "mode", [None, *modes()]))
     for name, nodes in _nodes_by_prompt(graph, pool.communities).items():
         of_langgraph: dict[str, Any] = {"langgraph_nodes": nodes, "langgraph_type": "prompt"}
         fields[_field(name)] = (
