@@ -73,5 +73,5 @@ def _question(mode: ModeDescription) -> type:
 
 
 def _typed(name: str, keys: dict[str, Any]) -> type:
-    made: Any = TypedDict(name, keys, total=False)  # type: ignore[operator]
-    return made  # type: ignore[no-any-return]
+    made: Any = TypedDict(name, keys, total=False)  # type: ignore[misc]
+    return made
