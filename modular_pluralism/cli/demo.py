@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modular_pluralism.cli.call_options import PoolOption, SeedOption
+from modular_pluralism.cli.output import safe, say, stoppable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from modular_pluralism.types import Mode
 
 QUESTION = "Should a city ban cars from its centre?"
@@ -41,7 +40,6 @@ def demo(
     from rich.text import Text
 
     from modular_pluralism.cli.ask import run
-    from modular_pluralism.cli.safe_text import safe
     from modular_pluralism.nodes.check import check_attribute, check_options, check_question
 
     options = option or OPTIONS
@@ -63,24 +61,24 @@ def demo(
         ),
     ]
     console = Console(highlight=False)
-    _prepare(console, pool)
+    _prepare(pool)
     console.print(Text("Question: ", style="bold").append_text(safe(question)))
     for mode, explanation, more in parts:
         console.print()
         console.rule(Text(mode.capitalize(), style="bold"))
-        console.print(safe(f"{mode.capitalize()} mode: {explanation}"))
+        say(f"{mode.capitalize()} mode: {explanation}", prose=True)
         run({**asked, **more}, mode, "rotate", pool, None)
-    console.print()
-    console.print(
+    say()
+    say(
         "The communities of the built-in pools are personas on one very small model: a demonstration of the method, "
         "not an opinion poll.",
-        style="dim",
+        "dim",
+        prose=True,
     )
 
 
-def _prepare(console: Console, pool_name: str) -> None:
+def _prepare(pool_name: str) -> None:
     """On first use, rewrite the demo's model for this machine, if this run gains more time by it than it takes."""
-    from modular_pluralism.cli.safe_text import safe
     from modular_pluralism.llama import ChatLlama, close_engines
     from modular_pluralism.models.pool_models import PoolModels
     from modular_pluralism.pool import EmbeddedModel, Pool
@@ -96,13 +94,10 @@ def _prepare(console: Console, pool_name: str) -> None:
         return
     chat = PoolModels(loaded).base().chat
     assert isinstance(chat, ChatLlama)
-    try:
+    with stoppable():
         done = prepare_if_it_pays(chat.gguf, chat.engine, demo_run(len(loaded.communities)))
-    except KeyboardInterrupt:
-        typer.echo("Stopped.", err=True)
-        raise typer.Exit(130) from None
     if done is not None:
-        console.print(safe(done.line), style="dim")
-        console.print()
+        say(done.line, "dim", prose=True)
+        say()
     if done is not None and done.prepared:
         close_engines()  # of the original, so that only the prepared one takes memory
