@@ -30,4 +30,6 @@ def graph(
         "steerable": build_steerable,
         "distributional": build_distributional,
     }
-    typer.echo(builders[mode](pool).compile().get_graph(xray=True).draw_mermaid().rstrip())
+    drawing = builders[mode](pool).compile().get_graph(xray=True)
+    drawing.nodes = {name: node._replace(metadata=None) for name, node in drawing.nodes.items()}  # else it is all text
+    typer.echo(drawing.draw_mermaid().rstrip())
