@@ -115,46 +115,41 @@ class EmbeddedModel(_Config):
 
 
 class RemoteModel(_Config):
-    """A model behind an OpenAI-compatible endpoint, or behind several that all serve it.
+    """A model behind an OpenAI-compatible endpoint.
 
-    `openai` is the model's id there, `base_url` the endpoint (None for OpenAI itself) or a list of them, over which
-    calls are spread, and `api_key_env` the name of the environment variable that holds the key, which is read when the
-    model is opened. `try_seconds` limits one try of a call (default: the run's deadline; with several endpoints the
-    deadline shared among the tries, so that one that hangs leaves time for another).
+    `openai` is the model's id there, `base_url` the endpoint's address (None for OpenAI itself), and `api_key_env` the
+    name of the environment variable that holds the key, which is read when the model is opened. `try_seconds` limits
+    one try of a call (default: the run's deadline).
     """
 
     openai: _Text
-    base_url: str | list[str] | None = None
+    base_url: str | None = None
     api_key_env: str | None = None
     temperature: _Temperature = 0.7
     top_p: _Probability = 1.0
     try_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        """The endpoints; empty for OpenAI itself."""
-        if self.base_url is None:
-            return ()
-        return (self.base_url,) if isinstance(self.base_url, str) else tuple(self.base_url)
+    def address(self) -> str | None:
+        """The endpoint without what `base_url` may hold of a password; None for OpenAI itself."""
+        return without_password(self.base_url)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """An address may hold a password, which is not shown."""
         for key, value in super().__repr_args__():
-            yield key, without_password(value) if key == "base_url" else value
+            yield key, self.address if key == "base_url" else value
 
     @field_validator("base_url", mode="before")
     @classmethod
     def _check_base_url(cls, base_url: object) -> object:
-        given = base_url if isinstance(base_url, list) else [] if base_url is None else [base_url]
-        addresses = [each for each in given if isinstance(each, str) and _is_web_address(each)]
-        if len(addresses) < len(given):
-            raise ValueError("must be an address that starts with http:// or https://, or a list of such addresses")
-        if base_url is not None and not addresses:
-            raise ValueError("must name at least one address; write one, or remove the line for OpenAI itself")
-        if any(mark in each for each in addresses for mark in "?#"):
+        if isinstance(base_url, list):
+            raise ValueError(
+                "must be one address; put a load balancer such as nginx before several endpoints, and name that"
+            )
+        if base_url is not None and not (isinstance(base_url, str) and _is_web_address(base_url)):
+            raise ValueError("must be an address that starts with http:// or https://")
+        if isinstance(base_url, str) and set(base_url) & set("?#"):
             raise ValueError("must be an address without '?' and '#'; a key belongs into the variable of api_key_env")
-        if len({without_password(each) for each in addresses}) < len(addresses):
-            raise ValueError("names an address twice; remove one of the two")
         return base_url
 
     @field_validator("api_key_env")
@@ -606,9 +601,7 @@ _SECRET_PART = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
 
 
 def without_password(value: Any) -> Any:
-    """An address, or a list of them, without the parts that may hold a password or a key; any other value as it is."""
-    if isinstance(value, list):
-        return [without_password(each) for each in value]
+    """An address without the parts that may hold a password or a key; any other value as it is."""
     return _SECRET_PART.sub("", value) if isinstance(value, str) and "://" in value else value
 
 
