@@ -10,7 +10,6 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -30,6 +29,7 @@ from pydantic_core import ErrorDetails
 
 from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.prompts.loader import hint
 from modular_pluralism.types import Pooling
 
 BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed")
@@ -275,7 +275,7 @@ class Pool(_Config):
         else:
             raise PoolError(
                 f"there is no built-in pool {_short(name)}; use one of {', '.join(BUILT_IN_POOLS)}, or the path of a "
-                f".toml file{_hint(name, (*BUILT_IN_POOLS, *PAPER_POOLS))}"
+                f".toml file{hint(name, (*BUILT_IN_POOLS, *PAPER_POOLS))}"
             )
         return cls.from_toml(_read(path), source=str(path), folder=path.absolute().parent)
 
@@ -328,7 +328,7 @@ class Pool(_Config):
         if community not in self.communities:
             raise PoolError(
                 f"pool {self.name} has no community {_short(community)}; use one of {', '.join(self.communities)}"
-                f"{_hint(community, self.communities)}"
+                f"{hint(community, self.communities)}"
             )
         persona = self.communities[community].persona
         return None if persona is None else (prompts or PromptSet.load()).persona(persona, self.folder)
@@ -415,7 +415,7 @@ class Pool(_Config):
                 if name not in self.communities:
                     raise ValueError(
                         f"{where} names no community of this pool ({_short(name)}); write some of "
-                        f"{', '.join(self.communities)}{_hint(name, self.communities)}"
+                        f"{', '.join(self.communities)}{hint(name, self.communities)}"
                     )
             if not any(table.values()):
                 raise ValueError(f"{where} gives no community a prior above 0; give at least one of them such a prior")
@@ -426,8 +426,8 @@ class Pool(_Config):
             seen[one_space(attribute)] = attribute
 
     def _no_model(self, name: str) -> str:
-        hint = _hint(name, self.models)
-        return f"names no model of this pool ({_short(name)}); write one of {', '.join(self.models)}{hint}"
+        known = ", ".join(self.models)
+        return f"names no model of this pool ({_short(name)}); write one of {known}{hint(name, self.models)}"
 
 
 def _normalised(priors: Mapping[str, float]) -> dict[str, float]:
@@ -554,14 +554,14 @@ def _kind_problem(table: object) -> str:
         return f"must be a table, not {_short(table)}"
     if "gguf" in table and "openai" in table:
         return "has both gguf and openai; keep gguf for a model file, or openai for an endpoint"
-    hints = [hint for key in table if (hint := _hint(str(key), ("gguf", "openai")))]
-    return f"has neither gguf nor openai; add gguf for a model file, or openai for an endpoint{''.join(hints[:1])}"
+    meant = [each for key in table if (each := hint(str(key), ("gguf", "openai")))]
+    return f"has neither gguf nor openai; add gguf for a model file, or openai for an endpoint{''.join(meant[:1])}"
 
 
 def _unknown(key: str, known: Iterable[str], *, is_table: bool) -> str:
     known = tuple(known)
     what = "table" if is_table else "key"
-    return f"unknown {what} {_short(key)}; remove it, or use one of {', '.join(known)}{_hint(key, known)}"
+    return f"unknown {what} {_short(key)}; remove it, or use one of {', '.join(known)}{hint(key, known)}"
 
 
 def _table(*names: str) -> str:
@@ -570,11 +570,6 @@ def _table(*names: str) -> str:
 
 def _at(table: str) -> str:
     return f"{table} " if table else ""
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name[:100], list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _short(value: object) -> str:
