@@ -17,14 +17,14 @@ BUSY = 1.5
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenFormat:
     """The chosen format, and why, as a sentence."""
 
     format: MeasuredFormat
     reason: str
 
 
-def choose(measured: Sequence[MeasuredFormat]) -> Choice:
+def choose(measured: Sequence[MeasuredFormat]) -> ChosenFormat:
     """The format with which a typical run is fastest; `measured` begins with the original.
 
     A format that changes the answers (mean divergence above MOST_KL) is never chosen. The original is kept unless
@@ -35,18 +35,18 @@ def choose(measured: Sequence[MeasuredFormat]) -> Choice:
     faithful = [each for each in others if each.mean_kl <= MOST_KL]
     faster = [each for each in faithful if _is_faster(each, original)]
     if not faster:
-        return Choice(original, _why_original(original, others, faithful))
+        return ChosenFormat(original, _why_original(original, others, faithful))
     best = min(faster, key=lambda each: each.typical_run)
     level = [each for each in faster if each.typical_run * (1 - LEAST_GAIN) <= best.typical_run]
     chosen = min(level, key=lambda each: each.bytes)
-    return Choice(
+    return ChosenFormat(
         chosen,
         f"a typical run takes {chosen.typical_run:.1f} s with it, instead of {original.typical_run:.1f} s, and it "
         f"predicts nearly what the original does (mean KL {chosen.mean_kl:.4f}, at most {MOST_KL})",
     )
 
 
-def force(measured: Sequence[MeasuredFormat], name: str) -> Choice:
+def force(measured: Sequence[MeasuredFormat], name: str) -> ChosenFormat:
     """The format that was asked for, with what speaks against it."""
     original = measured[0]
     chosen = next(each for each in measured if each.format == name)
@@ -58,7 +58,7 @@ def force(measured: Sequence[MeasuredFormat], name: str) -> Choice:
             f", although it is not clearly faster ({chosen.typical_run:.1f} s for a typical run, the original "
             f"{original.typical_run:.1f} s)"
         )
-    return Choice(chosen, reason)
+    return ChosenFormat(chosen, reason)
 
 
 def was_busy(measured: Sequence[MeasuredFormat]) -> bool:

@@ -13,11 +13,21 @@ from modular_pluralism.llama.generation import Event, Finish, GenerationRequest,
 from modular_pluralism.llama.sampling import Sampling
 from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.prepared.neutral_text import begin_tokens, neutral_tokens
-from modular_pluralism.prepared.workload import Speeds
 
 _SEQUENCES = 6
 _SHORT_PROMPT = 16
 """Tokens before a generated text, and of the first prompt after loading."""
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """What was measured of one file, once: seconds until it had read its first tokens, and tokens a second for
+    reading prompts, for six sequences generated together (all six counted), and for one generated alone."""
+
+    start: float
+    prompt: float
+    together: float
+    alone: float
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from modular_pluralism.errors import TrainingDataError
-from modular_pluralism.training.continents import continent_of
+from modular_pluralism.evaluation.data.countries import OTHER, continent
 from modular_pluralism.training.records import Record
 
 CONTINENT = "continent"
@@ -72,7 +72,7 @@ def _reader(records: Sequence[Record], field: str, attribute: str) -> Callable[[
     if any(field in record.fields for record in records):
         return lambda record: str(record.fields.get(field, ""))
     if field == CONTINENT and any(attribute in record.fields for record in records):
-        return lambda record: continent_of(str(record.fields.get(attribute, ""))) or ""
+        return lambda record: continent(str(record.fields.get(attribute, ""))).replace(OTHER, "")
     known = dict.fromkeys(name for record in records for name in record.fields)
     continents = f", or {CONTINENT}" if attribute in known else ""
     raise TrainingDataError(f"No row has a field {field!r}; use one of {', '.join(known)}{continents}.")

@@ -12,6 +12,7 @@ from modular_pluralism.evaluation.statistics.bootstrap import Bootstrap, Draw, r
 from modular_pluralism.evaluation.statistics.results import Figure
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.llama.job import Adapter
+from modular_pluralism.models.engine_reader import EngineOptionReader
 from modular_pluralism.option_math import letters, mean_over_rotations, normalise, rotations
 from modular_pluralism.prepared.cache import prepared_file
 from modular_pluralism.prompts import PromptSet
@@ -72,9 +73,6 @@ def paired_figures(drawn: Bootstrap, names: Sequence[str], *, n: int, clusters: 
 
 def _read(chat: ChatLlama, item: SurveyItem) -> tuple[list[float], float]:
     """The option distribution, averaged over rotations, and the label mass."""
-    # Here, since it and the package of the models import each other.
-    from modular_pluralism.llama.option_reader import EngineOptionReader
-
     prompts = PromptSet.load()
     asked = [
         vote_prompt(prompts, item.question, [item.options[at] for at in order], item.attribute)
