@@ -2,14 +2,6 @@
 
 Everything that an application needs is importable from here; it is loaded when it is first used.
 
-Example:
-    from modular_pluralism import PluralismError, build_overton
-
-    graph = build_overton("perspective").compile()
-    try:
-        print(graph.invoke({"question": "Should a city ban cars from its centre?"})["answer"])
-    except PluralismError as error:
-        print(f"No answer: {error}")
 """
 
 # ruff: noqa: I001 - an import of each module, with the names that it has, in place of one for each name

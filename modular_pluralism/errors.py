@@ -36,6 +36,16 @@ class PluralismError(RuntimeError):
     """Base class: catch this to catch everything raised on purpose here.
 
     A RuntimeError, since LangGraph's server tells its clients the message of those, and only the name of most others.
+
+    Example:
+        ```python
+        from modular_pluralism import Pool, PluralismError
+
+        try:
+            Pool.load("no-such-pool")
+        except PluralismError as error:
+            print(error)
+        ```
     """
 
     exit_code = 1
