@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, StateGraph
 
 from modular_pluralism.graphs.parts import Comments, Models, Parts
-from modular_pluralism.graphs.state import OvertonState, Question
-from modular_pluralism.nodes.check import check
+from modular_pluralism.graphs.state import OvertonQuestion, OvertonState
+from modular_pluralism.modes import ModeDescription, register_mode
 from modular_pluralism.nodes.merge import merge
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -21,7 +21,7 @@ def build_overton(
     models: Models = None,
     seed: int | None = None,
     comments: Comments = None,
-) -> StateGraph[OvertonState, None, Question, OvertonState]:
+) -> StateGraph[OvertonState, None, OvertonQuestion, OvertonState]:
     """The Overton graph (section 3 of the paper): every community comments, and the base LLM merges the comments.
 
     Args:
@@ -52,10 +52,9 @@ def build_overton(
         print(state["answer"], state["missing"])
         ```
     """
-    parts = Parts.of(pool, prompts, models, "overton", {"seed": seed}, comments)
-    graph = StateGraph(OvertonState, input_schema=Question)
-    parts.add(graph, "check", check())
-    graph.add_edge(START, "check")
+    parts = Parts.of(pool, prompts, models, "overton", {"seed": seed}, comments, OVERTON.takes)
+    graph = StateGraph(OvertonState, input_schema=OvertonQuestion)
+    parts.add_check(graph)
     for name in parts.communities:
         parts.add_comment(graph, name)
         graph.add_edge("check", name)
@@ -70,3 +69,16 @@ def build_overton(
     parts.add(graph, "merge", step)
     graph.add_edge("merge", END)
     return graph
+
+
+OVERTON = register_mode(
+    ModeDescription(
+        name="overton",
+        work="every community comments in parallel → the base LLM merges the comments",
+        outcome="one answer that covers the spectrum of views",
+        tool="Answer a question on which people disagree with the whole spectrum of their views.",
+        build=build_overton,
+        state=OvertonState,
+        writer="merge",
+    )
+)
