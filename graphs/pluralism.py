@@ -63,6 +63,7 @@ def build_pluralism(
     parts = Parts.of(pool, prompts, models, defaults={"mode": mode})
     check_scoring(scoring)
     check_voice(voice)
+    graph: NestingGraph[PluralismState, None, PluralismQuestion, PluralismState]
     graph = NestingGraph(_state(voice), input_schema=PluralismQuestion)
     parts.add_check(graph, any_mode=True)
     for name, each in modes().items():

@@ -13,13 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from modular_pluralism.evaluation.report import (
-    ChartsMissingError,
-    ReportError,
-    render_report,
-    require_charts,
-    write_report,
-)
+from modular_pluralism.errors import ChartsMissingError, ReportError
+from modular_pluralism.evaluation.report import render_report, require_charts, write_report
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
 from modular_pluralism.evaluation.statistics.results import Column, Failure, Figure, Results, Row, Table
