@@ -77,11 +77,12 @@ def test_tokens_are_streamed_under_the_community_s_name(mode: str) -> None:
 def test_an_unknown_mode_is_refused_before_any_model_is_asked(mode: Any) -> None:
     model = always("x")
     graph = build_pluralism(fake_pool(), models=fake_models(model)).compile()
+    asked: Any = {**QUESTION, "mode": mode}
     with pytest.raises(InputError) as caught:
-        graph.invoke({**QUESTION, "mode": mode})
+        graph.invoke(asked)
     assert str(caught.value) == f"There is no mode {mode!r}; use overton, steerable, distributional."
     with pytest.raises(InputError, match="There is no mode None"):
-        graph.invoke(QUESTION)  # type: ignore[call-overload]
+        graph.invoke(QUESTION)  # type: ignore[arg-type]
     assert model.seen == []
 
 
