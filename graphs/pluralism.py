@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict, get_type_hints
+from typing import Any, TypedDict, get_type_hints
 
 from langgraph.graph import END, StateGraph
 
@@ -85,7 +85,7 @@ def _state(voice: Voice) -> type:
         if key not in known
     }
     state = PluralismTwoVoicesState if voice == "both" else PluralismState
-    return TypedDict(state.__name__, get_type_hints(state, include_extras=True) | more, total=False) if more else state  # type: ignore[operator,misc,no-any-return]
+    return _typed(state.__name__, get_type_hints(state, include_extras=True) | more) if more else state
 
 
 def _question(mode: ModeDescription) -> type:
@@ -96,4 +96,9 @@ def _question(mode: ModeDescription) -> type:
         **({} if mode.takes.attribute == "refused" else {"attribute": str | None}),
         **({} if mode.takes.options == "refused" else {"options": list[str] | None}),
     }
-    return TypedDict(f"{mode.title}Part", taken, total=False)  # type: ignore[operator,misc,no-any-return]
+    return _typed(f"{mode.title}Part", taken)
+
+
+def _typed(name: str, keys: dict[str, Any]) -> type:
+    made: type = TypedDict(name, keys, total=False)  # type: ignore[misc]
+    return made

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 import modular_pluralism
 from modular_pluralism.llama import close_engines
+from modular_pluralism.modes import modes
 from tests.demo_model import DEMO_GGUF
 
 NEEDS_A_MODEL = {"ChatLlama"}
@@ -80,6 +81,7 @@ def test_errors_that_are_told_are_public_classes(name: str) -> None:
 
 def run(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
+    monkeypatch.setattr("modular_pluralism.modes._modes", dict(modes()))  # an example may add one
     exec(compile(code, "example", "exec"), {"__name__": "example"})
 
 

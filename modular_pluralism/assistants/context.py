@@ -127,12 +127,13 @@ def context_schema(graph: str, pool: Pool, prompts: PromptSet) -> type[RunContex
         "prompts": (str | None, _offering(base, "prompts", [None, *sorted(offered_prompts())])),
     }
     for name, nodes in _nodes_by_prompt(graph, pool.communities).items():
+        of_langgraph: dict[str, Any] = {"langgraph_nodes": nodes, "langgraph_type": "prompt"}
         fields[_field(name)] = (
             str | None,
             Field(
                 prompts[name].text,
                 description=f"The prompt {name!r}; it takes {', '.join(prompts[name].variables)}.",
-                json_schema_extra={"langgraph_nodes": nodes, "langgraph_type": "prompt"},
+                json_schema_extra=of_langgraph,
             ),
         )
     schema: type[RunContext] = create_model(f"{graph.capitalize()}Context", __base__=base, **fields)
