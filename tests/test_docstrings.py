@@ -17,6 +17,7 @@ from modular_pluralism.llama import close_engines
 from modular_pluralism.modes import modes
 from tests.demo_model import DEMO_GGUF
 
+EMBEDDING = (Path(__file__).parents[1] / "docs" / "embedding.md").read_text("utf-8")
 NEEDS_A_MODEL = {"ChatLlama"}
 
 
@@ -96,6 +97,22 @@ def test_an_example_with_a_model_runs(name: str, tmp_path: Path, monkeypatch: py
     (tmp_path / "model.gguf").symlink_to(DEMO_GGUF)
     run(EXAMPLES[name], tmp_path, monkeypatch)
     close_engines()
+
+
+def test_the_guide_to_embedding_names_what_is_public() -> None:
+    tables = EMBEDDING.partition("## What is importable")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", tables))
+    errors = {name for name, value in public().items() if inspect.isclass(value) and issubclass(value, Exception)}
+    assert set(public()) - errors - {"__version__"} <= named
+
+
+def test_the_guide_to_embedding_says_which_builder_takes_what() -> None:
+    rows = re.findall(r"^\| (`build_\w+`|builder) \|(.*)\|$", EMBEDDING, re.MULTILINE)
+    (_, heading), *builders = [(name.strip("`"), [cell.strip(" `") for cell in row.split("|")]) for name, row in rows]
+    assert {name for name, _ in builders} == {name for name in public() if name.startswith("build_")}
+    for name, cells in builders:
+        taken = {argument for argument, cell in zip(heading, cells, strict=True) if cell == "yes"}
+        assert taken | {"pool", "prompts", "models"} == set(parameters(public()[name]))
 
 
 def test_every_function_and_the_classes_that_people_make_have_an_example() -> None:
