@@ -216,7 +216,7 @@ def adapter_weights(path: Path, keys: Sequence[str], config: LoraConfig, base: B
         if matrix.shape != ((rank, columns) if which == "a" else (rows, rank)):
             raise AdapterError(f"{path} was made for another base than {base.name}; begin with an adapter of this one.")
         if which == "b":
-            matrix = _unpermuted(matrix, name, base) * np.float32(alpha / rank / config.scale(layer, rank))
+            matrix = _permuted(matrix, name, base, undo=True) * np.float32(alpha / rank / config.scale(layer, rank))
         weights[key] = matrix
     if found:
         raise AdapterError(f"{path} has weights for {min(found)}, which this training does not; begin with another.")
@@ -256,20 +256,13 @@ def _check_shapes(layer: str, name: str, a: Matrix, b: Matrix, base: BaseShape) 
         )
 
 
-def _permuted(b: Matrix, name: str, base: BaseShape) -> Matrix:
+def _permuted(b: Matrix, name: str, base: BaseShape, *, undo: bool = False) -> Matrix:
     if not _PERMUTED[base.architecture] or not name.endswith((".attn_q.weight", ".attn_k.weight")):
         return b
     heads = base.heads if name.endswith(".attn_q.weight") else base.key_heads
     half = b.shape[0] // heads // 2
-    return b.reshape(heads, 2, half, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
-
-
-def _unpermuted(b: Matrix, name: str, base: BaseShape) -> Matrix:
-    if not _PERMUTED[base.architecture] or not name.endswith((".attn_q.weight", ".attn_k.weight")):
-        return b
-    heads = base.heads if name.endswith(".attn_q.weight") else base.key_heads
-    half = b.shape[0] // heads // 2
-    return b.reshape(heads, half, 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
+    pairs = (half, 2) if undo else (2, half)
+    return b.reshape(heads, *pairs, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
 
 
 def _filled(matrix: Matrix, rank: int, *, rows: bool) -> Matrix:
