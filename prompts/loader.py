@@ -42,7 +42,7 @@ from modular_pluralism.errors import PromptError
 Role = Literal["system", "user"]
 Style = Literal["chat", "completion"]
 """Whether prompts are made for a chat template, or for plain text that the model goes on with."""
-Piece = tuple[str, str | None]
+Segment = tuple[str, str | None]
 """A stretch of literal text, and the variable that follows it (None at the end)."""
 
 MODES = ("any", "overton", "steerable", "distributional", "baseline", "judge", "fragment", "persona")
@@ -65,16 +65,16 @@ class Section:
     """One chat message of a prompt, taken apart into literal text and variables."""
 
     role: Role
-    pieces: tuple[Piece, ...]
+    segments: tuple[Segment, ...]
 
     @property
     def variables(self) -> frozenset[str]:
         """Names of the variables that stand in this section."""
-        return frozenset(variable for _, variable in self.pieces if variable is not None)
+        return frozenset(variable for _, variable in self.segments if variable is not None)
 
     def fill(self, values: Mapping[str, str]) -> str:
         """The section's text with every variable replaced by its value."""
-        return "".join(literal + ("" if name is None else values[name]) for literal, name in self.pieces)
+        return "".join(literal + ("" if name is None else values[name]) for literal, name in self.segments)
 
     def message(self, values: Mapping[str, str]) -> BaseMessage:
         """The section as a chat message."""
@@ -297,9 +297,9 @@ def _sections(text: str, path: str, first_line: int) -> tuple[Section, ...]:
             _check_no_role(line, f"{path}, line {number}")
             (found[-1][2] if found else before).append(line)
     if not found:
-        return (Section("user", _pieces(text, path, first_line)),)
+        return (Section("user", _segments(text, path, first_line)),)
     _check_complete(found, before, path, first_line)
-    return tuple(Section(role, _pieces("\n".join(lines), path, number)) for role, number, lines in found)
+    return tuple(Section(role, _segments("\n".join(lines), path, number)) for role, number, lines in found)
 
 
 def _check_order(role: Role, earlier: list[Role], place: str) -> None:
@@ -332,11 +332,11 @@ def _check_complete(found: list[tuple[Role, int, list[str]]], before: list[str],
             raise PromptError(f"{path}, line {number - 1}: the section [{role}] is empty; write it or remove it")
 
 
-def _pieces(text: str, path: str, first_line: int) -> tuple[Piece, ...]:
+def _segments(text: str, path: str, first_line: int) -> tuple[Segment, ...]:
     """Literal text and variables of one section, without the blank lines around it."""
     start = first_line + text[: len(text) - len(text.lstrip())].count("\n")
     text = text.strip()
-    pieces: list[Piece] = []
+    segments: list[Segment] = []
     literal, end = "", 0
     for match in _TOKEN.finditer(text):
         literal, token = literal + text[end : match.start()], match[0]
@@ -344,7 +344,7 @@ def _pieces(text: str, path: str, first_line: int) -> tuple[Piece, ...]:
         if token in ("{{", "}}"):
             literal += token[0]
         elif _VARIABLE.fullmatch(token[1:-1]):
-            pieces.append((literal, token[1:-1]))
+            segments.append((literal, token[1:-1]))
             literal = ""
         else:
             line = start + text.count("\n", 0, match.start())
@@ -352,7 +352,7 @@ def _pieces(text: str, path: str, first_line: int) -> tuple[Piece, ...]:
                 f"{path}, line {line}: {short(token)} is no placeholder; write a plain variable name as in "
                 "'{question}', or double a brace that is meant literally"
             )
-    return (*pieces, (literal + text[end:], None))
+    return (*segments, (literal + text[end:], None))
 
 
 # Words for messages

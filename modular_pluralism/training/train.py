@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 
 from modular_pluralism.llama.model_file import check_is_gguf
 from modular_pluralism.optional import optional
+from modular_pluralism.pool import COMMUNITY_NAME
 from modular_pluralism.prepared.entry import file_hash
 from modular_pluralism.training.base_model import PURPOSE, add_lora, load_base, lora_state, set_lora_state, shrink_base
 from modular_pluralism.training.checkpoint import Checkpoints
@@ -40,7 +40,6 @@ from modular_pluralism.training.text_objective import TextObjective, texts_of
 from modular_pluralism.training.trained_files import Trained, draw_curve, ended_training, trained_files
 from modular_pluralism.training.vote_prompts import VoteEncoder
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MEASURED = 96
 """So many held-out items are read by the engine at most."""
 _ROOM = 8
@@ -72,7 +71,7 @@ class _Task:
 
 def check_name(name: str) -> None:
     """Raise TrainingDataError unless a community, and so a file, can have this name."""
-    if not _NAME.fullmatch(name):
+    if not COMMUNITY_NAME.fullmatch(name):
         raise TrainingDataError(
             f"{name!r} is no usable name; write up to 64 letters, digits, '_' and '-', a letter or digit first."
         )
