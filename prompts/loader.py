@@ -193,8 +193,8 @@ def text_below_header(path: Path) -> str:
 
 def variables_in(text: str) -> list[str]:
     """The variables that a text uses, each once, in their order."""
-    found = (match[0][1:-1] for match in _TOKEN.finditer(text))
-    return list(dict.fromkeys(name for name in found if _VARIABLE.fullmatch(name)))
+    names = (match[0][1:-1] for match in _TOKEN.finditer(text))
+    return list(dict.fromkeys(name for name in names if _VARIABLE.fullmatch(name)))
 
 
 def plain_persona(path: Path) -> str:
@@ -286,48 +286,48 @@ def _variables(listed: str, path: str) -> tuple[str, ...]:
 
 
 def _sections(text: str, path: str, first_line: int) -> tuple[Section, ...]:
-    found: list[tuple[Role, int, list[str]]] = []
+    sections: list[tuple[Role, int, list[str]]] = []
     before: list[str] = []
     for number, line in enumerate(text.split("\n"), start=first_line):
         if line == "[system]" or line == "[user]":
             role: Role = "system" if line == "[system]" else "user"
-            _check_order(role, [earlier for earlier, _, _ in found], f"{path}, line {number}")
-            found.append((role, number + 1, []))
+            _check_order(role, [earlier for earlier, _, _ in sections], f"{path}, line {number}")
+            sections.append((role, number + 1, []))
         else:
             _check_no_role(line, f"{path}, line {number}")
-            (found[-1][2] if found else before).append(line)
-    if not found:
+            (sections[-1][2] if sections else before).append(line)
+    if not sections:
         return (Section("user", _segments(text, path, first_line)),)
-    _check_complete(found, before, path, first_line)
-    return tuple(Section(role, _segments("\n".join(lines), path, number)) for role, number, lines in found)
+    _check_complete(sections, before, path, first_line)
+    return tuple(Section(role, _segments("\n".join(lines), path, number)) for role, number, lines in sections)
 
 
-def _check_order(role: Role, earlier: list[Role], place: str) -> None:
+def _check_order(role: Role, earlier: list[Role], where: str) -> None:
     """Many chat templates refuse a second system message, or one that does not come first."""
     if role in earlier:
-        raise PromptError(f"{place}: [{role}] appears twice; a prompt has at most one [system] and one [user]")
+        raise PromptError(f"{where}: [{role}] appears twice; a prompt has at most one [system] and one [user]")
     if role == "system" and earlier:
-        raise PromptError(f"{place}: [system] comes after [user]; put it first")
+        raise PromptError(f"{where}: [system] comes after [user]; put it first")
 
 
-def _check_no_role(line: str, place: str) -> None:
+def _check_no_role(line: str, where: str) -> None:
     """Refuse what was surely meant as a role line: it would otherwise be sent to the model as text."""
     match = _ROLE_LIKE.fullmatch(line.strip())
     if match is None:
         return
     word = match[1].lower()
     if word in _FOREIGN_ROLES or get_close_matches(word, ["system", "user"], cutoff=0.75):
-        raise PromptError(f"{place}: {short(line)} is no role; write a line that is exactly [system] or [user]")
+        raise PromptError(f"{where}: {short(line)} is no role; write a line that is exactly [system] or [user]")
 
 
-def _check_complete(found: list[tuple[Role, int, list[str]]], before: list[str], path: str, first_line: int) -> None:
+def _check_complete(sections: list[tuple[Role, int, list[str]]], before: list[str], path: str, first_line: int) -> None:
     if "".join(before).strip():
         raise PromptError(
             f"{path}, line {first_line}: text stands before the first role; move it below [system] or [user]"
         )
-    if found[-1][0] != "user":
+    if sections[-1][0] != "user":
         raise PromptError(f"{path}: there is no [user] section; add a line [user] with what the model is asked")
-    for role, number, lines in found:
+    for role, number, lines in sections:
         if not "".join(lines).strip():
             raise PromptError(f"{path}, line {number - 1}: the section [{role}] is empty; write it or remove it")
 

@@ -83,16 +83,16 @@ class ReplyOptionReader:
             raise NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.")
         # The chosen token may stand among the top ones or not.
         reported = {each["token"]: each["logprob"] for each in (content[0], *(content[0].get("top_logprobs") or ()))}
-        found: list[list[float]] = [
+        logprobs: list[list[float]] = [
             [math.exp(logprob) for token, logprob in reported.items() if token.strip() == label] for label in labels
         ]
-        if not any(found):
+        if not any(logprobs):
             raise ModelCallError(
                 f"{self._place} put none of the labels among its {len(reported)} likeliest replies; "
                 "change the prompt, or use another base LLM."
             )
         return LabelReading(
-            tuple(math.fsum(each) for each in found), tuple(at for at, each in enumerate(found) if not each)
+            tuple(math.fsum(each) for each in logprobs), tuple(at for at, each in enumerate(logprobs) if not each)
         )
 
 

@@ -40,17 +40,17 @@ class Checkpoints:
         if not self.exists:
             return None
         try:
-            found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+            state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         except Exception as error:  # what torch raises of a broken file has no common class
             raise TrainingError(
                 f"The checkpoint {path} cannot be read ({type(error).__name__}); start anew with --restart."
             ) from error
-        if found.get("fingerprint") != self._fingerprint:
+        if state.get("fingerprint") != self._fingerprint:
             raise TrainingError(
                 f"{self._folder} holds the checkpoint of a training with other data or settings; go on with those, or "
                 "start anew with --restart."
             )
-        return found
+        return state
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep this state in the place of the last one.

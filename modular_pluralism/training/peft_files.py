@@ -102,16 +102,16 @@ def write_whole(target: Path, write: Any) -> None:
 def _load(path: Path) -> dict[str, Any]:
     torch = optional("torch", "train", _PURPOSE)
     if path.suffix == ".safetensors":
-        found: dict[str, Any] = optional("safetensors.torch", "train", _PURPOSE).load_file(path)
+        weights: dict[str, Any] = optional("safetensors.torch", "train", _PURPOSE).load_file(path)
     else:
         # Only weights: an old file may hold any Python object, which would be run.
-        found = torch.load(path, weights_only=True, map_location="cpu")
-    return found
+        weights = torch.load(path, weights_only=True, map_location="cpu")
+    return weights
 
 
 def _matrix(tensor: Any) -> Matrix:
-    found: Matrix = tensor.detach().float().numpy().astype(np.float32)
-    return found
+    matrix: Matrix = tensor.detach().float().numpy().astype(np.float32)
+    return matrix
 
 
 def _read_text(path: Path) -> str:

@@ -148,8 +148,8 @@ def _read_bases(base: Base) -> BaseShape:
 def _start(adapter: Path, keys: Sequence[str], shape: BaseShape, settings: TrainingSettings) -> dict[str, Any]:
     """The weights of a LoRA that are those of the adapter."""
     torch = optional("torch", "train", PURPOSE)
-    found = adapter_weights(adapter, keys, _lora_config(settings), shape)
-    return {key: torch.from_numpy(matrix.copy()) for key, matrix in found.items()}
+    weights = adapter_weights(adapter, keys, _lora_config(settings), shape)
+    return {key: torch.from_numpy(matrix.copy()) for key, matrix in weights.items()}
 
 
 def _lora_config(settings: TrainingSettings) -> LoraConfig:
