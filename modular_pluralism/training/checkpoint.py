@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from pathlib import Path
 from typing import Any
 
 from modular_pluralism.optional import optional
+from modular_pluralism.replaced_file import replaced_path
 from modular_pluralism.training.base_model import PURPOSE
 from modular_pluralism.training.errors import TrainingError
 
@@ -59,18 +59,14 @@ class Checkpoints:
             TrainingError: it cannot be written; the last one stays.
         """
         torch = optional("torch", "train", PURPOSE)
-        part = self._folder / f".{secrets.token_hex(8)}.part"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            torch.save(state | {"fingerprint": self._fingerprint}, part)
-            part.replace(self._folder / _FILE)
+            with replaced_path(self._folder / _FILE) as part:
+                torch.save(state | {"fingerprint": self._fingerprint}, part)
         except (OSError, RuntimeError) as error:  # RuntimeError: torch's, where the disk is full
             raise TrainingError(
                 f"A checkpoint cannot be written to {self._folder} ({_reason(error)}); make room, or allow writing "
                 "there, and run the same command again."
             ) from error
-        finally:
-            part.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Take the folder away."""

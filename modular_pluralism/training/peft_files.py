@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import secrets
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from modular_pluralism.optional import optional
+from modular_pluralism.replaced_file import replaced_path
 from modular_pluralism.training.errors import AdapterError
 from modular_pluralism.training.gguf_adapter import Matrix, gguf_tensors, read_base, read_config, write_gguf_adapter
 
@@ -33,7 +32,15 @@ def import_adapter(source: str, gguf: Path, target: Path) -> str | None:
     folder = find_adapter(source)
     config = read_config(_read_text(folder / _CONFIG), source)
     tensors = gguf_tensors(read_weights(folder), config, base)
-    write_whole(target, lambda part: write_gguf_adapter(part, tensors, base, name=target.stem))
+    try:
+        with replaced_path(target) as part:
+            write_gguf_adapter(part, tensors, base, name=target.stem)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise AdapterError(f"{target.parent} is no folder; name another one to write to.") from error
+    except OSError as error:
+        raise AdapterError(
+            f"{target} cannot be written ({error.strerror or error}); make room, or allow writing there."
+        ) from error
     return config.base
 
 
@@ -74,29 +81,6 @@ def read_weights(folder: Path) -> dict[str, Matrix]:
                     f"{path} cannot be read ({type(error).__name__}); use a file that was saved whole."
                 ) from error
     raise AdapterError(f"{folder} holds neither {_WEIGHTS[0]} nor {_WEIGHTS[1]}; give the folder of a PEFT adapter.")
-
-
-def write_whole(target: Path, write: Any) -> None:
-    """Have `write` make a file that takes the place of `target` when it is done, and nothing where it fails.
-
-    Raises:
-        AdapterError: it cannot be written.
-    """
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        part.replace(target)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise AdapterError(f"{target.parent} is no folder; name another one to write to.") from error
-    except OSError as error:
-        raise AdapterError(
-            f"{target} cannot be written ({error.strerror or error}); make room, or allow writing there."
-        ) from error
-    finally:
-        # What cannot be cleared away must not hide why nothing could be written.
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> dict[str, Any]:
