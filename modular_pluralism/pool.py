@@ -119,7 +119,7 @@ class RemoteModel(_Config):
     @property
     def address(self) -> str | None:
         """The endpoint without what `base_url` may hold of a password; None for OpenAI itself."""
-        return without_password(self.base_url)
+        return None if self.base_url is None else _SECRET_PART.sub("", self.base_url)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """An address may hold a password, which is not shown."""

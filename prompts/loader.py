@@ -41,7 +41,7 @@ from modular_pluralism.errors import PromptError
 
 Role = Literal["system", "user"]
 """Whether prompts are made for a chat template, or for plain text that the model goes on with."""
-Piece = tuple[str, str | None]
+Segment = tuple[str, str | None]
 """A stretch of literal text, and the variable that follows it (None at the end)."""
 
 MODES = ("any", "overton", "steerable", "distributional", "baseline", "judge", "fragment", "persona")
@@ -64,16 +64,16 @@ class Section:
     """One chat message of a prompt, taken apart into literal text and variables."""
 
     role: Role
-    pieces: tuple[Piece, ...]
+    segments: tuple[Segment, ...]
 
     @property
     def variables(self) -> frozenset[str]:
         """Names of the variables that stand in this section."""
-        return frozenset(variable for _, variable in self.pieces if variable is not None)
+        return frozenset(variable for _, variable in self.segments if variable is not None)
 
     def fill(self, values: Mapping[str, str]) -> str:
         """The section's text with every variable replaced by its value."""
-        return "".join(literal + ("" if name is None else values[name]) for literal, name in self.pieces)
+        return "".join(literal + ("" if name is None else values[name]) for literal, name in self.segments)
 
     def message(self, values: Mapping[str, str]) -> BaseMessage:
         """The section as a chat message."""
@@ -224,8 +224,8 @@ def text_below_header(path: Path) -> str:
 
 def variables_in(text: str) -> list[str]:
     """The variables that a text uses, each once, in their order."""
-    found = (match[0][1:-1] for match in _TOKEN.finditer(text))
-    return list(dict.fromkeys(name for name in found if _VARIABLE.fullmatch(name)))
+    names = (match[0][1:-1] for match in _TOKEN.finditer(text))
+    return list(dict.fromkeys(name for name in names if _VARIABLE.fullmatch(name)))
 
 
 def plain_persona(path: Path) -> str:
@@ -317,57 +317,57 @@ def _variables(listed: str, path: str) -> tuple[str, ...]:
 
 
 def _sections(text: str, path: str, first_line: int) -> tuple[Section, ...]:
-    found: list[tuple[Role, int, list[str]]] = []
+    sections: list[tuple[Role, int, list[str]]] = []
     before: list[str] = []
     for number, line in enumerate(text.split("\n"), start=first_line):
         if line == "[system]" or line == "[user]":
             role: Role = "system" if line == "[system]" else "user"
-            _check_order(role, [earlier for earlier, _, _ in found], f"{path}, line {number}")
-            found.append((role, number + 1, []))
+            _check_order(role, [earlier for earlier, _, _ in sections], f"{path}, line {number}")
+            sections.append((role, number + 1, []))
         else:
             _check_no_role(line, f"{path}, line {number}")
-            (found[-1][2] if found else before).append(line)
-    if not found:
-        return (Section("user", _pieces(text, path, first_line)),)
-    _check_complete(found, before, path, first_line)
-    return tuple(Section(role, _pieces("\n".join(lines), path, number)) for role, number, lines in found)
+            (sections[-1][2] if sections else before).append(line)
+    if not sections:
+        return (Section("user", _segments(text, path, first_line)),)
+    _check_complete(sections, before, path, first_line)
+    return tuple(Section(role, _segments("\n".join(lines), path, number)) for role, number, lines in sections)
 
 
-def _check_order(role: Role, earlier: list[Role], place: str) -> None:
+def _check_order(role: Role, earlier: list[Role], where: str) -> None:
     """Many chat templates refuse a second system message, or one that does not come first."""
     if role in earlier:
-        raise PromptError(f"{place}: [{role}] appears twice; a prompt has at most one [system] and one [user]")
+        raise PromptError(f"{where}: [{role}] appears twice; a prompt has at most one [system] and one [user]")
     if role == "system" and earlier:
-        raise PromptError(f"{place}: [system] comes after [user]; put it first")
+        raise PromptError(f"{where}: [system] comes after [user]; put it first")
 
 
-def _check_no_role(line: str, place: str) -> None:
+def _check_no_role(line: str, where: str) -> None:
     """Refuse what was surely meant as a role line: it would otherwise be sent to the model as text."""
     match = _ROLE_LIKE.fullmatch(line.strip())
     if match is None:
         return
     word = match[1].lower()
     if word in _FOREIGN_ROLES or get_close_matches(word, ["system", "user"], cutoff=0.75):
-        raise PromptError(f"{place}: {short(line)} is no role; write a line that is exactly [system] or [user]")
+        raise PromptError(f"{where}: {short(line)} is no role; write a line that is exactly [system] or [user]")
 
 
-def _check_complete(found: list[tuple[Role, int, list[str]]], before: list[str], path: str, first_line: int) -> None:
+def _check_complete(sections: list[tuple[Role, int, list[str]]], before: list[str], path: str, first_line: int) -> None:
     if "".join(before).strip():
         raise PromptError(
             f"{path}, line {first_line}: text stands before the first role; move it below [system] or [user]"
         )
-    if found[-1][0] != "user":
+    if sections[-1][0] != "user":
         raise PromptError(f"{path}: there is no [user] section; add a line [user] with what the model is asked")
-    for role, number, lines in found:
+    for role, number, lines in sections:
         if not "".join(lines).strip():
             raise PromptError(f"{path}, line {number - 1}: the section [{role}] is empty; write it or remove it")
 
 
-def _pieces(text: str, path: str, first_line: int) -> tuple[Piece, ...]:
+def _segments(text: str, path: str, first_line: int) -> tuple[Segment, ...]:
     """Literal text and variables of one section, without the blank lines around it."""
     start = first_line + text[: len(text) - len(text.lstrip())].count("\n")
     text = text.strip()
-    pieces: list[Piece] = []
+    segments: list[Segment] = []
     literal, end = "", 0
     for match in _TOKEN.finditer(text):
         literal, token = literal + text[end : match.start()], match[0]
@@ -375,7 +375,7 @@ def _pieces(text: str, path: str, first_line: int) -> tuple[Piece, ...]:
         if token in ("{{", "}}"):
             literal += token[0]
         elif _VARIABLE.fullmatch(token[1:-1]):
-            pieces.append((literal, token[1:-1]))
+            segments.append((literal, token[1:-1]))
             literal = ""
         else:
             line = start + text.count("\n", 0, match.start())
@@ -383,7 +383,7 @@ def _pieces(text: str, path: str, first_line: int) -> tuple[Piece, ...]:
                 f"{path}, line {line}: {short(token)} is no placeholder; write a plain variable name as in "
                 "'{question}', or double a brace that is meant literally"
             )
-    return (*pieces, (literal + text[end:], None))
+    return (*segments, (literal + text[end:], None))
 
 
 # Words for messages

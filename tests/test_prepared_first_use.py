@@ -79,7 +79,7 @@ def test_on_a_processor_without_a_fast_format_nothing_is_measured(
 
 
 def test_a_file_in_a_fast_format_is_left_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(first_use, "_SLOW", frozenset[str]())
+    monkeypatch.setattr(first_use, "SLOW_FORMATS", frozenset[str]())
     assert prepare_on_first_use(DEMO_GGUF, engine) is None
 
 

@@ -13,7 +13,7 @@ from modular_pluralism.prepared.prepare import Thoroughness, describe_source, pr
 from modular_pluralism.prepared.processor import instructions
 from modular_pluralism.prepared.speed import SpeedSample
 
-_SLOW = frozenset({"Q4_1", "Q5_1"})
+SLOW_FORMATS = frozenset({"Q4_1", "Q5_1"})
 """Formats for which llama.cpp has no kernel that reads whole prompts at once."""
 _QUICK = Thoroughness(rounds=1, texts=4, speed=SpeedSample(prompt=128, together=8, alone=4), quick=True)
 """A few seconds for the demo's model: less than its three modes gain."""
@@ -41,7 +41,7 @@ def prepare_on_first_use(source: Path, engine: Engine) -> FirstUse | None:
         return None
     began = time.perf_counter()
     try:
-        if describe_source(engine).format not in _SLOW:
+        if describe_source(engine).format not in SLOW_FORMATS:
             return None
         if "AVX512_BF16" not in instructions():
             return FirstUse(False, SUGGESTION)

@@ -63,10 +63,10 @@ def measured_format(name: str, size: int, rounds: Sequence[Speeds], agreement: A
     return MeasuredFormat(
         format=name,
         bytes=size,
-        start_seconds=min(each.start for each in rounds),
-        prompt_speed=max(each.prompt for each in rounds),
-        together_speed=max(each.together for each in rounds),
-        alone_speed=max(each.alone for each in rounds),
-        run_seconds=tuple(TYPICAL_RUN.seconds(each) for each in rounds),
+        start_seconds=min(speeds.start for speeds in rounds),
+        prompt_speed=max(speeds.prompt for speeds in rounds),
+        together_speed=max(speeds.together for speeds in rounds),
+        alone_speed=max(speeds.alone for speeds in rounds),
+        run_seconds=tuple(TYPICAL_RUN.seconds(speeds) for speeds in rounds),
         agreement=agreement,
     )

@@ -89,12 +89,12 @@ def prepare(
     with workplace() as work:
         files = {file.format: source}
         agreements: dict[str, Agreement | None] = {file.format: None}
-        for each in tried:
-            progress(f"writing {each.name} (about {megabytes(file.bytes_as(each))})")
-            files[each.name] = work / prepared_name(source, each.name)
-            quantize(source, files[each.name], each, threads=threads)
-            progress(f"comparing {each.name} with the original")
-            agreements[each.name] = compare(reference, read_predictions(files[each.name], texts, threads))
+        for target in tried:
+            progress(f"writing {target.name} (about {megabytes(file.bytes_as(target))})")
+            files[target.name] = work / prepared_name(source, target.name)
+            quantize(source, files[target.name], target, threads=threads)
+            progress(f"comparing {target.name} with the original")
+            agreements[target.name] = compare(reference, read_predictions(files[target.name], texts, threads))
         rounds = _measure_in_turns(files, how, threads, progress)
         measured = [
             measured_format(name, path.stat().st_size, rounds[name], agreements[name]) for name, path in files.items()

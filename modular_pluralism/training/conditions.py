@@ -61,11 +61,11 @@ def grouped(records: Sequence[Record], field: str, attribute: str = "attribute")
         TrainingDataError: no row has the field.
     """
     value_of = _reader(records, field, attribute)
-    found: dict[str, tuple[str, list[Record]]] = {}
+    groups: dict[str, tuple[str, list[Record]]] = {}
     for record in records:
         if value := value_of(record):
-            found.setdefault(plain(value), (value, []))[1].append(record)
-    return {value: rows for _, (value, rows) in sorted(found.items())}
+            groups.setdefault(plain(value), (value, []))[1].append(record)
+    return {value: rows for _, (value, rows) in sorted(groups.items())}
 
 
 def _reader(records: Sequence[Record], field: str, attribute: str) -> Callable[[Record], str]:
@@ -79,6 +79,6 @@ def _reader(records: Sequence[Record], field: str, attribute: str) -> Callable[[
 
 
 def _some(values: Iterable[str]) -> str:
-    found = sorted(set(filter(None, values)))
-    shown = ", ".join(value[:40] for value in found[:12])
-    return f"{shown} and {len(found) - 12} more" if len(found) > 12 else shown or "none"
+    known = sorted(set(filter(None, values)))
+    shown = ", ".join(value[:40] for value in known[:12])
+    return f"{shown} and {len(known) - 12} more" if len(known) > 12 else shown or "none"
