@@ -144,7 +144,7 @@ class Parts:
 
     def _check_names(self, graph: StateGraph[Any, Any, Any, Any], node: str, *, is_community: bool) -> None:
         """Raise PoolError where a community is called as a part of the graph is, be it in another case."""
-        taken = {key.lower() for key in graph.channels} if is_community else {node.lower()}
+        taken = {key.lower() for key in (*graph.channels, *graph.nodes)} if is_community else {node.lower()}
         for name in [node] if is_community else self.communities:
             if name.lower() in taken:
                 raise PoolError(

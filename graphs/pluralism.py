@@ -10,7 +10,7 @@ from langgraph.graph import END, StateGraph
 from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import PluralismQuestion, PluralismState, PluralismTwoVoicesState
-from modular_pluralism.modes import ModeDescription, modes
+from modular_pluralism.modes import ModeDescription, find_mode, modes
 from modular_pluralism.nodes.request import check_scoring, check_voice
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -46,7 +46,7 @@ def build_pluralism(
         PoolError: The pool is unusable.
         PromptError: A prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
-        InputError: There is no such scoring or voice.
+        InputError: There is no such scoring, voice or mode.
 
     Example:
         ```python
@@ -63,6 +63,8 @@ def build_pluralism(
     parts = Parts.of(pool, prompts, models, defaults={"mode": mode})
     check_scoring(scoring)
     check_voice(voice)
+    if mode is not None:
+        find_mode(mode)
     graph: NestingGraph[PluralismState, None, PluralismQuestion, PluralismState]
     graph = NestingGraph(_state(voice), input_schema=PluralismQuestion)
     parts.add_check(graph, any_mode=True)

@@ -17,7 +17,7 @@ import modular_pluralism.cli.run_graph
 import modular_pluralism.evaluation.inspect.model as inspect_model
 from modular_pluralism import modes as registry
 from modular_pluralism.assistants import factories
-from modular_pluralism.assistants.context import context_schema
+from modular_pluralism.assistants.context import context_schema, read_context
 from modular_pluralism.cli.app import app
 from modular_pluralism.debugger.build import picture
 from modular_pluralism.debugger.page.desk import Desk
@@ -25,7 +25,7 @@ from modular_pluralism.debugger.page.run_form import RunForm
 from modular_pluralism.debugger.page.run_prompts import prompts_of
 from modular_pluralism.debugger.request import RunRequest
 from modular_pluralism.debugger.snippet import run_as_python
-from modular_pluralism.errors import InputError
+from modular_pluralism.errors import ContextError, InputError
 from modular_pluralism.graphs import build_pluralism
 from modular_pluralism.graphs.shape import graph_nodes
 from modular_pluralism.models.pool_models import PoolModels
@@ -60,6 +60,7 @@ def chorus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             register()
 
     monkeypatch.setattr(registry, "entry_points", lambda *, group: [Entry()] if "pluralism.modes" in group else [])
+    registry._load_modes.cache_clear()
     yield
     del registry._modes["chorus"]
 
@@ -97,10 +98,14 @@ def test_a_name_is_given_once() -> None:
 
 def test_the_tables_of_the_docs_are_those_of_the_registry() -> None:
     readme = (REPOSITORY / "README.md").read_text("utf-8")
+    embedding = (REPOSITORY / "docs" / "embedding.md").read_text("utf-8")
     config = json.loads((REPOSITORY / "langgraph.json").read_text("utf-8"))["graphs"]
     assert set(config) == {*modes(), "pluralism"}
     for name, mode in modes().items():
         assert f"| **{mode.title}** | {mode.work} | {mode.outcome} |" in readme
+        optional = [part for part in ("options", "attribute") if getattr(mode.takes, part) == "optional"]
+        arguments = [f"`{part}`" for part in ["question", *mode.takes.required]]
+        assert f"| `{name}` | {', '.join([*arguments, *(f'optional `{part}`' for part in optional)])} |" in embedding
         assert config[name]["description"] == f"{mode.outcome[0].upper()}{mode.outcome[1:]}"
         assert config[name]["path"] == f"modular_pluralism.assistants.factories:{name}"
         assert getattr(factories, name) is not None
@@ -213,6 +218,11 @@ async def test_the_toy_mode_is_an_assistant_and_a_part_of_the_graph_of_all_modes
     assert {"pool", "prompts", "seed", "comment_prompt"} == set(fields)
     graph = build_pluralism(pool, models=models())
     assert ("chorus/join", ["chorus/north", "chorus/east"]) in [(node.id, node.after) for node in graph_nodes(graph)]
+    assert "chorus" in json.dumps(context_schema("pluralism", pool, prompts).model_json_schema()["properties"]["mode"])
+    with pytest.raises(ContextError, match=r"mode is unusable: Input should be 'overton', .* or 'chorus'"):
+        read_context("pluralism", {"mode": "choir"})
+    with pytest.raises(InputError, match="There is no mode 'choir'"):
+        build_pluralism(pool, mode="choir")
     state = graph.compile().invoke({"question": "Is it so?", "mode": "chorus", "attribute": "thrift"})
     assert (state["answer"], state["voices"]) == (SAID, 2)
 

@@ -307,7 +307,7 @@ def test_usable_community_names(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("question", "options", "attribute", "seed", "mode", "comments", "answer", "usage", "selected", "choice"),
+        *("question", "options", "attribute", "seed", "comments", "answer", "usage", "selected", "choice"),
         *("distributions", "distribution", "label_mass", "disagreement", "weights", "missing", "votes", "readings"),
         *("check", "merge", "select", "respond", "score", "vote", "aggregate", "Merge", "VOTES"),
     ],
@@ -415,7 +415,7 @@ def test_a_pool_made_in_python_is_checked_alike() -> None:
     with pytest.raises(ValidationError, match="names no model"):
         Pool(base="big", models=models, communities={"north": north})
     with pytest.raises(ValidationError, match="rename"):
-        Pool(base="small", models=models, communities={"merge": north})
+        Pool(base="small", models=models, communities={"north": north, "North": north})
     with pytest.raises(ValidationError, match="exactly one of gguf and openai"):
         Pool(base="small", models={"small": {}}, communities={"north": north})  # type: ignore[dict-item]
 
