@@ -94,7 +94,7 @@ def evaluate(
         typer.Option(
             "--nli",
             metavar="MODEL",
-            help="Overton: the entailment model, an id or a folder; or llm, llm:MODEL, embedding, embedding:MODEL.",
+            help="Overton: the entailment model, an id or a folder; or llm, llm:MODEL.",
         ),
     ] = None,
     judge: Annotated[
