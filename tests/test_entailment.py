@@ -20,9 +20,9 @@ from modular_pluralism.errors import InputError, ModelCallError, ModelLoadError,
 from modular_pluralism.evaluation.measures.classifier import batches_by_length
 from modular_pluralism.evaluation.measures.coverage import coverage
 from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, Counts, NliEntailment
+from modular_pluralism.evaluation.measures.judge import named_model
 from modular_pluralism.evaluation.measures.named import open_measure
 from modular_pluralism.evaluation.measures.sentences import sentences
-from modular_pluralism.evaluation.run.named_model import named_model
 from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.pool import Pool
 from tests.demo_model import DEMO_GGUF

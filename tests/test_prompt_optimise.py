@@ -14,9 +14,9 @@ import pytest
 
 from modular_pluralism.errors import DeadlineError, InputError, ModelCallError, PromptError
 from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.statistics.clusters import halve
 from modular_pluralism.prompt_trials.bench import TrialSettings
 from modular_pluralism.prompt_trials.feedback import example, merit
-from modular_pluralism.prompt_trials.halves import halve
 from modular_pluralism.prompt_trials.markdown import search_markdown
 from modular_pluralism.prompt_trials.optimisation import Optimisation, write_winner
 from modular_pluralism.prompt_trials.search_result import SearchResult

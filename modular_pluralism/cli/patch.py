@@ -68,8 +68,8 @@ def patch(
     from modular_pluralism.cli.progress import with_progress
     from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.evaluation.report import write_report
+    from modular_pluralism.evaluation.report.folder import check_folder, write_json
     from modular_pluralism.patching.patch import Patch, PatchSettings
-    from modular_pluralism.prompt_trials.report_folder import check_folder, write_text
 
     work = Patch(
         TaskFile.open(task_file, kind=None if kind is None else kind.value),
@@ -95,7 +95,7 @@ def patch(
     else:
         _print(result, folder)
     write_report(result.results, folder / "patch.html")
-    write_text(folder / "patch.json", result.model_dump_json(indent=1) + "\n")
+    write_json(folder / "patch.json", result)
     if not as_json:
         _print_written(folder)
 

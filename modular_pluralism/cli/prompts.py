@@ -15,8 +15,9 @@ from modular_pluralism.cli.eval import MethodOption, ReadingOption, StyleOption
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modular_pluralism.evaluation.statistics.results import ResultModel
     from modular_pluralism.prompt_trials.search_result import SearchResult
-    from modular_pluralism.prompt_trials.trial_result import ChangedItem, Side, TrialResult
+    from modular_pluralism.prompt_trials.trial_result import ChangedItem, ItemAnswer, TrialResult
     from modular_pluralism.prompts import FolderFile, Prompt
 
 T = TypeVar("T")
@@ -171,9 +172,9 @@ def try_variants(
 
     optional("ijson", "eval", "A trial of prompts")
     from modular_pluralism.evaluation.data.task_file import TaskFile
+    from modular_pluralism.evaluation.report.folder import check_folder
     from modular_pluralism.prompt_trials.bench import TrialSettings
     from modular_pluralism.prompt_trials.markdown import trial_markdown
-    from modular_pluralism.prompt_trials.report_folder import check_folder, write_report
     from modular_pluralism.prompt_trials.trial import Trial
 
     if out is not None:
@@ -198,7 +199,7 @@ def try_variants(
         shown=show,
     )
     result = _with_progress(trial.total, lambda made: asyncio.run(trial.run(made)))
-    written = [] if out is None else write_report(out, result, trial_markdown(result), "trial")
+    written = [] if out is None else _written(out, "trial", result, trial_markdown(result))
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:
@@ -256,10 +257,10 @@ def optimise(
     optional("ijson", "eval", "A search for a prompt")
     optional("gepa", "optimise", "A search for a prompt")
     from modular_pluralism.evaluation.data.task_file import TaskFile
+    from modular_pluralism.evaluation.report.folder import check_folder
     from modular_pluralism.prompt_trials.bench import TrialSettings
     from modular_pluralism.prompt_trials.markdown import search_markdown
-    from modular_pluralism.prompt_trials.optimisation import Optimisation, write_winner
-    from modular_pluralism.prompt_trials.report_folder import check_folder, check_no_prompts, write_report
+    from modular_pluralism.prompt_trials.optimisation import Optimisation, check_no_prompts, write_winner
     from modular_pluralism.prompts import find_prompt
 
     file, _ = find_prompt(name)
@@ -287,7 +288,7 @@ def optimise(
         reflect_tokens=reflect_tokens,
     )
     result = _with_progress(optimisation.total, optimisation.run)
-    written = write_report(folder, result, search_markdown(result), "search")
+    written = _written(folder, "search", result, search_markdown(result))
     won = write_winner(folder, result, optimisation.prompt, keep=keep)
     written += [] if won is None else [won]
     if as_json:
@@ -296,6 +297,15 @@ def optimise(
         _print_search(result)
         for path in written:
             typer.echo(f"Written: {path}")
+
+
+def _written(folder: Path, name: str, result: ResultModel, markdown: str) -> list[Path]:
+    """Write NAME.json and NAME.md; each appears whole or not at all."""
+    from modular_pluralism.evaluation.report.folder import write_json, write_text
+
+    document = folder / f"{name}.md"
+    write_text(document, markdown)
+    return [write_json(folder / f"{name}.json", result), document]
 
 
 def _with_progress(total: int, run: Callable[[Callable[[Any, Any], None]], T]) -> T:
@@ -473,7 +483,7 @@ def _print_changed(item: ChangedItem) -> None:
     console.print(grid)
 
 
-def _shares(side: Side) -> list[float]:
+def _shares(side: ItemAnswer) -> list[float]:
     return side.predicted or []
 
 

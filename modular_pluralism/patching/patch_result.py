@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from modular_pluralism.evaluation.statistics.results import Column, Figure, Results
+from modular_pluralism.evaluation.statistics.results import Column, Figure, ResultModel, Results
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GroupChange(_Model):
+class GroupChange(ResultModel):
     """One group of items, None for all of them: the measure without and with the community, and the paired change
     (with minus without). `worse` and `better` are clear ones, whose interval excludes zero over enough questions."""
 
@@ -26,7 +20,7 @@ class GroupChange(_Model):
     better: bool = False
 
 
-class PatchResult(_Model):
+class PatchResult(ResultModel):
     """All of a patch. `groups` has all items first, then the groups of `grouping`, those that got worse most first.
     `made` and `reused` count the model calls that were made, and those of the pool without the community whose result
     was there already."""

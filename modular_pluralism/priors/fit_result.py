@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from modular_pluralism.evaluation.statistics.results import Figure, Results
+from modular_pluralism.evaluation.statistics.results import Figure, ResultModel, Results
 
 Verdict = Literal["gain", "loss", "same", "unclear", "too few questions"]
 """Of the fitted weights against uniform ones, on the questions that were held back."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FittedPriors(_Model):
+class FittedPriors(ResultModel):
     """Weights by community, which sum to 1, and the number of items and questions that they were fitted on. `gap` is
     how much better than them other weights could fit these items at most, in nats an item."""
 
@@ -26,7 +20,7 @@ class FittedPriors(_Model):
     gap: float
 
 
-class PriorsResult(_Model):
+class PriorsResult(ResultModel):
     """All of a fit. `overall` are for every attribute, and `by_attribute` for those that had enough questions; `few`
     are the others. `gain` is the JS distance of uniform weights minus that of the fitted ones, paired over the
     questions that were held back, so that more is better. `results` has all tables."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from modular_pluralism.evaluation.data.gold import gold_of
-from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, OvertonItem, ValueItem
+from modular_pluralism.evaluation.data.items import Item, Kind, OptionItem, OvertonItem
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.measures.distances import FARTHEST
-from modular_pluralism.evaluation.run.outcome import Outcome
 from modular_pluralism.nodes.render import one_line
 from modular_pluralism.prompt_trials.changed_items import item_score
 from modular_pluralism.prompts import PromptSet
@@ -40,8 +39,8 @@ def example(kind: Kind, item: Item, outcome: Outcome, prompts: PromptSet) -> str
 def _wanted(item: Item) -> str:
     if isinstance(item, OvertonItem):
         return _cut("an answer that says: " + " ".join(item.explanations))
-    told = f" (of {item.attribute})" if isinstance(item, OptionItem) else f" (by {item.value})"
-    return _shares(_options(item), gold_of(item) or ()) + told
+    told = f" (of {item.attribute})" if isinstance(item, OptionItem) else f" (by {item.attribute})"
+    return _shares(item.options, item.gold) + told
 
 
 def _given(item: Item, outcome: Outcome) -> str:
@@ -50,11 +49,7 @@ def _given(item: Item, outcome: Outcome) -> str:
     prediction = outcome["prediction"]
     if prediction is None:
         return _cut(outcome["answer"] or "")
-    return _shares(_options(item), prediction["rotate"])
-
-
-def _options(item: Item) -> tuple[str, ...]:
-    return item.options if isinstance(item, OptionItem) else STANCES if isinstance(item, ValueItem) else ()
+    return _shares(item.options, prediction["rotate"])
 
 
 def _shares(options: tuple[str, ...], shares: tuple[float, ...] | list[float]) -> str:

@@ -11,7 +11,7 @@ from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
 from modular_pluralism.evaluation.statistics.results import Results, Table
 from modular_pluralism.option_math import letters
 from modular_pluralism.prompt_trials.search_result import SearchResult, TriedText, search_sentence
-from modular_pluralism.prompt_trials.trial_result import ChangedItem, Side, TrialResult, calls_sentence
+from modular_pluralism.prompt_trials.trial_result import ChangedItem, ItemAnswer, TrialResult, calls_sentence
 
 
 def trial_markdown(result: TrialResult) -> str:
@@ -105,7 +105,7 @@ def _items(items: Sequence[ChangedItem]) -> Iterable[str]:
 
 
 def _sides(item: ChangedItem) -> Iterable[str]:
-    sides: tuple[tuple[str, Side], ...] = (("built-in", item.built_in), (item.variant, item.other))
+    sides: tuple[tuple[str, ItemAnswer], ...] = (("built-in", item.built_in), (item.variant, item.other))
     if item.options:
         rows = [["", *(["real"] if item.gold else []), *(inline(name) for name, _ in sides)]]
         rows.append(["---"] * len(rows[0]))

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from modular_pluralism.evaluation.statistics.results import Column, Results
+from modular_pluralism.evaluation.statistics.results import Column, ResultModel, Results
 from modular_pluralism.prompt_trials.trial_result import Compared
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TriedText(_Model):
+class TriedText(ResultModel):
     """A text that was tried on all training items; `merit` is the mean that the search climbs by, from 0 to 1, and
     `parent` the place of the text that it was made from, None for the built-in one."""
 
@@ -23,7 +17,7 @@ class TriedText(_Model):
     parent: int | None
 
 
-class SearchResult(_Model):
+class SearchResult(ResultModel):
     """All of a search for a better text of the prompt in `file`.
 
     `best` is the text with the highest merit over the training items, None where that is the built-in one; `training`

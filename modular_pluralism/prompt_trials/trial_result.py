@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from modular_pluralism.evaluation.statistics.results import Column, Figure, Results
-
-Verdict = Literal["better", "worse", "same", "unclear", "too few questions", "no value"]
-"""Of a variant against the built-in prompts. "better" and "worse" need an interval of the paired difference that
-excludes zero, over enough questions; "same" says that no item came out otherwise."""
+from modular_pluralism.evaluation.statistics.comparison import Verdict
+from modular_pluralism.evaluation.statistics.results import Column, Figure, ResultModel, Results
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Calls(_Model):
+class CallCounts(ResultModel):
     """Model calls of one set of prompts: those that were made, and those whose result was there already."""
 
     made: int
     reused: int
 
 
-class Side(_Model):
+class ItemAnswer(ResultModel):
     """What one set of prompts made of an item; `predicted` is [n_options]. `score` is None where it failed."""
 
     score: float | None
@@ -34,7 +25,7 @@ class Side(_Model):
     error: str | None = None
 
 
-class ChangedItem(_Model):
+class ChangedItem(ResultModel):
     """An item, and what the built-in prompts and a variant made of it. `change` is the variant's `measure` minus the
     built-in one's."""
 
@@ -46,11 +37,11 @@ class ChangedItem(_Model):
     gold: list[float]
     measure: str
     change: float
-    built_in: Side
-    other: Side
+    built_in: ItemAnswer
+    other: ItemAnswer
 
 
-class Compared(_Model):
+class Compared(ResultModel):
     """One variant against the built-in prompts by the measure that decides: both figures, their paired difference
     (variant minus built-in), and what to make of it, also as a `sentence`."""
 
@@ -63,13 +54,13 @@ class Compared(_Model):
     sentence: str
 
 
-class TrialResult(_Model):
+class TrialResult(ResultModel):
     """All of a trial. `measure` decides; `results` has all measures of all sets of prompts, and the differences."""
 
     format: Literal[1] = 1
     measure: Column
     variants: list[Compared]
-    calls: dict[str, Calls]
+    calls: dict[str, CallCounts]
     items: list[ChangedItem]
     results: Results
 

@@ -10,7 +10,7 @@ from langchain_core.messages import BaseMessage
 
 from modular_pluralism.errors import ModelCallError
 from modular_pluralism.evaluation.measures.entailment import Counts
-from modular_pluralism.evaluation.run.named_model import OpenModel
+from modular_pluralism.evaluation.measures.judge import OpenModel
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.option_reader import LabelReading, NoLogProbabilitiesError
 from modular_pluralism.nodes import ask

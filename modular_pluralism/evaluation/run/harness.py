@@ -24,7 +24,7 @@ from modular_pluralism.errors import EvaluationError
 from modular_pluralism.evaluation.data.items import Item, OptionItem, OvertonItem
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.run.journal import Journal
-from modular_pluralism.evaluation.run.maker import Maker, Result
+from modular_pluralism.evaluation.run.makers import Maker, Result
 
 PART = 1000
 """Items that are in memory at once, and in one log."""

@@ -15,7 +15,7 @@ from langgraph.cache.base import BaseCache
 from modular_pluralism.errors import InputError, NoUsableReplyError, PluralismError
 from modular_pluralism.evaluation.data.groups import population
 from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, ValueItem
-from modular_pluralism.evaluation.run.outcome import Outcome, Prediction, empty_outcome
+from modular_pluralism.evaluation.data.outcome import Outcome, Prediction, empty_outcome
 from modular_pluralism.graphs import (
     build_distributional,
     build_moe,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modular_pluralism.evaluation.data.items import Item, OptionItem, ValueItem
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.measures.classification import cell, is_two_way
 from modular_pluralism.evaluation.measures.distances import (
     FARTHEST,
@@ -19,7 +20,6 @@ from modular_pluralism.evaluation.measures.distances import (
     most_likely_agrees,
 )
 from modular_pluralism.evaluation.measures.entailment import COVERED
-from modular_pluralism.evaluation.run.outcome import Outcome
 from modular_pluralism.option_math import most_likely
 
 Column: TypeAlias = NDArray[np.float64]

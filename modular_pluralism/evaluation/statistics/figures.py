@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from modular_pluralism.evaluation.measures.classification import (
     CELLS,
-    Counts,
+    Confusion,
     accuracy,
     balanced_accuracy,
     counts_of_cells,
@@ -57,7 +57,7 @@ def mean_of(
 
 def choice_measures(key: str, suffix: str = "", titled: str = "", helped: str = "") -> list[Measure]:
     """Accuracy, balanced accuracy and macro F1 of the stances in a column of cells."""
-    told: list[tuple[str, str, Callable[[Counts], NDArray[np.float64]], str]] = [
+    told: list[tuple[str, str, Callable[[Confusion], NDArray[np.float64]], str]] = [
         ("accuracy", "accuracy", accuracy, "Share of items with the right stance; a failure is wrong."),
         (
             "balanced_accuracy",
@@ -160,5 +160,5 @@ def _cell_features(column: NDArray[np.float64]) -> Features:
     return found
 
 
-def _of_counts(statistic: Callable[[Counts], NDArray[np.float64]]) -> Statistic:
+def _of_counts(statistic: Callable[[Confusion], NDArray[np.float64]]) -> Statistic:
     return lambda sums: statistic(counts_of_cells(sums))

@@ -1,26 +1,58 @@
-"""A method as a maker of outcomes: it answers an item, and an Overton answer is measured at once."""
+"""What makes one result for each item of a task file: a method with its measures, or a judge of two methods."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import cast
+from typing import Any, Protocol, cast
 
 from modular_pluralism.errors import PluralismError
-from modular_pluralism.evaluation.data.items import STANCES, Item, OptionItem, OvertonItem, ValueItem
+from modular_pluralism.evaluation.data.items import Item, OptionItem, OvertonItem, ValueItem
+from modular_pluralism.evaluation.data.outcome import Outcome, Prediction
 from modular_pluralism.evaluation.measures.coverage import coverage
 from modular_pluralism.evaluation.measures.distances import js_distance, most_likely_agrees
 from modular_pluralism.evaluation.measures.entailment import Counts, EntailmentMeasure
-from modular_pluralism.evaluation.measures.judge import CRITERIA, rate, ratings_as_measures
-from modular_pluralism.evaluation.run.maker import Result
+from modular_pluralism.evaluation.measures.judge import (
+    CRITERIA,
+    OpenModel,
+    PairVerdict,
+    judge_pair,
+    rate,
+    ratings_as_measures,
+)
+from modular_pluralism.evaluation.run.journal import Journal
 from modular_pluralism.evaluation.run.methods import Method
-from modular_pluralism.evaluation.run.named_model import OpenModel
-from modular_pluralism.evaluation.run.outcome import Outcome, Prediction
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.option_math import letters, most_likely
 from modular_pluralism.prompts import PromptSet
+
+_POINTS = {"win": 1.0, "tie": 0.0, "lose": -1.0}
+
+Result = dict[str, Any]
+"""Plain values. `error` is None, or why there is no result for the item."""
+
+
+class Maker(Protocol):
+    """Makes results; safe to use for many items at once."""
+
+    @property
+    def name(self) -> str:
+        """Under which results are kept."""
+
+    async def make(self, place: int, item: Item) -> Result:
+        """The result for the item at that place.
+
+        Raises:
+            PluralismError: none can be made for any item.
+        """
+
+    def scores(self, item: Item, result: Result) -> Mapping[str, float]:
+        """The item's scores, for a log: always the same names."""
+
+    def shown(self, item: Item, result: Result) -> str:
+        """The result as a text to read."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +135,7 @@ class MethodMaker:
         prediction: Prediction | None = result["prediction"]
         if prediction is None:
             return str(result["answer"])
-        options = item.options if isinstance(item, OptionItem) else STANCES
+        options = item.options
         return "\n".join(
             f"{share:.3f}  {letter}. {option}"
             for letter, option, share in zip(letters(len(options)), options, prediction["rotate"], strict=True)
@@ -117,3 +149,50 @@ def stance(prediction: Prediction) -> str:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
+
+
+class PairMaker:
+    """Judges `one` against `other`, whose outcomes are in the journal."""
+
+    def __init__(
+        self, one: str, other: str, judge: OpenModel, prompts: PromptSet, caller: Caller, journal: Journal
+    ) -> None:
+        self.name = f"{one} against {other}"
+        self._methods = (one, other)
+        self._judge = judge
+        self._prompts = prompts
+        self._caller = caller
+        self._journal = journal
+
+    async def make(self, place: int, item: Item) -> Result:
+        """See Maker."""
+        answers = []
+        for method in self._methods:
+            outcome: dict[str, Any] = self._journal.get(method, place) or {"error": "never asked"}
+            if outcome["error"] is not None:
+                return {"error": f"{method} has no answer.", "verdict": None}
+            answers.append(outcome["answer"])
+        try:
+            verdict = await judge_pair(self._judge(), self._prompts, item.question, *answers, caller=self._caller)
+        except PluralismError as error:
+            if error.exit_code == 2:
+                raise
+            return {"error": str(error), "verdict": None}
+        return {"error": None, "verdict": asdict(verdict)}
+
+    def scores(self, item: Item, result: Result) -> Mapping[str, float]:
+        """See Maker: 1 for a win of the first, -1 for a defeat."""
+        return {"wins_less_losses": _POINTS.get(result["verdict"]["outcome"], math.nan)}
+
+    def shown(self, item: Item, result: Result) -> str:
+        """See Maker."""
+        return str(result["verdict"]["outcome"])
+
+
+def verdict(result: Result) -> PairVerdict:
+    """The verdict in a result: one without an outcome where a method or the judge failed."""
+    kept = result["verdict"]
+    if kept is None:
+        return PairVerdict(None, None, None, parse_failures=0)
+    pairs = {name: None if kept[name] is None else tuple(kept[name]) for name in ("probabilities", "masses")}
+    return PairVerdict(kept["outcome"], parse_failures=kept["parse_failures"], **pairs)
