@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.evaluation.data.items import Item, OptionItem, OvertonItem, ValueItem
 from modular_pluralism.evaluation.data.outcome import Outcome, Prediction
 from modular_pluralism.evaluation.measures.coverage import coverage
-from modular_pluralism.evaluation.measures.distances import js_distance, most_likely_agrees
+from modular_pluralism.evaluation.measures.distances import most_likely_agrees
 from modular_pluralism.evaluation.measures.entailment import Counts, EntailmentMeasure
 from modular_pluralism.evaluation.measures.judge import (
     CRITERIA,
@@ -27,6 +27,9 @@ from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.option_math import letters, most_likely
 from modular_pluralism.prompts import PromptSet
+
+if TYPE_CHECKING:
+    from inspect_ai.scorer import Scorer
 
 _POINTS = {"win": 1.0, "tie": 0.0, "lose": -1.0}
 
@@ -48,11 +51,17 @@ class Maker(Protocol):
             PluralismError: none can be made for any item.
         """
 
+    def scorers(self, item: Item) -> list[Scorer]:
+        """Inspect's scorers of results for such items, for a log."""
+
     def scores(self, item: Item, result: Result) -> Mapping[str, float]:
-        """The item's scores, for a log: always the same names."""
+        """The item's other scores, for a log: always the same names."""
 
     def shown(self, item: Item, result: Result) -> str:
         """The result as a text to read."""
+
+    def metadata(self, result: Result) -> dict[str, Any]:
+        """What scorers find in the result beside its text."""
 
 
 @dataclass(frozen=True)
@@ -115,19 +124,28 @@ class MethodMaker:
                 outcome["error"] = f"The answer could not be measured. {error}"
         return cast(Result, outcome)
 
+    def scorers(self, item: Item) -> list[Scorer]:
+        """See Maker."""
+        # Here, since trials, fits and patches need nothing of Inspect, which takes long to import.
+        from modular_pluralism.evaluation.inspect.scorers import js_distance, value_coverage
+
+        match item:
+            case OptionItem():
+                return [js_distance()]
+            case OvertonItem():
+                return [value_coverage()]
+        return []
+
     def scores(self, item: Item, result: Result) -> Mapping[str, float]:
         """See Maker: NaN where the item has none of that name."""
         prediction: Prediction | None = result["prediction"]
         match item:
             case OptionItem() if prediction is not None:
-                return {
-                    "js_distance": js_distance(item.gold, prediction["rotate"]),
-                    "most_likely": float(most_likely_agrees(item.gold, prediction["rotate"])),
-                }
+                return {"most_likely": float(most_likely_agrees(item.gold, prediction["rotate"]))}
             case ValueItem() if prediction is not None:
                 return {"accuracy": float(stance(prediction) == item.label)}
             case _:
-                names = ("coverage", "comment_coverage", "perspective_score", *(f"rating_{name}" for name in CRITERIA))
+                names = ("comment_coverage", "perspective_score", *(f"rating_{name}" for name in CRITERIA))
                 return {name: result["measures"].get(name, math.nan) for name in names}
 
     def shown(self, item: Item, result: Result) -> str:
@@ -140,6 +158,12 @@ class MethodMaker:
             f"{share:.3f}  {letter}. {option}"
             for letter, option, share in zip(letters(len(options)), options, prediction["rotate"], strict=True)
         )
+
+    def metadata(self, result: Result) -> dict[str, Any]:
+        """See Maker: the distribution, or the coverage of each value."""
+        prediction: Prediction | None = result["prediction"]
+        lists: dict[str, list[float]] = result["lists"]
+        return {"coverage": lists.get("coverage")} if prediction is None else {"distribution": prediction["rotate"]}
 
 
 def stance(prediction: Prediction) -> str:
@@ -180,6 +204,10 @@ class PairMaker:
             return {"error": str(error), "verdict": None}
         return {"error": None, "verdict": asdict(verdict)}
 
+    def scorers(self, item: Item) -> list[Scorer]:
+        """See Maker."""
+        return []
+
     def scores(self, item: Item, result: Result) -> Mapping[str, float]:
         """See Maker: 1 for a win of the first, -1 for a defeat."""
         return {"wins_less_losses": _POINTS.get(result["verdict"]["outcome"], math.nan)}
@@ -187,6 +215,10 @@ class PairMaker:
     def shown(self, item: Item, result: Result) -> str:
         """See Maker."""
         return str(result["verdict"]["outcome"])
+
+    def metadata(self, result: Result) -> dict[str, Any]:
+        """See Maker."""
+        return {}
 
 
 def verdict(result: Result) -> PairVerdict:
