@@ -11,7 +11,7 @@ from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOptio
 from modular_pluralism.cli.eval import ReadingOption
 
 if TYPE_CHECKING:
-    from modular_pluralism.patching.patch_result import PatchResult
+    from modular_pluralism.patching.patch import PatchResult
 
 EXAMPLES = """
 **Examples**

@@ -11,7 +11,7 @@ from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOptio
 from modular_pluralism.cli.eval import ReadingOption
 
 if TYPE_CHECKING:
-    from modular_pluralism.priors.fit_result import PriorsResult
+    from modular_pluralism.priors.fit import PriorsResult
 
 app = typer.Typer(
     help="Weights of the communities, fitted on answered questions.",

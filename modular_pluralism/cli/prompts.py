@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modular_pluralism.evaluation.statistics.results import ResultModel
-    from modular_pluralism.prompt_trials.search_result import SearchResult
-    from modular_pluralism.prompt_trials.trial_result import ChangedItem, ItemAnswer, TrialResult
+    from modular_pluralism.prompt_trials.result_models import ChangedItem, ItemAnswer, SearchResult, TrialResult
     from modular_pluralism.prompts import FolderFile, Prompt
 
 T = TypeVar("T")
@@ -444,7 +443,7 @@ def _print_trial(result: TrialResult) -> None:
 
     from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.cli.safe_text import safe
-    from modular_pluralism.prompt_trials.trial_result import calls_sentence
+    from modular_pluralism.prompt_trials.result_models import calls_sentence
 
     console = Console(highlight=False)
     print_results(result.results, console, rest="`--json` or `--out`")
@@ -492,7 +491,7 @@ def _print_search(result: SearchResult) -> None:
 
     from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.cli.safe_text import safe
-    from modular_pluralism.prompt_trials.search_result import search_sentence
+    from modular_pluralism.prompt_trials.result_models import search_sentence
 
     console = Console(highlight=False)
     print_results(result.results, console, rest="the report")

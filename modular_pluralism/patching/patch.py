@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.groups import groups, population
@@ -17,10 +18,9 @@ from modular_pluralism.evaluation.statistics.clusters import Grouping
 from modular_pluralism.evaluation.statistics.comparison import compare
 from modular_pluralism.evaluation.statistics.figures import Mask, Measure
 from modular_pluralism.evaluation.statistics.kind_measures import deciding
-from modular_pluralism.evaluation.statistics.results import Column, Figure, Row, Table
+from modular_pluralism.evaluation.statistics.results import Column, Figure, ResultModel, Results, Row, Table
 from modular_pluralism.evaluation.statistics.scored_methods import ScoredMethods
 from modular_pluralism.evaluation.statistics.summary import results_of
-from modular_pluralism.patching.patch_result import GroupChange, PatchResult
 
 WITH: MethodName = "modular"
 ATTRIBUTE = "attribute"
@@ -36,6 +36,36 @@ class PatchSettings(BenchSettings):
 
     add: str
     by: str | None = None
+
+
+class GroupChange(ResultModel):
+    """One group of items, None for all of them: the measure without and with the community, and the paired change
+    (with minus without). `worse` and `better` are clear ones, whose interval excludes zero over enough questions."""
+
+    group: str | None
+    questions: int
+    without: Figure
+    with_it: Figure
+    change: Figure
+    worse: bool = False
+    better: bool = False
+
+
+class PatchResult(ResultModel):
+    """All of a patch. `groups` has all items first, then the groups of `grouping`, those that got worse most first.
+    `made` and `reused` count the model calls that were made, and those of the pool without the community whose result
+    was there already."""
+
+    format: Literal[1] = 1
+    community: str
+    voice: str
+    grouping: str
+    measure: Column
+    groups: list[GroupChange]
+    made: int
+    reused: int
+    sentence: str
+    results: Results
 
 
 class Patch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,10 +18,9 @@ from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, RESAMP
 from modular_pluralism.evaluation.statistics.clusters import Questions, halve
 from modular_pluralism.evaluation.statistics.comparison import Comparison, compare, difference_table
 from modular_pluralism.evaluation.statistics.figures import figures, mean_of
-from modular_pluralism.evaluation.statistics.results import Column, Figure, Results, Row, Table
+from modular_pluralism.evaluation.statistics.results import Column, Figure, ResultModel, Results, Row, Table
 from modular_pluralism.evaluation.statistics.scores import Scores
 from modular_pluralism.priors.em import Floats, fit_weights, log_likelihood
-from modular_pluralism.priors.fit_result import FittedPriors, PriorsResult, Verdict
 from modular_pluralism.priors.readings import ReadItem, read_items
 
 UNIFORM, PRESENT, FITTED, BY_ATTRIBUTE = "uniform", "present", "fitted", "fitted by attribute"
@@ -37,7 +37,10 @@ _LOG = mean_of(
 _MEASURES = [_JS, _LOG]
 
 
-_VERDICTS: Mapping[str, Verdict] = {
+GainVerdict = Literal["gain", "loss", "same", "unclear", "too few questions"]
+"""Of the fitted weights against uniform ones, on the questions that were held back."""
+
+_VERDICTS: Mapping[str, GainVerdict] = {
     "better": "loss",
     "worse": "gain",
     "same": "same",
@@ -54,6 +57,32 @@ class FitSettings(BenchSettings):
 
     by_attribute: bool = False
     least: int = CLEAR_FROM
+
+
+class FittedPriors(ResultModel):
+    """Weights by community, which sum to 1, and the number of items and questions that they were fitted on. `gap` is
+    how much better than them other weights could fit these items at most, in nats an item."""
+
+    weights: dict[str, float]
+    items: int
+    questions: int
+    gap: float
+
+
+class PriorsResult(ResultModel):
+    """All of a fit. `overall` are for every attribute, and `by_attribute` for those that had enough questions; `few`
+    are the others. `gain` is the JS distance of uniform weights minus that of the fitted ones, paired over the
+    questions that were held back, so that more is better. `results` has all tables."""
+
+    format: Literal[1] = 1
+    voice: str
+    overall: FittedPriors
+    by_attribute: dict[str, FittedPriors]
+    few: list[str]
+    gain: Figure
+    verdict: GainVerdict
+    sentence: str
+    results: Results
 
 
 class PriorsFit:
@@ -260,7 +289,7 @@ def _differences_table(scores: Mapping[str, Scores], draw: Draw) -> Table:
     return difference_table("Differences between weights", pairs, scores, _MEASURES, draw)
 
 
-def _sentence(verdict: Verdict, chosen: str, gain: Comparison) -> str:
+def _sentence(verdict: GainVerdict, chosen: str, gain: Comparison) -> str:
     weights = "The weights fitted by attribute" if chosen == BY_ATTRIBUTE else "The fitted weights"
     told = {
         "gain": f"{weights} are better than uniform ones",

@@ -8,7 +8,7 @@ from modular_pluralism.evaluation.data.items import Item, Kind
 from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.statistics.examples import ITEM_MEASURE
 from modular_pluralism.evaluation.statistics.scores import scores_of
-from modular_pluralism.prompt_trials.trial_result import ChangedItem, ItemAnswer
+from modular_pluralism.prompt_trials.result_models import ChangedItem, ItemAnswer
 
 
 def changed_most(

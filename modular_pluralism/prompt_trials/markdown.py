@@ -10,8 +10,15 @@ from modular_pluralism.evaluation.report.figure_text import FigureText, table_te
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
 from modular_pluralism.evaluation.statistics.results import Results, Table
 from modular_pluralism.option_math import letters
-from modular_pluralism.prompt_trials.search_result import SearchResult, TriedText, search_sentence
-from modular_pluralism.prompt_trials.trial_result import ChangedItem, ItemAnswer, TrialResult, calls_sentence
+from modular_pluralism.prompt_trials.result_models import (
+    ChangedItem,
+    ItemAnswer,
+    SearchResult,
+    TrialResult,
+    TriedText,
+    calls_sentence,
+    search_sentence,
+)
 
 
 def trial_markdown(result: TrialResult) -> str:

@@ -25,9 +25,8 @@ from modular_pluralism.evaluation.statistics.summary import overall_table, resul
 from modular_pluralism.prompt_trials.bench import TrialBench, TrialSettings
 from modular_pluralism.prompt_trials.compare import BUILT_IN, built_in_differences, compare_with_built_in
 from modular_pluralism.prompt_trials.reflection import Reflection
+from modular_pluralism.prompt_trials.result_models import Compared, SearchResult, TriedText
 from modular_pluralism.prompt_trials.search import Search
-from modular_pluralism.prompt_trials.search_result import SearchResult, TriedText
-from modular_pluralism.prompt_trials.trial_result import Compared
 from modular_pluralism.prompts import Prompt, PromptSet, built_in_files, find_prompt
 
 FOUND = "best found"

@@ -17,7 +17,7 @@ from modular_pluralism.evaluation.run.bench import OnResult
 from modular_pluralism.prompt_trials.bench import TrialBench
 from modular_pluralism.prompt_trials.feedback import example, merit
 from modular_pluralism.prompt_trials.reflection import Reflection
-from modular_pluralism.prompt_trials.search_result import TriedText
+from modular_pluralism.prompt_trials.result_models import TriedText
 from modular_pluralism.prompts import PromptSet
 
 MINIBATCH = 3

@@ -14,7 +14,7 @@ from modular_pluralism.evaluation.statistics.summary import overall_table, resul
 from modular_pluralism.prompt_trials.bench import TrialBench, TrialSettings
 from modular_pluralism.prompt_trials.changed_items import changed_most
 from modular_pluralism.prompt_trials.compare import BUILT_IN, built_in_differences, compare_with_built_in
-from modular_pluralism.prompt_trials.trial_result import CallCounts, TrialResult
+from modular_pluralism.prompt_trials.result_models import CallCounts, TrialResult
 from modular_pluralism.prompt_trials.variant import Variant, open_variants
 
 

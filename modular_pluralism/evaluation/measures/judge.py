@@ -158,22 +158,31 @@ def parse_rating(reply: str) -> int | None:
     return int(match[1]) if match else None
 
 
+async def label_shares(
+    model: PoolModel, asked: Sequence[Sequence[BaseMessage]], labels: str, caller: Caller
+) -> list[tuple[list[float], float]]:
+    """For each prompt the labels' shares [n_labels], which sum to 1, and the raw mass that they have together.
+
+    Raises:
+        NoLogProbabilitiesError: the endpoint does not report any.
+        ModelCallError: it failed, or gave none of the labels any probability.
+        DeadlineError, ContextOverflowError: as any model call.
+    """
+    readings: list[LabelReading] = (await caller.acall(ask.label_probabilities(model, asked, labels), {})).value
+    try:
+        return [(normalise(each.probabilities), math.fsum(each.probabilities)) for each in readings]
+    except ValueError:
+        raise ModelCallError(f"{model.place} gave no probability to any of the labels; use another judge.") from None
+
+
 async def _read(
     model: PoolModel, asked: Sequence[Sequence[BaseMessage]], labels: str, caller: Caller
 ) -> list[tuple[list[float], float]] | None:
-    """For each prompt the labels' shares [n_labels] and their mass; None where the endpoint does not report any."""
+    """As label_shares, but None where the endpoint does not report any."""
     try:
-        outcome = await caller.acall(ask.label_probabilities(model, asked, labels), {})
+        return await label_shares(model, asked, labels, caller)
     except NoLogProbabilitiesError:
         return None
-    return [(_shares(reading, model), math.fsum(reading.probabilities)) for reading in outcome.value]
-
-
-def _shares(reading: LabelReading, model: PoolModel) -> list[float]:
-    try:
-        return normalise(reading.probabilities)
-    except ValueError:
-        raise ModelCallError(f"{model.place} gave no probability to any of the labels; use another judge.") from None
 
 
 async def _replies(model: PoolModel, asked: Sequence[Sequence[BaseMessage]], caller: Caller) -> list[str]:
