@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,16 @@ import pytest
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import Sample
-from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.model import Logprob, Logprobs, ModelOutput, ModelUsage, TopLogprob, get_model
-from inspect_ai.scorer import Scorer
+from inspect_ai.scorer import Scorer, includes
 from inspect_ai.solver import generate, multiple_choice
-from inspect_ai.util import registry_info
 from scipy.spatial.distance import jensenshannon
 
 from modular_pluralism.evaluation.inspect import js_distance, value_coverage
 from tests.tiny_nli import make_tiny_nli
 
+INSPECT = Path(sys.executable).parent / "inspect"
 GOLD = [0.7, 0.2, 0.1]
 
 
@@ -122,6 +124,19 @@ def test_what_has_been_measured_is_not_measured_again(tmp_path: Path) -> None:
     assert scored.scores["value_coverage"].value == pytest.approx(0.5)
 
 
-def test_inspect_finds_them_by_the_package_s_name() -> None:
-    names = [registry_info(each).name for each in (js_distance(), value_coverage())]
-    assert names == ["modular_pluralism/js_distance", "modular_pluralism/value_coverage"]
+def test_inspect_finds_them_by_the_package_s_name(tmp_path: Path) -> None:
+    log = run(tmp_path, includes(), [answer(distribution=GOLD)], [asked()])
+    command = [str(INSPECT), "score", log.location, "--scorer", "modular_pluralism/js_distance", "--overwrite"]
+    done = subprocess.run(
+        [*command, "--action", "append", "--display", "plain"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    [sample] = samples_of(read_eval_log(log.location))
+    assert sample.scores is not None
+    name = next(name for name in sample.scores if name.endswith("js_distance"))
+    assert sample.scores[name].value == pytest.approx(0, abs=1e-9)
