@@ -15,7 +15,6 @@ from modular_pluralism.cli.eval import MethodOption, ReadingOption, StyleOption
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modular_pluralism.evaluation.statistics.results import ResultModel
     from modular_pluralism.prompt_trials.result_models import ChangedItem, ItemAnswer, SearchResult, TrialResult
     from modular_pluralism.prompts import FolderFile, Prompt
 
@@ -173,7 +172,7 @@ def try_variants(
     from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.evaluation.report.folder import check_folder
     from modular_pluralism.prompt_trials.bench import TrialSettings
-    from modular_pluralism.prompt_trials.markdown import trial_markdown
+    from modular_pluralism.prompt_trials.markdown import trial_markdown, write_report
     from modular_pluralism.prompt_trials.trial import Trial
 
     if out is not None:
@@ -198,7 +197,7 @@ def try_variants(
         shown=show,
     )
     result = _with_progress(trial.total, lambda made: asyncio.run(trial.run(made)))
-    written = [] if out is None else _written(out, "trial", result, trial_markdown(result))
+    written = [] if out is None else write_report(out, result, trial_markdown(result), "trial")
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:
@@ -258,7 +257,7 @@ def optimise(
     from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.evaluation.report.folder import check_folder
     from modular_pluralism.prompt_trials.bench import TrialSettings
-    from modular_pluralism.prompt_trials.markdown import search_markdown
+    from modular_pluralism.prompt_trials.markdown import search_markdown, write_report
     from modular_pluralism.prompt_trials.optimisation import Optimisation, check_no_prompts, write_winner
     from modular_pluralism.prompts import find_prompt
 
@@ -287,7 +286,7 @@ def optimise(
         reflect_tokens=reflect_tokens,
     )
     result = _with_progress(optimisation.total, optimisation.run)
-    written = _written(folder, "search", result, search_markdown(result))
+    written = write_report(folder, result, search_markdown(result), "search")
     won = write_winner(folder, result, optimisation.prompt, keep=keep)
     written += [] if won is None else [won]
     if as_json:
@@ -296,15 +295,6 @@ def optimise(
         _print_search(result)
         for path in written:
             typer.echo(f"Written: {path}")
-
-
-def _written(folder: Path, name: str, result: ResultModel, markdown: str) -> list[Path]:
-    """Write NAME.json and NAME.md; each appears whole or not at all."""
-    from modular_pluralism.evaluation.report.folder import write_json, write_text
-
-    document = folder / f"{name}.md"
-    write_text(document, markdown)
-    return [write_json(folder / f"{name}.json", result), document]
 
 
 def _with_progress(total: int, run: Callable[[Callable[[Any, Any], None]], T]) -> T:

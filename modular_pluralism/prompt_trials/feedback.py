@@ -5,6 +5,7 @@ from __future__ import annotations
 from modular_pluralism.evaluation.data.items import Item, Kind, OptionItem, OvertonItem
 from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.measures.distances import FARTHEST
+from modular_pluralism.evaluation.statistics.examples import ITEM_MEASURE
 from modular_pluralism.nodes.render import one_line
 from modular_pluralism.prompt_trials.changed_items import item_score
 from modular_pluralism.prompts import PromptSet
@@ -19,7 +20,7 @@ def merit(kind: Kind, item: Item, outcome: Outcome) -> float:
     score = item_score(kind, item, outcome)
     if score is None or outcome["error"] is not None:
         return 0.0
-    return 1 - score / FARTHEST if kind in ("distributional", "steerable-opinion") else score
+    return 1 - score / FARTHEST if ITEM_MEASURE[kind][2] == "lower" else score
 
 
 def example(kind: Kind, item: Item, outcome: Outcome, prompts: PromptSet) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from modular_pluralism.evaluation.report.figure_text import FigureText, table_texts
+from modular_pluralism.evaluation.report.folder import write_json, write_text
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
-from modular_pluralism.evaluation.statistics.results import Results, Table
+from modular_pluralism.evaluation.statistics.results import ResultModel, Results, Table
 from modular_pluralism.option_math import letters
 from modular_pluralism.prompt_trials.result_models import (
     ChangedItem,
@@ -49,6 +51,17 @@ def search_markdown(result: SearchResult) -> str:
         *facts("How it was run", {**result.results.task, **result.results.run}),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def write_report(folder: Path, result: ResultModel, markdown: str, name: str) -> list[Path]:
+    """Write NAME.json and NAME.md; each appears whole or not at all.
+
+    Raises:
+        EvaluationError: a file cannot be written.
+    """
+    document = folder / f"{name}.md"
+    write_text(document, markdown)
+    return [write_json(folder / f"{name}.json", result), document]
 
 
 def _text(place: int, text: TriedText) -> Iterable[str]:

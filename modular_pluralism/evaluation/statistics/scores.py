@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,6 @@ from modular_pluralism.evaluation.measures.distances import (
 )
 from modular_pluralism.evaluation.measures.entailment import COVERED
 from modular_pluralism.option_math import most_likely
-
-Column: TypeAlias = NDArray[np.float64]
-"""[n_items]; NaN where the item has no value."""
 
 
 class Scores:
@@ -41,8 +37,8 @@ class Scores:
         for key, column in self._columns.items():
             column.append(values.get(key, math.nan))
 
-    def column(self, key: str) -> Column:
-        """The values of a key, all NaN where no item has one."""
+    def column(self, key: str) -> NDArray[np.float64]:
+        """The values of a key [n_items], NaN where an item has none."""
         found = self._columns.get(key)
         return np.full(self.items, np.nan) if not found else np.frombuffer(found, dtype=np.float64)
 
