@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the table below once more, for type checkers and editors, which do not run it
     from modular_pluralism.errors import (
         AdapterError as AdapterError,
-        ChartsMissingError as ChartsMissingError,
         ConfigurationError as ConfigurationError,
         ContextError as ContextError,
         ContextOverflowError as ContextOverflowError,
@@ -31,7 +30,6 @@ if TYPE_CHECKING:  # the table below once more, for type checkers and editors, w
         PreparationError as PreparationError,
         PromptError as PromptError,
         QuorumError as QuorumError,
-        ReportError as ReportError,
         RunInUseError as RunInUseError,
         StoreError as StoreError,
         TaskFileError as TaskFileError,
@@ -102,7 +100,6 @@ __version__ = "0.1.0"
 _MODULES = {
     "errors": [
         "AdapterError",
-        "ChartsMissingError",
         "ConfigurationError",
         "ContextError",
         "ContextOverflowError",
@@ -120,7 +117,6 @@ _MODULES = {
         "PreparationError",
         "PromptError",
         "QuorumError",
-        "ReportError",
         "RunInUseError",
         "StoreError",
         "TaskFileError",

@@ -10,8 +10,6 @@
     │   ├── NoLogProbabilitiesError
     │   ├── TaskFileError
     │   ├── EvaluationError
-    │   ├── ReportError
-    │   ├── ChartsMissingError
     │   ├── TrainingDataError
     │   └── AdapterError
     ├── ModelCallError
@@ -92,14 +90,6 @@ class TaskFileError(ConfigurationError):
 
 class EvaluationError(ConfigurationError):
     """An evaluation's folder cannot be used: it is another evaluation's, in use, or cannot be written."""
-
-
-class ReportError(ConfigurationError):
-    """The report cannot be written where it was asked for."""
-
-
-class ChartsMissingError(ConfigurationError):
-    """The charts need matplotlib, which is not installed."""
 
 
 class TrainingDataError(ConfigurationError):

@@ -87,7 +87,7 @@ def evaluate(
         typer.Option(
             "--nli",
             metavar="MODEL",
-            help="Overton: the entailment model, an id or a folder; or llm, llm:MODEL, embedding, embedding:MODEL.",
+            help="Overton: the entailment model, an id or a folder; or llm, llm:MODEL.",
         ),
     ] = None,
     judge: Annotated[

@@ -75,8 +75,8 @@ def patch(
     from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.evaluation.report import write_report
+    from modular_pluralism.evaluation.report.folder import check_folder, write_json
     from modular_pluralism.patching.patch import Patch, PatchSettings
-    from modular_pluralism.prompt_trials.report_folder import check_folder, write_text
 
     work = Patch(
         TaskFile.open(task_file, kind=kind),
@@ -104,6 +104,6 @@ def patch(
         print_results(result.results, rest=str(folder / "patch.html"))
         say(f"\nModel calls: {result.made} made, {result.reused} of the pool without {result.community} reused.")
     write_report(result.results, folder / "patch.html")
-    write_text(folder / "patch.json", result.model_dump_json(indent=1) + "\n")
+    write_json(folder / "patch.json", result)
     if not as_json:
         say(f"Written: {folder / 'patch.html'}\nWritten: {folder / 'patch.json'}")

@@ -31,8 +31,7 @@ from modular_pluralism.errors import PromptError
 from modular_pluralism.optional import optional
 
 if TYPE_CHECKING:
-    from modular_pluralism.prompt_trials.search_result import SearchResult
-    from modular_pluralism.prompt_trials.trial_result import ChangedItem, TrialResult
+    from modular_pluralism.prompt_trials.result_models import ChangedItem, SearchResult, TrialResult
     from modular_pluralism.prompts import FolderFile, Prompt
 
 app = typer.Typer(
@@ -171,9 +170,9 @@ def try_variants(
     optional("ijson", "eval", "A trial of prompts")
     from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
     from modular_pluralism.evaluation.data.task_file import TaskFile
+    from modular_pluralism.evaluation.report.folder import check_folder
     from modular_pluralism.prompt_trials.bench import TrialSettings
-    from modular_pluralism.prompt_trials.markdown import trial_markdown
-    from modular_pluralism.prompt_trials.report_folder import check_folder, write_report
+    from modular_pluralism.prompt_trials.markdown import trial_markdown, write_report
     from modular_pluralism.prompt_trials.trial import Trial
 
     if out is not None:
@@ -256,10 +255,10 @@ def optimise(
     optional("gepa", "optimise", "A search for a prompt")
     from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
     from modular_pluralism.evaluation.data.task_file import TaskFile
+    from modular_pluralism.evaluation.report.folder import check_folder
     from modular_pluralism.prompt_trials.bench import TrialSettings
-    from modular_pluralism.prompt_trials.markdown import search_markdown
-    from modular_pluralism.prompt_trials.optimisation import Optimisation, write_winner
-    from modular_pluralism.prompt_trials.report_folder import check_folder, check_no_prompts, write_report
+    from modular_pluralism.prompt_trials.markdown import search_markdown, write_report
+    from modular_pluralism.prompt_trials.optimisation import Optimisation, check_no_prompts, write_winner
     from modular_pluralism.prompts import find_prompt
 
     file, _ = find_prompt(name)
@@ -403,7 +402,7 @@ def _print_diff(lines: list[str]) -> None:
 
 def _print_trial(result: TrialResult) -> None:
     from modular_pluralism.cli.results_table import print_results
-    from modular_pluralism.prompt_trials.trial_result import calls_sentence
+    from modular_pluralism.prompt_trials.result_models import calls_sentence
 
     print_results(result.results, rest="`--json` or `--out`")
     for each in result.items:
@@ -436,7 +435,7 @@ def _print_changed(item: ChangedItem) -> None:
 
 def _print_search(result: SearchResult) -> None:
     from modular_pluralism.cli.results_table import print_results
-    from modular_pluralism.prompt_trials.search_result import search_sentence
+    from modular_pluralism.prompt_trials.result_models import search_sentence
 
     print_results(result.results, rest="the report")
     say()

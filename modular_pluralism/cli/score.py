@@ -37,8 +37,8 @@ def score(
         typer.Option(
             "--nli",
             metavar="MODEL",
-            help="For Overton files: what value coverage is measured with, a classifier's id or folder, `llm`, "
-            "`llm:MODEL`, or `embedding`.",
+            help="For Overton files: what value coverage is measured with, a classifier's id or folder, `llm`, or "
+            "`llm:MODEL`.",
             show_default=False,
         ),
     ] = None,
