@@ -46,7 +46,7 @@ def _context(graph: str) -> type[RunContext]:
         fields["voice"] = (Voice, Field("comment", description=said))
     if graph == PLURALISM:
         fields["mode"] = (
-            Literal[tuple(modes())] | None,  # type: ignore[valid-type]
+            Literal[tuple(modes())] | None,
             Field(None, description="The mode of questions that name none."),
         )
     context: type[RunContext] = create_model(f"{graph.capitalize()}Context", __base__=RunContext, **fields)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from modular_pluralism.debugger.build import OwnModels, score_id
-from modular_pluralism.debugger.compare import js_distance
 from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.errors import InputError, ModelCallError
+from modular_pluralism.evaluation.measures.distances import js_distance
 from modular_pluralism.graphs.parts import Parts
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.score import score
@@ -74,7 +74,7 @@ def describe_distributions(state: Mapping[str, Any], scoring: Scoring) -> Distri
         scoring=scoring,
         communities=[
             CommunityDistribution(
-                name, of_each[name], weights[name], js_distance(of_each[name]["probabilities"], pooled) or 0.0
+                name, of_each[name], weights[name], js_distance(of_each[name]["probabilities"], pooled)
             )
             for name in names
         ],
