@@ -6,11 +6,31 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from modular_pluralism.serving.chat_request import ChatRequest
-from modular_pluralism.serving.exchange import Tokens
+from modular_pluralism.serving.schemas import ChatRequest
 
 Facts = dict[str, Any]
 """What stands in a response's `pluralism` field."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What an answer cost; `cached` tokens of the prompt were not read again."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(self.prompt + other.prompt, self.cached + other.cached, self.completion + other.completion)
+
+    def usage(self) -> dict[str, Any]:
+        """As OpenAI writes it."""
+        return {
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.completion,
+            "total_tokens": self.prompt + self.completion,
+            "prompt_tokens_details": {"cached_tokens": self.cached},
+        }
 
 
 @dataclass(frozen=True)

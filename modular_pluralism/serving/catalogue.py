@@ -52,7 +52,7 @@ class Catalogue:
     @property
     def completing(self) -> list[str]:
         """Those that /v1/completions takes: the models, not the modes."""
-        return [each for each in self.ids if not each.startswith("pluralism/")]
+        return [model for model in self.ids if not model.startswith("pluralism/")]
 
     def talker(self, model: str) -> Talker:
         """Who answers chats.
@@ -92,7 +92,7 @@ class Catalogue:
         Raises:
             ModelLoadError: one cannot be loaded.
         """
-        opened = [self.model(each).chat for each in self.completing]
+        opened = [self.model(model).chat for model in self.completing]
         embedded = [chat for chat in opened if isinstance(chat, ChatLlama)]
         for chat in embedded:
             _ = chat.engine

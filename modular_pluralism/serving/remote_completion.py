@@ -10,10 +10,10 @@ from langchain_openai import ChatOpenAI
 from modular_pluralism.errors import ModelCallError, PluralismError
 from modular_pluralism.models.calls import Caller, describe
 from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.serving.answers import Tokens
 from modular_pluralism.serving.api_error import ApiError
-from modular_pluralism.serving.async_call import called
-from modular_pluralism.serving.completion_request import CompletionRequest
-from modular_pluralism.serving.exchange import Tokens
+from modular_pluralism.serving.concurrency import called
+from modular_pluralism.serving.schemas import CompletionRequest
 
 _HANDED_ON = (
     *("prompt", "max_tokens", "temperature", "top_p", "n", "seed", "stop", "logprobs", "echo"),

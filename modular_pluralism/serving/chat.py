@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from modular_pluralism.serving.answers import Delta, End, Talker
-from modular_pluralism.serving.chat_request import ChatRequest
-from modular_pluralism.serving.exchange import Exchange, Tokens
-from modular_pluralism.serving.wire import Frame, chat_begin, chat_delta, chat_end, chat_response, usage_chunk
+from modular_pluralism.serving.answers import Delta, End, Talker, Tokens
+from modular_pluralism.serving.request_log import Exchange
+from modular_pluralism.serving.responses import Frame, chat_begin, chat_delta, chat_end, chat_response, usage_chunk
+from modular_pluralism.serving.schemas import ChatRequest
 
 
 async def whole_chat(talker: Talker, request: ChatRequest, exchange: Exchange) -> dict[str, Any]:
@@ -21,8 +21,7 @@ async def whole_chat(talker: Talker, request: ChatRequest, exchange: Exchange) -
 
 async def chat_chunks(talker: Talker, request: ChatRequest, exchange: Exchange) -> AsyncIterator[dict[str, Any]]:
     """The response in chunks."""
-    with_usage = request.stream_options is not None and request.stream_options.include_usage
-    frame = Frame(request.model, "chat.completion", with_usage=with_usage)
+    frame = Frame(request.model, "chat.completion", with_usage=request.with_usage)
     begun: set[int] = set()
     async with aclosing(talker.stream(request)) as events:  # type: ignore[type-var]
         async for event in events:
@@ -34,7 +33,7 @@ async def chat_chunks(talker: Talker, request: ChatRequest, exchange: Exchange) 
             else:
                 _count(exchange, event)
                 yield chat_end(frame, event)
-    if with_usage:
+    if request.with_usage:
         yield usage_chunk(frame, exchange.tokens)
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import modular_pluralism
-from modular_pluralism.serving.answers import Answer, Delta, End, Facts
-from modular_pluralism.serving.completion import Completion, Part
-from modular_pluralism.serving.exchange import Tokens
+from modular_pluralism.serving.answers import Answer, Delta, End, Facts, Tokens
+from modular_pluralism.serving.embedded_completion import Completion, Part
 
 FINGERPRINT = f"modular-pluralism-{modular_pluralism.__version__}"
 
@@ -96,16 +94,6 @@ def completion_end(frame: Frame, end: End, facts: Facts) -> dict[str, Any]:
     """The last chunk of a text."""
     choice = {"index": end.index, "text": "", "logprobs": None, "finish_reason": end.finish_reason}
     return frame.put([choice], chunk=True, pluralism=facts)
-
-
-def sse(data: dict[str, Any] | str) -> bytes:
-    """One server-sent event."""
-    return b"data: " + (data.encode() if isinstance(data, str) else to_json(data)) + b"\n\n"
-
-
-def to_json(data: dict[str, Any]) -> bytes:
-    """JSON as it is sent. Numbers that JSON has not are a mistake of ours, and not sent."""
-    return json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 def _chat_choice(index: int, delta: dict[str, Any], logprobs: list[Any] | None = None) -> dict[str, Any]:

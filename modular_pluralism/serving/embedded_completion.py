@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import codecs
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from modular_pluralism.errors import ContextOverflowError
 from modular_pluralism.llama import ChatLlama, GenerationRequest, Sampling
-from modular_pluralism.llama.generation import Finish, Piece
-from modular_pluralism.serving.answers import End
-from modular_pluralism.serving.completion_request import CompletionRequest, Prompt
-from modular_pluralism.serving.exchange import Tokens
-from modular_pluralism.serving.model_talk import top_p_of
-from modular_pluralism.serving.token_text import LogprobTable, check_tokens, joined, text_of
+from modular_pluralism.llama.generation import Finish, Piece, TokenLogprob
+from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.serving.answers import End, Tokens
+from modular_pluralism.serving.sampling import top_p_of
+from modular_pluralism.serving.schemas import CompletionRequest, Prompt
+from modular_pluralism.serving.tokenizer import check_tokens, shown, text_of
 
 Table = dict[str, list[Any]]
 
@@ -141,3 +142,44 @@ class Completer:
 
 def _tokens(finish: Finish) -> Tokens:
     return Tokens(finish.prompt_tokens, finish.reused_tokens, finish.completion_tokens)
+
+
+class LogprobTable:
+    """Fills the `logprobs` of a completion. `start` is where its first token stands in the text, in characters."""
+
+    def __init__(self, model: ModelFile, start: int = 0) -> None:
+        self._model = model
+        self._at = start
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def rows(self, first: int | None, scored: Sequence[TokenLogprob]) -> dict[str, list[Any]]:
+        """OpenAI's four columns for more tokens; `first` is a text's first token, which nothing comes before."""
+        columns: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+        if first is not None:
+            self._add(columns, first, None, None)
+        for entry in scored:
+            self._add(columns, entry.token, entry.logprob, self._top(entry))
+        return columns
+
+    def _add(self, columns: dict[str, list[Any]], token: int, logprob: float | None, top: Any) -> None:
+        row = {
+            "tokens": shown(self._model, token),
+            "token_logprobs": logprob,
+            "top_logprobs": top,
+            "text_offset": self._at,
+        }
+        for name, value in row.items():
+            columns[name].append(value)
+        self._at += len(self._decoder.decode(self._model.piece(token)))
+
+    def _top(self, scored: TokenLogprob) -> dict[str, float]:
+        """The likeliest tokens and the one that stands there. Of two tokens with the same text, the likelier one."""
+        likeliest: dict[str, float] = {}
+        for token, logprob in sorted([*scored.top, (scored.token, scored.logprob)], key=lambda entry: -entry[1]):
+            likeliest.setdefault(shown(self._model, token), logprob)
+        return likeliest
+
+
+def joined(tables: Sequence[dict[str, list[Any]]]) -> dict[str, list[Any]]:
+    """Tables one below the other."""
+    return {name: [value for table in tables for value in table[name]] for name in tables[0]}

@@ -8,20 +8,20 @@ from typing import Any
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModel
-from modular_pluralism.serving.answers import End
-from modular_pluralism.serving.completion import Completer
-from modular_pluralism.serving.completion_request import CompletionRequest
-from modular_pluralism.serving.exchange import Exchange, Tokens
-from modular_pluralism.serving.parallel import all_of, pumped
+from modular_pluralism.serving.answers import End, Tokens
+from modular_pluralism.serving.concurrency import all_of, pumped
+from modular_pluralism.serving.embedded_completion import Completer
 from modular_pluralism.serving.remote_completion import RemoteCompleter, tokens_of
-from modular_pluralism.serving.seeds import seed_of, seed_of_choice
-from modular_pluralism.serving.wire import (
+from modular_pluralism.serving.request_log import Exchange
+from modular_pluralism.serving.responses import (
     Frame,
     completion_end,
     completion_part,
     completion_response,
     usage_chunk,
 )
+from modular_pluralism.serving.sampling import seed_of, seed_of_choice
+from modular_pluralism.serving.schemas import CompletionRequest
 
 
 async def whole_completion(
@@ -49,9 +49,8 @@ async def completion_chunks(
                 exchange.tokens = tokens_of(chunk) if chunk.get("usage") else exchange.tokens
                 yield {**chunk, "model": request.model}
         return
-    with_usage = request.stream_options is not None and request.stream_options.include_usage
     completers, seed = await _completers(model.chat, request)
-    frame = Frame(request.model, "text_completion", with_usage=with_usage)
+    frame = Frame(request.model, "text_completion", with_usage=request.with_usage)
     ends: dict[int, Tokens] = {}
     async with pumped(*(completer.parts() for completer in completers)) as events:
         async for event in events:
@@ -61,7 +60,7 @@ async def completion_chunks(
                 yield completion_end(frame, event, {"seed": seed})
             else:
                 yield completion_part(frame, event)
-    if with_usage:
+    if request.with_usage:
         yield usage_chunk(frame, exchange.tokens)
 
 
@@ -79,6 +78,6 @@ async def _completers(chat: ChatLlama, request: CompletionRequest) -> tuple[list
 def _together(tokens: list[Tokens], choices: int) -> Tokens:
     """Every prompt counts once, however many texts it got."""
     total = Tokens()
-    for index, each in enumerate(tokens):
-        total += each if index % choices == 0 else Tokens(completion=each.completion)
+    for index, cost in enumerate(tokens):
+        total += cost if index % choices == 0 else Tokens(completion=cost.completion)
     return total

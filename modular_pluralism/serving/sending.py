@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -10,14 +11,12 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from modular_pluralism.serving.api_error import ApiError, api_error, stopping
-from modular_pluralism.serving.exchange import Exchange
-from modular_pluralism.serving.gate import Gate
-from modular_pluralism.serving.parallel import pumped
-from modular_pluralism.serving.request_log import RequestLog
-from modular_pluralism.serving.wire import sse, to_json
+from modular_pluralism.serving.concurrency import pumped
+from modular_pluralism.serving.limits import Gate
+from modular_pluralism.serving.request_log import Exchange, RequestLog
 
-Whole = Callable[[], Awaitable[dict[str, Any]]]
-Parts = Callable[[], AsyncIterator[dict[str, Any]]]
+Work = Callable[[], Awaitable[dict[str, Any]] | AsyncIterator[dict[str, Any]]]
+"""Makes an answer: one object, or the parts of a stream."""
 
 PATIENCE = 60.0
 """Seconds for a client to take a part of its answer; one that does not holds a place for nothing, and has gone."""
@@ -29,7 +28,7 @@ class ClientGoneError(Exception):
     """The client does not take what it is sent."""
 
 
-class Reply(Response):
+class AnswerResponse(Response):
     """Does the work once there is a place for it, and sends what comes out: one object, or a stream of events.
 
     The work is cancelled when the client goes away, and when the server's grace period is over. A stream's status is
@@ -37,15 +36,12 @@ class Reply(Response):
     and the stream ends without [DONE].
     """
 
-    def __init__(
-        self, exchange: Exchange, gate: Gate, log: RequestLog, work: Whole | None, parts: Parts | None
-    ) -> None:
+    def __init__(self, exchange: Exchange, gate: Gate, log: RequestLog, work: Work) -> None:
         super().__init__()
         self._exchange = exchange
         self._gate = gate
         self._log = log
         self._work = work
-        self._parts = parts
         self._begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,51 +66,57 @@ class Reply(Response):
 
     async def _do(self, send: Send) -> None:
         try:
-            async with self._gate.place(self._exchange.key):
-                if self._work is not None:
-                    data = to_json(await self._work())
-                    self._exchange.first_byte()
-                    await self._begin(send, 200, "application/json", {"content-length": str(len(data))})
-                    await send(_body(data))
-                elif self._parts is not None:
-                    await self._stream(send, self._parts())
+            async with self._gate.turn(self._exchange.key):
+                answer = self._work()
+                if isinstance(answer, AsyncIterator):
+                    await self._stream(send, answer)
+                else:
+                    await self._send_whole(send, 200, await answer)
         except ClientGoneError:
             raise
         except Exception as error:
-            told = api_error(error)
-            if told.status == 500:
+            failure = api_error(error)
+            if failure.status == 500:
                 self._log.mistake(self._exchange, error)
-            await self._fail(send, told)
+            await self._fail(send, failure)
 
     async def _stream(self, send: Send, parts: AsyncIterator[dict[str, Any]]) -> None:
         async with pumped(parts) as items:
             async for item in items:
                 if not self._begun:
-                    self._exchange.first_byte()
-                    await self._begin(send, 200, "text/event-stream", {"cache-control": "no-cache"})
-                await send(_body(sse(item), more=True))
-        await send(_body(sse("[DONE]")))
+                    await self._begin(send, 200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
+                await send(_body(_event(_json(item)), more=True))
+        await send(_body(_event(b"[DONE]")))
 
-    async def _begin(self, send: Send, status: int, kind: str, headers: dict[str, str]) -> None:
+    async def _send_whole(self, send: Send, status: int, told: dict[str, Any], **headers: str) -> None:
+        data = _json(told)
+        length = {"content-type": "application/json", "content-length": str(len(data))}
+        await self._begin(send, status, {**length, **headers})
+        await send(_body(data))
+
+    async def _begin(self, send: Send, status: int, headers: dict[str, str]) -> None:
         self._begun = True
         self._exchange.status = status
-        every = {"content-type": kind, **headers}
-        await send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [(name.encode(), value.encode()) for name, value in every.items()],
-            }
-        )
+        if status == 200:
+            self._exchange.first_byte()
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def _fail(self, send: Send, error: ApiError) -> None:
         self._exchange.error = error.code or error.kind
         if self._begun:
-            await send(_body(sse(error.body())))
-            return
-        data = to_json(error.body())
-        await self._begin(send, error.status, "application/json", {"content-length": str(len(data)), **error.headers()})
-        await send(_body(data))
+            await send(_body(_event(_json(error.body()))))
+        else:
+            await self._send_whole(send, error.status, error.body(), **error.headers())
+
+
+def _event(data: bytes) -> bytes:
+    return b"data: " + data + b"\n\n"
+
+
+def _json(data: dict[str, Any]) -> bytes:
+    # Numbers that JSON has not are a mistake of ours, and not sent.
+    return json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 def _impatient(send: Send) -> Send:
