@@ -197,7 +197,7 @@ async def test_a_mistake_of_ours_is_told_without_details(
     def broken(*_: Any) -> None:
         raise RuntimeError("a secret question")
 
-    monkeypatch.setattr("modular_pluralism.serving.routes.whole_chat", broken)
+    monkeypatch.setattr("modular_pluralism.serving.routes.whole_answer", broken)
     response = await ask(remote_pool(endpoint), "base")
     assert response.status_code == 500
     assert response.json()["error"]["code"] == "internal"

@@ -5,96 +5,94 @@ from __future__ import annotations
 import codecs
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from modular_pluralism.errors import ContextOverflowError
 from modular_pluralism.llama import ChatLlama, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Finish, Piece, TokenLogprob
 from modular_pluralism.llama.model_file import ModelFile
-from modular_pluralism.serving.answers import End, Tokens
-from modular_pluralism.serving.sampling import top_p_of
+from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Tokens
+from modular_pluralism.serving.concurrency import all_of, pumped
+from modular_pluralism.serving.sampling import seed_of, seed_of_choice, top_p_of
 from modular_pluralism.serving.schemas import CompletionRequest, Prompt
 from modular_pluralism.serving.tokenizer import check_tokens, shown, text_of
 
-Table = dict[str, list[Any]]
+
+class EmbeddedCompletion:
+    """Implements Talker."""
+
+    def __init__(self, chat: ChatLlama) -> None:
+        self._chat = chat
+
+    async def answer(self, request: CompletionRequest) -> Answer:
+        """See Talker."""
+        texts, seed = await self._texts(request)
+        told = await all_of([text.whole() for text in texts])
+        return Answer([choice for choice, _ in told], sum((end.tokens for _, end in told), Tokens()), {"seed": seed})
+
+    async def stream(self, request: CompletionRequest) -> AsyncIterator[Event]:
+        """See Talker."""
+        texts, _ = await self._texts(request)
+        async with pumped(*(text.events(streamed=True) for text in texts)) as events:
+            async for event in events:
+                yield event
+
+    async def _texts(self, request: CompletionRequest) -> tuple[list[_Text], int]:
+        """In OpenAI's order: all texts of a prompt, then those of the next."""
+        await self._chat.aload()
+        seed = seed_of(request.seed)
+        prompts = [prompt for prompt in request.prompt for _ in range(request.choices)]
+        return [_Text(self._chat, request, prompt, seed, index) for index, prompt in enumerate(prompts)], seed
 
 
-@dataclass(frozen=True)
-class Part:
-    """Some more text of a completion."""
-
-    index: int
-    text: str
-    logprobs: Table | None
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One whole text."""
-
-    text: str
-    finish_reason: str
-    logprobs: Table | None
-    tokens: Tokens
-
-
-class Completer:
-    """Completes one prompt of a request."""
+class _Text:
+    """One text to a prompt."""
 
     def __init__(self, chat: ChatLlama, request: CompletionRequest, prompt: Prompt, seed: int, index: int) -> None:
         self._chat = chat
         self._engine = chat.engine
         self._model = self._engine.model
         self._request = request
+        self._seed = seed
         self._index = index
         if isinstance(prompt, str):
             # What a user wrote is never read as a control token.
             self._tokens = self._model.tokenize(prompt, parse_special=False, add_special=True)
-            self._text = prompt
+            self._prompt = prompt
         else:
             check_tokens(self._model, prompt)
-            self._tokens, self._text = prompt, text_of(self._model, prompt)
-        self._seed = seed
+            self._tokens, self._prompt = prompt, text_of(self._model, prompt)
         self._check_length()
 
-    async def whole(self) -> Completion:
-        """The text as a whole.
+    async def whole(self) -> tuple[Choice, End]:
+        """The text as a whole, and its end. Raises as `events` does."""
+        events = [event async for event in self.events(streamed=False)]
+        deltas = [event for event in events if isinstance(event, Delta)]
+        (end,) = (event for event in events if isinstance(event, End))
+        tables = [delta.logprobs for delta in deltas if delta.logprobs is not None]
+        logprobs = None if self._request.logprobs is None else joined(tables or [self._table().rows(None, [])])
+        return Choice("".join(delta.text for delta in deltas), end.finish_reason, logprobs), end
+
+    async def events(self, *, streamed: bool) -> AsyncIterator[Event]:
+        """The text as it is written, or all at once, which is cheaper.
 
         Raises:
             PluralismError: it failed.
         """
-        echo = await self._echo()
-        parts = [] if echo is None else [echo]
-        finish = Finish("length", len(self._tokens), 0)
-        if self._request.most_tokens:
-            table = self._table()
-            for event in await self._engine.agenerate(self._generation()):
-                if isinstance(event, Finish):
-                    finish = event
-                else:
-                    parts.append(self._part(event, table))
-        tables = [part.logprobs for part in parts if part.logprobs is not None]
-        empty = None if self._request.logprobs is None else LogprobTable(self._model).rows(None, [])
-        return Completion(
-            "".join(part.text for part in parts), finish.reason, joined(tables) if tables else empty, _tokens(finish)
-        )
-
-    async def parts(self) -> AsyncIterator[Part | End]:
-        """The text as it is written. Raises as `whole` does."""
-        echo = await self._echo()
-        if echo is not None:
-            yield echo
+        if self._request.echo:
+            yield await self._echo()
         if not self._request.most_tokens:
-            yield End(self._index, "length", Tokens(len(self._tokens)))
+            yield self._end("length", Tokens(len(self._tokens)))
             return
-        table = self._table()
-        async with aclosing(self._engine.astream(self._generation())) as events:  # type: ignore[type-var]
+        table, generation = self._table(), self._generation()
+        made = self._engine.astream(generation) if streamed else _each(await self._engine.agenerate(generation))
+        async with aclosing(made) as events:  # type: ignore[type-var]
             async for event in events:
                 if isinstance(event, Finish):
-                    yield End(self._index, event.reason, _tokens(event))
+                    tokens = Tokens(event.prompt_tokens, event.reused_tokens, event.completion_tokens)
+                    yield self._end(event.reason, tokens)
                 elif event.text or event.logprobs:
-                    yield self._part(event, table)
+                    yield self._delta(event.text, table.rows(None, event.logprobs))
 
     def _check_length(self) -> None:
         if len(self._tokens) + min(1, self._request.most_tokens) > self._engine.context:
@@ -103,23 +101,24 @@ class Completer:
                 f"model holds {self._engine.context}; shorten the prompt."
             )
 
-    async def _echo(self) -> Part | None:
+    async def _echo(self) -> Delta:
         """The prompt as the beginning of the text."""
-        if not self._request.echo:
-            return None
         if self._request.logprobs is None:
-            return Part(self._index, self._text, None)
+            return self._delta(self._prompt, {})
         scored = await self._engine.aprompt_logprobs(
             self._tokens, top=self._request.logprobs, adapter=self._chat.adapter, timeout=self._chat.timeout
         )
-        return Part(self._index, self._text, LogprobTable(self._model).rows(self._tokens[0], scored))
+        return self._delta(self._prompt, LogprobTable(self._model).rows(self._tokens[0], scored))
+
+    def _delta(self, text: str, logprobs: dict[str, list[Any]]) -> Delta:
+        return Delta(self._index, text, None if self._request.logprobs is None else logprobs)
+
+    def _end(self, reason: str, tokens: Tokens) -> End:
+        choice = self._index % self._request.choices
+        return End(self._index, reason, tokens.of_choice(choice), {"seed": self._seed})
 
     def _table(self) -> LogprobTable:
-        return LogprobTable(self._model, len(self._text) if self._request.echo else 0)
-
-    def _part(self, piece: Piece, table: LogprobTable) -> Part:
-        logprobs = None if self._request.logprobs is None else table.rows(None, piece.logprobs)
-        return Part(self._index, piece.text, logprobs)
+        return LogprobTable(self._model, len(self._prompt) if self._request.echo else 0)
 
     def _generation(self) -> GenerationRequest:
         chat, request = self._chat, self._request
@@ -131,7 +130,7 @@ class Completer:
                 top_p=chat.top_p if request.top_p is None else top_p_of(request.top_p),
                 top_k=chat.top_k,
                 min_p=chat.min_p,
-                seed=self._seed,
+                seed=seed_of_choice(self._seed, self._index % request.choices),
             ),
             stop=tuple(request.stop or ()),
             top_logprobs=request.logprobs,
@@ -140,8 +139,9 @@ class Completer:
         )
 
 
-def _tokens(finish: Finish) -> Tokens:
-    return Tokens(finish.prompt_tokens, finish.reused_tokens, finish.completion_tokens)
+async def _each(events: Sequence[Piece | Finish]) -> AsyncIterator[Piece | Finish]:
+    for event in events:
+        yield event
 
 
 class LogprobTable:

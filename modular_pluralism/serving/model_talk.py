@@ -34,12 +34,13 @@ class ModelTalk:
         model, seed = self._open_model(), seed_of(request.seed)
         messages, settings = with_persona(self._persona, request.turns()), self._settings(model, request)
         seeds = [seed_of_choice(seed, index) for index in range(request.choices)]
-        replies = await all_of([self._once(model, messages, {**settings, "seed": each}) for each in seeds])
+        replies = await all_of([self._once(model, messages, {**settings, "seed": own}) for own in seeds])
         choices = [
             Choice(str(reply.text), _finish_reason(reply.response_metadata, model), _logprobs(reply))
             for reply in replies
         ]
-        return Answer(choices, _together([_tokens(reply) for reply in replies]), {"seed": seed})
+        costs = [_tokens(reply).of_choice(index) for index, reply in enumerate(replies)]
+        return Answer(choices, sum(costs, Tokens()), {"seed": seed})
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
         """See Talker."""
@@ -80,7 +81,7 @@ class ModelTalk:
             raise
         except Exception as error:
             raise ModelCallError(f"{model.place} failed: {describe(error)}.") from error
-        yield End(index, _finish_reason(info, model), tokens, facts)
+        yield End(index, _finish_reason(info, model), tokens.of_choice(index), facts)
 
     def _settings(self, model: PoolModel, request: ChatRequest) -> dict[str, Any]:
         embedded = isinstance(model.chat, ChatLlama)
@@ -130,18 +131,12 @@ def _finish_reason(info: dict[str, Any], model: PoolModel) -> str:
     return str(reason)
 
 
-def _logprobs(message: AIMessage | AIMessageChunk) -> list[Any] | None:
+def _logprobs(message: AIMessage | AIMessageChunk) -> dict[str, Any] | None:
     content = (message.response_metadata.get("logprobs") or {}).get("content")
-    return content or None
+    return {"content": content, "refusal": None} if content else None
 
 
 def _tokens(message: AIMessage | AIMessageChunk) -> Tokens:
     usage: Any = message.usage_metadata or {}
     cached = int((usage.get("input_token_details") or {}).get("cache_read") or 0)
     return Tokens(int(usage.get("input_tokens", 0)), cached, int(usage.get("output_tokens", 0)))
-
-
-def _together(costs: Sequence[Tokens]) -> Tokens:
-    """Several answers to one prompt: it counts once, as OpenAI counts it."""
-    first = costs[0]
-    return Tokens(first.prompt, first.cached, sum(tokens.completion for tokens in costs))

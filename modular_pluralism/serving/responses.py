@@ -4,101 +4,88 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from typing import Any, TypeVar
 
 import modular_pluralism
-from modular_pluralism.serving.answers import Answer, Delta, End, Facts, Tokens
-from modular_pluralism.serving.embedded_completion import Completion, Part
+from modular_pluralism.serving.answers import Answer, Delta, Event, Talker, Tokens
+from modular_pluralism.serving.request_log import Exchange
+from modular_pluralism.serving.schemas import ChatRequest, TextRequest
 
 FINGERPRINT = f"modular-pluralism-{modular_pluralism.__version__}"
+R = TypeVar("R", bound=TextRequest)
 
 
-class Frame:
-    """What every part of one response has in common. `with_usage`: the client wants to be told what it cost, and every
-    chunk before the last then says that it does not."""
+async def whole_answer(talker: Talker[R], request: R, exchange: Exchange) -> dict[str, Any]:
+    """The response as one object."""
+    answer = await talker.answer(request)
+    exchange.tokens, exchange.missing = answer.tokens, list(answer.facts.get("missing") or ())
+    return _Response(request).whole(answer)
 
-    def __init__(self, model: str, kind: str, *, with_usage: bool = False) -> None:
-        prefix = "chatcmpl" if kind.startswith("chat") else "cmpl"
-        self._kind = kind
+
+async def answer_chunks(talker: Talker[R], request: R, exchange: Exchange) -> AsyncIterator[dict[str, Any]]:
+    """The response in chunks."""
+    response = _Response(request)
+    async with aclosing(talker.stream(request)) as events:  # type: ignore[type-var]
+        async for event in events:
+            if not isinstance(event, Delta):
+                exchange.tokens += event.tokens
+                exchange.missing = list(event.facts.get("missing") or ())
+            for chunk in response.chunks(event):
+                yield chunk
+    if request.with_usage:
+        yield response.cost(exchange.tokens)
+
+
+class _Response:
+    """What every part of one response has in common, and what chats have otherwise than raw completions."""
+
+    def __init__(self, request: TextRequest) -> None:
+        self._chat = isinstance(request, ChatRequest)
+        self._kind = "chat.completion" if self._chat else "text_completion"
+        self._begun: set[int] = set()
         self._same = {
-            "id": f"{prefix}-{secrets.token_hex(12)}",
+            "id": f"{'chatcmpl' if self._chat else 'cmpl'}-{secrets.token_hex(12)}",
             "created": int(time.time()),
-            "model": model,
+            "model": request.model,
             "system_fingerprint": FINGERPRINT,
-            **({"usage": None} if with_usage else {}),
+            # Where the last chunk tells what the answer cost, those before it say that they do not.
+            **({"usage": None} if request.with_usage else {}),
         }
 
-    def put(self, choices: Sequence[dict[str, Any]], *, chunk: bool = False, **more: Any) -> dict[str, Any]:
-        """The object of a whole response, or of a chunk."""
-        is_chunk = chunk and self._kind.startswith("chat")  # chunks of raw completions are called as the whole is
-        return {
-            "object": f"{self._kind}.chunk" if is_chunk else self._kind,
-            **self._same,
-            "choices": list(choices),
-            **more,
-        }
+    def whole(self, answer: Answer) -> dict[str, Any]:
+        choices = []
+        for index, choice in enumerate(answer.choices):
+            message = {"role": "assistant", "content": choice.text, "refusal": None}
+            text = {"message": message} if self._chat else {"text": choice.text}
+            choices.append(_choice(index, text, choice.logprobs, choice.finish_reason))
+        return self._put(self._kind, choices, usage=answer.tokens.usage(), pluralism=answer.facts)
+
+    def chunks(self, event: Event) -> Iterator[dict[str, Any]]:
+        if self._chat and event.index not in self._begun:
+            self._begun.add(event.index)
+            yield self._chunk(_choice(event.index, {"delta": {"role": "assistant", "content": ""}}))
+        if isinstance(event, Delta):
+            text = {"delta": {"content": event.text}} if self._chat else {"text": event.text}
+            yield self._chunk(_choice(event.index, text, event.logprobs))
+        else:
+            nothing = {"delta": {}} if self._chat else {"text": ""}
+            end = _choice(event.index, nothing, finish_reason=event.finish_reason)
+            yield self._chunk(end, pluralism=event.facts)
+
+    def cost(self, tokens: Tokens) -> dict[str, Any]:
+        return self._chunk(usage=tokens.usage())
+
+    def _chunk(self, *choices: dict[str, Any], **more: Any) -> dict[str, Any]:
+        # Chunks of raw completions are called as the whole is.
+        return self._put("chat.completion.chunk" if self._chat else self._kind, list(choices), **more)
+
+    def _put(self, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        return {"object": kind, **self._same, "choices": choices, **more}
 
 
-def chat_response(frame: Frame, answer: Answer) -> dict[str, Any]:
-    """A whole chat completion."""
-    choices = [
-        {
-            "index": index,
-            "message": {"role": "assistant", "content": choice.text, "refusal": None},
-            "logprobs": _chat_logprobs(choice.logprobs),
-            "finish_reason": choice.finish_reason,
-        }
-        for index, choice in enumerate(answer.choices)
-    ]
-    return frame.put(choices, usage=answer.tokens.usage(), pluralism=answer.facts)
-
-
-def chat_begin(frame: Frame, index: int) -> dict[str, Any]:
-    """The first chunk of a choice."""
-    return frame.put([_chat_choice(index, {"role": "assistant", "content": ""})], chunk=True)
-
-
-def chat_delta(frame: Frame, delta: Delta) -> dict[str, Any]:
-    """A chunk with some more text."""
-    return frame.put([_chat_choice(delta.index, {"content": delta.text}, delta.logprobs)], chunk=True)
-
-
-def chat_end(frame: Frame, end: End) -> dict[str, Any]:
-    """The last chunk of a choice."""
-    choice = {**_chat_choice(end.index, {}), "finish_reason": end.finish_reason}
-    return frame.put([choice], chunk=True, pluralism=end.facts)
-
-
-def usage_chunk(frame: Frame, tokens: Tokens) -> dict[str, Any]:
-    """The chunk that only tells what the answer cost."""
-    return frame.put([], chunk=True, usage=tokens.usage())
-
-
-def completion_response(frame: Frame, texts: Sequence[Completion], tokens: Tokens, facts: Facts) -> dict[str, Any]:
-    """A whole raw completion."""
-    choices = [
-        {"index": index, "text": text.text, "logprobs": text.logprobs, "finish_reason": text.finish_reason}
-        for index, text in enumerate(texts)
-    ]
-    return frame.put(choices, usage=tokens.usage(), pluralism=facts)
-
-
-def completion_part(frame: Frame, part: Part) -> dict[str, Any]:
-    """A chunk with some more text."""
-    choice = {"index": part.index, "text": part.text, "logprobs": part.logprobs, "finish_reason": None}
-    return frame.put([choice], chunk=True)
-
-
-def completion_end(frame: Frame, end: End, facts: Facts) -> dict[str, Any]:
-    """The last chunk of a text."""
-    choice = {"index": end.index, "text": "", "logprobs": None, "finish_reason": end.finish_reason}
-    return frame.put([choice], chunk=True, pluralism=facts)
-
-
-def _chat_choice(index: int, delta: dict[str, Any], logprobs: list[Any] | None = None) -> dict[str, Any]:
-    return {"index": index, "delta": delta, "logprobs": _chat_logprobs(logprobs), "finish_reason": None}
-
-
-def _chat_logprobs(entries: list[Any] | None) -> dict[str, Any] | None:
-    return None if entries is None else {"content": entries, "refusal": None}
+def _choice(
+    index: int, text: dict[str, Any], logprobs: dict[str, Any] | None = None, finish_reason: str | None = None
+) -> dict[str, Any]:
+    return {"index": index, **text, "logprobs": logprobs, "finish_reason": finish_reason}

@@ -8,12 +8,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
+from modular_pluralism.llama import ChatLlama
 from modular_pluralism.serving.catalogue import Catalogue
-from modular_pluralism.serving.chat import chat_chunks, whole_chat
-from modular_pluralism.serving.completions import completion_chunks, whole_completion
+from modular_pluralism.serving.embedded_completion import EmbeddedCompletion
 from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.metrics import Metrics
+from modular_pluralism.serving.remote_completion import RemoteCompletion
 from modular_pluralism.serving.request_log import Exchange, RequestLog
+from modular_pluralism.serving.responses import answer_chunks, whole_answer
 from modular_pluralism.serving.schemas import (
     USUAL_COMPLETION_TOKENS,
     ChatRequest,
@@ -39,19 +41,23 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
         exchange = await _noted(request, wanted, "messages", log)
         talker = catalogue.talker(wanted.model)
         limits.check(wanted)
-        answer = chat_chunks if wanted.stream else whole_chat
+        answer = answer_chunks if wanted.stream else whole_answer
         return AnswerResponse(exchange, gate, log, lambda: answer(talker, wanted, exchange))
 
     @app.post("/v1/completions", responses=_WHOLE_OR_STREAM)
     async def completions(request: Request, wanted: CompletionRequest) -> Response:
         """Complete raw text, or score it."""
         exchange = await _noted(request, wanted, "prompt", log)
-        model, caller = catalogue.model(wanted.model), catalogue.caller
+        model = catalogue.model(wanted.model)
         limits.check(wanted)
         if wanted.max_tokens is None:
             wanted = wanted.model_copy(update={"max_tokens": min(USUAL_COMPLETION_TOKENS, limits.tokens)})
-        answer = completion_chunks if wanted.stream else whole_completion
-        return AnswerResponse(exchange, gate, log, lambda: answer(model, wanted, caller, exchange))
+        if not isinstance(model.chat, ChatLlama):
+            remote = RemoteCompletion(model, wanted, catalogue.caller, exchange)
+            return AnswerResponse(exchange, gate, log, remote.chunks if wanted.stream else remote.whole)
+        embedded = EmbeddedCompletion(model.chat)
+        answer = answer_chunks if wanted.stream else whole_answer
+        return AnswerResponse(exchange, gate, log, lambda: answer(embedded, wanted, exchange))
 
 
 def add_tokenizer(app: FastAPI, catalogue: Catalogue) -> None:
