@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage, SystemMessage
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from modular_pluralism.errors import (
@@ -32,7 +33,7 @@ from modular_pluralism.serving.api_error import ApiError, api_error
 from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
 from modular_pluralism.serving.concurrency import all_of, pumped
-from modular_pluralism.serving.json_body import JsonRequest, parse_object
+from modular_pluralism.serving.json_body import parse_object, read_json
 from modular_pluralism.serving.keys import Keys, load_keys
 from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.middleware import request_id
@@ -134,10 +135,10 @@ async def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("modular_pluralism.serving.json_body.PATIENCE", 0.05)
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
     with pytest.raises(ApiError, match="did not arrive") as caught:
-        await JsonRequest(scope, never, 100).json()
+        await read_json(Request(scope, never), 100)
     assert caught.value.status == 408
     with pytest.raises(ApiError, match="was closed"):
-        await JsonRequest(scope, gone, 100).json()
+        await read_json(Request(scope, gone), 100)
 
 
 async def test_a_client_that_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:

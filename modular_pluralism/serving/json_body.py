@@ -11,7 +11,6 @@ from typing import Any
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope
 
 from modular_pluralism.serving.api_error import ApiError
 
@@ -20,58 +19,8 @@ PATIENCE = 60.0
 """Seconds for a body to arrive, so that nobody holds a connection for nothing."""
 
 
-class JsonRequest(Request):
-    """A request whose body is a JSON object of at most `most` bytes."""
-
-    def __init__(self, scope: Scope, receive: Receive, most: int) -> None:
-        super().__init__(scope, receive)
-        self._most = most
-
-    async def json(self) -> dict[str, Any]:
-        """The object.
-
-        Raises:
-            ApiError: 415, it is not declared as JSON; 413, it is too large; 408, it does not come; 400, it is not an
-                object of plain JSON.
-        """
-        if not hasattr(self, "_object"):
-            kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind != "application/json":
-                raise ApiError(415, "The body must be JSON; send it with the header 'Content-Type: application/json'.")
-            if self.headers.get("content-encoding", "identity").lower() != "identity":
-                raise ApiError(415, "The body must not be compressed; send it without Content-Encoding.")
-            self._object = parse_object(await self.body())
-        return self._object
-
-    async def body(self) -> bytes:
-        """The bytes. Raises as `json` does."""
-        if not hasattr(self, "_bytes"):
-            self._bytes = await self._read()
-        return self._bytes
-
-    async def _read(self) -> bytes:
-        too_large = ApiError(413, f"The body is larger than {self._most} bytes; send less.", code="body_too_large")
-        declared = self.headers.get("content-length", "")
-        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self._most):
-            raise too_large
-        data = bytearray()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                async for part in self.stream():
-                    data += part
-                    if len(data) > self._most:
-                        raise too_large
-        except TimeoutError:
-            raise ApiError(408, f"The body did not arrive within {PATIENCE:g} seconds.", code="slow_body") from None
-        except ClientDisconnect:
-            raise ApiError(
-                400, "The connection was closed before the whole body was there.", code="client_gone"
-            ) from None
-        return bytes(data)
-
-
 class JsonRoute(APIRoute):
-    """A path whose body is read as `JsonRequest` reads it."""
+    """A path whose body is a JSON object of at most `limits.body` bytes."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """See FastAPI, which would tell all that is wrong with a body as one thing: so it is read before."""
@@ -79,11 +28,57 @@ class JsonRoute(APIRoute):
 
         async def handled(request: Request) -> Response:
             if self.body_field is not None:
-                request = JsonRequest(request.scope, request.receive, request.app.state.limits.body)
-                await request.json()
+                request = await read_json(request, request.app.state.limits.body)
             return await handle(request)
 
         return handled
+
+
+class JsonRequest(Request):
+    """A request whose body has been read."""
+
+    def __init__(self, request: Request, data: bytes) -> None:
+        super().__init__(request.scope, request.receive)
+        self._data = data
+        self._object = parse_object(data)
+
+    async def body(self) -> bytes:
+        """The bytes."""
+        return self._data
+
+    async def json(self) -> dict[str, Any]:
+        """The object."""
+        return self._object
+
+
+async def read_json(request: Request, most: int) -> JsonRequest:
+    """The request with its body.
+
+    Raises:
+        ApiError: 415, it is not declared as JSON; 413, it has more than `most` bytes; 408, it does not come; 400, it is
+            not an object of plain JSON.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise ApiError(415, "The body must be JSON; send it with the header 'Content-Type: application/json'.")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ApiError(415, "The body must not be compressed; send it without Content-Encoding.")
+    too_large = ApiError(413, f"The body is larger than {most} bytes; send less.", code="body_too_large")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and (len(declared) > 18 or int(declared) > most):
+        raise too_large
+    data = bytearray()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for part in request.stream():
+                data += part
+                if len(data) > most:
+                    raise too_large
+    except TimeoutError:
+        raise ApiError(408, f"The body did not arrive within {PATIENCE:g} seconds.", code="slow_body") from None
+    except ClientDisconnect:
+        raise ApiError(400, "The connection was closed before the whole body was there.", code="client_gone") from None
+    return JsonRequest(request, bytes(data))
 
 
 def parse_object(data: bytes) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class _Response:
             text = {"delta": {"content": event.text}} if self._chat else {"text": event.text}
             yield self._chunk(_choice(event.index, text, event.logprobs))
         else:
-            nothing = {"delta": {}} if self._chat else {"text": ""}
+            nothing: dict[str, Any] = {"delta": {}} if self._chat else {"text": ""}
             end = _choice(event.index, nothing, finish_reason=event.finish_reason)
             yield self._chunk(end, pluralism=event.facts)
 
