@@ -335,6 +335,26 @@ def test_completions_have_limits_of_their_own(client: TestClient, more: dict[str
     assert error["param"] == param
 
 
+def test_the_schema_tells_limits_models_errors_and_streams(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    schemas = schema["components"]["schemas"]
+    for name in ("ChatRequest", "ChatMessage", "TextPart", "StreamOptions", "ResponseFormat", "CompletionRequest"):
+        assert schemas[name]["additionalProperties"] is False
+    chat_fields, completion_fields = schemas["ChatRequest"]["properties"], schemas["CompletionRequest"]["properties"]
+    assert chat_fields["n"]["anyOf"][0]["maximum"] == 8
+    assert completion_fields["logprobs"]["anyOf"][0]["maximum"] == 20
+    assert "pluralism/overton" in chat_fields["model"]["enum"]
+    assert completion_fields["model"]["enum"] == ["base", "community/near"]
+    assert chat_fields["tools"]["enum"] == [[], None]
+    assert set(schemas["ErrorFacts"]["required"]) == {"message", "type", "param", "code"}
+    for path in ("/v1/chat/completions", "/v1/completions"):
+        responses = schema["paths"][path]["post"]["responses"]
+        assert set(responses["200"]["content"]) == {"application/json", "text/event-stream"}
+        assert responses["default"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
+        assert "422" not in responses
+    assert "503" in schema["paths"]["/health"]["get"]["responses"]
+
+
 # -- questions of the modes --------------------------------------------------------------------------------------------
 
 

@@ -27,8 +27,9 @@ class EmbeddedCompletion:
     async def answer(self, request: CompletionRequest) -> Answer:
         """See Talker."""
         texts, seed = await self._texts(request)
-        told = await all_of([text.whole() for text in texts])
-        return Answer([choice for choice, _ in told], sum((end.tokens for _, end in told), Tokens()), {"seed": seed})
+        wholes = await all_of([text.whole() for text in texts])
+        tokens = sum((end.tokens for _, end in wholes), Tokens())
+        return Answer([choice for choice, _ in wholes], tokens, {"seed": seed})
 
     async def stream(self, request: CompletionRequest) -> AsyncIterator[Event]:
         """See Talker."""

@@ -57,7 +57,7 @@ class RemoteCompletion:
         """
 
         async def ask() -> dict[str, Any]:
-            return self._told(await self._client.create(**self._sent))
+            return self._checked(await self._client.create(**self._sent))
 
         return await called(self._caller, self._place, ask)
 
@@ -68,9 +68,9 @@ class RemoteCompletion:
         try:
             async with stream:
                 async for chunk in stream:
-                    told = self._told(chunk)
-                    ended = ended or any(choice.get("finish_reason") for choice in told["choices"])
-                    yield told
+                    checked = self._checked(chunk)
+                    ended = ended or any(choice.get("finish_reason") for choice in checked["choices"])
+                    yield checked
         except PluralismError:
             raise
         except Exception as error:
@@ -78,14 +78,14 @@ class RemoteCompletion:
         if not ended:
             raise ModelCallError(f"{self._place} broke off before the end of its text.")
 
-    def _told(self, response: Any) -> dict[str, Any]:
+    def _checked(self, response: Any) -> dict[str, Any]:
         """The response under the id that was asked for."""
-        told: dict[str, Any] = response.model_dump(warnings=False)
-        choices = told.get("choices")
+        data: dict[str, Any] = response.model_dump(warnings=False)
+        choices = data.get("choices")
         if not isinstance(choices, list) or not all(isinstance(choice.get("text"), str) for choice in choices):
             raise ModelCallError("the endpoint's reply is no completion")
-        if usage := told.get("usage"):
+        if usage := data.get("usage"):
             cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
             tokens = usage.get("prompt_tokens") or 0, cached, usage.get("completion_tokens") or 0
             self._exchange.tokens = Tokens(*tokens)
-        return {**told, "model": self._model_id}
+        return {**data, "model": self._model_id}

@@ -19,7 +19,7 @@ Work = Callable[[], Awaitable[dict[str, Any]] | AsyncIterator[dict[str, Any]]]
 """Makes an answer: one object, or the parts of a stream."""
 
 PATIENCE = 60.0
-"""Seconds for a client to take a part of its answer; one that does not holds a place for nothing, and has gone."""
+"""Seconds for a client to take a part of its answer; one that does not holds a turn for nothing, and has gone."""
 CLIENT_GONE = 499
 """The status that the log shows where the client went away first; nobody is sent it."""
 
@@ -29,7 +29,7 @@ class ClientGoneError(Exception):
 
 
 class AnswerResponse(Response):
-    """Does the work once there is a place for it, and sends what comes out: one object, or a stream of events.
+    """Does the work when its turn comes, and sends what comes out: one object, or a stream of events.
 
     The work is cancelled when the client goes away, and when the server's grace period is over. A stream's status is
     sent with its first part, so that what fails before has an error status; what fails later becomes an error event,
@@ -88,8 +88,8 @@ class AnswerResponse(Response):
                 await send(_body(_event(_json(item)), more=True))
         await send(_body(_event(b"[DONE]")))
 
-    async def _send_whole(self, send: Send, status: int, told: dict[str, Any], **headers: str) -> None:
-        data = _json(told)
+    async def _send_whole(self, send: Send, status: int, answer: dict[str, Any], **headers: str) -> None:
+        data = _json(answer)
         length = {"content-type": "application/json", "content-length": str(len(data))}
         await self._begin(send, status, {**length, **headers})
         await send(_body(data))
