@@ -150,7 +150,7 @@ async def test_a_client_that_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("modular_pluralism.serving.sending.PATIENCE", 0.05)
     exchange, gate = Exchange("1", "POST", "/v1/chat/completions"), Gate(Limits())
-    await AnswerResponse(exchange, gate, RequestLog(), parts)({}, never, never)
+    await AnswerResponse(exchange, gate, parts)({}, never, never)
     assert (exchange.status, exchange.error) == (499, "client_gone")
     assert gate.running == 0
 

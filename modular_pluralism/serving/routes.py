@@ -42,7 +42,7 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
         talker = catalogue.talker(wanted.model)
         limits.check(wanted)
         answer = answer_chunks if wanted.stream else whole_answer
-        return AnswerResponse(exchange, gate, log, lambda: answer(talker, wanted, exchange))
+        return AnswerResponse(exchange, gate, lambda: answer(talker, wanted, exchange))
 
     @app.post("/v1/completions", responses=_WHOLE_OR_STREAM)
     async def completions(request: Request, wanted: CompletionRequest) -> Response:
@@ -54,10 +54,10 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
             wanted = wanted.model_copy(update={"max_tokens": min(USUAL_COMPLETION_TOKENS, limits.tokens)})
         if not isinstance(model.chat, ChatLlama):
             remote = RemoteCompletion(model, wanted, catalogue.caller, exchange)
-            return AnswerResponse(exchange, gate, log, remote.chunks if wanted.stream else remote.whole)
+            return AnswerResponse(exchange, gate, remote.chunks if wanted.stream else remote.whole)
         embedded = EmbeddedCompletion(model.chat)
         answer = answer_chunks if wanted.stream else whole_answer
-        return AnswerResponse(exchange, gate, log, lambda: answer(embedded, wanted, exchange))
+        return AnswerResponse(exchange, gate, lambda: answer(embedded, wanted, exchange))
 
 
 def add_tokenizer(app: FastAPI, catalogue: Catalogue) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from modular_pluralism.serving.api_error import ApiError, api_error, stopping
+from modular_pluralism.serving.api_error import api_error, stopping
 from modular_pluralism.serving.concurrency import pumped
 from modular_pluralism.serving.limits import Gate
-from modular_pluralism.serving.request_log import Exchange, RequestLog
+from modular_pluralism.serving.request_log import Exchange
 
 Work = Callable[[], Awaitable[dict[str, Any]] | AsyncIterator[dict[str, Any]]]
 """Makes an answer: one object, or the parts of a stream."""
@@ -25,41 +25,38 @@ CLIENT_GONE = 499
 
 
 class ClientGoneError(Exception):
-    """The client does not take what it is sent."""
+    """The client does not take what it is sent, or has hung up."""
 
 
 class AnswerResponse(Response):
     """Does the work when its turn comes, and sends what comes out: one object, or a stream of events.
 
     The work is cancelled when the client goes away, and when the server's grace period is over. A stream's status is
-    sent with its first part, so that what fails before has an error status; what fails later becomes an error event,
-    and the stream ends without [DONE].
+    sent with its first part, so that what fails before is raised and gets an error status; what fails later becomes an
+    error event, too, and the stream ends without [DONE].
     """
 
-    def __init__(self, exchange: Exchange, gate: Gate, log: RequestLog, work: Work) -> None:
+    def __init__(self, exchange: Exchange, gate: Gate, work: Work) -> None:
         super().__init__()
         self._exchange = exchange
         self._gate = gate
-        self._log = log
         self._work = work
         self._begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See Response."""
-        work = asyncio.create_task(self._do(_impatient(send)))
+        send = _impatient(send)
+        work = asyncio.create_task(self._do(send))
         gone = asyncio.create_task(_until_gone(receive))
         over = asyncio.create_task(self._gate.over.wait())
         try:
             await asyncio.wait({work, gone, over}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done() and not isinstance(work.exception(), ClientGoneError):
-                work.result()
-                return
-            has_gone = work.done() or gone.done()
-            await _cancelled(work)
-            if has_gone:
-                self._exchange.status, self._exchange.error = CLIENT_GONE, "client_gone"
-            else:
-                await self._fail(_impatient(send), stopping(1))
+            if not work.done():
+                await _cancelled(work)
+                await self._break_off(send, ClientGoneError() if gone.done() else stopping(1))
+            work.result()
+        except ClientGoneError:
+            self._exchange.status, self._exchange.error = CLIENT_GONE, "client_gone"
         finally:
             for task in (work, gone, over):
                 await _cancelled(task)
@@ -71,43 +68,30 @@ class AnswerResponse(Response):
                 if isinstance(answer, AsyncIterator):
                     await self._stream(send, answer)
                 else:
-                    await self._send_whole(send, 200, await answer)
-        except ClientGoneError:
-            raise
+                    data = _json(await answer)
+                    await self._begin(send, {"content-type": "application/json", "content-length": str(len(data))})
+                    await send(_body(data))
         except Exception as error:
-            failure = api_error(error)
-            if failure.status == 500:
-                self._log.mistake(self._exchange, error)
-            await self._fail(send, failure)
+            await self._break_off(send, error)
 
     async def _stream(self, send: Send, parts: AsyncIterator[dict[str, Any]]) -> None:
         async with pumped(parts) as items:
             async for item in items:
                 if not self._begun:
-                    await self._begin(send, 200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
+                    await self._begin(send, {"content-type": "text/event-stream", "cache-control": "no-cache"})
                 await send(_body(_event(_json(item)), more=True))
         await send(_body(_event(b"[DONE]")))
 
-    async def _send_whole(self, send: Send, status: int, answer: dict[str, Any], **headers: str) -> None:
-        data = _json(answer)
-        length = {"content-type": "application/json", "content-length": str(len(data))}
-        await self._begin(send, status, {**length, **headers})
-        await send(_body(data))
-
-    async def _begin(self, send: Send, status: int, headers: dict[str, str]) -> None:
+    async def _begin(self, send: Send, headers: dict[str, str]) -> None:
         self._begun = True
-        self._exchange.status = status
-        if status == 200:
-            self._exchange.first_byte()
+        self._exchange.first_byte()
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
 
-    async def _fail(self, send: Send, error: ApiError) -> None:
-        self._exchange.error = error.code or error.kind
-        if self._begun:
-            await send(_body(_event(_json(error.body()))))
-        else:
-            await self._send_whole(send, error.status, error.body(), **error.headers())
+    async def _break_off(self, send: Send, error: Exception) -> NoReturn:
+        if self._begun and not isinstance(error, ClientGoneError):
+            await send(_body(_event(_json(api_error(error).body()))))
+        raise error
 
 
 def _event(data: bytes) -> bytes:
