@@ -3,17 +3,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format types notebooks benchmark study clean
+.PHONY: help demo check test test-newest lint format types notebooks benchmark study clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 demo: $(VENV)/.demo-installed  ## Answer one real question in all three modes
 	$(BIN)/pluralism demo
 
-test: $(VENV)/.dev-installed  ## Run the whole test suite
+check: lint types  ## Lint, types, and the tests that need no real model: for every change
+	$(BIN)/python -m pytest -m "not model and not browser and not faults"
+
+test: $(VENV)/.dev-installed  ## Run the whole test suite: real model, real browser, killed processes
 	$(BIN)/python -m pytest
+
+test-newest:  ## The whole suite with the newest versions that pyproject.toml admits, in an environment of its own
+	@$(MAKE) --no-print-directory VENV=.venv-newest INSTALL=--newest test
 
 lint: $(VENV)/.dev-installed  ## Check style
 	$(BIN)/ruff check .
@@ -24,12 +30,13 @@ format: $(VENV)/.dev-installed  ## Mend style
 	$(BIN)/ruff format .
 
 # graphs/, nodes/ and prompts/ are a part of the package once it is installed, so that is what is checked: a copy of the
-# installed package, without its dependencies, and the tests beside it.
+# installed package, without its dependencies, and the tests beside it. What mypy knows from the last time is kept.
 types: $(VENV)/.dev-installed  ## Check types
-	rm -rf .types build
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target .types .
-	rm -rf build
-	cp -r tests benchmarks .types/
+	@mkdir -p .types
+	@rm -rf .types/modular_pluralism .types/modular_pluralism-* .types/tests .types/benchmarks build
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --target .types .
+	@rm -rf build
+	@cp -r tests benchmarks .types/
 	cd .types && ../$(BIN)/mypy --config-file ../pyproject.toml -p modular_pluralism -p tests -p benchmarks
 
 notebooks: $(VENV)/.dev-installed  ## Run the notebooks and keep what they print
@@ -42,7 +49,7 @@ study: $(VENV)/.dev-installed  ## Train communities on survey answers in DATA=fo
 	$(BIN)/python -m benchmarks.study --data $(or $(DATA),$(error name the folder of the three task files: make study DATA=folder))
 
 clean:  ## Remove what was built here
-	rm -rf $(VENV) .types build *.egg-info
+	rm -rf $(VENV) .venv-newest .types build *.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -51,12 +58,10 @@ $(VENV)/bin/python:
 		{ echo "A C++ compiler is needed to build llama-cpp-python; on Debian: apt-get install g++ make"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo-installed: pyproject.toml | $(VENV)/bin/python
-	@echo "Installing; building llama-cpp-python takes about three minutes the first time."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+$(VENV)/.demo-installed: pyproject.toml requirements.lock | $(VENV)/bin/python
+	@$(BIN)/python install/environment.py demo $(INSTALL)
 	@touch $@
 
-$(VENV)/.dev-installed: pyproject.toml | $(VENV)/bin/python
-	@echo "Installing; building llama-cpp-python takes about three minutes the first time."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+$(VENV)/.dev-installed: pyproject.toml requirements.lock | $(VENV)/bin/python
+	@$(BIN)/python install/environment.py dev $(INSTALL)
 	@touch $@ $(VENV)/.demo-installed
