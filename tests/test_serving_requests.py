@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -53,8 +54,7 @@ def chat(*messages: dict[str, Any], **more: Any) -> ChatRequest:
     return ChatRequest.model_validate({"model": "base", "messages": list(messages or [USER]), **more})
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
+def make_server(keys: Keys, out: io.StringIO, *, prompts: bool = False) -> FastAPI:
     """A server that refuses; its models are nowhere."""
     toml = """
         base = "far"
@@ -64,12 +64,19 @@ def client() -> Iterator[TestClient]:
         [communities.near]
         model = "far"
         description = "near"
+        [run]
+        attempts = 1
     """
     pool = Pool.from_toml(toml, source="far.toml", folder=Path())
     limits = Limits()
     catalogue = Catalogue(pool, PromptSet.load(), "rotate", limits)
-    app = make_app(catalogue, keys=Keys(), limits=limits, gate=Gate(limits), log=RequestLog(out=io.StringIO()))
-    with TestClient(app, base_url="http://localhost") as running:
+    log = RequestLog(prompts=prompts, out=out)
+    return make_app(catalogue, keys=keys, limits=limits, gate=Gate(limits), log=log)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with TestClient(make_server(Keys(), io.StringIO()), base_url="http://localhost") as running:
         yield running
 
 
@@ -153,6 +160,49 @@ async def test_a_client_that_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPa
     await AnswerResponse(exchange, gate, parts)({}, never, never)
     assert (exchange.status, exchange.error) == (499, "client_gone")
     assert gate.running == 0
+
+
+async def test_a_body_without_a_key_is_not_even_read() -> None:
+    out, sent = io.StringIO(), []
+
+    async def never() -> Any:
+        raise AssertionError("the body is read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        **{"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"", "root_path": ""},
+        "headers": [(b"content-type", b"application/json"), (b"host", b"localhost")],
+    }
+    await make_server(Keys([KEY]), out)(scope, never, send)
+    assert sent[0]["status"] == 401
+    assert (b"www-authenticate", b"Bearer") in sent[0]["headers"]
+    assert json.loads(sent[1]["body"])["error"]["code"] == "invalid_api_key"
+    assert json.loads(out.getvalue())["status"] == 401
+
+
+def test_what_there_is_is_told_to_those_with_a_key_only() -> None:
+    with TestClient(make_server(Keys([KEY]), io.StringIO()), base_url="http://localhost") as client:
+        for path in ("/v1/models", "/openapi.json", "/no/such/path"):
+            assert client.get(path).status_code == 401
+        known = {"authorization": f"Bearer {KEY}"}
+        assert client.get("/no/such/path", headers=known).status_code == 404
+        refused = client.delete("/v1/models", headers=known)
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
+        assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("prompts", [True, False])
+def test_the_log_holds_what_was_asked_only_where_that_is_wanted(prompts: bool) -> None:
+    out = io.StringIO()
+    with TestClient(make_server(Keys(), out, prompts=prompts), base_url="http://localhost") as client:
+        client.post("/v1/chat/completions", json={"model": "nobody", "messages": [USER]})
+        client.post("/v1/completions", json={"model": "nobody", "prompt": [1, 2]})
+    chat_line, completion_line = map(json.loads, out.getvalue().splitlines())
+    assert (chat_line["model"], chat_line["status"], chat_line["error"]) == ("nobody", 404, "model_not_found")
+    assert chat_line.get("prompt") == ([USER] if prompts else None)
+    assert completion_line.get("prompt") == ([1, 2] if prompts else None)
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------
