@@ -9,7 +9,7 @@ from typing import Any
 
 from modular_pluralism.nodes.check import check_attribute, check_options, check_question
 from modular_pluralism.serving.api_error import ApiError
-from modular_pluralism.serving.chat_request import ChatMessage, ChatRequest
+from modular_pluralism.serving.schemas import ChatMessage, ChatRequest
 from modular_pluralism.types import Mode
 
 _HEADER = re.compile(r"(attribute|option):[ \t]*(.*)", re.IGNORECASE)
