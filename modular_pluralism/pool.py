@@ -10,7 +10,6 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -30,6 +29,7 @@ from pydantic_core import ErrorDetails
 
 from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.prompts.loader import hint
 from modular_pluralism.types import Pooling
 
 BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed")
@@ -115,46 +115,41 @@ class EmbeddedModel(_Config):
 
 
 class RemoteModel(_Config):
-    """A model behind an OpenAI-compatible endpoint, or behind several that all serve it.
+    """A model behind an OpenAI-compatible endpoint.
 
-    `openai` is the model's id there, `base_url` the endpoint (None for OpenAI itself) or a list of them, over which
-    calls are spread, and `api_key_env` the name of the environment variable that holds the key, which is read when the
-    model is opened. `try_seconds` limits one try of a call (default: the run's deadline; with several endpoints the
-    deadline shared among the tries, so that one that hangs leaves time for another).
+    `openai` is the model's id there, `base_url` the endpoint's address (None for OpenAI itself), and `api_key_env` the
+    name of the environment variable that holds the key, which is read when the model is opened. `try_seconds` limits
+    one try of a call (default: the run's deadline).
     """
 
     openai: _Text
-    base_url: str | list[str] | None = None
+    base_url: str | None = None
     api_key_env: str | None = None
     temperature: _Temperature = 0.7
     top_p: _Probability = 1.0
     try_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        """The endpoints; empty for OpenAI itself."""
-        if self.base_url is None:
-            return ()
-        return (self.base_url,) if isinstance(self.base_url, str) else tuple(self.base_url)
+    def address(self) -> str | None:
+        """The endpoint without what `base_url` may hold of a password; None for OpenAI itself."""
+        return None if self.base_url is None else _SECRET_PART.sub("", self.base_url)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """An address may hold a password, which is not shown."""
         for key, value in super().__repr_args__():
-            yield key, without_password(value) if key == "base_url" else value
+            yield key, self.address if key == "base_url" else value
 
     @field_validator("base_url", mode="before")
     @classmethod
     def _check_base_url(cls, base_url: object) -> object:
-        given = base_url if isinstance(base_url, list) else [] if base_url is None else [base_url]
-        addresses = [each for each in given if isinstance(each, str) and _is_web_address(each)]
-        if len(addresses) < len(given):
-            raise ValueError("must be an address that starts with http:// or https://, or a list of such addresses")
-        if base_url is not None and not addresses:
-            raise ValueError("must name at least one address; write one, or remove the line for OpenAI itself")
-        if any(mark in each for each in addresses for mark in "?#"):
+        if isinstance(base_url, list):
+            raise ValueError(
+                "must be one address; put a load balancer such as nginx before several endpoints, and name that"
+            )
+        if base_url is not None and not (isinstance(base_url, str) and _is_web_address(base_url)):
+            raise ValueError("must be an address that starts with http:// or https://")
+        if isinstance(base_url, str) and set(base_url) & set("?#"):
             raise ValueError("must be an address without '?' and '#'; a key belongs into the variable of api_key_env")
-        if len({without_password(each) for each in addresses}) < len(addresses):
-            raise ValueError("names an address twice; remove one of the two")
         return base_url
 
     @field_validator("api_key_env")
@@ -280,7 +275,7 @@ class Pool(_Config):
         else:
             raise PoolError(
                 f"there is no built-in pool {_short(name)}; use one of {', '.join(BUILT_IN_POOLS)}, or the path of a "
-                f".toml file{_hint(name, (*BUILT_IN_POOLS, *PAPER_POOLS))}"
+                f".toml file{hint(name, (*BUILT_IN_POOLS, *PAPER_POOLS))}"
             )
         return cls.from_toml(_read(path), source=str(path), folder=path.absolute().parent)
 
@@ -333,7 +328,7 @@ class Pool(_Config):
         if community not in self.communities:
             raise PoolError(
                 f"pool {self.name} has no community {_short(community)}; use one of {', '.join(self.communities)}"
-                f"{_hint(community, self.communities)}"
+                f"{hint(community, self.communities)}"
             )
         persona = self.communities[community].persona
         return None if persona is None else (prompts or PromptSet.load()).persona(persona, self.folder)
@@ -420,7 +415,7 @@ class Pool(_Config):
                 if name not in self.communities:
                     raise ValueError(
                         f"{where} names no community of this pool ({_short(name)}); write some of "
-                        f"{', '.join(self.communities)}{_hint(name, self.communities)}"
+                        f"{', '.join(self.communities)}{hint(name, self.communities)}"
                     )
             if not any(table.values()):
                 raise ValueError(f"{where} gives no community a prior above 0; give at least one of them such a prior")
@@ -431,8 +426,8 @@ class Pool(_Config):
             seen[one_space(attribute)] = attribute
 
     def _no_model(self, name: str) -> str:
-        hint = _hint(name, self.models)
-        return f"names no model of this pool ({_short(name)}); write one of {', '.join(self.models)}{hint}"
+        known = ", ".join(self.models)
+        return f"names no model of this pool ({_short(name)}); write one of {known}{hint(name, self.models)}"
 
 
 def _normalised(priors: Mapping[str, float]) -> dict[str, float]:
@@ -559,14 +554,14 @@ def _kind_problem(table: object) -> str:
         return f"must be a table, not {_short(table)}"
     if "gguf" in table and "openai" in table:
         return "has both gguf and openai; keep gguf for a model file, or openai for an endpoint"
-    hints = [hint for key in table if (hint := _hint(str(key), ("gguf", "openai")))]
-    return f"has neither gguf nor openai; add gguf for a model file, or openai for an endpoint{''.join(hints[:1])}"
+    meant = [each for key in table if (each := hint(str(key), ("gguf", "openai")))]
+    return f"has neither gguf nor openai; add gguf for a model file, or openai for an endpoint{''.join(meant[:1])}"
 
 
 def _unknown(key: str, known: Iterable[str], *, is_table: bool) -> str:
     known = tuple(known)
     what = "table" if is_table else "key"
-    return f"unknown {what} {_short(key)}; remove it, or use one of {', '.join(known)}{_hint(key, known)}"
+    return f"unknown {what} {_short(key)}; remove it, or use one of {', '.join(known)}{hint(key, known)}"
 
 
 def _table(*names: str) -> str:
@@ -575,11 +570,6 @@ def _table(*names: str) -> str:
 
 def _at(table: str) -> str:
     return f"{table} " if table else ""
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name[:100], list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _short(value: object) -> str:
@@ -606,9 +596,7 @@ _SECRET_PART = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
 
 
 def without_password(value: Any) -> Any:
-    """An address, or a list of them, without the parts that may hold a password or a key; any other value as it is."""
-    if isinstance(value, list):
-        return [without_password(each) for each in value]
+    """An address without the parts that may hold a password or a key; any other value as it is."""
     return _SECRET_PART.sub("", value) if isinstance(value, str) and "://" in value else value
 
 

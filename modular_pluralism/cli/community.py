@@ -280,7 +280,7 @@ def _communities(
 ) -> list[tuple[str, Data]]:
     """The communities to train, each with its rows."""
     from modular_pluralism.training import Data
-    from modular_pluralism.training.choice import Condition, choose, grouped
+    from modular_pluralism.training.conditions import Condition, choose, grouped
     from modular_pluralism.training.records import read_records
 
     conditions = [Condition.parse(text) for text in where]

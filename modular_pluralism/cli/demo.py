@@ -77,13 +77,12 @@ def demo(
 
 
 def _prepare(console: Console, pool_name: str) -> None:
-    """On first use, rewrite the demo's model for this machine, if this run gains more time by it than it takes."""
+    """On first use, rewrite the demo's model for this machine, where that is known to make it much faster."""
     from modular_pluralism.cli.safe_text import safe
     from modular_pluralism.llama import ChatLlama, close_engines
     from modular_pluralism.models.pool_models import PoolModels
     from modular_pluralism.pool import EmbeddedModel, Pool
-    from modular_pluralism.prepared.first_use import prepare_if_it_pays
-    from modular_pluralism.prepared.workload import demo_run
+    from modular_pluralism.prepared.first_use import prepare_on_first_use
 
     loaded = Pool.load(pool_name)
     config = loaded.models[loaded.base]
@@ -95,7 +94,7 @@ def _prepare(console: Console, pool_name: str) -> None:
     chat = PoolModels(loaded).base().chat
     assert isinstance(chat, ChatLlama)
     try:
-        done = prepare_if_it_pays(chat.gguf, chat.engine, demo_run(len(loaded.communities)))
+        done = prepare_on_first_use(chat.gguf, chat.engine)
     except KeyboardInterrupt:
         typer.echo("Stopped.", err=True)
         raise typer.Exit(130) from None

@@ -289,7 +289,7 @@ def _agreement_cells(measured: MeasuredFormat) -> tuple[str, str]:
 
 
 def _legend(entry: Entry) -> str:
-    from modular_pluralism.prepared.workload import TYPICAL_RUN
+    from modular_pluralism.prepared.measured import TYPICAL_RUN
 
     positions = next((each.agreement.positions for each in entry.measured if each.agreement is not None), 0)
     return (

@@ -13,11 +13,9 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.llama.job import Adapter
-from modular_pluralism.llama.option_reader import EngineOptionReader
-from modular_pluralism.models.endpoints import Endpoints
+from modular_pluralism.models.engine_reader import EngineOptionReader
 from modular_pluralism.models.gguf_source import find_gguf
 from modular_pluralism.models.option_reader import OptionReader
-from modular_pluralism.models.remote_place import place
 from modular_pluralism.models.reply_reader import ReplyOptionReader
 from modular_pluralism.pool import EmbeddedModel, ModelConfig, Pool
 from modular_pluralism.prepared.cache import prepared_file
@@ -51,7 +49,6 @@ class PoolModels:
         self._opened: dict[_Key, PoolModel] = {}
         self._files: dict[tuple[str, bool, bool], Path] = {}
         self._opened_in: dict[asyncio.AbstractEventLoop, dict[_Key, PoolModel]] = {}
-        self._endpoints = Endpoints()
         self._lock = threading.RLock()
 
     def base(self) -> PoolModel:
@@ -109,8 +106,8 @@ class PoolModels:
             # Here, since importing OpenAI's client takes a third of the start of a command that needs none.
             from modular_pluralism.models.remote import open_remote
 
-            where = f"model {name!r} ({place(config)})"
-            chat = open_remote(name, config, self._pool.run, self._endpoints)
+            where = f"model {name!r} ({config.openai} at {config.address or 'OpenAI'})"
+            chat = open_remote(name, config, where, config.try_seconds or self._pool.run.deadline)
             return PoolModel(where, chat, ReplyOptionReader(chat, where))
         if lora is not None:
             self._adapter_path(lora)  # before a large model is fetched for nothing

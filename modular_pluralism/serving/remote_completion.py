@@ -33,8 +33,8 @@ class RemoteCompletion:
         if not isinstance(model.chat, ChatOpenAI):
             raise ApiError(
                 400,
-                f"Raw completions cannot be asked of {model.place}: its client takes chats only, or spreads them over "
-                "several endpoints. Send a chat to /v1/chat/completions.",
+                f"Raw completions cannot be asked of {model.place}: its client takes chats only. Send a "
+                "chat to /v1/chat/completions.",
                 param="model",
                 code="chat_only",
             )
