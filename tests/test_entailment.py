@@ -16,13 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modular_pluralism.errors import InputError, ModelCallError, ModelLoadError, PluralismError
+from modular_pluralism.errors import InputError, ModelCallError, ModelLoadError, NoLogProbabilitiesError, PluralismError
 from modular_pluralism.evaluation.measures.classifier import batches_by_length
 from modular_pluralism.evaluation.measures.coverage import coverage, sentences
 from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, Counts, NliEntailment
 from modular_pluralism.evaluation.measures.judge import named_model
 from modular_pluralism.evaluation.measures.named import open_measure
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.pool import Pool
 from tests.demo_model import DEMO_GGUF
 from tests.fake_models import Seen, always, choosing, fake_models, fake_pool, label_of

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from modular_pluralism.cli import demo
 from modular_pluralism.llama import Engine, EngineSettings
@@ -100,7 +100,8 @@ def _demo_prepares(pool: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
     monkeypatch.setattr(first_use, "prepare_on_first_use", prepare)
     printed = io.StringIO()
-    demo._prepare(Console(file=printed), pool)
+    with contextlib.redirect_stdout(printed):
+        demo._prepare(pool)
     return printed.getvalue().strip()
 
 

@@ -13,10 +13,16 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from modular_pluralism.errors import DeadlineError, ModelCallError, ModelLoadError, PluralismError, QuorumError
+from modular_pluralism.errors import (
+    DeadlineError,
+    ModelCallError,
+    ModelLoadError,
+    NoLogProbabilitiesError,
+    PluralismError,
+    QuorumError,
+)
 from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
 from modular_pluralism.models import calls
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.models.redaction import keep_secret, redact
 from modular_pluralism.pool import Pool
@@ -277,7 +283,7 @@ def test_another_bad_request_is_not_mistaken_for_missing_logprobs(endpoint: Fake
 def test_a_distribution_over_an_endpoint(endpoint: FakeEndpoint, streamed: bool) -> None:
     endpoint.behave("boss", "logprobs")
     graph = build_distributional(remote_pool(endpoint.address), scoring="label").compile()
-    asked = {"question": "Why?", "options": ["x", "y", "z"]}
+    asked: Any = {"question": "Why?", "options": ["x", "y", "z"]}
     nodes = set()
     result: Any = None
     data: Any
@@ -428,7 +434,7 @@ def test_a_try_that_hangs_leaves_time_for_another(endpoint: FakeEndpoint, asynch
     pool = remote_pool(endpoint.address)
     models = {name: config.model_copy(update={"try_seconds": 0.5}) for name, config in pool.models.items()}
     graph = build_overton(pool.model_copy(update={"models": models})).compile()
-    asked = {"question": "Why?"}
+    asked: Any = {"question": "Why?"}
     state = asyncio.run(graph.ainvoke(asked)) if asynchronous else graph.invoke(asked)
     assert state["missing"] == []
     assert state["comments"]["east"]["attempts"] == 2

@@ -12,12 +12,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from modular_pluralism.errors import QuorumError
 from modular_pluralism.graphs import build_distributional, build_overton
+from modular_pluralism.graphs.state import OvertonQuestion
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
 from tests.command import PLURALISM
@@ -106,7 +106,7 @@ def test_a_run_over_two_servers_goes_on_when_one_is_killed(servers: Servers) -> 
     pool = _pool(first, second, quorum=2)
     models = PoolModels(pool)
     overton = build_overton(pool, models=models).compile()
-    asked: dict[str, Any] = {"question": "Why do people move to large towns?", "seed": 1}
+    asked: OvertonQuestion = {"question": "Why do people move to large towns?", "seed": 1}
     whole = overton.invoke(asked)
     assert whole["missing"] == []
     assert whole["answer"]
@@ -121,7 +121,7 @@ def test_a_run_over_two_servers_goes_on_when_one_is_killed(servers: Servers) -> 
     assert f"(community/south at {first}) failed after 3 attempts:" in rest["comments"]["south"]["error"]
 
     scored = build_distributional(pool, models=models, scoring="label").compile()
-    state = scored.invoke({**asked, "options": ["Work", "Company"]})
+    state = scored.invoke({"question": asked["question"], "seed": 1, "options": ["Work", "Company"]})
     assert state["missing"] == ["south"]
     assert sum(state["distribution"]) == pytest.approx(1)
 

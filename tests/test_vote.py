@@ -15,13 +15,12 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from modular_pluralism import Pool, PromptSet, pluralism_tool
 from modular_pluralism.assistants.context import read_context
-from modular_pluralism.assistants.offered import ContextError
 from modular_pluralism.debugger.build import picture
 from modular_pluralism.debugger.fork import start_fork
 from modular_pluralism.debugger.history import read_run, read_steps, read_tasks
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.request import ForkRequest, RunRequest
-from modular_pluralism.errors import InputError, ModelLoadError, PoolError, QuorumError
+from modular_pluralism.errors import ContextError, InputError, ModelLoadError, PoolError, QuorumError
 from modular_pluralism.evaluation.data.items import OptionItem
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.run.evaluation import Evaluation, EvaluationSettings, Files
@@ -290,7 +289,7 @@ def test_bad_tables_are_refused_in_a_sentence(text: str, message: str) -> None:
 def test_the_graph_of_all_modes_and_the_tool_hear_votes() -> None:
     models = {"boss": always("x"), **{name: voter(own) for name, own in OWN.items()}}
     pool = fake_pool(TWO)
-    asked = {**ASKED, "mode": "distributional"}
+    asked: Any = {**ASKED, "mode": "distributional"}
     own = linear_pool(list(OWN.values()), [0.5, 0.5])
     assert build_pluralism(pool, voice="vote", models=models).compile().invoke(asked)["distribution"] == pytest.approx(
         own
@@ -386,7 +385,7 @@ def test_a_kept_run_is_shown_and_a_fork_of_it_reads_no_vote_again(tmp_path: Path
 def test_a_voice_for_another_mode_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     done = pluralism("ask", "Why?", "--voice", "vote", "--pool", str(tmp_path / "none.toml"))
     assert done.returncode == 2
-    assert "--voice vote is for distributional mode" in done.stderr
+    assert "The voice 'vote' is for distributional mode" in done.stderr
 
 
 @pytest.mark.model

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.evaluation.measures import distances
+from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.setup import Setup
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
@@ -127,7 +128,7 @@ def _told(setup: Setup) -> dict[str, Any]:
     return {
         "mode": setup.mode,
         **setup.asked,
-        **({} if setup.mode == "overton" else {"scoring": setup.scoring}),
+        **({"scoring": setup.scoring} if find_mode(setup.mode).takes.scoring else {}),
         **({} if setup.voice == "comment" else {"voice": setup.voice}),
         "pool": setup.pool,
         "prompts": setup.prompts,

@@ -35,9 +35,29 @@ _Key = tuple[str, str | None, float]
 
 
 class PoolModels:
-    """The models of a pool; thread-safe. Embedded ones share one engine, and so their weights, wherever they can.
+    """The models of a pool, each opened when it is first used; thread-safe.
 
-    `models` puts LangChain chat models of your own in the place of [models.*] tables, by name.
+    Embedded ones share one engine, and so their weights, wherever they can. Builders make one for themselves; give
+    several graphs the same one, so that they share what is open.
+
+    Args:
+        pool: The pool.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+
+    Raises:
+        ModelLoadError: `models` has a name that the pool has not.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import Pool, PoolModels, build_overton, build_steerable
+
+        pool = Pool.load("culture")
+        models = PoolModels(pool, {"smollm2": FakeListChatModel(responses=["any LangChain chat model"])})
+        models.check()  # finds a wrong path or an unset key before anything is asked
+        graphs = [build_overton(pool, models=models).compile(), build_steerable(pool, models=models).compile()]
+        ```
     """
 
     def __init__(self, pool: Pool, models: Mapping[str, BaseChatModel] | None = None) -> None:

@@ -12,7 +12,6 @@ from modular_pluralism.evaluation.data.items import Item, Kind, OptionItem
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
 from modular_pluralism.evaluation.run.bench import Bench, BenchSettings, OnResult, require_options, untold
-from modular_pluralism.evaluation.run.methods import MethodName
 from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM
 from modular_pluralism.evaluation.statistics.clusters import Grouping
 from modular_pluralism.evaluation.statistics.comparison import compare
@@ -21,6 +20,7 @@ from modular_pluralism.evaluation.statistics.kind_measures import deciding
 from modular_pluralism.evaluation.statistics.results import Column, Figure, ResultModel, Results, Row, Table
 from modular_pluralism.evaluation.statistics.scored_methods import ScoredMethods
 from modular_pluralism.evaluation.statistics.summary import results_of
+from modular_pluralism.types import MethodName
 
 WITH: MethodName = "modular"
 ATTRIBUTE = "attribute"

@@ -10,10 +10,10 @@ from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.run.bench import Bench, BenchSettings
 from modular_pluralism.evaluation.run.counted_cache import CountedCache
 from modular_pluralism.evaluation.run.makers import MethodMaker
-from modular_pluralism.evaluation.run.methods import MethodName
 from modular_pluralism.evaluation.statistics.kind_measures import check_measure
-from modular_pluralism.prompt_trials.in_use import prompts_in_use
+from modular_pluralism.prompt_trials.uses import prompts_in_use
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import MethodName
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from modular_pluralism.errors import TrainingDataError, TrainingError
 from modular_pluralism.llama.model_file import check_is_gguf
 from modular_pluralism.optional import optional
 from modular_pluralism.pool import COMMUNITY_NAME
 from modular_pluralism.prepared.entry import file_hash
 from modular_pluralism.training.base_model import PURPOSE, add_lora, load_base, lora_state, set_lora_state, shrink_base
 from modular_pluralism.training.checkpoint import Checkpoints
-from modular_pluralism.training.errors import TrainingDataError, TrainingError
 from modular_pluralism.training.fit import Fit, Watcher, fit, steps_of
 from modular_pluralism.training.gguf_adapter import (
     BaseShape,

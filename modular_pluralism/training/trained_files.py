@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from modular_pluralism.errors import TrainingError
 from modular_pluralism.evaluation.statistics.results import Figure
 from modular_pluralism.optional import optional
 from modular_pluralism.prepared.entry import file_hash
 from modular_pluralism.replaced_file import replaced_file
-from modular_pluralism.training.errors import TrainingError
 from modular_pluralism.training.fit import Fit, Point
 from modular_pluralism.training.model_card import TrainingResults, card_text
 

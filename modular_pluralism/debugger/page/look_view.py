@@ -10,7 +10,6 @@ from modular_pluralism.debugger.page.answer_sources import AnswerSources
 from modular_pluralism.debugger.page.distribution_chart import DistributionChart
 from modular_pluralism.debugger.page.elements import box, chip, empty, note, percent, tag_of, text
 from modular_pluralism.debugger.page.meters import meter
-from modular_pluralism.debugger.page.words import MODES
 
 if TYPE_CHECKING:
     from modular_pluralism.debugger.page.shell import Tab
@@ -36,7 +35,7 @@ class LookView:
             with box("card stack tight"):
                 with box("line between top"):
                     text(kept.listed.question, "said", tag="h1")
-                    chip(MODES[kept.setup.mode])
+                    chip(kept.setup.mode.capitalize())
                 if kept.state.get("attribute"):
                     text(f"For: {kept.state['attribute']}", "muted")
                 if kept.listed.error:

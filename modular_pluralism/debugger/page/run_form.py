@@ -9,9 +9,9 @@ from nicegui import ui
 
 from modular_pluralism.debugger.page.desk import Desk
 from modular_pluralism.debugger.page.elements import attributes, box, field, more, segments, text
-from modular_pluralism.debugger.page.words import MODE_HINTS, MODES
 from modular_pluralism.debugger.request import RunRequest
 from modular_pluralism.errors import InputError
+from modular_pluralism.modes import find_mode, modes
 from modular_pluralism.pool import BUILT_IN_POOLS
 from modular_pluralism.types import Mode, Scoring, Voice
 
@@ -51,7 +51,7 @@ class RunForm:
         Raises:
             InputError: a field holds something unusable.
         """
-        steered = self.mode != "overton"
+        takes = find_mode(self.mode).takes
         attribute = str(self._attribute.value or "").strip()
         lines = [line.strip() for line in str(self._options.value or "").splitlines()]
         options = [line for line in lines if line]
@@ -60,14 +60,14 @@ class RunForm:
             question=str(self._question.value or "").strip(),
             mode=self.mode,
             pool=self.pool,
-            attribute=attribute or None if steered else None,
-            options=options or None if steered else None,
+            attribute=attribute or None if takes.attribute != "refused" else None,
+            options=options or None if takes.options != "refused" else None,
             scoring=cast(Scoring, self._scoring.value),
-            voice=cast(Voice, self._voice.value) if self.mode == "distributional" else "comment",
+            voice=cast(Voice, self._voice.value) if takes.voice else "comment",
             seed=self._whole(self._seed.value),
             prompts=prompts or None,
         )
-        request.asked()
+        request.asked(distinct=True)
         return request
 
     def _build(self, desk: Desk, begin: RunRequest) -> None:
@@ -75,7 +75,7 @@ class RunForm:
         field("Question", self._question)
         with box("field"):
             text("Mode", "cap")
-            segments("Mode", MODES, begin.mode, self._choose)
+            segments("Mode", {name: mode.title for name, mode in modes().items()}, begin.mode, self._choose)
             self._hint = text("", "hint")
         self._attribute = ui.input(value=begin.attribute or "", placeholder="the right to privacy").props(
             "outlined dense"
@@ -106,18 +106,19 @@ class RunForm:
             field("Folder with your prompts", self._prompts)
 
     def _choose(self, mode: str) -> None:
-        self.mode = cast(Mode, mode)
+        self.mode = mode
         self._fit()
         self._on_shape()
 
     def _fit(self) -> None:
         """Only what the mode has a use for."""
-        self._hint.set_text(MODE_HINTS[self.mode])
-        self._attribute_field.set_visibility(self.mode != "overton")
-        self._options_field.set_visibility(self.mode != "overton")
-        self._scoring_field.set_visibility(self.mode != "overton")
-        self._voice_field.set_visibility(self.mode == "distributional")
-        attributes(self._options, **{"aria-required": "true" if self.mode == "distributional" else "false"})
+        mode = find_mode(self.mode)
+        self._hint.set_text(f"{mode.work[0].upper()}{mode.work[1:]}.")
+        self._attribute_field.set_visibility(mode.takes.attribute != "refused")
+        self._options_field.set_visibility(mode.takes.options != "refused")
+        self._scoring_field.set_visibility(mode.takes.scoring)
+        self._voice_field.set_visibility(mode.takes.voice)
+        attributes(self._options, **{"aria-required": "true" if mode.takes.options == "required" else "false"})
 
     def _whole(self, value: object) -> int:
         if isinstance(value, int | float) and value == int(value):

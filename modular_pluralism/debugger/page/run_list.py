@@ -10,7 +10,7 @@ from nicegui import ui
 
 from modular_pluralism.debugger.history import RunRow
 from modular_pluralism.debugger.page.elements import attributes, box, button, chip, field, number, text
-from modular_pluralism.debugger.page.words import MODES, RUNS
+from modular_pluralism.debugger.page.words import RUNS
 
 _AT_ONCE = 40
 
@@ -82,7 +82,7 @@ class RunList:
                 chip(words.word, words.kind, words.icon)
                 if each.origin:
                     chip("fork", "kept", "call_split")
-                text(MODES[each.listed.mode], tag="span")
+                text(each.listed.mode.capitalize(), tag="span")
                 text(_when(each.listed.created), tag="span")
         attributes(made, title=each.listed.id, **{"aria-current": "true" if each.listed.id == self._current else None})
 

@@ -24,7 +24,7 @@ from modular_pluralism.debugger.page.elements import (
 from modular_pluralism.debugger.page.graph_view import AFTER, GraphView
 from modular_pluralism.debugger.page.outcome_view import show_outcome
 from modular_pluralism.debugger.page.run_form import RunForm
-from modular_pluralism.debugger.page.words import MODES, STATES
+from modular_pluralism.debugger.page.words import STATES
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.pool import Pool
 from modular_pluralism.runs.setup import Setup
@@ -173,7 +173,7 @@ class RunView:
         self._stage.clear()
         with self._stage, box("card stack", "section"):
             with box("line between"):
-                text(f"{MODES[self._mode]} with the pool {pool.name}", tag="h2")
+                text(f"{self._mode.capitalize()} with the pool {pool.name}", tag="h2")
                 chip(f"{len(pool.communities)} communities")
             GraphView(self._mode, list(pool.communities), lambda node: self._explain(pool, node))
             text(
@@ -195,7 +195,7 @@ class RunView:
             with box("card stack", "section"):
                 with box("line between top"):
                     text(question, "said", tag="h1")
-                    chip(MODES[mode])
+                    chip(mode.capitalize())
                 self._graph = GraphView(mode, communities, lambda node: open_sheet(self._tab, node))
                 self._told = attributes(text("", "muted small"), role="status", **{"aria-live": "polite"})
             with attributes(box("card stack tight", "section"), **{"aria-label": "Answer"}) as self._outcome:

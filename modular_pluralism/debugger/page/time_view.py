@@ -23,7 +23,7 @@ from modular_pluralism.debugger.page.fork_form import ForkForm
 from modular_pluralism.debugger.page.graph_view import TITLES
 from modular_pluralism.debugger.page.run_list import RunList
 from modular_pluralism.debugger.page.state_view import show_changes, show_state
-from modular_pluralism.debugger.page.words import MODES, RUNS
+from modular_pluralism.debugger.page.words import RUNS
 from modular_pluralism.debugger.request import ForkRequest
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class TimeView:
                 with box("line"):
                     words = RUNS[kept.listed.state]
                     chip(words.word, words.kind, words.icon)
-                    chip(MODES[kept.setup.mode])
+                    chip(kept.setup.mode.capitalize())
             self._ancestry(kept)
             if kept.listed.error:
                 note(kept.listed.error, "bad", "error")

@@ -32,11 +32,3 @@ RUNS: dict[str, Word] = {
     "failed": Word("failed", "error", "bad"),
     "stopped": Word("stopped", "stop_circle", "warn"),
 }
-
-MODES = {"overton": "Overton", "steerable": "Steerable", "distributional": "Distributional"}
-
-MODE_HINTS = {
-    "overton": "Every community comments; the comments are merged into one answer that covers them all.",
-    "steerable": "Every community comments; the comment that fits an attribute steers the answer.",
-    "distributional": "Every community comments; the probability of each option is read in their light, and pooled.",
-}

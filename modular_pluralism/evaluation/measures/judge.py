@@ -11,9 +11,9 @@ from typing import Literal
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
-from modular_pluralism.errors import InputError, ModelCallError
+from modular_pluralism.errors import InputError, ModelCallError, NoLogProbabilitiesError
 from modular_pluralism.models.calls import Caller
-from modular_pluralism.models.option_reader import LabelReading, NoLogProbabilitiesError
+from modular_pluralism.models.option_reader import LabelReading
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.read_options import parse_label

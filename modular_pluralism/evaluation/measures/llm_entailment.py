@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage
 
+from modular_pluralism.errors import NoLogProbabilitiesError
 from modular_pluralism.evaluation.measures.entailment import Counts
 from modular_pluralism.evaluation.measures.judge import OpenModel, label_shares
 from modular_pluralism.models.calls import Caller
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.nodes.render import one_line, option_lines
 from modular_pluralism.option_math import letters, mean_over_rotations, rotations
 from modular_pluralism.prompts import PromptSet

@@ -26,7 +26,7 @@ from modular_pluralism.evaluation.measures.judge import named_model
 from modular_pluralism.evaluation.measures.named import open_measure
 from modular_pluralism.evaluation.run.counted_cache import CountedCache
 from modular_pluralism.evaluation.run.makers import Maker, MethodMaker, OvertonMeasures, Result
-from modular_pluralism.evaluation.run.methods import MethodName, Scoring, Setting, build_methods
+from modular_pluralism.evaluation.run.methods import Setting, build_methods
 from modular_pluralism.evaluation.statistics.bootstrap import RESAMPLES
 from modular_pluralism.evaluation.statistics.scored_methods import ScoredMethods
 from modular_pluralism.graphs.node_cache import NodeCache
@@ -36,7 +36,7 @@ from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import EmbeddedModel, Pool
 from modular_pluralism.prompts import PromptSet, Style
-from modular_pluralism.types import Voice
+from modular_pluralism.types import ItemScoring, MethodName, Voice
 
 _MUCH_MEMORY = 8 * 2**30
 _CACHE_GIB = 2.0
@@ -79,7 +79,7 @@ class BenchSettings:
     limit: int | None = None
     seed: int = 0
     concurrency: int = 8
-    scoring: Scoring = "rotate"
+    scoring: ItemScoring = "rotate"
     voice: Voice = "comment"
     style: Style = "chat"
     comment_tokens: int | None = None

@@ -24,7 +24,7 @@ from modular_pluralism.evaluation.run.bench import Bench, BenchSettings, OnResul
 from modular_pluralism.evaluation.run.harness import PART, Harness
 from modular_pluralism.evaluation.run.journal import Journal
 from modular_pluralism.evaluation.run.makers import Maker, PairMaker, verdict
-from modular_pluralism.evaluation.run.methods import METHODS, MethodName
+from modular_pluralism.evaluation.run.methods import METHODS
 from modular_pluralism.evaluation.statistics.clusters import Questions
 from modular_pluralism.evaluation.statistics.pair_table import pair_table
 from modular_pluralism.evaluation.statistics.results import Results, Table
@@ -33,6 +33,7 @@ from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import EmbeddedModel, Pool
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import MethodName
 
 _STARTS = "(starts)"
 """Under which the journal counts how often it was begun."""

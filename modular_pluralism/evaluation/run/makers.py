@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from modular_pluralism.errors import PluralismError
+from modular_pluralism.errors import ConfigurationError, PluralismError
 from modular_pluralism.evaluation.data.items import Item, OptionItem, OvertonItem, ValueItem
 from modular_pluralism.evaluation.data.outcome import Outcome, Prediction
 from modular_pluralism.evaluation.measures.coverage import coverage
@@ -24,7 +24,6 @@ from modular_pluralism.evaluation.measures.judge import (
 from modular_pluralism.evaluation.run.journal import Journal
 from modular_pluralism.evaluation.run.methods import Method
 from modular_pluralism.models.calls import Caller
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.option_math import letters, most_likely
 from modular_pluralism.prompts import PromptSet
 
@@ -118,9 +117,9 @@ class MethodMaker:
         if isinstance(item, OvertonItem) and self._overton is not None and outcome["error"] is None:
             try:
                 await self._overton.measure(item, outcome)
+            except ConfigurationError:
+                raise
             except PluralismError as error:
-                if error.exit_code == 2 or isinstance(error, NoLogProbabilitiesError):
-                    raise
                 outcome["error"] = f"The answer could not be measured. {error}"
         return cast(Result, outcome)
 
@@ -198,9 +197,9 @@ class PairMaker:
             answers.append(outcome["answer"])
         try:
             verdict = await judge_pair(self._judge(), self._prompts, item.question, *answers, caller=self._caller)
+        except ConfigurationError:
+            raise
         except PluralismError as error:
-            if error.exit_code == 2:
-                raise
             return {"error": str(error), "verdict": None}
         return {"error": None, "verdict": asdict(verdict)}
 
