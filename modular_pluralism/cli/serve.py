@@ -91,7 +91,6 @@ def serve(
     from modular_pluralism.serving.keys import load_keys
     from modular_pluralism.serving.limits import Limits
     from modular_pluralism.serving.request_log import RequestLog
-    from modular_pluralism.serving.server import Place
     from modular_pluralism.serving.server import serve as run
 
     run(
@@ -112,7 +111,9 @@ def serve(
             waiting=max_waiting,
             per_key=max_per_key,
         ),
-        place=Place(host, port, grace),
+        host=host,
+        port=port,
+        grace=grace,
         log=RequestLog(prompts=log_prompts),
         ready=_say_ready,
     )

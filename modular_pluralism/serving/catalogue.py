@@ -16,6 +16,7 @@ from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.limits import Limits
 from modular_pluralism.serving.mode_talk import ModeTalk
 from modular_pluralism.serving.model_talk import ModelTalk
+from modular_pluralism.serving.schemas import ChatRequest
 from modular_pluralism.types import Scoring, Voice
 
 BASE = "base"
@@ -31,7 +32,7 @@ class Catalogue:
         self.models = PoolModels(pool)
         self.models.check()
         self.caller = Caller(attempts=pool.run.attempts, deadline=pool.run.deadline)
-        self._talkers: dict[str, Talker] = {
+        self._talkers: dict[str, Talker[ChatRequest]] = {
             BASE: ModelTalk(self.models.base, None, self.caller, limits.tokens),
             **{
                 f"community/{name}": ModelTalk(
@@ -56,9 +57,9 @@ class Catalogue:
     @property
     def completing(self) -> list[str]:
         """Those that /v1/completions takes: the models, not the modes."""
-        return [each for each in self.ids if not each.startswith("pluralism/")]
+        return [model for model in self.ids if not model.startswith("pluralism/")]
 
-    def talker(self, model: str) -> Talker:
+    def talker(self, model: str) -> Talker[ChatRequest]:
         """Who answers chats.
 
         Raises:
@@ -96,7 +97,7 @@ class Catalogue:
         Raises:
             ModelLoadError: one cannot be loaded.
         """
-        opened = [self.model(each).chat for each in self.completing]
+        opened = [self.model(model).chat for model in self.completing]
         embedded = [chat for chat in opened if isinstance(chat, ChatLlama)]
         for chat in embedded:
             _ = chat.engine

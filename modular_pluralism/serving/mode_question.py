@@ -10,7 +10,7 @@ from typing import Any
 from modular_pluralism.modes import ModeDescription
 from modular_pluralism.nodes.request import Request, check_question
 from modular_pluralism.serving.api_error import ApiError
-from modular_pluralism.serving.chat_request import ChatMessage, ChatRequest
+from modular_pluralism.serving.schemas import ChatMessage, ChatRequest
 
 _HEADER = re.compile(r"(attribute|option):[ \t]*(.*)", re.IGNORECASE)
 _HOW = {

@@ -14,14 +14,12 @@ from modular_pluralism.modes import ModeDescription
 from modular_pluralism.nodes.render import quoted
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Facts
+from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Facts, Tokens
 from modular_pluralism.serving.api_error import ApiError
-from modular_pluralism.serving.chat_request import ChatRequest
-from modular_pluralism.serving.exchange import Tokens
 from modular_pluralism.serving.mode_question import question_of
-from modular_pluralism.serving.model_talk import top_p_of, with_persona
-from modular_pluralism.serving.sampled_models import SampledModels
-from modular_pluralism.serving.seeds import seed_of
+from modular_pluralism.serving.model_talk import with_persona
+from modular_pluralism.serving.sampling import SampledModels, seed_of, top_p_of
+from modular_pluralism.serving.schemas import ChatRequest
 from modular_pluralism.types import Mode, Scoring, Voice
 
 

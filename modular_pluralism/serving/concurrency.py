@@ -1,11 +1,15 @@
-"""Doing several things at once, so that a failure or a cancellation of one ends the others."""
+"""Work in the server's event loop: model calls, and several things at once, where the end of one ends the others."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+
+from modular_pluralism.models.calls import Call, Caller
 
 T = TypeVar("T")
 
@@ -56,6 +60,22 @@ async def pumped(*streams: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def called(caller: Caller, place: str, ask: Callable[[], Awaitable[T]]) -> T:
+    """What `ask` returns, tried again where that may help.
+
+    Raises:
+        DeadlineError, ModelCallError: see Caller.
+    """
+
+    async def arun(_: RunnableConfig) -> T:
+        return await ask()
+
+    def run(_: RunnableConfig) -> T:
+        raise NotImplementedError("the server calls models in its event loop only")
+
+    return (await caller.acall(Call(place, run, arun), {})).value
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,7 +1,9 @@
-"""What every request passes first: its id, its key, and at the end the log."""
+"""What every request passes first: its id, its key, what it failed of, and at the end the log and the metrics."""
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -10,18 +12,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from modular_pluralism.local_names import is_loopback, name_of
 from modular_pluralism.serving.api_error import ApiError, api_error
-from modular_pluralism.serving.exchange import Exchange
 from modular_pluralism.serving.keys import Keys
 from modular_pluralism.serving.metrics import Metrics
-from modular_pluralism.serving.request_id import request_id
-from modular_pluralism.serving.request_log import RequestLog
+from modular_pluralism.serving.request_log import Exchange, RequestLog
 
 _OPEN_TO_ALL = "/health"
 _LONGEST_PATH = 200
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-class Front:
-    """An ASGI application around another. `paths` are those that the metrics tell apart."""
+class RequestMiddleware:
+    """An ASGI application around another, whose errors it answers. `paths` are those that the metrics tell apart."""
 
     def __init__(self, app: ASGIApp, keys: Keys, log: RequestLog, metrics: Metrics, paths: Collection[str]) -> None:
         self._app = app
@@ -39,7 +40,7 @@ class Front:
         exchange = Exchange(request_id(headers.get("x-request-id")), scope["method"], scope["path"][:_LONGEST_PATH])
         scope.setdefault("state", {})["exchange"] = exchange
 
-        async def tell(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
                 added = MutableHeaders(raw=list(message.get("headers", [])))
@@ -50,19 +51,18 @@ class Front:
 
         try:
             self._admit(exchange, headers)
-            await self._app(scope, receive, tell)
+            await self._app(scope, receive, send_with_id)
         except Exception as error:
-            told = api_error(error)
-            exchange.error = told.code or told.kind
-            if told.status == 500:
+            answer = api_error(error)
+            exchange.error = answer.code or answer.kind
+            if answer.status == 500:
                 self._log.mistake(exchange, error)
             if exchange.status == 0:
-                await JSONResponse(told.body(), told.status, told.headers())(scope, receive, tell)
+                await JSONResponse(answer.body(), answer.status, answer.headers())(scope, receive, send_with_id)
         finally:
             if exchange.path != _OPEN_TO_ALL:
                 self._log.done(exchange)
-            path = exchange.path if exchange.path in self._paths else "other"
-            self._metrics.done(exchange, path)
+            self._metrics.done(exchange, exchange.path if exchange.path in self._paths else "other")
 
     def _admit(self, exchange: Exchange, headers: Headers) -> None:
         if exchange.path == _OPEN_TO_ALL:
@@ -75,3 +75,8 @@ class Front:
                 code="foreign_host",
             )
         exchange.key = self._keys.number(headers.get("authorization"))
+
+
+def request_id(given: str | None) -> str:
+    """The client's own id where it is harmless in a log, else a new one."""
+    return given if given and _SANE_ID.fullmatch(given) else f"req-{secrets.token_hex(12)}"

@@ -1,37 +1,18 @@
-"""The base LLM's tokenizer, for evaluation tools that have to know where a prompt ends and a reply begins.
+"""Tokens as text, and the endpoints of the tokenizer, for evaluation tools that have to know where a prompt ends.
 
 The endpoints and their fields are those of vLLM, which lm-evaluation-harness knows.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import Field
+from collections.abc import Sequence
+from typing import Any
 
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.catalogue import BASE, Catalogue
-from modular_pluralism.serving.fields import Body
-from modular_pluralism.serving.token_text import check_tokens, text_of
-
-_Token = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-class TokenizeRequest(Body):
-    """A text to be cut into tokens."""
-
-    prompt: str
-    model: str | None = None
-    add_special_tokens: bool = True
-
-
-class DetokenizeRequest(Body):
-    """Tokens to be put together."""
-
-    tokens: list[_Token]
-    model: str | None = None
+from modular_pluralism.serving.schemas import DetokenizeRequest, TokenizeRequest
 
 
 def tokenizer_info(catalogue: Catalogue) -> dict[str, Any]:
@@ -72,3 +53,27 @@ def _vocabulary(catalogue: Catalogue, model: str | None) -> ModelFile:
     if not isinstance(chat, ChatLlama):
         raise ApiError(400, f"{model or BASE} is remote, and its tokenizer is not here.", param="model")
     return chat.engine.model
+
+
+def check_tokens(model: ModelFile, tokens: Sequence[int]) -> None:
+    """Raise ApiError, 400, unless all tokens are in the vocabulary: llama.cpp would end the process."""
+    if not all(0 <= token < model.n_vocab for token in tokens):
+        raise ApiError(
+            400, f"A token is not in the vocabulary of this model, whose tokens are 0 to {model.n_vocab - 1}."
+        )
+
+
+def shown(model: ModelFile, token: int) -> str:
+    """A token by itself: its text, a control token's spelling, or its bytes where they are no whole characters."""
+    data = model.piece(token)
+    if not data:
+        return model.token_text(token)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+
+
+def text_of(model: ModelFile, tokens: Sequence[int]) -> str:
+    """The text that tokens spell; control tokens are no text."""
+    return b"".join(map(model.piece, tokens)).decode("utf-8", "replace")
