@@ -36,9 +36,9 @@ from modular_pluralism.prompt_trials.uses import uses_of
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.place import find_place
 from modular_pluralism.runs.setup import Setup
-from modular_pluralism.serving.chat_request import ChatMessage, ChatRequest
 from modular_pluralism.serving.mode_question import question_of
 from modular_pluralism.serving.mode_talk import ModeTalk
+from modular_pluralism.serving.schemas import ChatMessage, ChatRequest
 from modular_pluralism.tool import pluralism_tool
 from tests.fake_models import always, fake_models, fake_pool
 from tests.toy_mode import CHORUS, ChorusState, register
