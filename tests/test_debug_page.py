@@ -325,9 +325,12 @@ def test_tabs_do_not_disturb_each_other_and_a_closed_one_loses_no_run(
 def test_a_run_is_stopped_and_kept(seen: Seen, home: Home) -> None:
     seen.open("run")
     page = seen.page
+    slowed = page.context.new_cdp_session(page)
+    slowed.send("Emulation.setCPUThrottlingRate", {"rate": 15})  # nothing may open late, over what is clicked next
     page.get_by_label("Pool", exact=True).fill(str(home.slow))
     page.keyboard.press("Enter")
     page.wait_for_selector("text=Overton with the pool slow")
+    slowed.send("Emulation.setCPUThrottlingRate", {"rate": 1})
     page.get_by_role("button", name="Start").click()
     page.locator("button:has-text('Stop'):not([disabled])").click()
     page.wait_for_selector("text=The run was stopped before its answer.")

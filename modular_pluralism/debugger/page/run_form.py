@@ -87,12 +87,15 @@ class RunForm:
         self._options.props("outlined dense autogrow").classes("ask-options")
         self._options_field = field("Options, one a line", self._options)
         pools = list(dict.fromkeys([desk.pool, begin.pool, *BUILT_IN_POOLS]))
-        self._pool = ui.select(
-            pools, value=begin.pool, with_input=True, new_value_mode="add-unique", on_change=lambda: self._on_shape()
+        # The browser's own list of suggestions: one that the page draws may open late, over what is clicked next.
+        with attributes(box("", "datalist"), id="pools"):
+            for pool in pools:
+                attributes(box("", "option"), value=pool)
+        self._pool = ui.input(
+            value=begin.pool, on_change=lambda event: self._on_shape() if event.value in pools else None
         )
-        # Else the list opens half a second after what was typed, over the buttons, when Enter has already taken it.
-        self._pool.props("outlined dense options-dense input-debounce=0")
-        field("Pool", self._pool, "A built-in pool, or type the path of a .toml file and press Enter.")
+        self._pool.props("outlined dense clearable list=pools").on("change", lambda: self._on_shape())
+        field("Pool", self._pool, f"{', '.join(BUILT_IN_POOLS)}, or the path of a .toml file.")
         with more("More settings"), box("stack tight"):
             self._seed = ui.number(value=begin.seed, min=0, step=1, precision=0).props("outlined dense")
             field("Seed", self._seed, "The same seed and settings give the same run again.")
