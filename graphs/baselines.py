@@ -7,7 +7,6 @@ from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 
-from modular_pluralism.graphs.node_key import question_of
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import BaselineQuestion, BaselineState
 from modular_pluralism.nodes.answer import Known, answer
@@ -33,7 +32,7 @@ def build_vanilla(
     errors are those of `build_steerable`.
     """
     parts = Parts.of(pool, prompts, models, "vanilla")
-    return _base_alone(parts, _answer(parts, "vanilla", _question, scoring), scoring)
+    return _base_alone(parts, _answer(parts, "vanilla", _question, scoring))
 
 
 def build_prompting(
@@ -49,14 +48,10 @@ def build_prompting(
     Steerable needs an attribute, distributional takes one. The rest is as for `build_vanilla`.
     """
     parts = Parts.of(pool, prompts, models, f"prompting_{mode}")
-    with_attribute = _answer(parts, f"prompting_{mode}", _question_and_attribute, scoring)
-    if mode == "steerable":
-        return _base_alone(parts, with_attribute, scoring, attribute=True)
-    without = _answer(parts, f"prompting_{mode}", _question, scoring)
-    if mode == "overton":
-        return _base_alone(parts, without, scoring)
-    of_group = _answer(parts, "prompting_group", _question_and_attribute, scoring)
-    return _base_alone(parts, lambda state: of_group(state) if state.get("attribute") else without(state), scoring)
+    of_group = "prompting_group" if mode == "distributional" else None
+    known = _question if mode == "overton" else _question_and_attribute
+    step = _answer(parts, f"prompting_{mode}", known, scoring, of_group)
+    return _base_alone(parts, step, attribute=mode == "steerable")
 
 
 def build_moe(
@@ -75,11 +70,11 @@ def build_moe(
     graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
     parts.add(graph, "check", check())
     routing = route(parts.models, parts.prompts, descriptions=parts.descriptions)
-    parts.add(graph, "route", routing, reads=question_of("seed"), also=parts.communities)
+    parts.add(graph, "route", routing)
     for name in parts.communities:
         parts.add_comment(graph, name)
         graph.add_edge(name, "answer")
-    _add_answer(parts, graph, _answer(parts, "moe", _question_and_comment, scoring), scoring)
+    parts.add(graph, "answer", _answer(parts, "moe", _question_and_comment, scoring))
     graph.add_edge(START, "check")
     graph.add_edge("check", "route")
     graph.add_conditional_edges("route", lambda state: state["selected"]["community"], parts.communities)
@@ -87,24 +82,17 @@ def build_moe(
     return graph
 
 
-def _base_alone(
-    parts: Parts, step: Step, scoring: Scoring, *, attribute: bool = False
-) -> StateGraph[Any, Any, Any, Any]:
+def _base_alone(parts: Parts, step: Step, *, attribute: bool = False) -> StateGraph[Any, Any, Any, Any]:
     graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
     parts.add(graph, "check", check(attribute=attribute))
-    _add_answer(parts, graph, step, scoring)
+    parts.add(graph, "answer", step)
     graph.add_edge(START, "check")
     graph.add_edge("check", "answer")
     graph.add_edge("answer", END)
     return graph
 
 
-def _add_answer(parts: Parts, graph: StateGraph[Any, Any, Any, Any], step: Step, scoring: Scoring) -> None:
-    also = [scoring, parts.pool.run.score_samples]
-    parts.add(graph, "answer", step, reads=question_of("seed", "options"), also=also)
-
-
-def _answer(parts: Parts, prompt: str, known: Known, scoring: Scoring) -> Step:
+def _answer(parts: Parts, prompt: str, known: Known, scoring: Scoring, group_prompt: str | None = None) -> Step:
     run = parts.pool.run
     return answer(
         parts.models,
@@ -114,6 +102,7 @@ def _answer(parts: Parts, prompt: str, known: Known, scoring: Scoring) -> Step:
         max_tokens=run.answer_tokens,
         scoring=scoring,
         samples=run.score_samples,
+        group_prompt=group_prompt,
     )
 
 
@@ -122,7 +111,8 @@ def _question(state: State) -> dict[str, str]:
 
 
 def _question_and_attribute(state: State) -> dict[str, str]:
-    return {"question": quoted(state["question"]), "attribute": one_line(state["attribute"])}
+    attribute = {"attribute": one_line(state["attribute"])} if state.get("attribute") else {}
+    return {**_question(state), **attribute}
 
 
 def _question_and_comment(state: State) -> dict[str, str]:

@@ -14,7 +14,6 @@ from langgraph.graph import END, START, StateGraph
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.graphs.nesting import NestingGraph
-from modular_pluralism.graphs.node_key import question_of
 from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import (
     BranchOutput,
@@ -58,13 +57,13 @@ def build_distributional(
     parts = Parts.of(pool, prompts, models, "distributional", {"seed": seed}, comments)
     state = TwoVoicesState if voice == "both" else DistributionalState
     graph = NestingGraph(state, input_schema=DistributionalQuestion)
-    parts.add(graph, "check", check(options=True), also=parts.communities)
+    parts.add(graph, "check", check(options=True))
     graph.add_edge(START, "check")
     for name in parts.communities:
         if voice == "vote":
             _add_voter(parts, graph, name, scoring)
         else:
-            graph.add_node(name, _branch(parts, name, scoring, voice).compile())
+            parts.add_graph(graph, name, _branch(parts, name, scoring, voice))
         graph.add_edge("check", name)
         graph.add_edge(name, "aggregate")  # after all of them, which run in one superstep
     parts.add(graph, "aggregate", _aggregate(parts.pool, voice))
@@ -87,8 +86,7 @@ def _branch(parts: Parts, name: str, scoring: Scoring, voice: Voice) -> StateGra
     parts.add_comment(branch, name)
     samples = parts.pool.run.score_samples
     scoring_step = score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)
-    reads = question_of("seed", "options")
-    parts.add(branch, "score", scoring_step, community=name, reads=reads, also=[scoring, samples])
+    parts.add(branch, "score", scoring_step, community=name)
     branch.add_edge(START, name)
     branch.add_conditional_edges(name, _unless_failed(name, "score"), ["score", END])
     if voice == "comment":
@@ -128,5 +126,4 @@ def _add_vote(
 ) -> None:
     samples = parts.pool.run.score_samples
     step = vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples, into=into)
-    reads = question_of("seed", "options")
-    parts.add(graph, node, step, role="vote", community=name, reads=reads, also=[scoring, samples, into])
+    parts.add(graph, node, step, role="vote", community=name)

@@ -7,7 +7,6 @@ from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 
-from modular_pluralism.graphs.node_key import heard_of
 from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import OvertonState, Question
 from modular_pluralism.nodes.check import check
@@ -37,7 +36,7 @@ def build_overton(
     """
     parts = Parts.of(pool, prompts, models, "overton", {"seed": seed}, comments)
     graph = StateGraph(OvertonState, input_schema=Question)
-    parts.add(graph, "check", check(), also=parts.communities)
+    parts.add(graph, "check", check())
     graph.add_edge(START, "check")
     for name in parts.communities:
         parts.add_comment(graph, name)
@@ -50,6 +49,6 @@ def build_overton(
         quorum=parts.pool.quorum,
         max_tokens=parts.pool.run.answer_tokens,
     )
-    parts.add(graph, "merge", step, reads=heard_of(parts.communities))
+    parts.add(graph, "merge", step)
     graph.add_edge("merge", END)
     return graph

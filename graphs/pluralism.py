@@ -9,7 +9,6 @@ from langgraph.graph import END, START, StateGraph
 
 from modular_pluralism.graphs.distributional import build_distributional
 from modular_pluralism.graphs.nesting import NestingGraph
-from modular_pluralism.graphs.node_key import question_of
 from modular_pluralism.graphs.overton import build_overton
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import PluralismQuestion, PluralismState, PluralismTwoVoicesState
@@ -40,7 +39,7 @@ def build_pluralism(
     shared: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed}
     state = PluralismTwoVoicesState if voice == "both" else PluralismState
     graph = NestingGraph(state, input_schema=PluralismQuestion)
-    parts.add(graph, "check", check(mode=True), reads=question_of("mode"))
+    parts.add(graph, "check", check(mode=True))
     graph.add_edge(START, "check")
     graph.add_node("overton", build_overton(parts.pool, **shared).compile())
     graph.add_node("steerable", build_steerable(parts.pool, scoring=scoring, **shared).compile())
@@ -48,7 +47,7 @@ def build_pluralism(
     graph.add_node("distributional", distributional.compile())
 
     def route(state: State) -> str:
-        return str(parts.with_defaults(state)["mode"])
+        return str(state.get("mode") or mode)
 
     graph.add_conditional_edges("check", route, list(get_args(Mode)))
     for each in get_args(Mode):

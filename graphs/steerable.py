@@ -7,7 +7,6 @@ from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 
-from modular_pluralism.graphs.node_key import both, heard_of, question_of
 from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import SteerableQuestion, SteerableState
 from modular_pluralism.nodes.check import check
@@ -35,18 +34,18 @@ def build_steerable(
     parts = Parts.of(pool, prompts, models, "steerable", {"seed": seed}, comments)
     run = parts.pool.run
     graph = StateGraph(SteerableState, input_schema=SteerableQuestion)
-    parts.add(graph, "check", check(attribute=True), also=parts.communities)
+    parts.add(graph, "check", check(attribute=True))
     graph.add_edge(START, "check")
     for name in parts.communities:
         parts.add_comment(graph, name)
         graph.add_edge("check", name)
         graph.add_edge(name, "select")  # after all of them, which run in one superstep
     selecting = select(parts.models, parts.prompts, communities=parts.communities, quorum=parts.pool.quorum)
-    parts.add(graph, "select", selecting, reads=both(heard_of(parts.communities), question_of("seed")))
+    parts.add(graph, "select", selecting)
     responding = respond(
         parts.models, parts.prompts, max_tokens=run.answer_tokens, scoring=scoring, samples=run.score_samples
     )
-    parts.add(graph, "respond", responding, reads=question_of("seed", "options"), also=[scoring, run.score_samples])
+    parts.add(graph, "respond", responding)
     graph.add_edge("select", "respond")
     graph.add_edge("respond", END)
     return graph

@@ -17,6 +17,15 @@ Voice = Literal["comment", "vote", "both"]
 """How a community is heard in distributional mode: by its comment, which the base LLM reads (the paper's way), by its
 own probability of every option, or by both."""
 
+MethodName = Literal["vanilla", "prompting", "moe", "modular"]
+"""What answers the items of a task: one of the paper's baselines, or the mode that the task is for."""
+
+ItemScoring = Literal["rotate", "text"]
+"""How a method's predictions are read; "rotate" keeps what "label" gives beside it."""
+
+Style = Literal["chat", "completion"]
+"""How prompts are sent: in the model's chat template, or as plain text, as in the paper's release."""
+
 Pooling = Literal["linear", "log-linear"]
 """How two distributions become one: by their weighted mean, or by their weighted geometric mean, normalised."""
 

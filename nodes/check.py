@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.nodes.render import one_line
-from modular_pluralism.nodes.step import State, Step, Update
+from modular_pluralism.nodes.step import Body, State, Update, step_maker
 from modular_pluralism.option_math import MOST_OPTIONS
 from modular_pluralism.types import Mode, Voice
 
@@ -17,7 +17,8 @@ _RESULTS = (
 )
 
 
-def check(*, attribute: bool = False, options: bool = False, mode: bool = False) -> Step:
+@step_maker()
+def check(*, attribute: bool = False, options: bool = False, mode: bool = False) -> Body:
     """Step that checks the question and, where the graph needs them, the attribute, the options and the mode.
 
     It also empties what an earlier run on the same thread left in the state: without that, the answer to one question

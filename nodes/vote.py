@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from langchain_core.messages import BaseMessage
 
 from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelCallError
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.nodes.comment import Community, failed
+from modular_pluralism.nodes.comment import Community, failure
 from modular_pluralism.nodes.persona import with_persona
 from modular_pluralism.nodes.read_options import read_by_label, read_by_text
 from modular_pluralism.nodes.render import one_line, option_lines, quoted
-from modular_pluralism.nodes.step import State, Step, Steps, derive_seed
+from modular_pluralism.nodes.step import Body, QuestionParts, State, Steps, derive_seed, step_maker
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Comment, OptionDistribution, Scoring
+from modular_pluralism.types import OptionDistribution, Scoring
 
 
+def _prompts(question: QuestionParts, arguments: Mapping[str, Any]) -> Sequence[str]:
+    name = _prompt(question.attribute, arguments["scoring"])
+    return [name] if arguments["scoring"] == "text" else [name, "option"]
+
+
+def _prompt(attribute: bool, scoring: Scoring) -> str:
+    return f"vote{'_group' if attribute else ''}{'_text' if scoring == 'text' else ''}"
+
+
+@step_maker(prompts=_prompts)
 def vote(
     community: Community,
     models: PoolModels,
@@ -24,7 +36,7 @@ def vote(
     scoring: Scoring,
     samples: int,
     into: str = "distributions",
-) -> Step:
+) -> Body:
     """Step that writes the community's own distribution, to `into` of the state under its name.
 
     A question's attribute is told, since the vote is that of those people. A community that fails leaves a comment with
@@ -36,32 +48,28 @@ def vote(
         model = models.community(community.name)
         options = state["options"]
         known = {"question": quoted(state["question"])}
-        of_group = "_group" if state.get("attribute") else ""
-        if of_group:
+        if state.get("attribute"):
             known["attribute"] = one_line(state["attribute"])
+        prompt = prompts[_prompt("attribute" in known, scoring)]
 
-        def lettered(order: list[str]) -> list[BaseMessage]:
-            prompt = prompts[f"vote{of_group}"].render(**known, options=option_lines(prompts, order))
-            return with_persona(community.persona, prompt)
+        def lettered(order: Sequence[str]) -> list[BaseMessage]:
+            return with_persona(community.persona, prompt.render(**known, options=option_lines(prompts, order)))
 
         try:
             if scoring == "text":
-                prompt = with_persona(community.persona, prompts[f"vote{of_group}_text"].render(**known))
-                distribution: OptionDistribution = yield from read_by_text(model, options, prompt)
+                messages = with_persona(community.persona, prompt.render(**known))
+                distribution: OptionDistribution = yield from read_by_text(model, options, messages)
             else:
                 distribution = yield from read_by_label(
                     model,
                     options,
-                    lambda order: lettered(list(order)),
+                    lettered,
                     rotate=scoring == "rotate",
                     samples=samples,
                     seed=derive_seed(state.get("seed") or 0, "vote", community.name),
                 )
-        except NoLogProbabilitiesError:
-            raise  # no passing failure: this model cannot do this scoring at all
         except (ModelCallError, DeadlineError, ContextOverflowError) as error:
-            said: Comment = (state.get("comments") or {}).get(community.name) or failed(community.name, "")
-            return {"comments": {community.name: {**said, "error": str(error)}}}
+            return failure(state, community.name, error)
         return {into: {community.name: distribution}}
 
     return step

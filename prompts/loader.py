@@ -39,9 +39,9 @@ from typing import Literal
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from modular_pluralism.errors import PromptError
+from modular_pluralism.types import Style as Style
 
 Role = Literal["system", "user"]
-Style = Literal["chat", "completion"]
 """Whether prompts are made for a chat template, or for plain text that the model goes on with."""
 Piece = tuple[str, str | None]
 """A stretch of literal text, and the variable that follows it (None at the end)."""

@@ -14,10 +14,9 @@ from modular_pluralism.debugger.history import list_runs, read_run, read_steps
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.records import own_calls
 from modular_pluralism.debugger.request import ForkRequest
-from modular_pluralism.errors import InputError, PromptError
+from modular_pluralism.errors import InputError, PromptError, StoreError
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import AddedCommunity, Edits
-from modular_pluralism.runs.errors import StoreError
 from modular_pluralism.runs.run_table import RunTable
 from tests.debugging import NAMES, Bench, ask, followed, nodes_of, open_bench
 from tests.fake_models import FakeChat, HangingChat, always, scripted, wait_until

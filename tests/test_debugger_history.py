@@ -11,8 +11,7 @@ from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.events import NodeFinished
 from modular_pluralism.debugger.history import list_runs, read_run, read_steps, read_tasks
 from modular_pluralism.debugger.live import start_run
-from modular_pluralism.errors import InputError
-from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.errors import InputError, StoreError
 from tests.debugging import NAMES, Bench, ask, followed, open_bench
 from tests.fake_models import HangingChat, always
 

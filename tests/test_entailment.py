@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modular_pluralism.errors import InputError, ModelCallError, ModelLoadError, PluralismError
+from modular_pluralism.errors import InputError, ModelCallError, ModelLoadError, NoLogProbabilitiesError, PluralismError
 from modular_pluralism.evaluation.measures.coverage import coverage
 from modular_pluralism.evaluation.measures.embedding_similarity import EmbeddingSimilarity
 from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, Counts, NliEntailment
@@ -24,7 +24,6 @@ from modular_pluralism.evaluation.measures.named import open_measure
 from modular_pluralism.evaluation.measures.sentences import sentences
 from modular_pluralism.evaluation.measures.transformer import batches_by_length
 from modular_pluralism.evaluation.run.named_model import named_model
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.pool import Pool
 from tests.demo_model import DEMO_GGUF
 from tests.fake_models import Seen, always, choosing, fake_models, fake_pool, label_of

@@ -13,10 +13,16 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from modular_pluralism.errors import DeadlineError, ModelCallError, ModelLoadError, PluralismError, QuorumError
+from modular_pluralism.errors import (
+    DeadlineError,
+    ModelCallError,
+    ModelLoadError,
+    NoLogProbabilitiesError,
+    PluralismError,
+    QuorumError,
+)
 from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
 from modular_pluralism.models import calls
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.models.redaction import keep_secret, redact
 from modular_pluralism.pool import Pool

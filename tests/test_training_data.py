@@ -11,9 +11,9 @@ import pyarrow  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
+from modular_pluralism.errors import TrainingDataError
 from modular_pluralism.training.choice import Condition, choose, grouped
 from modular_pluralism.training.continents import continent_of
-from modular_pluralism.training.errors import TrainingDataError
 from modular_pluralism.training.records import Record, read_records
 from modular_pluralism.training.split import split_by
 from modular_pluralism.training.survey import SurveyItem, is_survey, survey_items

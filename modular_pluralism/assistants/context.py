@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from modular_pluralism.assistants.offered import ContextError, offered_pools, offered_prompts
-from modular_pluralism.errors import PromptError
+from modular_pluralism.assistants.offered import offered_pools, offered_prompts
+from modular_pluralism.errors import ContextError, PromptError
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import Prompt, PromptSet
 from modular_pluralism.types import Mode, Scoring, Voice

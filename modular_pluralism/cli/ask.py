@@ -16,15 +16,15 @@ import typer
 
 from modular_pluralism.cli.call_options import (
     JsonOption,
-    ModeName,
     PoolOption,
     PromptsOption,
-    ScoringName,
+    QuietOption,
+    ScoringOption,
     SeedOption,
-    VoiceName,
+    StoreOption,
     VoiceOption,
 )
-from modular_pluralism.cli.store_option import QuietOption, StoreOption
+from modular_pluralism.types import Mode
 
 if TYPE_CHECKING:
     from langgraph.graph import StateGraph
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from modular_pluralism.models.pool_models import PoolModels
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
-    from modular_pluralism.types import Comment, Mode, Scoring, Voice
+    from modular_pluralism.types import Comment, Scoring, Voice
 
 EXAMPLES = """
 **Examples**
@@ -54,7 +54,7 @@ EXAMPLES = """
 
 def ask(
     question: Annotated[str, typer.Argument(help="The question; - reads it from standard input.", show_default=False)],
-    mode: Annotated[ModeName, typer.Option("--mode", "-m", help="How the communities collaborate.")] = ModeName.overton,
+    mode: Annotated[Mode, typer.Option("--mode", "-m", help="How the communities collaborate.")] = "overton",
     attribute: Annotated[
         str | None,
         typer.Option(
@@ -67,11 +67,8 @@ def ask(
     option: Annotated[
         list[str] | None, typer.Option("--option", "-o", metavar="TEXT", help="An answer option; repeat it for each.")
     ] = None,
-    score: Annotated[
-        ScoringName,
-        typer.Option("--score", help="How option probabilities are read; rotate removes letter preference."),
-    ] = ScoringName.rotate,
-    voice: VoiceOption = VoiceName.comment,
+    score: ScoringOption = "rotate",
+    voice: VoiceOption = "comment",
     pool: PoolOption = "perspective",
     prompts: PromptsOption = None,
     seed: SeedOption = 0,
@@ -100,19 +97,19 @@ def ask(
 
     asked: dict[str, Any] = {"question": sys.stdin.read().strip() if question == "-" else question, "seed": seed}
     check_question(asked["question"])
-    if mode is ModeName.steerable or (mode is ModeName.distributional and attribute is not None):
+    if mode == "steerable" or (mode == "distributional" and attribute is not None):
         check_attribute(attribute)
         asked["attribute"] = attribute
     elif attribute is not None:
         raise InputError(
             f"--attribute is not for {mode} mode; leave it out, or say --mode steerable or --mode distributional."
         )
-    if mode is ModeName.distributional or (mode is ModeName.steerable and option):
+    if mode == "distributional" or (mode == "steerable" and option):
         check_options(option, distinct=True)
         asked["options"] = option
     elif option:
         raise InputError("--option is for distributional and steerable mode; leave it out, or choose one of those.")
-    if voice is not VoiceName.comment and mode is not ModeName.distributional:
+    if voice != "comment" and mode != "distributional":
         raise InputError(f"--voice {voice} is for distributional mode; leave it out, or say --mode distributional.")
     if store is not None and thread is None:
         raise InputError("--store says where --thread keeps a run; add --thread with a name for it, or leave it out.")
@@ -121,12 +118,12 @@ def ask(
 
 def run(
     asked: dict[str, Any],
-    mode: ModeName,
-    score: ScoringName,
+    mode: Mode,
+    score: Scoring,
     pool_name: str,
     prompts_folder: Path | None,
     *,
-    voice: VoiceName = VoiceName.comment,
+    voice: Voice = "comment",
     as_json: bool = False,
     quiet: bool = False,
     thread: str | None = None,
@@ -142,8 +139,8 @@ def run(
 
     pool = Pool.load(pool_name)
     prompts = PromptSet.load(prompts_folder)
-    graph = build(mode.value, score.value, pool, prompts, open_models(pool), voice=voice.value)
-    shown = Shown(mode.value, score.value, pool.name, list(pool.communities), thread, voice.value)
+    graph = build(mode, score, pool, prompts, open_models(pool), voice=voice)
+    shown = Shown(mode, score, pool.name, list(pool.communities), thread, voice)
 
     async def kept(view: RunView, name: str) -> dict[str, Any]:
         from modular_pluralism.runs.keep import keep
@@ -153,9 +150,7 @@ def run(
         from modular_pluralism.runs.setup import Setup
 
         check_id(name)
-        setup = Setup.of(
-            mode.value, score.value, asked, (pool_name, pool), (prompts_folder, prompts), voice=voice.value
-        )
+        setup = Setup.of(mode, score, asked, (pool_name, pool), (prompts_folder, prompts), voice=voice)
         async with open_run_store(find_place(store), find_timeout()) as opened, opened.claim(name):
             await RunTable(opened).add(name, setup)
             return await keep(opened, name, run_graph(graph, asked, view, saver=opened.saver, thread=name))

@@ -129,7 +129,7 @@ def train(
 
     A run that was stopped goes on where it was when the same command is given again; what it has finished stays.
     """
-    from modular_pluralism.training.errors import TrainingDataError
+    from modular_pluralism.errors import TrainingDataError
     from modular_pluralism.training.train import check_name, check_training
 
     if not data:
@@ -189,7 +189,7 @@ def import_(
 
     For a whole pool, a copy of the pool file is written beside the adapters.
     """
-    from modular_pluralism.training.errors import AdapterError
+    from modular_pluralism.errors import AdapterError
     from modular_pluralism.training.peft_files import import_adapter
     from modular_pluralism.training.train import check_name
 
@@ -302,7 +302,7 @@ def _communities(
 
 def _check_attribute(records: list[Record], attribute: str) -> None:
     """Nobody shall take answers of all populations together for those of each."""
-    from modular_pluralism.training.errors import TrainingDataError
+    from modular_pluralism.errors import TrainingDataError
     from modular_pluralism.training.survey import is_survey
 
     if not is_survey(records) or any(attribute in record.fields for record in records):

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modular_pluralism.cli.call_options import PoolOption, PromptsOption
-from modular_pluralism.cli.store_option import StoreOption
+from modular_pluralism.cli.call_options import PoolOption, PromptsOption, StoreOption
 
 EXAMPLES = """
 **Examples**

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modular_pluralism.cli.call_options import ModeName, PoolOption, ScoringName, SeedOption
+from modular_pluralism.cli.call_options import PoolOption, SeedOption
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from modular_pluralism.types import Mode
 
 QUESTION = "Should a city ban cars from its centre?"
 ATTRIBUTE = "protecting the environment"
@@ -47,15 +49,15 @@ def demo(
     check_attribute(attribute)
     check_options(options)
     asked: dict[str, Any] = {"question": question, "seed": seed}
-    parts: list[tuple[ModeName, str, dict[str, Any]]] = [
-        (ModeName.overton, "all communities comment, and the base LLM merges the comments into one answer.", {}),
+    parts: list[tuple[Mode, str, dict[str, Any]]] = [
+        ("overton", "all communities comment, and the base LLM merges the comments into one answer.", {}),
         (
-            ModeName.steerable,
+            "steerable",
             f"the comment that best reflects “{attribute}” is selected, and the base LLM answers with it.",
             {"attribute": attribute},
         ),
         (
-            ModeName.distributional,
+            "distributional",
             "the probability of every option is read from each comment, and pooled.",
             {"options": options},
         ),
@@ -65,9 +67,9 @@ def demo(
     console.print(Text("Question: ", style="bold").append_text(safe(question)))
     for mode, explanation, more in parts:
         console.print()
-        console.rule(Text(mode.value.capitalize(), style="bold"))
-        console.print(safe(f"{mode.value.capitalize()} mode: {explanation}"))
-        run({**asked, **more}, mode, ScoringName.rotate, pool, None)
+        console.rule(Text(mode.capitalize(), style="bold"))
+        console.print(safe(f"{mode.capitalize()} mode: {explanation}"))
+        run({**asked, **more}, mode, "rotate", pool, None)
     console.print()
     console.print(
         "The communities of the built-in pools are personas on one very small model: a demonstration of the method, "

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from modular_pluralism.cli.call_options import ModeName, PoolOption
+from modular_pluralism.cli.call_options import PoolOption
+from modular_pluralism.types import Mode
 
 EXAMPLES = """
 **Examples**
@@ -18,15 +19,17 @@ EXAMPLES = """
 
 
 def graph(
-    mode: Annotated[ModeName, typer.Option("--mode", "-m", help="Which mode's graph.")] = ModeName.overton,
+    mode: Annotated[Mode, typer.Option("--mode", "-m", help="Which mode's graph.")] = "overton",
     pool: PoolOption = "perspective",
 ) -> None:
     """Print the graph of a mode, with one node per community, as Mermaid. No model is loaded."""
     from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
 
     builders = {
-        ModeName.overton: build_overton,
-        ModeName.steerable: build_steerable,
-        ModeName.distributional: build_distributional,
+        "overton": build_overton,
+        "steerable": build_steerable,
+        "distributional": build_distributional,
     }
-    typer.echo(builders[mode](pool).compile().get_graph(xray=True).draw_mermaid().rstrip())
+    drawing = builders[mode](pool).compile().get_graph(xray=True)
+    drawing.nodes = {name: node._replace(metadata=None) for name, node in drawing.nodes.items()}  # else it is all text
+    typer.echo(drawing.draw_mermaid().rstrip())

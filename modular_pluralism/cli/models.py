@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -38,15 +37,6 @@ app = typer.Typer(
 )
 
 
-class FormatName(StrEnum):
-    """The formats, as the command line knows them."""
-
-    q4_0 = "q4_0"
-    q8_0 = "q8_0"
-    bf16 = "bf16"
-    f16 = "f16"
-
-
 @app.callback(invoke_without_command=True)
 def list_models(context: typer.Context, as_json: JsonOption = False) -> None:
     """List what is in the cache of prepared models, or change it."""
@@ -70,7 +60,7 @@ def prepare(
         str | None, typer.Option("--model", "-m", metavar="NAME", help="Only this [models.*] table of the pool.")
     ] = None,
     weight_format: Annotated[
-        FormatName | None,
+        Literal["q4_0", "q8_0", "bf16", "f16"] | None,
         typer.Option("--format", "-f", help="Take this format, even if it is slower or changes the answers."),
     ] = None,
     as_json: JsonOption = False,
@@ -83,7 +73,7 @@ def prepare(
     from modular_pluralism.pool import Pool
     from modular_pluralism.prepared.prepare import prepare as prepare_file
 
-    forced = None if weight_format is None else weight_format.value.upper()
+    forced = None if weight_format is None else weight_format.upper()
     results: list[dict[str, Any]] = []
     try:
         for name, path, config in _model_files(Pool.load(pool), model):

@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOption, SeedOption, VoiceName, VoiceOption
-from modular_pluralism.cli.eval import ReadingOption
+from modular_pluralism.cli.call_options import (
+    CommentTokensOption,
+    ConcurrencyOption,
+    ItemScoringOption,
+    JsonOption,
+    KindOption,
+    LimitOption,
+    PoolOption,
+    RealTaskFileArgument,
+    RepeatableOption,
+    SeedOption,
+    VoiceOption,
+)
 
 if TYPE_CHECKING:
     from modular_pluralism.patching.patch_result import PatchResult
@@ -23,10 +34,10 @@ EXAMPLES = """
 
 
 def patch(
-    task_file: Annotated[Path, typer.Argument(metavar="TASKFILE", help="A task file with real distributions.")],
+    task_file: RealTaskFileArgument,
     add: Annotated[str, typer.Option("--add", metavar="NAME", help="The community of the pool that is added.")],
     pool: PoolOption = "perspective",
-    voice: VoiceOption = VoiceName.comment,
+    voice: VoiceOption = "comment",
     by: Annotated[
         str | None,
         typer.Option(
@@ -36,22 +47,18 @@ def patch(
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take the first items only.")] = None,
+    limit: LimitOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out", "-o", metavar="DIR", help="Where patch.html and patch.json go; out/patch_NAME by default."
         ),
     ] = None,
-    score: Annotated[ReadingOption, typer.Option("--score", help="How options are read.")] = ReadingOption.rotate,
+    score: ItemScoringOption = "rotate",
     seed: SeedOption = 0,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", "-c", min=1, help="Items that are worked on at once.")
-    ] = 8,
-    comment_tokens: Annotated[
-        int | None, typer.Option("--comment-tokens", min=1, help="Longest comment, in place of the pool's setting.")
-    ] = None,
-    repeatable: Annotated[bool, typer.Option("--repeatable", help="The same texts whatever runs beside.")] = False,
+    concurrency: ConcurrencyOption = 8,
+    comment_tokens: CommentTokensOption = None,
+    repeatable: RepeatableOption = False,
     kind: KindOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,12 +79,12 @@ def patch(
     from modular_pluralism.prompt_trials.report_folder import check_folder, write_text
 
     work = Patch(
-        TaskFile.open(task_file, kind=None if kind is None else kind.value),
+        TaskFile.open(task_file, kind=kind),
         PatchSettings(
             add=add,
             pool=pool,
-            voice=voice.value,
-            scoring=score.value,
+            voice=voice,
+            scoring=score,
             by=by,
             limit=limit,
             seed=seed,

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOption, SeedOption, VoiceName, VoiceOption
-from modular_pluralism.cli.eval import ReadingOption
+from modular_pluralism.cli.call_options import (
+    CommentTokensOption,
+    ConcurrencyOption,
+    ItemScoringOption,
+    JsonOption,
+    KindOption,
+    PoolOption,
+    RealTaskFileArgument,
+    SeedOption,
+    VoiceOption,
+)
 
 if TYPE_CHECKING:
     from modular_pluralism.priors.fit_result import PriorsResult
@@ -37,9 +46,9 @@ def priors() -> None:
 """,
 )
 def fit(
-    task_file: Annotated[Path, typer.Argument(metavar="TASKFILE", help="A task file with real distributions.")],
+    task_file: RealTaskFileArgument,
     pool: PoolOption = "perspective",
-    voice: VoiceOption = VoiceName.comment,
+    voice: VoiceOption = "comment",
     by_attribute: Annotated[
         bool, typer.Option("--by-attribute", help="Weights of their own for each attribute with enough questions, too.")
     ] = False,
@@ -48,14 +57,10 @@ def fit(
     ] = 20,
     write: Annotated[bool, typer.Option("--write", help="Write the weights into the pool file.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=2, help="Take the first items only.")] = None,
-    score: Annotated[ReadingOption, typer.Option("--score", help="How options are read.")] = ReadingOption.rotate,
+    score: ItemScoringOption = "rotate",
     seed: SeedOption = 0,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", "-c", min=1, help="Items that are worked on at once.")
-    ] = 8,
-    comment_tokens: Annotated[
-        int | None, typer.Option("--comment-tokens", min=1, help="Longest comment, in place of the pool's setting.")
-    ] = None,
+    concurrency: ConcurrencyOption = 8,
+    comment_tokens: CommentTokensOption = None,
     kind: KindOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,11 +80,11 @@ def fit(
 
     path = pool_file(pool) if write else None
     work = PriorsFit(
-        TaskFile.open(task_file, kind=None if kind is None else kind.value),
+        TaskFile.open(task_file, kind=kind),
         FitSettings(
             pool=pool,
-            voice=voice.value,
-            scoring=score.value,
+            voice=voice,
+            scoring=score,
             by_attribute=by_attribute,
             least=least,
             limit=limit,

@@ -9,8 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOption, SeedOption
-from modular_pluralism.cli.eval import MethodOption, ReadingOption, StyleOption
+from modular_pluralism.cli.call_options import (
+    AnswerTokensOption,
+    CommentTokensOption,
+    ConcurrencyOption,
+    ItemScoringOption,
+    JsonOption,
+    KindOption,
+    LimitOption,
+    MethodOption,
+    PoolOption,
+    RepeatableOption,
+    SeedOption,
+    StyleOption,
+    TaskFileArgument,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,17 +62,6 @@ NameArgument = Annotated[
 ]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of prompts of yours.")]
 
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first items only.")]
-MethodChoice = Annotated[MethodOption, typer.Option("--method", "-m", help="The method that answers the items.")]
-ReadingChoice = Annotated[ReadingOption, typer.Option("--score", help="How options are read.")]
-StyleChoice = Annotated[StyleOption, typer.Option("--style", help="Chat template, or plain text.")]
-ConcurrencyOption = Annotated[int, typer.Option("--concurrency", "-c", min=1, help="Items that are worked on at once.")]
-CommentTokens = Annotated[
-    int | None, typer.Option("--comment-tokens", min=1, help="Longest comment, in place of the pool's setting.")
-]
-AnswerTokens = Annotated[
-    int | None, typer.Option("--answer-tokens", min=1, help="Longest answer, in place of the pool's setting.")
-]
 NliOption = Annotated[
     str | None,
     typer.Option("--nli", metavar="MODEL", help="Overton: what value coverage is measured with, as for `eval`."),
@@ -140,9 +142,9 @@ def diff(name: NameArgument, folder: FolderArgument, as_json: JsonOption = False
 
 @app.command("try", epilog="**Example**: `pluralism prompts try globalopinionqa.json --variant mine --limit 40`")
 def try_variants(
-    task_file: Annotated[Path, typer.Argument(metavar="TASKFILE", help="A task file, as a JSON list.")],
+    task_file: TaskFileArgument,
     variant: Annotated[list[Path], typer.Option("--variant", "-v", metavar="DIR", help="A folder of prompts; repeat.")],
-    method: MethodChoice = MethodOption.modular,
+    method: MethodOption = "modular",
     pool: PoolOption = "perspective",
     limit: LimitOption = None,
     seed: SeedOption = 0,
@@ -150,13 +152,13 @@ def try_variants(
     show: Annotated[int, typer.Option("--show", min=0, help="Changed items to show of each variant.")] = 5,
     out: OutOption = None,
     concurrency: ConcurrencyOption = 8,
-    score: ReadingChoice = ReadingOption.rotate,
-    style: StyleChoice = StyleOption.chat,
+    score: ItemScoringOption = "rotate",
+    style: StyleOption = "chat",
     kind: KindOption = None,
     nli: NliOption = None,
-    comment_tokens: CommentTokens = None,
-    answer_tokens: AnswerTokens = None,
-    repeatable: Annotated[bool, typer.Option("--repeatable", help="The same texts whatever runs beside.")] = False,
+    comment_tokens: CommentTokensOption = None,
+    answer_tokens: AnswerTokensOption = None,
+    repeatable: RepeatableOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Try folders of prompts against the built-in ones: the same items, the same seeds.
@@ -179,16 +181,16 @@ def try_variants(
     if out is not None:
         check_folder(out)
     trial = Trial(
-        TaskFile.open(task_file, kind=None if kind is None else kind.value),
+        TaskFile.open(task_file, kind=kind),
         variant,
         TrialSettings(
-            method=method.value,
+            method=method,
             pool=pool,
             limit=limit,
             seed=seed,
             concurrency=concurrency,
-            scoring=score.value,
-            style=style.value,
+            scoring=score,
+            style=style,
             comment_tokens=comment_tokens,
             answer_tokens=answer_tokens,
             repeatable=repeatable,
@@ -227,7 +229,7 @@ def optimise(
     keep: Annotated[
         bool, typer.Option("--keep", help="Write the best text even where it is not clearly better.")
     ] = False,
-    method: MethodChoice = MethodOption.modular,
+    method: MethodOption = "modular",
     pool: PoolOption = "perspective",
     limit: LimitOption = None,
     seed: SeedOption = 0,
@@ -237,12 +239,12 @@ def optimise(
         typer.Option("--out", "-o", metavar="DIR", help="Where everything is written; out/optimised_NAME by default."),
     ] = None,
     concurrency: ConcurrencyOption = 8,
-    score: ReadingChoice = ReadingOption.rotate,
+    score: ItemScoringOption = "rotate",
     kind: KindOption = None,
     nli: NliOption = None,
-    comment_tokens: CommentTokens = None,
-    answer_tokens: AnswerTokens = None,
-    repeatable: Annotated[bool, typer.Option("--repeatable", help="The same texts whatever runs beside.")] = False,
+    comment_tokens: CommentTokensOption = None,
+    answer_tokens: AnswerTokensOption = None,
+    repeatable: RepeatableOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Search for a better text of one prompt, by reflection and evolution (GEPA).
@@ -267,16 +269,16 @@ def optimise(
     check_folder(folder)
     check_no_prompts(folder)
     optimisation = Optimisation(
-        TaskFile.open(task_file, kind=None if kind is None else kind.value),
+        TaskFile.open(task_file, kind=kind),
         name,
         budget,
         TrialSettings(
-            method=method.value,
+            method=method,
             pool=pool,
             limit=limit,
             seed=seed,
             concurrency=concurrency,
-            scoring=score.value,
+            scoring=score,
             comment_tokens=comment_tokens,
             answer_tokens=answer_tokens,
             repeatable=repeatable,

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modular_pluralism.cli.ask import Shown, build, show, stoppable
-from modular_pluralism.cli.call_options import JsonOption
-from modular_pluralism.cli.store_option import QuietOption, StoreOption
+from modular_pluralism.cli.call_options import JsonOption, QuietOption, StoreOption
 
 if TYPE_CHECKING:
     from modular_pluralism.cli.run_graph import RunView

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from modular_pluralism.cli.ask import stoppable
-from modular_pluralism.cli.call_options import JsonOption
-from modular_pluralism.cli.store_option import StoreOption
+from modular_pluralism.cli.call_options import JsonOption, StoreOption
 
 if TYPE_CHECKING:
     from modular_pluralism.runs.contents import Contents

@@ -49,7 +49,7 @@ def score(
     from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.evaluation.run.score_file import score_file
 
-    task = TaskFile.open(file, kind=None if kind is None else kind.value)
+    task = TaskFile.open(file, kind=kind)
     if nli is not None and task.kind != "overton":
         raise InputError(f"{file} is a file of the kind {task.kind}, which has no value coverage; leave --nli out.")
     try:

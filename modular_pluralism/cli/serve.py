@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modular_pluralism.cli.call_options import PoolOption, PromptsOption, ScoringName, VoiceName, VoiceOption
+from modular_pluralism.cli.call_options import PoolOption, PromptsOption, ScoringOption, VoiceOption
 
 if TYPE_CHECKING:
     from modular_pluralism.serving.catalogue import Catalogue
@@ -41,11 +41,8 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    score: Annotated[
-        ScoringName,
-        typer.Option("--score", help="How option probabilities are read; rotate removes letter preference."),
-    ] = ScoringName.rotate,
-    voice: VoiceOption = VoiceName.comment,
+    score: ScoringOption = "rotate",
+    voice: VoiceOption = "comment",
     grace: Annotated[
         float, typer.Option("--grace", min=0, help="Seconds for running answers when the server is to stop.")
     ] = 30.0,
@@ -98,8 +95,8 @@ def serve(
     run(
         Pool.load(pool),
         PromptSet.load(prompts),
-        scoring=score.value,
-        voice=voice.value,
+        scoring=score,
+        voice=voice,
         keys=load_keys(keys),
         limits=Limits(
             body=max_body,

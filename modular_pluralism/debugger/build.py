@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -10,7 +11,10 @@ from langgraph.graph import StateGraph
 
 from modular_pluralism.debugger.events import NodeInfo
 from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
+from modular_pluralism.graphs.shape import GraphNode, graph_nodes
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.pool import CommunityConfig, Pool
+from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import Edited
 from modular_pluralism.types import Mode, Scoring, Voice
 
@@ -32,33 +36,24 @@ def build_graph(
             return build_distributional(made_of.pool, scoring=scoring, voice=voice, **shared)
 
 
-def picture(mode: Mode, communities: list[str], voice: Voice = "comment") -> list[NodeInfo]:
+def picture(mode: Mode, communities: Sequence[str], voice: Voice = "comment") -> list[NodeInfo]:
     """The boxes of a mode's graph, in the order of the work."""
-    speaking = "comment" if has_branches(mode, voice) or mode != "distributional" else "vote"
-    boxes = [NodeInfo("check", "check", None, [])]
-    boxes += [NodeInfo(name, speaking, name, ["check"]) for name in communities]
-    match mode:
-        case "overton":
-            boxes.append(NodeInfo("merge", "merge", None, communities))
-        case "steerable":
-            boxes.append(NodeInfo("select", "select", None, communities))
-            boxes.append(NodeInfo("respond", "respond", None, ["select"]))
-        case "distributional":
-            last = {name: name for name in communities}
-            for role in _BRANCHES[voice]:
-                boxes += [NodeInfo(branch_id(name, role), role, name, [last[name]]) for name in communities]
-                last = {name: branch_id(name, role) for name in communities}
-            boxes.append(NodeInfo("aggregate", "aggregate", None, list(last.values())))
-    return boxes
-
-
-_BRANCHES: dict[Voice, tuple[str, ...]] = {"comment": ("score",), "vote": (), "both": ("score", "vote")}
-"""What follows a community's comment within its branch of the distributional graph."""
+    return [NodeInfo(node.id, node.role, node.community, node.after) for node in shape(mode, tuple(communities), voice)]
 
 
 def has_branches(mode: Mode, voice: Voice) -> bool:
     """Whether each community is a graph of its own within the graph."""
-    return mode == "distributional" and bool(_BRANCHES[voice])
+    return any("/" in node.id for node in shape(mode, ("community",), voice))
+
+
+@lru_cache(64)
+def shape(mode: Mode, communities: tuple[str, ...], voice: Voice) -> tuple[GraphNode, ...]:
+    """The nodes of a mode's graph with these communities. The pool they are in need not be there any more."""
+    said = {name: CommunityConfig(model="model", description=name) for name in communities}
+    pool = Pool.model_validate({"base": "model", "models": {"model": {"gguf": "none.gguf"}}, "communities": said})
+    return tuple(
+        graph_nodes(build_graph(mode, "rotate", Edited(pool, PromptSet.load(), {}), PoolModels(pool), voice=voice))
+    )
 
 
 def branch_id(community: str, role: str) -> str:
@@ -74,4 +69,4 @@ def score_id(community: str) -> str:
 def node_id(name: str, namespace: str) -> str:
     """What events call the node `name`; `namespace` is LangGraph's, such as "" or "news_left:4f1c…"."""
     branch = namespace.split("|")[0].partition(":")[0]
-    return branch_id(branch, name) if branch and name in ("score", "vote") else name
+    return branch_id(branch, name) if branch and name != branch else name

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from modular_pluralism.debugger.build import has_branches, node_id, picture
 from modular_pluralism.debugger.events import NodeInfo
 from modular_pluralism.debugger.records import reused_nodes
+from modular_pluralism.errors import StoreError
 from modular_pluralism.runs.contents import read_contents
 from modular_pluralism.runs.edits import Origin
-from modular_pluralism.runs.errors import StoreError
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import ListedRun, RunTable
 from modular_pluralism.runs.setup import Setup

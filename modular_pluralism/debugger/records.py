@@ -6,7 +6,7 @@ import json
 from typing import Any, Literal, cast
 
 from modular_pluralism.debugger.record import CallRecord
-from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.errors import StoreError
 from modular_pluralism.runs.run_store import RunStore
 
 Kind = Literal["call", "reused"]

@@ -11,8 +11,8 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from modular_pluralism.errors import ModelCallError
-from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading, NoLogProbabilitiesError
+from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError
+from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
 
 _TOP = 20
 """The most that OpenAI's API reports."""

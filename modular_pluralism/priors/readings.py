@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from modular_pluralism.errors import PluralismError, QuorumError
+from modular_pluralism.errors import ConfigurationError, PluralismError, QuorumError
 from modular_pluralism.evaluation.data.items import OptionItem
 from modular_pluralism.evaluation.run.methods import Setting, question
 from modular_pluralism.graphs import build_distributional
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.pool import Pool
 from modular_pluralism.priors.em import AnsweredItem
 
@@ -69,9 +68,9 @@ async def _read(graph: Any, item: OptionItem, setting: Setting) -> ReadItem:
         state = await graph.ainvoke(asked)
     except QuorumError as error:
         return ReadItem(item, attribute, None, str(error))
+    except ConfigurationError:
+        raise
     except PluralismError as error:
-        if error.exit_code == 2 or isinstance(error, NoLogProbabilitiesError):
-            raise
         return ReadItem(item, attribute, None, str(error))
     read = [state["distributions"][name]["probabilities"] for name in setting.pool.communities]
     gold = np.array(item.gold)

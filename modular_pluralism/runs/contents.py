@@ -8,8 +8,8 @@ from typing import Any, get_type_hints
 
 from langgraph.checkpoint.base import CheckpointTuple
 
+from modular_pluralism.errors import StoreError
 from modular_pluralism.graphs.state import OvertonState, SteerableState, TwoVoicesState
-from modular_pluralism.runs.errors import StoreError
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.types import Mode
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from modular_pluralism.errors import InputError
-from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.errors import InputError, StoreError
 from modular_pluralism.runs.place import STORE_VARIABLE, Place, find_place, find_timeout
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.sqlite_store import open_sqlite

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from modular_pluralism.errors import TrainingError
 from modular_pluralism.llama.host import usable_cores
 from modular_pluralism.optional import optional
-from modular_pluralism.training.errors import TrainingError
 
 PURPOSE = "Training a community LM"
 

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from modular_pluralism.errors import TrainingError
 from modular_pluralism.optional import optional
 from modular_pluralism.training.base_model import PURPOSE
-from modular_pluralism.training.errors import TrainingError
 
 _FILE = "checkpoint.pt"
 

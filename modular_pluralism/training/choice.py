@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from modular_pluralism.errors import TrainingDataError
 from modular_pluralism.training.continents import continent_of
-from modular_pluralism.training.errors import TrainingDataError
 from modular_pluralism.training.records import Record
 
 CONTINENT = "continent"

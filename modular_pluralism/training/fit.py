@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from modular_pluralism.errors import TrainingError
 from modular_pluralism.optional import optional
 from modular_pluralism.training.base_model import PURPOSE, fast_numbers, lora_state, out_of_memory, set_lora_state
 from modular_pluralism.training.checkpoint import Checkpoints
-from modular_pluralism.training.errors import TrainingError
 from modular_pluralism.training.settings import TrainingSettings
 
 _EPOCHS, _MOST_EPOCHS = 2, 10

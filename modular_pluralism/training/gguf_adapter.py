@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modular_pluralism.errors import AdapterError
 from modular_pluralism.llama.model_file import check_is_gguf
 from modular_pluralism.optional import optional
-from modular_pluralism.training.errors import AdapterError
 
 _PURPOSE = "Writing an adapter"
 _KEY = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_(?P<which>[AB])(?:\.default)?(?:\.weight)?")

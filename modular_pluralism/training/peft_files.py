@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from modular_pluralism.errors import AdapterError
 from modular_pluralism.optional import optional
-from modular_pluralism.training.errors import AdapterError
 from modular_pluralism.training.gguf_adapter import Matrix, gguf_tensors, read_base, read_config, write_gguf_adapter
 
 _CONFIG = "adapter_config.json"

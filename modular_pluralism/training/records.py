@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from modular_pluralism.errors import TrainingDataError
 from modular_pluralism.optional import optional
-from modular_pluralism.training.errors import TrainingDataError
 
 FORMATS = (".json", ".jsonl", ".csv", ".parquet", ".txt")
 """The endings of files that can be read; .txt holds texts alone."""

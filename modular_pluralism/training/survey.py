@@ -8,10 +8,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from modular_pluralism.errors import TrainingDataError
 from modular_pluralism.evaluation.data.groups import population
 from modular_pluralism.evaluation.data.question_text import without_options
 from modular_pluralism.option_math import MOST_OPTIONS, letters, normalise
-from modular_pluralism.training.errors import TrainingDataError
 from modular_pluralism.training.records import Record
 
 TOLERANCE = 1e-3

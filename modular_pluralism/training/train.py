@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from modular_pluralism.errors import TrainingDataError, TrainingError
 from modular_pluralism.evaluation.statistics.bootstrap import Draw
 from modular_pluralism.evaluation.statistics.results import Figure
 from modular_pluralism.llama.model_file import check_is_gguf
@@ -21,7 +22,6 @@ from modular_pluralism.optional import optional
 from modular_pluralism.training.base_model import PURPOSE, add_lora, load_base, lora_state, set_lora_state, shrink_base
 from modular_pluralism.training.checkpoint import Checkpoints
 from modular_pluralism.training.curve import draw_curve
-from modular_pluralism.training.errors import TrainingDataError, TrainingError
 from modular_pluralism.training.fit import Fit, Watcher, fit, steps_of
 from modular_pluralism.training.gguf_adapter import (
     BaseShape,

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from modular_pluralism.errors import TrainingError
 from modular_pluralism.evaluation.statistics.results import Figure
 from modular_pluralism.replaced_file import replaced_file
-from modular_pluralism.training.errors import TrainingError
 from modular_pluralism.training.fit import Fit, Point
 from modular_pluralism.training.model_card import CardFacts, card_text
 from modular_pluralism.training.settings import TrainingSettings

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from langchain_core.messages import BaseMessage, SystemMessage
 
+from modular_pluralism.errors import TrainingError
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.nodes.render import one_line, option_lines, quoted
 from modular_pluralism.option_math import letters
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.training.errors import TrainingError
 
 
 def vote_prompt(prompts: PromptSet, question: str, options: Sequence[str], attribute: str | None) -> list[BaseMessage]:

@@ -10,9 +10,9 @@ from typing import Literal
 
 from langchain_core.messages import BaseMessage
 
-from modular_pluralism.errors import ModelCallError
+from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError
 from modular_pluralism.models.calls import Caller
-from modular_pluralism.models.option_reader import LabelReading, NoLogProbabilitiesError
+from modular_pluralism.models.option_reader import LabelReading
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.read_options import parse_label

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage
 
-from modular_pluralism.errors import ModelCallError
+from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError
 from modular_pluralism.evaluation.measures.entailment import Counts
 from modular_pluralism.evaluation.run.named_model import OpenModel
 from modular_pluralism.models.calls import Caller
-from modular_pluralism.models.option_reader import LabelReading, NoLogProbabilitiesError
+from modular_pluralism.models.option_reader import LabelReading
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.render import one_line, option_lines
 from modular_pluralism.option_math import letters, mean_over_rotations, normalise, rotations

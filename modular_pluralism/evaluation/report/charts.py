@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from modular_pluralism.errors import PluralismError
+from modular_pluralism.errors import ChartsMissingError
 from modular_pluralism.evaluation.report.plain_text import plain_text
 from modular_pluralism.evaluation.statistics.results import Figure, ReliabilityPoint
 
@@ -50,12 +50,6 @@ _VARIABLES = {
     _PAPER: "var(--paper)",
     **{colour: f"var(--series-{number})" for number, colour in enumerate(_SERIES)},
 }
-
-
-class ChartsMissingError(PluralismError):
-    """The charts need matplotlib, which is not installed."""
-
-    exit_code = 2
 
 
 def require_charts() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from modular_pluralism.errors import PluralismError
+from modular_pluralism.errors import ReportError
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
 from modular_pluralism.evaluation.report.view import (
     MANY_ROWS,
@@ -20,12 +20,6 @@ from modular_pluralism.evaluation.report.view import (
 )
 from modular_pluralism.evaluation.statistics.results import Results
 from modular_pluralism.replaced_file import replaced_file
-
-
-class ReportError(PluralismError):
-    """The report cannot be written where it was asked for."""
-
-    exit_code = 2
 
 
 def write_report(results: Results, path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import cast
 
-from modular_pluralism.errors import PluralismError
+from modular_pluralism.errors import ConfigurationError, PluralismError
 from modular_pluralism.evaluation.data.items import STANCES, Item, OptionItem, OvertonItem, ValueItem
 from modular_pluralism.evaluation.measures.coverage import coverage
 from modular_pluralism.evaluation.measures.distances import js_distance, most_likely_agrees
@@ -18,7 +18,6 @@ from modular_pluralism.evaluation.run.methods import Method
 from modular_pluralism.evaluation.run.named_model import OpenModel
 from modular_pluralism.evaluation.run.outcome import Outcome, Prediction
 from modular_pluralism.models.calls import Caller
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.option_math import letters, most_likely
 from modular_pluralism.prompts import PromptSet
 
@@ -77,9 +76,9 @@ class MethodMaker:
         if isinstance(item, OvertonItem) and self._overton is not None and outcome["error"] is None:
             try:
                 await self._overton.measure(item, outcome)
+            except ConfigurationError:
+                raise
             except PluralismError as error:
-                if error.exit_code == 2 or isinstance(error, NoLogProbabilitiesError):
-                    raise
                 outcome["error"] = f"The answer could not be measured. {error}"
         return cast(Result, outcome)
 

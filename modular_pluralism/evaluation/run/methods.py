@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from langgraph.cache.base import BaseCache
 
-from modular_pluralism.errors import InputError, NoUsableReplyError, PluralismError
+from modular_pluralism.errors import ConfigurationError, InputError, NoUsableReplyError, PluralismError
 from modular_pluralism.evaluation.data.groups import population
 from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, ValueItem
 from modular_pluralism.evaluation.run.outcome import Outcome, Prediction, empty_outcome
@@ -24,18 +24,23 @@ from modular_pluralism.graphs import (
     build_steerable,
     build_vanilla,
 )
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.step import derive_seed
 from modular_pluralism.option_math import linear_pool
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Comment, Mode, OptionDistribution, Usage, Voice
+from modular_pluralism.types import (
+    Comment,
+    ItemScoring,
+    Mode,
+    OptionDistribution,
+    Usage,
+    Voice,
+)
+from modular_pluralism.types import MethodName as MethodName
 
-MethodName = Literal["vanilla", "prompting", "moe", "modular"]
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
-Scoring = Literal["rotate", "text"]
-"""How predictions are read; `rotate` keeps what `label` gives beside it."""
+Scoring = ItemScoring
 
 MODES: Mapping[Kind, Mode] = {
     "distributional": "distributional",
@@ -91,9 +96,9 @@ class Method:
             async for state in self._graph.astream(question(item, self._setting), stream_mode="values"):  # noqa: B007
                 pass
             _fill(outcome, state)
+        except ConfigurationError:
+            raise
         except PluralismError as error:
-            if error.exit_code == 2 or isinstance(error, NoLogProbabilitiesError):
-                raise
             outcome["error"] = str(error)
             outcome["comments"] = _comments(state)
             outcome["missing"] = [name for name, said in outcome["comments"].items() if said["error"] is not None]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from modular_pluralism.errors import PluralismError
+from modular_pluralism.errors import ConfigurationError, PluralismError
 from modular_pluralism.evaluation.data.items import Item
 from modular_pluralism.evaluation.measures.judge import Verdict, judge_pair
 from modular_pluralism.evaluation.run.journal import Journal
@@ -42,9 +42,9 @@ class PairMaker:
             answers.append(outcome["answer"])
         try:
             verdict = await judge_pair(self._judge(), self._prompts, item.question, *answers, caller=self._caller)
+        except ConfigurationError:
+            raise
         except PluralismError as error:
-            if error.exit_code == 2:
-                raise
             return {"error": str(error), "verdict": None}
         return {"error": None, "verdict": asdict(verdict)}
 
