@@ -28,14 +28,14 @@ async def run(bench: Bench, mode: str, name: str, **more: Any) -> KeptRun:
 
 def test_texts_are_compared_word_by_word() -> None:
     compared = compare_texts("the answer", "Cars are bad, they say.", "Cars are quite good, they say.")
-    assert [(piece.kind, piece.text) for piece in compared.pieces] == [
+    assert [(span.kind, span.text) for span in compared.spans] == [
         ("same", "Cars are "),
         ("removed", "bad"),
         ("added", "quite good"),
         ("same", ", they say."),
     ]
     assert not compared.same
-    assert compare_texts("x", None, "New.").pieces[0].kind == "added"
+    assert compare_texts("x", None, "New.").spans[0].kind == "added"
     assert compare_texts("x", "Old.", "Old.").same
 
 

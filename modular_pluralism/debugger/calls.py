@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from modular_pluralism.debugger.build import OwnModels, picture
-from modular_pluralism.debugger.history import KeptTask, read_tasks
-from modular_pluralism.debugger.keys import run_keys
-from modular_pluralism.debugger.record import CallKind, CallRecord
-from modular_pluralism.debugger.records import own_calls, reused_nodes
+from modular_pluralism.debugger.kept_tasks import KeptTask, node_keys, read_tasks
+from modular_pluralism.debugger.records import CallKind, CallRecord, own_calls, reused_nodes
 from modular_pluralism.debugger.watch import new_record
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.graphs.node_key import NodeKey
@@ -62,7 +60,7 @@ async def _rebuilt_calls(
 def _rebuilt(run: str, setup: Setup, tasks: Sequence[KeptTask], models: OwnModels) -> list[CallRecord]:
     try:
         made_of = setup.load()
-        keys = run_keys(setup, made_of, PoolModels(made_of.pool, models))
+        keys = node_keys(setup, made_of, PoolModels(made_of.pool, models))
         records = [_asked_again(run, task, _role(task, setup), keys[task.id]) for task in tasks]
     except PluralismError as error:
         records = [_unknown(run, task, _role(task, setup), str(error)) for task in tasks]

@@ -24,8 +24,8 @@ from modular_pluralism.debugger.distributions import (
     describe_distributions,
     describe_selection,
 )
-from modular_pluralism.debugger.history import KeptRun, Step, read_run, read_steps
-from modular_pluralism.debugger.record import CallRecord
+from modular_pluralism.debugger.history import KeptRun, Superstep, read_run, read_supersteps
+from modular_pluralism.debugger.records import CallRecord
 from modular_pluralism.debugger.snippet import run_as_python
 from modular_pluralism.debugger.watch import without_keys
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
@@ -40,7 +40,7 @@ class _Whole:
     """Everything about a run."""
 
     run: KeptRun
-    steps: list[Step]
+    steps: list[Superstep]
     calls: list[CallRecord]
     python: str
 
@@ -112,7 +112,7 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
 async def _read(store: RunStore, run: str, models: OwnModels) -> _Whole:
     kept = await read_run(store, run)
     calls = await read_calls(store, run, models=models)
-    return _Whole(kept, await read_steps(store, run), calls, run_as_python(run, kept.setup))
+    return _Whole(kept, await read_supersteps(store, run), calls, run_as_python(run, kept.setup))
 
 
 def _distributions(run: KeptRun) -> DistributionView | None:

@@ -18,7 +18,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 
 from modular_pluralism.debugger.build import branch_id
 from modular_pluralism.debugger.events import CallMade, Event, NodeRetried
-from modular_pluralism.debugger.record import CallKind, CallRecord, SentMessage, SentPrompt
+from modular_pluralism.debugger.records import CallKind, CallRecord, SentMessage, SentPrompt
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.models.calls import describe

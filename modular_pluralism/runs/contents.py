@@ -18,7 +18,7 @@ _STATES: dict[Mode, type] = {
     "steerable": SteerableState,
     "distributional": TwoVoicesState,
 }
-_BY_COMMUNITY = ("comments", "distributions", "votes")
+BY_COMMUNITY = ("comments", "distributions", "votes")
 _OUTCOMES = ("answer", "choice", "distribution")
 
 
@@ -71,7 +71,7 @@ def _contents(found: list[CheckpointTuple], keys: list[str]) -> Contents:
         return Contents()
     values: Mapping[str, Any] = whole[-1].checkpoint["channel_values"]
     state = {key: values[key] for key in keys if key in values}
-    for key in _BY_COMMUNITY:
+    for key in BY_COMMUNITY:
         said = _of_communities(found, key)
         if said and key in keys:
             state[key] = said

@@ -7,12 +7,13 @@ from typing import cast
 
 from nicegui import ui
 
-from modular_pluralism.debugger.page.desk import Desk
 from modular_pluralism.debugger.page.elements import attributes, box, field, more, segments, text
+from modular_pluralism.debugger.page.live_runs import LiveRuns
 from modular_pluralism.debugger.page.words import MODE_HINTS, MODES
 from modular_pluralism.debugger.request import RunRequest
 from modular_pluralism.errors import InputError
 from modular_pluralism.pool import BUILT_IN_POOLS
+from modular_pluralism.runs.setup import Setup
 from modular_pluralism.types import Mode, Scoring, Voice
 
 _SCORINGS = {
@@ -29,21 +30,30 @@ _EXAMPLE = "Should a city ban cars from its centre?"
 
 
 class RunForm:
-    """The form. `on_shape` is called when mode or pool change, since they change the graph."""
+    """The form, filled in as the run with this setup was asked. `on_shape` is called when mode, voice or pool change,
+    since they change the graph."""
 
-    def __init__(self, desk: Desk, start: RunRequest | None, on_shape: Callable[[], object]) -> None:
-        begin = start or RunRequest(
-            question=_EXAMPLE, pool=desk.pool, prompts=None if desk.prompts is None else str(desk.prompts)
-        )
+    def __init__(self, runs: LiveRuns, setup: Setup | None, on_shape: Callable[[], object]) -> None:
+        prompts = None if runs.prompts is None else str(runs.prompts)
+        begin = RunRequest(question=_EXAMPLE, pool=runs.pool, prompts=prompts)
+        if setup is not None:
+            asked = {name: value for name, value in setup.asked.items() if value is not None}
+            same = setup.model_dump(include={"mode", "pool", "scoring", "voice", "prompts"})
+            begin = RunRequest(**asked, **same)
         self.mode: Mode = begin.mode
         self._on_shape = on_shape
-        self._build(desk, begin)
+        self._build(runs.pool, begin)
         self._fit()
 
     @property
     def pool(self) -> str:
         """The pool that is chosen."""
         return str(self._pool.value or "").strip()
+
+    @property
+    def voice(self) -> Voice:
+        """How communities are to be heard."""
+        return cast(Voice, self._voice.value) if self.mode == "distributional" else "comment"
 
     def request(self) -> RunRequest:
         """What the fields say.
@@ -63,30 +73,28 @@ class RunForm:
             attribute=attribute or None if steered else None,
             options=options or None if steered else None,
             scoring=cast(Scoring, self._scoring.value),
-            voice=cast(Voice, self._voice.value) if self.mode == "distributional" else "comment",
+            voice=self.voice,
             seed=self._whole(self._seed.value),
             prompts=prompts or None,
         )
         request.asked()
         return request
 
-    def _build(self, desk: Desk, begin: RunRequest) -> None:
-        self._question = ui.textarea(value=begin.question).props("outlined dense autogrow").classes("ask-question")
+    def _build(self, first_pool: str, begin: RunRequest) -> None:
+        self._question = ui.textarea(value=begin.question).props("autogrow").classes("ask-question")
         field("Question", self._question)
         with box("field"):
             text("Mode", "cap")
             segments("Mode", MODES, begin.mode, self._choose)
             self._hint = text("", "hint")
-        self._attribute = ui.input(value=begin.attribute or "", placeholder="the right to privacy").props(
-            "outlined dense"
-        )
+        self._attribute = ui.input(value=begin.attribute or "", placeholder="the right to privacy")
         self._attribute_field = field(
             "Attribute", self._attribute, "Whose view: a value, a group of people, a culture."
         )
         self._options = ui.textarea(value="\n".join(begin.options or []), placeholder="Yes\nNo")
-        self._options.props("outlined dense autogrow").classes("ask-options")
+        self._options.props("autogrow").classes("ask-options")
         self._options_field = field("Options, one a line", self._options)
-        pools = list(dict.fromkeys([desk.pool, begin.pool, *BUILT_IN_POOLS]))
+        pools = list(dict.fromkeys([first_pool, begin.pool, *BUILT_IN_POOLS]))
         # The browser's own list of suggestions: one that the page draws may open late, over what is clicked next.
         with attributes(box("", "datalist"), id="pools"):
             for pool in pools:
@@ -94,18 +102,16 @@ class RunForm:
         self._pool = ui.input(
             value=begin.pool, on_change=lambda event: self._on_shape() if event.value in pools else None
         )
-        self._pool.props("outlined dense clearable list=pools").on("change", lambda: self._on_shape())
+        self._pool.props("clearable list=pools").on("change", lambda: self._on_shape())
         field("Pool", self._pool, f"{', '.join(BUILT_IN_POOLS)}, or the path of a .toml file.")
         with more("More settings"), box("stack tight"):
-            self._seed = ui.number(value=begin.seed, min=0, step=1, precision=0).props("outlined dense")
+            self._seed = ui.number(value=begin.seed, min=0, step=1, precision=0)
             field("Seed", self._seed, "The same seed and settings give the same run again.")
-            self._scoring = ui.select(_SCORINGS, value=begin.scoring).props("outlined dense options-dense")
+            self._scoring = ui.select(_SCORINGS, value=begin.scoring)
             self._scoring_field = field("How options are read", self._scoring)
-            self._voice = ui.select(_VOICES, value=begin.voice).props("outlined dense options-dense")
+            self._voice = ui.select(_VOICES, value=begin.voice, on_change=lambda: self._on_shape())
             self._voice_field = field("How communities are heard", self._voice)
-            self._prompts = ui.input(value=begin.prompts or "", placeholder="the built-in prompts").props(
-                "outlined dense"
-            )
+            self._prompts = ui.input(value=begin.prompts or "", placeholder="the built-in prompts")
             field("Folder with your prompts", self._prompts)
 
     def _choose(self, mode: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,12 +25,21 @@ from modular_pluralism.debugger.events import (
 )
 from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.debugger.page.elements import number, seconds
-from modular_pluralism.debugger.record import CallRecord
+from modular_pluralism.debugger.page.words import role_words
+from modular_pluralism.debugger.records import CallRecord
+from modular_pluralism.runs.contents import BY_COMMUNITY
+
+_AT_WORK = ("started", "speaking", "scoring")
+
+
+def box_of(node: str) -> str:
+    """The node whose box stands for this one: a community's box stands for its comment and what follows it."""
+    return node.partition("/")[0]
 
 
 @dataclass
-class Box:
-    """One box of the drawing. A community's box stands for its comment and, where there is one, its scoring."""
+class NodeProgress:
+    """What the box of a node shows."""
 
     state: str = "waiting"
     text: str = ""
@@ -82,35 +91,39 @@ class Box:
         return parts
 
     def _spent(self) -> float:
-        if self.state in ("started", "speaking", "scoring") and self.began is not None:
+        if self.state in _AT_WORK and self.began is not None:
             return self.seconds + time.monotonic() - self.began
         return self.seconds if self.seconds >= 0.05 else 0.0
 
 
-class Board:
-    """The boxes of a run. `version` grows with every change, so that whoever looks knows whether there is news. The
-    comments of the communities in `edited` were written by somebody."""
+class RunProgress:
+    """How far a run is, box by box. `version` grows with every change, so that whoever looks knows whether there is
+    news. The comments of the communities in `edited` were written by somebody."""
 
     def __init__(self, run: str, edited: Collection[str] = ()) -> None:
         self.run = run
         self.state = "running"
         self.error: str | None = None
         self.final: dict[str, Any] = {}
-        self.comments: dict[str, Any] = {}
-        self.seconds = 0.0
         self.version = 0
         self._edited = frozenset(edited)
-        self._boxes: dict[str, Box] = {}
+        self._roles: dict[str, str] = {}
+        self._nodes: dict[str, NodeProgress] = {}
 
-    def __getitem__(self, node: str) -> Box:
-        return self._boxes.setdefault(node.partition("/")[0], Box())
+    def __getitem__(self, node: str) -> NodeProgress:
+        return self._nodes.setdefault(box_of(node), NodeProgress())
+
+    def title(self, node: str) -> str:
+        """What a box is called: its community, or what the node does."""
+        role = self._roles.get(node)
+        return node if role is None else role_words(role).title
 
     def take(self, event: Event) -> None:
         """Put an event to the others."""
         self.version += 1
         match event:
             case RunStarted(nodes=nodes):
-                self._draw(nodes)
+                self._begin_with(nodes)
             case NodeWaiting(node=node):
                 self[node]
             case NodeStarted(node=node):
@@ -129,33 +142,33 @@ class Board:
             case NodeFailed(node=node, error=error):
                 self._end(self[node], "failed")
                 self[node].error = error
-            case RunFinished(state=state, seconds=spent):
-                self._close("finished", spent)
+            case RunFinished(state=state):
+                self._close("finished")
                 self.final = state
-            case RunFailed(error=error, seconds=spent):
-                self._close("failed", spent)
+            case RunFailed(error=error):
+                self._close("failed")
                 self.error = error
-            case RunStopped(seconds=spent):
-                self._close("stopped", spent)
+            case RunStopped():
+                self._close("stopped")
 
     def fill(self, kept: KeptRun, calls: Sequence[CallRecord]) -> None:
         """Everything at once, for a run that nobody here has watched."""
-        self._draw(kept.nodes)
+        self._begin_with(kept.nodes)
         for record in calls:
             self._count(self[record["node"]], record)
-        ran = _nodes_of(kept.state)
         for name, comment in (kept.state.get("comments") or {}).items():
             self._take_comment(name, comment)
-        for node, box in self._boxes.items():
-            if node in ran and box.state == "waiting":
-                box.state = "finished"
-            if node in kept.reused:
-                box.source = kept.reused[node]
-                box.state = "reused" if box.state == "finished" else box.state
-        self._answer(kept.state)
+        for id in kept.ran:
+            if self[id].state == "waiting":
+                self[id].state = "finished"
+        for id, source in kept.reused.items():
+            node = self[id]
+            node.source = source
+            node.state = "reused" if node.state == "finished" else node.state
+        self[kept.nodes[-1].id].text = kept.state.get("answer") or ""
         self.final, self.error = kept.state, kept.listed.error
         if kept.listed.state != "running":
-            self._close(kept.listed.state, 0.0)
+            self._close(kept.listed.state)
         self.version += 1
 
     @property
@@ -163,87 +176,67 @@ class Board:
         """Whether nothing more will happen."""
         return self.state != "running"
 
-    def _draw(self, nodes: Sequence[NodeInfo]) -> None:
+    def _begin_with(self, nodes: Sequence[NodeInfo]) -> None:
         for info in nodes:
             self[info.id]
+            if info.community is None:
+                self._roles[info.id] = info.role
 
-    def _begin(self, box: Box, *, scoring: bool) -> None:
-        box.state = "scoring" if scoring else "started"
-        box.began = time.monotonic()
+    def _begin(self, node: NodeProgress, *, scoring: bool) -> None:
+        node.state = "scoring" if scoring else "started"
+        node.began = time.monotonic()
 
-    def _speak(self, box: Box, more: str) -> None:
-        box.state = "speaking"
-        box.text += more
-        box.said += not box.calls  # the call's record knows how many there are
+    def _speak(self, node: NodeProgress, more: str) -> None:
+        node.state = "speaking"
+        node.text += more
+        node.said += not node.calls  # the call's record knows how many there are
 
-    def _count(self, box: Box, record: CallRecord) -> None:
-        if not box.calls:
-            box.said = 0  # so far pieces of text were counted
-        box.calls.append(record)
-        box.said += record["completion_tokens"] or 0
-        box.read += record["prompt_tokens"] or 0
-        box.cached += record["cached_tokens"] or 0
-        box.attempts = max(box.attempts, record["attempts"])
-        if box.began is None:
-            box.seconds += record["seconds"] or 0.0
+    def _count(self, node: NodeProgress, record: CallRecord) -> None:
+        if not node.calls:
+            node.said = 0  # so far stretches of text were counted
+        node.calls.append(record)
+        node.said += record["completion_tokens"] or 0
+        node.read += record["prompt_tokens"] or 0
+        node.cached += record["cached_tokens"] or 0
+        node.attempts = max(node.attempts, record["attempts"])
+        if node.began is None:
+            node.seconds += record["seconds"] or 0.0
 
     def _finish(self, node: str, update: dict[str, Any], state: str) -> None:
         self._end(self[node], state)
         for name, comment in (update.get("comments") or {}).items():
             self._take_comment(name, comment, state)
-        self._answer(update)
-        self.final = {**self.final, **{key: value for key, value in update.items() if key not in _BY_COMMUNITY}}
-        for key in _BY_COMMUNITY:
-            if update.get(key):
-                self.final[key] = {**(self.final.get(key) or {}), **update[key]}
+        if update.get("answer"):
+            self[node].text = update["answer"]
+        for key, value in update.items():
+            self.final[key] = {**(self.final.get(key) or {}), **(value or {})} if key in BY_COMMUNITY else value
 
     def _take_comment(self, name: str, comment: dict[str, Any], state: str = "finished") -> None:
-        box = self[name]
-        self.comments[name] = comment
+        node = self[name]
         if comment["error"]:
-            box.state, box.error = "failed", comment["error"]
+            node.state, node.error = "failed", comment["error"]
             return
         if name in self._edited:
-            box.state = "edited"
-        elif box.state not in ("scoring", "reused"):
-            box.state = state
-        box.text, box.cut = comment["text"], comment["finish_reason"] == "length"
-        box.said = max(box.said, comment["completion_tokens"])
-        box.read = max(box.read, comment["prompt_tokens"])
-        box.cached = max(box.cached, comment["cached_tokens"])
-        box.attempts = max(box.attempts, comment["attempts"])
-        box.seconds = box.seconds or comment["seconds"]
+            node.state = "edited"
+        elif node.state not in ("scoring", "reused"):
+            node.state = state
+        node.text, node.cut = comment["text"], comment["finish_reason"] == "length"
+        node.said = max(node.said, comment["completion_tokens"])
+        node.read = max(node.read, comment["prompt_tokens"])
+        node.cached = max(node.cached, comment["cached_tokens"])
+        node.attempts = max(node.attempts, comment["attempts"])
+        node.seconds = node.seconds or comment["seconds"]
 
-    def _answer(self, update: dict[str, Any]) -> None:
-        if update.get("answer"):
-            self["respond" if update.get("selected") or "respond" in self._boxes else "merge"].text = update["answer"]
+    def _end(self, node: NodeProgress, state: str) -> None:
+        node.state = state
+        if node.began is not None:
+            node.seconds += time.monotonic() - node.began
+            node.began = None
 
-    def _end(self, box: Box, state: str) -> None:
-        box.state = state
-        if box.began is not None:
-            box.seconds += time.monotonic() - box.began
-            box.began = None
-
-    def _close(self, state: str, spent: float) -> None:
-        self.state, self.seconds = state, spent
-        for box in self._boxes.values():
-            if box.state in ("started", "speaking", "scoring"):
-                self._end(box, "stopped" if state == "stopped" else "failed")
-            elif box.state == "waiting" and state != "finished":
-                box.state = "skipped" if state == "failed" else "stopped"
-
-
-_BY_COMMUNITY = ("comments", "distributions", "votes")
-
-
-def _nodes_of(state: Mapping[str, Any]) -> set[str]:
-    """The nodes that have written into a state, but for communities that have said something only."""
-    found = {"check"}
-    if state.get("selected"):
-        found.add("select")
-    if state.get("weights"):
-        found.add("aggregate")
-    found.update(state.get("distributions") or {})  # communities that have voted and said nothing
-    if state.get("answer") is not None or state.get("choice") is not None:
-        found.add("respond" if state.get("selected") else "merge")
-    return found
+    def _close(self, state: str) -> None:
+        self.state = state
+        for node in self._nodes.values():
+            if node.state in _AT_WORK:
+                self._end(node, "stopped" if state == "stopped" else "failed")
+            elif node.state == "waiting" and state != "finished":
+                node.state = "skipped" if state == "failed" else "stopped"
