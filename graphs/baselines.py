@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, StateGraph
 
-from modular_pluralism.graphs.parts import Models, Parts
+from modular_pluralism.graphs.parts import ANYTHING, Models, Parts
 from modular_pluralism.graphs.state import BaselineQuestion, BaselineState
+from modular_pluralism.modes import Takes, find_mode
 from modular_pluralism.nodes.answer import Known, answer
-from modular_pluralism.nodes.check import check
 from modular_pluralism.nodes.render import one_line, quoted
+from modular_pluralism.nodes.request import check_scoring
 from modular_pluralism.nodes.route import expert_comment, route
 from modular_pluralism.nodes.step import State, Step
 from modular_pluralism.pool import Pool
@@ -47,11 +49,13 @@ def build_prompting(
 
     Steerable needs an attribute, distributional takes one. The rest is as for `build_vanilla`.
     """
-    parts = Parts.of(pool, prompts, models, f"prompting_{mode}")
+    needed = find_mode(mode).takes.attribute == "required"
+    takes = Takes("required", "optional") if needed else ANYTHING
+    parts = Parts.of(pool, prompts, models, f"prompting_{mode}", takes=takes)
     of_group = "prompting_group" if mode == "distributional" else None
     known = _question if mode == "overton" else _question_and_attribute
     step = _answer(parts, f"prompting_{mode}", known, scoring, of_group)
-    return _base_alone(parts, step, attribute=mode == "steerable")
+    return _base_alone(parts, step)
 
 
 def build_moe(
@@ -68,25 +72,23 @@ def build_moe(
     """
     parts = Parts.of(pool, prompts, models, "moe")
     graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
-    parts.add(graph, "check", check())
+    parts.add_check(graph)
     routing = route(parts.models, parts.prompts, descriptions=parts.descriptions)
     parts.add(graph, "route", routing)
     for name in parts.communities:
         parts.add_comment(graph, name)
         graph.add_edge(name, "answer")
     parts.add(graph, "answer", _answer(parts, "moe", _question_and_comment, scoring))
-    graph.add_edge(START, "check")
     graph.add_edge("check", "route")
     graph.add_conditional_edges("route", lambda state: state["selected"]["community"], parts.communities)
     graph.add_edge("answer", END)
     return graph
 
 
-def _base_alone(parts: Parts, step: Step, *, attribute: bool = False) -> StateGraph[Any, Any, Any, Any]:
+def _base_alone(parts: Parts, step: Step) -> StateGraph[Any, Any, Any, Any]:
     graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
-    parts.add(graph, "check", check(attribute=attribute))
+    parts.add_check(graph)
     parts.add(graph, "answer", step)
-    graph.add_edge(START, "check")
     graph.add_edge("check", "answer")
     graph.add_edge("answer", END)
     return graph
@@ -94,6 +96,7 @@ def _base_alone(parts: Parts, step: Step, *, attribute: bool = False) -> StateGr
 
 def _answer(parts: Parts, prompt: str, known: Known, scoring: Scoring, group_prompt: str | None = None) -> Step:
     run = parts.pool.run
+    check_scoring(scoring)
     return answer(
         parts.models,
         parts.prompts,
@@ -117,3 +120,11 @@ def _question_and_attribute(state: State) -> dict[str, str]:
 
 def _question_and_comment(state: State) -> dict[str, str]:
     return {"question": quoted(state["question"]), "comment": expert_comment(state)}
+
+
+BASELINES: Mapping[str, Callable[..., StateGraph[Any, Any, Any, Any]]] = {
+    "vanilla": build_vanilla,
+    "prompting": build_prompting,
+    "moe": build_moe,
+}
+"""The builders, by name. Beside what all take, prompting takes the `mode` in whose way it is pluralistic."""

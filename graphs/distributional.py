@@ -22,8 +22,9 @@ from modular_pluralism.graphs.state import (
     TwoVoicesBranchOutput,
     TwoVoicesState,
 )
+from modular_pluralism.modes import ModeDescription, Takes, register_mode
 from modular_pluralism.nodes.aggregate import aggregate, aggregate_both
-from modular_pluralism.nodes.check import check, check_voice
+from modular_pluralism.nodes.request import check_scoring, check_voice
 from modular_pluralism.nodes.score import score
 from modular_pluralism.nodes.step import State, Step
 from modular_pluralism.nodes.vote import vote
@@ -53,17 +54,17 @@ def build_distributional(
     Raises:
         InputError: there is no such voice, or a comment is given of a community that is to vote only.
     """
+    check_scoring(scoring)
     check_voice(voice)
-    parts = Parts.of(pool, prompts, models, "distributional", {"seed": seed}, comments)
+    parts = Parts.of(pool, prompts, models, "distributional", {"seed": seed}, comments, DISTRIBUTIONAL.takes)
     state = TwoVoicesState if voice == "both" else DistributionalState
     graph = NestingGraph(state, input_schema=DistributionalQuestion)
-    parts.add(graph, "check", check(options=True))
-    graph.add_edge(START, "check")
+    parts.add_check(graph)
     for name in parts.communities:
         if voice == "vote":
             _add_voter(parts, graph, name, scoring)
         else:
-            parts.add_graph(graph, name, _branch(parts, name, scoring, voice))
+            parts.add_graph(graph, name, _branch(parts, name, scoring, voice), role="branch", community=name)
         graph.add_edge("check", name)
         graph.add_edge(name, "aggregate")  # after all of them, which run in one superstep
     parts.add(graph, "aggregate", _aggregate(parts.pool, voice))
@@ -127,3 +128,18 @@ def _add_vote(
     samples = parts.pool.run.score_samples
     step = vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples, into=into)
     parts.add(graph, node, step, role="vote", community=name)
+
+
+DISTRIBUTIONAL = register_mode(
+    ModeDescription(
+        name="distributional",
+        work="every community comments in parallel → for each comment, the base LLM's probability of every option is "
+        "read → the distributions are pooled with the communities' priors",
+        outcome="a distribution over the options",
+        tool="Tell how people's answers to a question are distributed over given options.",
+        build=build_distributional,
+        state=TwoVoicesState,
+        takes=Takes(attribute="optional", options="required", voice=True),
+        result="distribution",
+    )
+)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, StateGraph
 
 from modular_pluralism.graphs.parts import Comments, Models, Parts
-from modular_pluralism.graphs.state import OvertonState, Question
-from modular_pluralism.nodes.check import check
+from modular_pluralism.graphs.state import OvertonQuestion, OvertonState
+from modular_pluralism.modes import ModeDescription, register_mode
 from modular_pluralism.nodes.merge import merge
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -28,16 +28,15 @@ def build_overton(
 
     `prompts` replaces the built-in prompts; `models` puts your own LangChain chat models in the place of the pool's
     [models.*], by name; `seed` is for questions that have none (default 0); `comments` are known already, by community:
-    those communities are not asked. Input: `Question`. Output: `OvertonState`.
+    those communities are not asked. Input: `OvertonQuestion`. Output: `OvertonState`.
 
     Raises:
         PoolError, PromptError: the pool or a prompt is unusable. Models are opened by the first run.
         InputError: a comment is given of a community that is not in the pool.
     """
-    parts = Parts.of(pool, prompts, models, "overton", {"seed": seed}, comments)
-    graph = StateGraph(OvertonState, input_schema=Question)
-    parts.add(graph, "check", check())
-    graph.add_edge(START, "check")
+    parts = Parts.of(pool, prompts, models, "overton", {"seed": seed}, comments, OVERTON.takes)
+    graph = StateGraph(OvertonState, input_schema=OvertonQuestion)
+    parts.add_check(graph)
     for name in parts.communities:
         parts.add_comment(graph, name)
         graph.add_edge("check", name)
@@ -52,3 +51,16 @@ def build_overton(
     parts.add(graph, "merge", step)
     graph.add_edge("merge", END)
     return graph
+
+
+OVERTON = register_mode(
+    ModeDescription(
+        name="overton",
+        work="every community comments in parallel → the base LLM merges the comments",
+        outcome="one answer that covers the spectrum of views",
+        tool="Answer a question on which people disagree with the whole spectrum of their views.",
+        build=build_overton,
+        state=OvertonState,
+        writer="merge",
+    )
+)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.runnables import RunnableLambda
-from langgraph.graph import StateGraph
+from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.modes import Need, Takes
+from modular_pluralism.nodes.check import check
 from modular_pluralism.nodes.comment import Community, comment, given
 from modular_pluralism.nodes.step import QuestionParts, Step, Update, as_runnable
 from modular_pluralism.pool import Pool
@@ -27,14 +29,14 @@ Comments = Mapping[str, str | Comment] | None
 """Comments that are known before the run, by community: those communities are not asked."""
 
 
-ANY_QUESTION = tuple(QuestionParts(options, attribute) for options in (False, True) for attribute in (False, True))
+ANYTHING = Takes("optional", "optional")
+_MAY_BE: Mapping[Need, tuple[bool, ...]] = {"refused": (False,), "optional": (False, True), "required": (True,)}
 
 
 @dataclass(frozen=True)
 class Parts:
     """Everything that a graph is built from. `mode` is what callbacks are told; `defaults` are taken for parts of the
-    question that it leaves out; `comments` are known already; `questions` are those that the graph may be asked, by the
-    parts that they have."""
+    question that it leaves out; `comments` are known already; `takes` is what questions have beside their text."""
 
     pool: Pool
     models: PoolModels
@@ -43,7 +45,7 @@ class Parts:
     mode: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     comments: Mapping[str, str | Comment] = field(default_factory=dict)
-    questions: Sequence[QuestionParts] = ANY_QUESTION
+    takes: Takes = ANYTHING
 
     @classmethod
     def of(
@@ -54,7 +56,7 @@ class Parts:
         mode: str = "",
         defaults: Mapping[str, Any] | None = None,
         comments: Comments = None,
-        questions: Sequence[QuestionParts] = ANY_QUESTION,
+        takes: Takes = ANYTHING,
     ) -> Parts:
         """Fill in what the caller of a builder left out; `pool` may be a built-in name or a file.
 
@@ -73,7 +75,7 @@ class Parts:
             mode,
             {name: value for name, value in (defaults or {}).items() if value is not None},
             comments or {},
-            questions,
+            takes,
         )
 
     @property
@@ -105,7 +107,7 @@ class Parts:
         """Add a step to a graph as `node` makes it. LangGraph's metadata of the node say what callbacks are told, and
         the names of the prompts that the step may use."""
         key = NodeKey(step.with_defaults(self.defaults), [self.mode, name, community or ""], graph, name)
-        prompts = list(dict.fromkeys(prompt for question in self.questions for prompt in step.prompts(question)))
+        prompts = list(dict.fromkeys(prompt for question in self._questions() for prompt in step.prompts(question)))
         graph.add_node(
             name,
             self.node(step, name, role=role, community=community),
@@ -113,13 +115,37 @@ class Parts:
             cache_policy=CachePolicy(key_func=key),
         )
 
+    def add_check(self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False) -> None:
+        """Add the node with which every run begins."""
+        asked = get_type_hints(graph.input_schema)
+        step = check(
+            results=[key for key in graph.channels if key not in asked],
+            mode=self.mode,
+            attribute=self.takes.attribute,
+            options=self.takes.options,
+            any_mode=any_mode,
+        )
+        self.add(graph, "check", step)
+        graph.add_edge(START, "check")
+
     def add_graph(
-        self, graph: StateGraph[Any, Any, Any, Any], name: str, inner: StateGraph[Any, Any, Any, Any], **more: Any
+        self,
+        graph: StateGraph[Any, Any, Any, Any],
+        name: str,
+        inner: StateGraph[Any, Any, Any, Any],
+        *,
+        role: str,
+        community: str | None = None,
+        **more: Any,
     ) -> None:
-        """Add a graph as a node: a community's branch, or a mode."""
-        community = name if name in self.pool.communities else None
-        marks = self._marks("branch" if community else "mode", community)
-        graph.add_node(name, inner.compile(), metadata=marks, **more)
+        """Add a graph as a node; `more` is for LangGraph's `add_node`."""
+        graph.add_node(name, inner.compile(), metadata=self._marks(role, community), **more)
+
+    def _questions(self) -> Iterator[QuestionParts]:
+        """The questions that there may be, by the parts that they have."""
+        for options in _MAY_BE[self.takes.options]:
+            for attribute in _MAY_BE[self.takes.attribute]:
+                yield QuestionParts(options, attribute)
 
     def _marks(self, role: str, community: str | None) -> dict[str, str]:
         marks = {"community": community, "mode": self.mode or None, "role": role}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from modular_pluralism.graphs.node_key import NodeKey
+from modular_pluralism.nodes.step import QuestionParts
+from modular_pluralism.pool import CommunityConfig, EmbeddedModel, Pool
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,10 @@ class GraphNode:
     after: list[str]
     key: NodeKey | None
 
+    def prompts_on(self, question: QuestionParts) -> list[str]:
+        """The prompts that it uses on a question with these parts."""
+        return self.key.step.prompts(question) if self.key else self.prompts
+
 
 def graph_nodes(graph: StateGraph[Any, Any, Any, Any]) -> list[GraphNode]:
     """The nodes of a graph that is not compiled, and of its subgraphs: by layers, in the order of the work."""
@@ -39,9 +46,20 @@ def graph_nodes(graph: StateGraph[Any, Any, Any, Any]) -> list[GraphNode]:
     return sorted(nodes, key=lambda node: depths[node.id])
 
 
-def subgraphs(graph: StateGraph[Any, Any, Any, Any]) -> set[str]:
-    """The names of the nodes that are graphs themselves, such as communities' branches."""
-    return {name for name, spec in graph.nodes.items() if isinstance(spec.runnable, CompiledStateGraph)}
+def nodes_of_builder(
+    build: Callable[..., StateGraph[Any, Any, Any, Any]], communities: Sequence[str], **settings: Any
+) -> list[GraphNode]:
+    """The nodes of the graph that a builder makes for these communities, to be looked at: no pool has to be there."""
+    return list(_looked_at(build, tuple(communities), tuple(sorted(settings.items()))))
+
+
+@lru_cache(128)
+def _looked_at(
+    build: Callable[..., StateGraph[Any, Any, Any, Any]], communities: tuple[str, ...], settings: tuple[Any, ...]
+) -> list[GraphNode]:
+    described = {name: CommunityConfig(model="model", description=name) for name in communities}
+    pool = Pool(base="model", models={"model": EmbeddedModel(gguf="none.gguf")}, communities=described)
+    return graph_nodes(build(pool, **dict(settings)))
 
 
 def _inside(

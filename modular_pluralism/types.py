@@ -5,10 +5,11 @@ Everything here is JSON-serialisable, so that a checkpoint of a run is complete 
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, TypeAlias, TypedDict
 
-Mode = Literal["overton", "steerable", "distributional"]
-"""How the communities collaborate (section 3 of the paper)."""
+Mode: TypeAlias = str
+"""The name of a mode, that is, of how the communities collaborate (section 3 of the paper): "overton", "steerable",
+"distributional", or one that was added; see `modular_pluralism.modes`."""
 
 Scoring = Literal["label", "rotate", "text"]
 """How the probability of an answer option is read; see `modular_pluralism.nodes.score`."""

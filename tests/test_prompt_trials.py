@@ -18,11 +18,10 @@ from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.run.methods import METHODS, MODES, MethodName, Scoring, Setting, build_methods
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.prompt_trials.bench import TrialSettings
-from modular_pluralism.prompt_trials.in_use import prompts_in_use
 from modular_pluralism.prompt_trials.markdown import inline, quoted, trial_markdown
 from modular_pluralism.prompt_trials.trial import Trial
 from modular_pluralism.prompt_trials.trial_result import TrialResult
-from modular_pluralism.prompt_trials.uses import uses_of
+from modular_pluralism.prompt_trials.uses import prompts_in_use, uses_of
 from modular_pluralism.prompts import Prompt, PromptSet, built_in_files
 from tests.command import PLURALISM, pluralism
 from tests.fake_models import (

@@ -16,6 +16,7 @@ import typer
 
 from modular_pluralism.cli.call_options import (
     JsonOption,
+    ModeOption,
     PoolOption,
     PromptsOption,
     QuietOption,
@@ -24,16 +25,10 @@ from modular_pluralism.cli.call_options import (
     StoreOption,
     VoiceOption,
 )
-from modular_pluralism.types import Mode
 
 if TYPE_CHECKING:
-    from langgraph.graph import StateGraph
-
     from modular_pluralism.cli.run_graph import RunView
-    from modular_pluralism.models.pool_models import PoolModels
-    from modular_pluralism.pool import Pool
-    from modular_pluralism.prompts import PromptSet
-    from modular_pluralism.types import Comment, Scoring, Voice
+    from modular_pluralism.types import Mode, Scoring, Voice
 
 EXAMPLES = """
 **Examples**
@@ -54,7 +49,7 @@ EXAMPLES = """
 
 def ask(
     question: Annotated[str, typer.Argument(help="The question; - reads it from standard input.", show_default=False)],
-    mode: Annotated[Mode, typer.Option("--mode", "-m", help="How the communities collaborate.")] = "overton",
+    mode: ModeOption = "overton",
     attribute: Annotated[
         str | None,
         typer.Option(
@@ -93,24 +88,11 @@ def ask(
     instead, and nobody comments.
     """
     from modular_pluralism.errors import InputError
-    from modular_pluralism.nodes.check import check_attribute, check_options, check_question
+    from modular_pluralism.nodes.request import Request
 
-    asked: dict[str, Any] = {"question": sys.stdin.read().strip() if question == "-" else question, "seed": seed}
-    check_question(asked["question"])
-    if mode == "steerable" or (mode == "distributional" and attribute is not None):
-        check_attribute(attribute)
-        asked["attribute"] = attribute
-    elif attribute is not None:
-        raise InputError(
-            f"--attribute is not for {mode} mode; leave it out, or say --mode steerable or --mode distributional."
-        )
-    if mode == "distributional" or (mode == "steerable" and option):
-        check_options(option, distinct=True)
-        asked["options"] = option
-    elif option:
-        raise InputError("--option is for distributional and steerable mode; leave it out, or choose one of those.")
-    if voice != "comment" and mode != "distributional":
-        raise InputError(f"--voice {voice} is for distributional mode; leave it out, or say --mode distributional.")
+    text = sys.stdin.read().strip() if question == "-" else question
+    parts: dict[str, Any] = {"attribute": attribute, "options": option or None, "seed": seed}
+    asked = Request(question=text, mode=mode, scoring=score, voice=voice, **parts).asked(distinct=True)
     if store is not None and thread is None:
         raise InputError("--store says where --thread keeps a run; add --thread with a name for it, or leave it out.")
     run(asked, mode, score, pool, prompts, voice=voice, as_json=as_json, quiet=quiet, thread=thread, store=store)
@@ -134,12 +116,14 @@ def run(
     With a `thread` the run is kept under that name, in `store`.
     """
     from modular_pluralism.cli.run_graph import open_models, run_graph
+    from modular_pluralism.modes import find_mode
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
 
     pool = Pool.load(pool_name)
     prompts = PromptSet.load(prompts_folder)
-    graph = build(mode, score, pool, prompts, open_models(pool), voice=voice)
+    described = find_mode(mode)
+    graph = described.graph(pool, scoring=score, voice=voice, prompts=prompts, models=open_models(pool))
     shown = Shown(mode, score, pool.name, list(pool.communities), thread, voice)
 
     async def kept(view: RunView, name: str) -> dict[str, Any]:
@@ -213,30 +197,6 @@ def resume_command(thread: str, store: str | None) -> str:
 
     where = "" if store is None else f" --store {shlex.quote(find_place(store).shown)}"
     return f"pluralism resume {thread}{where}"
-
-
-def build(
-    mode: Mode,
-    scoring: Scoring,
-    pool: Pool,
-    prompts: PromptSet,
-    models: PoolModels,
-    comments: Mapping[str, str | Comment] | None = None,
-    *,
-    voice: Voice = "comment",
-) -> StateGraph[Any, Any, Any, Any]:
-    """The graph of a mode; `comments` are known before it runs."""
-    from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
-
-    match mode:
-        case "overton":
-            return build_overton(pool, prompts=prompts, models=models, comments=comments)
-        case "steerable":
-            return build_steerable(pool, scoring=scoring, prompts=prompts, models=models, comments=comments)
-        case "distributional":
-            return build_distributional(
-                pool, scoring=scoring, voice=voice, prompts=prompts, models=models, comments=comments
-            )
 
 
 def _json(state: Mapping[str, Any], shown: Shown) -> str:

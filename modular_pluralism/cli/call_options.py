@@ -9,6 +9,23 @@ import typer
 
 from modular_pluralism.types import ItemScoring, MethodName, Scoring, Style, Voice
 
+
+def _known_mode(name: str) -> str:
+    from modular_pluralism.modes import find_mode  # modes are looked up when they are needed: LangGraph takes a second
+
+    return find_mode(name).name
+
+
+ModeOption = Annotated[
+    str,
+    typer.Option(
+        "--mode",
+        "-m",
+        parser=_known_mode,
+        metavar="[overton|steerable|distributional|…]",
+        help="How the communities collaborate.",
+    ),
+]
 PoolOption = Annotated[
     str,
     typer.Option(

@@ -1,4 +1,4 @@
-"""`pluralism demo`: one real question in all three modes."""
+"""`pluralism demo`: one real question in every mode."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from modular_pluralism.cli.call_options import PoolOption, SeedOption
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from modular_pluralism.types import Mode
 
 QUESTION = "Should a city ban cars from its centre?"
 ATTRIBUTE = "protecting the environment"
@@ -36,40 +34,28 @@ def demo(
     pool: PoolOption = "perspective",
     seed: SeedOption = 0,
 ) -> None:
-    """Ask one question in all three modes, on the demo model unless the pool says otherwise."""
+    """Ask one question in every mode, on the demo model unless the pool says otherwise."""
     from rich.console import Console
     from rich.text import Text
 
     from modular_pluralism.cli.ask import run
     from modular_pluralism.cli.safe_text import safe
-    from modular_pluralism.nodes.check import check_attribute, check_options, check_question
+    from modular_pluralism.modes import modes
+    from modular_pluralism.nodes.request import Request
 
-    options = option or OPTIONS
-    check_question(question)
-    check_attribute(attribute)
-    check_options(options)
-    asked: dict[str, Any] = {"question": question, "seed": seed}
-    parts: list[tuple[Mode, str, dict[str, Any]]] = [
-        ("overton", "all communities comment, and the base LLM merges the comments into one answer.", {}),
-        (
-            "steerable",
-            f"the comment that best reflects “{attribute}” is selected, and the base LLM answers with it.",
-            {"attribute": attribute},
-        ),
-        (
-            "distributional",
-            "the probability of every option is read from each comment, and pooled.",
-            {"options": options},
-        ),
+    given: dict[str, Any] = {"attribute": attribute, "options": option or OPTIONS}
+    requests = [
+        Request(question=question, mode=mode.name, seed=seed, **{part: given[part] for part in mode.takes.required})
+        for mode in modes().values()
     ]
     console = Console(highlight=False)
     _prepare(console, pool)
     console.print(Text("Question: ", style="bold").append_text(safe(question)))
-    for mode, explanation, more in parts:
+    for mode, request in zip(modes().values(), requests, strict=True):
         console.print()
-        console.rule(Text(mode.capitalize(), style="bold"))
-        console.print(safe(f"{mode.capitalize()} mode: {explanation}"))
-        run({**asked, **more}, mode, "rotate", pool, None)
+        console.rule(Text(mode.title, style="bold"))
+        console.print(safe(f"{mode.title} mode: {mode.work}."))
+        run(request.asked(), mode.name, "rotate", pool, None)
     console.print()
     console.print(
         "The communities of the built-in pools are personas on one very small model: a demonstration of the method, "

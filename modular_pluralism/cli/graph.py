@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from modular_pluralism.cli.call_options import PoolOption
-from modular_pluralism.types import Mode
+from modular_pluralism.cli.call_options import ModeOption, PoolOption
 
 EXAMPLES = """
 **Examples**
@@ -18,18 +15,10 @@ EXAMPLES = """
 """
 
 
-def graph(
-    mode: Annotated[Mode, typer.Option("--mode", "-m", help="Which mode's graph.")] = "overton",
-    pool: PoolOption = "perspective",
-) -> None:
+def graph(mode: ModeOption = "overton", pool: PoolOption = "perspective") -> None:
     """Print the graph of a mode, with one node per community, as Mermaid. No model is loaded."""
-    from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
+    from modular_pluralism.modes import find_mode
 
-    builders = {
-        "overton": build_overton,
-        "steerable": build_steerable,
-        "distributional": build_distributional,
-    }
-    drawing = builders[mode](pool).compile().get_graph(xray=True)
+    drawing = find_mode(mode).graph(pool).compile().get_graph(xray=True)
     drawing.nodes = {name: node._replace(metadata=None) for name, node in drawing.nodes.items()}  # else it is all text
     typer.echo(drawing.draw_mermaid().rstrip())

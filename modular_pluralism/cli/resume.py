@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modular_pluralism.cli.ask import Shown, build, show, stoppable
+from modular_pluralism.cli.ask import Shown, show, stoppable
 from modular_pluralism.cli.call_options import JsonOption, QuietOption, StoreOption
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ async def _look(run: str, place: str | None) -> tuple[Setup, Contents]:
 
 async def _go_on(run: str, place: str | None, setup: Setup, view: RunView, *, anyway: bool) -> dict[str, Any]:
     from modular_pluralism.cli.run_graph import open_models, run_graph
+    from modular_pluralism.modes import find_mode
     from modular_pluralism.runs.ask_again import ask_again, out_of_reach
     from modular_pluralism.runs.contents import read_contents
     from modular_pluralism.runs.keep import keep
@@ -83,7 +84,8 @@ async def _go_on(run: str, place: str | None, setup: Setup, view: RunView, *, an
             store.forget_claim(run)
             return contents.state
         pool, prompts, known = setup.load(anyway=anyway, remedy=", or say --anyway to go on all the same")
-        graph = build(setup.mode, setup.scoring, pool, prompts, open_models(pool), known, voice=setup.voice)
+        more: dict[str, Any] = {"prompts": prompts, "models": open_models(pool), "comments": known}
+        graph = find_mode(setup.mode).graph(pool, scoring=setup.scoring, voice=setup.voice, **more)
         await ask_again(store, run, out_of_reach(comments, pool))
         await table.reopen(run)
         asked = None if contents.begun else setup.asked

@@ -10,7 +10,7 @@ from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.items import Kind
 from modular_pluralism.evaluation.run.methods import MethodName, Scoring
 from modular_pluralism.pool import Pool
-from modular_pluralism.prompt_trials.in_use import prompts_in_use
+from modular_pluralism.prompt_trials.uses import prompts_in_use
 from modular_pluralism.prompts import PromptSet, Style
 
 BUILT_IN = "built-in"

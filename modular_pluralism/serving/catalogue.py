@@ -8,12 +8,13 @@ from typing import Any
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
+from modular_pluralism.modes import modes
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.answers import Talker
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.limits import Limits
-from modular_pluralism.serving.mode_talk import MODES, ModeTalk
+from modular_pluralism.serving.mode_talk import ModeTalk
 from modular_pluralism.serving.model_talk import ModelTalk
 from modular_pluralism.types import Scoring, Voice
 
@@ -41,7 +42,10 @@ class Catalogue:
                 )
                 for name in pool.communities
             },
-            **{f"pluralism/{mode}": ModeTalk(mode, pool, self.models, prompts, scoring, voice) for mode in MODES},
+            **{
+                f"pluralism/{name}": ModeTalk(mode, pool, self.models, prompts, scoring, voice)
+                for name, mode in modes().items()
+            },
         }
 
     @property

@@ -77,7 +77,7 @@ class RunForm:
             seed=self._whole(self._seed.value),
             prompts=prompts or None,
         )
-        request.asked()
+        request.asked(distinct=True)
         return request
 
     def _build(self, first_pool: str, begin: RunRequest) -> None:

@@ -16,15 +16,9 @@ from modular_pluralism.errors import ConfigurationError, InputError, NoUsableRep
 from modular_pluralism.evaluation.data.groups import population
 from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, ValueItem
 from modular_pluralism.evaluation.run.outcome import Outcome, Prediction, empty_outcome
-from modular_pluralism.graphs import (
-    build_distributional,
-    build_moe,
-    build_overton,
-    build_prompting,
-    build_steerable,
-    build_vanilla,
-)
+from modular_pluralism.graphs import BASELINES
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.step import derive_seed
 from modular_pluralism.option_math import linear_pool
 from modular_pluralism.pool import Pool
@@ -146,27 +140,17 @@ def _patches(communities: list[str], without: Sequence[str], only: Sequence[str]
 
 
 def _graph(name: MethodName, setting: Setting) -> Any:
-    shared: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models, "scoring": setting.scoring}
-    match name:
-        case "vanilla":
-            return build_vanilla(setting.pool, **shared)
-        case "prompting":
-            return build_prompting(setting.pool, mode=MODES[setting.kind], **shared)
-        case "moe":
-            return build_moe(setting.pool, **shared)
-        case "modular":
-            return _modular(setting, setting.pool)
+    if name == "modular":
+        return _modular(setting, setting.pool)
+    mode = {"mode": MODES[setting.kind]} if name == "prompting" else {}
+    more: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models, "scoring": setting.scoring}
+    return BASELINES[name](setting.pool, **more, **mode)
 
 
 def _modular(setting: Setting, pool: Pool) -> Any:
-    shared: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models}
-    match MODES[setting.kind]:
-        case "overton":
-            return build_overton(pool, **shared)
-        case "steerable":
-            return build_steerable(pool, scoring=setting.scoring, **shared)
-        case "distributional":
-            return build_distributional(pool, scoring=setting.scoring, voice=setting.voice, **shared)
+    mode = find_mode(MODES[setting.kind])
+    more: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models}
+    return mode.graph(pool, scoring=setting.scoring, voice=setting.voice, **more)
 
 
 def question(item: Item, setting: Setting) -> dict[str, Any]:
