@@ -337,6 +337,21 @@ def test_a_run_is_stopped_and_kept(seen: Seen, home: Home) -> None:
     assert home.state(seen.run) == "stopped"
 
 
+def test_an_interrupt_ends_it_while_a_run_is_on(browser: Browser, home: Home, tmp_path: Path) -> None:
+    store = tmp_path / "runs.sqlite"
+    with debugging(home.slow, store) as server:
+        seen = tab(browser, server)
+        seen.open("run")
+        seen.page.get_by_role("button", name="Start").click()
+        seen.page.wait_for_selector("[data-node=north][data-state=started], [data-node=north][data-state=speaking]")
+        began = time.monotonic()
+        assert server.stop(signal.SIGINT) == (130, "Stopped.\n")
+        assert time.monotonic() - began < 30  # 1 on an idle machine
+        seen.page.context.close()
+    with closing(sqlite3.connect(store)) as kept:
+        assert kept.execute("SELECT state FROM pluralism_runs").fetchall() == [("stopped",)]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_narrow_pages(browser: Browser, server: Debugging, run: str, scheme: str) -> None:
     seen = tab(browser, server, 390, scheme)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.run_table import ListedRun
 from modular_pluralism.runs.setup import Setup
+from tests.command import python
 
 LOCAL = {"host": "127.0.0.1:8090"}
 
@@ -91,6 +93,23 @@ def test_others_are_let_in_only_where_somebody_says_so() -> None:
     Address("0.0.0.0", 8090, others=True).check()
     Address("::1", 8090).check()
     assert front(others=True).get("/", headers={"host": "box:8090"}).status_code == 200
+
+
+def test_the_end_waits_for_no_thread() -> None:
+    began = time.monotonic()
+    done = python(
+        "import asyncio, time\n"
+        "from modular_pluralism.debugger.page.server import WorkThreads, end_process\n"
+        "async def load():\n"
+        "    asyncio.get_running_loop().set_default_executor(WorkThreads())\n"
+        "    loading = asyncio.create_task(asyncio.to_thread(time.sleep, 300))\n"
+        "    await asyncio.sleep(0.1)\n"
+        "asyncio.run(load())\n"
+        "print('Stopped.')\n"
+        "end_process(130)\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "Stopped.\n", "")
+    assert time.monotonic() - began < 120
 
 
 def comment(name: str, **parts: Any) -> dict[str, Any]:

@@ -113,6 +113,14 @@ async def test_a_failed_run_has_its_error_and_its_steps(tmp_path: Path) -> None:
     assert steps[-1].nodes == [*NAMES]
 
 
+async def test_a_store_in_which_no_nodes_are_noted_is_damaged(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        await run(bench, "overton")
+        await bench.store.change(("UPDATE writes SET task_path = '' WHERE thread_id = 'one'", []))
+        with pytest.raises(StoreError, match="no node is noted"):
+            await read_tasks(bench.store, "one")
+
+
 async def test_there_is_no_such_run_or_it_is_damaged(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         for read in (read_run, read_supersteps, read_tasks, read_calls):

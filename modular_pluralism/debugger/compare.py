@@ -10,6 +10,7 @@ from difflib import SequenceMatcher
 from typing import Any, Literal
 
 from modular_pluralism.debugger.history import KeptRun
+from modular_pluralism.modes import find_mode
 from modular_pluralism.option_math import disagreement
 from modular_pluralism.runs.setup import Setup
 
@@ -128,8 +129,7 @@ def _told(setup: Setup) -> dict[str, Any]:
     return {
         "mode": setup.mode,
         **setup.asked,
-        **({} if setup.mode == "overton" else {"scoring": setup.scoring}),
-        **({} if setup.voice == "comment" else {"voice": setup.voice}),
+        **find_mode(setup.mode).settings(setup.scoring, setup.voice),
         "pool": setup.pool,
         "prompts": setup.prompts,
         "pool file (fingerprint)": setup.pool_fingerprint[:12],

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modular_pluralism.debugger.build import OwnModels, score_id
+from modular_pluralism.debugger.build import OwnModels, build_graph
 from modular_pluralism.debugger.compare import js_distance
 from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.errors import InputError, ModelCallError
-from modular_pluralism.graphs.parts import Parts
+from modular_pluralism.graphs.shape import graph_nodes
+from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.nodes.score import score
-from modular_pluralism.nodes.vote import vote
+from modular_pluralism.nodes.step import as_runnable
 from modular_pluralism.option_math import linear_pool
 from modular_pluralism.types import OptionDistribution, Scoring
 
@@ -124,20 +124,17 @@ async def read_otherwise(run: KeptRun, scoring: Scoring, *, models: OwnModels = 
     if voice == "both":
         raise InputError("Both voices of the communities are united in this run; ask anew with another scoring.")
     made_of = run.setup.load()
-    parts = Parts.of(made_of.pool, made_of.prompts, PoolModels(made_of.pool, models), "distributional")
-    found: dict[str, OptionDistribution] = {}
-    for name in known:
-        samples = parts.pool.run.score_samples
-        if voice == "vote":
-            step = vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples)
-        else:
-            step = score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)
-        node, role = (name, "vote") if voice == "vote" else (score_id(name), "score")
-        update = await parts.node(step, node, role=role, community=name).ainvoke(run.state)
-        if "distributions" not in update:
-            raise ModelCallError(update["comments"][name]["error"])
-        found |= update["distributions"]
-    return found
+    graph = build_graph(run.setup.mode, scoring, made_of, PoolModels(made_of.pool, models), voice=voice)
+    caller = Caller(attempts=made_of.pool.run.attempts, deadline=made_of.pool.run.deadline)
+    distributions: dict[str, OptionDistribution] = {}
+    for node in graph_nodes(graph):
+        if node.community in known and node.role in ("score", "vote") and node.key is not None:
+            labels = {"role": node.role, "community": node.community}
+            update = await as_runnable(node.key.step, caller, node.name, labels).ainvoke(run.state)
+            if "distributions" not in update:
+                raise ModelCallError(update["comments"][node.community]["error"])
+            distributions |= update["distributions"]
+    return distributions
 
 
 def _as_label(read: OptionDistribution) -> OptionDistribution:

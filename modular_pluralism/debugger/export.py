@@ -29,6 +29,7 @@ from modular_pluralism.debugger.records import CallRecord
 from modular_pluralism.debugger.snippet import run_as_python
 from modular_pluralism.debugger.watch import without_keys
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
+from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.run_store import RunStore
 
 FORMAT = "modular-pluralism/run"
@@ -81,7 +82,8 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
     whole = await _read(store, run, models)
     state = whole.run.state
     attribution: Attribution | None = None
-    if whole.run.setup.mode == "overton" and state.get("answer"):
+    # A steered answer is meant to leave comments out.
+    if state.get("answer") and state.get("comments") and not state.get("selected"):
         attribution = await attribute_answer(state)
     here = files("modular_pluralism.debugger")
     style = here.joinpath("export.css").read_text(encoding="utf-8")
@@ -99,7 +101,7 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
         run=whole.run,
         state=state,
         setup=whole.run.setup,
-        numbers={name: number for number, name in enumerate(whole.run.setup.communities)},
+        settings=find_mode(whole.run.setup.mode).settings(whole.run.setup.scoring, whole.run.setup.voice),
         attribution=attribution,
         distributions=_distributions(whole.run),
         selection=_selection(state),
@@ -116,7 +118,7 @@ async def _read(store: RunStore, run: str, models: OwnModels) -> _Whole:
 
 
 def _distributions(run: KeptRun) -> DistributionView | None:
-    is_there = run.setup.mode == "distributional" and run.state.get("distribution") is not None
+    is_there = run.state.get("distribution") is not None and run.state.get("weights")
     return describe_distributions(run.state, run.setup.scoring) if is_there else None
 
 

@@ -16,7 +16,7 @@ from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from modular_pluralism.debugger.build import branch_id
+from modular_pluralism.debugger.build import node_id
 from modular_pluralism.debugger.events import CallMade, Event, NodeRetried
 from modular_pluralism.debugger.records import CallKind, CallRecord, SentMessage, SentPrompt
 from modular_pluralism.errors import PluralismError
@@ -126,9 +126,7 @@ class CallWatcher(AsyncCallbackHandler):
         self, run_id: UUID, parent: UUID | None, kind: CallKind, metadata: dict[str, Any], given: dict[str, Any]
     ) -> _Open:
         community, role = metadata.get("community"), str(metadata.get("role") or "")
-        node = str(metadata.get("langgraph_node") or role)
-        if community and node != community:  # it stands in the community's branch, behind its comment
-            node = branch_id(community, node)
+        node = node_id(metadata["langgraph_node"], metadata["langgraph_checkpoint_ns"])
         same = f"{parent} {node} {kind} {_text(given)}"
         again = self._failed.pop(same, None)
         if again is not None:

@@ -53,7 +53,7 @@ class AnswerSources:
         self._marked.clear()
         with self._marked:
             self._sentences(attribution)
-        if self._kept.setup.mode == "overton":  # a steered answer is meant to leave the others out
+        if not self._kept.state.get("selected"):  # a steered answer is meant to leave the others out
             with self._rest:
                 self._left_out(attribution)
 

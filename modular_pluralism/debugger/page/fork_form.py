@@ -13,7 +13,7 @@ from modular_pluralism.debugger.page.words import STATES
 from modular_pluralism.errors import InputError
 from modular_pluralism.pool import Pool
 from modular_pluralism.runs.edits import AddedCommunity, Edits
-from modular_pluralism.types import Comment, Mode
+from modular_pluralism.types import Comment
 
 
 class _Row:
@@ -61,13 +61,11 @@ class _Row:
 class ForkForm:
     """The form, as the run stands."""
 
-    def __init__(self, mode: Mode, pool: Pool, comments: Mapping[str, Comment]) -> None:
+    def __init__(self, pool: Pool, comments: Mapping[str, Comment], *, weighted: bool) -> None:
         self._pool = pool
         with box("voices edits"):
             self._rows = [
-                _Row(
-                    name, list(pool.communities), comments.get(name), config.prior if mode == "distributional" else None
-                )
+                _Row(name, list(pool.communities), comments.get(name), config.prior if weighted else None)
                 for name, config in pool.communities.items()
             ]
         with more("Add a community"), box("adding"):

@@ -8,7 +8,7 @@ from modular_pluralism.debugger.page.answer_sources import AnswerSources
 from modular_pluralism.debugger.page.distribution_chart import DistributionChart
 from modular_pluralism.debugger.page.elements import bars, box, chip, community, empty, meter, note, percent, text
 from modular_pluralism.debugger.page.tab import View
-from modular_pluralism.debugger.page.words import MODES
+from modular_pluralism.modes import find_mode
 
 
 class LookView(View):
@@ -28,7 +28,7 @@ class LookView(View):
             with box("card stack tight"):
                 with box("line between top"):
                     text(kept.listed.question, "said", tag="h1")
-                    chip(MODES[kept.setup.mode])
+                    chip(find_mode(kept.setup.mode).title)
                 if kept.state.get("attribute"):
                     text(f"For: {kept.state['attribute']}", "muted")
                 if kept.listed.error:

@@ -9,12 +9,12 @@ from nicegui import ui
 
 from modular_pluralism.debugger.page.elements import attributes, box, field, more, segments, text
 from modular_pluralism.debugger.page.live_runs import LiveRuns
-from modular_pluralism.debugger.page.words import MODE_HINTS, MODES
 from modular_pluralism.debugger.request import RunRequest
 from modular_pluralism.errors import InputError
+from modular_pluralism.modes import ModeDescription, find_mode, modes
 from modular_pluralism.pool import BUILT_IN_POOLS
 from modular_pluralism.runs.setup import Setup
-from modular_pluralism.types import Mode, Scoring, Voice
+from modular_pluralism.types import Scoring, Voice
 
 _SCORINGS = {
     "rotate": "rotate – averages over the order of the options",
@@ -40,10 +40,15 @@ class RunForm:
             asked = {name: value for name, value in setup.asked.items() if value is not None}
             same = setup.model_dump(include={"mode", "pool", "scoring", "voice", "prompts"})
             begin = RunRequest(**asked, **same)
-        self.mode: Mode = begin.mode
+        self._mode = find_mode(begin.mode)
         self._on_shape = on_shape
         self._build(runs.pool, begin)
         self._fit()
+
+    @property
+    def mode(self) -> ModeDescription:
+        """The mode that is chosen."""
+        return self._mode
 
     @property
     def pool(self) -> str:
@@ -53,7 +58,7 @@ class RunForm:
     @property
     def voice(self) -> Voice:
         """How communities are to be heard."""
-        return cast(Voice, self._voice.value) if self.mode == "distributional" else "comment"
+        return cast(Voice, self._voice.value) if self._mode.takes.voice else "comment"
 
     def request(self) -> RunRequest:
         """What the fields say.
@@ -61,17 +66,17 @@ class RunForm:
         Raises:
             InputError: a field holds something unusable.
         """
-        steered = self.mode != "overton"
+        takes = self._mode.takes
         attribute = str(self._attribute.value or "").strip()
         lines = [line.strip() for line in str(self._options.value or "").splitlines()]
         options = [line for line in lines if line]
         prompts = str(self._prompts.value or "").strip()
         request = RunRequest(
             question=str(self._question.value or "").strip(),
-            mode=self.mode,
+            mode=self._mode.name,
             pool=self.pool,
-            attribute=attribute or None if steered else None,
-            options=options or None if steered else None,
+            attribute=attribute or None if takes.attribute != "refused" else None,
+            options=options or None if takes.options != "refused" else None,
             scoring=cast(Scoring, self._scoring.value),
             voice=self.voice,
             seed=self._whole(self._seed.value),
@@ -85,7 +90,7 @@ class RunForm:
         field("Question", self._question)
         with box("field"):
             text("Mode", "cap")
-            segments("Mode", MODES, begin.mode, self._choose)
+            segments("Mode", {name: mode.title for name, mode in modes().items()}, begin.mode, self._choose)
             self._hint = text("", "hint")
         self._attribute = ui.input(value=begin.attribute or "", placeholder="the right to privacy")
         self._attribute_field = field(
@@ -115,18 +120,22 @@ class RunForm:
             field("Folder with your prompts", self._prompts)
 
     def _choose(self, mode: str) -> None:
-        self.mode = cast(Mode, mode)
+        self._mode = find_mode(mode)
         self._fit()
         self._on_shape()
 
     def _fit(self) -> None:
         """Only what the mode has a use for."""
-        self._hint.set_text(MODE_HINTS[self.mode])
-        self._attribute_field.set_visibility(self.mode != "overton")
-        self._options_field.set_visibility(self.mode != "overton")
-        self._scoring_field.set_visibility(self.mode != "overton")
-        self._voice_field.set_visibility(self.mode == "distributional")
-        attributes(self._options, **{"aria-required": "true" if self.mode == "distributional" else "false"})
+        takes = self._mode.takes
+        self._hint.set_text(
+            f"{self._mode.work[:1].upper()}{self._mode.work[1:]}. What comes out: {self._mode.outcome}."
+        )
+        self._attribute_field.set_visibility(takes.attribute != "refused")
+        self._options_field.set_visibility(takes.options != "refused")
+        self._scoring_field.set_visibility(takes.scoring)
+        self._voice_field.set_visibility(takes.voice)
+        for element, need in ((self._attribute, takes.attribute), (self._options, takes.options)):
+            attributes(element, **{"aria-required": "true" if need == "required" else "false"})
 
     def _whole(self, value: object) -> int:
         if isinstance(value, int | float) and value == int(value):

@@ -29,8 +29,9 @@ from modular_pluralism.debugger.page.node_sheet import open_sheet
 from modular_pluralism.debugger.page.progress import NodeProgress, RunProgress
 from modular_pluralism.debugger.page.run_form import RunForm
 from modular_pluralism.debugger.page.tab import Tab, View
-from modular_pluralism.debugger.page.words import MODES, STATES
+from modular_pluralism.debugger.page.words import STATES
 from modular_pluralism.errors import PluralismError
+from modular_pluralism.modes import find_mode
 from modular_pluralism.pool import Pool
 from modular_pluralism.runs.setup import Setup
 
@@ -161,10 +162,10 @@ class RunView(View):
             with self._stage:
                 note(str(error), "bad", "error")
             return
-        nodes = picture(self._form.mode, list(pool.communities), self._form.voice)
+        nodes = picture(self._form.mode.name, list(pool.communities), self._form.voice)
         with self._stage, box("card stack", "section"):
             with box("line between"):
-                text(f"{MODES[self._form.mode]} with the pool {pool.name}", tag="h2")
+                text(f"{self._form.mode.title} with the pool {pool.name}", tag="h2")
                 chip(f"{len(pool.communities)} communities")
             GraphView(nodes, lambda node: self._explain(pool, node))
             text(
@@ -185,7 +186,7 @@ class RunView(View):
             with box("card stack", "section"):
                 with box("line between top"):
                     text(setup.asked["question"], "said", tag="h1")
-                    chip(MODES[setup.mode])
+                    chip(find_mode(setup.mode).title)
                 self._graph = GraphView(nodes, lambda node: open_sheet(self._tab, node))
                 self._told = attributes(text("", "muted small"), role="status", **{"aria-live": "polite"})
             with attributes(box("card stack tight", "section"), **{"aria-label": "Answer"}) as self._outcome:

@@ -24,8 +24,9 @@ from modular_pluralism.debugger.page.progress import box_of
 from modular_pluralism.debugger.page.run_list import RunList
 from modular_pluralism.debugger.page.state_view import show_changes, show_state
 from modular_pluralism.debugger.page.tab import Tab, View
-from modular_pluralism.debugger.page.words import MODES, RUNS, role_words
+from modular_pluralism.debugger.page.words import RUNS, role_words
 from modular_pluralism.debugger.request import ForkRequest
+from modular_pluralism.modes import find_mode
 
 _PARTS = {"steps": "Steps", "fork": "Change and run on", "compare": "Compare"}
 
@@ -69,7 +70,7 @@ class TimeView(View):
                 text(kept.listed.question, "said", tag="h1")
                 with box("line"):
                     chip(*RUNS[kept.listed.state])
-                    chip(MODES[kept.setup.mode])
+                    chip(find_mode(kept.setup.mode).title)
             self._ancestry(kept)
             if kept.listed.error:
                 note(kept.listed.error, "bad", "error")
@@ -172,7 +173,8 @@ class TimeView(View):
                     "The run stays as it is; the fork is a run of its own beside it. Texts are changed under Prompts.",
                     "muted",
                 )
-            form = ForkForm(kept.setup.mode, made_of.pool, kept.state.get("comments") or {})
+            weighted = find_mode(kept.setup.mode).result == "distribution"
+            form = ForkForm(made_of.pool, kept.state.get("comments") or {}, weighted=weighted)
             froms = {"": "Run again: whatever depends on the changes"}
             froms |= {
                 str(step.step): f"Keep everything up to: {self._title(step.step)}"

@@ -33,14 +33,6 @@ RUNS: dict[str, StateLabel] = {
     "stopped": StateLabel("stopped", "warn", "stop_circle"),
 }
 
-MODES = {"overton": "Overton", "steerable": "Steerable", "distributional": "Distributional"}
-
-MODE_HINTS = {
-    "overton": "Every community comments; the comments are merged into one answer that covers them all.",
-    "steerable": "Every community comments; the comment that fits an attribute steers the answer.",
-    "distributional": "Every community comments; the probability of each option is read in their light, and pooled.",
-}
-
 
 class _RoleWords(NamedTuple):
     title: str
