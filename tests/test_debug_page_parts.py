@@ -30,7 +30,7 @@ from modular_pluralism.debugger.events import (
     RunStarted,
     RunStopped,
 )
-from modular_pluralism.debugger.history import KeptRun
+from modular_pluralism.debugger.history import KeptRun, Superstep
 from modular_pluralism.debugger.page.elements import visible
 from modular_pluralism.debugger.page.progress import RunProgress
 from modular_pluralism.debugger.page.request_guard import RequestGuard
@@ -239,7 +239,7 @@ def kept(state: Any, values: dict[str, Any], ran: list[str]) -> KeptRun:
     listed = ListedRun("r", 0.0, "overton", "q", 1, state, 1, None)
     pool, prompts = Pool.load("perspective"), PromptSet.load()
     setup = Setup.of("overton", "rotate", {"question": "q"}, ("perspective", pool), (None, prompts))
-    return KeptRun(listed, setup, values, picture("overton", ["ada"]), ran, {})
+    return KeptRun(listed, setup, picture("overton", ["ada"]), [Superstep(0, "", ran, values)], {})
 
 
 def test_a_prompt_is_checked_in_words_that_help() -> None:

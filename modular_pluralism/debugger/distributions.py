@@ -1,4 +1,4 @@
-"""What a distributional run found, put so that it can be looked at; and what the selector of a steerable one did."""
+"""What a distributional run found, put so that it can be looked at."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.step import as_runnable
 from modular_pluralism.option_math import linear_pool
 from modular_pluralism.types import OptionDistribution, Scoring
+
+SELECTION_NOTE = (
+    "The base LLM reports no log-probabilities: its reply was read as a number; how sure it was is not known."
+)
+"""Of a selection without probabilities."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +50,6 @@ class DistributionView:
     disagreement: float
     most_disagreement: float
     missing: list[str]
-
-
-@dataclass(frozen=True)
-class SelectionView:
-    """`probabilities` are by community, or None where the selector's reply was read as text; `note` then says so."""
-
-    selected: str
-    probabilities: dict[str, float] | None
-    mass: float | None
-    note: str | None
 
 
 def describe_distributions(state: Mapping[str, Any], scoring: Scoring) -> DistributionView:
@@ -86,23 +81,6 @@ def describe_distributions(state: Mapping[str, Any], scoring: Scoring) -> Distri
         most_disagreement=min(_entropy([weights[name] for name in names]), math.log(count)),
         missing=list(state.get("missing") or []),
     )
-
-
-def describe_selection(state: Mapping[str, Any]) -> SelectionView:
-    """What the selector of a steerable run's state did.
-
-    Raises:
-        InputError: it has not selected.
-    """
-    selected = state.get("selected")
-    if not selected:
-        raise InputError("No community has been selected in this run; look at a steerable run that got so far.")
-    note = None
-    if selected["probabilities"] is None:
-        note = (
-            "The base LLM reports no log-probabilities: its reply was read as a number; how sure it was is not known."
-        )
-    return SelectionView(selected["community"], selected["probabilities"], selected["mass"], note)
 
 
 async def read_otherwise(run: KeptRun, scoring: Scoring, *, models: OwnModels = None) -> dict[str, OptionDistribution]:

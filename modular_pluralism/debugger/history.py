@@ -21,7 +21,7 @@ from modular_pluralism.debugger.kept_tasks import (
     tasks_of,
 )
 from modular_pluralism.debugger.records import reused_nodes
-from modular_pluralism.runs.contents import BY_COMMUNITY, read_contents
+from modular_pluralism.runs.contents import BY_COMMUNITY
 from modular_pluralism.runs.edits import Origin
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import ListedRun, RunTable
@@ -41,19 +41,6 @@ class RunRow:
     def origin(self) -> Origin | None:
         """Where a fork comes from."""
         return None if self.setup is None else self.setup.origin
-
-
-@dataclass(frozen=True)
-class KeptRun:
-    """A run as the store knows it. `nodes` are those of its graph, `ran` the ids of those that have finished, and
-    `reused` those that were taken over, with the run that each comes from."""
-
-    listed: ListedRun
-    setup: Setup
-    state: dict[str, Any]
-    nodes: list[NodeInfo]
-    ran: list[str]
-    reused: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -81,6 +68,23 @@ class Superstep:
     complete: bool = True
 
 
+@dataclass(frozen=True)
+class KeptRun:
+    """A run as the store knows it. `nodes` are those of its graph, `steps` its supersteps, the first one first, and
+    `reused` the nodes that were taken over, with the run that each comes from."""
+
+    listed: ListedRun
+    setup: Setup
+    nodes: list[NodeInfo]
+    steps: list[Superstep]
+    reused: dict[str, str]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The state so far."""
+        return self.steps[-1].state if self.steps else self.setup.asked
+
+
 async def list_runs(store: RunStore) -> list[RunRow]:
     """Every run, the newest first. No checkpoint is read.
 
@@ -94,7 +98,7 @@ async def list_runs(store: RunStore) -> list[RunRow]:
 
 
 async def read_run(store: RunStore, run: str) -> KeptRun:
-    """One run with its state so far.
+    """One run with its supersteps.
 
     Raises:
         InputError: there is no such run.
@@ -102,22 +106,12 @@ async def read_run(store: RunStore, run: str) -> KeptRun:
     """
     table = RunTable(store)
     listed, setup = await table.get(run), await table.setup(run)
-    contents = await read_contents(store, run, setup.mode)
-    state = _in_order(contents.state or dict(setup.asked), setup.communities)
     nodes = picture(setup.mode, setup.communities, setup.voice)
-    tasks = await tasks_of(store, run, await read_checkpoints(store, run))
-    return KeptRun(listed, setup, state, nodes, [task.id for task in tasks], await reused_nodes(store, run))
-
-
-async def read_supersteps(store: RunStore, run: str) -> list[Superstep]:
-    """The supersteps of a run, the first one first. Errors are those of `read_run`."""
-    table = RunTable(store)
-    await table.get(run)
-    setup = await table.setup(run)
     checkpoints = await read_checkpoints(store, run)
     tasks = await tasks_of(store, run, checkpoints)
     with damage(store, run):
-        return list(_supersteps(checkpoints, tasks, setup))
+        steps = list(_supersteps(checkpoints, tasks, setup))
+    return KeptRun(listed, setup, nodes, steps, await reused_nodes(store, run))
 
 
 def _supersteps(checkpoints: list[CheckpointTuple], tasks: list[KeptTask], setup: Setup) -> Iterator[Superstep]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modular_pluralism.debugger.distributions import describe_selection
+from modular_pluralism.debugger.distributions import SELECTION_NOTE
 from modular_pluralism.debugger.history import KeptRun, read_run
 from modular_pluralism.debugger.page.answer_sources import AnswerSources
 from modular_pluralism.debugger.page.distribution_chart import DistributionChart
@@ -54,27 +54,26 @@ class LookView(View):
 
 def _selection(kept: KeptRun) -> None:
     """The selector's probabilities over the communities."""
-    selection = describe_selection(kept.state)
+    selection = kept.state["selected"]
+    selected, mass = selection["community"], selection["mass"]
+    probabilities = selection["probabilities"] or {}
     with box("card stack"):
         text("Whose comment fits", tag="h2")
-        if selection.note:
-            note(selection.note)
-        probabilities = selection.probabilities or {}
-        if probabilities:
+        if not probabilities:
+            note(SELECTION_NOTE)
+            text(f"Selected: {selected}")
+        else:
             with bars():
                 for name, share in sorted(probabilities.items(), key=lambda item: -item[1]):
-                    selected = name == selection.selected
-                    with box("who pooled" if selected else "who"):
+                    with box("who pooled" if name == selected else "who"):
                         community(name, kept.setup.communities, "span")
-                        if selected:
+                        if name == selected:
                             chip("selected", "good", "check")
-                    meter(share, even=1 / len(probabilities), kind="pooled" if selected else "")
+                    meter(share, even=1 / len(probabilities), kind="pooled" if name == selected else "")
             text("The dotted line is where every community would be equally likely.", "muted small")
-        else:
-            text(f"Selected: {selection.selected}")
-        if selection.mass is not None:
+        if mass is not None:
             text(
-                f"With {percent(selection.mass)} the reply is one of the numbers at all; a small share means that the "
+                f"With {percent(mass)} the reply is one of the numbers at all; a small share means that the "
                 "model was not really choosing.",
                 "muted small",
             )

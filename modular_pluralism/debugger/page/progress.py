@@ -57,16 +57,11 @@ class NodeProgress:
     @property
     def short_cost(self) -> str:
         """Tokens, seconds and retries, in as few words as a box has room for."""
-        parts = []
         if self.state in ("reused", "edited"):
             return ""
-        if self.said:
-            parts.append(f"{number(self.said)} tok")
-        if spent := self._spent():
-            parts.append(seconds(spent))
-        if self.attempts > 1:
-            parts.append(f"try {self.attempts}")
-        return " · ".join(parts)
+        spent = self._spent()
+        told = {f"{number(self.said)} tok": self.said, seconds(spent): spent, f"try {self.attempts}": self.attempts > 1}
+        return " · ".join(words for words, is_so in told.items() if is_so)
 
     @property
     def costs(self) -> list[str]:
@@ -75,20 +70,16 @@ class NodeProgress:
             return ["what you wrote"]
         if self.state == "reused":
             return [f"from the run {self.source}" if self.source else "from an earlier run"]
-        parts = []
-        if self.said:
-            parts.append(f"{number(self.said)} tokens said")
-        if self.read:
-            parts.append(
-                f"{number(self.read)} read" + (f" ({number(self.cached)} from the cache)" if self.cached else "")
-            )
-        if spent := self._spent():
-            parts.append(seconds(spent))
-        if self.attempts > 1:
-            parts.append(f"{self.attempts} tries")
-        if self.cut:
-            parts.append("cut off at its limit")
-        return parts
+        spent = self._spent()
+        cached = f" ({number(self.cached)} from the cache)" if self.cached else ""
+        told = {
+            f"{number(self.said)} tokens said": self.said,
+            f"{number(self.read)} read{cached}": self.read,
+            seconds(spent): spent,
+            f"{self.attempts} tries": self.attempts > 1,
+            "cut off at its limit": self.cut,
+        }
+        return [words for words, is_so in told.items() if is_so]
 
     def _spent(self) -> float:
         if self.state in _AT_WORK and self.began is not None:
@@ -158,7 +149,7 @@ class RunProgress:
             self._count(self[record["node"]], record)
         for name, comment in (kept.state.get("comments") or {}).items():
             self._take_comment(name, comment)
-        for id in kept.ran:
+        for id in [node for step in kept.steps for node in step.nodes]:
             if self[id].state == "waiting":
                 self[id].state = "finished"
         for id, source in kept.reused.items():

@@ -9,24 +9,8 @@ from modular_pluralism.debugger.history import Change
 from modular_pluralism.debugger.page.elements import attributes, box, community, hue, percent, plain, seconds, text
 from modular_pluralism.runs.contents import BY_COMMUNITY
 
-_WORDS = {
-    "question": "Question",
-    "attribute": "Attribute",
-    "options": "Options",
-    "seed": "Seed",
-    "comments": "Comments",
-    "missing": "Without a comment",
-    "answer": "Answer",
-    "usage": "Cost of the answer",
-    "selected": "Selected community",
-    "choice": "Choice",
-    "distribution": "Distribution",
-    "distributions": "Distributions",
-    "votes": "Votes",
-    "label_mass": "Label mass",
-    "disagreement": "Disagreement",
-    "weights": "Weights",
-}
+_NAMES = {"missing": "Without a comment", "usage": "Cost of the answer", "selected": "Selected community"}
+"""What keys of the state are called, where it is not their own name."""
 
 
 def show_changes(changes: Sequence[Change], communities: Sequence[str]) -> None:
@@ -80,7 +64,7 @@ def _name(key: str, communities: Sequence[str]) -> None:
         community(name, communities)
         text(group.removesuffix("s"), "muted small", "span")
     else:
-        text(_WORDS.get(group, group), tag="h3")
+        text(_NAMES.get(group, group.replace("_", " ").capitalize()), tag="h3")
 
 
 def _value(key: str, value: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import ui
 
-from modular_pluralism.debugger.history import KeptRun, Superstep, list_runs, read_run, read_supersteps
+from modular_pluralism.debugger.history import KeptRun, Superstep, list_runs, read_run
 from modular_pluralism.debugger.page.compare_view import show_comparison
 from modular_pluralism.debugger.page.elements import (
     attributes,
@@ -54,7 +54,7 @@ class TimeView(View):
                 RunList(rows, self._tab.run, self._open)
             if self._tab.run:
                 kept = await read_run(self._tab.runs.store, self._tab.run)
-                self._steps = await read_supersteps(self._tab.runs.store, self._tab.run)
+                self._steps = kept.steps
                 self._roles = {node.id: node.role for node in kept.nodes}
                 self._others = [row for row in rows if row.listed.id != self._tab.run]
                 with box("stack"):
