@@ -69,13 +69,15 @@ class NodeKey:
         return [self.step.making, notes.read, notes.prompts, models, given, self._leads_to(state)]
 
     def _leads_to(self, state: State) -> list[Any]:
-        """The nodes that its edges lead to; of an edge that depends on the state, what of `state` it reads, and the
-        node that it would lead to, where that is known already."""
+        """The nodes that its edges lead to; of an edge that depends on the state, what it reads of `state` (before it
+        comes to what the node is yet to write), and the node that it would lead to, where that is known already."""
         edges = [*self._graph.edges, *((start, end) for starts, end in self._graph.waiting_edges for start in starts)]
         ends: list[Any] = sorted(end for start, end in edges if start == self._name)
         for branch in self._graph.branches.get(self._name, {}).values():
             notes = Notes(self._name, frozenset())
             path: Any = branch.path
+            if path.func is None:
+                raise TypeError(f"the edge after {self._name} is a coroutine, which cannot be followed here")
             with suppress(KeyError, TypeError):  # it asks for what the node is yet to write
                 ends.append(path.func(Noted(state, notes)))
             ends += [sorted(branch.ends or ()), notes.read]

@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy
 
-from modular_pluralism.errors import InputError
+from modular_pluralism.errors import InputError, PoolError
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
@@ -106,6 +106,7 @@ class Parts:
     ) -> None:
         """Add a step to a graph as `node` makes it. LangGraph's metadata of the node say what callbacks are told, and
         the names of the prompts that the step may use."""
+        self._check_names(graph, name, is_community=name == community)
         key = NodeKey(step.with_defaults(self.defaults), [self.mode, name, community or ""], graph, name)
         prompts = list(dict.fromkeys(prompt for question in self._questions() for prompt in step.prompts(question)))
         graph.add_node(
@@ -140,6 +141,15 @@ class Parts:
     ) -> None:
         """Add a graph as a node; `more` is for LangGraph's `add_node`."""
         graph.add_node(name, inner.compile(), metadata=self._marks(role, community), **more)
+
+    def _check_names(self, graph: StateGraph[Any, Any, Any, Any], node: str, *, is_community: bool) -> None:
+        """Raise PoolError where a community is called as a part of the graph is, be it in another case."""
+        taken = {key.lower() for key in (*graph.channels, *graph.nodes)} if is_community else {node.lower()}
+        for name in [node] if is_community else self.communities:
+            if name.lower() in taken:
+                raise PoolError(
+                    f"pool {self.pool.name}: [communities.{name}] has a name that graphs use themselves; rename it"
+                )
 
     def _questions(self) -> Iterator[QuestionParts]:
         """The questions that there may be, by the parts that they have."""

@@ -10,7 +10,7 @@ from langgraph.graph import END, StateGraph
 from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import PluralismQuestion, PluralismState, PluralismTwoVoicesState
-from modular_pluralism.modes import ModeDescription, modes
+from modular_pluralism.modes import ModeDescription, find_mode, modes
 from modular_pluralism.nodes.request import check_scoring, check_voice
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -35,6 +35,8 @@ def build_pluralism(
     parts = Parts.of(pool, prompts, models, defaults={"mode": mode})
     check_scoring(scoring)
     check_voice(voice)
+    if mode is not None:
+        find_mode(mode)
     graph = NestingGraph(_state(voice), input_schema=PluralismQuestion)
     parts.add_check(graph, any_mode=True)
     for name, each in modes().items():
@@ -56,7 +58,7 @@ def _state(voice: Voice) -> type:
         if key not in known
     }
     state = PluralismTwoVoicesState if voice == "both" else PluralismState
-    return TypedDict(state.__name__, get_type_hints(state, include_extras=True) | more, total=False) if more else state  # type: ignore[operator,misc,no-any-return]
+    return _typed(state.__name__, get_type_hints(state, include_extras=True) | more) if more else state
 
 
 def _question(mode: ModeDescription) -> type:
@@ -67,4 +69,9 @@ def _question(mode: ModeDescription) -> type:
         **({} if mode.takes.attribute == "refused" else {"attribute": str | None}),
         **({} if mode.takes.options == "refused" else {"options": list[str] | None}),
     }
-    return TypedDict(f"{mode.title}Part", taken, total=False)  # type: ignore[operator,misc,no-any-return]
+    return _typed(f"{mode.title}Part", taken)
+
+
+def _typed(name: str, keys: dict[str, Any]) -> type:
+    made: Any = TypedDict(name, keys, total=False)  # type: ignore[operator]
+    return made  # type: ignore[no-any-return]

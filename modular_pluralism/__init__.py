@@ -61,6 +61,7 @@ if TYPE_CHECKING:  # the table below once more, for type checkers and editors, w
         BaselineState as BaselineState,
         DistributionalQuestion as DistributionalQuestion,
         DistributionalState as DistributionalState,
+        OvertonQuestion as OvertonQuestion,
         OvertonState as OvertonState,
         PluralismQuestion as PluralismQuestion,
         PluralismState as PluralismState,
@@ -72,6 +73,13 @@ if TYPE_CHECKING:  # the table below once more, for type checkers and editors, w
     )
     from modular_pluralism.llama import ChatLlama as ChatLlama, close_engines as close_engines
     from modular_pluralism.models.pool_models import PoolModels as PoolModels
+    from modular_pluralism.modes import (
+        ModeDescription as ModeDescription,
+        Takes as Takes,
+        find_mode as find_mode,
+        register_mode as register_mode,
+    )
+    from modular_pluralism.nodes.request import Request as Request
     from modular_pluralism.pool import (
         CommunityConfig as CommunityConfig,
         EmbeddedModel as EmbeddedModel,
@@ -142,6 +150,7 @@ _MODULES = {
         "BaselineState",
         "DistributionalQuestion",
         "DistributionalState",
+        "OvertonQuestion",
         "OvertonState",
         "PluralismQuestion",
         "PluralismState",
@@ -153,6 +162,8 @@ _MODULES = {
     ],
     "llama": ["ChatLlama", "close_engines"],
     "models.pool_models": ["PoolModels"],
+    "modes": ["ModeDescription", "Takes", "find_mode", "register_mode"],
+    "nodes.request": ["Request"],
     "pool": ["CommunityConfig", "EmbeddedModel", "Pool", "RemoteModel", "RunSettings"],
     "prompts": ["Prompt", "PromptSet"],
     "runs": ["open_store"],

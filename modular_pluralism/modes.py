@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
@@ -127,10 +128,16 @@ def register_mode(mode: ModeDescription) -> ModeDescription:
 
 def modes() -> Mapping[str, ModeDescription]:
     """Every mode, by name: those of the package first."""
-    import_module("modular_pluralism.graphs")  # registers them; it takes a second, which no `--help` should cost
+    _load_modes()
+    return _modes
+
+
+@cache
+def _load_modes() -> None:
+    """Import the files that register modes: it takes a second, which no `--help` should cost."""
+    import_module("modular_pluralism.graphs")
     for entry in entry_points(group="modular_pluralism.modes"):
         entry.load()
-    return _modes
 
 
 def takers(part: Literal["attribute", "options", "voice"]) -> str:

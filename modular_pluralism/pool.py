@@ -38,19 +38,6 @@ BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed")
 PAPER_POOLS: tuple[str, ...] = ("paper-perspective", "paper-culture")
 """Further names that it knows, of pools that run once `pluralism community import --pool NAME` has fetched them."""
 
-RESERVED_NAMES: frozenset[str] = frozenset(
-    {
-        # keys of a run's state
-        *("question", "options", "attribute", "seed", "mode", "comments", "answer", "usage", "selected", "choice"),
-        *("distributions", "distribution", "label_mass", "disagreement", "weights", "missing", "votes", "readings"),
-        # graph nodes
-        *("check", "merge", "select", "respond", "score", "vote", "aggregate", "route"),
-        # modes, the product, and the base LLM
-        *("overton", "steerable", "distributional", "pluralism", "base"),
-    }
-)
-"""Names that no community can have, since each community is a graph node that bears its name."""
-
 COMMUNITY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What a community's name looks like."""
 
@@ -371,8 +358,6 @@ class Pool(_Config):
                     f"{_table('communities', name)} is no usable name; write up to 64 letters, digits, '_' and '-', a "
                     "letter or digit first"
                 )
-            if name.lower() in RESERVED_NAMES:
-                raise ValueError(f"[communities.{name}] has a name that graphs use themselves; rename it")
             earlier = seen.setdefault(name.lower(), name)
             if earlier != name:
                 raise ValueError(

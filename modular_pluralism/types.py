@@ -5,9 +5,9 @@ Everything here is JSON-serialisable, so that a checkpoint of a run is complete 
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, TypedDict
+from typing import Literal, TypedDict
 
-Mode: TypeAlias = str
+Mode = str
 """The name of a mode, that is, of how the communities collaborate (section 3 of the paper): "overton", "steerable",
 "distributional", or one that was added; see `modular_pluralism.modes`."""
 

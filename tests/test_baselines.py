@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from modular_pluralism.errors import InputError, QuorumError
 from modular_pluralism.graphs import build_moe, build_prompting, build_vanilla
-from modular_pluralism.types import Mode
+from modular_pluralism.modes import modes
 from tests.fake_models import NAMES, FakeChatWithLogprobs, Seen, always, choosing, fake_models, fake_pool, label_of
 from tests.test_overton import without_seconds
 
@@ -47,9 +47,9 @@ def test_vanilla_chooses_among_options(scoring: Any) -> None:
     assert len(boss.seen) == (3 if scoring == "rotate" else 1)
 
 
-@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("mode", list(modes()))
 @pytest.mark.parametrize("options", [None, OPTIONS])
-def test_prompting_says_more_than_vanilla(mode: Mode, options: Any) -> None:
+def test_prompting_says_more_than_vanilla(mode: str, options: Any) -> None:
     asked = {**ASKED, "options": options, "attribute": "thrift" if mode == "steerable" else None}
     plain, told = base(), base()
     build_vanilla(fake_pool(), models=fake_models(plain)).compile().invoke(asked)

@@ -210,7 +210,7 @@ def test_a_tool_says_who_is_missing_and_what_failed() -> None:
 
 def test_a_tool_for_an_unknown_mode_or_pool_is_refused() -> None:
     with pytest.raises(InputError, match="There is no mode 'vanilla'"):
-        pluralism_tool(fake_pool(), mode="vanilla")  # type: ignore[arg-type]
+        pluralism_tool(fake_pool(), mode="vanilla")
     with pytest.raises(PluralismError, match="there is no built-in pool 'nine'"):
         pluralism_tool("nine")
 

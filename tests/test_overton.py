@@ -24,8 +24,8 @@ from modular_pluralism.errors import (
 )
 from modular_pluralism.graphs import build_overton
 from modular_pluralism.graphs.state import OvertonState
-from modular_pluralism.nodes.check import check_question, check_seed
 from modular_pluralism.nodes.render import one_line
+from modular_pluralism.nodes.request import check_question, check_seed
 from modular_pluralism.nodes.step import derive_seed
 from tests.fake_models import NAMES, FakeChat, HangingChat, Seen, always, fake_models, fake_pool, scripted
 

@@ -25,6 +25,7 @@ from modular_pluralism.errors import (
 )
 from modular_pluralism.local_names import is_loopback
 from modular_pluralism.models.redaction import keep_secret
+from modular_pluralism.modes import find_mode
 from modular_pluralism.serving.api_error import ApiError, api_error
 from modular_pluralism.serving.chat_request import ChatRequest, check_chat
 from modular_pluralism.serving.completion_request import CompletionRequest, within
@@ -251,13 +252,19 @@ def test_completions_have_limits_of_their_own() -> None:
 # -- questions of the modes --------------------------------------------------------------------------------------------
 
 
+def asked_of(mode: str, request: ChatRequest) -> dict[str, Any]:
+    asked = question_of(find_mode(mode), request, 3)
+    assert asked.pop("seed") == 3
+    return asked
+
+
 def said(content: str) -> dict[str, str]:
     return {"role": "user", "content": content}
 
 
 def test_headers_are_read_from_the_top_of_the_last_message() -> None:
     request = chat(said("Attribute: care\noption: Yes\nOPTION:  No \n\n Should wages\n\nbe public?"))
-    assert question_of("steerable", request) == {
+    assert asked_of("steerable", request) == {
         "question": "Should wages\n\nbe public?",
         "attribute": "care",
         "options": ["Yes", "No"],
@@ -268,8 +275,8 @@ def test_headers_are_read_from_the_top_of_the_last_message() -> None:
 def test_metadata_says_the_same() -> None:
     request = chat(metadata={"attribute": "care", "options": '["Yes", "No"]', "other": "is not ours"})
     asked = {"question": USER["content"], "attribute": "care", "options": ["Yes", "No"]}
-    assert question_of("distributional", request) == asked
-    assert question_of("steerable", chat(metadata={"attribute": "care"})) == {
+    assert asked_of("distributional", request) == asked
+    assert asked_of("steerable", chat(metadata={"attribute": "care"})) == {
         "question": USER["content"],
         "attribute": "care",
     }
@@ -280,7 +287,7 @@ def test_a_longer_chat_is_told_turn_by_turn() -> None:
         {"role": "system", "content": "Be kind."}, said("Hi"), {"role": "assistant", "content": "Hello"}, USER
     )
     told = "system: Be kind.\n\nuser: Hi\n\nassistant: Hello\n\nuser: Should wages be public?"
-    assert question_of("overton", request) == {"question": told}
+    assert asked_of("overton", request) == {"question": told}
 
 
 @pytest.mark.parametrize(
@@ -308,13 +315,13 @@ def test_a_longer_chat_is_told_turn_by_turn() -> None:
 )
 def test_a_question_that_a_mode_cannot_answer(mode: Any, content: str, metadata: Any, why: str) -> None:
     with pytest.raises((ApiError, InputError), match=why) as caught:
-        question_of(mode, chat(said(content), metadata=metadata))
+        asked_of(mode, chat(said(content), metadata=metadata))
     assert api_error(caught.value).status == 400
 
 
 def test_the_last_message_is_a_users() -> None:
     with pytest.raises(ApiError, match="must be a user's"):
-        question_of("overton", chat(USER, {"role": "assistant", "content": "Yes."}))
+        asked_of("overton", chat(USER, {"role": "assistant", "content": "Yes."}))
 
 
 def test_parts_of_an_answer_are_stripped_as_the_whole_is() -> None:

@@ -386,7 +386,7 @@ def test_a_kept_run_is_shown_and_a_fork_of_it_reads_no_vote_again(tmp_path: Path
 def test_a_voice_for_another_mode_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     done = pluralism("ask", "Why?", "--voice", "vote", "--pool", str(tmp_path / "none.toml"))
     assert done.returncode == 2
-    assert "--voice vote is for distributional mode" in done.stderr
+    assert "The voice 'vote' is for distributional mode" in done.stderr
 
 
 @pytest.mark.model

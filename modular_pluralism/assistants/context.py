@@ -84,6 +84,8 @@ def read_context(graph: str, values: Mapping[str, Any]) -> RunContext:
         ContextError: a value is of the wrong kind.
     """
     schema = _base(graph)
+    if schema is AnyModeContext and values.get("mode") is not None and values["mode"] not in modes():
+        raise ContextError(f"The context's mode is unusable: use one of {', '.join(modes())}, or leave it out.")
     try:
         return schema.model_validate({key: value for key, value in values.items() if key in schema.model_fields})
     except ValidationError as error:
@@ -126,13 +128,16 @@ def context_schema(graph: str, pool: Pool, prompts: PromptSet) -> type[RunContex
         "pool": (str, _offering(base, "pool", sorted(offered_pools()))),
         "prompts": (str | None, _offering(base, "prompts", [None, *sorted(offered_prompts())])),
     }
+    if graph == PLURALISM:
+        fields["mode"] = (str | None, _offering(base, "mode", [None, *modes()]))
     for name, nodes in _nodes_by_prompt(graph, pool.communities).items():
+        of_langgraph: dict[str, Any] = {"langgraph_nodes": nodes, "langgraph_type": "prompt"}
         fields[_field(name)] = (
             str | None,
             Field(
                 prompts[name].text,
                 description=f"The prompt {name!r}; it takes {', '.join(prompts[name].variables)}.",
-                json_schema_extra={"langgraph_nodes": nodes, "langgraph_type": "prompt"},
+                json_schema_extra=of_langgraph,
             ),
         )
     schema: type[RunContext] = create_model(f"{graph.capitalize()}Context", __base__=base, **fields)

@@ -42,16 +42,16 @@ def factory(name: str) -> Factory:
 
     async def make(config: RunnableConfig, runtime: Runtime) -> Graph:
         run = runtime.execution_runtime
-        if run is not None and isinstance(run.context, Mapping):
-            check_keys(name, run.context)
+        context = run.context if run is not None and isinstance(run.context, Mapping) else {}
         # In a thread: pools, prompts and models are files, and the event loop serves everybody.
-        return await asyncio.to_thread(_make, name, config.get("configurable") or {})
+        return await asyncio.to_thread(_make, name, context, config.get("configurable") or {})
 
     make.__name__ = make.__qualname__ = name
     return make
 
 
-def _make(name: str, values: Mapping[str, Any]) -> Graph:
+def _make(name: str, given_context: Mapping[str, Any], values: Mapping[str, Any]) -> Graph:
+    check_keys(name, given_context)
     context = read_context(name, values)
     pool = load_pool(context.pool)
     given = load_prompts(context.prompts)

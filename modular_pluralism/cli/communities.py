@@ -47,11 +47,13 @@ def check(pool: PoolOption = "perspective") -> None:
     """Load every model and adapter, have each say something, and print one line each."""
     from modular_pluralism.cli.safe_text import safe
     from modular_pluralism.errors import PluralismError
+    from modular_pluralism.graphs import build_pluralism
     from modular_pluralism.models.pool_models import PoolModels
     from modular_pluralism.pool import Pool
 
     loaded = Pool.load(pool)
     models = PoolModels(loaded)
+    build_pluralism(loaded, models=models)  # finds communities that are called as a part of a graph is
     works = True
     for name in [None, *loaded.communities]:
         try:

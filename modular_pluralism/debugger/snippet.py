@@ -6,7 +6,7 @@ from pprint import pformat
 from typing import Any
 
 import modular_pluralism
-from modular_pluralism.modes import find_mode
+from modular_pluralism.modes import ModeDescription, find_mode
 from modular_pluralism.runs.setup import Setup
 
 _WIDTH = 110
@@ -22,13 +22,11 @@ def run_as_python(run: str, setup: Setup) -> str:
     """
     mode = find_mode(setup.mode)
     builder = mode.build.__name__
-    package = "modular_pluralism" if builder in modular_pluralism.__all__ else mode.build.__module__
     edited = not setup.edits.empty
     lines = [
         f"# The run {run!r}, asked again.",
         _EXACTNESS,
-        "from modular_pluralism import Pool, PromptSet",
-        f"from {package} import {builder}",
+        *_imports(mode),
         *(["from modular_pluralism.runs.edits import Edits, apply_edits"] if edited else []),
         "",
         f"pool = Pool.load({setup.pool!r})",
@@ -41,7 +39,11 @@ def run_as_python(run: str, setup: Setup) -> str:
             "pool, prompts, comments = apply_edits(pool, prompts, edits)",
         ]
         arguments.append("comments=comments")
-    arguments += [f"{name}={value!r}" for name, value in mode.settings(setup.scoring, setup.voice).items()]
+    arguments += [
+        f"{name}={value!r}"
+        for name, value in mode.settings(setup.scoring, setup.voice).items()
+        if (name, value) != ("voice", "comment")
+    ]
     return "\n".join(
         [
             *lines,
@@ -51,6 +53,13 @@ def run_as_python(run: str, setup: Setup) -> str:
             "",
         ]
     )
+
+
+def _imports(mode: ModeDescription) -> list[str]:
+    builder = mode.build.__name__
+    if builder in modular_pluralism.__all__:
+        return [f"from modular_pluralism import Pool, PromptSet, {builder}"]
+    return ["from modular_pluralism import Pool, PromptSet", f"from {mode.build.__module__} import {builder}"]
 
 
 def _literal(value: Any) -> str:

@@ -9,15 +9,10 @@ from typing import Any, get_type_hints
 from langgraph.checkpoint.base import CheckpointTuple
 
 from modular_pluralism.errors import StoreError
-from modular_pluralism.graphs.state import OvertonState, SteerableState, TwoVoicesState
+from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.types import Mode
 
-_STATES: dict[Mode, type] = {
-    "overton": OvertonState,
-    "steerable": SteerableState,
-    "distributional": TwoVoicesState,
-}
 BY_COMMUNITY = ("comments", "distributions", "votes")
 _OUTCOMES = ("answer", "choice", "distribution")
 
@@ -55,7 +50,7 @@ async def read_contents(store: RunStore, run: str, mode: Mode) -> Contents:
     found = [each async for each in store.saver.alist({"configurable": {"thread_id": run}})]
     try:
         return _contents(
-            sorted(found, key=lambda each: str(each.checkpoint["id"])), list(get_type_hints(_STATES[mode]))
+            sorted(found, key=lambda each: str(each.checkpoint["id"])), list(get_type_hints(find_mode(mode).state))
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(

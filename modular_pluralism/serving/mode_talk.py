@@ -46,6 +46,7 @@ class ModeTalk:
         self._voice: Voice = voice if mode.takes.voice else "comment"
         # Few: whoever asks for ever new settings only costs themselves the building of a graph.
         self._graph = lru_cache(maxsize=32)(self._built)
+        self._graph(None, None, None)  # finds what is wrong with the pool before anybody asks
 
     async def answer(self, request: ChatRequest) -> Answer:
         """See Talker."""

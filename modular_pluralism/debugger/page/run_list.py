@@ -11,7 +11,6 @@ from nicegui import ui
 from modular_pluralism.debugger.history import RunRow
 from modular_pluralism.debugger.page.elements import attributes, box, button, chip, enable, field, number, text
 from modular_pluralism.debugger.page.words import RUNS
-from modular_pluralism.modes import modes
 
 _AT_ONCE = 40
 
@@ -83,7 +82,7 @@ class RunList:
                 chip(*RUNS[each.listed.state])
                 if each.origin:
                     chip("fork", "kept", "call_split")
-                text(modes()[each.listed.mode].title, tag="span")
+                text(each.listed.mode.capitalize(), tag="span")
                 text(_when(each.listed.created), tag="span")
         attributes(made, title=each.listed.id, **{"aria-current": "true" if each.listed.id == self._current else None})
 
