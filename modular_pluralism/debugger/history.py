@@ -11,17 +11,9 @@ from pydantic import ValidationError
 
 from modular_pluralism.debugger.build import picture
 from modular_pluralism.debugger.events import NodeInfo
-from modular_pluralism.debugger.kept_tasks import (
-    KeptTask,
-    damage,
-    is_internal,
-    namespace,
-    plain_values,
-    read_checkpoints,
-    tasks_of,
-)
+from modular_pluralism.debugger.kept_tasks import KeptTask, is_internal, namespace, plain_values, tasks_of
 from modular_pluralism.debugger.records import reused_nodes
-from modular_pluralism.runs.contents import BY_COMMUNITY
+from modular_pluralism.runs.contents import BY_COMMUNITY, damage, read_checkpoints
 from modular_pluralism.runs.edits import Origin
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import ListedRun, RunTable
@@ -110,47 +102,48 @@ async def read_run(store: RunStore, run: str) -> KeptRun:
     checkpoints = await read_checkpoints(store, run)
     tasks = await tasks_of(store, run, checkpoints)
     with damage(store, run):
+        order = {node.id: index for index, node in enumerate(nodes)}
+        tasks.sort(key=lambda task: order.get(task.id, len(order)))
         steps = list(_supersteps(checkpoints, tasks, setup))
     return KeptRun(listed, setup, nodes, steps, await reused_nodes(store, run))
 
 
 def _supersteps(checkpoints: list[CheckpointTuple], tasks: list[KeptTask], setup: Setup) -> Iterator[Superstep]:
-    whole = [each for each in checkpoints if not namespace(each)]
     before: dict[str, Any] = {}
-    for each in whole:
-        step = each.metadata["step"]
-        state = _in_order(dict(setup.asked) if step < 0 else plain_values(each), setup.communities)
-        nodes = list(dict.fromkeys(task.id.partition("/")[0] for task in tasks if task.step == step))
-        yield Superstep(step, each.checkpoint["ts"], _ordered(nodes, setup), state, list(_changes(before, state)))
-        before = state
-    if whole and any(task.step > whole[-1].metadata["step"] for task in tasks):
-        yield _unfinished([task for task in tasks if task.step > whole[-1].metadata["step"]], whole[-1], before, setup)
+    step, at = -2, ""
+    for each in checkpoints:
+        if not namespace(each):
+            step, at = each.metadata["step"], each.checkpoint["ts"]
+            state = _in_order(setup.asked if step < 0 else plain_values(each), setup.communities)
+            nodes = list(dict.fromkeys(task.id.partition("/")[0] for task in tasks if task.step == step))
+            yield Superstep(step, at, nodes, state, list(_changes(before, state)))
+            before = state
+    unfinished = [task for task in tasks if task.step > step]
+    if unfinished:
+        state = _in_order(_with_writes(before, unfinished), setup.communities)
+        nodes = [task.id for task in unfinished]
+        yield Superstep(step + 1, at, nodes, state, list(_changes(before, state)), complete=False)
 
 
-def _unfinished(tasks: list[KeptTask], last: CheckpointTuple, before: dict[str, Any], setup: Setup) -> Superstep:
-    state = dict(before)
+def _with_writes(state: dict[str, Any], tasks: list[KeptTask]) -> dict[str, Any]:
+    """The state with what these nodes wrote."""
+    state = dict(state)
     for task in tasks:
         for key, value in task.writes:
             if not is_internal(key):
                 merged = isinstance(value, dict) and key in BY_COMMUNITY
                 state[key] = {**(state.get(key) or {}), **value} if merged else value
-    state = _in_order(state, setup.communities)
-    nodes = _ordered([task.id for task in tasks], setup)
-    number = last.metadata["step"] + 1
-    return Superstep(number, last.checkpoint["ts"], nodes, state, list(_changes(before, state)), complete=False)
+    return state
 
 
 def _in_order(state: dict[str, Any], communities: list[str]) -> dict[str, Any]:
     """The state with communities in the pool's order, and not in that in which they ended."""
-    for key in (*BY_COMMUNITY, "readings"):
-        if isinstance(state.get(key), dict):
-            state[key] = {name: state[key][name] for name in communities if name in state[key]}
-    return state
-
-
-def _ordered(nodes: list[str], setup: Setup) -> list[str]:
-    order = [box.id for box in picture(setup.mode, setup.communities, setup.voice)]
-    return sorted(dict.fromkeys(nodes), key=lambda node: order.index(node) if node in order else len(order))
+    return {
+        key: {name: value[name] for name in communities if name in value}
+        if isinstance(value, dict) and {*value} <= {*communities}
+        else value
+        for key, value in state.items()
+    }
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:

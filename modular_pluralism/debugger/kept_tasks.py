@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from langgraph.checkpoint.base import CheckpointTuple
 
 from modular_pluralism.debugger.build import build_graph, node_id
-from modular_pluralism.errors import StoreError
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.graphs.shape import graph_nodes
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.runs.contents import BY_COMMUNITY
+from modular_pluralism.runs.contents import BY_COMMUNITY, damage, read_checkpoints
 from modular_pluralism.runs.edits import Edited
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import RunTable
@@ -41,12 +38,6 @@ async def read_tasks(store: RunStore, run: str) -> list[KeptTask]:
     return await tasks_of(store, run, await read_checkpoints(store, run))
 
 
-async def read_checkpoints(store: RunStore, run: str) -> list[CheckpointTuple]:
-    """The checkpoints of a run and of the branches in it, in the order of time."""
-    checkpoints = [each async for each in store.saver.alist({"configurable": {"thread_id": run}})]
-    return sorted(checkpoints, key=lambda each: str(each.checkpoint["id"]))
-
-
 async def tasks_of(store: RunStore, run: str, checkpoints: list[CheckpointTuple]) -> list[KeptTask]:
     """The same, for those who have the checkpoints. A node that is a branch is left out: those in it are there."""
     rows = await store.fetch(f"SELECT DISTINCT task_id, task_path FROM {store.writes} WHERE thread_id = ?", run)
@@ -70,18 +61,6 @@ def node_keys(setup: Setup, made_of: Edited, models: PoolModels) -> dict[str, No
     """What every node of the graph that a setup stands for depends on, under the ids that events use."""
     graph = build_graph(setup.mode, setup.scoring, made_of, models, voice=setup.voice)
     return {node.id: node.key for node in graph_nodes(graph) if node.key is not None}
-
-
-@contextmanager
-def damage(store: RunStore, run: str) -> Iterator[None]:
-    """Whatever does not look like a checkpoint of ours is a damaged one."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise StoreError(
-            f"The run {run} is damaged in {store.shown} ({type(error).__name__}: {error}); `pluralism runs remove "
-            f"{run}` removes it."
-        ) from error
 
 
 def namespace(checkpoint: CheckpointTuple) -> str:
