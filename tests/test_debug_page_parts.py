@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from graphlib import TopologicalSorter
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,16 @@ def test_nothing_on_the_page_takes_html() -> None:
     for source in [*folder.glob("*.py"), *folder.glob("*.js")]:
         found = re.findall(r"ui\.html|ui\.markdown|ui\.chat_message|innerHTML|sanitize|v-html", source.read_text())
         assert not found, (source.name, found)
+
+
+def test_no_file_of_the_debugger_leads_back_to_itself() -> None:
+    folder = Path(str(files("modular_pluralism.debugger")))
+    imported = re.compile(r"from modular_pluralism\.debugger\.([\w.]+) import")
+    leads_to = {
+        ".".join(source.relative_to(folder).with_suffix("").parts): imported.findall(source.read_text())
+        for source in folder.rglob("*.py")
+    }
+    assert set(TopologicalSorter(leads_to).static_order()) == set(leads_to)  # raises a CycleError
 
 
 def test_what_cannot_be_shown_or_sent_is_left_out() -> None:

@@ -106,7 +106,7 @@ class DistributionChart:
         other: Scoring = "rotate" if self._view.scoring != "rotate" else "label"
 
         async def read() -> None:
-            self._tab.say("The base LLM is being asked; this takes a moment.")
+            self._tab.notify("The base LLM is being asked; this takes a moment.")
             self._draw(await read_otherwise(self._kept, other), other)
 
         with box("btns"):

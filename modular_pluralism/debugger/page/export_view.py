@@ -67,7 +67,7 @@ class ExportView(View):
 
     def _copy(self, snippet: str) -> None:
         ui.clipboard.write(snippet)
-        self._tab.say("Copied.")
+        self._tab.notify("Copied.")
 
     def _send(self, content: str, ending: str, kind: str) -> None:
         ui.download.content(content, f"{self._tab.run}.{ending}", kind)

@@ -17,8 +17,8 @@ from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.place import Place
 from modular_pluralism.runs.run_store import RunStore
 
-_LAST_WORDS = 10.0
-"""Seconds for the runs that are stopped to say so."""
+_SHUTDOWN_SECONDS = 10.0
+"""For the runs that are stopped to say so."""
 
 
 class LiveRuns:
@@ -98,4 +98,4 @@ class LiveRuns:
         told = [task for _, _, task in self._live.values()]
         stopping = [asyncio.create_task(live.stop()) for live, _, _ in self._live.values()]
         if stopping:
-            await asyncio.wait([*stopping, *told], timeout=_LAST_WORDS)
+            await asyncio.wait([*stopping, *told], timeout=_SHUTDOWN_SECONDS)

@@ -159,7 +159,7 @@ class PromptsView(View):
             raise InputError("Name a folder first.")
         each = self._used[self._key]
         path = save_prompt(Path(folder), each.prompt, self._texts[self._key])
-        self._tab.say(f"Saved as {path}")
+        self._tab.notify(f"Saved as {path}")
 
     async def _run_again(self) -> None:
         edited = [one for one in self._used.values() if self._is_edited(one)]

@@ -105,9 +105,9 @@ class RunView(View):
             self._preview()
         else:
             self._draw(setup)
-            self.news()
+            self.update()
 
-    def news(self) -> None:
+    def update(self) -> None:
         """See View."""
         progress = self._tab.progress
         if progress is None or self._graph is None:
@@ -175,9 +175,9 @@ class RunView(View):
 
     def _explain(self, pool: Pool, node: str) -> None:
         if node in pool.communities:
-            self._tab.say(f"{node}: {pool.communities[node].description}")
+            self._tab.notify(f"{node}: {pool.communities[node].description}")
         else:
-            self._tab.say("This part of the graph has not run yet.")
+            self._tab.notify("This part of the graph has not run yet.")
 
     def _draw(self, setup: Setup) -> None:
         descriptions = _descriptions(setup)

@@ -1,4 +1,4 @@
-"""The page's process: where it listens, and how it ends."""
+"""The page's process: which views there are, where it listens, and how it ends."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import uvicorn
@@ -20,14 +21,21 @@ from fastapi import FastAPI
 from nicegui import ui
 
 from modular_pluralism.debugger.page.elements import ICON
+from modular_pluralism.debugger.page.export_view import ExportView
 from modular_pluralism.debugger.page.live_runs import LiveRuns
+from modular_pluralism.debugger.page.look_view import LookView
+from modular_pluralism.debugger.page.prompts_view import PromptsView
 from modular_pluralism.debugger.page.request_guard import RequestGuard
-from modular_pluralism.debugger.page.shell import show_page
+from modular_pluralism.debugger.page.run_view import RunView
+from modular_pluralism.debugger.page.tab import Tab, View
+from modular_pluralism.debugger.page.time_view import TimeView
 from modular_pluralism.errors import InputError
 from modular_pluralism.local_names import is_loopback
 
-_LAST_WORDS = 3
-"""Seconds for browsers to hang up, and for threads to end."""
+VIEWS: tuple[type[View], ...] = (RunView, LookView, TimeView, PromptsView, ExportView)
+_HERE = Path(__file__).parent
+_SHUTDOWN_SECONDS = 3
+"""For browsers to hang up, and for threads to end."""
 _THREADS = "page-worker"
 
 
@@ -59,7 +67,10 @@ def serve_page(runs: LiveRuns, address: Address, ready: Callable[[str], None]) -
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
         async def root(run: str = "", view: str = "", beside: str = "") -> None:
-            await show_page(runs, run=run, view=view, beside=beside)
+            """Build the page for a browser tab that has just opened it."""
+            ui.add_css((_HERE / "page.css").read_text(encoding="utf-8"))
+            ui.add_body_html(f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>")
+            Tab(runs, VIEWS, run, view, beside).build()
 
         ui.run_with(
             app,
@@ -76,7 +87,7 @@ def serve_page(runs: LiveRuns, address: Address, ready: Callable[[str], None]) -
             log_level="warning",
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=_LAST_WORDS,
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
         logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
         return asyncio.run(_run(_Server(config), listener, runs, ready))
@@ -97,7 +108,7 @@ def end_process(code: int) -> NoReturn:
     """End this process after the page, at once: Python itself would wait for threads that are still at work."""
     for thread in threading.enumerate():
         if thread.name.startswith(_THREADS):
-            thread.join(_LAST_WORDS)
+            thread.join(_SHUTDOWN_SECONDS)
             if thread.is_alive():
                 sys.stdout.flush()
                 sys.stderr.flush()

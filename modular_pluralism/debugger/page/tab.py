@@ -20,9 +20,9 @@ from modular_pluralism.errors import PluralismError
 from modular_pluralism.runs.run_table import RunTable
 from modular_pluralism.runs.setup import Setup
 
-_NEWS = 0.15
+_POLL_SECONDS = 0.15
 """Seconds between two looks at a run that is on: a fast model says hundreds of tokens a second, which nobody reads."""
-_ELSEWHERE = 2.0
+_OTHER_PROCESS_POLL_SECONDS = 2.0
 """Seconds between two looks at a run of another process."""
 
 
@@ -42,7 +42,7 @@ class View(ABC):
     async def show(self) -> None:
         """Build the view where we stand."""
 
-    def news(self) -> None:  # noqa: B027
+    def update(self) -> None:  # noqa: B027
         """Something has happened in the run that the tab looks at."""
 
 
@@ -110,7 +110,7 @@ class Tab:
         """Have the browser do something. Views are gone when a click on them leads elsewhere; the tab is not."""
         self._client.run_javascript(code)
 
-    def say(self, words: str, *, bad: bool = False) -> None:
+    def notify(self, words: str, *, bad: bool = False) -> None:
         """A short message that goes away."""
         with self._client:
             ui.notify(
@@ -129,7 +129,7 @@ class Tab:
             try:
                 await doing()
             except PluralismError as error:
-                self.say(str(error), bad=True)
+                self.notify(str(error), bad=True)
 
         return run
 
@@ -137,8 +137,8 @@ class Tab:
         await self._load()
         await self.go(self._view)
         with self._client:
-            ui.timer(_NEWS, self._look)
-            ui.timer(_ELSEWHERE, self._look_elsewhere)
+            ui.timer(_POLL_SECONDS, self._look)
+            ui.timer(_OTHER_PROCESS_POLL_SECONDS, self._look_elsewhere)
 
     async def _load(self) -> None:
         self.progress, self._seen = None, -1
@@ -148,7 +148,7 @@ class Tab:
             self.progress = await self.runs.progress(self.run)
         except PluralismError as error:
             self.run = None
-            self.say(str(error), bad=True)
+            self.notify(str(error), bad=True)
 
     async def _look(self) -> None:
         """Show what has happened since the last look, and let clocks run."""
@@ -162,7 +162,7 @@ class Tab:
             self._seen = self.progress.version
             if fresh:
                 self._show_current()
-            self._shown.news()
+            self._shown.update()
 
     async def _look_elsewhere(self) -> None:
         """A run that is on in another process tells us nothing; the store has what it keeps."""
