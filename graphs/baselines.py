@@ -27,11 +27,37 @@ def build_vanilla(
     scoring: Scoring = "rotate",
     prompts: PromptSet | None = None,
     models: Models = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """The base LLM alone, told nothing but the question and its options: check → answer. Not compiled.
+) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineState]:
+    """The base LLM alone, told nothing but the question and its options: check → answer.
 
-    The attribute is not told, as in the paper. Input: `BaselineQuestion`. Output: `BaselineState`. The arguments and
-    errors are those of `build_steerable`.
+    The attribute is not told, as in the paper.
+
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+
+    Returns:
+        The graph, not compiled.
+
+    Raises:
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such scoring.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_vanilla
+
+        mine = FakeListChatModel(responses=["any LangChain chat model"])
+        graph = build_vanilla(models={"smollm2": mine}).compile()
+        print(graph.invoke({"question": "Should wages be public?"})["answer"])
+        ```
     """
     parts = Parts.of(pool, prompts, models, "vanilla")
     return _base_alone(parts, _answer(parts, "vanilla", _question, scoring))
@@ -44,10 +70,36 @@ def build_prompting(
     scoring: Scoring = "rotate",
     prompts: PromptSet | None = None,
     models: Models = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """The base LLM alone, told to be pluralistic in the way of this mode: check → answer. Not compiled.
+) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineState]:
+    """The base LLM alone, told to be pluralistic in the way of a mode: check → answer.
 
-    Steerable needs an attribute, distributional takes one. The rest is as for `build_vanilla`.
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        mode: The mode; "steerable" needs questions with an attribute, and "distributional" takes one.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+
+    Returns:
+        The graph, not compiled.
+
+    Raises:
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such scoring.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_prompting
+
+        mine = FakeListChatModel(responses=["any LangChain chat model"])
+        graph = build_prompting(mode="steerable", models={"smollm2": mine}).compile()
+        print(graph.invoke({"question": "Should wages be public?", "attribute": "privacy"})["answer"])
+        ```
     """
     needed = find_mode(mode).takes.attribute == "required"
     takes = Takes("required", "optional") if needed else ANYTHING
@@ -64,11 +116,39 @@ def build_moe(
     scoring: Scoring = "rotate",
     prompts: PromptSet | None = None,
     models: Models = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """The base LLM picks one expert community by its description, only that one comments, and the base LLM answers with
-    its comment: check → route → one community → answer. Not compiled.
+) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineState]:
+    """A mixture of experts: the base LLM picks one community by its description, only that one comments, and the base
+    LLM answers with its comment: check → route → one community → answer.
 
-    A community that fails leaves nothing to answer with: that is a QuorumError. The rest is as for `build_vanilla`.
+    A community that fails leaves nothing to answer with: a run of the graph then raises QuorumError.
+
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+
+    Returns:
+        The graph, not compiled.
+
+    Raises:
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such scoring.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_moe
+
+        mine = FakeListChatModel(responses=["1"])  # any LangChain chat model; this one picks the first community
+        graph = build_moe(models={"smollm2": mine}).compile()
+        state = graph.invoke({"question": "Should wages be public?"})
+        print(state["selected"]["community"], state["answer"])
+        ```
     """
     parts = Parts.of(pool, prompts, models, "moe")
     graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
@@ -85,7 +165,7 @@ def build_moe(
     return graph
 
 
-def _base_alone(parts: Parts, step: Step) -> StateGraph[Any, Any, Any, Any]:
+def _base_alone(parts: Parts, step: Step) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineState]:
     graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
     parts.add_check(graph)
     parts.add(graph, "answer", step)

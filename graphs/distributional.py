@@ -42,17 +42,42 @@ def build_distributional(
     models: Models = None,
     seed: int | None = None,
     comments: Comments = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """The distributional graph (section 3 of the paper), not compiled.
+) -> StateGraph[DistributionalState, None, DistributionalQuestion, DistributionalState]:
+    """The distributional graph (section 3 of the paper): every community is heard, its probability of every option is
+    read, and the distributions are pooled with the communities' priors.
 
-    `scoring` is how option probabilities are read: "label", "rotate" or "text". `voice` is how a community is heard:
-    by its comment, which the base LLM reads as in the paper ("comment"), by its own probability of every option
-    ("vote"), or by both, united as the pool's [run] table says. Input: `DistributionalQuestion`. Output:
-    `DistributionalState`, with both voices `TwoVoicesState`. The other arguments and errors are those of
-    `build_overton`.
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        voice: How a community is heard: by its comment, which the base LLM reads as in the paper ("comment"), by its
+            own probability of every option ("vote"), or by both, united as the pool's [run] table says ("both").
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        seed: For questions that have none (default 0).
+        comments: Comments that are known already, by community: those communities are not asked.
+
+    Returns:
+        The graph, not compiled. Where both voices are heard, its state is a `TwoVoicesState`.
 
     Raises:
-        InputError: there is no such voice, or a comment is given of a community that is to vote only.
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such scoring or voice, or a comment is given of a community that is not in the pool or
+            only votes.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_distributional
+
+        mine = FakeListChatModel(responses=["A"])  # any LangChain chat model; without log-probabilities, replies count
+        graph = build_distributional("culture", scoring="label", models={"smollm2": mine}).compile()
+        state = graph.invoke({"question": "Is it right to lie to protect a friend?", "options": ["Yes", "No"]})
+        print(state["distribution"], state["disagreement"])
+        ```
     """
     check_scoring(scoring)
     check_voice(voice)
@@ -79,7 +104,9 @@ def _aggregate(pool: Pool, voice: Voice) -> Step:
     return aggregate_both(priors=pool.priors_of, quorum=pool.quorum, share=run.vote_share, pooling=run.vote_pooling)
 
 
-def _branch(parts: Parts, name: str, scoring: Scoring, voice: Voice) -> StateGraph[Any, Any, Any, Any]:
+def _branch(
+    parts: Parts, name: str, scoring: Scoring, voice: Voice
+) -> StateGraph[DistributionalState, None, DistributionalQuestion, BranchOutput]:
     """One community's own work. A subgraph, since in one layer after another the slowest community would hold up the
     scoring of all comments."""
     state, output = (TwoVoicesState, TwoVoicesBranchOutput) if voice == "both" else (DistributionalState, BranchOutput)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from langgraph.graph import END, StateGraph
 
@@ -22,17 +21,36 @@ def build_overton(
     models: Models = None,
     seed: int | None = None,
     comments: Comments = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """The Overton graph (section 3 of the paper), not compiled: `compile()` it, to run it or as a node of a graph of
-    your own.
+) -> StateGraph[OvertonState, None, OvertonQuestion, OvertonState]:
+    """The Overton graph (section 3 of the paper): every community comments, and the base LLM merges the comments.
 
-    `prompts` replaces the built-in prompts; `models` puts your own LangChain chat models in the place of the pool's
-    [models.*], by name; `seed` is for questions that have none (default 0); `comments` are known already, by community:
-    those communities are not asked. Input: `OvertonQuestion`. Output: `OvertonState`.
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        seed: For questions that have none (default 0).
+        comments: Comments that are known already, by community: those communities are not asked.
+
+    Returns:
+        The graph, not compiled: `compile()` it, to run it or as a node of a graph of your own.
 
     Raises:
-        PoolError, PromptError: the pool or a prompt is unusable. Models are opened by the first run.
-        InputError: a comment is given of a community that is not in the pool.
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: A comment is given of a community that is not in the pool.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_overton
+
+        mine = FakeListChatModel(responses=["any LangChain chat model"])
+        graph = build_overton("perspective", models={"smollm2": mine}).compile()
+        state = graph.invoke({"question": "Should a city ban cars from its centre?"})
+        print(state["answer"], state["missing"])
+        ```
     """
     parts = Parts.of(pool, prompts, models, "overton", {"seed": seed}, comments, OVERTON.takes)
     graph = StateGraph(OvertonState, input_schema=OvertonQuestion)

@@ -26,17 +26,46 @@ def build_pluralism(
     models: Models = None,
     seed: int | None = None,
     mode: Mode | None = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """One graph for all modes, not compiled; the input's `mode` picks the subgraph, and the argument `mode` is
-    for questions that name none.
+) -> StateGraph[PluralismState, None, PluralismQuestion, PluralismState]:
+    """All modes in one graph, of which the question picks one by its `mode`.
 
-    Input: `PluralismQuestion`. Output: `PluralismState`. The arguments and errors are those of the modes' builders.
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        voice: How a community is heard in distributional mode: by its "comment", its "vote", or "both".
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        seed: For questions that have none (default 0).
+        mode: For questions that name none.
+
+    Returns:
+        The graph, not compiled. Where both voices are heard, its state is a `PluralismTwoVoicesState`.
+
+    Raises:
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such scoring, voice or mode.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_pluralism
+
+        mine = FakeListChatModel(responses=["any LangChain chat model"])
+        graph = build_pluralism("culture", models={"smollm2": mine}).compile()
+        state = graph.invoke({"question": "Should wages be public?", "mode": "overton"})
+        print(state["answer"])
+        ```
     """
     parts = Parts.of(pool, prompts, models, defaults={"mode": mode})
     check_scoring(scoring)
     check_voice(voice)
     if mode is not None:
         find_mode(mode)
+    graph: NestingGraph[PluralismState, None, PluralismQuestion, PluralismState]
     graph = NestingGraph(_state(voice), input_schema=PluralismQuestion)
     parts.add_check(graph, any_mode=True)
     for name, each in modes().items():
@@ -73,5 +102,5 @@ def _question(mode: ModeDescription) -> type:
 
 
 def _typed(name: str, keys: dict[str, Any]) -> type:
-    made: Any = TypedDict(name, keys, total=False)  # type: ignore[operator]
-    return made  # type: ignore[no-any-return]
+    made: type = TypedDict(name, keys, total=False)  # type: ignore[misc]
+    return made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from langgraph.graph import END, StateGraph
 
@@ -26,11 +25,39 @@ def build_steerable(
     models: Models = None,
     seed: int | None = None,
     comments: Comments = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """The steerable graph (section 3 of the paper), not compiled.
+) -> StateGraph[SteerableState, None, SteerableQuestion, SteerableState]:
+    """The steerable graph (section 3 of the paper): every community comments, the comment that best reflects the
+    question's attribute is selected, and the base LLM answers with it.
 
-    `scoring` is how a question with options is answered. Input: `SteerableQuestion`. Output: `SteerableState`.
-    The other arguments and errors are those of `build_overton`.
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        seed: For questions that have none (default 0).
+        comments: Comments that are known already, by community: those communities are not asked.
+
+    Returns:
+        The graph, not compiled.
+
+    Raises:
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such scoring, or a comment is given of a community that is not in the pool.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_steerable
+
+        mine = FakeListChatModel(responses=["1"])  # any LangChain chat model; this one selects the first comment
+        graph = build_steerable("culture", models={"smollm2": mine}).compile()
+        state = graph.invoke({"question": "Should wages be public?", "attribute": "the right to privacy"})
+        print(state["selected"]["community"], state["answer"])
+        ```
     """
     parts = Parts.of(pool, prompts, models, "steerable", {"seed": seed}, comments, STEERABLE.takes)
     run = parts.pool.run

@@ -2,14 +2,6 @@
 
 Everything that an application needs is importable from here; it is loaded when it is first used.
 
-Example:
-    from modular_pluralism import PluralismError, build_overton
-
-    graph = build_overton("perspective").compile()
-    try:
-        print(graph.invoke({"question": "Should a city ban cars from its centre?"})["answer"])
-    except PluralismError as error:
-        print(f"No answer: {error}")
 """
 
 # ruff: noqa: I001 - an import of each module, with the names that it has, in place of one for each name
@@ -21,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the table below once more, for type checkers and editors, which do not run it
     from modular_pluralism.errors import (
         AdapterError as AdapterError,
-        ChartsMissingError as ChartsMissingError,
         ConfigurationError as ConfigurationError,
         ContextError as ContextError,
         ContextOverflowError as ContextOverflowError,
@@ -39,7 +30,6 @@ if TYPE_CHECKING:  # the table below once more, for type checkers and editors, w
         PreparationError as PreparationError,
         PromptError as PromptError,
         QuorumError as QuorumError,
-        ReportError as ReportError,
         RunInUseError as RunInUseError,
         StoreError as StoreError,
         TaskFileError as TaskFileError,
@@ -110,7 +100,6 @@ __version__ = "0.1.0"
 _MODULES = {
     "errors": [
         "AdapterError",
-        "ChartsMissingError",
         "ConfigurationError",
         "ContextError",
         "ContextOverflowError",
@@ -128,7 +117,6 @@ _MODULES = {
         "PreparationError",
         "PromptError",
         "QuorumError",
-        "ReportError",
         "RunInUseError",
         "StoreError",
         "TaskFileError",

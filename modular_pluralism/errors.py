@@ -10,8 +10,6 @@
     │   ├── NoLogProbabilitiesError
     │   ├── TaskFileError
     │   ├── EvaluationError
-    │   ├── ReportError
-    │   ├── ChartsMissingError
     │   ├── TrainingDataError
     │   └── AdapterError
     ├── ModelCallError
@@ -36,6 +34,16 @@ class PluralismError(RuntimeError):
     """Base class: catch this to catch everything raised on purpose here.
 
     A RuntimeError, since LangGraph's server tells its clients the message of those, and only the name of most others.
+
+    Example:
+        ```python
+        from modular_pluralism import Pool, PluralismError
+
+        try:
+            Pool.load("no-such-pool")
+        except PluralismError as error:
+            print(error)
+        ```
     """
 
     exit_code = 1
@@ -82,14 +90,6 @@ class TaskFileError(ConfigurationError):
 
 class EvaluationError(ConfigurationError):
     """An evaluation's folder cannot be used: it is another evaluation's, in use, or cannot be written."""
-
-
-class ReportError(ConfigurationError):
-    """The report cannot be written where it was asked for."""
-
-
-class ChartsMissingError(ConfigurationError):
-    """The charts need matplotlib, which is not installed."""
 
 
 class TrainingDataError(ConfigurationError):

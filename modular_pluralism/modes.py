@@ -29,8 +29,14 @@ _REQUEST = ("question", "attribute", "options", "seed", "mode")
 
 @dataclass(frozen=True)
 class Takes:
-    """What questions have beside their text: an attribute, options, and a voice in which communities are heard. Where
-    there may be options, there is a scoring by which they are read."""
+    """What a mode's questions have beside their text. Where there may be options, there is a scoring by which they are
+    read.
+
+    Args:
+        attribute: Whether an attribute is "required", "optional" or "refused".
+        options: The same of options.
+        voice: Whether there is a choice of how communities are heard.
+    """
 
     attribute: Need = "refused"
     options: Need = "refused"
@@ -51,11 +57,18 @@ class Takes:
 class ModeDescription:
     """A mode: how communities collaborate.
 
-    `work` says in one line how they do, and `outcome` what comes out; `tool` tells an agent's model what the mode is
-    for. `build` is the builder of its graph; it takes `pool` and the keywords `prompts`, `models`, `seed` and
-    `comments`, and `scoring` and `voice` where questions have them. `state` is the type of the graph's state, whose key
-    `result` is what is shown: the text "answer", with "choice" where it is one of the options, or the "distribution"
-    over the options. `writer` is the node that writes the text, to be shown as it is written (None: it comes whole).
+    Args:
+        name: What people type.
+        work: Says in one line how the communities collaborate.
+        outcome: Says what comes out.
+        tool: Tells an agent's model what the mode is for.
+        build: The builder of its graph; it takes `pool` and the keywords `prompts`, `models`, `seed` and `comments`,
+            and `scoring` and `voice` where questions have them.
+        state: The type of the graph's state.
+        takes: What its questions have.
+        result: The key of the state that is shown: the text "answer", with "choice" where it is one of the options, or
+            the "distribution" over the options.
+        writer: The node that writes the text, to be shown as it is written (None: it comes whole).
     """
 
     name: str
@@ -116,10 +129,33 @@ _modes: dict[str, ModeDescription] = {}
 
 
 def register_mode(mode: ModeDescription) -> ModeDescription:
-    """Add a mode; returns it.
+    """Add a mode: everything that knows modes finds it from then on.
+
+    Args:
+        mode: The mode.
+
+    Returns:
+        The same, so that a file can describe and add its mode in one statement.
 
     Raises:
-        InputError: there is another mode of that name.
+        InputError: There is another mode of that name.
+
+    Example:
+        ```python
+        from modular_pluralism import ModeDescription, OvertonState, PromptSet, build_overton, register_mode
+
+        brief = PromptSet.load().with_texts({"merge": "{question} {comments} Name each view in one sentence."})
+        register_mode(
+            ModeDescription(
+                name="brief",
+                work="every community comments in parallel → the base LLM names every view in one sentence",
+                outcome="one sentence for each view",
+                tool="Name the views on a question on which people disagree.",
+                build=lambda pool, *, prompts=None, **more: build_overton(pool, prompts=prompts or brief, **more),
+                state=OvertonState,
+            )
+        )
+        ```
     """
     if _modes.setdefault(mode.name, mode) is not mode:
         raise InputError(f"There is a mode {mode.name!r} already; give yours another name.")
@@ -146,10 +182,25 @@ def takers(part: Literal["attribute", "options", "voice"]) -> str:
 
 
 def find_mode(name: object) -> ModeDescription:
-    """The mode of that name.
+    """Find a mode.
+
+    Args:
+        name: What the mode is called.
+
+    Returns:
+        Its description.
 
     Raises:
-        InputError: there is none.
+        InputError: There is no such mode.
+
+    Example:
+        ```python
+        from modular_pluralism import find_mode
+
+        mode = find_mode("steerable")
+        print(mode.work, mode.takes.required)
+        graph = mode.graph("culture", scoring="label").compile()
+        ```
     """
     known = modes()
     if isinstance(name, str) and name in known:

@@ -32,18 +32,43 @@ def pluralism_tool(
     name: str | None = None,
     description: str | None = None,
 ) -> BaseTool:
-    """A LangChain tool that runs a mode's graph; its arguments are the question and what else the mode needs.
+    """A mode as a tool for an agent; its arguments are the question and what else the mode needs.
 
     It returns a short text for the agent's model, and the graph's whole state as the message's `artifact`. Tokens,
-    callbacks and metadata reach the application that calls it. The first arguments are those of the mode's builder;
-    `name` (default: pluralism_MODE) and `description` are what the agent's model is told.
+    callbacks and metadata reach the application that calls it. A run that fails raises ToolException with the reason;
+    set `tool.handle_tool_error = True` to have the agent's model told it as an error instead.
 
-    A run that fails raises ToolException with the reason; set `tool.handle_tool_error = True` to have the agent's model
-    told it as an error instead.
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        mode: What the tool does.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        voice: How a community is heard in distributional mode: by its "comment", its "vote", or "both".
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        seed: Seeds every run of the tool (default 0).
+        name: What the agent's model calls the tool (default: pluralism_MODE).
+        description: What the agent's model is told of it (default: what the mode does, and whom it asks).
+
+    Returns:
+        A LangChain tool.
 
     Raises:
-        InputError: there is no such mode or voice, or the mode has no choice of voices.
-        PoolError, PromptError, ModelLoadError: as the builders do.
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such mode, scoring or voice, or the mode has no choice of voices.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import pluralism_tool
+
+        mine = FakeListChatModel(responses=["any LangChain chat model"])
+        tool = pluralism_tool("culture", mode="overton", models={"smollm2": mine})
+        print(tool.name, tool.invoke({"question": "Should wages be public?"}))
+        ```
     """
     described = find_mode(mode)
     parts = Parts.of(pool, prompts, models)

@@ -15,10 +15,27 @@ from modular_pluralism.types import Mode, Scoring, Voice
 
 
 class Request(BaseModel):
-    """A question for a mode, with how its options are read, how communities are heard, and the run's seed.
+    """A question for a mode, checked as a whole.
+
+    Args:
+        question: The question.
+        mode: The mode that it is for.
+        attribute: The value, demographic or culture that is asked for.
+        options: The possible answers, 2 to 26.
+        scoring: How option probabilities are read.
+        voice: How communities are heard in distributional mode.
+        seed: The seed of the run.
 
     Raises:
-        InputError: there is no such mode, scoring or voice; or a part is missing, unusable, or not for this mode.
+        InputError: There is no such mode, scoring or voice; or a part is missing, unusable, or not for this mode.
+
+    Example:
+        ```python
+        from modular_pluralism import Request
+
+        request = Request(question="Should wages be public?", mode="steerable", attribute="privacy", seed=1)
+        print(request.asked())  # the input of the mode's graph
+        ```
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
-from modular_pluralism.evaluation.data.groups import continent, country, groups, population
+from modular_pluralism.evaluation.data.countries import continent, country
+from modular_pluralism.evaluation.data.groups import groups, population
 from modular_pluralism.evaluation.data.items import OptionItem, ValueItem
 from modular_pluralism.evaluation.measures.distances import (
     FARTHEST,
@@ -75,6 +76,11 @@ def value_item(label: str, value: str = "Honesty") -> ValueItem:
         ("Mexico", "Mexico", "North America"),
         ("Peru", "Peru", "South America"),
         ("New Zealand", "New Zealand", "Oceania"),
+        ("DEU", "DEU", "Europe"),
+        ("NA", "NA", "Africa"),
+        ("united kingdom", "united kingdom", "Europe"),
+        ("Côte d'Ivoire", "Côte d'Ivoire", "Africa"),
+        ("no", "no", "other"),
         ("Atlantis (sunk)", "Atlantis (sunk)", "other"),
     ],
 )

@@ -14,6 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from modular_pluralism.errors import ContextOverflowError, InputError, ModelLoadError, PluralismError, QuorumError
 from modular_pluralism.graphs import build_distributional
+from modular_pluralism.graphs.state import DistributionalQuestion
 from modular_pluralism.nodes.read_options import parse_label
 from modular_pluralism.nodes.request import Request, check_options
 from tests.fake_models import (
@@ -30,7 +31,7 @@ from tests.fake_models import (
 from tests.test_overton import EVIL, without_seconds
 
 OPTIONS = ["Yes", "No", "Only some"]
-ASKED = {"question": "Should everybody vote?", "options": OPTIONS}
+ASKED: DistributionalQuestion = {"question": "Should everybody vote?", "options": OPTIONS}
 OPINIONS = {
     "north": [0.8, 0.1, 0.1],
     "east": [0.1, 0.8, 0.1],

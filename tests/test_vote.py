@@ -290,7 +290,7 @@ def test_bad_tables_are_refused_in_a_sentence(text: str, message: str) -> None:
 def test_the_graph_of_all_modes_and_the_tool_hear_votes() -> None:
     models = {"boss": always("x"), **{name: voter(own) for name, own in OWN.items()}}
     pool = fake_pool(TWO)
-    asked = {**ASKED, "mode": "distributional"}
+    asked: Any = {**ASKED, "mode": "distributional"}
     own = linear_pool(list(OWN.values()), [0.5, 0.5])
     assert build_pluralism(pool, voice="vote", models=models).compile().invoke(asked)["distribution"] == pytest.approx(
         own

@@ -13,10 +13,10 @@ from benchmarks.study.parts import Part
 from modular_pluralism.evaluation.data.items import Item, OptionItem
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, RESAMPLES
-from modular_pluralism.evaluation.statistics.collected import Collected
-from modular_pluralism.evaluation.statistics.columns import JS, main_columns
-from modular_pluralism.evaluation.statistics.measured import Mask, differences, figures, seen
+from modular_pluralism.evaluation.statistics.figures import Mask, differences, figures, seen
+from modular_pluralism.evaluation.statistics.kind_measures import JS, main_measures
 from modular_pluralism.evaluation.statistics.results import Figure
+from modular_pluralism.evaluation.statistics.scored_methods import ScoredMethods
 
 _TITLES = {
     VOTE: "pool, `vote`",
@@ -64,8 +64,8 @@ def sheets_of(part: Part, answers: Answers, *, seed: int) -> list[Sheet]:
     return [*found, _matrix(whole, masks), _own(whole, masks), _patches(whole, masks)]
 
 
-def _collected(items: Sequence[Item], answers: Answers, seed: int) -> Collected:
-    return Collected(
+def _collected(items: Sequence[Item], answers: Answers, seed: int) -> ScoredMethods:
+    return ScoredMethods(
         "distributional",
         lambda: iter(items),
         lambda name: iter(answers[name]),
@@ -75,8 +75,8 @@ def _collected(items: Sequence[Item], answers: Answers, seed: int) -> Collected:
     )
 
 
-def _methods(collected: Collected, names: Sequence[str] = ()) -> Sheet:
-    columns = seen(main_columns("distributional", collected.methods, ties=collected.ties), collected.methods)
+def _methods(collected: ScoredMethods, names: Sequence[str] = ()) -> Sheet:
+    columns = seen(main_measures("distributional", collected.methods, ties=collected.ties), collected.methods)
     shown = [each for each in columns if each.column.key in ("js", "js_label", "mass")]
     rows = {name: scores for name, scores in collected.methods.items() if name in (names or collected.methods)}
     lines = []
@@ -98,7 +98,7 @@ def _methods(collected: Collected, names: Sequence[str] = ()) -> Sheet:
     )
 
 
-def _matrix(collected: Collected, masks: dict[str, Mask]) -> Sheet:
+def _matrix(collected: ScoredMethods, masks: dict[str, Mask]) -> Sheet:
     names = {f"modular only {name}": name for name in masks} | {VOTE: _TITLES[VOTE], ONE: ONE}
     lines = [
         Line(
@@ -131,7 +131,7 @@ def _matrix(collected: Collected, masks: dict[str, Mask]) -> Sheet:
     )
 
 
-def _own(collected: Collected, masks: dict[str, Mask]) -> Sheet:
+def _own(collected: ScoredMethods, masks: dict[str, Mask]) -> Sheet:
     lines = []
     for name, mask in masks.items():
         if not mask.any():
@@ -151,7 +151,7 @@ def _own(collected: Collected, masks: dict[str, Mask]) -> Sheet:
     )
 
 
-def _patches(collected: Collected, masks: dict[str, Mask]) -> Sheet:
+def _patches(collected: ScoredMethods, masks: dict[str, Mask]) -> Sheet:
     lines = []
     for name, mask in masks.items():
         if not mask.any():

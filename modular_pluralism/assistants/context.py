@@ -10,16 +10,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from itertools import product
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from modular_pluralism.assistants.offered import offered_pools, offered_prompts
 from modular_pluralism.errors import ContextError, PromptError
-from modular_pluralism.modes import find_mode, modes
+from modular_pluralism.modes import Takes, find_mode, modes
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import Prompt, PromptSet
-from modular_pluralism.types import Mode, Scoring, Voice
+from modular_pluralism.types import Scoring, Voice
 
 PLURALISM = "pluralism"
 """The graph of all modes, which stands beside the graph of each."""
@@ -35,31 +35,22 @@ class RunContext(BaseModel):
     seed: int | None = Field(None, description="The seed of questions that have none (default 0).")
 
 
-class ScoredContext(RunContext):
-    """The same, where option probabilities are read."""
-
-    scoring: Scoring = Field("rotate", description="How option probabilities are read.")
-
-
-class VoicedContext(ScoredContext):
-    """The same, where communities may be heard in other ways than by a comment."""
-
-    voice: Voice = Field("comment", description="How communities are heard: by a comment, by their own vote, or both.")
-
-
-class AnyModeContext(VoicedContext):
-    """The same, where questions may be of any mode."""
-
-    mode: Mode | None = Field(None, description="The mode of questions that name none.")
-
-
-def _base(graph: str) -> type[RunContext]:
-    if graph == PLURALISM:
-        return AnyModeContext
-    takes = find_mode(graph).takes
+def _context(graph: str) -> type[RunContext]:
+    """What a run of this graph can be told."""
+    takes = Takes(options="optional", voice=True) if graph == PLURALISM else find_mode(graph).takes
+    fields: dict[str, Any] = {}
+    if takes.scoring:
+        fields["scoring"] = (Scoring, Field("rotate", description="How option probabilities are read."))
     if takes.voice:
-        return VoicedContext
-    return ScoredContext if takes.scoring else RunContext
+        said = "How communities are heard: by a comment, by their own vote, or both."
+        fields["voice"] = (Voice, Field("comment", description=said))
+    if graph == PLURALISM:
+        fields["mode"] = (
+            Literal[tuple(modes())] | None,
+            Field(None, description="The mode of questions that name none."),
+        )
+    context: type[RunContext] = create_model(f"{graph.capitalize()}Context", __base__=RunContext, **fields)
+    return context
 
 
 _OF_LANGGRAPH = re.compile(r"__.*|langgraph_.*|x-.*|checkpoint_.*|(thread|run|assistant|graph|user|cron)_id")
@@ -69,7 +60,7 @@ _OF_LANGGRAPH = re.compile(r"__.*|langgraph_.*|x-.*|checkpoint_.*|(thread|run|as
 def check_keys(graph: str, given: Iterable[str]) -> None:
     """Raise ContextError for a key that the graph's context does not have: passing it over would run something else
     than what was asked for."""
-    known = [*_base(graph).model_fields, *map(_field, _nodes_by_prompt(graph))]
+    known = [*_context(graph).model_fields, *map(_field, _nodes_by_prompt(graph))]
     for key in given:
         if key not in known and not _OF_LANGGRAPH.fullmatch(key):
             close = get_close_matches(key[:64], known, n=1)
@@ -83,9 +74,7 @@ def read_context(graph: str, values: Mapping[str, Any]) -> RunContext:
     Raises:
         ContextError: a value is of the wrong kind.
     """
-    schema = _base(graph)
-    if schema is AnyModeContext and values.get("mode") is not None and values["mode"] not in modes():
-        raise ContextError(f"The context's mode is unusable: use one of {', '.join(modes())}, or leave it out.")
+    schema = _context(graph)
     try:
         return schema.model_validate({key: value for key, value in values.items() if key in schema.model_fields})
     except ValidationError as error:
@@ -123,13 +112,11 @@ def edited_prompts(graph: str, values: Mapping[str, Any], prompts: PromptSet) ->
 
 def context_schema(graph: str, pool: Pool, prompts: PromptSet) -> type[RunContext]:
     """The schema that a server shows for the graph: what can be chosen, and each prompt with the nodes that use it."""
-    base = _base(graph)
+    base = _context(graph)
     fields: dict[str, Any] = {
         "pool": (str, _offering(base, "pool", sorted(offered_pools()))),
         "prompts": (str | None, _offering(base, "prompts", [None, *sorted(offered_prompts())])),
     }
-    if graph == PLURALISM:
-        fields["mode"] = (str | None, _offering(base, "mode", [None, *modes()]))
     for name, nodes in _nodes_by_prompt(graph, pool.communities).items():
         of_langgraph: dict[str, Any] = {"langgraph_nodes": nodes, "langgraph_type": "prompt"}
         fields[_field(name)] = (

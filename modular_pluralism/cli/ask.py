@@ -6,8 +6,7 @@ import asyncio
 import json
 import shlex
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +24,7 @@ from modular_pluralism.cli.call_options import (
     StoreOption,
     VoiceOption,
 )
+from modular_pluralism.cli.output import stoppable
 
 if TYPE_CHECKING:
     from modular_pluralism.cli.run_graph import RunView
@@ -142,7 +142,7 @@ def run(
     def running(view: RunView) -> Coroutine[Any, Any, dict[str, Any]]:
         return run_graph(graph, asked, view) if thread is None else kept(view, thread)
 
-    with stoppable(thread, store):
+    with stoppable(stopped(thread, store)):
         show(running, shown, as_json=as_json, quiet=quiet)
 
 
@@ -180,23 +180,14 @@ def show(
     view.result(state, shown.communities)
 
 
-@contextmanager
-def stoppable(thread: str | None = None, store: str | None = None) -> Iterator[None]:
-    """Ctrl-C in this block ends the command cleanly, and says how to go on with a run that is kept."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        more = "" if thread is None else f" Go on with: {resume_command(thread, store)}"
-        typer.echo(f"Stopped.{more}", err=True)
-        raise typer.Exit(130) from None
-
-
-def resume_command(thread: str, store: str | None) -> str:
-    """What to type to go on with a run; an address with a password is not repeated."""
+def stopped(thread: str | None, store: str | None) -> str:
+    """What is said after Ctrl-C, with how to go on where the run is kept; an address' password is not repeated."""
     from modular_pluralism.runs.place import find_place
 
+    if thread is None:
+        return "Stopped."
     where = "" if store is None else f" --store {shlex.quote(find_place(store).shown)}"
-    return f"pluralism resume {thread}{where}"
+    return f"Stopped. Go on with: pluralism resume {thread}{where}"
 
 
 def _json(state: Mapping[str, Any], shown: Shown) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from modular_pluralism.cli.call_options import PoolOption, PromptsOption, StoreOption
+from modular_pluralism.optional import optional
 
 EXAMPLES = """
 **Examples**
@@ -43,7 +44,7 @@ def debug(
     The page is for this machine only and needs no network: nothing that you type or that a model says is sent anywhere
     but to the models of your pool. Ctrl-C ends it; runs are kept in the store.
     """
-    _check_installed()
+    optional("nicegui", "debug", "`pluralism debug`")
     from modular_pluralism.debugger.page.live_runs import LiveRuns
     from modular_pluralism.debugger.page.server import Address, end_process, serve_page
     from modular_pluralism.pool import Pool
@@ -57,17 +58,6 @@ def debug(
     if ended_by == signal.SIGINT:
         typer.echo("Stopped.", err=True)
     end_process(130 if ended_by == signal.SIGINT else 0)
-
-
-def _check_installed() -> None:
-    from importlib.util import find_spec
-
-    from modular_pluralism.errors import ModelLoadError
-
-    if find_spec("nicegui") is None:
-        raise ModelLoadError(
-            "`pluralism debug` needs the Python package nicegui; run `pip install 'modular-pluralism[debug]'`."
-        )
 
 
 def _ready(url: str, open_it: bool) -> None:

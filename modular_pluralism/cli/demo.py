@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modular_pluralism.cli.call_options import PoolOption, SeedOption
+from modular_pluralism.cli.output import safe, say, stoppable
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 QUESTION = "Should a city ban cars from its centre?"
 ATTRIBUTE = "protecting the environment"
@@ -39,7 +40,6 @@ def demo(
     from rich.text import Text
 
     from modular_pluralism.cli.ask import run
-    from modular_pluralism.cli.safe_text import safe
     from modular_pluralism.modes import modes
     from modular_pluralism.nodes.request import Request
 
@@ -49,29 +49,28 @@ def demo(
         for mode in modes().values()
     ]
     console = Console(highlight=False)
-    _prepare(console, pool)
+    _prepare(pool)
     console.print(Text("Question: ", style="bold").append_text(safe(question)))
     for mode, request in zip(modes().values(), requests, strict=True):
         console.print()
         console.rule(Text(mode.title, style="bold"))
-        console.print(safe(f"{mode.title} mode: {mode.work}."))
+        say(f"{mode.title} mode: {mode.work}.", prose=True)
         run(request.asked(), mode.name, "rotate", pool, None)
-    console.print()
-    console.print(
+    say()
+    say(
         "The communities of the built-in pools are personas on one very small model: a demonstration of the method, "
         "not an opinion poll.",
-        style="dim",
+        "dim",
+        prose=True,
     )
 
 
-def _prepare(console: Console, pool_name: str) -> None:
-    """On first use, rewrite the demo's model for this machine, if this run gains more time by it than it takes."""
-    from modular_pluralism.cli.safe_text import safe
+def _prepare(pool_name: str) -> None:
+    """On first use, rewrite the demo's model for this machine, where that is known to make it much faster."""
     from modular_pluralism.llama import ChatLlama, close_engines
     from modular_pluralism.models.pool_models import PoolModels
     from modular_pluralism.pool import EmbeddedModel, Pool
-    from modular_pluralism.prepared.first_use import prepare_if_it_pays
-    from modular_pluralism.prepared.workload import demo_run
+    from modular_pluralism.prepared.first_use import prepare_on_first_use
 
     loaded = Pool.load(pool_name)
     config = loaded.models[loaded.base]
@@ -82,13 +81,10 @@ def _prepare(console: Console, pool_name: str) -> None:
         return
     chat = PoolModels(loaded).base().chat
     assert isinstance(chat, ChatLlama)
-    try:
-        done = prepare_if_it_pays(chat.gguf, chat.engine, demo_run(len(loaded.communities)))
-    except KeyboardInterrupt:
-        typer.echo("Stopped.", err=True)
-        raise typer.Exit(130) from None
+    with stoppable():
+        done = prepare_on_first_use(chat.gguf, chat.engine)
     if done is not None:
-        console.print(safe(done.line), style="dim")
-        console.print()
+        say(done.line, "dim", prose=True)
+        say()
     if done is not None and done.prepared:
         close_engines()  # of the original, so that only the prepared one takes memory

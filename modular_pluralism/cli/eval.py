@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -25,11 +25,9 @@ from modular_pluralism.cli.call_options import (
     TaskFileArgument,
     VoiceOption,
 )
+from modular_pluralism.cli.output import stoppable
+from modular_pluralism.optional import optional
 from modular_pluralism.types import MethodName
-
-if TYPE_CHECKING:
-    from modular_pluralism.evaluation.run.evaluation import Evaluation
-    from modular_pluralism.evaluation.statistics.results import Results
 
 EXAMPLES = """
 **Examples**
@@ -89,7 +87,7 @@ def evaluate(
         typer.Option(
             "--nli",
             metavar="MODEL",
-            help="Overton: the entailment model, an id or a folder; or llm, llm:MODEL, embedding, embedding:MODEL.",
+            help="Overton: the entailment model, an id or a folder; or llm, llm:MODEL.",
         ),
     ] = None,
     judge: Annotated[
@@ -114,10 +112,10 @@ def evaluate(
     folder gets a report (report.html), all figures (results.json), Inspect's logs, and the filled-in task file. A run
     that was stopped goes on where it was when the same command is given again.
     """
-    from modular_pluralism.optional import optional
-
     optional("inspect_ai", "eval", "An evaluation")
     optional("matplotlib", "eval", "The report")
+    from modular_pluralism.cli.progress import EvalProgress
+    from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.evaluation.run.evaluation import Evaluation, EvaluationSettings, Files
     from modular_pluralism.evaluation.run.methods import METHODS
@@ -146,31 +144,16 @@ def evaluate(
         ),
         Files(out or Path("out") / task_file.stem),
     )
-    try:
-        results = _run(evaluation)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        typer.echo("Stopped. The same command goes on from here.", err=True)
-        raise typer.Exit(130) from None
-    _show(evaluation, results, as_json=as_json)
-
-
-def _run(evaluation: Evaluation) -> Results:
-    from modular_pluralism.cli.eval_progress import EvalProgress
-
-    with EvalProgress(evaluation.total, sys.stderr) as progress:
-        return asyncio.run(evaluation.run(progress.made, progress.known))
-
-
-def _show(evaluation: Evaluation, results: Results, *, as_json: bool) -> None:
-    from rich.console import Console
-
-    from modular_pluralism.cli.results_table import print_results
-
+    with (
+        stoppable("Stopped. The same command goes on from here."),
+        EvalProgress(evaluation.total, sys.stderr) as progress,
+    ):
+        results = asyncio.run(evaluation.run(progress.made, progress.known))
     if as_json:
         typer.echo(results.model_dump_json(indent=2))
         return
     files = evaluation.files
-    print_results(results, Console(highlight=False), rest=str(files.report))
+    print_results(results, rest=str(files.report))
     typer.echo(f"\nReport: {files.report}")
     typer.echo(f"Figures: {files.results}")
     typer.echo(f"Filled-in task files: {files.folder / 'filled'}")

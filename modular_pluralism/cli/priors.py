@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import asyncio
+import sys
+from typing import Annotated
 
 import typer
 
@@ -18,9 +19,8 @@ from modular_pluralism.cli.call_options import (
     SeedOption,
     VoiceOption,
 )
-
-if TYPE_CHECKING:
-    from modular_pluralism.priors.fit_result import PriorsResult
+from modular_pluralism.cli.output import say, stoppable
+from modular_pluralism.optional import optional
 
 app = typer.Typer(
     help="Weights of the communities, fitted on answered questions.",
@@ -69,11 +69,10 @@ def fit(
     One half of the questions is fitted on, and the other tells whether the weights are better than uniform ones. Only
     with `--write` is the pool file changed. Weights belong to the voice that they were fitted with.
     """
-    from modular_pluralism.optional import optional
-
     optional("ijson", "eval", "Fitting priors")
     optional("scipy", "eval", "Fitting priors")
-    from modular_pluralism.cli.progress import with_progress
+    from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
+    from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.priors.fit import FitSettings, PriorsFit
     from modular_pluralism.priors.write import pool_file, write_priors
@@ -93,40 +92,21 @@ def fit(
             comment_tokens=comment_tokens,
         ),
     )
-    result = with_progress(work.total, work.run)
+    with stoppable(NOTHING_WRITTEN), EvalProgress(work.total, sys.stderr) as progress:
+        result = asyncio.run(work.run(progress.made))
     try:
         if as_json:
             typer.echo(result.model_dump_json(indent=2))
         else:
-            _print(result)
+            print_results(result.results, rest="`--json`")
+            say()
+            say(result.sentence, "bold")
     finally:
         # The work may have taken hours: neither what is printed nor what is written is lost with the other.
         if path is not None:
             by_name = {name: each.weights for name, each in result.by_attribute.items()}
             write_priors(path, result.overall.weights, by_name)
-    if not as_json:
-        _print_place(path, pool)
-
-
-def _print(result: PriorsResult) -> None:
-    from rich.console import Console
-
-    from modular_pluralism.cli.results_table import print_results
-    from modular_pluralism.cli.safe_text import safe
-
-    console = Console(highlight=False)
-    print_results(result.results, console, rest="`--json`")
-    console.print()
-    console.print(safe(result.sentence, "bold"), soft_wrap=True)
-
-
-def _print_place(path: Path | None, pool: str) -> None:
-    from rich.console import Console
-
-    from modular_pluralism.cli.safe_text import safe
-
-    console = Console(highlight=False)
-    if path is not None:
-        console.print(safe(f"Written: {path}"), soft_wrap=True)
-    else:
-        console.print(safe(f"The pool {pool} is as it was; --write puts the weights into its file.", "dim"))
+    if path is not None and not as_json:
+        say(f"Written: {path}")
+    elif not as_json:
+        say(f"The pool {pool} is as it was; --write puts the weights into its file.", "dim", prose=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from modular_pluralism.cli.call_options import (
     AnswerTokensOption,
@@ -24,15 +26,13 @@ from modular_pluralism.cli.call_options import (
     StyleOption,
     TaskFileArgument,
 )
+from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable
+from modular_pluralism.errors import PromptError
+from modular_pluralism.optional import optional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from modular_pluralism.prompt_trials.search_result import SearchResult
-    from modular_pluralism.prompt_trials.trial_result import ChangedItem, Side, TrialResult
+    from modular_pluralism.prompt_trials.result_models import ChangedItem, SearchResult, TrialResult
     from modular_pluralism.prompts import FolderFile, Prompt
-
-T = TypeVar("T")
 
 app = typer.Typer(
     help="List the prompts, check a folder of your own, try it on a task, and search for a better text.",
@@ -82,7 +82,7 @@ def list_prompts(context: typer.Context, as_json: JsonOption = False) -> None:
 
     rows = [_row(file, prompt) for file, prompt in built_in_files().items()]
     if as_json:
-        _print_json({"prompts": rows})
+        print_json({"prompts": rows})
     else:
         _print_rows(rows)
 
@@ -94,7 +94,7 @@ def show(name: NameArgument, as_json: JsonOption = False) -> None:
 
     file, prompt = find_prompt(name)
     if as_json:
-        _print_json({**_row(file, prompt), "text": prompt.text})
+        print_json({**_row(file, prompt), "text": prompt.text})
     else:
         typer.echo(prompt.file_text(), nl=False)
 
@@ -107,7 +107,7 @@ def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
     files = read_folder(folder)
     usable = bool(files) and not any(each.problems for each in files)
     if as_json:
-        _print_json({"folder": str(folder), "usable": usable, "files": [_checked(each) for each in files]})
+        print_json({"folder": str(folder), "usable": usable, "files": [_checked(each) for each in files]})
     else:
         _print_checked(folder, files)
     if not usable:
@@ -133,7 +133,7 @@ def diff(name: NameArgument, folder: FolderArgument, as_json: JsonOption = False
         )
     )
     if as_json:
-        _print_json({"file": file, "same": not lines, "diff": lines})
+        print_json({"file": file, "same": not lines, "diff": lines})
     elif lines:
         _print_diff(lines)
     else:
@@ -167,15 +167,12 @@ def try_variants(
     bootstrap intervals of the paired differences, and shows the items that changed most. What a folder does not change
     is computed once, for all of them.
     """
-    import asyncio
-
-    from modular_pluralism.optional import optional
-
     optional("ijson", "eval", "A trial of prompts")
+    from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
     from modular_pluralism.evaluation.data.task_file import TaskFile
+    from modular_pluralism.evaluation.report.folder import check_folder
     from modular_pluralism.prompt_trials.bench import TrialSettings
-    from modular_pluralism.prompt_trials.markdown import trial_markdown
-    from modular_pluralism.prompt_trials.report_folder import check_folder, write_report
+    from modular_pluralism.prompt_trials.markdown import trial_markdown, write_report
     from modular_pluralism.prompt_trials.trial import Trial
 
     if out is not None:
@@ -199,14 +196,15 @@ def try_variants(
         ),
         shown=show,
     )
-    result = _with_progress(trial.total, lambda made: asyncio.run(trial.run(made)))
+    with stoppable(NOTHING_WRITTEN), EvalProgress(trial.total, sys.stderr) as progress:
+        result = asyncio.run(trial.run(progress.made))
     written = [] if out is None else write_report(out, result, trial_markdown(result), "trial")
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:
         _print_trial(result)
         for path in written:
-            typer.echo(f"Written: {path}")
+            say(f"Written: {path}")
 
 
 @app.command(
@@ -253,15 +251,14 @@ def optimise(
     only where it is clearly better there is it written, to DIR/prompts, which `--prompts` takes. The built-in prompts
     are never written over.
     """
-    from modular_pluralism.optional import optional
-
     optional("ijson", "eval", "A search for a prompt")
     optional("gepa", "optimise", "A search for a prompt")
+    from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
     from modular_pluralism.evaluation.data.task_file import TaskFile
+    from modular_pluralism.evaluation.report.folder import check_folder
     from modular_pluralism.prompt_trials.bench import TrialSettings
-    from modular_pluralism.prompt_trials.markdown import search_markdown
-    from modular_pluralism.prompt_trials.optimisation import Optimisation, write_winner
-    from modular_pluralism.prompt_trials.report_folder import check_folder, check_no_prompts, write_report
+    from modular_pluralism.prompt_trials.markdown import search_markdown, write_report
+    from modular_pluralism.prompt_trials.optimisation import Optimisation, check_no_prompts, write_winner
     from modular_pluralism.prompts import find_prompt
 
     file, _ = find_prompt(name)
@@ -288,7 +285,8 @@ def optimise(
         reflect=reflect,
         reflect_tokens=reflect_tokens,
     )
-    result = _with_progress(optimisation.total, optimisation.run)
+    with stoppable(NOTHING_WRITTEN), EvalProgress(optimisation.total, sys.stderr) as progress:
+        result = optimisation.run(progress.made)
     written = write_report(folder, result, search_markdown(result), "search")
     won = write_winner(folder, result, optimisation.prompt, keep=keep)
     written += [] if won is None else [won]
@@ -297,21 +295,7 @@ def optimise(
     else:
         _print_search(result)
         for path in written:
-            typer.echo(f"Written: {path}")
-
-
-def _with_progress(total: int, run: Callable[[Callable[[Any, Any], None]], T]) -> T:
-    """What `run` gives, with a bar or lines on standard error; ends quietly on Ctrl-C."""
-    import asyncio
-
-    from modular_pluralism.cli.eval_progress import EvalProgress
-
-    try:
-        with EvalProgress(total, sys.stderr) as progress:
-            return run(progress.made)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        typer.echo("Stopped. Nothing was written.", err=True)
-        raise typer.Exit(130) from None
+            say(f"Written: {path}")
 
 
 def _own(folder: Path, file: str) -> Prompt:
@@ -320,7 +304,6 @@ def _own(folder: Path, file: str) -> Prompt:
     Raises:
         PromptError: the folder has none, or it is unusable.
     """
-    from modular_pluralism.errors import PromptError
     from modular_pluralism.prompts import read_folder
 
     found = {each.file: each for each in read_folder(folder)}
@@ -367,39 +350,34 @@ def _checked(file: FolderFile) -> dict[str, Any]:
 
 
 def _print_checked(folder: Path, files: list[FolderFile]) -> None:
-    from modular_pluralism.cli.safe_text import safe
-
     for each in files:
         for problem in each.problems:
-            typer.echo(safe(f"! {problem}").plain)
+            say(f"! {problem}")
         if each.prompt is not None:
             same = ", with the text that it has already" if each.same else ""
-            typer.echo(safe(f"  {each.file} replaces the built-in prompt{same}.").plain)
+            say(f"  {each.file} replaces the built-in prompt{same}.")
     bad = sum(bool(each.problems) for each in files)
     if not files:
-        typer.echo(safe(f"{folder} holds no prompt; put files such as merge.txt there.").plain)
+        say(f"{folder} holds no prompt; put files such as merge.txt there.")
     elif bad:
         typer.echo(f"{bad} of {len(files)} files cannot be used; mend what is marked by an exclamation mark.")
     elif all(each.same for each in files):
-        typer.echo(safe(f"{folder} can be used, but changes nothing.").plain)
+        say(f"{folder} can be used, but changes nothing.")
     else:
-        typer.echo(safe(f"{folder} can be used: give it as --prompts {folder}.").plain)
+        say(f"{folder} can be used: give it as --prompts {folder}.")
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from modular_pluralism.cli.safe_text import safe
-
-    table = Table()
-    for heading in ("prompt", "variables", "used by", "words"):
-        table.add_column(heading, justify="right" if heading == "words" else "left", overflow="fold")
-    for row in rows:
-        name = str(row["file"]).removesuffix(".txt").removesuffix(".md")
-        cells = (name, ", ".join(row["variables"]) or "–", _used(row["used_by"]), str(row["words"]))
-        table.add_row(*map(safe, cells))
-    Console(highlight=False).print(table)
+    cells = [
+        (
+            str(row["file"]).removesuffix(".txt").removesuffix(".md"),
+            ", ".join(row["variables"]) or "–",
+            _used(row["used_by"]),
+            str(row["words"]),
+        )
+        for row in rows
+    ]
+    print_table(("prompt", "variables", "used by", "words"), cells, right=["words"])
 
 
 def _used(uses: list[dict[str, str]]) -> str:
@@ -413,87 +391,59 @@ def _used(uses: list[dict[str, str]]) -> str:
 
 
 def _print_diff(lines: list[str]) -> None:
-    from rich.console import Console
-
-    from modular_pluralism.cli.safe_text import safe
-
     colours = {"+": "green", "-": "red", "@": "cyan"}
-    console = Console(highlight=False)
     for line in lines:
         if sys.stdout.isatty():
             style = "bold" if line.startswith(("+++", "---")) else colours.get(line[:1], "")
-            console.print(safe(line, style), soft_wrap=True)
+            say(line, style)
         else:
             typer.echo(safe(line).plain)
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
-
-
 def _print_trial(result: TrialResult) -> None:
-    from rich.console import Console
-
     from modular_pluralism.cli.results_table import print_results
-    from modular_pluralism.cli.safe_text import safe
-    from modular_pluralism.prompt_trials.trial_result import calls_sentence
+    from modular_pluralism.prompt_trials.result_models import calls_sentence
 
-    console = Console(highlight=False)
-    print_results(result.results, console, rest="`--json` or `--out`")
+    print_results(result.results, rest="`--json` or `--out`")
     for each in result.items:
         _print_changed(each)
-    typer.echo("")
-    typer.echo(safe(calls_sentence(result)).plain)
+    say()
+    say(calls_sentence(result))
     for compared in result.variants:
-        console.print(safe(compared.sentence, "bold"), soft_wrap=True)
+        say(compared.sentence, "bold")
 
 
 def _print_changed(item: ChangedItem) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from modular_pluralism.cli.safe_text import safe
-
-    console = Console(highlight=False)
     told = f", {item.attribute}" if item.attribute else ""
-    console.print()
+    say()
     change = f"{item.change:+.3f}".replace("-", "−")
-    heading = f"{item.variant}, item {item.id}{told}: {item.measure} {change}"
-    console.print(safe(heading, "bold"), soft_wrap=True)
-    console.print(safe(" ".join(item.question.split())), soft_wrap=True)
+    say(f"{item.variant}, item {item.id}{told}: {item.measure} {change}", "bold")
+    say(" ".join(item.question.split()))
     if not item.options:
         for name, side in (("built-in", item.built_in), (item.variant, item.other)):
-            console.print(safe(f"{name}: {side.answer or side.error or ''}"), soft_wrap=True)
+            say(f"{name}: {side.answer or side.error or ''}")
         return
     grid = Table(box=None, pad_edge=False)
     grid.add_column("")
     for name in ("real", "built-in", item.variant):
         grid.add_column(safe(name), justify="right")
     for place, option in enumerate(item.options):
-        shares = (item.gold, _shares(item.built_in), _shares(item.other))
+        shares = (item.gold, item.built_in.predicted, item.other.predicted)
         grid.add_row(safe(option), *(f"{each[place]:.3f}" if each else "–" for each in shares))
-    console.print(grid)
-
-
-def _shares(side: Side) -> list[float]:
-    return side.predicted or []
+    Console(highlight=False).print(grid)
 
 
 def _print_search(result: SearchResult) -> None:
-    from rich.console import Console
-
     from modular_pluralism.cli.results_table import print_results
-    from modular_pluralism.cli.safe_text import safe
-    from modular_pluralism.prompt_trials.search_result import search_sentence
+    from modular_pluralism.prompt_trials.result_models import search_sentence
 
-    console = Console(highlight=False)
-    print_results(result.results, console, rest="the report")
-    console.print()
+    print_results(result.results, rest="the report")
+    say()
     if result.best is not None:
-        console.print(safe("The best text of the search:", "bold"))
-        console.print(safe(result.best.rstrip()), soft_wrap=True)
-        console.print()
+        say("The best text of the search:", "bold")
+        say(result.best.rstrip())
+        say()
     for reason, count in list(result.reasons.items())[:_REASONS]:
-        console.print(safe(f"Replies that could not be used, {count} times: {reason}", "dim"), soft_wrap=True)
+        say(f"Replies that could not be used, {count} times: {reason}", "dim")
     typer.echo(search_sentence(result))
-    console.print(safe(result.sentence, "bold"), soft_wrap=True)
+    say(result.sentence, "bold")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modular_pluralism.cli.ask import Shown, show, stoppable
+from modular_pluralism.cli.ask import Shown, show, stopped
 from modular_pluralism.cli.call_options import JsonOption, QuietOption, StoreOption
+from modular_pluralism.cli.output import stoppable
 
 if TYPE_CHECKING:
     from modular_pluralism.cli.run_graph import RunView
@@ -38,7 +39,7 @@ def resume(
     Communities that have spoken are not asked again; those that have failed are, where the quorum cannot be reached
     without them. Of a run that has finished, the result is printed, and no model is asked.
     """
-    with stoppable(run, store):
+    with stoppable(stopped(run, store)):
         setup, contents = asyncio.run(_look(run, store))
         shown = Shown(setup.mode, setup.scoring, setup.pool_name, setup.communities, run, setup.voice)
         if contents.finished:

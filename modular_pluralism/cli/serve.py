@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modular_pluralism.cli.call_options import PoolOption, PromptsOption, ScoringOption, VoiceOption
+from modular_pluralism.optional import optional
 
 if TYPE_CHECKING:
     from modular_pluralism.serving.catalogue import Catalogue
@@ -83,7 +84,8 @@ def serve(
     Any client of OpenAI's API gets pluralistic answers by asking for the model `pluralism/overton` at this address.
     SIGTERM or Ctrl-C stops the server once running answers have ended.
     """
-    _check_installed()
+    for module in ("fastapi", "uvicorn", "prometheus_client"):
+        optional(module, "serve", "`pluralism serve`")
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
     from modular_pluralism.serving.keys import load_keys
@@ -114,19 +116,6 @@ def serve(
         log=RequestLog(prompts=log_prompts),
         ready=_say_ready,
     )
-
-
-def _check_installed() -> None:
-    from importlib.util import find_spec
-
-    from modular_pluralism.errors import ModelLoadError
-
-    for module in ("fastapi", "uvicorn", "prometheus_client"):
-        if find_spec(module) is None:
-            raise ModelLoadError(
-                f"`pluralism serve` needs the Python package {module.replace('_', '-')}; run "
-                "`pip install 'modular-pluralism[serve]'`."
-            )
 
 
 def _say_ready(address: str, catalogue: Catalogue) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from modular_pluralism.debugger.build import OwnModels
 from modular_pluralism.debugger.word_overlap import WordOverlap
 from modular_pluralism.errors import InputError
+from modular_pluralism.evaluation.measures.coverage import sentences
 from modular_pluralism.evaluation.measures.entailment import COVERED, Counts, EntailmentMeasure
 from modular_pluralism.evaluation.measures.named import open_measure
-from modular_pluralism.evaluation.measures.sentences import sentences
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 

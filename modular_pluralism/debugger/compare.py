@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from difflib import SequenceMatcher
 from typing import Any, Literal
 
 from modular_pluralism.debugger.history import KeptRun
+from modular_pluralism.evaluation.measures import distances
 from modular_pluralism.modes import find_mode
-from modular_pluralism.option_math import disagreement
 from modular_pluralism.runs.setup import Setup
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
@@ -164,11 +163,11 @@ def _shares(distribution: Any) -> list[float] | None:
 def _distribution(
     name: str, options: list[str], one: list[float] | None, other: list[float] | None
 ) -> DistributionComparison:
-    return DistributionComparison(name, options, one, other, js_distance(one, other) if options else None)
+    return DistributionComparison(name, options, one, other, _js_distance(one, other) if options else None)
 
 
-def js_distance(one: list[float] | None, other: list[float] | None) -> float | None:
-    """The square root of the Jensen-Shannon divergence, base e; None where a distribution is missing."""
+def _js_distance(one: list[float] | None, other: list[float] | None) -> float | None:
+    """None where a distribution is missing, or one of other options."""
     if one is None or other is None or len(one) != len(other):
         return None
-    return math.sqrt(disagreement([one, other], [0.5, 0.5]))
+    return distances.js_distance(one, other)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from modular_pluralism.debugger.build import OwnModels, build_graph
-from modular_pluralism.debugger.compare import js_distance
 from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.errors import InputError, ModelCallError
+from modular_pluralism.evaluation.measures.distances import js_distance
 from modular_pluralism.graphs.shape import graph_nodes
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
@@ -69,7 +69,7 @@ def describe_distributions(state: Mapping[str, Any], scoring: Scoring) -> Distri
         scoring=scoring,
         communities=[
             CommunityDistribution(
-                name, of_each[name], weights[name], js_distance(of_each[name]["probabilities"], pooled) or 0.0
+                name, of_each[name], weights[name], js_distance(of_each[name]["probabilities"], pooled)
             )
             for name in names
         ],

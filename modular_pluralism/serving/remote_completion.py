@@ -32,8 +32,8 @@ class RemoteCompleter:
         if not isinstance(model.chat, ChatOpenAI):
             raise ApiError(
                 400,
-                f"Raw completions cannot be asked of {model.place}: its client takes chats only, or spreads them over "
-                "several endpoints. Send a chat to /v1/chat/completions.",
+                f"Raw completions cannot be asked of {model.place}: its client takes chats only. Send a "
+                "chat to /v1/chat/completions.",
                 param="model",
                 code="chat_only",
             )

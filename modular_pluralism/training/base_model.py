@@ -100,8 +100,8 @@ def fast_numbers(model: Any) -> contextlib.AbstractContextManager[Any]:
     device = next(model.parameters()).device.type
     if device == "cpu" and not _has_bfloat16():
         return contextlib.nullcontext()
-    found: contextlib.AbstractContextManager[Any] = torch.autocast(device, dtype=torch.bfloat16)
-    return found
+    autocast: contextlib.AbstractContextManager[Any] = torch.autocast(device, dtype=torch.bfloat16)
+    return autocast
 
 
 def _has_bfloat16() -> bool:

@@ -43,7 +43,7 @@ class VoteEncoder:
         Raises:
             TrainingError: a letter is no single token of this vocabulary, so that its probability is not that of one.
         """
-        found = []
+        spellings = []
         for letter in letters(count):
             spelled = [self.model.tokenize(text, parse_special=False) for text in (letter, f" {letter}")]
             single = sorted({tokens[0] for tokens in spelled if len(tokens) == 1})
@@ -52,8 +52,8 @@ class VoteEncoder:
                     f"The letter {letter} is no single token of {self.model.path.name}, so that survey answers cannot "
                     "be learnt on it; choose another base."
                 )
-            found.append(single)
-        return found
+            spellings.append(single)
+        return spellings
 
     def text_tokens(self, text: str) -> list[int]:
         """The tokens of a text, with the model's begin-of-text token if it wants one, and its end-of-text token."""

@@ -15,7 +15,7 @@ from langgraph.cache.base import BaseCache
 from modular_pluralism.errors import ConfigurationError, InputError, NoUsableReplyError, PluralismError
 from modular_pluralism.evaluation.data.groups import population
 from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, ValueItem
-from modular_pluralism.evaluation.run.outcome import Outcome, Prediction, empty_outcome
+from modular_pluralism.evaluation.data.outcome import Outcome, Prediction, empty_outcome
 from modular_pluralism.graphs import BASELINES
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import find_mode
@@ -23,18 +23,9 @@ from modular_pluralism.nodes.step import derive_seed
 from modular_pluralism.option_math import linear_pool
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import (
-    Comment,
-    ItemScoring,
-    Mode,
-    OptionDistribution,
-    Usage,
-    Voice,
-)
-from modular_pluralism.types import MethodName as MethodName
+from modular_pluralism.types import Comment, ItemScoring, MethodName, Mode, OptionDistribution, Usage, Voice
 
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
-Scoring = ItemScoring
 
 MODES: Mapping[Kind, Mode] = {
     "distributional": "distributional",
@@ -57,7 +48,7 @@ class Setting:
     pool: Pool
     models: PoolModels
     prompts: PromptSet
-    scoring: Scoring
+    scoring: ItemScoring
     seed: int
     cache: BaseCache[Any] | None = None
     voice: Voice = "comment"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from modular_pluralism.evaluation.measures.judge import Verdict
+from modular_pluralism.evaluation.measures.judge import PairVerdict
 from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, Draw, ratio
 from modular_pluralism.evaluation.statistics.results import Column, Figure, Row, Table
 
@@ -15,7 +15,7 @@ _SHARES = ("win", "tie", "lose", "net")
 
 
 def pair_table(
-    verdicts: Mapping[str, Sequence[Verdict]],
+    verdicts: Mapping[str, Sequence[PairVerdict]],
     judge: str,
     *,
     seed: int = 0,
@@ -59,7 +59,7 @@ def pair_table(
     )
 
 
-def _cells(verdicts: Sequence[Verdict], draw: Draw) -> dict[str, Figure]:
+def _cells(verdicts: Sequence[PairVerdict], draw: Draw) -> dict[str, Figure]:
     read = [each for each in verdicts if each.outcome is not None]
     with_mass = [each.masses for each in read if each.masses is not None]
     drawn = draw.of(np.array([_features(each) for each in verdicts]).reshape(-1, 7))
@@ -73,7 +73,7 @@ def _cells(verdicts: Sequence[Verdict], draw: Draw) -> dict[str, Figure]:
     return cells
 
 
-def _features(verdict: Verdict) -> list[float]:
+def _features(verdict: PairVerdict) -> list[float]:
     """Whether it could be read; win, tie, lose, and the first less the last; the label mass, and whether it has one."""
     win, tie, lose = (float(verdict.outcome == outcome) for outcome in ("win", "tie", "lose"))
     mass = 0.0 if verdict.masses is None else sum(verdict.masses) / 2

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from modular_pluralism.errors import TrainingDataError
-from modular_pluralism.training.continents import continent_of
+from modular_pluralism.evaluation.data.countries import OTHER, continent
 from modular_pluralism.training.records import Record
 
 CONTINENT = "continent"
@@ -61,24 +61,24 @@ def grouped(records: Sequence[Record], field: str, attribute: str = "attribute")
         TrainingDataError: no row has the field.
     """
     value_of = _reader(records, field, attribute)
-    found: dict[str, tuple[str, list[Record]]] = {}
+    groups: dict[str, tuple[str, list[Record]]] = {}
     for record in records:
         if value := value_of(record):
-            found.setdefault(plain(value), (value, []))[1].append(record)
-    return {value: rows for _, (value, rows) in sorted(found.items())}
+            groups.setdefault(plain(value), (value, []))[1].append(record)
+    return {value: rows for _, (value, rows) in sorted(groups.items())}
 
 
 def _reader(records: Sequence[Record], field: str, attribute: str) -> Callable[[Record], str]:
     if any(field in record.fields for record in records):
         return lambda record: str(record.fields.get(field, ""))
     if field == CONTINENT and any(attribute in record.fields for record in records):
-        return lambda record: continent_of(str(record.fields.get(attribute, ""))) or ""
+        return lambda record: continent(str(record.fields.get(attribute, ""))).replace(OTHER, "")
     known = dict.fromkeys(name for record in records for name in record.fields)
     continents = f", or {CONTINENT}" if attribute in known else ""
     raise TrainingDataError(f"No row has a field {field!r}; use one of {', '.join(known)}{continents}.")
 
 
 def _some(values: Iterable[str]) -> str:
-    found = sorted(set(filter(None, values)))
-    shown = ", ".join(value[:40] for value in found[:12])
-    return f"{shown} and {len(found) - 12} more" if len(found) > 12 else shown or "none"
+    known = sorted(set(filter(None, values)))
+    shown = ", ".join(value[:40] for value in known[:12])
+    return f"{shown} and {len(known) - 12} more" if len(known) > 12 else shown or "none"

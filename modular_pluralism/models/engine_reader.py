@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
@@ -23,53 +24,43 @@ class EngineOptionReader:
         self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
     ) -> list[LabelReading]:
         """See OptionReader. Prompts that begin alike share that beginning."""
-        chat, tokens = self._chat, self._tokens(prompts)
-        single = self._single_tokens(labels)
-        if single is not None:
-            rows = chat.engine.next_token_logprobs(tokens, adapter=chat.adapter, timeout=chat.timeout)
-            return [_from_next_token(row, single) for row in rows]
+        tokens, engine = self._tokens(prompts), self._chat.engine
+        if (single := self._single_tokens(labels)) is not None:
+            return [_from_next_token(row, single) for row in engine.next_token_logprobs(tokens, **self._how)]
         replies = self._whole_replies(labels)
-        return [
-            _from_replies(chat.engine.score(each, _flat(replies), adapter=chat.adapter, timeout=chat.timeout), replies)
-            for each in tokens
-        ]
+        flat = [reply for spellings in replies for reply in spellings]
+        return [_from_replies(engine.score(prompt, flat, **self._how), replies) for prompt in tokens]
 
     async def aread_labels(
         self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
     ) -> list[LabelReading]:
         """See OptionReader."""
         await self._chat.aload()
-        chat, tokens = self._chat, self._tokens(prompts)
-        single = self._single_tokens(labels)
-        if single is not None:
-            rows = await chat.engine.anext_token_logprobs(tokens, adapter=chat.adapter, timeout=chat.timeout)
-            return [_from_next_token(row, single) for row in rows]
-        replies, readings = self._whole_replies(labels), []
-        for each in tokens:
-            scores = await chat.engine.ascore(each, _flat(replies), adapter=chat.adapter, timeout=chat.timeout)
-            readings.append(_from_replies(scores, replies))
-        return readings
+        tokens, engine = self._tokens(prompts), self._chat.engine
+        if (single := self._single_tokens(labels)) is not None:
+            return [_from_next_token(row, single) for row in await engine.anext_token_logprobs(tokens, **self._how)]
+        replies = self._whole_replies(labels)
+        flat = [reply for spellings in replies for reply in spellings]
+        return [_from_replies(await engine.ascore(prompt, flat, **self._how), replies) for prompt in tokens]
 
     def read_texts(
         self, prompt: Sequence[BaseMessage], texts: Sequence[str], config: RunnableConfig
     ) -> list[list[float]]:
         """See OptionReader."""
-        chat = self._chat
-        rows = chat.engine.score(
-            chat.prompt_tokens(prompt), self._replies(texts), adapter=chat.adapter, timeout=chat.timeout
-        )
+        rows = self._chat.engine.score(self._chat.prompt_tokens(prompt), self._replies(texts), **self._how)
         return [row.tolist() for row in rows]
 
     async def aread_texts(
         self, prompt: Sequence[BaseMessage], texts: Sequence[str], config: RunnableConfig
     ) -> list[list[float]]:
         """See OptionReader."""
-        chat = self._chat
-        await chat.aload()
-        rows = await chat.engine.ascore(
-            chat.prompt_tokens(prompt), self._replies(texts), adapter=chat.adapter, timeout=chat.timeout
-        )
+        await self._chat.aload()
+        rows = await self._chat.engine.ascore(self._chat.prompt_tokens(prompt), self._replies(texts), **self._how)
         return [row.tolist() for row in rows]
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        return {"adapter": self._chat.adapter, "timeout": self._chat.timeout}
 
     def _tokens(self, prompts: Sequence[Sequence[BaseMessage]]) -> list[list[int]]:
         return [self._chat.prompt_tokens(prompt) for prompt in prompts]
@@ -94,10 +85,6 @@ class EngineOptionReader:
         """Each label's spellings as complete replies: with the end of the turn, since "1" also begins "12"."""
         end = self._chat.engine.model.turn_end_token
         return [[[*tokens, end] for tokens in self._spellings(label)] for label in labels]
-
-
-def _flat(replies: Sequence[Sequence[list[int]]]) -> list[list[int]]:
-    return [tokens for spellings in replies for tokens in spellings]
 
 
 def _from_next_token(row: LogProbs, single: Sequence[Sequence[int]]) -> LabelReading:

@@ -1,4 +1,4 @@
-"""A model from transformers: loading it with clear errors, and running it beside an asyncio loop."""
+"""A classifier of pairs of texts from transformers: loaded with clear errors, run beside an asyncio loop."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ _HUB_SECONDS = 10.0
 _NO_LIMIT = 10**6
 """Tokenizers that know no limit give a huge number."""
 
-Read = Callable[[Any, Any], Any]
-"""Takes a model's output [rows, …] and its attention mask [rows, tokens], and returns a tensor [rows, …]."""
+_PURPOSE = "The entailment model"
+INSTEAD = "or ask for `llm`, an entailment judged by a model of the pool, which is not the paper's measure"
+"""What to do where there is no classifier, as the end of a sentence."""
 
 
-class Transformer:
-    """A tokenizer with its model. Texts are read in batches of similar length, by one thread, one call at a time.
+class Classifier:
+    """A tokenizer with its model. Pairs are read in batches of similar length, by one thread, one call at a time.
 
-    `limit` is how many tokens a text, or a pair of texts, may have.
+    `limit` is how many tokens a pair of texts may have.
     """
 
     def __init__(self, name: str, tokenizer: Any, model: Any, device: str) -> None:
@@ -39,7 +40,7 @@ class Transformer:
         self._special = [token for token in tokenizer.all_special_tokens if len(token) > 1]
         self._model = model
         self._device = device
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="transformer")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="classifier")
 
     @property
     def config(self) -> Any:
@@ -47,35 +48,29 @@ class Transformer:
         return self._model.config
 
     @classmethod
-    def load(
-        cls, source: str, auto_class: str, *, device: str | None, purpose: str, option: str, instead: str
-    ) -> Transformer:
+    def load(cls, source: str, *, device: str | None) -> Classifier:
         """Load from a folder or from the Hugging Face hub, whose cache is looked into first.
 
-        `purpose` begins the messages, as in "The entailment model"; `option` is what a user gives a folder with, and
-        `instead` a last way out. No code that comes with a model is ever run.
+        No code that comes with a model is ever run.
 
         Raises:
             ModelLoadError: a library is missing, there is no such model here or there, or it is not whole.
         """
-        torch, transformers, *_ = [optional(module, "nli", purpose) for module in _LIBRARIES]
-        files = _Source(source, purpose, option, instead)
-        auto = getattr(transformers, auto_class)
-        tokenizer, model = files.loaded(lambda **where: _read(transformers.AutoTokenizer, auto, torch, source, where))
+        torch, transformers, *_ = [optional(module, "nli", _PURPOSE) for module in _LIBRARIES]
+        files = _Source(source)
+        tokenizer, model = files.loaded(lambda **where: _read(transformers, torch, source, where))
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             model.eval().to(place)
         except (RuntimeError, AssertionError) as error:
             raise ModelLoadError(
-                f"{purpose} cannot be put on the device {place!r}: {_short(error)}; use cpu."
+                f"{_PURPOSE} cannot be put on the device {place!r}: {_short(error)}; use cpu."
             ) from error
         return cls(files.name, tokenizer, model, place)
 
-    async def rows(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, read: Read
-    ) -> tuple[list[Any], int]:
-        """What `read` makes of each text (or of each text with its second one in `pairs`): tensors on the CPU; and how
-        many of them were longer than the limit, and cut.
+    async def rows(self, texts: Sequence[str], others: Sequence[str]) -> tuple[list[Any], int]:
+        """The probabilities of the labels for each text with its second one in `others`: tensors [n_labels] on the CPU;
+        and how many pairs were longer than the limit, and cut.
 
         Cancelling stops after the running batch.
 
@@ -87,23 +82,19 @@ class Transformer:
         stopped = threading.Event()
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(
-                self._thread, self._rows, list(texts), None if pairs is None else list(pairs), read, stopped
-            )
+            return await loop.run_in_executor(self._thread, self._rows, list(texts), list(others), stopped)
         finally:
             stopped.set()
 
-    def _rows(
-        self, texts: list[str], pairs: list[str] | None, read: Read, stopped: threading.Event
-    ) -> tuple[list[Any], int]:
+    def _rows(self, texts: list[str], others: list[str], stopped: threading.Event) -> tuple[list[Any], int]:
         torch = optional("torch", "nli", self.name)
         try:
-            texts, pairs = self._plain(texts), None if pairs is None else self._plain(pairs)
-            encoded = self._tokenizer(texts, pairs, verbose=False)
+            texts, others = self._plain(texts), self._plain(others)
+            encoded = self._tokenizer(texts, others, verbose=False)
             lengths = [len(each) for each in encoded["input_ids"]]
             cut = sum(length > self.limit for length in lengths)
             if cut:
-                encoded = self._tokenizer(texts, pairs, truncation=True, max_length=self.limit)
+                encoded = self._tokenizer(texts, others, truncation=True, max_length=self.limit)
                 lengths = [len(each) for each in encoded["input_ids"]]
             found: list[Any] = [None] * len(texts)
             for batch in batches_by_length(lengths, _MOST_TOKENS, _MOST_ROWS):
@@ -113,7 +104,7 @@ class Transformer:
                     {key: [values[at] for at in batch] for key, values in encoded.items()}, return_tensors="pt"
                 ).to(self._device)
                 with torch.inference_mode():
-                    rows = read(self._model(**inputs), inputs["attention_mask"]).cpu()
+                    rows = self._model(**inputs).logits.float().softmax(-1).cpu()
                 for at, row in zip(batch, rows, strict=True):
                     found[at] = row
         except (RuntimeError, ValueError, IndexError) as error:  # out of memory is a RuntimeError, too
@@ -148,11 +139,8 @@ def batches_by_length(lengths: Sequence[int], most_tokens: int, most_rows: int) 
 class _Source:
     """Where a model comes from, and what to say where it does not."""
 
-    def __init__(self, source: str, purpose: str, option: str, instead: str) -> None:
+    def __init__(self, source: str) -> None:
         self._source = source
-        self._purpose = purpose
-        self._option = option
-        self._instead = instead
         self._is_folder = Path(source).is_dir()
         self.name = Path(source).resolve().name if self._is_folder else source
 
@@ -164,14 +152,14 @@ class _Source:
             raise
         except ImportError as error:  # a library that this tokenizer needs
             raise ModelLoadError(
-                f"{self._purpose} {self._source} needs more libraries ({_short(error)}); run "
+                f"{_PURPOSE} {self._source} needs more libraries ({_short(error)}); run "
                 "`pip install 'modular-pluralism[nli]'`."
             ) from error
         except Exception as error:  # of many kinds: no such file, not JSON, cut off, weights of another model
             if self._is_folder:
                 raise ModelLoadError(
-                    f"{self._purpose} in the folder {self._source} cannot be loaded ({_short(error)}); check that it "
-                    f"was saved whole, {self._instead}."
+                    f"{_PURPOSE} in the folder {self._source} cannot be loaded ({_short(error)}); check that it "
+                    f"was saved whole, {INSTEAD}."
                 ) from error
         self._check_hub()
         try:
@@ -185,7 +173,7 @@ class _Source:
         """A quick question, since the libraries try a hub that is out of reach again and again."""
         if self._source.count("/") > 1 or self._source.startswith((".", "/", "~")) or "\\" in self._source:
             raise self._unavailable("there is no such folder")
-        hub = optional("huggingface_hub", "nli", self._purpose)
+        hub = optional("huggingface_hub", "nli", _PURPOSE)
         try:
             hub.HfApi().model_info(self._source, timeout=_HUB_SECONDS)
         except Exception as error:  # the hub's errors share no base class that covers network, missing and forbidden
@@ -193,30 +181,25 @@ class _Source:
 
     def _unavailable(self, why: str) -> ModelLoadError:
         return ModelLoadError(
-            f"{self._purpose} {self._source} is neither in a folder nor in the cache here, and cannot be downloaded "
-            f"({why}); download it on a machine with network and pass the folder with {self._option}, {self._instead}."
+            f"{_PURPOSE} {self._source} is neither in a folder nor in the cache here, and cannot be downloaded "
+            f"({why}); download it on a machine with network and pass the folder with --nli, {INSTEAD}."
         )
 
 
-def _read(tokenizers: Any, models: Any, torch: Any, source: str, where: dict[str, bool]) -> tuple[Any, Any]:
-    tokenizer = tokenizers.from_pretrained(source, trust_remote_code=False, **where)
+def _read(transformers: Any, torch: Any, source: str, where: dict[str, bool]) -> tuple[Any, Any]:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False, **where)
     # 32 bits, since CPUs are slow with 16, and rough.
-    model, info = models.from_pretrained(
+    model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
         source, trust_remote_code=False, output_loading_info=True, dtype=torch.float32, **where
     )
     weights = {name for name, _ in model.named_parameters()}
-    # A pooling head is often left out, and nothing here uses it alone; a classifier's is a part of its weights.
-    missing = sorted(name for name in weights & set(info["missing_keys"]) if not _is_unused(name, models))
+    missing = sorted(weights & set(info["missing_keys"]))
     if missing or info["mismatched_keys"]:
         raise ModelLoadError(
             f"{source} has no trained weights for {', '.join(missing[:3]) or 'some of its layers'}; it was made for "
             "another purpose, so use another model."
         )
     return tokenizer, model
-
-
-def _is_unused(name: str, models: Any) -> bool:
-    return models.__name__ == "AutoModel" and name.startswith("pooler.")
 
 
 def _limit(tokenizer: Any, config: Any) -> int:

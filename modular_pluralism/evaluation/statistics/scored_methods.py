@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from modular_pluralism.evaluation.data.groups import AMBIGUITY, groups
-from modular_pluralism.evaluation.data.items import Item, Kind, OptionItem, OvertonItem, ValueItem
+from modular_pluralism.evaluation.data.items import Item, Kind, OptionItem
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.measures.distances import has_tied_modes
-from modular_pluralism.evaluation.measures.reliability import Reliability
-from modular_pluralism.evaluation.run.outcome import Outcome
 from modular_pluralism.evaluation.statistics.bootstrap import Draw
+from modular_pluralism.evaluation.statistics.clusters import Grouping, Questions
 from modular_pluralism.evaluation.statistics.examples import Extremes
-from modular_pluralism.evaluation.statistics.measured import Mask
+from modular_pluralism.evaluation.statistics.figures import Measure, seen
+from modular_pluralism.evaluation.statistics.kind_measures import main_measures
+from modular_pluralism.evaluation.statistics.reliability import Reliability
 from modular_pluralism.evaluation.statistics.results import Example, Failure, ReliabilityPoint
 from modular_pluralism.evaluation.statistics.scores import Scores, is_asked, prediction_scores, scores_of
 from modular_pluralism.evaluation.statistics.training_free import BASELINES, Baseline, TrainingFree
@@ -28,50 +25,7 @@ Items: TypeAlias = Callable[[], Iterator[Item]]
 Outcomes: TypeAlias = Callable[[str], Iterator[Outcome]]
 
 
-class Grouping:
-    """The group of every item, for one way to group them."""
-
-    def __init__(self) -> None:
-        self._places: dict[str, int] = {}
-        self._of_items = array("l")
-
-    def add(self, group: str) -> None:
-        """One more item."""
-        self._of_items.append(self._places.setdefault(group, len(self._places)))
-
-    def masks(self) -> dict[str, Mask]:
-        """By group, in alphabetical order, which items are in it."""
-        of_items = np.asarray(self._of_items)
-        return {group: of_items == self._places[group] for group in sorted(self._places)}
-
-
-class Questions:
-    """The number of every item's question: items that differ in their attribute alone ask the same one.
-
-    What counts as the question of an item by value and of an Overton item is its situation. Texts are kept as hashes.
-    """
-
-    def __init__(self) -> None:
-        self._numbers: dict[bytes, int] = {}
-        self._of_items = array("q")
-
-    @property
-    def count(self) -> int:
-        """Of distinct questions."""
-        return len(self._numbers)
-
-    def add(self, item: Item) -> None:
-        """One more item."""
-        text = item.situation if isinstance(item, ValueItem | OvertonItem) else item.question
-        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        self._of_items.append(self._numbers.setdefault(key, len(self._numbers)))
-
-    def of_items(self) -> NDArray[np.int64]:
-        """[n_items]"""
-        return np.array(self._of_items, dtype=np.int64)
-
-
-class Collected:
+class ScoredMethods:
     """All numbers of an evaluation: of `methods` and of training-free `baselines`, by their names."""
 
     def __init__(
@@ -82,6 +36,7 @@ class Collected:
         Raises:
             ValueError: the outcomes of a method are not those of the items, in their order.
         """
+        self.kind = kind
         self.count = 0
         self.questions = Questions()
         self.ties = False
@@ -94,24 +49,30 @@ class Collected:
         self.reliability: dict[str, list[ReliabilityPoint]] = {}
         known = TrainingFree()
         for item in items():
-            self._see(kind, item, known)
+            self._see(item, known)
         self.baselines = _baselines(kind, items, known)
         self.draw = Draw(seed, resamples, self.questions.of_items())
         for method in methods:
-            self._read(kind, method, items(), outcomes(method))
+            self._read(method, items(), outcomes(method))
 
-    def _see(self, kind: Kind, item: Item, known: TrainingFree) -> None:
+    def measures(self, *, directed: bool = False) -> list[Measure]:
+        """What the kind's items are measured by, as far as a method has a value of it; where `directed`, those measures
+        alone that say which way is better."""
+        measures = seen(main_measures(self.kind, self.methods, ties=self.ties), self.methods)
+        return [each for each in measures if each.column.better is not None or not directed]
+
+    def _see(self, item: Item, known: TrainingFree) -> None:
         self.count += 1
         self.questions.add(item)
         known.add(item)
         if isinstance(item, OptionItem):
             self.ties = self.ties or has_tied_modes(item.gold)
             self.moral_choice = self.moral_choice or item.attribute in AMBIGUITY
-        for grouping, group in groups(item, kind).items():
+        for grouping, group in groups(item, self.kind).items():
             self.groupings.setdefault(grouping, Grouping()).add(group)
 
-    def _read(self, kind: Kind, method: str, items: Iterator[Item], outcomes: Iterator[Outcome]) -> None:
-        scores, extremes, reliability = Scores(), Extremes(kind, method), Reliability()
+    def _read(self, method: str, items: Iterator[Item], outcomes: Iterator[Outcome]) -> None:
+        scores, extremes, reliability = Scores(), Extremes(self.kind, method), Reliability()
         labelled = False
         for item, outcome in zip(items, outcomes, strict=True):
             if outcome["id"] != item.id:

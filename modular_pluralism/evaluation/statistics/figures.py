@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from modular_pluralism.evaluation.measures.classification import (
     CELLS,
-    Counts,
+    Confusion,
     accuracy,
     balanced_accuracy,
     counts_of_cells,
@@ -57,7 +57,7 @@ def mean_of(
 
 def choice_measures(key: str, suffix: str = "", titled: str = "", helped: str = "") -> list[Measure]:
     """Accuracy, balanced accuracy and macro F1 of the stances in a column of cells."""
-    told: list[tuple[str, str, Callable[[Counts], NDArray[np.float64]], str]] = [
+    told: list[tuple[str, str, Callable[[Confusion], NDArray[np.float64]], str]] = [
         ("accuracy", "accuracy", accuracy, "Share of items with the right stance; a failure is wrong."),
         (
             "balanced_accuracy",
@@ -84,49 +84,41 @@ def choice_measures(key: str, suffix: str = "", titled: str = "", helped: str = 
 
 def figures(scores: Scores, measures: Sequence[Measure], draw: Draw, *, only: Mask | None = None) -> dict[str, Figure]:
     """The measures' figures over the items of `only`, None for all; all from the same resampled questions."""
-    blocks = [_block(measure, scores, only) for measure in measures]
-    if not blocks:
-        return {}
-    bootstrap = draw.of(np.concatenate(blocks, axis=1), only)
-    found, at = {}, 0
-    for measure, block in zip(measures, blocks, strict=True):
-        width = block.shape[1]
-        found[measure.column.key] = bootstrap.figure(
-            _part(measure.statistic, at, width),
-            n=round(measure.counted(block.sum(0))),
-            share=measure.column.share,
-            clusters=bootstrap.clusters_with(slice(at, at + width)),
-        )
-        at += width
-    return found
+    return _drawn(measures, [[_block(measure, scores, only)] for measure in measures], draw, only)
 
 
 def differences(
     one: Scores, other: Scores, measures: Sequence[Measure], draw: Draw, *, only: Mask | None = None
 ) -> dict[str, Figure]:
     """What `one` has more than `other`, over the items (of `only`) where both have a value; resampled in pairs."""
-    found = {}
     pairs = []
     for measure in measures:
         both = measure.valid(one) & measure.valid(other)
         both = both if only is None else both[only]
         pairs.append([np.where(both[:, None], _block(measure, each, only), 0) for each in (one, other)])
-    if not pairs:
+    return _drawn(measures, pairs, draw, only)
+
+
+def _drawn(
+    measures: Sequence[Measure], blocks: Sequence[Sequence[Features]], draw: Draw, only: Mask | None
+) -> dict[str, Figure]:
+    """A figure of each measure from its one block of features, or the difference between those of its two."""
+    if not blocks:
         return {}
-    bootstrap = draw.of(np.concatenate([np.concatenate(pair, axis=1) for pair in pairs], axis=1), only)
-    at = 0
-    for measure, pair in zip(measures, pairs, strict=True):
-        width = pair[0].shape[1]
-        first, second = _part(measure.statistic, at, width), _part(measure.statistic, at + width, width)
-        n = min(measure.counted(side.sum(0)) for side in pair)
+    bootstrap = draw.of(np.concatenate([block for row in blocks for block in row], axis=1), only)
+    found, at = {}, 0
+    for measure, row in zip(measures, blocks, strict=True):
+        width = row[0].shape[1]
+        statistics = [_part(measure.statistic, at + width * number, width) for number in range(len(row))]
+        end = at + width * len(row)
         found[measure.column.key] = bootstrap.figure(
-            _minus(first, second),
-            n=round(n),
-            difference=True,
+            _minus(*statistics) if len(row) == 2 else statistics[0],
+            n=round(min(measure.counted(block.sum(0)) for block in row)),
+            difference=len(row) == 2,
             share=measure.column.share,
-            clusters=bootstrap.clusters_with(slice(at, at + 2 * width)),
+            clusters=bootstrap.clusters_with(slice(at, end)),
         )
-        at += 2 * width
+        at = end
     return found
 
 
@@ -160,5 +152,5 @@ def _cell_features(column: NDArray[np.float64]) -> Features:
     return found
 
 
-def _of_counts(statistic: Callable[[Counts], NDArray[np.float64]]) -> Statistic:
+def _of_counts(statistic: Callable[[Confusion], NDArray[np.float64]]) -> Statistic:
     return lambda sums: statistic(counts_of_cells(sums))

@@ -1,12 +1,13 @@
-"""The columns of the tables, by kind of task."""
+"""What items are measured by, by kind of task."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.items import Kind
 from modular_pluralism.evaluation.measures.entailment import COVERED
-from modular_pluralism.evaluation.statistics.measured import Measure, choice_measures, mean_of
+from modular_pluralism.evaluation.statistics.figures import Measure, choice_measures, mean_of
 from modular_pluralism.evaluation.statistics.scores import Scores
 
 _MASS = "Raw probability that the reply was an option's letter at all; where it is small, the model was not answering"
@@ -58,13 +59,15 @@ _TOKENS = (
 _COUNTS = ("cut", "mass", "readings")
 """What the note on a measure of entailment is made of; see entailment.Counts."""
 _RATINGS = ("helpfulness", "clarity", "factuality", "depth", "neutrality")
+_WORST = ("js_worst", "coverage_worst")
+"""These decide where items failed, since nothing must not win by failing on what is hard."""
 
 
-def main_columns(kind: Kind, methods: Mapping[str, Scores], *, ties: bool) -> list[Measure]:
+def main_measures(kind: Kind, methods: Mapping[str, Scores], *, ties: bool) -> list[Measure]:
     """What the task is about; `ties` says that some item has several really most likely options."""
     failures = any((scores.column("failed") > 0).any() for scores in methods.values())
     if kind == "overton":
-        return _overton_columns(methods, failures)
+        return _overton_measures(methods, failures)
     if kind == "steerable-value":
         return [
             *choice_measures("cell"),
@@ -83,14 +86,14 @@ def main_columns(kind: Kind, methods: Mapping[str, Scores], *, ties: bool) -> li
     ]
 
 
-def group_columns(kind: Kind) -> list[Measure]:
+def group_measures(kind: Kind) -> list[Measure]:
     """What is compared group by group."""
     if kind == "steerable-value":
         return [*choice_measures("cell")[:1], *choice_measures("cell_label", "_label", ", label")[:1]]
     return [JS, JS_LABEL, _AGREE, _AGREE_LABEL]
 
 
-def cost_columns(methods: Mapping[str, Scores]) -> list[Measure]:
+def cost_measures(methods: Mapping[str, Scores]) -> list[Measure]:
     """What it took, each per item."""
     tokens = sorted({key for scores in methods.values() for key in scores.names() if key.startswith("tokens_")})
     if not any((scores.column(_WRITTEN) > 0).any() for scores in methods.values()):  # no method wrote a text
@@ -113,7 +116,30 @@ def cost_columns(methods: Mapping[str, Scores]) -> list[Measure]:
     ]
 
 
-def _overton_columns(methods: Mapping[str, Scores], failures: bool) -> list[Measure]:
+def check_measure(kind: Kind, key: str | None) -> None:
+    """Raise InputError unless the kind has a measure of that name which says what is better."""
+    known = [each.column.key for each in main_measures(kind, {}, ties=True) if each.column.better is not None]
+    known += ["coverage"] if kind == "overton" else []
+    if key is not None and key not in known:
+        raise InputError(f"This task has no measure {key!r}; use one of {', '.join(dict.fromkeys(known))}.")
+
+
+def deciding(measures: Sequence[Measure], key: str | None) -> Measure:
+    """The measure that decides: the one asked for, or the kind's first, with failures counted.
+
+    Raises:
+        InputError: no item has a value of it.
+    """
+    by_key = {each.column.key: each for each in measures}
+    if key is not None and key not in by_key:
+        raise InputError(f"No item has a value of {key}; take another --measure.")
+    if not measures:
+        raise InputError("No item has a value of any measure, since all of them failed; see why with `pluralism eval`.")
+    worst = next((by_key[each] for each in _WORST if each in by_key), measures[0])
+    return worst if key is None else by_key[key]
+
+
+def _overton_measures(methods: Mapping[str, Scores], failures: bool) -> list[Measure]:
     known = [
         mean_of(
             "coverage",

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from modular_pluralism.evaluation.data.gold import gold_of
 from modular_pluralism.evaluation.data.items import Item
-from modular_pluralism.evaluation.run.outcome import Outcome
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.statistics.bootstrap import Draw, ratio
 from modular_pluralism.evaluation.statistics.results import ReliabilityPoint
 
@@ -29,11 +28,10 @@ class Reliability:
         """One more item; a failure has predicted nothing, and a single option has a share of 1 whoever predicts it."""
         self._seen += 1
         prediction = outcome["prediction"]
-        gold = gold_of(item)
-        if prediction is None or gold is None or len(gold) == 1:
+        if prediction is None or len(item.gold) < 2:
             return
         rows = np.zeros((3, BINS))
-        for predicted, real in zip(prediction["rotate"], gold, strict=True):
+        for predicted, real in zip(prediction["rotate"], item.gold, strict=True):
             place = min(int(predicted * BINS), BINS - 1)
             rows[:, place] += (predicted, real, 1)
             self._in_between = self._in_between or 0 < predicted < 1
