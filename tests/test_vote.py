@@ -17,7 +17,8 @@ from modular_pluralism import Pool, PromptSet, pluralism_tool
 from modular_pluralism.assistants.context import read_context
 from modular_pluralism.debugger.build import picture
 from modular_pluralism.debugger.fork import start_fork
-from modular_pluralism.debugger.history import read_run, read_steps, read_tasks
+from modular_pluralism.debugger.history import read_run
+from modular_pluralism.debugger.kept_tasks import read_tasks
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.request import ForkRequest, RunRequest
 from modular_pluralism.errors import ContextError, InputError, ModelLoadError, PoolError, QuorumError
@@ -365,7 +366,7 @@ def test_a_kept_run_is_shown_and_a_fork_of_it_reads_no_vote_again(tmp_path: Path
             tasks = await read_tasks(store, live.run)
             fork = await start_fork(store, ForkRequest(run=live.run, edits=Edits(priors={"north": 3.0})), models=models)
             await fork.wait()
-            assert [step.step for step in await read_steps(store, fork.run)]
+            assert [step.step for step in (await read_run(store, fork.run)).steps]
             return events, tasks, await read_run(store, live.run), await read_run(store, fork.run)
 
     events, tasks, kept, fork = asyncio.run(watched())
