@@ -99,6 +99,7 @@ def _become(wanted: dict[str, Any]) -> NoReturn:
     os.chdir(wanted["cwd"])
     os.environ.clear()
     os.environ.update(wanted["env"])
+    sys.path[:0] = [path for path in wanted["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.argv = wanted["command"]
     code: Any = None
     try:

@@ -49,7 +49,6 @@ comment_tokens = 12
 answer_tokens = 16
 """
 QUESTION = "Should a city ban cars from its centre?"
-pytestmark = pytest.mark.model
 
 
 @pytest.fixture
