@@ -2,8 +2,8 @@
 
 It is a Python package of the demo model's name with a file of the same name in it, so that pool files, the built-in
 ones among them, find it where the folder stands before the other packages: in this process and in those it starts. It
-writes common English words and ends a text after some of them; a reply begins with a label, so that options
-can be read.
+writes common English words; a text ends early at a high temperature and never at temperature 0. A reply begins with a
+label, so that options can be read.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,14 +22,14 @@ from numpy.typing import NDArray
 
 from tests import training_models
 from tests.demo_model import FILE, PACKAGE
-from tests.training_models import HIDDEN, read_tokenizer, write_tiny
+from tests.training_models import HIDDEN, LAYERS, WIDE, read_tokenizer, write_tiny
 
 _PATHS = "PYTHONPATH"
 _LABELS = {*"ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789"}
-_WORDS, _LENGTH = 2000, 30
-"""How many words it knows, and how many it writes in a text on average."""
-_BEGINS, _ENDS = 0, 1
-"""Directions of the hidden state: a reply begins here, and a text ends here."""
+_WORDS = 2000
+"""How many words it knows; every second one is the last of its text."""
+_BEGINS, _ENDS, _ALWAYS = 0, 1, 2
+"""Directions of the hidden state: a reply begins here, a text ends here, and what is the same after all tokens."""
 
 
 _SOURCES = [Path(str(module)).read_bytes() for module in (__file__, training_models.__file__)]
@@ -40,13 +41,14 @@ RANDOM_GGUF = _PACKAGES / PACKAGE / FILE
 def make_random_model() -> None:
     """Make the model unless there is one, made by whatever process."""
     _FOLDER.mkdir(parents=True, exist_ok=True)
-    with FileLock(_FOLDER / "lock"):
+    with FileLock(_FOLDER.with_suffix(".lock")):
         if not RANDOM_GGUF.exists():
+            shutil.rmtree(_FOLDER)  # an earlier version
             RANDOM_GGUF.parent.mkdir(parents=True, exist_ok=True)
             (RANDOM_GGUF.parent / "__init__.py").touch()
             tokens = read_tokenizer("ggml.tokens")
             unfinished = RANDOM_GGUF.with_name("unfinished")
-            own = _first_and_last(tokens)
+            own = _own_matrices(tokens)
             # As the demo model: with this format a text does not depend on what is decoded beside it.
             write_tiny(unfinished, vocabulary=len(tokens), context=8192, own=own, stored=GGMLQuantizationType.Q4_1)
             unfinished.replace(RANDOM_GGUF)
@@ -63,15 +65,26 @@ def stand_in(wanted: bool) -> None:
         os.environ.pop(_PATHS, None)
 
 
-def _first_and_last(tokens: list[str]) -> dict[str, NDArray[np.float32]]:
-    """The first and the last weights: what each token is, and which token follows."""
+def _own_matrices(tokens: list[str]) -> dict[str, NDArray[np.float32]]:
+    """What each token is, which token follows, and what the layers add, which leaves the directions above alone."""
     random = np.random.default_rng(2)
-    is_, follows = (random.normal(0, scale, (len(tokens), HIDDEN)).astype(np.float32) for scale in (1.5, 0.15))
+
+    def drawn(scale: float, *shape: int) -> NDArray[np.float32]:
+        return random.normal(0, scale, shape).astype(np.float32)
+
+    is_, follows = drawn(1.5, len(tokens), HIDDEN), drawn(0.15, len(tokens), HIDDEN)
     words = [number for number, token in enumerate(tokens) if re.fullmatch("Ġ[a-z]+", token)][:_WORDS]
     labels = [number for number, token in enumerate(tokens) if token in _LABELS]
     follows[np.setdiff1d(np.arange(len(tokens)), [*words, *labels])] = 0
-    is_[:, [_BEGINS, _ENDS]] = follows[:, [_BEGINS, _ENDS]] = 0
-    is_[tokens.index("Ċ"), _BEGINS] = is_[words[::_LENGTH], _ENDS] = 8
+    is_[:, [_BEGINS, _ENDS]] = follows[:, [_BEGINS, _ENDS, _ALWAYS]] = 0
+    is_[:, _ALWAYS] = 4
+    is_[tokens.index("Ċ"), _BEGINS] = is_[words[::2], _ENDS] = 8
+    follows[words[::2], _ALWAYS] = -2  # they are never the likeliest
     follows[labels, _BEGINS] = 2
-    follows[2, _ENDS] = 4  # the token that ends a reply
-    return {"token_embd": is_, "output": follows}
+    follows[2, _ENDS] = 4  # the token that ends a text
+    own = {"token_embd": is_, "output": follows}
+    for layer in range(LAYERS):
+        for part, width in (("attn_output", HIDDEN), ("ffn_down", WIDE)):
+            matrix = own[f"blk.{layer}.{part}"] = drawn(0.15, HIDDEN, width)
+            matrix[[_BEGINS, _ENDS, _ALWAYS]] = 0
+    return own

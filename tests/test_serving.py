@@ -500,7 +500,7 @@ def own_scores() -> list[list[float]]:
 def test_a_client_that_goes_away_frees_its_place(server: Served, path: str, body: dict[str, Any]) -> None:
     connection = http.client.HTTPConnection(server.root.removeprefix("http://"), timeout=120)
     before = server.metric("pluralism_engine_requests_total")
-    sent = json.dumps({**body, "max_tokens": 900})
+    sent = json.dumps({**body, "max_tokens": 900, "temperature": 0})
     connection.request("POST", path, sent, {"content-type": "application/json", **server.headers})
     assert wait_until(lambda: server.metric("pluralism_engine_requests_total") > before, 60)
     if body.get("stream"):

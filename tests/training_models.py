@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tests.demo_model import DEMO_GGUF
 
-_VOCABULARY, HIDDEN, LAYERS, HEADS, KEY_HEADS, _WIDE = 1200, 64, 2, 4, 2, 96
+_VOCABULARY, HIDDEN, LAYERS, HEADS, KEY_HEADS, WIDE = 1200, 64, 2, 4, 2, 96
 
 
 def write_tiny(
@@ -35,7 +35,7 @@ def write_tiny(
     writer.add_context_length(context)
     writer.add_embedding_length(hidden)
     writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(_WIDE)
+    writer.add_feed_forward_length(WIDE)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(KEY_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
@@ -51,9 +51,9 @@ def write_tiny(
             f"blk.{layer}.attn_k": (keys, hidden),
             f"blk.{layer}.attn_v": (keys, hidden),
             f"blk.{layer}.attn_output": (hidden, hidden),
-            f"blk.{layer}.ffn_gate": (_WIDE, hidden),
-            f"blk.{layer}.ffn_up": (_WIDE, hidden),
-            f"blk.{layer}.ffn_down": (hidden, _WIDE),
+            f"blk.{layer}.ffn_gate": (WIDE, hidden),
+            f"blk.{layer}.ffn_up": (WIDE, hidden),
+            f"blk.{layer}.ffn_down": (hidden, WIDE),
         }
         if architecture == "qwen2":
             for part, width in (("q", hidden), ("k", keys), ("v", keys)):
