@@ -79,7 +79,7 @@ def _own_matrices(tokens: list[str]) -> dict[str, NDArray[np.float32]]:
     is_[:, [_BEGINS, _ENDS]] = follows[:, [_BEGINS, _ENDS, _ALWAYS]] = 0
     is_[:, _ALWAYS] = 4
     is_[tokens.index("Ċ"), _BEGINS] = is_[words[::2], _ENDS] = 8
-    follows[words[::2], _ALWAYS] = -2  # they are never the likeliest
+    follows[words[::2], _ALWAYS] = -1.5  # they are never the likeliest
     follows[labels, _BEGINS] = 2
     follows[2, _ENDS] = 4  # the token that ends a text
     own = {"token_embd": is_, "output": follows}

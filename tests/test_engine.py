@@ -72,7 +72,7 @@ def test_usage_reason_and_lengths(engine: Engine) -> None:
 
     # The model ends this answer by itself; the end token counts as generated and is not shown.
     wild = Sampling(temperature=1, top_p=1, top_k=0, min_p=0, seed=1)
-    request = GenerationRequest(_chat(engine, "What is 2+2?"), max_tokens=1000, sampling=wild)
+    request = GenerationRequest(_chat(engine, "What is 2+2?"), max_tokens=1900, sampling=wild)
     *pieces, finish = engine.stream(request)
     shown = [token for piece in pieces if isinstance(piece, Piece) for token in piece.tokens]
     assert finish == Finish("stop", len(request.tokens), len(shown) + 1)
