@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from modular_pluralism.llama.host import usable_cores
 from modular_pluralism.prepared.cache import FOLDER_VARIABLE, find_entry
@@ -21,8 +21,8 @@ from modular_pluralism.prepared.processor import instructions
 from tests.demo_model import DEMO_GGUF
 from tests.random_model import make_random_model, stand_in
 
-# An example that takes long says something about the machine.
-settings.register_profile("suite", deadline=None)
+# An example that takes long says something about the machine: examples are counted, not timed.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 

@@ -317,7 +317,7 @@ def test_a_busy_endpoint_sends_the_retry_elsewhere_at_once(
     started = time.monotonic()
     asked = {"question": "Why?"}
     result = asyncio.run(graph.ainvoke(asked)) if asynchronous else graph.invoke(asked)
-    assert time.monotonic() - started < 15, "the endpoint asked for 30 seconds"
+    assert time.monotonic() - started < 25, "the endpoint asked for 30 seconds"
     assert result["missing"] == []
     assert len(free.requests) == 4
 

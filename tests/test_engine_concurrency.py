@@ -173,10 +173,10 @@ async def test_cancelling_a_task_frees_its_place(engine: Engine) -> None:
 
 
 def test_a_deadline_ends_what_runs_and_what_waits() -> None:
-    engine = Engine(EngineSettings(RANDOM_GGUF, context=1024, slots=1))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=8192, slots=1))
     try:
-        running = GenerationRequest(tokens(engine, TEXT), 900, ignore_end=True, timeout=0.5)
-        waiting = GenerationRequest(tokens(engine, TEXT), 900, ignore_end=True, timeout=0.4)
+        running = GenerationRequest(tokens(engine, TEXT), 8000, ignore_end=True, timeout=0.5)
+        waiting = GenerationRequest(tokens(engine, TEXT), 8000, ignore_end=True, timeout=0.4)
         with ThreadPoolExecutor(2) as pool:
             both = [pool.submit(lambda each=each: list(engine.stream(each))) for each in (running, waiting)]  # type: ignore[misc]
             for each in both:
