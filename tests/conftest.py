@@ -7,6 +7,7 @@ gets the demo model's weights. For all others a small random model stands in for
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.random_model import make_random_model, stand_in
 # An example that takes long says something about the machine: examples are counted, not timed.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+_stopped = False
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,6 +52,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     stand_in(not item.get_closest_marker("model"))
+
+
+def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    global _stopped
+    _stopped = True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """After Ctrl-C, wait for no thread: one may hang for as long as its test would have let it."""
+    if _stopped:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(pytest.ExitCode.INTERRUPTED)
 
 
 @pytest.fixture(autouse=True, scope="session")
