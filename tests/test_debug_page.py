@@ -30,7 +30,7 @@ from tests.debug_server import PATIENCE, POOL, Debugging, debugging
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.model
+pytestmark = pytest.mark.browser
 
 HOSTILE = (
     "<script>window.harm=1</script><img src=x onerror='window.harm=1'>{{ 1+1 }} `${window.harm=1}` **bold** </textarea>"

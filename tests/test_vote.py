@@ -389,7 +389,6 @@ def test_a_voice_for_another_mode_is_refused_before_anything_is_loaded(tmp_path:
     assert "The voice 'vote' is for distributional mode" in done.stderr
 
 
-@pytest.mark.model
 def test_the_demo_model_s_communities_vote(tmp_path: Path) -> None:
     asked = ("ask", "Is it acceptable to lie?", "--mode", "distributional", "--option", "Yes", "--option", "No")
     pool = short_pool(tmp_path, "culture")
