@@ -20,9 +20,9 @@ def pluralism(
     return _finished([PLURALISM, *arguments], stdin, cwd, {"COLUMNS": "100", **(env or {})})
 
 
-def python(code: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The finished Python program with what it printed."""
-    return _finished([sys.executable, "-c", code], "", cwd, {})
+def python(code: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The finished Python program with what it printed; it finds the arguments at the end of `sys.argv`."""
+    return _finished([sys.executable, "-c", code, *arguments], "", cwd, {})
 
 
 def _finished(

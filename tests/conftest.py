@@ -1,37 +1,92 @@
-"""No test sees the models that a developer has prepared or the runs that are kept, nor those of another test."""
+"""What every test stands on: which model it gets, and that it sees nothing of the developer's or of another test's.
+
+A test that uses the fixture `demo_gguf`, or whose module imports DEMO_GGUF, is marked `model`; whatever is so marked
+gets the demo model's weights. For all others a small random model stands in for them, in pool files as well.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
+from modular_pluralism.llama.host import usable_cores
 from modular_pluralism.prepared.cache import FOLDER_VARIABLE, find_entry
 from modular_pluralism.prepared.prepare import Thoroughness, prepare
 from modular_pluralism.prepared.processor import instructions
 from tests.demo_model import DEMO_GGUF
+from tests.random_model import make_random_model, stand_in
 
-# An example that takes long says something about the machine.
-settings.register_profile("suite", deadline=None)
+# An example that takes long says something about the machine: examples are counted, not timed.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+_stopped = False
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers of pytest-xdist share the cores: threads that wait for each other at every step must not outnumber them.
+
+    The workers, and the processes that they start, inherit the limit; libgomp reads it as it is loaded.
+    """
+    workers: int | None = config.getoption("numprocesses", None)
+    if workers:
+        os.environ.setdefault("OMP_THREAD_LIMIT", str(max(1, usable_cores() // workers)))
+    make_random_model()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        if "demo_gguf" in item.fixturenames or "DEMO_GGUF" in vars(item.module):
+            item.add_marker("model")
+        if item.get_closest_marker("model") and "demo_gguf" not in item.fixturenames:
+            item.fixturenames.insert(0, "demo_gguf")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    stand_in(not item.get_closest_marker("model"))
+
+
+def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    global _stopped
+    _stopped = True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """After Ctrl-C, wait for no thread: one may hang for as long as its test would have let it."""
+    if _stopped:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(pytest.ExitCode.INTERRUPTED)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _nothing_of_the_developer(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """Pools use the demo model as it is prepared where that pays, as most users' do: the suite takes half the time.
-
-    Kept in pytest's own cache; `model_cache` is for tests of the preparation.
-    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(request.config.cache.mkdir("models")))
         patch.setenv("MODULAR_PLURALISM_STORE", str(tmp_path_factory.mktemp("store") / "runs.sqlite"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def demo_gguf(request: pytest.FixtureRequest) -> Path:
+    """The demo model's weights. Pools use them as they are prepared where that pays, as most users' do: reading takes
+    half the time. Kept in pytest's own cache; `model_cache` is for tests of the preparation.
+    """
+    with FileLock(request.config.cache.mkdir("models") / "lock"):
         if "AVX512_BF16" in instructions() and find_entry(DEMO_GGUF) is None:
             prepare(DEMO_GGUF, forced="BF16", thoroughness=Thoroughness(rounds=1, texts=4))
-        yield
+    return DEMO_GGUF
 
 
 @pytest.fixture

@@ -125,15 +125,21 @@ class FakeChatWithLogprobs(FakeChat):
 
 
 class HangingChat(FakeChat):
-    """Blocks its thread until `release` is set; nothing can interrupt it."""
+    """Blocks its thread until `release` is set; nothing can interrupt it. `asked` is set once it has been asked."""
 
     _release: threading.Event = PrivateAttr(default_factory=threading.Event)
+    _asked: threading.Event = PrivateAttr(default_factory=threading.Event)
 
     @property
     def release(self) -> threading.Event:
         return self._release
 
+    @property
+    def asked(self) -> threading.Event:
+        return self._asked
+
     def answer(self, messages: Sequence[BaseMessage], settings: dict[str, Any]) -> AIMessage:
+        self._asked.set()
         self._release.wait(30)
         return super().answer(messages, settings)
 

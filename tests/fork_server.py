@@ -8,10 +8,12 @@ exit code (negative: the signal that ended it).
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -84,8 +86,23 @@ def _serve() -> None:
         if process == 0:
             _become(wanted)
         print(process, flush=True)
-        _, status = os.waitpid(process, 0)
+        status = _wait(process)
+        if status is None:
+            return
         print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _wait(process: int) -> int | None:
+    """How the command ended; None where nobody wants to know any more, and the command has been killed."""
+    asker = select.poll()
+    asker.register(sys.stdin, select.POLLHUP)
+    while True:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return status
+        if asker.poll(10):
+            os.kill(process, signal.SIGKILL)
+            return None
 
 
 def _become(wanted: dict[str, Any]) -> NoReturn:
@@ -99,6 +116,7 @@ def _become(wanted: dict[str, Any]) -> NoReturn:
     os.chdir(wanted["cwd"])
     os.environ.clear()
     os.environ.update(wanted["env"])
+    sys.path[:0] = [path for path in wanted["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.argv = wanted["command"]
     code: Any = None
     try:
@@ -120,4 +138,5 @@ def _become(wanted: dict[str, Any]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _serve()
+    with contextlib.suppress(KeyboardInterrupt):  # of a whole terminal
+        _serve()

@@ -1,4 +1,5 @@
-"""Fuzz the engine: random mixtures of everything that can be asked of it, from threads and tasks, on the real model.
+"""Fuzz the engine: random mixtures of everything that can be asked of it, from threads and tasks, on the random
+model.
 
     python -m tests.fuzz_engine --minutes 5
 
@@ -29,7 +30,7 @@ from modular_pluralism.errors import ContextOverflowError, DeadlineError, Engine
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import Adapter
-from tests.demo_model import DEMO_GGUF
+from tests.random_model import RANDOM_GGUF, make_random_model
 from tests.tiny_gguf import write_lora
 
 _WORDS = """the of people who think that a city should not ban cars because some say it is right
@@ -74,7 +75,7 @@ class Fuzz:
     def _run_one(self, shape: dict[str, int], number: int, end: float) -> None:
         engine = Engine(
             EngineSettings(
-                DEMO_GGUF,
+                RANDOM_GGUF,
                 context=_CONTEXT,
                 audit=True,
                 adapters=tuple(adapter.path for adapter in self._adapters),
@@ -301,6 +302,7 @@ def main() -> None:
     arguments = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if arguments.seed is None else arguments.seed
     print(f"seed {seed}")
+    make_random_model()
     with tempfile.TemporaryDirectory() as folder:
         fuzz = Fuzz(seed, Path(folder))
         try:

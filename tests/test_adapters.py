@@ -1,10 +1,8 @@
-"""LoRA adapters on the real demo model, and files that cannot be loaded."""
+"""LoRA adapters on a random model, and files that cannot be loaded."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -20,9 +18,10 @@ from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import CommunityConfig, EmbeddedModel
-from tests.demo_model import DEMO_GGUF
+from tests.command import python
 from tests.fake_models import always
-from tests.tiny_gguf import write_beginning, write_lora
+from tests.random_model import RANDOM_GGUF
+from tests.tiny_gguf import RANDOM, write_beginning, write_lora
 
 _LENGTH = 16
 
@@ -48,7 +47,7 @@ def right(folder: Path) -> Adapter:
 
 
 def _engine(*adapters: Adapter) -> Engine:
-    return Engine(EngineSettings(DEMO_GGUF, context=256, adapters=tuple(each.path for each in adapters)))
+    return Engine(EngineSettings(RANDOM_GGUF, context=256, adapters=tuple(each.path for each in adapters)))
 
 
 def _request(engine: Engine, adapter: Adapter | None, *, length: int = _LENGTH) -> GenerationRequest:
@@ -125,7 +124,7 @@ from modular_pluralism.llama.generation import Piece
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import CommunityConfig, EmbeddedModel
-gguf, adapter, tokens, length = json.loads(sys.argv[1])
+gguf, adapter, tokens, length = json.loads(sys.argv[-1])
 engine = Engine(EngineSettings(Path(gguf), context=256, slots=1, adapters=(Path(adapter),)))
 request = GenerationRequest(
     tuple(tokens), length, Sampling(temperature=0), adapter=Adapter(Path(adapter)), ignore_end=True
@@ -143,7 +142,7 @@ def test_six_communities_speak_as_six_processes_each_with_its_adapter_alone(fold
         f'[communities.{name}]\nmodel = "small"\nlora = "{name}.gguf"\ndescription = "{name}"\n' for name in names
     )
     pool = Pool.from_toml(
-        f'base = "small"\n[models.small]\ngguf = "{DEMO_GGUF}"\nprepared = false\ncontext = 256\n{communities}',
+        f'base = "small"\n[models.small]\ngguf = "{RANDOM_GGUF}"\nprepared = false\ncontext = 256\n{communities}',
         source="six.toml",
         folder=folder,
     )
@@ -156,16 +155,15 @@ def test_six_communities_speak_as_six_processes_each_with_its_adapter_alone(fold
     together = _together(engine, adapters, 24)
     prompt = _request(engine, None).tokens
     for adapter, tokens in zip(adapters, together, strict=True):
-        asked = json.dumps([str(DEMO_GGUF), str(adapter.path), prompt, 24])
-        ran = subprocess.run([sys.executable, "-c", _LONE_PROCESS, asked], capture_output=True, text=True, check=True)
-        assert json.loads(ran.stdout) == tokens
+        asked = json.dumps([str(RANDOM_GGUF), str(adapter.path), prompt, 24])
+        assert json.loads(python(_LONE_PROCESS, asked).stdout) == tokens
     assert len({tuple(tokens) for tokens in together}) == 6
     engine.close()
 
 
 def test_sequences_of_one_adapter_are_decoded_together(left: Adapter, right: Adapter) -> None:
     """However they arrive: two adapters take turns, and each turn is one decode for all of its sequences."""
-    engine = Engine(EngineSettings(DEMO_GGUF, context=256, slots=8, adapters=(left.path, right.path), audit=True))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=256, slots=8, adapters=(left.path, right.path), audit=True))
     try:
         _together(engine, [left, right] * 4, 16)
         # One decode reads the first request's prompt. Then eight prompts, and 15 tokens for each adapter's four.
@@ -203,7 +201,7 @@ def test_an_adapter_that_the_engine_was_not_given_is_refused(left: Adapter) -> N
 def test_a_chat_model_in_the_place_of_an_embedded_one_cannot_have_an_adapter(left: Adapter) -> None:
     pool = Pool(
         base="small",
-        models={"small": EmbeddedModel(gguf=str(DEMO_GGUF))},
+        models={"small": EmbeddedModel(gguf=str(RANDOM_GGUF))},
         communities={"left": CommunityConfig(model="small", lora=str(left.path), description="The left")},
         folder=Path(),
     )
@@ -218,19 +216,19 @@ def _load(gguf: Path, adapter: Path | None = None) -> None:
 def test_an_adapter_for_another_base_is_an_error_that_names_it(folder: Path) -> None:
     for path in (
         write_lora(folder / "qwen.gguf", seed=1, architecture="qwen2"),
-        write_lora(folder / "wide.gguf", seed=1, hidden=1024),
-        DEMO_GGUF,  # a model is no adapter
-        write_beginning(folder / "cut.gguf", write_lora(folder / "whole.gguf", seed=1), 60_000),
+        write_lora(folder / "wide.gguf", seed=1, shape=RANDOM._replace(hidden=128)),
+        RANDOM_GGUF,  # a model is no adapter
+        write_beginning(folder / "cut.gguf", write_lora(folder / "whole.gguf", seed=1), 1_000),
         folder / "missing.gguf",
     ):
         with pytest.raises(ModelLoadError) as caught:
-            _load(DEMO_GGUF, path)
+            _load(RANDOM_GGUF, path)
         assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("size", [0, 3, 4, 20, 5_000, 1_000_000, 60_000_000])
+@pytest.mark.parametrize("size", [0, 3, 4, 20, 5_000, 1_000_000, 3_500_000])
 def test_a_model_file_that_breaks_off_is_an_error_that_names_it(folder: Path, size: int) -> None:
-    path = write_beginning(folder / f"cut-{size}.gguf", DEMO_GGUF, size)
+    path = write_beginning(folder / f"cut-{size}.gguf", RANDOM_GGUF, size)
     with pytest.raises(ModelLoadError) as caught:
         _load(path)
     assert str(path) in str(caught.value)
@@ -251,5 +249,5 @@ def test_no_gguf_is_an_error_that_names_it(folder: Path) -> None:
 
 def test_a_file_name_may_hold_any_letters(folder: Path) -> None:
     path = folder / "Modell für 日本 \udcff.gguf"
-    path.symlink_to(DEMO_GGUF)
+    path.symlink_to(RANDOM_GGUF)
     _load(path)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.command import pluralism
-from tests.demo_model import DEMO_GGUF
+from tests.random_model import RANDOM_GGUF
 
-DEMO = f'[models.m]\ngguf = "{DEMO_GGUF}"\n'
+DEMO = f'[models.m]\ngguf = "{RANDOM_GGUF}"\n'
 COMMUNITY = '[communities.c]\nmodel = "m"\ndescription = "somebody"\n'
 YES_NO = ("--option", "Yes", "--option", "No")
 
@@ -83,14 +83,14 @@ def test_a_pool_that_cannot_work(toml: str, says: list[str], tmp_path: Path) -> 
 
 
 def test_a_truncated_model(tmp_path: Path) -> None:
-    (tmp_path / "half.gguf").write_bytes(DEMO_GGUF.read_bytes()[: 20 << 20])
+    (tmp_path / "half.gguf").write_bytes(RANDOM_GGUF.read_bytes()[: 3 << 20])
     (tmp_path / "pool.toml").write_text('base = "m"\n[models.m]\ngguf = "half.gguf"\n' + COMMUNITY)
     fails("ask", "Why?", "--pool", "pool.toml", code=2, says=["half.gguf", "cannot be loaded"], cwd=tmp_path)
 
 
 def test_a_model_in_place_of_an_adapter(tmp_path: Path) -> None:
-    (tmp_path / "pool.toml").write_text('base = "m"\n' + DEMO + COMMUNITY + f'lora = "{DEMO_GGUF}"\n')
-    fails("ask", "Why?", "--pool", "pool.toml", code=2, says=["adapter", DEMO_GGUF.name], cwd=tmp_path)
+    (tmp_path / "pool.toml").write_text('base = "m"\n' + DEMO + COMMUNITY + f'lora = "{RANDOM_GGUF}"\n')
+    fails("ask", "Why?", "--pool", "pool.toml", code=2, says=["adapter", RANDOM_GGUF.name], cwd=tmp_path)
 
 
 def test_a_prompt_longer_than_the_context(tmp_path: Path) -> None:

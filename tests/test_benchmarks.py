@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,6 @@ from benchmarks.children import child, run
 from benchmarks.decode_rate import Window
 from benchmarks.errors import BenchmarkError
 from benchmarks.http_client import request
-from benchmarks.memory import peak_mib
 from benchmarks.pairing import interval, take_turns
 from benchmarks.peers import GGUF, LLAMA_CPP, LLAMA_SERVER, TRANSFORMERS, Peer, Peers
 from benchmarks.read_options import Agreement, Item
@@ -252,7 +252,13 @@ def test_a_server_that_does_not_start_is_an_error() -> None:
         server("a server", [sys.executable, "-c", "import sys; sys.exit('out of luck')"], ready="/"),
     ):
         pass
-    assert free_port() > 0
+
+
+def test_a_free_port_can_be_listened_at() -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as one:
+        taken = one.getsockname()[1]
+        with socket.create_server(("127.0.0.1", free_port())) as other:
+            assert other.getsockname()[1] != taken
 
 
 def test_a_worker_reports_its_errors() -> None:
@@ -290,8 +296,19 @@ def test_an_interrupted_run_ends_what_it_started(tmp_path: Path) -> None:
     assert _is_gone(int(pids.read_text()[:-1]))
 
 
-def test_peak_memory_is_that_of_this_process() -> None:
-    assert 10 < peak_mib() < 100_000
+def test_peak_memory_is_that_of_this_process_and_stays() -> None:
+    code = (
+        "from benchmarks.memory import peak_mib\n"
+        "before = peak_mib()\n"
+        "held = b'x' * (100 << 20)\n"
+        "with_it = peak_mib()\n"
+        "del held\n"
+        "print(before, with_it, peak_mib())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    before, with_it, after = map(float, done.stdout.split())
+    assert with_it - before == pytest.approx(100, abs=5)
+    assert after == pytest.approx(with_it, abs=5)
 
 
 def _is_gone(pid: int) -> bool:

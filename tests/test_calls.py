@@ -21,6 +21,9 @@ from modular_pluralism.models.calls import Call, Caller, Outcome, describe, is_t
 from modular_pluralism.models.redaction import keep_secret, redact
 from tests.fake_models import wait_until
 
+AT_ONCE = 25
+"""Seconds; what is left behind would take 30."""
+
 Make = Callable[[Caller, Call[str]], Outcome[str]]
 
 
@@ -166,13 +169,13 @@ def test_a_hanging_call_is_left_behind_at_the_deadline() -> None:
     started = time.monotonic()
     with pytest.raises(DeadlineError) as caught:
         Caller(attempts=3, deadline=0.2).call(Call("model 'm'", lambda c: (tries.append(1), hang(c))[1], None), {})  # type: ignore[arg-type,func-returns-value]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < AT_ONCE
     assert str(caught.value) == (
         "model 'm' did not answer within 0.2 seconds; check it, or raise deadline in the pool's [run] table."
     )
     # What was left behind ends by itself, and does not try again.
     release.set()
-    assert ended.wait(5)
+    assert ended.wait(60)
     assert wait_until(lambda: not [each for each in threading.enumerate() if each.name == "call model 'm'"])
     assert tries == [1]
 
@@ -191,7 +194,7 @@ async def test_a_hanging_coroutine_is_cancelled_at_the_deadline() -> None:
     started = time.monotonic()
     with pytest.raises(DeadlineError, match=r"did not answer within 0\.2 seconds; check it"):
         await Caller(attempts=3, deadline=0.2).acall(Call("model 'm'", None, hang), {})  # type: ignore[arg-type]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < AT_ONCE
     assert cancelled.is_set()
 
 
@@ -206,7 +209,7 @@ async def test_a_blocking_thread_does_not_hold_up_the_deadline_in_asyncio() -> N
     try:
         with pytest.raises(DeadlineError):
             await Caller(deadline=0.2).acall(Call("model 'm'", None, hang), {})  # type: ignore[arg-type]
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < AT_ONCE
     finally:
         release.set()
 
@@ -229,7 +232,7 @@ def test_the_deadline_covers_the_pauses_and_tells_what_went_wrong_before(make: M
     started = time.monotonic()
     with pytest.raises(DeadlineError) as caught:
         make(Caller(attempts=3, deadline=0.3), asked.call)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < AT_ONCE
     assert "within 0.3 seconds (attempt 1 of 3; before: status 429: slow down); check it" in str(caught.value)
     assert asked.tries == 1
 

@@ -12,7 +12,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.llama import ChatLlama
-from tests.demo_model import DEMO_GGUF
+from tests.random_model import RANDOM_GGUF
 
 
 class _Standard:
@@ -25,7 +25,7 @@ class _Standard:
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"gguf": DEMO_GGUF}
+        return {"gguf": RANDOM_GGUF}
 
     @property
     def has_tool_calling(self) -> bool:
@@ -46,7 +46,7 @@ class TestChatLlamaIntegration(_Standard, ChatModelIntegrationTests):
 
 @pytest.fixture(scope="module")
 def model() -> ChatLlama:
-    return ChatLlama(gguf=DEMO_GGUF, temperature=0, max_tokens=12)
+    return ChatLlama(gguf=RANDOM_GGUF, temperature=0, max_tokens=12)
 
 
 def test_logprobs_stand_where_chat_openai_puts_them(model: ChatLlama) -> None:

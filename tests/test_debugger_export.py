@@ -133,7 +133,6 @@ async def test_a_snippet_holds_texts_as_literals(tmp_path: Path) -> None:
     assert seen["pool"].persona_text("dee", seen["prompts"]) == NASTY.strip()
 
 
-@pytest.mark.model
 async def test_a_snippet_gives_the_same_answer_again(tmp_path: Path) -> None:
     (tmp_path / "pool.toml").write_text(POOL)
     async with open_run_store(find_place(tmp_path / "runs.sqlite"), 30.0) as store:

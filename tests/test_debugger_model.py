@@ -24,7 +24,7 @@ from modular_pluralism.runs.place import find_place
 from modular_pluralism.runs.run_store import RunStore
 from tests.command import pluralism
 from tests.debugging import followed
-from tests.fake_models import HangingChat, wait_until
+from tests.fake_models import HangingChat
 
 POOL = """
 base = "demo"
@@ -49,7 +49,6 @@ comment_tokens = 12
 answer_tokens = 16
 """
 QUESTION = "Should a city ban cars from its centre?"
-pytestmark = pytest.mark.model
 
 
 @pytest.fixture
@@ -104,8 +103,9 @@ async def test_resume_goes_on_with_a_fork_that_was_stopped(store: RunStore, tmp_
     edits = ForkRequest(run="parent", edits=Edits(comments={"left": "Ban them all."}))
     hanging = HangingChat(say=lambda seen: "never")
     stopped = await start_fork(store, edits, run="stopped", models={"demo": hanging})
-    await asyncio.to_thread(wait_until, lambda: bool(hanging.seen), 60)
+    assert await asyncio.to_thread(hanging.asked.wait, 60)
     await stopped.stop()
+    hanging.release.set()
     done = await asyncio.to_thread(
         pluralism, "resume", "stopped", "--store", str(tmp_path / "runs.sqlite"), "--json", env={"COLUMNS": "200"}
     )

@@ -325,7 +325,6 @@ def test_arguments_of_the_wrong_kind_are_told_to_the_agent() -> None:
 # The real model
 
 
-@pytest.mark.model
 async def test_an_embedded_model_is_loaded_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded_in: list[threading.Thread] = []
 

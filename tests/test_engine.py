@@ -1,4 +1,4 @@
-"""The engine on the real demo model: what it generates, and which calls it refuses."""
+"""The engine: what it generates, and which calls it refuses."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,21 @@ from modular_pluralism.llama import (
 )
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
 from modular_pluralism.llama.generation import Event, Finish, Piece
-from tests.demo_model import DEMO_GGUF
+from tests.random_model import RANDOM_GGUF
 
 _GREEDY = Sampling(temperature=0)
 
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=2048, slots=2))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=2048, slots=2))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def demo_engine(demo_gguf: Path) -> Iterator[Engine]:
+    engine = Engine(EngineSettings(demo_gguf, context=256, slots=1))
     yield engine
     engine.close()
 
@@ -62,8 +70,9 @@ def test_usage_reason_and_lengths(engine: Engine) -> None:
     assert finish == Finish("length", len(tokens), 5)
     assert sum(len(piece.tokens) for piece in pieces if isinstance(piece, Piece)) == 5
 
-    # The demo model ends this answer by itself; the end token counts as generated and is not shown.
-    request = GenerationRequest(_chat(engine, "What is 2+2?"), max_tokens=60, sampling=_GREEDY)
+    # The model ends this answer by itself; the end token counts as generated and is not shown.
+    wild = Sampling(temperature=1, top_p=1, top_k=0, min_p=0, seed=1)
+    request = GenerationRequest(_chat(engine, "What is 2+2?"), max_tokens=1900, sampling=wild)
     *pieces, finish = engine.stream(request)
     shown = [token for piece in pieces if isinstance(piece, Piece) for token in piece.tokens]
     assert finish == Finish("stop", len(request.tokens), len(shown) + 1)
@@ -99,7 +108,8 @@ def _text(engine: Engine, request: GenerationRequest) -> str:
 
 
 @pytest.mark.parametrize("begin", ["🙂🎉🚀🌍🙂🎉🚀🌍🙂🎉", "東京は日本の首都です。大阪は日本の都市です。京都は"])
-def test_characters_of_several_tokens_are_never_cut(engine: Engine, begin: str) -> None:
+def test_characters_of_several_tokens_are_never_cut(demo_engine: Engine, begin: str) -> None:
+    engine = demo_engine
     tokens = tuple(engine.model.tokenize(begin, parse_special=False))
     request = GenerationRequest(tokens, max_tokens=40, sampling=_GREEDY, ignore_end=True)
     pieces = [event for event in engine.stream(request) if isinstance(event, Piece)]
@@ -139,7 +149,7 @@ def test_a_prompt_longer_than_the_context_gives_both_lengths(engine: Engine) -> 
 
 
 def test_the_context_may_be_filled_to_the_last_token() -> None:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=64))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=64))
     try:
         token = engine.model.tokenize("a", parse_special=False)[0]
         *_, finish = engine.stream(GenerationRequest((token,) * 60, max_tokens=50, sampling=_GREEDY, ignore_end=True))
@@ -189,7 +199,7 @@ def test_a_token_outside_the_vocabulary_is_refused(engine: Engine, token: int) -
 @pytest.mark.parametrize("name", ["context", "slots", "threads", "queue"])
 def test_an_engine_without_room_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"{name} is 0"):
-        EngineSettings(DEMO_GGUF, **{name: 0})  # type: ignore[arg-type]
+        EngineSettings(RANDOM_GGUF, **{name: 0})  # type: ignore[arg-type]
 
 
 def test_a_caller_whose_callback_raises_harms_nobody_else(engine: Engine) -> None:
@@ -212,7 +222,7 @@ def test_a_caller_whose_callback_raises_harms_nobody_else(engine: Engine) -> Non
 
 
 def test_a_closed_engine_refuses_everything_and_closing_twice_is_fine() -> None:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=256))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=256))
     engine.close()
     engine.close()
     assert engine.closed
@@ -225,10 +235,10 @@ def test_a_closed_engine_refuses_everything_and_closing_twice_is_fine() -> None:
 
 
 def test_equal_settings_share_an_engine_until_it_is_closed() -> None:
-    settings = EngineSettings(DEMO_GGUF, context=256)
+    settings = EngineSettings(RANDOM_GGUF, context=256)
     first = shared_engine(settings)
-    assert shared_engine(EngineSettings(DEMO_GGUF, context=256)) is first
-    assert shared_engine(EngineSettings(DEMO_GGUF, context=512)) is not first
+    assert shared_engine(EngineSettings(RANDOM_GGUF, context=256)) is first
+    assert shared_engine(EngineSettings(RANDOM_GGUF, context=512)) is not first
     close_engines()
     assert first.closed
     second = shared_engine(settings)
@@ -238,7 +248,7 @@ def test_equal_settings_share_an_engine_until_it_is_closed() -> None:
 
 
 def test_a_chat_model_outlives_its_engine() -> None:
-    model = ChatLlama(gguf=DEMO_GGUF, context=256, temperature=0, max_tokens=4)
+    model = ChatLlama(gguf=RANDOM_GGUF, context=256, temperature=0, max_tokens=4)
     before = model.invoke("Hello").content
     close_engines()
     assert model.invoke("Hello").content == before
@@ -249,7 +259,7 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     code = f"""
 from pathlib import Path
 from modular_pluralism.llama import ChatLlama, Engine, EngineSettings, GenerationRequest
-engine = Engine(EngineSettings(Path({str(DEMO_GGUF)!r}), context=512))
+engine = Engine(EngineSettings(Path({str(RANDOM_GGUF)!r}), context=512))
 list(engine.stream(GenerationRequest((1, 2, 3), max_tokens=4)))
 engine.next_token_logprobs([[1, 2], [1, 3]])
 engine.close()
@@ -257,7 +267,7 @@ try:
     Engine(EngineSettings(Path({__file__!r})))
 except ModelLoadError:
     pass
-model = ChatLlama(gguf={str(DEMO_GGUF)!r}, context=512, max_tokens=4)
+model = ChatLlama(gguf={str(RANDOM_GGUF)!r}, context=512, max_tokens=4)
 model.invoke("Hello")
 next(model.stream("Hello", max_tokens=400))  # still open when the process ends
 """
@@ -275,21 +285,23 @@ next(model.stream("Hello", max_tokens=400))  # still open when the process ends
         ({"context": 256}, 48),
     ],
 )
-def test_slots_stay_inside_the_memory_budget(settings: dict[str, Any], slots: int) -> None:
-    engine = Engine(EngineSettings(DEMO_GGUF, **settings))
+def test_slots_stay_inside_the_memory_budget(demo_gguf: Path, settings: dict[str, Any], slots: int) -> None:
+    engine = Engine(EngineSettings(demo_gguf, **settings))
     assert engine.stats.slots == slots
     engine.close()
 
 
-def test_a_context_beyond_the_budget_is_refused_with_both_sizes() -> None:
+def test_a_context_beyond_the_budget_is_refused_with_both_sizes(demo_gguf: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"0\.04 GiB of cache, and 0\.01 GiB are allowed"):
-        Engine(EngineSettings(DEMO_GGUF, context=2048, memory=0.01))
+        Engine(EngineSettings(demo_gguf, context=2048, memory=0.01))
 
 
-def test_more_than_the_host_has_is_refused_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_the_host_has_is_refused_before_it_is_asked_for(
+    demo_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scheduler, "usable_memory", lambda: 100 << 20)
     with pytest.raises(ModelLoadError, match=r"4 x 2048 tokens .* need 0\.18 GiB of cache, and 0\.10 GiB are free"):
-        Engine(EngineSettings(DEMO_GGUF, context=2048, slots=4))
+        Engine(EngineSettings(demo_gguf, context=2048, slots=4))
     monkeypatch.setattr(model_file, "usable_memory", lambda: 50 << 20)
     with pytest.raises(ModelLoadError, match=r"SmolLM2.* needs 0\.09 GiB.* 0\.05 GiB are free"):
-        Engine(EngineSettings(DEMO_GGUF, context=256))
+        Engine(EngineSettings(demo_gguf, context=256))

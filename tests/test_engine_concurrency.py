@@ -17,14 +17,14 @@ import pytest
 from modular_pluralism.errors import DeadlineError, EngineClosedError
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Event, Finish, Piece
-from tests.demo_model import DEMO_GGUF
+from tests.random_model import RANDOM_GGUF
 
 TEXT = "In the middle of the old town there is a square where people meet, and they talk about"
 
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=2048, slots=12, audit=True))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=2048, slots=12, audit=True))
     yield engine
     engine.close()
 
@@ -152,15 +152,18 @@ def test_leaving_a_stream_frees_its_place_and_harms_nobody(engine: Engine) -> No
 
 
 async def test_cancelling_a_task_frees_its_place(engine: Engine) -> None:
+    at_work = asyncio.Event()
+
     async def endless() -> None:
         async for _ in engine.astream(request(engine, 7, max_tokens=1900)):
-            pass
+            at_work.set()
 
     async def reading() -> None:
-        await engine.anext_token_logprobs([(tokens(engine, f"Not cached. {TEXT}") * 300)[:1900]])
+        prompts = [(tokens(engine, f"{number} not cached. {TEXT}") * 300)[:1900] for number in range(20)]
+        await engine.anext_token_logprobs(prompts)
 
     tasks = [asyncio.create_task(endless()), asyncio.create_task(reading())]
-    await asyncio.sleep(0.3)
+    await at_work.wait()
     for task in tasks:
         task.cancel()
     assert all(
@@ -170,10 +173,10 @@ async def test_cancelling_a_task_frees_its_place(engine: Engine) -> None:
 
 
 def test_a_deadline_ends_what_runs_and_what_waits() -> None:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=1024, slots=1))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=8192, slots=1))
     try:
-        running = GenerationRequest(tokens(engine, TEXT), 900, ignore_end=True, timeout=0.5)
-        waiting = GenerationRequest(tokens(engine, TEXT), 900, ignore_end=True, timeout=0.4)
+        running = GenerationRequest(tokens(engine, TEXT), 8000, ignore_end=True, timeout=0.5)
+        waiting = GenerationRequest(tokens(engine, TEXT), 8000, ignore_end=True, timeout=0.4)
         with ThreadPoolExecutor(2) as pool:
             both = [pool.submit(lambda each=each: list(engine.stream(each))) for each in (running, waiting)]  # type: ignore[misc]
             for each in both:
@@ -186,7 +189,7 @@ def test_a_deadline_ends_what_runs_and_what_waits() -> None:
 
 
 def test_closing_ends_every_request_with_an_error() -> None:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=2048, slots=2))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=2048, slots=2))
     with ThreadPoolExecutor(4) as pool:
         requests = [request(engine, number, max_tokens=1900) for number in range(3)]
         streams: list[Future[Any]] = [pool.submit(lambda each=each: list(engine.stream(each))) for each in requests]  # type: ignore[misc]

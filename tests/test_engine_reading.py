@@ -17,7 +17,7 @@ from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, S
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.llama.reading import LogProbs, ReadingJob, next_token_paths
-from tests.demo_model import DEMO_GGUF
+from tests.random_model import RANDOM_GGUF
 from tests.tiny_gguf import write_lora
 
 _TEXT = "The committee met again and could not agree on the budget. "
@@ -26,14 +26,14 @@ _TEXT = "The committee met again and could not agree on the budget. "
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
     """Reads everything anew."""
-    engine = Engine(EngineSettings(DEMO_GGUF, context=1024, slots=2, reuse=False, repeatable=True))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=1024, slots=2, reuse=False, repeatable=True))
     yield engine
     engine.close()
 
 
 @pytest.fixture
 def sharing() -> Iterator[Engine]:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=1024, slots=3, repeatable=True, audit=True))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=1024, slots=3, repeatable=True, audit=True))
     yield engine
     engine.close()
 
@@ -138,7 +138,7 @@ def test_a_reply_that_was_generated_is_reused_in_the_next_turn(engine: Engine, s
 
 def test_what_was_read_with_an_adapter_is_not_reused_without_it(tmp_path: Path) -> None:
     adapter = Adapter(write_lora(tmp_path / "adapter.gguf", seed=3))
-    engine = Engine(EngineSettings(DEMO_GGUF, context=256, slots=2, adapters=(adapter.path,), audit=True))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=256, slots=2, adapters=(adapter.path,), audit=True))
     try:
         prompt = _tokens(engine, _TEXT * 4)
         bare = engine.next_token_logprobs([prompt])

@@ -14,14 +14,14 @@ from modular_pluralism.errors import DeadlineError, EngineClosedError, EngineFul
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import JobControl
-from tests.demo_model import DEMO_GGUF
+from tests.random_model import RANDOM_GGUF
 
 _WORDS = ["Cats", "Rain", "Money", "Paris", "War", "Love", "Bread", "Music", "Snow", "Truth", "Fire", "Time"]
 
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=512, slots=12, repeatable=True, audit=True))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=512, slots=12, repeatable=True, audit=True))
     yield engine
     engine.close()
 
@@ -130,7 +130,7 @@ def test_scores_are_the_same_among_texts_that_come_and_go(engine: Engine) -> Non
 
 
 def test_every_token_is_counted_once() -> None:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=256, reuse=False, audit=True))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=256, reuse=False, audit=True))
     texts = [_request(engine, f"{word} is", 5) for word in _WORDS[:4]]
     prompts = [[1, 2, 3, 4], [1, 2, 3, 5], [1, 2, 3]]
     for listener in _at_once(engine, texts):
@@ -149,7 +149,7 @@ def test_every_token_is_counted_once() -> None:
 
 @pytest.mark.parametrize("when", ["running", "waiting"])
 def test_cancelling_frees_the_place_and_tells_nobody_else(when: str) -> None:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=1024, audit=True, slots=2 if when == "running" else 1))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=1024, audit=True, slots=2 if when == "running" else 1))
     try:
         expected = [event for event in engine.stream(_request(engine, "Rain is", 30)) if isinstance(event, Piece)]
         cancelled = _Listener()
@@ -180,7 +180,7 @@ def test_cancelling_frees_the_place_and_tells_nobody_else(when: str) -> None:
 
 
 def test_a_request_that_is_late_in_the_queue_does_not_disturb_the_one_that_runs() -> None:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=1024, slots=1))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=1024, slots=1))
     try:
         late = _Listener()
 
@@ -199,7 +199,7 @@ def test_a_request_that_is_late_in_the_queue_does_not_disturb_the_one_that_runs(
 
 
 def test_first_come_first_served() -> None:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=256, slots=1, audit=True))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=256, slots=1, audit=True))
     try:
         order: list[str] = []
         listeners: dict[str, _Listener] = {}
@@ -224,7 +224,7 @@ def test_first_come_first_served() -> None:
 
 
 def test_a_full_queue_refuses_more_and_recovers() -> None:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=256, slots=1, queue=2))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=256, slots=1, queue=2))
     try:
         first = _Listener()
         refused: list[str] = []
@@ -252,7 +252,7 @@ def test_a_full_queue_refuses_more_and_recovers() -> None:
 
 def test_more_than_64_texts_go_on_side_by_side() -> None:
     """As many rows of logits as slots: none waits until another one has ended."""
-    engine = Engine(EngineSettings(DEMO_GGUF, context=256, slots=80, audit=True))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=256, slots=80, audit=True))
     try:
         listeners = _at_once(engine, [_request(engine, f"{_WORDS[i % 12]} is", 6, i) for i in range(80)])
         steps = engine.stats.steps
@@ -268,7 +268,7 @@ def test_more_than_64_texts_go_on_side_by_side() -> None:
 
 @pytest.mark.parametrize("round_", range(3))
 def test_nobody_waits_for_ever_who_submits_while_the_engine_closes(round_: int) -> None:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=256))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=256))
     begun = threading.Barrier(9)
 
     def ask(number: int) -> str:

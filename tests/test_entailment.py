@@ -23,7 +23,6 @@ from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, Counts
 from modular_pluralism.evaluation.measures.judge import named_model
 from modular_pluralism.evaluation.measures.named import open_measure
 from modular_pluralism.pool import Pool
-from tests.demo_model import DEMO_GGUF
 from tests.fake_models import Seen, always, choosing, fake_models, fake_pool, label_of
 from tests.tiny_nli import MNLI_LABELS, make_tiny_nli
 
@@ -364,11 +363,10 @@ async def test_an_llm_that_fails_is_an_error() -> None:
         await llm(always(ValueError("no luck"))).scores([("Peace.", "Law.")])
 
 
-@pytest.mark.model
-async def test_the_demo_model_judges_entailment(tmp_path: Path) -> None:
+async def test_the_demo_model_judges_entailment(demo_gguf: Path, tmp_path: Path) -> None:
     path = tmp_path / "pool.toml"
     path.write_text(
-        f'base = "small"\n[models.small]\ngguf = "{DEMO_GGUF}"\ncontext = 512\n'
+        f'base = "small"\n[models.small]\ngguf = "{demo_gguf}"\ncontext = 512\n'
         '[communities.one]\nmodel = "small"\npersona = "asia.md"\ndescription = "People"\n'
     )
     measure = open_measure("llm:small", pool=Pool.load(path))

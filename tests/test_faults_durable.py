@@ -119,7 +119,6 @@ def test_a_comment_is_kept_while_it_is_being_scored(kept: Kept) -> None:
     assert {name: kept.asked()[name] for name in NAMES} == dict.fromkeys(NAMES, 1)
 
 
-@pytest.mark.model
 def test_the_demo_model_goes_on_after_a_kill(kept: Kept) -> None:
     kept.pool.write_text(
         'base = "demo"\n'

@@ -13,7 +13,7 @@ import pytest
 from modular_pluralism.errors import InputError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.llama.grammar import JSON_OBJECT, grammar_of_schema
-from tests.demo_model import DEMO_GGUF
+from tests.random_model import RANDOM_GGUF
 
 PERSON: dict[str, Any] = {
     "type": "object",
@@ -29,12 +29,11 @@ PERSON: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ChatLlama]:
-    model = ChatLlama(gguf=DEMO_GGUF, max_tokens=120, slots=4)
+    model = ChatLlama(gguf=RANDOM_GGUF, max_tokens=120, slots=4)
     yield model
     model.engine.close()
 
 
-@pytest.mark.model
 @pytest.mark.parametrize("seed", range(4))
 def test_a_text_keeps_to_the_schema_whatever_is_drawn(model: ChatLlama, seed: int) -> None:
     grammar = grammar_of_schema(PERSON)
@@ -43,7 +42,6 @@ def test_a_text_keeps_to_the_schema_whatever_is_drawn(model: ChatLlama, seed: in
     jsonschema.validate(json.loads(str(reply.content)), PERSON)
 
 
-@pytest.mark.model
 async def test_with_a_grammar_and_without_side_by_side(model: ChatLlama) -> None:
     alone = await model.ainvoke("What is a city?", seed=1, max_tokens=20)
     free, *guided = await asyncio.gather(
@@ -55,7 +53,6 @@ async def test_with_a_grammar_and_without_side_by_side(model: ChatLlama) -> None
     assert free.content == alone.content
 
 
-@pytest.mark.model
 def test_log_probabilities_are_those_before_the_grammar(model: ChatLlama) -> None:
     reply = model.invoke("Say hello.", grammar=JSON_OBJECT, max_tokens=3, temperature=0, logprobs=True, top_logprobs=1)
     first = reply.response_metadata["logprobs"]["content"][0]
@@ -78,13 +75,11 @@ def test_a_schema_that_no_grammar_can_express(schema: dict[str, Any], reason: st
         grammar_of_schema(schema)
 
 
-@pytest.mark.model
 def test_a_grammar_that_cannot_be_read(model: ChatLlama) -> None:
     with pytest.raises(InputError, match="The grammar cannot be used"):
         model.invoke("Hello", grammar="no grammar at all {")
 
 
-@pytest.mark.model
 def test_a_huge_schema_fails_alone(model: ChatLlama) -> None:
     """What llguidance cannot follow within its limits ends that text only."""
     shapes = [{"type": "object", "properties": {"a": {"minimum": least}}, "required": ["a"]} for least in range(3000)]
@@ -93,7 +88,6 @@ def test_a_huge_schema_fails_alone(model: ChatLlama) -> None:
     assert model.invoke("Hello", max_tokens=2).content
 
 
-@pytest.mark.model
 async def test_every_token_of_a_prompt_has_its_log_probability(model: ChatLlama) -> None:
     engine = await model.aload()
     tokens = engine.model.tokenize("The capital of France is Paris. It is", parse_special=False)

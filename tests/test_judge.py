@@ -27,7 +27,6 @@ from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.models.reply_reader import ReplyOptionReader
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from tests.demo_model import DEMO_GGUF
 from tests.fake_models import FakeChat, Seen, always, choosing, label_of, scripted
 
 PROMPTS = PromptSet.load()
@@ -291,11 +290,10 @@ def test_shares_sum_to_one_and_lie_in_their_intervals(win: int, tie: int, lose: 
 # The real model
 
 
-@pytest.mark.model
-async def test_the_demo_model_judges(tmp_path: Path) -> None:
+async def test_the_demo_model_judges(demo_gguf: Path, tmp_path: Path) -> None:
     path = tmp_path / "pool.toml"
     path.write_text(
-        f'base = "small"\n[models.small]\ngguf = "{DEMO_GGUF}"\ncontext = 1024\n'
+        f'base = "small"\n[models.small]\ngguf = "{demo_gguf}"\ncontext = 1024\n'
         '[communities.one]\nmodel = "small"\npersona = "asia.md"\ndescription = "People"\n'
     )
     model = named_model(Pool.load(path), "small")()

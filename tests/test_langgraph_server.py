@@ -240,7 +240,6 @@ def client(address: str) -> LangGraphClient:
     return get_client(url=address, timeout=240)
 
 
-@pytest.mark.model
 async def test_the_four_graphs_are_assistants(client: LangGraphClient) -> None:
     assistants = {each["graph_id"]: each for each in await client.assistants.search()}
     assert set(assistants) == {"overton", "steerable", "distributional", "pluralism"}
@@ -250,7 +249,6 @@ async def test_the_four_graphs_are_assistants(client: LangGraphClient) -> None:
     assert "news_left" in {node["id"] for node in graph["nodes"]}
 
 
-@pytest.mark.model
 async def test_a_run_streams_tokens_of_the_pool_that_its_context_names(client: LangGraphClient) -> None:
     said: dict[str, str] = {}
     state: Any = None
@@ -274,7 +272,6 @@ async def test_a_run_streams_tokens_of_the_pool_that_its_context_names(client: L
     assert said["farmers"].strip() == state["comments"]["farmers"]["text"]
 
 
-@pytest.mark.model
 async def test_an_assistant_keeps_its_context_and_a_run_changes_a_part_of_it(client: LangGraphClient) -> None:
     question: dict[str, Any] = {"question": "Should a city ban cars?", "options": ["Yes", "No"]}
     assistant = await client.assistants.create("distributional", context={"pool": "village", "scoring": "label"})
@@ -290,7 +287,6 @@ async def test_an_assistant_keeps_its_context_and_a_run_changes_a_part_of_it(cli
     assert other["distributions"]["farmers"]["scoring"] == "rotate"
 
 
-@pytest.mark.model
 async def test_the_context_s_mode_and_seed_are_for_questions_without(client: LangGraphClient) -> None:
     question = {"question": "Should a city ban cars?", "attribute": "thrift"}
     context: dict[str, Any] = {"pool": "village", "mode": "steerable", "seed": 5}
@@ -303,7 +299,6 @@ async def test_the_context_s_mode_and_seed_are_for_questions_without(client: Lan
     assert given["answer"]
 
 
-@pytest.mark.model
 async def test_a_client_is_told_what_is_wrong_with_its_context(client: LangGraphClient) -> None:
     events = [
         part

@@ -79,7 +79,6 @@ def test_the_slope_of_the_memory_leaves_out_the_beginning(monkeypatch: pytest.Mo
     assert (memory["after_a_third"], memory["most"]) == (904, 909)
 
 
-@pytest.mark.model
 @pytest.mark.parametrize("what", ["graph", "server"])
 def test_a_short_round(what: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["load.py", what, "--minutes", "0.02", "--at-once", "2", "--json"])

@@ -143,7 +143,6 @@ def test_what_cannot_be_patched_is_refused(tmp_path: Path) -> None:
         patched(tmp_path, [value_item(0)])
 
 
-@pytest.mark.model
 def test_a_patch_of_the_demo_model_is_a_table_a_plot_and_a_page(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task.json", [option_item(place) for place in range(8)])
     pool, out = short_pool(tmp_path, "culture", tokens=12), tmp_path / "out"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -485,7 +485,6 @@ def test_any_edit_of_a_pool_parses_or_is_refused(at: int, cut: int, put: str) ->
     parses_or_refuses(REMOTE[:at] + put + REMOTE[at + cut :])
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=5))
 def test_any_tree_of_values_parses_or_is_refused(data: dict[str, Any]) -> None:
     parses_or_refuses("\n".join(f"{key} = {toml(value)}" for key, value in data.items()))
@@ -561,7 +560,6 @@ def pools(draw: st.DrawFn) -> dict[str, Any]:
     return {"base": draw(st.sampled_from(sorted(models))), "models": models, "communities": communities, "run": run}
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(pools())
 def test_every_valid_pool_survives_the_round_trip(data: dict[str, Any]) -> None:
     pool = parse("\n".join(f"{key} = {toml(value)}" for key, value in data.items()))

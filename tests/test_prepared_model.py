@@ -26,7 +26,7 @@ from modular_pluralism.prepared.quantize import quantize
 from modular_pluralism.prepared.speed import SpeedSample
 from tests.command import PLURALISM, pluralism
 from tests.demo_model import DEMO_GGUF
-from tests.tiny_gguf import write_beginning, write_lora
+from tests.tiny_gguf import DEMO, write_beginning, write_lora
 
 pytestmark = pytest.mark.usefixtures("model_cache")
 
@@ -131,7 +131,7 @@ def test_a_repeatable_model_is_given_exact_formats_only(done: Preparation, tmp_p
 def test_adapters_fit_the_prepared_file(done: Preparation, tmp_path: Path) -> None:
     file = prepared_file(DEMO_GGUF)
     assert file is not None
-    adapter = Adapter(write_lora(tmp_path / "lora.gguf", seed=1))
+    adapter = Adapter(write_lora(tmp_path / "lora.gguf", seed=1, shape=DEMO))
     engine = Engine(EngineSettings(file, context=64, slots=2, adapters=(adapter.path,)))
     try:
         tokens = engine.model.tokenize("The most important thing", parse_special=False)

@@ -307,7 +307,6 @@ def test_the_winner_is_a_folder_that_loads(tmp_path: Path) -> None:
 # As a user runs it
 
 
-@pytest.mark.model
 def test_on_the_demo_model(tmp_path: Path) -> None:
     task_of(tmp_path, 4)
     call = ("prompts", "optimise", "vanilla_options", "--task", "task.json", "--method", "vanilla", "--budget", "17")
@@ -324,7 +323,6 @@ def test_on_the_demo_model(tmp_path: Path) -> None:
     assert json.loads((out / "search.json").read_text()) == json.loads(done.stdout)
 
 
-@pytest.mark.model
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     task_of(tmp_path, 100)
     process = subprocess.Popen(

@@ -383,7 +383,6 @@ def test_texts_are_data_in_markdown(tmp_path: Path) -> None:
 # As a user runs it
 
 
-@pytest.mark.model
 @pytest.mark.skipif(not DATA.is_dir(), reason="the development files are not here")
 def test_a_plainly_worse_variant_on_real_data(tmp_path: Path) -> None:
     items, seen = [], set()
@@ -415,7 +414,6 @@ def test_a_plainly_worse_variant_on_real_data(tmp_path: Path) -> None:
     assert "uniform" in {row.name for row in result.results.tables[0].rows}
 
 
-@pytest.mark.model
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     task_of(tmp_path, 200)
     rewritten(tmp_path / "mine", "score_group", "More.")

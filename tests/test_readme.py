@@ -20,6 +20,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 TEXT = "\n".join(file.read_text() for file in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))))
 
 
+pytestmark = pytest.mark.model
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 

@@ -34,7 +34,7 @@ def test_plain_values_come_back(value: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     [object(), Path("x"), b"bytes", {1: "x"}, {"$set": []}, {"lc": 1, "type": "constructor", "id": ["os"]}, {1, 2}],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_anything_else_is_not_written(value: Any) -> None:
     with pytest.raises(StoreError):

@@ -21,17 +21,17 @@ from modular_pluralism.graphs.state import OvertonQuestion
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
 from tests.command import PLURALISM
-from tests.demo_model import DEMO_GGUF
 from tests.fake_endpoint import free_port
+from tests.random_model import RANDOM_GGUF
 
 pytest.importorskip("fastapi", reason="`pluralism serve` needs the extra serve")
-pytestmark = [pytest.mark.model, pytest.mark.faults]
+pytestmark = pytest.mark.faults
 
 START_SECONDS = 180.0
 SERVED = f"""
 base = "demo"
 [models.demo]
-gguf = "{DEMO_GGUF}"
+gguf = "{RANDOM_GGUF}"
 context = 512
 slots = 4
 threads = 1
@@ -136,7 +136,7 @@ def llama_server(tmp_path: Path) -> Iterator[str]:
     if program is None:
         pytest.skip("llama-server is not installed (or set LLAMA_SERVER to its path)")
     port = free_port()
-    command = [program, "-m", str(DEMO_GGUF), "--host", "127.0.0.1", "--port", str(port), "-c", "2048", "-np", "2"]
+    command = [program, "-m", str(RANDOM_GGUF), "--host", "127.0.0.1", "--port", str(port), "-c", "2048", "-np", "2"]
     with _running(command, tmp_path / "llama.log") as process:
         _wait_for(f"http://127.0.0.1:{port}/v1", process, tmp_path / "llama.log")
         yield f"http://127.0.0.1:{port}/v1"

@@ -25,12 +25,10 @@ from pydantic import SecretStr
 
 from modular_pluralism import Pool, build_overton
 from tests.command import pluralism
-from tests.demo_model import DEMO_GGUF
 from tests.fake_models import wait_until
+from tests.random_model import RANDOM_GGUF
 from tests.serving_process import POOL, Served, served
 from tests.tiny_gguf import write_lora
-
-pytestmark = pytest.mark.model
 
 KEY = "a-key-of-the-tests-0123456789"
 SECRET_QUESTION = "Should the zebra crossing be purple?"
@@ -473,7 +471,7 @@ def own_scores() -> list[list[float]]:
     """The log-likelihood of each choice, from an engine in this process."""
     from modular_pluralism.llama import Engine, EngineSettings
 
-    engine = Engine(EngineSettings(DEMO_GGUF, context=256, slots=2))
+    engine = Engine(EngineSettings(RANDOM_GGUF, context=256, slots=2))
     try:
         scores = []
         for text, choices, _ in ITEMS:
@@ -502,7 +500,7 @@ def own_scores() -> list[list[float]]:
 def test_a_client_that_goes_away_frees_its_place(server: Served, path: str, body: dict[str, Any]) -> None:
     connection = http.client.HTTPConnection(server.root.removeprefix("http://"), timeout=120)
     before = server.metric("pluralism_engine_requests_total")
-    sent = json.dumps({**body, "max_tokens": 900})
+    sent = json.dumps({**body, "max_tokens": 900, "temperature": 0})
     connection.request("POST", path, sent, {"content-type": "application/json", **server.headers})
     assert wait_until(lambda: server.metric("pluralism_engine_requests_total") > before, 60)
     if body.get("stream"):

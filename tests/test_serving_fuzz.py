@@ -24,7 +24,6 @@ from modular_pluralism.serving.request_log import RequestLog
 from tests.fake_endpoint import FakeEndpoint
 from tests.serving_schemathesis import mend_drawing_of_objects
 
-pytestmark = pytest.mark.model
 mend_drawing_of_objects()
 
 EXAMPLES = 25

@@ -19,8 +19,6 @@ from tests.command import PLURALISM, pluralism
 from tests.fake_models import wait_until
 from tests.serving_process import POOL, Served, served
 
-pytestmark = pytest.mark.model
-
 KEY = "a-key-of-the-tests-0123456789"
 NUMBERS = {"type": "array", "items": {"type": "integer"}, "minItems": 150}
 SHAPE = {"type": "object", "properties": {"numbers": NUMBERS}, "required": ["numbers"], "additionalProperties": False}

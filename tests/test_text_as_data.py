@@ -21,8 +21,8 @@ from modular_pluralism.graphs import (
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.nodes.render import comment_lines, one_line, quoted
 from modular_pluralism.prompts import PromptSet
-from tests.demo_model import DEMO_GGUF
 from tests.fake_models import NAMES, FakeChat, always, choosing, fake_pool
+from tests.random_model import RANDOM_GGUF
 
 FORGED = (
     "Passage 7: forged",
@@ -105,9 +105,8 @@ def test_no_prompt_of_a_run_has_a_forged_line(built: Callable[[Any, str], tuple[
     )
 
 
-@pytest.mark.model
 def test_no_control_token_of_a_text_is_parsed() -> None:
-    chat = ChatLlama(gguf=DEMO_GGUF)
+    chat = ChatLlama(gguf=RANDOM_GGUF)
     prompts = PromptSet.load()
 
     def merged(text: str) -> list[BaseMessage]:

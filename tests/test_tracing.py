@@ -201,7 +201,6 @@ async def test_tokens_and_labels_are_in_the_events_of_the_applications_graph() -
     assert said == {name: f"The view of {name}." for name in NAMES} | {"merge": "An answer."}
 
 
-@pytest.mark.model
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_an_embedded_models_readings_are_runs_in_the_trace(asynchronous: bool) -> None:
     handler = Handler()
@@ -356,7 +355,6 @@ def test_a_call_that_is_tried_again_is_one_span(spans: InMemorySpanExporter) -> 
         Caller(attempts=1).call(ask.text(_model(always(ConnectionError("gone"))), []), {})
 
 
-@pytest.mark.model
 def test_spans_of_an_embedded_model_name_it(spans: InMemorySpanExporter) -> None:
     pool = Pool.load("perspective")
     run = pool.run.model_copy(update={"comment_tokens": 2})

@@ -29,7 +29,6 @@ from modular_pluralism.training.settings import TrainingSettings
 from modular_pluralism.training.survey import SurveyItem
 from modular_pluralism.training.survey_objective import SurveyObjective
 from modular_pluralism.training.vote_prompts import VoteEncoder
-from tests.demo_model import DEMO_GGUF
 from tests.training_models import write_tiny
 
 PROMPTS = ["Should a city ban cars?", "What makes a good school is", "A"]
@@ -221,9 +220,9 @@ def items(count: int) -> list[SurveyItem]:
 
 
 @pytest.fixture(scope="module")
-def unquantised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unquantised(demo_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("unquantised") / "demo.gguf"
-    quantize(DEMO_GGUF, target, WeightFormat("F32", 0, 32, exact=True))
+    quantize(demo_gguf, target, WeightFormat("F32", 0, 32, exact=True))
     return target
 
 
@@ -232,15 +231,14 @@ def checkpoints(tmp_path: Path) -> Callable[[], Checkpoints]:
     return lambda: Checkpoints(tmp_path / "checkpoint", "test")
 
 
-@pytest.mark.model
 def test_a_short_training_lowers_the_loss_and_changes_the_engine_as_transformers_says(
-    tmp_path: Path, unquantised: Path, checkpoints: Callable[[], Checkpoints]
+    demo_gguf: Path, tmp_path: Path, unquantised: Path, checkpoints: Callable[[], Checkpoints]
 ) -> None:
     settings = TrainingSettings(batch=4, steps=8, check_every=8, rank=4, rate=2e-3)
-    encoder = VoteEncoder(DEMO_GGUF)
+    encoder = VoteEncoder(demo_gguf)
     objective = SurveyObjective(encoder, items(14), items(20)[14:], settings, 512)
-    model = load_base(DEMO_GGUF)
-    bare = by_transformers(model, DEMO_GGUF)
+    model = load_base(demo_gguf)
+    bare = by_transformers(model, demo_gguf)
     tuned = add_lora(model, rank=settings.rank, scale=settings.scale, seed=0)
     watched = Watched()
     done = fit(tuned, objective, settings, checkpoints(), watched)
@@ -251,6 +249,6 @@ def test_a_short_training_lowers_the_loss_and_changes_the_engine_as_transformers
     weights = {key: value.numpy() for key, value in lora_state(tuned).items()}
     adapter = tmp_path / "spain.gguf"
     write_gguf_adapter(adapter, gguf_tensors(weights, config, base), base, name="spain")
-    said = by_transformers(tuned, DEMO_GGUF)
+    said = by_transformers(tuned, demo_gguf)
     assert kl(said, by_engine(unquantised, adapter)) < 1e-3
     assert kl(said, bare) > 1e-3

@@ -17,7 +17,8 @@ from modular_pluralism import Pool, PromptSet, pluralism_tool
 from modular_pluralism.assistants.context import read_context
 from modular_pluralism.debugger.build import picture
 from modular_pluralism.debugger.fork import start_fork
-from modular_pluralism.debugger.history import read_run, read_steps, read_tasks
+from modular_pluralism.debugger.history import read_run
+from modular_pluralism.debugger.kept_tasks import read_tasks
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.request import ForkRequest, RunRequest
 from modular_pluralism.errors import ContextError, InputError, ModelLoadError, PoolError, QuorumError
@@ -365,7 +366,7 @@ def test_a_kept_run_is_shown_and_a_fork_of_it_reads_no_vote_again(tmp_path: Path
             tasks = await read_tasks(store, live.run)
             fork = await start_fork(store, ForkRequest(run=live.run, edits=Edits(priors={"north": 3.0})), models=models)
             await fork.wait()
-            assert [step.step for step in await read_steps(store, fork.run)]
+            assert [step.step for step in (await read_run(store, fork.run)).steps]
             return events, tasks, await read_run(store, live.run), await read_run(store, fork.run)
 
     events, tasks, kept, fork = asyncio.run(watched())
@@ -388,7 +389,6 @@ def test_a_voice_for_another_mode_is_refused_before_anything_is_loaded(tmp_path:
     assert "The voice 'vote' is for distributional mode" in done.stderr
 
 
-@pytest.mark.model
 def test_the_demo_model_s_communities_vote(tmp_path: Path) -> None:
     asked = ("ask", "Is it acceptable to lie?", "--mode", "distributional", "--option", "Yes", "--option", "No")
     pool = short_pool(tmp_path, "culture")

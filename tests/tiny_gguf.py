@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import gguf
 import numpy as np
 
+from tests.training_models import HEADS, HIDDEN, KEY_HEADS, LAYERS
+
 _RANK = 4
-_HIDDEN, _KEY = 576, 192
-"""Widths of SmolLM2-135M: of its hidden state, and of the keys and values of all its heads."""
 
 
-def write_lora(path: Path, *, seed: int | None, architecture: str = "llama", hidden: int = _HIDDEN) -> Path:
-    """A LoRA adapter on the attention of every second layer of the demo model; `seed` None makes it all zeros."""
+class Shape(NamedTuple):
+    """What an adapter has to fit: the widths of the hidden state and of the keys and values of all heads, the layers;
+    and how large its weights are, so that they change what is said."""
+
+    hidden: int
+    keys: int
+    layers: Sequence[int]
+    spread: float
+
+
+RANDOM = Shape(HIDDEN, HIDDEN // HEADS * KEY_HEADS, range(LAYERS), 0.3)
+DEMO = Shape(576, 192, range(0, 30, 2), 0.1)
+
+
+def write_lora(path: Path, *, seed: int | None, architecture: str = "llama", shape: Shape = RANDOM) -> Path:
+    """A LoRA adapter on the attention of some layers of the random model; `seed` None makes it all zeros."""
     random = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_string("general.type", "adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", float(_RANK))
-    for layer in range(0, 30, 2):
-        for name, width in (("attn_q", hidden), ("attn_v", _KEY)):
-            a = random.normal(0, 0.1, (_RANK, hidden)).astype(np.float32)
-            b = random.normal(0, 0.1, (width, _RANK)).astype(np.float32)
+    for layer in shape.layers:
+        for name, width in (("attn_q", shape.hidden), ("attn_v", shape.keys)):
+            a = random.normal(0, shape.spread, (_RANK, shape.hidden)).astype(np.float32)
+            b = random.normal(0, shape.spread, (width, _RANK)).astype(np.float32)
             writer.add_tensor(f"blk.{layer}.{name}.weight.lora_a", a)
             writer.add_tensor(f"blk.{layer}.{name}.weight.lora_b", b if seed is not None else np.zeros_like(b))
     writer.write_header_to_file()

@@ -1,4 +1,4 @@
-"""Tiny random models that can be trained in no time, with a part of the demo model's vocabulary."""
+"""Two-layer models of random weights, which load, run and train in no time, with the demo model's tokenizer."""
 
 from __future__ import annotations
 
@@ -8,47 +8,62 @@ from typing import Any
 
 import gguf
 import numpy as np
+from gguf.quants import quantize
+from numpy.typing import NDArray
 
 from tests.demo_model import DEMO_GGUF
 
-_VOCABULARY, _HIDDEN, _LAYERS, _HEADS, _KEY_HEADS, _WIDE = 1200, 64, 2, 4, 2, 96
+_VOCABULARY, HIDDEN, LAYERS, HEADS, KEY_HEADS, WIDE = 1200, 64, 2, 4, 2, 96
 
 
-def write_tiny(path: Path, *, name: str = "tiny llama", architecture: str = "llama", hidden: int = _HIDDEN) -> Path:
-    """A model of random 32-bit weights."""
+def write_tiny(
+    path: Path,
+    *,
+    name: str = "tiny llama",
+    architecture: str = "llama",
+    hidden: int = HIDDEN,
+    vocabulary: int = _VOCABULARY,
+    context: int = 512,
+    own: dict[str, NDArray[np.float32]] | None = None,
+    stored: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
+) -> Path:
+    """A model of random weights, but for the tensors that `own` gives; its tokens are the first `vocabulary` ones of
+    the demo model. Its matrices are `stored` in this format."""
     random = np.random.default_rng(1)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name(name)
-    writer.add_context_length(512)
+    writer.add_context_length(context)
     writer.add_embedding_length(hidden)
-    writer.add_block_count(_LAYERS)
-    writer.add_feed_forward_length(_WIDE)
-    writer.add_head_count(_HEADS)
-    writer.add_head_count_kv(_KEY_HEADS)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(WIDE)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KEY_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
-    writer.add_rope_dimension_count(hidden // _HEADS)
-    writer.add_vocab_size(_VOCABULARY)
-    _add_tokenizer(writer)
-    keys = hidden // _HEADS * _KEY_HEADS
-    shapes = {"token_embd": (_VOCABULARY, hidden), "output": (_VOCABULARY, hidden)}
-    for layer in range(_LAYERS):
+    writer.add_rope_dimension_count(hidden // HEADS)
+    writer.add_vocab_size(vocabulary)
+    _add_tokenizer(writer, vocabulary)
+    keys = hidden // HEADS * KEY_HEADS
+    shapes = {"token_embd": (vocabulary, hidden), "output": (vocabulary, hidden)}
+    for layer in range(LAYERS):
         shapes |= {
             f"blk.{layer}.attn_q": (hidden, hidden),
             f"blk.{layer}.attn_k": (keys, hidden),
             f"blk.{layer}.attn_v": (keys, hidden),
             f"blk.{layer}.attn_output": (hidden, hidden),
-            f"blk.{layer}.ffn_gate": (_WIDE, hidden),
-            f"blk.{layer}.ffn_up": (_WIDE, hidden),
-            f"blk.{layer}.ffn_down": (hidden, _WIDE),
+            f"blk.{layer}.ffn_gate": (WIDE, hidden),
+            f"blk.{layer}.ffn_up": (WIDE, hidden),
+            f"blk.{layer}.ffn_down": (hidden, WIDE),
         }
         if architecture == "qwen2":
             for part, width in (("q", hidden), ("k", keys), ("v", keys)):
                 bias = random.normal(0, 0.1, width).astype(np.float32)
                 writer.add_tensor(f"blk.{layer}.attn_{part}.bias", bias)
     for key, shape in shapes.items():
-        writer.add_tensor(f"{key}.weight", random.normal(0, 0.15, shape).astype(np.float32))
-    for key in ["output", *(f"blk.{layer}.{part}" for layer in range(_LAYERS) for part in ("attn", "ffn"))]:
+        drawn = random.normal(0, 0.15, shape).astype(np.float32)
+        matrix = quantize((own or {}).get(key, drawn), stored)
+        writer.add_tensor(f"{key}.weight", matrix, raw_dtype=stored)
+    for key in ["output", *(f"blk.{layer}.{part}" for layer in range(LAYERS) for part in ("attn", "ffn"))]:
         writer.add_tensor(f"{key}_norm.weight", np.ones(hidden, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -63,25 +78,30 @@ def _reader() -> gguf.GGUFReader:
 
 
 @cache
-def _read(key: str) -> Any:
+def read_tokenizer(key: str) -> Any:
+    """What the demo model's file says of its tokenizer under `key`."""
     field = _reader().get_field(f"tokenizer.{key}")
     assert field is not None
     return field.contents()
 
 
-def _add_tokenizer(writer: Any) -> None:
+def _add_tokenizer(writer: Any, vocabulary: int) -> None:
     """The first tokens of the demo model: control tokens, bytes, and the merges that were learnt first."""
-    tokens = _read("ggml.tokens")[:_VOCABULARY]
+    tokens = read_tokenizer("ggml.tokens")[:vocabulary]
     known = set(tokens)
-    merges = [merge for merge in _read("ggml.merges")[:_VOCABULARY] if merge.replace(" ", "") in known]
-    writer.add_tokenizer_model(_read("ggml.model"))
-    writer.add_tokenizer_pre(_read("ggml.pre"))
+    merges = [merge for merge in read_tokenizer("ggml.merges")[:vocabulary] if merge.replace(" ", "") in known]
+    writer.add_tokenizer_model(read_tokenizer("ggml.model"))
+    writer.add_tokenizer_pre(read_tokenizer("ggml.pre"))
     writer.add_token_list(tokens)
-    writer.add_token_types(_read("ggml.token_type")[:_VOCABULARY])
+    writer.add_token_types(read_tokenizer("ggml.token_type")[:vocabulary])
     writer.add_token_merges(merges)
+    writer.add_add_bos_token(read_tokenizer("ggml.add_bos_token"))
+    writer.add_add_space_prefix(read_tokenizer("ggml.add_space_prefix"))
+    writer.add_unk_token_id(0)
+    writer.add_pad_token_id(2)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    writer.add_chat_template(_read("chat_template"))
+    writer.add_chat_template(read_tokenizer("chat_template"))
 
 
 THINGS = ("tea", "cars", "cats", "rain", "music", "bread", "trees", "boats", "books", "trains", "work", "rest")

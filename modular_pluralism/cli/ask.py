@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -24,7 +23,7 @@ from modular_pluralism.cli.call_options import (
     StoreOption,
     VoiceOption,
 )
-from modular_pluralism.cli.output import stoppable
+from modular_pluralism.cli.output import print_json, stoppable
 
 if TYPE_CHECKING:
     from modular_pluralism.cli.run_graph import RunView
@@ -173,7 +172,10 @@ def show(
 
     if as_json or quiet:
         state = asyncio.run(running(NoView()))
-        typer.echo(_json(state, shown) if as_json else _answer(state))
+        if as_json:
+            print_json(_whole(state, shown))
+        else:
+            typer.echo(_answer(state))
         return
     with TerminalView(Console(highlight=False), shown.communities) as view:
         state = asyncio.run(running(view))
@@ -190,7 +192,7 @@ def stopped(thread: str | None, store: str | None) -> str:
     return f"Stopped. Go on with: pluralism resume {thread}{where}"
 
 
-def _json(state: Mapping[str, Any], shown: Shown) -> str:
+def _whole(state: Mapping[str, Any], shown: Shown) -> dict[str, Any]:
     """The whole run as one JSON object; communities stand in the pool's order."""
     result: dict[str, Any] = {"mode": shown.mode, "pool": shown.pool_name}
     if shown.thread is not None:
@@ -202,7 +204,7 @@ def _json(state: Mapping[str, Any], shown: Shown) -> str:
     for key, value in state.items():
         by_community = key in ("comments", "distributions", "votes", "readings")
         result[key] = {name: value[name] for name in shown.communities if name in value} if by_community else value
-    return json.dumps(result, ensure_ascii=False, indent=2)
+    return result
 
 
 def _answer(state: Mapping[str, Any]) -> str:

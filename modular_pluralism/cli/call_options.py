@@ -76,6 +76,14 @@ ItemScoringOption = Annotated[
     ItemScoring, typer.Option("--score", help="How options are read; rotate gives label beside it.")
 ]
 StyleOption = Annotated[Style, typer.Option("--style", help="Chat template, or plain text as in the paper's release.")]
+NliOption = Annotated[
+    str | None,
+    typer.Option(
+        "--nli",
+        metavar="MODEL",
+        help="Overton: what value coverage is measured with: a classifier's id or folder, llm, or llm:MODEL.",
+    ),
+]
 CommentTokensOption = Annotated[
     int | None, typer.Option("--comment-tokens", min=1, help="Longest comment, in place of the pool's setting.")
 ]

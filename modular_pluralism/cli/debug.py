@@ -45,25 +45,24 @@ def debug(
     but to the models of your pool. Ctrl-C ends it; runs are kept in the store.
     """
     optional("nicegui", "debug", "`pluralism debug`")
-    from modular_pluralism.debugger.page.desk import Desk
-    from modular_pluralism.debugger.page.place import Place
-    from modular_pluralism.debugger.page.server import serve_page
+    from modular_pluralism.debugger.page.live_runs import LiveRuns
+    from modular_pluralism.debugger.page.server import Address, end_process, serve_page
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
     from modular_pluralism.runs.place import find_place, find_timeout
 
     Pool.load(pool)
     PromptSet.load(prompts)
-    desk = Desk(pool, prompts, find_place(store), find_timeout())
-    ended_by = serve_page(desk, Place(host, port, others), lambda address: _ready(address, open_it))
+    runs = LiveRuns(pool, prompts, find_place(store), find_timeout())
+    ended_by = serve_page(runs, Address(host, port, others), lambda url: _ready(url, open_it))
     if ended_by == signal.SIGINT:
         typer.echo("Stopped.", err=True)
-        raise typer.Exit(130)
+    end_process(130 if ended_by == signal.SIGINT else 0)
 
 
-def _ready(address: str, open_it: bool) -> None:
-    typer.echo(f"The debugger is at {address} (Ctrl-C ends it)")
+def _ready(url: str, open_it: bool) -> None:
+    typer.echo(f"The debugger is at {url} (Ctrl-C ends it)")
     if open_it:
         import webbrowser
 
-        webbrowser.open(address)
+        webbrowser.open(url)

@@ -17,6 +17,7 @@ from modular_pluralism.cli.call_options import (
     JsonOption,
     KindOption,
     LimitOption,
+    NliOption,
     PoolOption,
     PromptsOption,
     RepeatableOption,
@@ -82,14 +83,7 @@ def evaluate(
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="NAME", help="Add modular with this community alone.")
     ] = None,
-    nli: Annotated[
-        str | None,
-        typer.Option(
-            "--nli",
-            metavar="MODEL",
-            help="Overton: the entailment model, an id or a folder; or llm, llm:MODEL.",
-        ),
-    ] = None,
+    nli: NliOption = None,
     judge: Annotated[
         str | None, typer.Option("--judge", metavar="MODEL", help="Overton: a model of the pool that judges answers.")
     ] = None,

@@ -20,6 +20,7 @@ from modular_pluralism.cli.call_options import (
     KindOption,
     LimitOption,
     MethodOption,
+    NliOption,
     PoolOption,
     RepeatableOption,
     SeedOption,
@@ -62,10 +63,6 @@ NameArgument = Annotated[
 ]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of prompts of yours.")]
 
-NliOption = Annotated[
-    str | None,
-    typer.Option("--nli", metavar="MODEL", help="Overton: what value coverage is measured with, as for `eval`."),
-]
 MeasureOption = Annotated[
     str | None,
     typer.Option("--measure", metavar="NAME", help="The measure that decides; the task's first by default."),

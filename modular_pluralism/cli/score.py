@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOption
+from modular_pluralism.cli.call_options import JsonOption, KindOption, NliOption, PoolOption
 from modular_pluralism.cli.output import stoppable
 from modular_pluralism.errors import InputError
 
@@ -32,16 +32,7 @@ EXAMPLES = """
 def score(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A filled-in task file.", show_default=False)],
     kind: KindOption = None,
-    nli: Annotated[
-        str | None,
-        typer.Option(
-            "--nli",
-            metavar="MODEL",
-            help="For Overton files: what value coverage is measured with, a classifier's id or folder, `llm`, or "
-            "`llm:MODEL`.",
-            show_default=False,
-        ),
-    ] = None,
+    nli: NliOption = None,
     pool: PoolOption = "perspective",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seeds the resampling of the intervals.")] = 0,
     as_json: JsonOption = False,

@@ -9,9 +9,11 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langgraph.graph import StateGraph
 
 from modular_pluralism.debugger.events import NodeInfo
+from modular_pluralism.graphs.shape import GraphNode
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.edits import Edited
+from modular_pluralism.runs.setup import Setup
 from modular_pluralism.types import Mode, Scoring, Voice
 
 OwnModels = Mapping[str, BaseChatModel] | None
@@ -32,22 +34,12 @@ def picture(mode: Mode, communities: Sequence[str], voice: Voice = "comment") ->
     return [NodeInfo(node.id, node.role, node.community, node.after) for node in nodes]
 
 
-def has_branches(mode: Mode, voice: Voice) -> bool:
-    """Whether each community is a graph of its own within the graph."""
-    return any("/" in node.id for node in find_mode(mode).nodes(voice=voice))
-
-
-def branch_id(community: str, role: str) -> str:
-    """What events call a node that follows a comment in a community's branch."""
-    return f"{community}/{role}"
-
-
-def score_id(community: str) -> str:
-    """What events call the scoring of a community's comment."""
-    return branch_id(community, "score")
+def nodes_of(setup: Setup) -> list[GraphNode]:
+    """The nodes of a run's graph, in the order of the work; its pool need not be there any more."""
+    return find_mode(setup.mode).nodes(tuple(setup.communities), scoring=setup.scoring, voice=setup.voice)
 
 
 def node_id(name: str, namespace: str) -> str:
     """What events call the node `name`; `namespace` is LangGraph's, such as "" or "news_left:4f1c…"."""
-    branch = namespace.split("|")[0].partition(":")[0]
-    return branch_id(branch, name) if branch and name != branch else name
+    branch = namespace.partition("|")[0].partition(":")[0]
+    return f"{branch}/{name}" if branch and name != branch else name

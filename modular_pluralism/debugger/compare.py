@@ -17,7 +17,7 @@ _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 
 
 @dataclass(frozen=True)
-class Piece:
+class DiffSpan:
     """A stretch of text that is in both, only in the one ("removed"), or only in the other ("added")."""
 
     kind: Literal["same", "removed", "added"]
@@ -35,12 +35,12 @@ class SettingDifference:
 
 @dataclass(frozen=True)
 class TextComparison:
-    """A text of both; None where a run has none. `pieces` are the one's text turned into the other's, word by word."""
+    """A text of both; None where a run has none. `spans` are the one's text turned into the other's, word by word."""
 
     name: str
     one: str | None
     other: str | None
-    pieces: list[Piece]
+    spans: list[DiffSpan]
 
     @property
     def same(self) -> bool:
@@ -99,20 +99,20 @@ def compare_runs(one: KeptRun, other: KeptRun) -> Comparison:
 
 def compare_texts(name: str, one: str | None, other: str | None) -> TextComparison:
     """Compare two texts word by word."""
-    return TextComparison(name, one, other, list(_pieces(one or "", other or "")))
+    return TextComparison(name, one, other, list(_spans(one or "", other or "")))
 
 
-def _pieces(one: str, other: str) -> Iterator[Piece]:
+def _spans(one: str, other: str) -> Iterator[DiffSpan]:
     old: list[str] = _WORDS.findall(one)
     new: list[str] = _WORDS.findall(other)
     for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind == "equal":
-            yield Piece("same", "".join(old[a:b]))
+            yield DiffSpan("same", "".join(old[a:b]))
             continue
         if b > a:
-            yield Piece("removed", "".join(old[a:b]))
+            yield DiffSpan("removed", "".join(old[a:b]))
         if d > c:
-            yield Piece("added", "".join(new[c:d]))
+            yield DiffSpan("added", "".join(new[c:d]))
 
 
 def _settings(one: Setup, other: Setup) -> Iterator[SettingDifference]:
@@ -128,8 +128,7 @@ def _told(setup: Setup) -> dict[str, Any]:
     return {
         "mode": setup.mode,
         **setup.asked,
-        **({"scoring": setup.scoring} if find_mode(setup.mode).takes.scoring else {}),
-        **({} if setup.voice == "comment" else {"voice": setup.voice}),
+        **find_mode(setup.mode).settings(setup.scoring, setup.voice),
         "pool": setup.pool,
         "prompts": setup.prompts,
         "pool file (fingerprint)": setup.pool_fingerprint[:12],

@@ -19,7 +19,7 @@ class RunRequest(Request):
 class ForkRequest(BaseModel):
     """A fork of `run`, which has finished, failed or stopped.
 
-    With a `step` (a superstep's number as `history.read_steps` gives it), everything up to that step stays as it was,
+    With a `step` (a superstep's number as `history.read_run` gives it), everything up to that step stays as it was,
     edited comments aside, and an edit that would change what was before it is refused. Without one, whatever depends on
     an edit is done anew, wherever it stands. In both cases a node whose prompt, model and input are unchanged is not
     run again: its output is the parent's.

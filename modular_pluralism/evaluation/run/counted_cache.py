@@ -20,11 +20,6 @@ class CountedCache(BaseCache[Any]):
         self.reused = 0
         self.computed = 0
 
-    @property
-    def calls(self) -> int:
-        """All model calls that there would have been without the cache."""
-        return self.reused + self.computed
-
     def get(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """See BaseCache."""
         found = self._kept.get(keys)

@@ -11,17 +11,17 @@ from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.fork import start_fork
 from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.live import LiveRun, start_run
-from modular_pluralism.debugger.page.board import Board
+from modular_pluralism.debugger.page.progress import RunProgress
 from modular_pluralism.debugger.request import ForkRequest, RunRequest
 from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.place import Place
 from modular_pluralism.runs.run_store import RunStore
 
-_LAST_WORDS = 10.0
-"""Seconds for a run that is stopped to say so."""
+_SHUTDOWN_SECONDS = 10.0
+"""For the runs that are stopped to say so."""
 
 
-class Desk:
+class LiveRuns:
     """What all browser tabs share: the store, and the runs that are on. `pool` and `prompts` are what the page offers
     first."""
 
@@ -31,7 +31,7 @@ class Desk:
         self.place = place
         self._timeout = timeout
         self._store: RunStore | None = None
-        self._live: dict[str, tuple[LiveRun, Board, asyncio.Task[None]]] = {}
+        self._live: dict[str, tuple[LiveRun, RunProgress, asyncio.Task[None]]] = {}
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -50,7 +50,7 @@ class Desk:
     @property
     def store(self) -> RunStore:
         """The open store."""
-        assert self._store is not None, "the desk is not open"
+        assert self._store is not None, "the runs are not open"
         return self._store
 
     async def start(self, request: RunRequest) -> str:
@@ -70,8 +70,8 @@ class Desk:
         """Whether the run is on in this process."""
         return run in self._live
 
-    async def board(self, run: str) -> Board:
-        """The boxes of a run: those that change where it is on, else what the store knows.
+    async def progress(self, run: str) -> RunProgress:
+        """How far a run is: as it changes where it is on, else what the store knows.
 
         Raises:
             InputError: there is no such run.
@@ -79,22 +79,23 @@ class Desk:
         if run in self._live:
             return self._live[run][1]
         kept = await read_run(self.store, run)
-        board = Board(run, kept.setup.edits.comments)
-        board.fill(kept, await read_calls(self.store, run))
-        return board
+        progress = RunProgress(run, kept.setup.edits.comments)
+        progress.fill(kept, await read_calls(self.store, run))
+        return progress
 
     def _follow(self, live: LiveRun) -> str:
-        board = Board(live.run, live.setup.edits.comments)
+        progress = RunProgress(live.run, live.setup.edits.comments)
 
         async def follow() -> None:
             async for event in live.events():
-                board.take(event)
+                progress.take(event)
             self._live.pop(live.run)  # from now on the store knows all
 
-        self._live[live.run] = (live, board, asyncio.create_task(follow(), name=f"run {live.run}"))
+        self._live[live.run] = (live, progress, asyncio.create_task(follow(), name=f"run {live.run}"))
         return live.run
 
     async def _stop_all(self) -> None:
-        for live, _, task in list(self._live.values()):
-            await live.stop()
-            await asyncio.wait([task], timeout=_LAST_WORDS)
+        told = [task for _, _, task in self._live.values()]
+        stopping = [asyncio.create_task(live.stop()) for live, _, _ in self._live.values()]
+        if stopping:
+            await asyncio.wait([*stopping, *told], timeout=_SHUTDOWN_SECONDS)

@@ -28,7 +28,7 @@ _POLICY = "; ".join(
 )
 
 
-class Front:
+class RequestGuard:
     """An ASGI application around the page's. `others` are let in where the user has asked for it: the page is then
     reached by any name, but a page of another site still cannot speak to it."""
 

@@ -1,37 +1,34 @@
-"""What lies behind a box: the exact prompts, the raw output, the settings, and the probabilities."""
+"""What lies behind a box of the graph: the exact prompts, the raw output, the settings, and the probabilities."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nicegui import ui
 from nicegui.element import Element
 
 from modular_pluralism.debugger.page.elements import (
     attributes,
+    bars,
     box,
     button,
     chip,
     facts,
+    meter,
     note,
     number,
     percent,
+    plain,
     seconds,
     segments,
+    table,
     text,
 )
-from modular_pluralism.debugger.page.graph_view import TITLES
-from modular_pluralism.debugger.page.meters import meter
-from modular_pluralism.debugger.page.tables import table
+from modular_pluralism.debugger.page.progress import NodeProgress
+from modular_pluralism.debugger.page.tab import Tab
 from modular_pluralism.debugger.page.words import STATES
-from modular_pluralism.debugger.record import CallRecord
-
-if TYPE_CHECKING:
-    from modular_pluralism.debugger.page.board import Box
-    from modular_pluralism.debugger.page.shell import Tab
+from modular_pluralism.debugger.records import CallRecord
 
 _KINDS = {
     "chat": "Text",
@@ -43,27 +40,26 @@ _PARTS = {"prompt": "Prompt", "output": "Output", "settings": "Settings", "numbe
 
 def open_sheet(tab: Tab, node: str) -> None:
     """Open the sheet of a node, at the side; Escape closes it."""
-    if tab.board is None:
+    if tab.progress is None:
         return
-    shown = tab.board[node]
+    shown = tab.progress[node]
     with ui.dialog().props("position=right full-height") as dialog, box("sheet"):
         attributes(dialog, **{"aria-label": f"Details of {node}"})
         with box("top"):
             with box("line between"):
                 with box("line"):
-                    text(TITLES.get(node, node), tag="h2")
-                    words = STATES[shown.state]
-                    chip(words.word, words.kind, words.icon)
+                    text(tab.progress.title(node), tag="h2")
+                    chip(*STATES[shown.state])
                 button("", dialog.close, icon="close", kind="btn quiet", label="Close")
             text(" · ".join(shown.costs), "muted small")
             choosing = box()
         body = box("body")
-        _fill(shown, node, tab.board.final, choosing, body)
+        _fill(shown, node, tab.progress.final, choosing, body)
     dialog.on("hide", dialog.delete)
     dialog.open()
 
 
-def _fill(shown: Box, node: str, state: dict[str, Any], choosing: Element, body: Element) -> None:
+def _fill(shown: NodeProgress, node: str, state: dict[str, Any], choosing: Element, body: Element) -> None:
     with body:
         if shown.error:
             note(shown.error, "bad", "error")
@@ -73,12 +69,12 @@ def _fill(shown: Box, node: str, state: dict[str, Any], choosing: Element, body:
             _without_call(shown, node, state)
             return
         rest = box("stack")
-    names = {str(place): f"{place + 1}. {_KINDS[each['kind']]}" for place, each in enumerate(shown.calls)}
+    names = {str(index): f"{index + 1}. {_KINDS[call['kind']]}" for index, call in enumerate(shown.calls)}
 
-    def show(place: str) -> None:
+    def show(index: str) -> None:
         rest.clear()
         with rest:
-            _call(shown.calls[int(place)])
+            _call(shown.calls[int(index)])
 
     if len(names) > 1:
         with choosing:
@@ -86,7 +82,7 @@ def _fill(shown: Box, node: str, state: dict[str, Any], choosing: Element, body:
     show("0")
 
 
-def _without_call(shown: Box, node: str, state: dict[str, Any]) -> None:
+def _without_call(shown: NodeProgress, node: str, state: dict[str, Any]) -> None:
     if node == "check":
         pairs = [("Question", str(state.get("question", ""))), ("Attribute", str(state.get("attribute") or ""))]
         pairs += [("Options", "\n".join(state.get("options") or [])), ("Seed", str(state.get("seed") or 0))]
@@ -129,9 +125,9 @@ def _prompt(record: CallRecord) -> None:
     if record["note"] and not record["rebuilt"]:
         note(record["note"])
     count = len(record["prompts"])
-    for place, prompt in enumerate(record["prompts"], start=1):
+    for index, prompt in enumerate(record["prompts"], start=1):
         if count > 1:
-            text(f"Prompt {place} of {count}: each has the options in another order", tag="h3")
+            text(f"Prompt {index} of {count}: each has the options in another order", tag="h3")
         if prompt["text"] is not None:
             text("As the model reads it, chat template included", "muted small")
             _raw(prompt["text"], "Prompt as the model reads it")
@@ -163,15 +159,15 @@ def _settings(record: CallRecord) -> None:
         ("Seconds", None if record["seconds"] is None else seconds(record["seconds"])),
         ("Tries", record["attempts"] or None),
     ]
-    facts([(name.replace("_", " "), _plain(value)) for name, value in known if value is not None])
+    facts([(name.replace("_", " "), plain(value)) for name, value in known if value is not None])
 
 
 def _numbers(record: CallRecord) -> None:
     if record["labels"] and record["raw"]:
-        for place, row in enumerate(record["raw"], start=1):
+        for index, row in enumerate(record["raw"], start=1):
             if len(record["raw"]) > 1:
-                text(f"Prompt {place}", tag="h3")
-            with box("dist").style("grid-template-columns: minmax(40px, max-content) 1fr"):
+                text(f"Prompt {index}", tag="h3")
+            with bars(40):
                 for label, share in zip(record["labels"], row, strict=False):
                     text(label, "who")
                     meter(share)
@@ -200,16 +196,10 @@ def _has_numbers(record: CallRecord) -> bool:
 
 
 def _raw(content: str, label: str) -> None:
-    shown = attributes(text(content, "raw", "pre"), tabindex="0", role="region", **{"aria-label": label})
-    copy: Callable[[], None] = lambda: ui.clipboard.write(content)  # noqa: E731
+    attributes(text(content, "raw", "pre"), tabindex="0", role="region", **{"aria-label": label})
     with box("line"):
-        button("Copy", copy, icon="content_copy", kind="btn small quiet")
-    shown.update()
+        button("Copy", lambda: ui.clipboard.write(content), icon="content_copy", kind="btn small quiet")
 
 
 def _counted(value: int | None) -> str | None:
     return None if value is None else number(value)
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
