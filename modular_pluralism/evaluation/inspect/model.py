@@ -6,8 +6,10 @@ community, the distribution, stands in the output's metadata.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -23,15 +25,16 @@ from inspect_ai.model import (
     ModelUsage,
     StopReason,
 )
+from inspect_ai.solver._task_state import sample_state
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from modular_pluralism.errors import InputError, PluralismError
-from modular_pluralism.evaluation.inspect.call_seeds import CallSeeds
 from modular_pluralism.graphs import BASELINES
 from modular_pluralism.graphs.parts import ANYTHING
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import Takes, find_mode, modes
 from modular_pluralism.nodes.request import check_scoring
+from modular_pluralism.nodes.step import derive_seed
 from modular_pluralism.option_math import MOST_OPTIONS, letters, most_likely
 from modular_pluralism.pool import Pool
 from modular_pluralism.types import Mode, OptionDistribution, Scoring
@@ -120,6 +123,27 @@ class PluralismModel(ModelAPI):
     def connection_key(self) -> str:
         """One pool of connections a model."""
         return f"pluralism/{self.model_name}/{self._pool.name}"
+
+
+class CallSeeds:
+    """Seeds derived from one seed: the same for the same input, epoch and number of the call.
+
+    Calls are counted for each sample apart, so that their seeds do not depend on the order in which samples come to
+    run. The first call of an input in the first epoch, and so every call of a task that makes one of each, has the seed
+    that was given.
+    """
+
+    def __init__(self) -> None:
+        self._calls: Counter[bytes] = Counter()
+
+    def next(self, seed: int, text: str) -> int:
+        """The seed for the next call with this input in the running sample."""
+        state = sample_state()  # Inspect tells a model nothing else of where it is called from
+        sample, epoch = ("", 1) if state is None else (state.uuid, state.epoch)
+        key = hashlib.blake2b(f"{sample}\0{epoch}\0{seed}\0{text}".encode("utf-8", "surrogatepass"), digest_size=16)
+        call = self._calls[key.digest()]
+        self._calls[key.digest()] += 1
+        return seed if (epoch, call) == (1, 0) else derive_seed(seed, "epoch", epoch, "call", call)
 
 
 def _prompting(asked: Mapping[str, Any]) -> Mode:
