@@ -28,11 +28,9 @@ def top_p_of(top_p: float) -> float:
 
 
 class SampledModels(PoolModels):
-    """The models of `pool` opened once more, to draw otherwise; they share `models`' files, and so its engines, and
-    what is known of its endpoints."""
+    """The models of `pool` opened once more, to draw otherwise; they share `models`' files, and so its engines."""
 
     def __init__(self, pool: Pool, models: PoolModels, sampling: Mapping[str, float]) -> None:
         drawing = {name: config.model_copy(update=dict(sampling)) for name, config in pool.models.items()}
         super().__init__(pool.model_copy(update={"models": drawing}))
         self._files = models._files
-        self._endpoints = models._endpoints
