@@ -20,7 +20,8 @@ from modular_pluralism.assistants import factories
 from modular_pluralism.assistants.context import context_schema, read_context
 from modular_pluralism.cli.app import app
 from modular_pluralism.debugger.build import picture
-from modular_pluralism.debugger.page.desk import Desk
+from modular_pluralism.debugger.page.graph_view import GraphView
+from modular_pluralism.debugger.page.live_runs import LiveRuns
 from modular_pluralism.debugger.page.run_form import RunForm
 from modular_pluralism.debugger.page.run_prompts import prompts_of
 from modular_pluralism.debugger.request import RunRequest
@@ -194,16 +195,17 @@ def test_the_toy_mode_is_in_the_debugger(chorus: None, tmp_path: Path) -> None:
         ("east", "comment", ["check"]),
         ("join", "join", ["north", "east"]),
     ]
-    desk = Desk("perspective", None, find_place(str(tmp_path / "runs.sqlite")), 1.0)
+    runs = LiveRuns("perspective", None, find_place(str(tmp_path / "runs.sqlite")), 1.0)
     request = RunRequest(question="Is it so?", mode="chorus", attribute="thrift")
+    prompts, pool = PromptSet.load(), Pool.load("perspective")
+    setup = Setup.of("chorus", "rotate", request.asked(), ("perspective", pool), (None, prompts))
     with Client(ui.page("/form"), request=None):
-        form = RunForm(desk, request, lambda: None)
+        form = RunForm(runs, setup, lambda: None)
         assert form.request() == request
+        assert GraphView(boxes, lambda node: None).nodes == ["check", *TWO, "join"]
         assert form._attribute_field.visible
         assert not form._options_field.visible
         assert not form._voice_field.visible
-    prompts, pool = PromptSet.load(), Pool.load("perspective")
-    setup = Setup.of("chorus", "rotate", request.asked(), ("perspective", pool), (None, prompts))
     used = [each.key for each in prompts_of(setup, pool, prompts) if each.community is None]
     assert used == ["comment"]
     code = run_as_python("r", setup)
