@@ -20,6 +20,7 @@ from modular_pluralism.assistants import factories
 from modular_pluralism.assistants.context import context_schema, read_context
 from modular_pluralism.cli.app import app
 from modular_pluralism.debugger.build import picture
+from modular_pluralism.debugger.page.graph_view import GraphView
 from modular_pluralism.debugger.page.live_runs import LiveRuns
 from modular_pluralism.debugger.page.run_form import RunForm
 from modular_pluralism.debugger.page.run_prompts import prompts_of
@@ -201,7 +202,7 @@ def test_the_toy_mode_is_in_the_debugger(chorus: None, tmp_path: Path) -> None:
     with Client(ui.page("/form"), request=None):
         form = RunForm(runs, setup, lambda: None)
         assert form.request() == request
-        assert form.mode is CHORUS
+        assert GraphView(boxes, lambda node: None).nodes == ["check", *TWO, "join"]
         assert form._attribute_field.visible
         assert not form._options_field.visible
         assert not form._voice_field.visible
