@@ -33,7 +33,7 @@ format: $(VENV)/.dev-installed  ## Mend style
 # installed package, without its dependencies, and the tests beside it. What mypy knows from the last time is kept.
 types: $(VENV)/.dev-installed  ## Check types
 	@mkdir -p .types
-	@rm -rf .types/modular_pluralism .types/modular_pluralism-* .types/tests .types/benchmarks build
+	@rm -rf .types/bin .types/modular_pluralism .types/modular_pluralism-* .types/tests .types/benchmarks build
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --target .types .
 	@rm -rf build
 	@cp -r tests benchmarks .types/

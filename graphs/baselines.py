@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, StateGraph
 
-from modular_pluralism.graphs.node_key import question_of
-from modular_pluralism.graphs.parts import Models, Parts
+from modular_pluralism.graphs.parts import ANYTHING, Models, Parts
 from modular_pluralism.graphs.state import BaselineQuestion, BaselineState
+from modular_pluralism.modes import Takes, find_mode
 from modular_pluralism.nodes.answer import Known, answer
-from modular_pluralism.nodes.check import check
 from modular_pluralism.nodes.render import one_line, quoted
+from modular_pluralism.nodes.request import check_scoring
 from modular_pluralism.nodes.route import expert_comment, route
 from modular_pluralism.nodes.step import State, Step
 from modular_pluralism.pool import Pool
@@ -26,14 +27,40 @@ def build_vanilla(
     scoring: Scoring = "rotate",
     prompts: PromptSet | None = None,
     models: Models = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """The base LLM alone, told nothing but the question and its options: check → answer. Not compiled.
+) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineState]:
+    """The base LLM alone, told nothing but the question and its options: check → answer.
 
-    The attribute is not told, as in the paper. Input: `BaselineQuestion`. Output: `BaselineState`. The arguments and
-    errors are those of `build_steerable`.
+    The attribute is not told, as in the paper.
+
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+
+    Returns:
+        The graph, not compiled.
+
+    Raises:
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such scoring.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_vanilla
+
+        mine = FakeListChatModel(responses=["any LangChain chat model"])
+        graph = build_vanilla(models={"smollm2": mine}).compile()
+        print(graph.invoke({"question": "Should wages be public?"})["answer"])
+        ```
     """
     parts = Parts.of(pool, prompts, models, "vanilla")
-    return _base_alone(parts, _answer(parts, "vanilla", _question, scoring), scoring)
+    return _base_alone(parts, _answer(parts, "vanilla", _question, scoring))
 
 
 def build_prompting(
@@ -43,20 +70,44 @@ def build_prompting(
     scoring: Scoring = "rotate",
     prompts: PromptSet | None = None,
     models: Models = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """The base LLM alone, told to be pluralistic in the way of this mode: check → answer. Not compiled.
+) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineState]:
+    """The base LLM alone, told to be pluralistic in the way of a mode: check → answer.
 
-    Steerable needs an attribute, distributional takes one. The rest is as for `build_vanilla`.
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        mode: The mode; "steerable" needs questions with an attribute, and "distributional" takes one.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+
+    Returns:
+        The graph, not compiled.
+
+    Raises:
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such scoring.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_prompting
+
+        mine = FakeListChatModel(responses=["any LangChain chat model"])
+        graph = build_prompting(mode="steerable", models={"smollm2": mine}).compile()
+        print(graph.invoke({"question": "Should wages be public?", "attribute": "privacy"})["answer"])
+        ```
     """
-    parts = Parts.of(pool, prompts, models, f"prompting_{mode}")
-    with_attribute = _answer(parts, f"prompting_{mode}", _question_and_attribute, scoring)
-    if mode == "steerable":
-        return _base_alone(parts, with_attribute, scoring, attribute=True)
-    without = _answer(parts, f"prompting_{mode}", _question, scoring)
-    if mode == "overton":
-        return _base_alone(parts, without, scoring)
-    of_group = _answer(parts, "prompting_group", _question_and_attribute, scoring)
-    return _base_alone(parts, lambda state: of_group(state) if state.get("attribute") else without(state), scoring)
+    needed = find_mode(mode).takes.attribute == "required"
+    takes = Takes("required", "optional") if needed else ANYTHING
+    parts = Parts.of(pool, prompts, models, f"prompting_{mode}", takes=takes)
+    of_group = "prompting_group" if mode == "distributional" else None
+    known = _question if mode == "overton" else _question_and_attribute
+    step = _answer(parts, f"prompting_{mode}", known, scoring, of_group)
+    return _base_alone(parts, step)
 
 
 def build_moe(
@@ -65,47 +116,67 @@ def build_moe(
     scoring: Scoring = "rotate",
     prompts: PromptSet | None = None,
     models: Models = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """The base LLM picks one expert community by its description, only that one comments, and the base LLM answers with
-    its comment: check → route → one community → answer. Not compiled.
+) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineState]:
+    """A mixture of experts: the base LLM picks one community by its description, only that one comments, and the base
+    LLM answers with its comment: check → route → one community → answer.
 
-    A community that fails leaves nothing to answer with: that is a QuorumError. The rest is as for `build_vanilla`.
+    A community that fails leaves nothing to answer with: a run of the graph then raises QuorumError.
+
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+
+    Returns:
+        The graph, not compiled.
+
+    Raises:
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such scoring.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_moe
+
+        mine = FakeListChatModel(responses=["1"])  # any LangChain chat model; this one picks the first community
+        graph = build_moe(models={"smollm2": mine}).compile()
+        state = graph.invoke({"question": "Should wages be public?"})
+        print(state["selected"]["community"], state["answer"])
+        ```
     """
     parts = Parts.of(pool, prompts, models, "moe")
     graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
-    parts.add(graph, "check", check())
+    parts.add_check(graph)
     routing = route(parts.models, parts.prompts, descriptions=parts.descriptions)
-    parts.add(graph, "route", routing, reads=question_of("seed"), also=parts.communities)
+    parts.add(graph, "route", routing)
     for name in parts.communities:
         parts.add_comment(graph, name)
         graph.add_edge(name, "answer")
-    _add_answer(parts, graph, _answer(parts, "moe", _question_and_comment, scoring), scoring)
-    graph.add_edge(START, "check")
+    parts.add(graph, "answer", _answer(parts, "moe", _question_and_comment, scoring))
     graph.add_edge("check", "route")
     graph.add_conditional_edges("route", lambda state: state["selected"]["community"], parts.communities)
     graph.add_edge("answer", END)
     return graph
 
 
-def _base_alone(
-    parts: Parts, step: Step, scoring: Scoring, *, attribute: bool = False
-) -> StateGraph[Any, Any, Any, Any]:
+def _base_alone(parts: Parts, step: Step) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineState]:
     graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
-    parts.add(graph, "check", check(attribute=attribute))
-    _add_answer(parts, graph, step, scoring)
-    graph.add_edge(START, "check")
+    parts.add_check(graph)
+    parts.add(graph, "answer", step)
     graph.add_edge("check", "answer")
     graph.add_edge("answer", END)
     return graph
 
 
-def _add_answer(parts: Parts, graph: StateGraph[Any, Any, Any, Any], step: Step, scoring: Scoring) -> None:
-    also = [scoring, parts.pool.run.score_samples]
-    parts.add(graph, "answer", step, reads=question_of("seed", "options"), also=also)
-
-
-def _answer(parts: Parts, prompt: str, known: Known, scoring: Scoring) -> Step:
+def _answer(parts: Parts, prompt: str, known: Known, scoring: Scoring, group_prompt: str | None = None) -> Step:
     run = parts.pool.run
+    check_scoring(scoring)
     return answer(
         parts.models,
         parts.prompts,
@@ -114,6 +185,7 @@ def _answer(parts: Parts, prompt: str, known: Known, scoring: Scoring) -> Step:
         max_tokens=run.answer_tokens,
         scoring=scoring,
         samples=run.score_samples,
+        group_prompt=group_prompt,
     )
 
 
@@ -122,8 +194,17 @@ def _question(state: State) -> dict[str, str]:
 
 
 def _question_and_attribute(state: State) -> dict[str, str]:
-    return {"question": quoted(state["question"]), "attribute": one_line(state["attribute"])}
+    attribute = {"attribute": one_line(state["attribute"])} if state.get("attribute") else {}
+    return {**_question(state), **attribute}
 
 
 def _question_and_comment(state: State) -> dict[str, str]:
     return {"question": quoted(state["question"]), "comment": expert_comment(state)}
+
+
+BASELINES: Mapping[str, Callable[..., StateGraph[Any, Any, Any, Any]]] = {
+    "vanilla": build_vanilla,
+    "prompting": build_prompting,
+    "moe": build_moe,
+}
+"""The builders, by name. Beside what all take, prompting takes the `mode` in whose way it is pluralistic."""

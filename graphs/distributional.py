@@ -14,7 +14,6 @@ from langgraph.graph import END, START, StateGraph
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.graphs.nesting import NestingGraph
-from modular_pluralism.graphs.node_key import question_of
 from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import (
     BranchOutput,
@@ -23,8 +22,9 @@ from modular_pluralism.graphs.state import (
     TwoVoicesBranchOutput,
     TwoVoicesState,
 )
+from modular_pluralism.modes import ModeDescription, Takes, register_mode
 from modular_pluralism.nodes.aggregate import aggregate, aggregate_both
-from modular_pluralism.nodes.check import check, check_voice
+from modular_pluralism.nodes.request import check_scoring, check_voice
 from modular_pluralism.nodes.score import score
 from modular_pluralism.nodes.step import State, Step
 from modular_pluralism.nodes.vote import vote
@@ -42,29 +42,54 @@ def build_distributional(
     models: Models = None,
     seed: int | None = None,
     comments: Comments = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """The distributional graph (section 3 of the paper), not compiled.
+) -> StateGraph[DistributionalState, None, DistributionalQuestion, DistributionalState]:
+    """The distributional graph (section 3 of the paper): every community is heard, its probability of every option is
+    read, and the distributions are pooled with the communities' priors.
 
-    `scoring` is how option probabilities are read: "label", "rotate" or "text". `voice` is how a community is heard:
-    by its comment, which the base LLM reads as in the paper ("comment"), by its own probability of every option
-    ("vote"), or by both, united as the pool's [run] table says. Input: `DistributionalQuestion`. Output:
-    `DistributionalState`, with both voices `TwoVoicesState`. The other arguments and errors are those of
-    `build_overton`.
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        voice: How a community is heard: by its comment, which the base LLM reads as in the paper ("comment"), by its
+            own probability of every option ("vote"), or by both, united as the pool's [run] table says ("both").
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        seed: For questions that have none (default 0).
+        comments: Comments that are known already, by community: those communities are not asked.
+
+    Returns:
+        The graph, not compiled. Where both voices are heard, its state is a `TwoVoicesState`.
 
     Raises:
-        InputError: there is no such voice, or a comment is given of a community that is to vote only.
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such scoring or voice, or a comment is given of a community that is not in the pool or
+            only votes.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_distributional
+
+        mine = FakeListChatModel(responses=["A"])  # any LangChain chat model; without log-probabilities, replies count
+        graph = build_distributional("culture", scoring="label", models={"smollm2": mine}).compile()
+        state = graph.invoke({"question": "Is it right to lie to protect a friend?", "options": ["Yes", "No"]})
+        print(state["distribution"], state["disagreement"])
+        ```
     """
+    check_scoring(scoring)
     check_voice(voice)
-    parts = Parts.of(pool, prompts, models, "distributional", {"seed": seed}, comments)
+    parts = Parts.of(pool, prompts, models, "distributional", {"seed": seed}, comments, DISTRIBUTIONAL.takes)
     state = TwoVoicesState if voice == "both" else DistributionalState
     graph = NestingGraph(state, input_schema=DistributionalQuestion)
-    parts.add(graph, "check", check(options=True), also=parts.communities)
-    graph.add_edge(START, "check")
+    parts.add_check(graph)
     for name in parts.communities:
         if voice == "vote":
             _add_voter(parts, graph, name, scoring)
         else:
-            graph.add_node(name, _branch(parts, name, scoring, voice).compile())
+            parts.add_graph(graph, name, _branch(parts, name, scoring, voice), role="branch", community=name)
         graph.add_edge("check", name)
         graph.add_edge(name, "aggregate")  # after all of them, which run in one superstep
     parts.add(graph, "aggregate", _aggregate(parts.pool, voice))
@@ -79,7 +104,9 @@ def _aggregate(pool: Pool, voice: Voice) -> Step:
     return aggregate_both(priors=pool.priors_of, quorum=pool.quorum, share=run.vote_share, pooling=run.vote_pooling)
 
 
-def _branch(parts: Parts, name: str, scoring: Scoring, voice: Voice) -> StateGraph[Any, Any, Any, Any]:
+def _branch(
+    parts: Parts, name: str, scoring: Scoring, voice: Voice
+) -> StateGraph[DistributionalState, None, DistributionalQuestion, BranchOutput]:
     """One community's own work. A subgraph, since in one layer after another the slowest community would hold up the
     scoring of all comments."""
     state, output = (TwoVoicesState, TwoVoicesBranchOutput) if voice == "both" else (DistributionalState, BranchOutput)
@@ -87,8 +114,7 @@ def _branch(parts: Parts, name: str, scoring: Scoring, voice: Voice) -> StateGra
     parts.add_comment(branch, name)
     samples = parts.pool.run.score_samples
     scoring_step = score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)
-    reads = question_of("seed", "options")
-    parts.add(branch, "score", scoring_step, community=name, reads=reads, also=[scoring, samples])
+    parts.add(branch, "score", scoring_step, community=name)
     branch.add_edge(START, name)
     branch.add_conditional_edges(name, _unless_failed(name, "score"), ["score", END])
     if voice == "comment":
@@ -128,5 +154,19 @@ def _add_vote(
 ) -> None:
     samples = parts.pool.run.score_samples
     step = vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples, into=into)
-    reads = question_of("seed", "options")
-    parts.add(graph, node, step, role="vote", community=name, reads=reads, also=[scoring, samples, into])
+    parts.add(graph, node, step, role="vote", community=name)
+
+
+DISTRIBUTIONAL = register_mode(
+    ModeDescription(
+        name="distributional",
+        work="every community comments in parallel → for each comment, the base LLM's probability of every option is "
+        "read → the distributions are pooled with the communities' priors",
+        outcome="a distribution over the options",
+        tool="Tell how people's answers to a question are distributed over given options.",
+        build=build_distributional,
+        state=TwoVoicesState,
+        takes=Takes(attribute="optional", options="required", voice=True),
+        result="distribution",
+    )
+)

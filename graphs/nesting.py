@@ -8,12 +8,13 @@ from typing import Any
 
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.typing import ContextT, InputT, OutputT, StateT
 
 
-class NestingGraph(StateGraph[Any, Any, Any, Any]):
+class NestingGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
     """A StateGraph whose cache is its subgraphs' cache, too: LangGraph hands down checkpointers, but no cache."""
 
-    def compile(self, *arguments: Any, **settings: Any) -> CompiledStateGraph[Any, Any, Any, Any]:
+    def compile(self, *arguments: Any, **settings: Any) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]:
         """See StateGraph. The graph itself stays as it is, so that it can be compiled with another cache."""
         cache = settings.get("cache")
         if cache is None:

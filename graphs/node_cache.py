@@ -24,10 +24,27 @@ Writes = Sequence[tuple[str, Any]]
 
 
 class NodeCache(BaseCache[Any]):
-    """Keeps writes in memory, at most those of the `most` nodes that were used last; thread-safe.
+    """A cache for the graphs: a node runs again only where its model, its prompt or what it reads has changed.
 
-    A community that failed is never kept: with LangGraph's own caches its error would be, since to LangGraph a comment
-    with an error is a result like any other.
+    Thread-safe, in memory. A community that failed is never kept: with LangGraph's own caches its error would be, since
+    to LangGraph a comment with an error is a result like any other.
+
+    Args:
+        most: Nodes whose writes are kept at most; those that were used last.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import NodeCache, build_overton
+
+        mine = FakeListChatModel(responses=["any LangChain chat model"])
+        cache = NodeCache()
+        graph = build_overton(models={"smollm2": mine}).compile(cache=cache)
+        for _ in range(2):  # the second time, no model is asked
+            graph.invoke({"question": "Should wages be public?"})
+        print(len(cache))
+        ```
     """
 
     def __init__(self, most: int = 10_000) -> None:

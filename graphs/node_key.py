@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from threading import Lock
 from typing import Any
@@ -13,42 +14,37 @@ from uuid import uuid4
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langgraph.graph import StateGraph
-from langgraph.graph.state import CompiledStateGraph
 
 from modular_pluralism.models.identity import HasIdentity
 from modular_pluralism.nodes.ask import ModelCall
-from modular_pluralism.nodes.quorum import heard
-from modular_pluralism.nodes.step import State, Step, Update, first
-
-Reads = Callable[[State], Any]
-"""What of the state reaches a node's output without standing in its first model call; plain values."""
+from modular_pluralism.nodes.noted import Noted, Notes
+from modular_pluralism.nodes.step import State, Step, Update
 
 _naming = Lock()
 _known: dict[int, tuple[weakref.ref[BaseChatModel], str]] = {}
 
 
 class NodeKey:
-    """Makes the key of a node from the state that it is given.
+    """Makes the key of the node `name` of a graph from the state that the node is given.
 
-    A node depends on what it would ask first: the model with its sampling and adapter, the messages as they are
-    rendered (and so on the prompts that it uses, and on no others), the seed and the number of tokens. `reads` are what
-    else of the state it uses, and `also` what else of its making. A node that asks no model depends on what it makes of
-    the state, which costs nothing to find out. `place` is where the node stands (the edges after it are cached, too).
+    A node depends on what its step is made with, on what it has read of the state, on the prompts and the models that
+    it has taken, and on what it asks first: `Step.begin` finds all of that out and asks no model, and a step can use
+    nothing else later on. A node that asks no model depends on what it makes of the state, which costs nothing to find
+    out. The edges after a node are cached with it, so where they lead is in the key, too. `place` is where it stands.
     """
 
-    def __init__(self, step: Step, place: Sequence[str], reads: Reads | None = None, also: Any = None) -> None:
-        self._step = step
+    def __init__(self, step: Step, place: Sequence[str], graph: StateGraph[Any, Any, Any, Any], name: str) -> None:
+        self.step = step
         self._place = list(place)
-        self._reads = reads
-        self._also = also
+        self._graph = graph
+        self._name = name
 
     def __call__(self, state: State) -> str:
         """The key; never an equal one where the node cannot begin, so that it says itself what is wrong."""
         try:
-            depends = [self._place, self._also, self._reads and self._reads(state), _described(self.asks(state))]
+            return _digest([self._place, *self._depends(state)])
         except Exception:  # whatever it is: the node raises it again, where its errors belong
-            depends = ["never", uuid4().hex]
-        return _digest(depends)
+            return _digest(["never", uuid4().hex])
 
     def asks(self, state: State) -> ModelCall[Any] | Update:
         """The first call that the node would make of a model, or what a node without one writes; no model is asked.
@@ -56,42 +52,36 @@ class NodeKey:
         Raises:
             PluralismError: the node cannot begin.
         """
-        begun = first(self._step(state))
-        assert isinstance(begun, ModelCall | dict)
-        return begun
+        begun = self.step.begin(state)
+        if begun.call is None:
+            return begun.update
+        assert isinstance(begun.call, ModelCall)
+        return begun.call
 
+    def _depends(self, state: State) -> list[Any]:
+        begun = self.step.begin(state)
+        if begun.call is None:
+            return [begun.update, self._leads_to({**state, **begun.update})]
+        assert isinstance(begun.call, ModelCall)
+        given = {key: _plain(value) for key, value in begun.call.given.items()}
+        notes = begun.notes
+        models = {name: _identity(model.chat) for name, model in notes.models.items()}
+        return [self.step.making, notes.read, notes.prompts, models, given, self._leads_to(state)]
 
-def node_keys(graph: StateGraph[Any, Any, Any, Any]) -> dict[str, NodeKey]:
-    """The key of every node of a graph that is not compiled, and of those of its subgraphs as "SUBGRAPH/NODE"."""
-    found: dict[str, NodeKey] = {}
-    for name, spec in graph.nodes.items():
-        if isinstance(spec.runnable, CompiledStateGraph):
-            found |= {f"{name}/{inner}": key for inner, key in node_keys(spec.runnable.builder).items()}
-        elif spec.cache_policy is not None and isinstance(spec.cache_policy.key_func, NodeKey):
-            found[name] = spec.cache_policy.key_func
-    return found
-
-
-def heard_of(communities: Sequence[str]) -> Reads:
-    """Who has answered and who is missing: names stand in the result, and texts alone in the prompt."""
-    return lambda state: heard(state, communities)
-
-
-def question_of(*keys: str) -> Reads:
-    """These parts of the question, as they are in the state."""
-    return lambda state: [state.get(key) for key in keys]
-
-
-def both(*reads: Reads) -> Reads:
-    """All of these."""
-    return lambda state: [each(state) for each in reads]
-
-
-def _described(begun: ModelCall[Any] | Update) -> Any:
-    if isinstance(begun, dict):
-        return begun
-    assert begun.model is not None
-    return [_identity(begun.model.chat), {key: _plain(value) for key, value in begun.given.items()}]
+    def _leads_to(self, state: State) -> list[Any]:
+        """The nodes that its edges lead to; of an edge that depends on the state, what it reads of `state` (before it
+        comes to what the node is yet to write), and the node that it would lead to, where that is known already."""
+        edges = [*self._graph.edges, *((start, end) for starts, end in self._graph.waiting_edges for start in starts)]
+        ends: list[Any] = sorted(end for start, end in edges if start == self._name)
+        for branch in self._graph.branches.get(self._name, {}).values():
+            notes = Notes(self._name, frozenset())
+            path: Any = branch.path
+            if path.func is None:
+                raise TypeError(f"the edge after {self._name} is a coroutine, which cannot be followed here")
+            with suppress(KeyError, TypeError):  # it asks for what the node is yet to write
+                ends.append(path.func(Noted(state, notes)))
+            ends += [sorted(branch.ends or ()), notes.read]
+        return ends
 
 
 def _plain(value: Any) -> Any:

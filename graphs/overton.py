@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, StateGraph
 
-from modular_pluralism.graphs.node_key import heard_of
 from modular_pluralism.graphs.parts import Comments, Models, Parts
-from modular_pluralism.graphs.state import OvertonState, Question
-from modular_pluralism.nodes.check import check
+from modular_pluralism.graphs.state import OvertonQuestion, OvertonState
+from modular_pluralism.modes import ModeDescription, register_mode
 from modular_pluralism.nodes.merge import merge
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -23,22 +21,40 @@ def build_overton(
     models: Models = None,
     seed: int | None = None,
     comments: Comments = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """The Overton graph (section 3 of the paper), not compiled: `compile()` it, to run it or as a node of a graph of
-    your own.
+) -> StateGraph[OvertonState, None, OvertonQuestion, OvertonState]:
+    """The Overton graph (section 3 of the paper): every community comments, and the base LLM merges the comments.
 
-    `prompts` replaces the built-in prompts; `models` puts your own LangChain chat models in the place of the pool's
-    [models.*], by name; `seed` is for questions that have none (default 0); `comments` are known already, by community:
-    those communities are not asked. Input: `Question`. Output: `OvertonState`.
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        seed: For questions that have none (default 0).
+        comments: Comments that are known already, by community: those communities are not asked.
+
+    Returns:
+        The graph, not compiled: `compile()` it, to run it or as a node of a graph of your own.
 
     Raises:
-        PoolError, PromptError: the pool or a prompt is unusable. Models are opened by the first run.
-        InputError: a comment is given of a community that is not in the pool.
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: A comment is given of a community that is not in the pool.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_overton
+
+        mine = FakeListChatModel(responses=["any LangChain chat model"])
+        graph = build_overton("perspective", models={"smollm2": mine}).compile()
+        state = graph.invoke({"question": "Should a city ban cars from its centre?"})
+        print(state["answer"], state["missing"])
+        ```
     """
-    parts = Parts.of(pool, prompts, models, "overton", {"seed": seed}, comments)
-    graph = StateGraph(OvertonState, input_schema=Question)
-    parts.add(graph, "check", check(), also=parts.communities)
-    graph.add_edge(START, "check")
+    parts = Parts.of(pool, prompts, models, "overton", {"seed": seed}, comments, OVERTON.takes)
+    graph = StateGraph(OvertonState, input_schema=OvertonQuestion)
+    parts.add_check(graph)
     for name in parts.communities:
         parts.add_comment(graph, name)
         graph.add_edge("check", name)
@@ -50,6 +66,19 @@ def build_overton(
         quorum=parts.pool.quorum,
         max_tokens=parts.pool.run.answer_tokens,
     )
-    parts.add(graph, "merge", step, reads=heard_of(parts.communities))
+    parts.add(graph, "merge", step)
     graph.add_edge("merge", END)
     return graph
+
+
+OVERTON = register_mode(
+    ModeDescription(
+        name="overton",
+        work="every community comments in parallel → the base LLM merges the comments",
+        outcome="one answer that covers the spectrum of views",
+        tool="Answer a question on which people disagree with the whole spectrum of their views.",
+        build=build_overton,
+        state=OvertonState,
+        writer="merge",
+    )
+)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.runnables import RunnableLambda
-from langgraph.graph import StateGraph
+from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy
 
-from modular_pluralism.errors import InputError
-from modular_pluralism.graphs.node_key import NodeKey, Reads
+from modular_pluralism.errors import InputError, PoolError
+from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.modes import Need, Takes
+from modular_pluralism.nodes.check import check
 from modular_pluralism.nodes.comment import Community, comment, given
-from modular_pluralism.nodes.step import State, Step, Steps, Update, as_runnable
+from modular_pluralism.nodes.step import QuestionParts, Step, Update, as_runnable
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment
@@ -27,10 +29,14 @@ Comments = Mapping[str, str | Comment] | None
 """Comments that are known before the run, by community: those communities are not asked."""
 
 
+ANYTHING = Takes("optional", "optional")
+_MAY_BE: Mapping[Need, tuple[bool, ...]] = {"refused": (False,), "optional": (False, True), "required": (True,)}
+
+
 @dataclass(frozen=True)
 class Parts:
     """Everything that a graph is built from. `mode` is what callbacks are told; `defaults` are taken for parts of the
-    question that it leaves out; `comments` are known already."""
+    question that it leaves out; `comments` are known already; `takes` is what questions have beside their text."""
 
     pool: Pool
     models: PoolModels
@@ -39,6 +45,7 @@ class Parts:
     mode: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     comments: Mapping[str, str | Comment] = field(default_factory=dict)
+    takes: Takes = ANYTHING
 
     @classmethod
     def of(
@@ -49,6 +56,7 @@ class Parts:
         mode: str = "",
         defaults: Mapping[str, Any] | None = None,
         comments: Comments = None,
+        takes: Takes = ANYTHING,
     ) -> Parts:
         """Fill in what the caller of a builder left out; `pool` may be a built-in name or a file.
 
@@ -67,6 +75,7 @@ class Parts:
             mode,
             {name: value for name, value in (defaults or {}).items() if value is not None},
             comments or {},
+            takes,
         )
 
     @property
@@ -82,11 +91,9 @@ class Parts:
     def node(
         self, step: Step, name: str, *, role: str | None = None, community: str | None = None
     ) -> RunnableLambda[Any, Update]:
-        """A graph node for a step. Callbacks are told the mode, the node's role (default: its name), and the community
+        """A runnable for a step. Callbacks are told the mode, the node's role (default: its name), and the community
         that it belongs to."""
-        labels = {"community": community, "mode": self.mode or None, "role": role or name}
-        marks = {key: value for key, value in labels.items() if value is not None}
-        return as_runnable(self._filled(step), self.caller, name, marks)
+        return as_runnable(step.with_defaults(self.defaults), self.caller, name, self._marks(role or name, community))
 
     def add(
         self,
@@ -96,14 +103,63 @@ class Parts:
         *,
         role: str | None = None,
         community: str | None = None,
-        reads: Reads | None = None,
-        also: Any = None,
     ) -> None:
-        """Add a step to a graph as `node` makes it, with what it depends on; `reads` and `also` as for `NodeKey`."""
-        filled_reads = None if reads is None else lambda state: reads(self.with_defaults(state))
-        key = NodeKey(self._filled(step), [self.mode, name, community or ""], filled_reads, also)
-        runnable = self.node(step, name, role=role, community=community)
-        graph.add_node(name, runnable, cache_policy=CachePolicy(key_func=key))
+        """Add a step to a graph as `node` makes it. LangGraph's metadata of the node say what callbacks are told, and
+        the names of the prompts that the step may use."""
+        self._check_names(graph, name, is_community=name == community)
+        key = NodeKey(step.with_defaults(self.defaults), [self.mode, name, community or ""], graph, name)
+        prompts = list(dict.fromkeys(prompt for question in self._questions() for prompt in step.prompts(question)))
+        graph.add_node(
+            name,
+            self.node(step, name, role=role, community=community),
+            metadata={**self._marks(role or name, community), **({"prompts": prompts} if prompts else {})},
+            cache_policy=CachePolicy(key_func=key),
+        )
+
+    def add_check(self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False) -> None:
+        """Add the node with which every run begins."""
+        asked = get_type_hints(graph.input_schema)
+        step = check(
+            results=[key for key in graph.channels if key not in asked],
+            mode=self.mode,
+            attribute=self.takes.attribute,
+            options=self.takes.options,
+            any_mode=any_mode,
+        )
+        self.add(graph, "check", step)
+        graph.add_edge(START, "check")
+
+    def add_graph(
+        self,
+        graph: StateGraph[Any, Any, Any, Any],
+        name: str,
+        inner: StateGraph[Any, Any, Any, Any],
+        *,
+        role: str,
+        community: str | None = None,
+        **more: Any,
+    ) -> None:
+        """Add a graph as a node; `more` is for LangGraph's `add_node`."""
+        graph.add_node(name, inner.compile(), metadata=self._marks(role, community), **more)
+
+    def _check_names(self, graph: StateGraph[Any, Any, Any, Any], node: str, *, is_community: bool) -> None:
+        """Raise PoolError where a community is called as a part of the graph is, be it in another case."""
+        taken = {key.lower() for key in (*graph.channels, *graph.nodes)} if is_community else {node.lower()}
+        for name in [node] if is_community else self.communities:
+            if name.lower() in taken:
+                raise PoolError(
+                    f"pool {self.pool.name}: [communities.{name}] has a name that graphs use themselves; rename it"
+                )
+
+    def _questions(self) -> Iterator[QuestionParts]:
+        """The questions that there may be, by the parts that they have."""
+        for options in _MAY_BE[self.takes.options]:
+            for attribute in _MAY_BE[self.takes.attribute]:
+                yield QuestionParts(options, attribute)
+
+    def _marks(self, role: str, community: str | None) -> dict[str, str]:
+        marks = {"community": community, "mode": self.mode or None, "role": role}
+        return {key: value for key, value in marks.items() if value is not None}
 
     def add_comment(self, graph: StateGraph[Any, Any, Any, Any], name: str) -> None:
         """Add the node in which a community comments."""
@@ -117,15 +173,3 @@ class Parts:
     def community(self, name: str) -> Community:
         """What the nodes of a community know of it."""
         return Community(name, self.pool.persona_text(name, self.prompts), self.pool.run.comment_tokens)
-
-    def _filled(self, step: Step) -> Step:
-        """The step, which is given the defaults, too."""
-
-        def filled(state: State) -> Steps | Update:
-            return step(self.with_defaults(state))
-
-        return filled if self.defaults else step
-
-    def with_defaults(self, state: State) -> State:
-        """The state, with the defaults for what is not in it."""
-        return {**state, **{key: value for key, value in self.defaults.items() if state.get(key) is None}}

@@ -1,21 +1,17 @@
-"""All three modes in one graph, which routes by the mode that the question names."""
+"""All modes in one graph, which routes by the mode that the question names."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypedDict, get_type_hints
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, StateGraph
 
-from modular_pluralism.graphs.distributional import build_distributional
 from modular_pluralism.graphs.nesting import NestingGraph
-from modular_pluralism.graphs.node_key import question_of
-from modular_pluralism.graphs.overton import build_overton
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import PluralismQuestion, PluralismState, PluralismTwoVoicesState
-from modular_pluralism.graphs.steerable import build_steerable
-from modular_pluralism.nodes.check import check
-from modular_pluralism.nodes.step import State
+from modular_pluralism.modes import ModeDescription, find_mode, modes
+from modular_pluralism.nodes.request import check_scoring, check_voice
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Mode, Scoring, Voice
@@ -30,27 +26,81 @@ def build_pluralism(
     models: Models = None,
     seed: int | None = None,
     mode: Mode | None = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """One graph for the three modes, not compiled; the input's `mode` picks the subgraph, and the argument `mode` is
-    for questions that name none.
+) -> StateGraph[PluralismState, None, PluralismQuestion, PluralismState]:
+    """All modes in one graph, of which the question picks one by its `mode`.
 
-    Input: `PluralismQuestion`. Output: `PluralismState`. The arguments and errors are those of the modes' builders.
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        voice: How a community is heard in distributional mode: by its "comment", its "vote", or "both".
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        seed: For questions that have none (default 0).
+        mode: For questions that name none.
+
+    Returns:
+        The graph, not compiled. Where both voices are heard, its state is a `PluralismTwoVoicesState`.
+
+    Raises:
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such scoring, voice or mode.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_pluralism
+
+        mine = FakeListChatModel(responses=["any LangChain chat model"])
+        graph = build_pluralism("culture", models={"smollm2": mine}).compile()
+        state = graph.invoke({"question": "Should wages be public?", "mode": "overton"})
+        print(state["answer"])
+        ```
     """
     parts = Parts.of(pool, prompts, models, defaults={"mode": mode})
-    shared: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed}
-    state = PluralismTwoVoicesState if voice == "both" else PluralismState
-    graph = NestingGraph(state, input_schema=PluralismQuestion)
-    parts.add(graph, "check", check(mode=True), reads=question_of("mode"))
-    graph.add_edge(START, "check")
-    graph.add_node("overton", build_overton(parts.pool, **shared).compile())
-    graph.add_node("steerable", build_steerable(parts.pool, scoring=scoring, **shared).compile())
-    distributional = build_distributional(parts.pool, scoring=scoring, voice=voice, **shared)
-    graph.add_node("distributional", distributional.compile())
-
-    def route(state: State) -> str:
-        return str(parts.with_defaults(state)["mode"])
-
-    graph.add_conditional_edges("check", route, list(get_args(Mode)))
-    for each in get_args(Mode):
-        graph.add_edge(each, END)
+    check_scoring(scoring)
+    check_voice(voice)
+    if mode is not None:
+        find_mode(mode)
+    graph: NestingGraph[PluralismState, None, PluralismQuestion, PluralismState]
+    graph = NestingGraph(_state(voice), input_schema=PluralismQuestion)
+    parts.add_check(graph, any_mode=True)
+    for name, each in modes().items():
+        settings = each.settings(scoring, voice if each.takes.voice else "comment")
+        inner = each.build(parts.pool, prompts=parts.prompts, models=parts.models, seed=seed, **settings)
+        parts.add_graph(graph, name, inner, role="mode", input_schema=_question(each))
+        graph.add_edge(name, END)
+    graph.add_conditional_edges("check", lambda state: state.get("mode") or mode, list(modes()))
     return graph
+
+
+def _state(voice: Voice) -> type:
+    """The state, with the keys of modes that were added."""
+    known = get_type_hints(PluralismTwoVoicesState)
+    more = {
+        key: hint
+        for each in modes().values()
+        for key, hint in get_type_hints(each.state, include_extras=True).items()
+        if key not in known
+    }
+    state = PluralismTwoVoicesState if voice == "both" else PluralismState
+    return _typed(state.__name__, get_type_hints(state, include_extras=True) | more) if more else state
+
+
+def _question(mode: ModeDescription) -> type:
+    """What the mode takes of a question: on a thread, the rest may be left from a question of another mode."""
+    taken = {
+        "question": str,
+        "seed": int | None,
+        **({} if mode.takes.attribute == "refused" else {"attribute": str | None}),
+        **({} if mode.takes.options == "refused" else {"options": list[str] | None}),
+    }
+    return _typed(f"{mode.title}Part", taken)
+
+
+def _typed(name: str, keys: dict[str, Any]) -> type:
+    made: type = TypedDict(name, keys, total=False)  # type: ignore[misc]
+    return made

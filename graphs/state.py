@@ -25,6 +25,13 @@ class Question(TypedDict, total=False):
     seed: int | None
 
 
+class OvertonQuestion(Question, total=False):
+    """Overton takes neither: they are here to be refused, since LangGraph would pass them over without a word."""
+
+    attribute: None
+    options: None
+
+
 class SteerableQuestion(Question, total=False):
     """`options` are optional: with them the answer is a choice, without it is a text."""
 
@@ -65,7 +72,7 @@ class Commented(TypedDict, total=False):
     missing: list[str] | None
 
 
-class OvertonState(Question, Commented, total=False):
+class OvertonState(OvertonQuestion, Commented, total=False):
     """Overton: one answer that covers the spectrum of views, and in `usage` what it cost and how it finished."""
 
     answer: str | None

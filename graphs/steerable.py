@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, StateGraph
 
-from modular_pluralism.graphs.node_key import both, heard_of, question_of
 from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import SteerableQuestion, SteerableState
-from modular_pluralism.nodes.check import check
+from modular_pluralism.modes import ModeDescription, Takes, register_mode
+from modular_pluralism.nodes.request import check_scoring
 from modular_pluralism.nodes.respond import respond
 from modular_pluralism.nodes.select import select
 from modular_pluralism.pool import Pool
@@ -26,27 +25,70 @@ def build_steerable(
     models: Models = None,
     seed: int | None = None,
     comments: Comments = None,
-) -> StateGraph[Any, Any, Any, Any]:
-    """The steerable graph (section 3 of the paper), not compiled.
+) -> StateGraph[SteerableState, None, SteerableQuestion, SteerableState]:
+    """The steerable graph (section 3 of the paper): every community comments, the comment that best reflects the
+    question's attribute is selected, and the base LLM answers with it.
 
-    `scoring` is how a question with options is answered. Input: `SteerableQuestion`. Output: `SteerableState`.
-    The other arguments and errors are those of `build_overton`.
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        seed: For questions that have none (default 0).
+        comments: Comments that are known already, by community: those communities are not asked.
+
+    Returns:
+        The graph, not compiled.
+
+    Raises:
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such scoring, or a comment is given of a community that is not in the pool.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_steerable
+
+        mine = FakeListChatModel(responses=["1"])  # any LangChain chat model; this one selects the first comment
+        graph = build_steerable("culture", models={"smollm2": mine}).compile()
+        state = graph.invoke({"question": "Should wages be public?", "attribute": "the right to privacy"})
+        print(state["selected"]["community"], state["answer"])
+        ```
     """
-    parts = Parts.of(pool, prompts, models, "steerable", {"seed": seed}, comments)
+    parts = Parts.of(pool, prompts, models, "steerable", {"seed": seed}, comments, STEERABLE.takes)
     run = parts.pool.run
+    check_scoring(scoring)
     graph = StateGraph(SteerableState, input_schema=SteerableQuestion)
-    parts.add(graph, "check", check(attribute=True), also=parts.communities)
-    graph.add_edge(START, "check")
+    parts.add_check(graph)
     for name in parts.communities:
         parts.add_comment(graph, name)
         graph.add_edge("check", name)
         graph.add_edge(name, "select")  # after all of them, which run in one superstep
     selecting = select(parts.models, parts.prompts, communities=parts.communities, quorum=parts.pool.quorum)
-    parts.add(graph, "select", selecting, reads=both(heard_of(parts.communities), question_of("seed")))
+    parts.add(graph, "select", selecting)
     responding = respond(
         parts.models, parts.prompts, max_tokens=run.answer_tokens, scoring=scoring, samples=run.score_samples
     )
-    parts.add(graph, "respond", responding, reads=question_of("seed", "options"), also=[scoring, run.score_samples])
+    parts.add(graph, "respond", responding)
     graph.add_edge("select", "respond")
     graph.add_edge("respond", END)
     return graph
+
+
+STEERABLE = register_mode(
+    ModeDescription(
+        name="steerable",
+        work="every community comments in parallel → a selector picks the comment that best reflects an attribute → "
+        "the base LLM answers with it",
+        outcome="an answer or a choice, and the selected community",
+        tool="Answer a question in the light of a given value, demographic or culture.",
+        build=build_steerable,
+        state=SteerableState,
+        takes=Takes(attribute="required", options="optional"),
+        writer="respond",
+    )
+)

@@ -100,12 +100,17 @@ def _project() -> dict[str, dict[str, list[str]]]:
 def _pip(
     title: str, arguments: Sequence[str], environment: dict[str, str], how_far: Callable[[str], str | None]
 ) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", *arguments]
+    pip_install = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
     progress = Progress(title)
     with (
         LOG.open("a") as log,
         subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            [*pip_install, *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         ) as pip,
     ):
         assert pip.stdout is not None

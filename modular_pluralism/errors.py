@@ -1,7 +1,30 @@
 """Everything that modular-pluralism raises on purpose, under one base class.
 
-A message is one clear sentence: what is wrong, where, and what to do next. `exit_code` is what the
-command line returns: 2 where the call or its configuration was wrong, 1 where a run failed.
+    PluralismError                 catch this to catch them all
+    ├── ConfigurationError         the call or its configuration is wrong, so trying again cannot help
+    │   ├── InputError
+    │   │   └── ContextError
+    │   ├── PoolError
+    │   ├── PromptError
+    │   ├── ModelLoadError
+    │   ├── NoLogProbabilitiesError
+    │   ├── TaskFileError
+    │   ├── EvaluationError
+    │   ├── TrainingDataError
+    │   └── AdapterError
+    ├── ModelCallError
+    │   ├── NoUsableReplyError
+    │   └── EngineFullError
+    ├── ContextOverflowError
+    ├── DeadlineError
+    ├── EngineClosedError
+    ├── QuorumError
+    ├── PreparationError
+    ├── TrainingError
+    └── StoreError
+        └── RunInUseError
+
+A message is one clear sentence: what is wrong, where, and what to do next.
 """
 
 from __future__ import annotations
@@ -11,33 +34,70 @@ class PluralismError(RuntimeError):
     """Base class: catch this to catch everything raised on purpose here.
 
     A RuntimeError, since LangGraph's server tells its clients the message of those, and only the name of most others.
+
+    Example:
+        ```python
+        from modular_pluralism import Pool, PluralismError
+
+        try:
+            Pool.load("no-such-pool")
+        except PluralismError as error:
+            print(error)
+        ```
     """
 
     exit_code = 1
+    """What the command line returns."""
 
 
-class InputError(PluralismError):
+class ConfigurationError(PluralismError):
+    """The call or its configuration is wrong: whatever is asked next fails in the same way, until that is mended."""
+
+    exit_code = 2
+
+
+class InputError(ConfigurationError):
     """The question, the options, the attribute or a setting of the call is unusable."""
 
-    exit_code = 2
+
+class ContextError(InputError, ValueError):
+    """A client's choice of a pool or of prompts is unusable.
+
+    A ValueError too, since LangGraph's server keeps the messages of most other errors from its clients: that a pool of
+    the operator's cannot be read, and where it lies, is not for them.
+    """
 
 
-class PoolError(PluralismError):
+class PoolError(ConfigurationError):
     """A pool file is missing, cannot be read, or says something that cannot be."""
 
-    exit_code = 2
 
-
-class PromptError(PluralismError):
+class PromptError(ConfigurationError):
     """A prompt file is missing, has a bad header, or does not use the variables that it declares."""
 
-    exit_code = 2
 
-
-class ModelLoadError(PluralismError):
+class ModelLoadError(ConfigurationError):
     """A model or an adapter cannot be found or loaded."""
 
-    exit_code = 2
+
+class NoLogProbabilitiesError(ConfigurationError):
+    """The endpoint does not report log-probabilities; its replies have to be sampled or parsed instead."""
+
+
+class TaskFileError(ConfigurationError):
+    """A task file is missing, cannot be read, or says something that cannot be; the message names item and field."""
+
+
+class EvaluationError(ConfigurationError):
+    """An evaluation's folder cannot be used: it is another evaluation's, in use, or cannot be written."""
+
+
+class TrainingDataError(ConfigurationError):
+    """A data file cannot be read, or what it says cannot be learnt; the message names the file and the row."""
+
+
+class AdapterError(ConfigurationError):
+    """A PEFT adapter cannot be read, or cannot be turned into one that llama.cpp adds to this base."""
 
 
 class ModelCallError(PluralismError):
@@ -60,12 +120,12 @@ class ContextOverflowError(PluralismError):
     """A prompt does not fit into the model's context; the message gives both lengths in tokens."""
 
 
-class EngineClosedError(PluralismError):
-    """The engine was closed while this request was waiting or running."""
-
-
 class DeadlineError(PluralismError):
     """A model call took longer than its deadline."""
+
+
+class EngineClosedError(PluralismError):
+    """The engine was closed while this request was waiting or running."""
 
 
 class QuorumError(PluralismError):
@@ -76,13 +136,13 @@ class PreparationError(PluralismError):
     """A model could not be written in another format: no room, no permission, or llama.cpp refused it."""
 
 
-class TaskFileError(PluralismError):
-    """A task file is missing, cannot be read, or says something that cannot be; the message names item and field."""
-
-    exit_code = 2
+class TrainingError(PluralismError):
+    """A training cannot start or go on: the base does not allow it, its files cannot be written, or it diverged."""
 
 
-class EvaluationError(PluralismError):
-    """An evaluation's folder cannot be used: it is another evaluation's, in use, or cannot be written."""
+class StoreError(PluralismError):
+    """A store of runs cannot be opened, read or written, or holds something that must not be read."""
 
-    exit_code = 2
+
+class RunInUseError(StoreError):
+    """Another process is at work on this run."""

@@ -1,4 +1,4 @@
-"""Libraries that only a part of the evaluation needs, and that an extra installs."""
+"""Libraries that only a part of the package needs, and that an extra installs."""
 
 from __future__ import annotations
 

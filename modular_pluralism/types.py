@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-Mode = Literal["overton", "steerable", "distributional"]
-"""How the communities collaborate (section 3 of the paper)."""
+Mode = str
+"""The name of a mode, that is, of how the communities collaborate (section 3 of the paper): "overton", "steerable",
+"distributional", or one that was added; see `modular_pluralism.modes`."""
 
 Scoring = Literal["label", "rotate", "text"]
 """How the probability of an answer option is read; see `modular_pluralism.nodes.score`."""
@@ -16,6 +17,15 @@ Scoring = Literal["label", "rotate", "text"]
 Voice = Literal["comment", "vote", "both"]
 """How a community is heard in distributional mode: by its comment, which the base LLM reads (the paper's way), by its
 own probability of every option, or by both."""
+
+MethodName = Literal["vanilla", "prompting", "moe", "modular"]
+"""What answers the items of a task: one of the paper's baselines, or the mode that the task is for."""
+
+ItemScoring = Literal["rotate", "text"]
+"""How a method's predictions are read; "rotate" keeps what "label" gives beside it."""
+
+Style = Literal["chat", "completion"]
+"""How prompts are sent: in the model's chat template, or as plain text, as in the paper's release."""
 
 Pooling = Literal["linear", "log-linear"]
 """How two distributions become one: by their weighted mean, or by their weighted geometric mean, normalised."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from modular_pluralism.errors import QuorumError
 from modular_pluralism.nodes.quorum import attendance
-from modular_pluralism.nodes.step import State, Step, Update
+from modular_pluralism.nodes.step import Body, State, Update, step_maker
 from modular_pluralism.nodes.unite import unite
 from modular_pluralism.option_math import disagreement, linear_pool, normalise
 from modular_pluralism.types import Comment, OptionDistribution, Pooling
@@ -17,7 +17,8 @@ Priors = Callable[[str | None], Mapping[str, float]]
 """The weight of every community for a question's attribute (None: the question has none), in the pool's order."""
 
 
-def aggregate(*, priors: Priors, quorum: int) -> Step:
+@step_maker()
+def aggregate(*, priors: Priors, quorum: int) -> Body:
     """Step that writes `distribution`, `label_mass`, `disagreement`, `weights` and `missing`.
 
     `weights` are the priors of the communities that answered, normalised. `disagreement` is the generalised
@@ -27,7 +28,8 @@ def aggregate(*, priors: Priors, quorum: int) -> Step:
     return lambda state: _pooled(state, priors, quorum)
 
 
-def aggregate_both(*, priors: Priors, quorum: int, share: float, pooling: Pooling) -> Step:
+@step_maker()
+def aggregate_both(*, priors: Priors, quorum: int, share: float, pooling: Pooling) -> Body:
     """As `aggregate`, of distributions that are made of each community's two voices first; see `unite`.
 
     What the base LLM read in the comments is kept in `readings`, and the united distributions stand in

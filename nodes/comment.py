@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.messages import BaseMessage
 
 from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelCallError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
+from modular_pluralism.nodes.noted import Noted
 from modular_pluralism.nodes.persona import with_persona
 from modular_pluralism.nodes.render import plain_option_lines, quoted
-from modular_pluralism.nodes.step import State, Step, Steps, Update, derive_seed
+from modular_pluralism.nodes.step import Body, QuestionParts, State, Steps, Update, derive_seed, step_maker
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment
 
@@ -25,7 +28,12 @@ class Community:
     max_tokens: int
 
 
-def comment(community: Community, models: PoolModels, prompts: PromptSet) -> Step:
+def _prompts(question: QuestionParts, _arguments: Mapping[str, Any]) -> Sequence[str]:
+    return ["comment_options", "plain_option"] if question.options else ["comment"]
+
+
+@step_maker(prompts=_prompts)
+def comment(community: Community, models: PoolModels, prompts: PromptSet) -> Body:
     """Step that writes `comments[community]`.
 
     A community that fails after its retries leaves a comment with an error, so that the others are not held up: the
@@ -50,7 +58,8 @@ def comment(community: Community, models: PoolModels, prompts: PromptSet) -> Ste
     return step
 
 
-def given(community: str, said: str | Comment) -> Step:
+@step_maker()
+def given(community: str, said: str | Comment) -> Body:
     """Step that writes a comment that is known already, without asking the community."""
     known = said
     if isinstance(said, str):
@@ -60,6 +69,15 @@ def given(community: str, said: str | Comment) -> Step:
         return {"comments": {community: known}}
 
     return step
+
+
+def failure(state: State, community: str, error: Exception) -> Update:
+    """The update of a community that fails after its comment, or without one: what it has said, with the error.
+
+    Nothing of it is noted, since no cache keeps a failure.
+    """
+    comments = (state.not_noted() if isinstance(state, Noted) else state).get("comments") or {}
+    return {"comments": {community: {**(comments.get(community) or failed(community, "")), "error": str(error)}}}
 
 
 def failed(community: str, error: str) -> Comment:

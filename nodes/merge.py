@@ -8,11 +8,12 @@ from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.quorum import attendance
 from modular_pluralism.nodes.render import comment_lines, quoted
-from modular_pluralism.nodes.step import State, Step, Steps, derive_seed
+from modular_pluralism.nodes.step import Body, State, Steps, derive_seed, step_maker
 from modular_pluralism.prompts import PromptSet
 
 
-def merge(models: PoolModels, prompts: PromptSet, *, communities: Sequence[str], quorum: int, max_tokens: int) -> Step:
+@step_maker(prompts=["merge", "numbered_comment"])
+def merge(models: PoolModels, prompts: PromptSet, *, communities: Sequence[str], quorum: int, max_tokens: int) -> Body:
     """Step that writes `answer`, `usage` (its cost, and how it finished) and `missing`."""
 
     def step(state: State) -> Steps:

@@ -8,9 +8,8 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from modular_pluralism.errors import ModelCallError, NoUsableReplyError
+from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError, NoUsableReplyError
 from modular_pluralism.models.calls import Call, Outcome
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.step import derive_seed

@@ -3,22 +3,68 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from langchain_core.messages import BaseMessage
 
-from modular_pluralism.errors import ModelCallError, NoUsableReplyError
+from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError, NoUsableReplyError
 from modular_pluralism.models.calls import Call, Outcome
-from modular_pluralism.models.option_reader import LabelReading, NoLogProbabilitiesError
+from modular_pluralism.models.option_reader import LabelReading
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.nodes import ask
-from modular_pluralism.nodes.step import derive_seed
+from modular_pluralism.nodes.persona import with_persona
+from modular_pluralism.nodes.render import option_lines
+from modular_pluralism.nodes.step import PromptsOf, QuestionParts, derive_seed
 from modular_pluralism.option_math import from_mean_logprobs, letters, mean_over_rotations, normalise, rotations
-from modular_pluralism.types import OptionDistribution
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import OptionDistribution, Scoring
 
 Reading: TypeAlias = Generator[Call[Any], Outcome[Any], OptionDistribution]
 Prompt: TypeAlias = list[BaseMessage]
+
+
+def read_options(
+    model: PoolModel,
+    options: Sequence[str],
+    prompts: PromptSet,
+    prompt: str,
+    known: Mapping[str, str],
+    *,
+    scoring: Scoring,
+    samples: int,
+    seed: int,
+    persona: str | None = None,
+) -> Reading:
+    """The distribution over the options, as the scoring reads it, with the prompt of that name below a persona. All but
+    "text" fill the prompt with the options, too."""
+    if scoring == "text":
+        return (yield from read_by_text(model, options, with_persona(persona, prompts[prompt].render(**known))))
+
+    def lettered(order: Sequence[str]) -> Prompt:
+        return with_persona(persona, prompts[prompt].render(**known, options=option_lines(prompts, order)))
+
+    return (yield from read_by_label(model, options, lettered, rotate=scoring == "rotate", samples=samples, seed=seed))
+
+
+def group_prompt(name: str, attribute: bool, scoring: Scoring) -> str:
+    """The prompt of that name, for the people that an attribute names or for anybody, and for that scoring."""
+    return f"{name}{'_group' if attribute else ''}{'_text' if scoring == 'text' else ''}"
+
+
+def group_prompts(name: str) -> PromptsOf:
+    """The prompts of a step that reads options with `group_prompt`, and is made with the scoring."""
+
+    def prompts(question: QuestionParts, arguments: Mapping[str, Any]) -> Sequence[str]:
+        scoring = arguments["scoring"]
+        return with_fragments(group_prompt(name, question.attribute, scoring), scoring)
+
+    return prompts
+
+
+def with_fragments(prompt: str, scoring: Scoring) -> list[str]:
+    """The prompt, with the one that stands inside it where options are read so."""
+    return [prompt] if scoring == "text" else [prompt, "option"]
 
 
 def read_by_label(

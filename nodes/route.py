@@ -8,11 +8,12 @@ from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.pick import pick
 from modular_pluralism.nodes.quorum import attendance
 from modular_pluralism.nodes.render import expert_lines, one_line, quoted
-from modular_pluralism.nodes.step import State, Step, Steps, derive_seed
+from modular_pluralism.nodes.step import Body, State, Steps, derive_seed, step_maker
 from modular_pluralism.prompts import PromptSet
 
 
-def route(models: PoolModels, prompts: PromptSet, *, descriptions: Mapping[str, str]) -> Step:
+@step_maker(prompts=["route", "numbered_expert"])
+def route(models: PoolModels, prompts: PromptSet, *, descriptions: Mapping[str, str]) -> Body:
     """Step that writes `selected`: the one of the communities that is to comment."""
 
     def step(state: State) -> Steps:

@@ -8,11 +8,12 @@ from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.pick import pick
 from modular_pluralism.nodes.quorum import attendance
 from modular_pluralism.nodes.render import comment_lines, one_line, quoted
-from modular_pluralism.nodes.step import State, Step, Steps, derive_seed
+from modular_pluralism.nodes.step import Body, State, Steps, derive_seed, step_maker
 from modular_pluralism.prompts import PromptSet
 
 
-def select(models: PoolModels, prompts: PromptSet, *, communities: Sequence[str], quorum: int) -> Step:
+@step_maker(prompts=["select", "numbered_comment"])
+def select(models: PoolModels, prompts: PromptSet, *, communities: Sequence[str], quorum: int) -> Body:
     """Step that writes `selected` and `missing`."""
 
     def step(state: State) -> Steps:

@@ -2,21 +2,141 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import wraps
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from inspect import isgeneratorfunction, signature
+from typing import Any, NamedTuple, ParamSpec, TypeAlias
 
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import merge_configs
 
 from modular_pluralism.models.calls import Call, Caller, Outcome
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.nodes.noted import Noted, NotedModels, NotedPrompts, Notes, plain_update
+from modular_pluralism.prompts import PromptSet
 
+P = ParamSpec("P")
 State: TypeAlias = Mapping[str, Any]
 Update: TypeAlias = dict[str, Any]
 Steps: TypeAlias = Generator[Call[Any], Outcome[Any], Update]
-Step: TypeAlias = Callable[[State], Steps | Update]
-"""Takes the state and returns an update of it. Each `yield` asks a model; errors are raised at the yield. A step that
+Body: TypeAlias = Callable[[State], Steps | Update]
+"""Takes the state and returns an update of it. Each `yield` asks a model; errors are raised at the yield. A body that
 asks no model is a plain function."""
+
+
+class QuestionParts(NamedTuple):
+    """Which of its optional parts a question has."""
+
+    options: bool
+    attribute: bool
+
+
+PromptsOf: TypeAlias = Callable[[QuestionParts, Mapping[str, Any]], Sequence[str]]
+"""The prompts that a step uses on a question with these parts; it is given the arguments that the step is made with."""
+
+
+def step_maker(prompts: Sequence[str] | PromptsOf = ()) -> Callable[[Callable[P, Body]], Callable[P, Step]]:
+    """Make a step of what the decorated function returns; `prompts` are those that the step may use.
+
+        @step_maker(prompts=["greet"])
+        def greet(models: PoolModels, prompts: PromptSet, *, warmth: int) -> Step: ...
+
+    The function's arguments are in the cache key of the step's node; they have to be plain values, beside the models
+    and the prompts. What the step reads of the state, and which prompts and models it takes, is noted until it first
+    asks a model, and is in the key, too. From then on it can use nothing that it has not used before: a step that tries
+    raises, so that no result can depend on what its key leaves out.
+    """
+
+    def decorated(make: Callable[P, Body]) -> Callable[P, Step]:
+        @wraps(make)
+        def made(*positional: P.args, **named: P.kwargs) -> Step:
+            bound = signature(make).bind(*positional, **named)
+            bound.apply_defaults()
+            return Step(make, bound.arguments, prompts if callable(prompts) else lambda *_: prompts)
+
+        return made
+
+    return decorated
+
+
+@dataclass(frozen=True)
+class Step:
+    """A body with what it is made with, to be begun anew on each state. `defaults` are for parts of the question that a
+    state leaves out."""
+
+    _make: Callable[..., Body]
+    _arguments: Mapping[str, Any]
+    _prompts: PromptsOf
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _ = self.making  # finds what is no plain value when the graph is built, and not when it runs
+
+    @property
+    def making(self) -> list[Any]:
+        """What the step is made with, as plain values, without models and prompts.
+
+        Raises:
+            TypeError: an argument is no plain value.
+        """
+        given = {
+            name: _plain(value, f"{self._make.__qualname__}'s {name}")
+            for name, value in self._arguments.items()
+            if not isinstance(value, PoolModels | PromptSet)
+        }
+        return [self._make.__module__, self._make.__qualname__, given]
+
+    def prompts(self, question: QuestionParts) -> list[str]:
+        """The prompts that it uses on a question with these parts, the one that it begins with first."""
+        return list(dict.fromkeys(self._prompts(question, self._arguments)))
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Step:
+        """The step, with values for parts of the question that a state leaves out."""
+        return replace(self, defaults=defaults)
+
+    def begin(self, state: State) -> Begun:
+        """Work until the step first asks a model, or, where it asks none, until its end."""
+        state = {**state, **{key: value for key, value in self.defaults.items() if state.get(key) is None}}
+        parts = QuestionParts(bool(state.get("options")), bool(state.get("attribute")))
+        notes = Notes(self._make.__qualname__, frozenset(self.prompts(parts)))
+        body = self._make(**{name: _noted(value, notes) for name, value in self._arguments.items()})
+        if not isgeneratorfunction(body):
+            update = body(state)
+            assert isinstance(update, dict)
+            return Begun(notes, None, update)
+        steps = body(Noted(state, notes))
+        assert isinstance(steps, Generator)
+        begun = Begun(notes, steps, {})
+        begun.go_on(lambda: next(steps))
+        notes.close()
+        return begun
+
+
+@dataclass
+class Begun:
+    """A step at work: `call` is what it asks next, and `update` what it writes once it asks nothing more."""
+
+    notes: Notes
+    _steps: Steps | None
+    update: Update
+    call: Call[Any] | None = None
+
+    def answered(self, outcome: Outcome[Any]) -> None:
+        """Tell the step what the model has said."""
+        self.go_on(lambda: self._steps.send(outcome) if self._steps else None)
+
+    def failed(self, error: Exception) -> None:
+        """Tell the step that the call has failed."""
+        self.go_on(lambda: self._steps.throw(error) if self._steps else None)
+
+    def go_on(self, work: Callable[[], Call[Any] | None]) -> None:
+        """Do some of the step's work, which ends with its next call."""
+        try:
+            self.call = work()
+        except StopIteration as end:
+            self.call, self.update = None, plain_update(end.value)
 
 
 def as_runnable(
@@ -31,65 +151,59 @@ def as_runnable(
     marks = RunnableConfig(metadata=labels, tags=[f"{key}:{value}" for key, value in labels.items()])
 
     def run(state: State, config: RunnableConfig) -> Update:
-        steps = step(state)
-        if isinstance(steps, dict):
-            return steps
         config = merge_configs(config, marks)
-        call = first(steps)
-        while isinstance(call, Call):
+        begun = step.begin(state)
+        while begun.call is not None:
             try:
-                outcome = caller.call(call, config)
+                outcome = caller.call(begun.call, config)
             except Exception as error:
-                call = _throw(steps, error)
+                begun.failed(error)
             else:
-                call = _send(steps, outcome)
-        return call
+                begun.answered(outcome)
+        return begun.update
 
     async def arun(state: State, config: RunnableConfig) -> Update:
-        steps = step(state)
-        if isinstance(steps, dict):
-            return steps
         config = merge_configs(config, marks)
-        call = first(steps)
-        while isinstance(call, Call):
+        begun = step.begin(state)
+        while begun.call is not None:
             try:
-                outcome = await caller.acall(call, config)
+                outcome = await caller.acall(begun.call, config)
             except Exception as error:
-                call = _throw(steps, error)
+                begun.failed(error)
             else:
-                call = _send(steps, outcome)
-        return call
+                begun.answered(outcome)
+        return begun.update
 
     return RunnableLambda(run, arun, name=name)
 
 
-def first(steps: Steps | Update) -> Call[Any] | Update:
-    """The first call that a step makes, or, if it makes none, its update."""
-    if isinstance(steps, dict):
-        return steps
-    try:
-        return next(steps)
-    except StopIteration as end:
-        return _update(end)
+def _noted(value: Any, notes: Notes) -> Any:
+    if isinstance(value, PoolModels):
+        return NotedModels(value, notes)
+    return NotedPrompts(value, notes) if isinstance(value, PromptSet) else value
 
 
-def _send(steps: Steps, outcome: Outcome[Any]) -> Call[Any] | Update:
-    try:
-        return steps.send(outcome)
-    except StopIteration as end:
-        return _update(end)
-
-
-def _throw(steps: Steps, error: Exception) -> Call[Any] | Update:
-    try:
-        return steps.throw(error)
-    except StopIteration as end:
-        return _update(end)
-
-
-def _update(end: StopIteration) -> Update:
-    update: Update = end.value
-    return update
+def _plain(value: Any, what: str) -> Any:
+    """The value in a form that tells it from others: of a function, where it is written, if that is all that it is."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each, what) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each, what) for each in value]
+    if hasattr(value, "model_dump_json"):  # pydantic's models
+        return value.model_dump_json()
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name), what) for name in value.__dataclass_fields__}
+    if hasattr(value, "__self__"):
+        return [value.__name__, _plain(value.__self__, what)]
+    if hasattr(value, "__code__") and value.__closure__ is None:
+        place = [value.__module__, value.__qualname__, value.__code__.co_firstlineno]
+        return [*place, _plain([value.__defaults__, value.__kwdefaults__], what)]
+    raise TypeError(
+        f"{what} is no plain value, so that a cache cannot tell the step from others; give texts, numbers, lists, "
+        "dataclasses, or a function that has everything from its own arguments."
+    )
 
 
 def derive_seed(seed: int, *parts: object) -> int:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from langchain_core.messages import BaseMessage
-
 from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelCallError
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.nodes.comment import Community, failed
-from modular_pluralism.nodes.persona import with_persona
-from modular_pluralism.nodes.read_options import read_by_label, read_by_text
-from modular_pluralism.nodes.render import one_line, option_lines, quoted
-from modular_pluralism.nodes.step import State, Step, Steps, derive_seed
+from modular_pluralism.nodes.comment import Community, failure
+from modular_pluralism.nodes.read_options import group_prompt, group_prompts, read_options
+from modular_pluralism.nodes.render import one_line, quoted
+from modular_pluralism.nodes.step import Body, State, Steps, derive_seed, step_maker
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Comment, OptionDistribution, Scoring
+from modular_pluralism.types import Scoring
 
 
+@step_maker(prompts=group_prompts("vote"))
 def vote(
     community: Community,
     models: PoolModels,
@@ -24,7 +21,7 @@ def vote(
     scoring: Scoring,
     samples: int,
     into: str = "distributions",
-) -> Step:
+) -> Body:
     """Step that writes the community's own distribution, to `into` of the state under its name.
 
     A question's attribute is told, since the vote is that of those people. A community that fails leaves a comment with
@@ -34,34 +31,23 @@ def vote(
     def step(state: State) -> Steps:
         # Opened here, so that a pool that cannot work ends the run and does not pass for a silent community.
         model = models.community(community.name)
-        options = state["options"]
         known = {"question": quoted(state["question"])}
-        of_group = "_group" if state.get("attribute") else ""
-        if of_group:
+        if state.get("attribute"):
             known["attribute"] = one_line(state["attribute"])
-
-        def lettered(order: list[str]) -> list[BaseMessage]:
-            prompt = prompts[f"vote{of_group}"].render(**known, options=option_lines(prompts, order))
-            return with_persona(community.persona, prompt)
-
         try:
-            if scoring == "text":
-                prompt = with_persona(community.persona, prompts[f"vote{of_group}_text"].render(**known))
-                distribution: OptionDistribution = yield from read_by_text(model, options, prompt)
-            else:
-                distribution = yield from read_by_label(
-                    model,
-                    options,
-                    lambda order: lettered(list(order)),
-                    rotate=scoring == "rotate",
-                    samples=samples,
-                    seed=derive_seed(state.get("seed") or 0, "vote", community.name),
-                )
-        except NoLogProbabilitiesError:
-            raise  # no passing failure: this model cannot do this scoring at all
+            distribution = yield from read_options(
+                model,
+                state["options"],
+                prompts,
+                group_prompt("vote", "attribute" in known, scoring),
+                known,
+                scoring=scoring,
+                samples=samples,
+                seed=derive_seed(state.get("seed") or 0, "vote", community.name),
+                persona=community.persona,
+            )
         except (ModelCallError, DeadlineError, ContextOverflowError) as error:
-            said: Comment = (state.get("comments") or {}).get(community.name) or failed(community.name, "")
-            return {"comments": {community.name: {**said, "error": str(error)}}}
+            return failure(state, community.name, error)
         return {into: {community.name: distribution}}
 
     return step

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from modular_pluralism.prompts.loader import HEADER_KEYS, MODES, Prompt, PromptSet, Section, Style, built_in_files
-from modular_pluralism.prompts.prompt_files import FolderFile, find_prompt, read_folder
+from modular_pluralism.prompts.loader import HEADER_KEYS, MODES, Prompt, Section
+from modular_pluralism.prompts.prompt_set import FolderFile, PromptSet, built_in_files, find_prompt, read_folder
+from modular_pluralism.types import Style
 
 __all__ = [
     "HEADER_KEYS",

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from modular_pluralism.errors import InputError, QuorumError
 from modular_pluralism.graphs import build_moe, build_prompting, build_vanilla
-from modular_pluralism.types import Mode
+from modular_pluralism.graphs.state import BaselineQuestion
+from modular_pluralism.modes import modes
 from tests.fake_models import NAMES, FakeChatWithLogprobs, Seen, always, choosing, fake_models, fake_pool, label_of
 from tests.test_overton import without_seconds
 
 OPTIONS = ["Yes", "No", "Only some"]
-ASKED: dict[str, Any] = {"question": "Should everybody vote?"}
-CHOICE: dict[str, Any] = {**ASKED, "options": OPTIONS}
+ASKED: BaselineQuestion = {"question": "Should everybody vote?"}
+CHOICE: BaselineQuestion = {**ASKED, "options": OPTIONS}
 
 
 def prefers(seen: Seen) -> dict[str, float]:
@@ -47,10 +48,10 @@ def test_vanilla_chooses_among_options(scoring: Any) -> None:
     assert len(boss.seen) == (3 if scoring == "rotate" else 1)
 
 
-@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("mode", list(modes()))
 @pytest.mark.parametrize("options", [None, OPTIONS])
-def test_prompting_says_more_than_vanilla(mode: Mode, options: Any) -> None:
-    asked = {**ASKED, "options": options, "attribute": "thrift" if mode == "steerable" else None}
+def test_prompting_says_more_than_vanilla(mode: str, options: Any) -> None:
+    asked: Any = {**ASKED, "options": options, "attribute": "thrift" if mode == "steerable" else None}
     plain, told = base(), base()
     build_vanilla(fake_pool(), models=fake_models(plain)).compile().invoke(asked)
     result = build_prompting(fake_pool(), mode=mode, models=fake_models(told)).compile().invoke(asked)
@@ -90,7 +91,8 @@ def test_moe_asks_one_expert_only(options: Any) -> None:
     assert "Expert 4:" in routing
     assert all(f"The view of {expert}." in prompt for prompt in answering)
     assert result["answer"] == ("No" if options else "An answer.")
-    again = asyncio.run(build_moe(fake_pool(), models=fake_models(base())).compile().ainvoke(result | {"comments": {}}))
+    asked_again: Any = result | {"comments": {}}
+    again = asyncio.run(build_moe(fake_pool(), models=fake_models(base())).compile().ainvoke(asked_again))
     assert without_seconds(again) == without_seconds(result)
 
 

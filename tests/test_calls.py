@@ -70,13 +70,13 @@ def status_error(status: int, message: str = "no", headers: dict[str, str] | Non
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that would have been made; none is longer than a moment."""
     made: list[float] = []
-    pause = calls._pause
+    pause = calls.pause
 
     def short(state: Any) -> float:
         made.append(pause(state))
         return 0.001
 
-    monkeypatch.setattr(calls, "_pause", short)
+    monkeypatch.setattr(calls, "pause", short)
     return made
 
 

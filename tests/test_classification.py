@@ -17,7 +17,7 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
 
 from modular_pluralism.evaluation.measures.classification import (
     CELLS,
-    Counts,
+    Confusion,
     accuracy,
     balanced_accuracy,
     cell,
@@ -30,7 +30,7 @@ from modular_pluralism.evaluation.measures.stance import stance_of
 SAID = st.tuples(st.integers(0, 2), st.none() | st.integers(0, 2))
 
 
-def counts(items: Sequence[tuple[int, int | None]]) -> Counts:
+def counts(items: Sequence[tuple[int, int | None]]) -> Confusion:
     flat = np.bincount([cell(*item) for item in items], minlength=CELLS).astype(float)
     return counts_of_cells(flat)
 

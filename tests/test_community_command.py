@@ -339,6 +339,15 @@ def test_line_ends_and_a_byte_order_mark_stay(tmp_path: Path, end: str) -> None:
     assert pool.read_bytes() == mixed
 
 
+def test_what_only_looks_like_a_table_is_none(tmp_path: Path) -> None:
+    pool = tmp_path / "pool.toml"
+    text = POOL.replace("[on farms]'", "[communities.towns]\n'")
+    pool.write_text(text)
+    remove_community(pool, "towns")
+    begin, end = text.index("# The first"), text.index("# Those on")
+    assert pool.read_text() == text[:begin] + text[end:]
+
+
 def test_a_pool_written_in_another_way_is_left_alone(tmp_path: Path) -> None:
     pool = tmp_path / "pool.toml"
     text = 'base = "t"\nmodels = {t = {gguf = "t.gguf"}}\n[communities]\na = {model = "t", description = "A"}\n'

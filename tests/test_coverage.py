@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modular_pluralism.errors import ModelLoadError
-from modular_pluralism.evaluation.measures import sentences as sentences_file
-from modular_pluralism.evaluation.measures.coverage import coverage
+from modular_pluralism.evaluation.measures import coverage as coverage_file
+from modular_pluralism.evaluation.measures.coverage import coverage, sentences
 from modular_pluralism.evaluation.measures.entailment import Counts
-from modular_pluralism.evaluation.measures.sentences import sentences
 
 
 class Overlap:
@@ -78,7 +77,7 @@ async def test_an_empty_answer_covers_nothing_and_asks_nobody(answer: str) -> No
 
 
 def test_without_the_splitter_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    sentences_file._splitter.cache_clear()
+    coverage_file._splitter.cache_clear()
     monkeypatch.setitem(sys.modules, "sentence_splitter", None)
     with pytest.raises(ModelLoadError, match=r"sentence-splitter.*modular-pluralism\[eval\]"):
         sentences("A sentence.")

@@ -325,13 +325,31 @@ def test_tabs_do_not_disturb_each_other_and_a_closed_one_loses_no_run(
 def test_a_run_is_stopped_and_kept(seen: Seen, home: Home) -> None:
     seen.open("run")
     page = seen.page
+    slowed = page.context.new_cdp_session(page)
+    slowed.send("Emulation.setCPUThrottlingRate", {"rate": 15})  # nothing may open late, over what is clicked next
     page.get_by_label("Pool", exact=True).fill(str(home.slow))
     page.keyboard.press("Enter")
     page.wait_for_selector("text=Overton with the pool slow")
+    slowed.send("Emulation.setCPUThrottlingRate", {"rate": 1})
     page.get_by_role("button", name="Start").click()
     page.locator("button:has-text('Stop'):not([disabled])").click()
     page.wait_for_selector("text=The run was stopped before its answer.")
     assert home.state(seen.run) == "stopped"
+
+
+def test_an_interrupt_ends_it_while_a_run_is_on(browser: Browser, home: Home, tmp_path: Path) -> None:
+    store = tmp_path / "runs.sqlite"
+    with debugging(home.slow, store) as server:
+        seen = tab(browser, server)
+        seen.open("run")
+        seen.page.get_by_role("button", name="Start").click()
+        seen.page.wait_for_selector("[data-node=north][data-state=started], [data-node=north][data-state=speaking]")
+        began = time.monotonic()
+        assert server.stop(signal.SIGINT) == (130, "Stopped.\n")
+        assert time.monotonic() - began < 30  # 1 on an idle machine
+        seen.page.context.close()
+    with closing(sqlite3.connect(store)) as kept:
+        assert kept.execute("SELECT state FROM pluralism_runs").fetchall() == [("stopped",)]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

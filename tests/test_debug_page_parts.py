@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from graphlib import TopologicalSorter
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,18 +31,19 @@ from modular_pluralism.debugger.events import (
     RunStarted,
     RunStopped,
 )
-from modular_pluralism.debugger.history import KeptRun
-from modular_pluralism.debugger.page.board import Board
+from modular_pluralism.debugger.history import KeptRun, Superstep
 from modular_pluralism.debugger.page.elements import visible
-from modular_pluralism.debugger.page.front import Front
-from modular_pluralism.debugger.page.place import Place, check_place
+from modular_pluralism.debugger.page.progress import RunProgress
+from modular_pluralism.debugger.page.request_guard import RequestGuard
 from modular_pluralism.debugger.page.saved_prompts import problems_of, save_prompt
-from modular_pluralism.debugger.record import CallRecord
+from modular_pluralism.debugger.page.server import Address
+from modular_pluralism.debugger.records import CallRecord
 from modular_pluralism.errors import InputError, PromptError
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.run_table import ListedRun
 from modular_pluralism.runs.setup import Setup
+from tests.command import python
 
 LOCAL = {"host": "127.0.0.1:8090"}
 
@@ -53,7 +56,7 @@ def front(*, others: bool = False) -> TestClient:
         await socket.accept()
         await socket.close()
 
-    return TestClient(Front(Starlette(routes=[Route("/", page), WebSocketRoute("/ws", socket)]), others=others))
+    return TestClient(RequestGuard(Starlette(routes=[Route("/", page), WebSocketRoute("/ws", socket)]), others=others))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8090", "localhost:8090", "[::1]:8090", "LOCALHOST"])
@@ -87,10 +90,27 @@ def test_another_sites_page_cannot_speak_to_ours() -> None:
 
 def test_others_are_let_in_only_where_somebody_says_so() -> None:
     with pytest.raises(InputError, match=r"no login.*--let-others-in"):
-        check_place(Place("0.0.0.0", 8090))
-    check_place(Place("0.0.0.0", 8090, others=True))
-    check_place(Place("::1", 8090))
+        Address("0.0.0.0", 8090).check()
+    Address("0.0.0.0", 8090, others=True).check()
+    Address("::1", 8090).check()
     assert front(others=True).get("/", headers={"host": "box:8090"}).status_code == 200
+
+
+def test_the_end_waits_for_no_thread() -> None:
+    began = time.monotonic()
+    done = python(
+        "import asyncio, time\n"
+        "from modular_pluralism.debugger.page.server import WorkThreads, end_process\n"
+        "async def load():\n"
+        "    asyncio.get_running_loop().set_default_executor(WorkThreads())\n"
+        "    loading = asyncio.create_task(asyncio.to_thread(time.sleep, 300))\n"
+        "    await asyncio.sleep(0.1)\n"
+        "asyncio.run(load())\n"
+        "print('Stopped.')\n"
+        "end_process(130)\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "Stopped.\n", "")
+    assert time.monotonic() - began < 120
 
 
 def comment(name: str, **parts: Any) -> dict[str, Any]:
@@ -139,81 +159,88 @@ def call(node: str, **parts: Any) -> CallRecord:
     return made
 
 
-def begun() -> Board:
-    board = Board("r")
+def begun() -> RunProgress:
+    progress = RunProgress("r")
     nodes = [NodeInfo("check", "check", None, []), NodeInfo("ada", "comment", "ada", ["check"])]
-    board.take(RunStarted("r", [*nodes, NodeInfo("merge", "merge", None, ["ada"])]))
+    progress.take(RunStarted("r", [*nodes, NodeInfo("merge", "merge", None, ["ada"])]))
     for node in ("check", "ada", "merge"):
-        board.take(NodeWaiting(node))
-    return board
+        progress.take(NodeWaiting(node))
+    return progress
 
 
 def test_a_box_waits_works_speaks_and_is_done() -> None:
-    board = begun()
-    assert board["ada"].state == "waiting"
-    board.take(NodeStarted("ada"))
-    assert board["ada"].state == "started"
-    board.take(NodeToken("ada", "No, "))
-    assert (board["ada"].state, board["ada"].text) == ("speaking", "No, ")
-    board.take(NodeRetried("ada", 2, "it broke off"))
-    assert board["ada"].text == ""
-    board.take(NodeToken("ada", "Yes."))
-    board.take(CallMade("ada", call("ada")))
-    board.take(NodeFinished("ada", comment("ada"), 1.5))
-    box = board["ada"]
-    assert (box.state, box.text, box.said, box.read, box.cached, box.attempts) == ("finished", "Yes.", 7, 120, 80, 2)
-    assert "7 tokens said" in box.costs
-    assert "120 read (80 from the cache)" in box.costs
-    assert "2 tries" in box.costs
+    progress = begun()
+    assert progress["ada"].state == "waiting"
+    progress.take(NodeStarted("ada"))
+    assert progress["ada"].state == "started"
+    progress.take(NodeToken("ada", "No, "))
+    assert (progress["ada"].state, progress["ada"].text) == ("speaking", "No, ")
+    progress.take(NodeRetried("ada", 2, "it broke off"))
+    assert progress["ada"].text == ""
+    progress.take(NodeToken("ada", "Yes."))
+    progress.take(CallMade("ada", call("ada")))
+    progress.take(NodeFinished("ada", comment("ada"), 1.5))
+    node = progress["ada"]
+    assert (node.state, node.text, node.said, node.read, node.cached, node.attempts) == (
+        "finished",
+        "Yes.",
+        7,
+        120,
+        80,
+        2,
+    )
+    assert "7 tokens said" in node.costs
+    assert "120 read (80 from the cache)" in node.costs
+    assert "2 tries" in node.costs
 
 
 def test_a_community_that_fails_says_why_and_the_run_goes_on() -> None:
-    board = begun()
-    board.take(NodeStarted("ada"))
-    board.take(NodeFailed("ada", "model 'demo' gave an empty reply.", 0.5))
-    assert (board["ada"].state, board["ada"].error) == ("failed", "model 'demo' gave an empty reply.")
-    assert not board.done
+    progress = begun()
+    progress.take(NodeStarted("ada"))
+    progress.take(NodeFailed("ada", "model 'demo' gave an empty reply.", 0.5))
+    assert (progress["ada"].state, progress["ada"].error) == ("failed", "model 'demo' gave an empty reply.")
+    assert not progress.done
 
 
 def test_what_a_fork_keeps_is_told_apart() -> None:
-    board = begun()
-    board.take(NodeReused("ada", comment("ada"), "parent"))
-    board.take(NodeStarted("merge"))
-    board.take(NodeFinished("merge", {"answer": "All say yes."}, 1.0))
-    board.take(RunFinished({"answer": "All say yes."}, 1.0))
-    assert (board["ada"].state, board["ada"].source) == ("reused", "parent")
-    assert board["merge"].text == "All say yes."
-    assert board.state == "finished"
+    progress = begun()
+    progress.take(NodeReused("ada", comment("ada"), "parent"))
+    progress.take(NodeStarted("merge"))
+    progress.take(NodeFinished("merge", {"answer": "All say yes."}, 1.0))
+    progress.take(RunFinished({"answer": "All say yes."}, 1.0))
+    assert (progress["ada"].state, progress["ada"].source) == ("reused", "parent")
+    assert progress["merge"].text == "All say yes."
+    assert progress.state == "finished"
 
 
 def test_a_stopped_run_leaves_no_box_at_work() -> None:
-    board = begun()
-    board.take(NodeStarted("ada"))
-    board.take(RunStopped(2.0))
-    assert {node: board[node].state for node in ("ada", "merge")} == {"ada": "stopped", "merge": "stopped"}
+    progress = begun()
+    progress.take(NodeStarted("ada"))
+    progress.take(RunStopped(2.0))
+    assert {node: progress[node].state for node in ("ada", "merge")} == {"ada": "stopped", "merge": "stopped"}
 
 
 def test_a_past_run_is_shown_like_one_that_was_watched() -> None:
     state = {"question": "q", **comment("ada"), "answer": "Yes."}
-    board = Board("r")
-    board.fill(kept("finished", state), [call("ada")])
-    assert (board["ada"].state, board["merge"].state, board["check"].state) == ("finished",) * 3
-    assert board["ada"].said == 7
-    assert board.done
+    progress = RunProgress("r")
+    progress.fill(kept("finished", state, ["check", "ada", "merge"]), [call("ada")])
+    assert (progress["ada"].state, progress["merge"].state, progress["check"].state) == ("finished",) * 3
+    assert progress["ada"].said == 7
+    assert progress.done
 
 
 def test_a_run_of_another_process_goes_on() -> None:
-    board = Board("r")
-    board.fill(kept("running", {"question": "q"}), [])
-    assert (board["ada"].state, board["check"].state) == ("waiting", "finished")
-    assert not board.done
+    progress = RunProgress("r")
+    progress.fill(kept("running", {"question": "q"}, ["check"]), [])
+    assert (progress["ada"].state, progress["check"].state) == ("waiting", "finished")
+    assert not progress.done
 
 
-def kept(state: Any, values: dict[str, Any]) -> KeptRun:
+def kept(state: Any, values: dict[str, Any], ran: list[str]) -> KeptRun:
     listed = ListedRun("r", 0.0, "overton", "q", 1, state, 1, None)
     pool, prompts = Pool.load("perspective"), PromptSet.load()
     setup = Setup.of("overton", "rotate", {"question": "q"}, ("perspective", pool), (None, prompts))
-    return KeptRun(listed, setup, values, picture("overton", ["ada"]), {})
+    return KeptRun(listed, setup, picture("overton", ["ada"]), [Superstep(0, "", ran, values)], {})
 
 
 def test_a_prompt_is_checked_in_words_that_help() -> None:
@@ -258,6 +285,16 @@ def test_nothing_on_the_page_takes_html() -> None:
     for source in [*folder.glob("*.py"), *folder.glob("*.js")]:
         found = re.findall(r"ui\.html|ui\.markdown|ui\.chat_message|innerHTML|sanitize|v-html", source.read_text())
         assert not found, (source.name, found)
+
+
+def test_no_file_of_the_debugger_leads_back_to_itself() -> None:
+    folder = Path(str(files("modular_pluralism.debugger")))
+    imported = re.compile(r"from modular_pluralism\.debugger\.([\w.]+) import")
+    leads_to = {
+        ".".join(source.relative_to(folder).with_suffix("").parts): imported.findall(source.read_text())
+        for source in folder.rglob("*.py")
+    }
+    assert set(TopologicalSorter(leads_to).static_order()) == set(leads_to)  # raises a CycleError
 
 
 def test_what_cannot_be_shown_or_sent_is_left_out() -> None:

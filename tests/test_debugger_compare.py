@@ -10,7 +10,8 @@ import pytest
 
 from modular_pluralism.debugger.attribution import attribute_answer
 from modular_pluralism.debugger.compare import compare_runs, compare_texts
-from modular_pluralism.debugger.distributions import describe_distributions, describe_selection, read_otherwise
+from modular_pluralism.debugger.distributions import describe_distributions, read_otherwise
+from modular_pluralism.debugger.export import run_as_html
 from modular_pluralism.debugger.fork import start_fork
 from modular_pluralism.debugger.history import KeptRun, read_run
 from modular_pluralism.debugger.live import start_run
@@ -28,14 +29,14 @@ async def run(bench: Bench, mode: str, name: str, **more: Any) -> KeptRun:
 
 def test_texts_are_compared_word_by_word() -> None:
     compared = compare_texts("the answer", "Cars are bad, they say.", "Cars are quite good, they say.")
-    assert [(piece.kind, piece.text) for piece in compared.pieces] == [
+    assert [(span.kind, span.text) for span in compared.spans] == [
         ("same", "Cars are "),
         ("removed", "bad"),
         ("added", "quite good"),
         ("same", ", they say."),
     ]
     assert not compared.same
-    assert compare_texts("x", None, "New.").pieces[0].kind == "added"
+    assert compare_texts("x", None, "New.").spans[0].kind == "added"
     assert compare_texts("x", "Old.", "Old.").same
 
 
@@ -120,8 +121,6 @@ async def test_there_is_nothing_to_attribute(tmp_path: Path) -> None:
         kept = await run(bench, "distributional", "one")
     with pytest.raises(InputError, match="no answer"):
         await attribute_answer(kept.state)
-    with pytest.raises(InputError, match="selected"):
-        describe_selection(kept.state)
 
 
 async def test_distributions_are_described(tmp_path: Path) -> None:
@@ -151,13 +150,16 @@ async def test_distributions_are_described(tmp_path: Path) -> None:
     assert other.label_pooled == pytest.approx(view.pooled)
 
 
-async def test_the_selectors_choice_is_described(tmp_path: Path) -> None:
+async def test_a_selection_without_probabilities_is_told(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
-        view = describe_selection((await run(bench, "steerable", "one")).state)
-    assert view.selected == "bob"
-    assert view.probabilities == pytest.approx({"ann": 0.25, "bob": 0.625, "cem": 0.125})
-    assert view.note is None
+        selected = (await run(bench, "steerable", "one")).state["selected"]
+        page = await run_as_html(bench.store, "one")
+    assert selected["community"] == "bob"
+    assert selected["probabilities"] == pytest.approx({"ann": 0.25, "bob": 0.625, "cem": 0.125})
+    assert "62.5" in page
+    assert "no log-probabilities" not in page
     async with open_bench(tmp_path, boss=always("Comment 3.")) as bench:
-        view = describe_selection((await run(bench, "steerable", "two")).state)
-    assert (view.selected, view.probabilities) == ("cem", None)
-    assert "no log-probabilities" in str(view.note)
+        selected = (await run(bench, "steerable", "two")).state["selected"]
+        page = await run_as_html(bench.store, "two")
+    assert (selected["community"], selected["probabilities"]) == ("cem", None)
+    assert "no log-probabilities" in page

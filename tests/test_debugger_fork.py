@@ -10,14 +10,13 @@ import pytest
 from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.events import NodeFinished, NodeReused, RunFailed, RunFinished
 from modular_pluralism.debugger.fork import start_fork
-from modular_pluralism.debugger.history import list_runs, read_run, read_steps
+from modular_pluralism.debugger.history import list_runs, read_run
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.records import own_calls
 from modular_pluralism.debugger.request import ForkRequest
-from modular_pluralism.errors import InputError, PromptError
+from modular_pluralism.errors import InputError, PromptError, StoreError
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import AddedCommunity, Edits
-from modular_pluralism.runs.errors import StoreError
 from modular_pluralism.runs.run_table import RunTable
 from tests.debugging import NAMES, Bench, ask, followed, nodes_of, open_bench
 from tests.fake_models import FakeChat, HangingChat, always, scripted, wait_until
@@ -160,7 +159,7 @@ async def test_a_run_that_failed_can_be_forked(tmp_path: Path) -> None:
         good, bench.models["boss"] = bench.models["boss"], always(ValueError("out of order"))
         live = await start_run(bench.store, bench.request(), run="parent", models=bench.models)
         assert isinstance((await followed(live))[-1], RunFailed)
-        steps = await read_steps(bench.store, "parent")
+        steps = (await read_run(bench.store, "parent")).steps
         assert [step.step for step in steps] == [-1, 0, 1, 2]
         bench.models["boss"] = good
         asked = bench.asked()

@@ -9,10 +9,10 @@ import pytest
 
 from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.events import NodeFinished
-from modular_pluralism.debugger.history import list_runs, read_run, read_steps, read_tasks
+from modular_pluralism.debugger.history import list_runs, read_run
+from modular_pluralism.debugger.kept_tasks import read_tasks
 from modular_pluralism.debugger.live import start_run
-from modular_pluralism.errors import InputError
-from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.errors import InputError, StoreError
 from tests.debugging import NAMES, Bench, ask, followed, open_bench
 from tests.fake_models import HangingChat, always
 
@@ -32,7 +32,7 @@ async def run(bench: Bench, mode: str, name: str = "one") -> None:
 async def test_supersteps_and_what_they_changed(tmp_path: Path, mode: str, nodes: list[list[str]]) -> None:
     async with open_bench(tmp_path) as bench:
         await run(bench, mode)
-        steps = await read_steps(bench.store, "one")
+        steps = (await read_run(bench.store, "one")).steps
         kept = await read_run(bench.store, "one")
     assert [step.step for step in steps] == list(range(-1, len(nodes) - 1))
     assert [step.nodes for step in steps] == nodes
@@ -53,7 +53,7 @@ async def test_the_state_of_a_run_that_stopped_in_the_middle(tmp_path: Path) -> 
                 break
         await live.stop()
         hanging.release.set()
-        steps = await read_steps(bench.store, "one")
+        steps = (await read_run(bench.store, "one")).steps
         tasks = {task.id for task in await read_tasks(bench.store, "one")}
     assert not steps[-1].complete
     assert steps[-1].step == 2
@@ -107,15 +107,23 @@ async def test_a_failed_run_has_its_error_and_its_steps(tmp_path: Path) -> None:
     async with open_bench(tmp_path, boss=always(ValueError("out of order"))) as bench:
         await run(bench, "overton")
         kept = await read_run(bench.store, "one")
-        steps = await read_steps(bench.store, "one")
+        steps = (await read_run(bench.store, "one")).steps
     assert kept.listed.state == "failed"
     assert set(kept.state["comments"]) == set(NAMES)
     assert steps[-1].nodes == [*NAMES]
 
 
+async def test_a_store_in_which_no_nodes_are_noted_is_damaged(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        await run(bench, "overton")
+        await bench.store.change(("UPDATE writes SET task_path = '' WHERE thread_id = 'one'", []))
+        with pytest.raises(StoreError, match="no node is noted"):
+            await read_tasks(bench.store, "one")
+
+
 async def test_there_is_no_such_run_or_it_is_damaged(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
-        for read in (read_run, read_steps, read_tasks, read_calls):
+        for read in (read_run, read_tasks, read_calls):
             with pytest.raises(InputError, match="no run other"):
                 await read(bench.store, "other")
         await run(bench, "overton")

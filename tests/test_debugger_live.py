@@ -169,9 +169,11 @@ async def test_two_readers_see_the_same(tmp_path: Path) -> None:
 
 async def test_a_bad_request_is_refused_before_anything_is_kept(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
-        for request in (bench.request(question=" "), bench.request(options=["Yes", "No"])):
+        for unusable in ({"question": " "}, {"options": ["Yes", "No"]}):
             with pytest.raises(InputError):
-                await start_run(bench.store, request, models=bench.models)
+                bench.request(**unusable)
+        with pytest.raises(InputError, match="there twice"):
+            await start_run(bench.store, bench.request("distributional", options=["Yes", "Yes"]), models=bench.models)
         await followed(await start_run(bench.store, bench.request(), run="one", models=bench.models))
         with pytest.raises(InputError, match="already"):
             await start_run(bench.store, bench.request(), run="one", models=bench.models)

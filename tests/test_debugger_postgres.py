@@ -9,7 +9,7 @@ import pytest
 from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.events import RunFinished
 from modular_pluralism.debugger.fork import start_fork
-from modular_pluralism.debugger.history import list_runs, read_steps
+from modular_pluralism.debugger.history import list_runs, read_run
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.runs.edits import Edits
@@ -29,7 +29,7 @@ async def test_runs_are_kept_forked_and_removed(database: str, tmp_path: Path) -
         bench = Bench(tmp_path, store, ann=always("A null character: \x00."))
         live = await start_run(store, bench.request("distributional"), run="parent", models=bench.models)
         assert isinstance((await followed(live))[-1], RunFinished)
-        assert [step.nodes for step in await read_steps(store, "parent")][3] == [*NAMES]
+        assert [step.nodes for step in (await read_run(store, "parent")).steps][3] == [*NAMES]
         asked = bench.asked()
         request = ForkRequest(run="parent", edits=Edits(comments={"bob": "Mine."}), step=2)
         live = await start_fork(store, request, run="fork", models=bench.models)

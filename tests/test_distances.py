@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
-from modular_pluralism.evaluation.data.groups import continent, country, groups, population
+from modular_pluralism.evaluation.data.countries import continent, country
+from modular_pluralism.evaluation.data.groups import groups, population
 from modular_pluralism.evaluation.data.items import OptionItem, ValueItem
 from modular_pluralism.evaluation.measures.distances import (
     FARTHEST,
@@ -38,7 +39,12 @@ def test_the_js_distance_is_the_root_of_the_divergence(case: tuple[list[float], 
     assert found == pytest.approx(js_distance(predicted, gold), abs=1e-9)
     assert 0 <= found <= FARTHEST + 1e-12
     by_scipy = float(jensenshannon(gold, predicted))
-    assert found == by_scipy or (math.isnan(by_scipy) and found == 0)
+    assert found == by_scipy or (math.isnan(by_scipy) and found == 0) or math.isinf(by_scipy)
+
+
+def test_a_share_next_to_nothing_is_no_distance() -> None:
+    assert js_distance([0, 1, 0], [0, 1, 5e-324]) == 0
+    assert js_distance([0, 1, 5e-324], [1, 0, 0]) == pytest.approx(FARTHEST)
 
 
 def test_equal_and_opposite_distributions() -> None:
@@ -75,6 +81,11 @@ def value_item(label: str, value: str = "Honesty") -> ValueItem:
         ("Mexico", "Mexico", "North America"),
         ("Peru", "Peru", "South America"),
         ("New Zealand", "New Zealand", "Oceania"),
+        ("DEU", "DEU", "Europe"),
+        ("NA", "NA", "Africa"),
+        ("united kingdom", "united kingdom", "Europe"),
+        ("Côte d'Ivoire", "Côte d'Ivoire", "Africa"),
+        ("no", "no", "other"),
         ("Atlantis (sunk)", "Atlantis (sunk)", "other"),
     ],
 )

@@ -14,8 +14,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from modular_pluralism.errors import ContextOverflowError, InputError, ModelLoadError, PluralismError, QuorumError
 from modular_pluralism.graphs import build_distributional
-from modular_pluralism.nodes.check import check_options
+from modular_pluralism.graphs.state import DistributionalQuestion
 from modular_pluralism.nodes.read_options import parse_label
+from modular_pluralism.nodes.request import Request, check_options
 from tests.fake_models import (
     NAMES,
     FakeChat,
@@ -30,7 +31,7 @@ from tests.fake_models import (
 from tests.test_overton import EVIL, without_seconds
 
 OPTIONS = ["Yes", "No", "Only some"]
-ASKED = {"question": "Should everybody vote?", "options": OPTIONS}
+ASKED: DistributionalQuestion = {"question": "Should everybody vote?", "options": OPTIONS}
 OPINIONS = {
     "north": [0.8, 0.1, 0.1],
     "east": [0.1, 0.8, 0.1],
@@ -357,7 +358,7 @@ def test_unusable_options_are_refused(options: Any, message: str) -> None:
 @pytest.mark.parametrize("options", [["Yes", "Yes"], ["Yes", " Yes\n"], ["Very good", "Very\n good"]])
 def test_equal_options_are_a_slip_where_a_person_typed_them(options: list[str]) -> None:
     with pytest.raises(InputError, match="is there twice"):
-        check_options(options, distinct=True)
+        Request(question="Why?", mode="distributional", options=options).asked(distinct=True)
 
 
 def test_letters_tell_equal_options_apart() -> None:

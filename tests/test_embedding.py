@@ -152,7 +152,7 @@ def tool(mode: Any = "overton", **others: Any) -> BaseTool:
     return pluralism_tool(fake_pool(), mode=mode, models=fake_models(boss(), **others))
 
 
-CALLS: dict[str, dict[str, Any]] = {
+CALLS: dict[str, Any] = {
     "overton": {"question": "Should everybody vote?"},
     "steerable": {"question": "Should everybody vote?", "attribute": "thrift"},
     "distributional": {"question": "Should everybody vote?", "options": OPTIONS},
@@ -210,7 +210,7 @@ def test_a_tool_says_who_is_missing_and_what_failed() -> None:
 
 def test_a_tool_for_an_unknown_mode_or_pool_is_refused() -> None:
     with pytest.raises(InputError, match="There is no mode 'vanilla'"):
-        pluralism_tool(fake_pool(), mode="vanilla")  # type: ignore[arg-type]
+        pluralism_tool(fake_pool(), mode="vanilla")
     with pytest.raises(PluralismError, match="there is no built-in pool 'nine'"):
         pluralism_tool("nine")
 
@@ -223,8 +223,8 @@ def test_a_tools_name_description_and_seed_can_be_given() -> None:
     assert (other.name, other.description) == ("views", "Asks.")
     other.invoke(CALLS["overton"])
     graph = build_overton(fake_pool(), models=fake_models(boss(), north=north)).compile()
-    graph.invoke({**CALLS["overton"], "seed": 7})
-    graph.invoke({**CALLS["overton"], "seed": 8})
+    for seed in (7, 8):
+        graph.invoke({"question": CALLS["overton"]["question"], "seed": seed})
     assert north.seeds[0] == north.seeds[1] != north.seeds[2]
 
 

@@ -16,15 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modular_pluralism.errors import InputError, ModelCallError, ModelLoadError, PluralismError
-from modular_pluralism.evaluation.measures.coverage import coverage
-from modular_pluralism.evaluation.measures.embedding_similarity import EmbeddingSimilarity
+from modular_pluralism.errors import InputError, ModelCallError, ModelLoadError, NoLogProbabilitiesError, PluralismError
+from modular_pluralism.evaluation.measures.classifier import batches_by_length
+from modular_pluralism.evaluation.measures.coverage import coverage, sentences
 from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, Counts, NliEntailment
+from modular_pluralism.evaluation.measures.judge import named_model
 from modular_pluralism.evaluation.measures.named import open_measure
-from modular_pluralism.evaluation.measures.sentences import sentences
-from modular_pluralism.evaluation.measures.transformer import batches_by_length
-from modular_pluralism.evaluation.run.named_model import named_model
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.pool import Pool
 from tests.fake_models import Seen, always, choosing, fake_models, fake_pool, label_of
 from tests.tiny_nli import MNLI_LABELS, make_tiny_nli
@@ -184,41 +181,45 @@ def test_only_the_papers_model_needs_no_note(measure: NliEntailment) -> None:
 async def test_the_loop_goes_on_and_calls_take_turns(measure: NliEntailment) -> None:
     release = threading.Event()
     running, most = 0, 0
+    forward = measure._model._model.forward
 
-    def read(output: Any, mask: Any) -> Any:
+    def slow(**inputs: Any) -> Any:
         nonlocal running, most
         running += 1
         most = max(most, running)
         assert release.wait(20), "the loop stood still"
         running -= 1
-        return output.logits
+        return forward(**inputs)
 
-    calls = [asyncio.create_task(measure._model.rows(["Peace."], ["Law."], read=read)) for _ in range(3)]
+    measure._model._model.forward = slow
+    calls = [asyncio.create_task(measure.scores([("Peace.", "Law.")])) for _ in range(3)]
     await asyncio.sleep(0.05)
     release.set()
-    assert [len(rows) for rows, _ in await asyncio.gather(*calls)] == [1, 1, 1]
+    assert [len(scores) for scores in await asyncio.gather(*calls)] == [1, 1, 1]
     assert most == 1
 
 
 async def test_cancelling_stops_after_the_running_batch(measure: NliEntailment) -> None:
     started, release = threading.Event(), threading.Event()
     batches = 0
+    forward = measure._model._model.forward
 
-    def read(output: Any, mask: Any) -> Any:
+    def slow(**inputs: Any) -> Any:
         nonlocal batches
         batches += 1
         started.set()
         release.wait(20)
-        return output.logits
+        return forward(**inputs)
 
-    call = asyncio.create_task(measure._model.rows(["Peace."] * 300, ["Law."] * 300, read=read))
+    measure._model._model.forward = slow
+    call = asyncio.create_task(measure.scores([("Peace.", "Law.")] * 300))
     await asyncio.to_thread(started.wait, 20)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     release.set()
     assert await measure.scores([("Peace.", "Law.")])  # waits for the cancelled call to end
-    assert batches == 1
+    assert batches == 2, "one of the cancelled call, and one of this"
 
 
 @given(st.lists(st.integers(1, 200), max_size=60), st.integers(1, 500), st.integers(1, 9))
@@ -252,10 +253,9 @@ def no_hub(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("spec", "parts"),
     [
-        ("nobody/has-made-this", ["nobody/has-made-this", "hub", "--nli", "`llm`", "`embedding`"]),
+        ("nobody/has-made-this", ["nobody/has-made-this", "hub", "--nli", "`llm`"]),
         ("./nowhere", ["./nowhere", "no such folder", "--nli"]),
         ("a/b/c", ["no such folder"]),
-        ("embedding:nobody/has-made-this", ["nobody/has-made-this", "hub", "--nli embedding:FOLDER", "`llm`"]),
     ],
 )
 def test_a_model_that_is_not_to_be_had_is_told_at_once(spec: str, parts: list[str]) -> None:
@@ -281,9 +281,8 @@ def test_a_folder_that_is_not_whole_is_told(tiny: Path, tmp_path: Path, file: st
 @pytest.mark.parametrize("module", ["torch", "transformers", "sentencepiece"])
 def test_without_a_library_the_message_says_what_to_install(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    for spec in (PAPER_MODEL, "embedding"):
-        with pytest.raises(ModelLoadError, match=rf"{module}.*pip install 'modular-pluralism\[nli\]'"):
-            open_measure(spec)
+    with pytest.raises(ModelLoadError, match=rf"{module}.*pip install 'modular-pluralism\[nli\]'"):
+        open_measure(PAPER_MODEL)
 
 
 def test_an_unknown_device_is_told(tiny: Path) -> None:
@@ -291,7 +290,7 @@ def test_an_unknown_device_is_told(tiny: Path) -> None:
         NliEntailment(str(tiny), device="nowhere")
 
 
-@pytest.mark.parametrize("spec", ["", "  ", "llm:", "embedding:"])
+@pytest.mark.parametrize("spec", ["", "  ", "llm:"])
 def test_a_spec_that_names_nothing(spec: str) -> None:
     with pytest.raises(InputError, match="names no entailment measure"):
         open_measure(spec, pool=fake_pool())
@@ -304,44 +303,8 @@ def test_an_llm_needs_a_pool_that_has_it() -> None:
         open_measure("llm:nobody", pool=fake_pool())
 
 
-def test_a_folder_is_a_classifier_and_embedding_a_similarity(tiny: Path) -> None:
+def test_a_folder_is_a_classifier(tiny: Path) -> None:
     assert isinstance(open_measure(str(tiny)), NliEntailment)
-    assert isinstance(open_measure(f"embedding:{tiny}"), EmbeddingSimilarity)
-
-
-# Embeddings
-
-
-async def test_similarity_is_the_cosine_of_mean_states(tiny: Path) -> None:
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
-
-    tokenizer, model = (auto.from_pretrained(tiny) for auto in (transformers.AutoTokenizer, transformers.AutoModel))
-
-    def embedded(text: str) -> Any:
-        with torch.inference_mode():
-            return model.eval()(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0)
-
-    pairs = [(value, said) for value in VALUES for said in sentences(ANSWER)]
-    expected = [float(torch.cosine_similarity(embedded(one), embedded(other), dim=0)) for one, other in pairs]
-    measure = EmbeddingSimilarity(str(tiny))
-    assert await measure.scores(pairs) == pytest.approx([max(0, each) for each in expected], abs=1e-5)
-    assert max(expected) - min(expected) > 0.01
-    assert await measure.scores([("Peace.", "Peace."), *pairs[:1]]) == pytest.approx([1, expected[0]], abs=1e-5)
-    assert measure.note(Counts()).startswith("Not the paper's measure")
-    assert "0.33" in measure.note(Counts())
-
-
-async def test_opposite_embeddings_are_not_similar(tiny: Path) -> None:
-    measure = EmbeddingSimilarity(str(tiny))
-    (one, other), _ = await measure._model.rows(
-        ["Peace.", "War!"], read=lambda output, mask: output.last_hidden_state[:, 0]
-    )
-
-    async def rows(texts: Any, read: Any) -> Any:
-        return ([one, -one] if len(texts) == 2 else [other]), 0
-
-    measure._model.rows = rows  # type: ignore[method-assign, assignment]
-    assert await measure.scores([("a", "b")]) == [0.0]
 
 
 # An LLM

@@ -11,6 +11,7 @@ from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
+from inspect_ai.scorer import Scorer
 
 from modular_pluralism.errors import EvaluationError, ModelLoadError
 from modular_pluralism.evaluation.data.items import Item
@@ -40,11 +41,17 @@ class Counter:
         self.made.append(place)
         return {"error": "too hard" if place in self._bad else None, "value": place}
 
+    def scorers(self, item: Item) -> list[Scorer]:
+        return []
+
     def scores(self, item: Item, result: dict[str, Any]) -> dict[str, float]:
         return {"value": float(result["value"])}
 
     def shown(self, item: Item, result: dict[str, Any]) -> str:
         return f"It is {result['value']}."
+
+    def metadata(self, result: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
 
 @pytest.fixture

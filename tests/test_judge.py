@@ -14,14 +14,14 @@ from modular_pluralism.errors import ModelCallError, PluralismError
 from modular_pluralism.evaluation.measures.judge import (
     CRITERIA,
     PairOutcome,
+    PairVerdict,
     Rating,
-    Verdict,
     judge_pair,
+    named_model,
     parse_rating,
     rate,
     ratings_as_measures,
 )
-from modular_pluralism.evaluation.run.named_model import named_model
 from modular_pluralism.evaluation.statistics.pair_table import pair_table
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.models.reply_reader import ReplyOptionReader
@@ -42,7 +42,7 @@ def shown_as(answer: str, seen: Seen) -> str:
     return label_of(answer, seen.prompt)
 
 
-async def verdict(chat: BaseChatModel, one: str = WIDE, other: str = NARROW) -> Verdict:
+async def verdict(chat: BaseChatModel, one: str = WIDE, other: str = NARROW) -> PairVerdict:
     return await judge_pair(opened(chat), PROMPTS, QUESTION, one, other)
 
 
@@ -107,7 +107,7 @@ async def test_without_log_probabilities_replies_are_parsed(
 ) -> None:
     # The first reply goes to the two requests for log-probabilities, which bring none.
     judge = FakeChat(say=scripted("A", "A", *replies))
-    assert await verdict(judge) == Verdict(outcome, None, None, failures)
+    assert await verdict(judge) == PairVerdict(outcome, None, None, failures)
     assert shown_as(WIDE, judge.seen[2]) == "A"
     assert shown_as(WIDE, judge.seen[3]) == "B"
 
@@ -199,10 +199,10 @@ def test_ratings_that_are_not(reply: str) -> None:
 # The table
 
 
-def verdicts(win: int, tie: int, lose: int, unread: int = 0) -> list[Verdict]:
+def verdicts(win: int, tie: int, lose: int, unread: int = 0) -> list[PairVerdict]:
     read = [("win", win), ("tie", tie), ("lose", lose)]
-    found = [Verdict(outcome, (0.5, 0.5), (0.6, 0.8)) for outcome, count in read for _ in range(count)]  # type: ignore[arg-type]
-    return found + [Verdict(None, None, None, 1)] * unread
+    found = [PairVerdict(outcome, (0.5, 0.5), (0.6, 0.8)) for outcome, count in read for _ in range(count)]  # type: ignore[arg-type]
+    return found + [PairVerdict(None, None, None, 1)] * unread
 
 
 def test_the_table_has_shares_with_intervals() -> None:

@@ -18,7 +18,7 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.runtime import ServerRuntime, _ExecutionRuntime, _ReadRuntime
 
-from modular_pluralism.assistants import distributional, overton, pluralism
+from modular_pluralism.assistants.factories import distributional, overton, pluralism
 from modular_pluralism.assistants.offered import POOLS_VARIABLE, PROMPTS_VARIABLE, load_pool, load_prompts
 from modular_pluralism.errors import InputError, PoolError
 from tests.fake_endpoint import FakeEndpoint

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 
-from modular_pluralism.errors import InputError
+from modular_pluralism.errors import InputError, NoLogProbabilitiesError
 from modular_pluralism.evaluation.data.items import Item
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.data.task_file import TaskFile
-from modular_pluralism.evaluation.run.evaluation import _demanding
+from modular_pluralism.evaluation.run.bench import demanding
 from modular_pluralism.evaluation.run.methods import METHODS, Setting, build_methods, question
-from modular_pluralism.evaluation.run.outcome import Outcome
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.prompts import PromptSet
 from tests.fake_models import NAMES, FakeChat, Seen, always, choosing, fake_models, fake_pool
@@ -171,7 +170,7 @@ def test_what_no_item_can_survive_is_raised(tmp_path: Path) -> None:
 def test_perspectives_are_asked_of_the_base_alone(tmp_path: Path) -> None:
     boss = choosing(prefers)
     setting, item = opened(tmp_path, overton_item(0), boss)
-    prompts = _demanding(setting.prompts, 5)
+    prompts = demanding(setting.prompts, 5)
     asked = Setting(setting.kind, setting.pool, setting.models, prompts, "rotate", 0)
     for name in METHODS:
         outcome(asked, item, name)

@@ -27,7 +27,7 @@ from tests.fake_models import FakeChat, always, choosing, fake_models, fake_pool
 
 NAMES = ("north", "east", "south")
 QUESTION: dict[str, Any] = {"question": "Is it so?", "options": ["Yes", "No"], "attribute": "thrift", "seed": 3}
-OVERTON: dict[str, Any] = {"question": "Is it so?", "seed": 3}
+OVERTON: Any = {"question": "Is it so?", "seed": 3}
 Build = Callable[..., StateGraph[Any, Any, Any, Any]]
 
 

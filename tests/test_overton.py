@@ -23,13 +23,13 @@ from modular_pluralism.errors import (
     QuorumError,
 )
 from modular_pluralism.graphs import build_overton
-from modular_pluralism.graphs.state import OvertonState
-from modular_pluralism.nodes.check import check_question, check_seed
+from modular_pluralism.graphs.state import OvertonQuestion, OvertonState
 from modular_pluralism.nodes.render import one_line
+from modular_pluralism.nodes.request import check_question, check_seed
 from modular_pluralism.nodes.step import derive_seed
 from tests.fake_models import NAMES, FakeChat, HangingChat, Seen, always, fake_models, fake_pool, scripted
 
-ASKED = {"question": "Should everybody vote?", "seed": 5}
+ASKED: OvertonQuestion = {"question": "Should everybody vote?", "seed": 5}
 
 
 def run(base: BaseChatModel | None = None, *, pool: Any = None, **others: Any) -> Any:
@@ -272,7 +272,7 @@ def test_a_base_llm_that_fails_is_an_error_and_no_answer(reply: str | Exception)
 
 
 def test_attempts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modular_pluralism.models.calls._pause", lambda state: 0.001)
+    monkeypatch.setattr("modular_pluralism.models.calls.pause", lambda state: 0.001)
     east = FakeChat(say=scripted(ConnectionError("gone"), ConnectionError("gone"), "Back."))
     assert run(pool={"attempts": 3}, east=east)["comments"]["east"]["attempts"] == 3
     assert len(set(east.seeds)) == 1, "another try is the same request"
@@ -294,7 +294,7 @@ def test_an_empty_question_is_refused(question: Any) -> None:
 
 def test_a_missing_question_is_refused() -> None:
     with pytest.raises(InputError, match="question is empty"):
-        build_overton(fake_pool()).compile().invoke({"seed": 1})
+        build_overton(fake_pool()).compile().invoke({"seed": 1})  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("seed", ["5", 1.5, True])
@@ -309,7 +309,7 @@ def test_an_odd_seed_is_refused(seed: Any) -> None:
 
 def seeds_of(seed: int | None) -> dict[str, int]:
     models = fake_models(always("All views."))
-    asked = {"question": "Why?"} if seed is None else {"question": "Why?", "seed": seed}
+    asked: Any = {"question": "Why?"} if seed is None else {"question": "Why?", "seed": seed}
     build_overton(fake_pool(), models=models).compile().invoke(asked)
     found = {}
     for name, model in models.items():

@@ -12,11 +12,12 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from modular_pluralism.errors import InputError, QuorumError
 from modular_pluralism.graphs import build_distributional, build_overton, build_pluralism, build_steerable
+from modular_pluralism.graphs.state import Question
 from tests.fake_models import NAMES, FakeChat, Seen, always, choosing, fake_models, fake_pool, label_of
 from tests.test_overton import without_seconds
 
 OPTIONS = ["Yes", "No"]
-QUESTION = {"question": "Should everybody vote?", "seed": 3}
+QUESTION: Question = {"question": "Should everybody vote?", "seed": 3}
 MODES: dict[str, dict[str, Any]] = {
     "overton": {},
     "steerable": {"attribute": "thrift"},
@@ -76,11 +77,12 @@ def test_tokens_are_streamed_under_the_community_s_name(mode: str) -> None:
 def test_an_unknown_mode_is_refused_before_any_model_is_asked(mode: Any) -> None:
     model = always("x")
     graph = build_pluralism(fake_pool(), models=fake_models(model)).compile()
+    asked: Any = {**QUESTION, "mode": mode}
     with pytest.raises(InputError) as caught:
-        graph.invoke({**QUESTION, "mode": mode})
+        graph.invoke(asked)
     assert str(caught.value) == f"There is no mode {mode!r}; use overton, steerable, distributional."
     with pytest.raises(InputError, match="There is no mode None"):
-        graph.invoke(QUESTION)
+        graph.invoke(QUESTION)  # type: ignore[arg-type]
     assert model.seen == []
 
 

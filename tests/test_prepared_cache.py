@@ -16,7 +16,7 @@ import pytest
 from modular_pluralism.errors import InputError, PreparationError
 from modular_pluralism.prepared import cache, entry
 from modular_pluralism.prepared.cache import FOLDER_VARIABLE, everything, find_entry, prepared_file, remove, remove_all
-from modular_pluralism.prepared.choice import Choice
+from modular_pluralism.prepared.choice import ChosenFormat
 from modular_pluralism.prepared.formats import SourceFile
 from modular_pluralism.prepared.prepare import make_entry, prepared_name
 from tests.measurements import measured
@@ -38,7 +38,7 @@ def put(source: Path, name: str = "BF16", content: bytes = b"GGUF, rewritten") -
     chosen = original if name == "Q4_1" else measured(name, [5]).model_copy(update={"bytes": len(content)})
     file = SourceFile("Q4_1", source.stat().st_size, 10, 5)
     with cache.workplace() as work:
-        made = make_entry(source, file, [original, chosen], Choice(chosen, "it is fast"))
+        made = make_entry(source, file, [original, chosen], ChosenFormat(chosen, "it is fast"))
         (work / prepared_name(source, name)).write_bytes(content)
         return cache.store(made, source, work)
 

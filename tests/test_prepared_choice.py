@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from modular_pluralism.prepared.choice import MOST_KL, choose, force, was_busy
-from modular_pluralism.prepared.measured import measured_format
-from modular_pluralism.prepared.workload import Speeds, Workload
+from modular_pluralism.prepared.measured import TYPICAL_RUN, measured_format
+from modular_pluralism.prepared.speed import Speeds
 from tests.measurements import measured
 
 ORIGINAL = measured("Q4_1", [10.0, 10.2, 10.1], kl=None)
@@ -71,8 +71,8 @@ def test_rounds_that_differ_much_are_told() -> None:
 
 def test_a_run_is_estimated_from_each_rounds_speeds() -> None:
     rounds = [Speeds(start=1, prompt=100, together=50, alone=10), Speeds(start=0.5, prompt=200, together=100, alone=20)]
-    run = Workload(prompt=1000, together=500, alone=100)
-    summed = measured_format("BF16", 1, rounds, None, run)
-    assert summed.run_seconds == pytest.approx((1 + 10 + 10 + 10, 0.5 + 5 + 5 + 5))
-    assert summed.typical_run == pytest.approx(15.5)
+    assert (TYPICAL_RUN.prompt, TYPICAL_RUN.together, TYPICAL_RUN.alone) == (1600, 750, 200)
+    summed = measured_format("BF16", 1, rounds, None)
+    assert summed.run_seconds == pytest.approx((1 + 16 + 15 + 20, 0.5 + 8 + 7.5 + 10))
+    assert summed.typical_run == pytest.approx(26)
     assert (summed.start_seconds, summed.prompt_speed, summed.together_speed, summed.alone_speed) == (0.5, 200, 100, 20)

@@ -1,28 +1,27 @@
-"""Preparing the demo model in passing: only where the run gains more time than that takes. Speeds are made up."""
+"""Preparing the demo model in passing. Speeds are made up, and the files are real."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from modular_pluralism.cli import demo
 from modular_pluralism.llama import Engine, EngineSettings
 from modular_pluralism.prepared import first_use
+from modular_pluralism.prepared import prepare as preparing
 from modular_pluralism.prepared.cache import FOLDER_VARIABLE, everything, find_entry, prepared_file
-from modular_pluralism.prepared.first_use import SUGGESTION, FirstUse, prepare_if_it_pays
-from modular_pluralism.prepared.formats import FORMATS
-from modular_pluralism.prepared.workload import Speeds, Workload, demo_run
+from modular_pluralism.prepared.first_use import SUGGESTION, FirstUse, prepare_on_first_use
+from modular_pluralism.prepared.speed import Speeds, SpeedSample
 from tests.demo_model import DEMO_GGUF
 
 pytestmark = pytest.mark.usefixtures("model_cache")
 
 SLOW = Speeds(start=0, prompt=100, together=50, alone=20)
 FAST = Speeds(start=0, prompt=400, together=100, alone=20)
-DEMO = demo_run(6)
 
 
 @pytest.fixture(scope="module")
@@ -33,101 +32,81 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture
-def speeds(monkeypatch: pytest.MonkeyPatch) -> list[Speeds]:
-    """What is measured of the original, then of the candidate, on a processor for which one is known."""
-    measured = [SLOW, FAST]
-    monkeypatch.setattr(first_use, "_probe", lambda _: measured.pop(0))
-    monkeypatch.setattr(first_use, "_fast_format", lambda _: FORMATS["BF16"])
+def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[bool, Speeds]:
+    """What is measured of the original (True) and of what is made of it, on a processor that has BF16."""
+    measured = {True: SLOW, False: FAST}
+
+    def measure(path: Path, threads: int | None, sample: SpeedSample, turn: int) -> Speeds:
+        return measured[path == DEMO_GGUF]
+
+    monkeypatch.setattr(preparing, "measure_file", measure)
+    monkeypatch.setattr(first_use, "instructions", lambda: frozenset({"AVX512_BF16"}))
     return measured
 
 
-def test_a_run_that_gains_more_than_it_costs_prepares_once(speeds: list[Speeds], engine: Engine) -> None:
-    done = prepare_if_it_pays(DEMO_GGUF, engine, DEMO)
+def test_a_slow_format_is_rewritten_once(speeds: dict[bool, Speeds], engine: Engine) -> None:
+    done = prepare_on_first_use(DEMO_GGUF, engine)
     assert done is not None
     assert done.prepared
     assert done.line.startswith("First use: the model was rewritten from Q4_1 to BF16 in ")
+    assert "predicts nearly what the original does (mean KL 0.00" in done.line
     assert prepared_file(DEMO_GGUF) is not None
     entry = find_entry(DEMO_GGUF)
     assert entry is not None
     assert entry.quick
     assert entry.measured[1].agreement is not None
     assert entry.measured[1].agreement.positions >= 128
-    assert prepare_if_it_pays(DEMO_GGUF, engine, DEMO) is None
+    assert prepare_on_first_use(DEMO_GGUF, engine) is None
 
 
-def test_a_short_run_does_not_begin(speeds: list[Speeds], engine: Engine, model_cache: Path) -> None:
-    done = prepare_if_it_pays(DEMO_GGUF, engine, Workload(prompt=100, together=50, alone=50))
+def test_a_format_that_turns_out_slow_is_not_tried_again(speeds: dict[bool, Speeds], engine: Engine) -> None:
+    speeds[False] = SLOW
+    done = prepare_on_first_use(DEMO_GGUF, engine)
     assert done is not None
-    assert (done.prepared, done.line) == (False, SUGGESTION)
-    assert speeds == [FAST]
+    assert not done.prepared
+    assert done.line.startswith("The model is used as it is: no format that predicts nearly the same is clearly faster")
+    assert prepared_file(DEMO_GGUF) is None
+    assert [each.problem for each in everything()] == [None]
+    assert prepare_on_first_use(DEMO_GGUF, engine) is None
+
+
+def test_on_a_processor_without_a_fast_format_nothing_is_measured(
+    engine: Engine, model_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_use, "instructions", lambda: frozenset({"AVX2"}))
+    assert prepare_on_first_use(DEMO_GGUF, engine) == FirstUse(False, SUGGESTION)
     assert not model_cache.exists()
 
 
-def test_a_format_that_turns_out_slow_is_not_tried_again(speeds: list[Speeds], engine: Engine) -> None:
-    speeds[1] = SLOW
-    done = prepare_if_it_pays(DEMO_GGUF, engine, DEMO)
-    assert done is not None
-    assert not done.prepared
-    assert prepared_file(DEMO_GGUF) is None
-    assert [each.problem for each in everything()] == [None]
-    assert prepare_if_it_pays(DEMO_GGUF, engine, DEMO) is None
-
-
-def test_a_format_that_changes_the_answers_is_not_used(
-    speeds: list[Speeds], engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(first_use, "_fast_format", lambda _: FORMATS["Q4_0"])
-    done = prepare_if_it_pays(DEMO_GGUF, engine, DEMO)
-    assert done is not None
-    assert not done.prepared
-    assert "Q4_0 changes the answers" in done.line
-    assert prepared_file(DEMO_GGUF) is None
-
-
-def test_without_a_format_known_to_be_fast_nothing_is_measured(
-    speeds: list[Speeds], engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(first_use, "_fast_format", lambda _: None)
-    done = prepare_if_it_pays(DEMO_GGUF, engine, DEMO)
-    assert done is not None
-    assert done.line == SUGGESTION
-    assert speeds == [SLOW, FAST]
-
-
-def test_a_file_in_a_fast_format_is_left_alone(
-    speeds: list[Speeds], engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(first_use, "_SLOW", frozenset[str]())
-    assert prepare_if_it_pays(DEMO_GGUF, engine, DEMO) is None
+def test_a_file_in_a_fast_format_is_left_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_use, "SLOW_FORMATS", frozenset[str]())
+    assert prepare_on_first_use(DEMO_GGUF, engine) is None
 
 
 def test_a_cache_that_cannot_be_written_stops_no_run(
-    speeds: list[Speeds], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    speeds: dict[bool, Speeds], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "file"))
-    done = prepare_if_it_pays(DEMO_GGUF, engine, DEMO)
-    assert done is not None
-    assert (done.prepared, done.line) == (False, SUGGESTION)
+    assert prepare_on_first_use(DEMO_GGUF, engine) == FirstUse(False, SUGGESTION)
 
 
-def _demo_prepares(pool: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[Workload]]:
-    """What `pluralism demo` prints before its question, and the runs for which it asked whether preparing pays."""
-    asked: list[Workload] = []
+def _demo_prepares(pool: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What `pluralism demo` prints before its question, where the model would be rewritten."""
 
-    def prepare(source: Path, engine: Engine, run: Workload) -> FirstUse:
+    def prepare(source: Path, engine: Engine) -> FirstUse:
         assert source == DEMO_GGUF
-        asked.append(run)
         return FirstUse(True, "The model was rewritten.")
 
-    monkeypatch.setattr(first_use, "prepare_if_it_pays", prepare)
+    monkeypatch.setattr(first_use, "prepare_on_first_use", prepare)
     printed = io.StringIO()
-    demo._prepare(Console(file=printed), pool)
-    return printed.getvalue().strip(), asked
+    with contextlib.redirect_stdout(printed):
+        demo._prepare(pool)
+    return printed.getvalue().strip()
 
 
 def test_the_demo_says_what_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _demo_prepares("culture", monkeypatch) == ("The model was rewritten.", [demo_run(5)])
+    assert _demo_prepares("culture", monkeypatch) == "The model was rewritten."
 
 
 @pytest.mark.parametrize("setting", ["prepared = false", "repeatable = true"])
@@ -139,4 +118,4 @@ def test_the_demo_prepares_nothing_that_its_pool_would_not_use(
         f'base = "m"\n[models.m]\ngguf = "{DEMO_GGUF}"\n{setting}\n'
         '[communities.one]\nmodel = "m"\ndescription = "somebody"\n'
     )
-    assert _demo_prepares(str(pool), monkeypatch) == ("", [])
+    assert _demo_prepares(str(pool), monkeypatch) == ""

@@ -398,14 +398,16 @@ def test_a_fit_that_cannot_be_printed_is_written_all_the_same(
 
 
 STOPPED = """
-import asyncio
-from modular_pluralism.cli.progress import with_progress
+import asyncio, sys
+from modular_pluralism.cli.output import stoppable
+from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
 
 async def work(told):
     print("ready", flush=True)
     await asyncio.sleep(300)
 
-with_progress(3, work)
+with stoppable(NOTHING_WRITTEN), EvalProgress(3, sys.stderr) as progress:
+    asyncio.run(work(progress.made))
 """
 
 

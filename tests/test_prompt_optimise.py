@@ -14,12 +14,12 @@ import pytest
 
 from modular_pluralism.errors import DeadlineError, InputError, ModelCallError, PromptError
 from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.statistics.clusters import halve
 from modular_pluralism.prompt_trials.bench import TrialSettings
 from modular_pluralism.prompt_trials.feedback import example, merit
-from modular_pluralism.prompt_trials.halves import halve
 from modular_pluralism.prompt_trials.markdown import search_markdown
 from modular_pluralism.prompt_trials.optimisation import Optimisation, write_winner
-from modular_pluralism.prompt_trials.search_result import SearchResult
+from modular_pluralism.prompt_trials.result_models import SearchResult
 from modular_pluralism.prompts import PromptSet
 from tests.command import PLURALISM, pluralism
 from tests.fake_models import FakeChat, Seen, choosing, fake_models, fake_pool, label_of, scripted, wait_until

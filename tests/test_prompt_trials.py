@@ -15,15 +15,15 @@ import pytest
 from modular_pluralism.errors import InputError, ModelCallError, PromptError
 from modular_pluralism.evaluation.data.items import Kind
 from modular_pluralism.evaluation.data.task_file import TaskFile
-from modular_pluralism.evaluation.run.methods import METHODS, MODES, MethodName, Scoring, Setting, build_methods
+from modular_pluralism.evaluation.run.methods import METHODS, MODES, Setting, build_methods
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.prompt_trials.bench import TrialSettings
-from modular_pluralism.prompt_trials.in_use import prompts_in_use
 from modular_pluralism.prompt_trials.markdown import inline, quoted, trial_markdown
+from modular_pluralism.prompt_trials.result_models import TrialResult
 from modular_pluralism.prompt_trials.trial import Trial
-from modular_pluralism.prompt_trials.trial_result import TrialResult
-from modular_pluralism.prompt_trials.uses import uses_of
+from modular_pluralism.prompt_trials.uses import prompts_in_use, uses_of
 from modular_pluralism.prompts import Prompt, PromptSet, built_in_files
+from modular_pluralism.types import ItemScoring, MethodName
 from tests.command import PLURALISM, pluralism
 from tests.fake_models import (
     FakeChat,
@@ -156,7 +156,7 @@ def test_the_prompts_in_use_are_those_that_a_run_asks_for(tmp_path: Path, kind: 
 
 
 @pytest.mark.parametrize("scoring", ["rotate", "text"])
-def test_every_prompt_in_use_says_so_in_its_uses(scoring: Scoring) -> None:
+def test_every_prompt_in_use_says_so_in_its_uses(scoring: ItemScoring) -> None:
     for kind in ITEMS:
         for method in METHODS:
             graph = MODES[kind] if method == "modular" else method

@@ -13,10 +13,16 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from modular_pluralism.errors import DeadlineError, ModelCallError, ModelLoadError, PluralismError, QuorumError
+from modular_pluralism.errors import (
+    DeadlineError,
+    ModelCallError,
+    ModelLoadError,
+    NoLogProbabilitiesError,
+    PluralismError,
+    QuorumError,
+)
 from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
 from modular_pluralism.models import calls
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.models.redaction import keep_secret, redact
 from modular_pluralism.pool import Pool
@@ -35,7 +41,7 @@ def endpoint() -> Iterator[FakeEndpoint]:
 
 @pytest.fixture(autouse=True)
 def _short_pauses_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "_pause", lambda state: 0.01)
+    monkeypatch.setattr(calls, "pause", lambda state: 0.01)
     for name in ("OPENAI_API_KEY", "OPENAI_API_BASE", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "MY_KEY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -277,7 +283,7 @@ def test_another_bad_request_is_not_mistaken_for_missing_logprobs(endpoint: Fake
 def test_a_distribution_over_an_endpoint(endpoint: FakeEndpoint, streamed: bool) -> None:
     endpoint.behave("boss", "logprobs")
     graph = build_distributional(remote_pool(endpoint.address), scoring="label").compile()
-    asked = {"question": "Why?", "options": ["x", "y", "z"]}
+    asked: Any = {"question": "Why?", "options": ["x", "y", "z"]}
     nodes = set()
     result: Any = None
     data: Any
@@ -408,6 +414,30 @@ def test_a_password_in_the_address_is_not_shown() -> None:
     message = str(caught.value)
     assert f"(east at http://127.0.0.1:{port}/v1) failed: it could not be reached" in message
     assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_password_in_the_address_is_sent_and_not_shown(
+    endpoint: FakeEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    pool = remote_pool(endpoint.address.replace("://", "://me:canary%21word@"))
+    models = PoolModels(pool)
+    models.base().chat.invoke("Which one?")
+    asyncio.run(PoolModels(pool).base().chat.ainvoke("Which one?"))
+    assert [each.headers["authorization"] for each in endpoint.requests] == ["Basic bWU6Y2FuYXJ5IXdvcmQ="] * 2
+    assert "canary" not in caplog.text + repr(models.base()) + repr(pool)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_try_that_hangs_leaves_time_for_another(endpoint: FakeEndpoint, asynchronous: bool) -> None:
+    endpoint.behave("east", "hang", "ok")
+    pool = remote_pool(endpoint.address)
+    models = {name: config.model_copy(update={"try_seconds": 0.5}) for name, config in pool.models.items()}
+    graph = build_overton(pool.model_copy(update={"models": models})).compile()
+    asked: Any = {"question": "Why?"}
+    state = asyncio.run(graph.ainvoke(asked)) if asynchronous else graph.invoke(asked)
+    assert state["missing"] == []
+    assert state["comments"]["east"]["attempts"] == 2
 
 
 def test_an_ipv6_address_keeps_its_brackets() -> None:

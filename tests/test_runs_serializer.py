@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modular_pluralism.errors import StoreError
 from modular_pluralism.models.redaction import keep_secret
-from modular_pluralism.runs.errors import StoreError
 from modular_pluralism.runs.plain_serializer import PlainSerializer
 
 SERIALIZER = PlainSerializer()

@@ -12,12 +12,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from modular_pluralism.errors import QuorumError
 from modular_pluralism.graphs import build_distributional, build_overton
+from modular_pluralism.graphs.state import OvertonQuestion
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
 from tests.command import PLURALISM
@@ -90,11 +90,10 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
 
 
 def _pool(first: str, second: str, *, quorum: int) -> Pool:
-    """North is at both servers, south at the first and west at the second alone; the base LLM is at both."""
-    both = f'["{first}", "{second}"]'
-    where = {"boss": ("base", both), "north": ("community/north", both)}
-    where |= {"south": ("community/south", f'"{first}"'), "west": ("community/south", f'"{second}"')}
-    models = "".join(f'[models.{name}]\nopenai = "{id_}"\nbase_url = {at}\n' for name, (id_, at) in where.items())
+    """South is at the first server; north, west and the base LLM are at the second."""
+    where = {"boss": ("base", second), "north": ("community/north", second)}
+    where |= {"south": ("community/south", first), "west": ("community/south", second)}
+    models = "".join(f'[models.{name}]\nopenai = "{id_}"\nbase_url = "{at}"\n' for name, (id_, at) in where.items())
     communities = "".join(
         f'[communities.{name}]\nmodel = "{name}"\ndescription = "The {name}"\n' for name in ("north", "south", "west")
     )
@@ -107,7 +106,7 @@ def test_a_run_over_two_servers_goes_on_when_one_is_killed(servers: Servers) -> 
     pool = _pool(first, second, quorum=2)
     models = PoolModels(pool)
     overton = build_overton(pool, models=models).compile()
-    asked: dict[str, Any] = {"question": "Why do people move to large towns?", "seed": 1}
+    asked: OvertonQuestion = {"question": "Why do people move to large towns?", "seed": 1}
     whole = overton.invoke(asked)
     assert whole["missing"] == []
     assert whole["answer"]
@@ -115,15 +114,14 @@ def test_a_run_over_two_servers_goes_on_when_one_is_killed(servers: Servers) -> 
 
     servers.processes[0].send_signal(signal.SIGKILL)
     servers.processes[0].wait(60)
-    for again in range(2):  # in the first one the dead server has still to be found out
-        rest = asyncio.run(overton.ainvoke({**asked, "seed": again}))
-        assert rest["missing"] == ["south"]
-        assert rest["comments"]["north"]["text"]
-        assert rest["answer"]
-        assert f"(community/south at {first}) failed after 3 attempts:" in rest["comments"]["south"]["error"]
+    rest = asyncio.run(overton.ainvoke(asked))
+    assert rest["missing"] == ["south"]
+    assert rest["comments"]["north"]["text"]
+    assert rest["answer"]
+    assert f"(community/south at {first}) failed after 3 attempts:" in rest["comments"]["south"]["error"]
 
     scored = build_distributional(pool, models=models, scoring="label").compile()
-    state = scored.invoke({**asked, "options": ["Work", "Company"]})
+    state = scored.invoke({"question": asked["question"], "seed": 1, "options": ["Work", "Company"]})
     assert state["missing"] == ["south"]
     assert sum(state["distribution"]) == pytest.approx(1)
 

@@ -14,9 +14,8 @@ from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
-from modular_pluralism.serving.gate import Gate
 from modular_pluralism.serving.keys import Keys
-from modular_pluralism.serving.limits import Limits
+from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.request_log import RequestLog
 from tests.fake_endpoint import FakeEndpoint
 
@@ -198,7 +197,7 @@ async def test_a_mistake_of_ours_is_told_without_details(
     def broken(*_: Any) -> None:
         raise RuntimeError("a secret question")
 
-    monkeypatch.setattr("modular_pluralism.serving.app.whole_chat", broken)
+    monkeypatch.setattr("modular_pluralism.serving.routes.whole_answer", broken)
     response = await ask(remote_pool(endpoint), "base")
     assert response.status_code == 500
     assert response.json()["error"]["code"] == "internal"

@@ -18,9 +18,8 @@ from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
-from modular_pluralism.serving.gate import Gate
 from modular_pluralism.serving.keys import Keys
-from modular_pluralism.serving.limits import Limits
+from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.request_log import RequestLog
 from tests.fake_endpoint import FakeEndpoint
 from tests.serving_schemathesis import mend_drawing_of_objects

@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage, SystemMessage
 from starlette.requests import Request
+from starlette.testclient import TestClient
 
 from modular_pluralism.errors import (
     ContextOverflowError,
@@ -25,30 +28,72 @@ from modular_pluralism.errors import (
 )
 from modular_pluralism.local_names import is_loopback
 from modular_pluralism.models.redaction import keep_secret
+from modular_pluralism.modes import find_mode
+from modular_pluralism.pool import Pool
+from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.api_error import ApiError, api_error
-from modular_pluralism.serving.chat_request import ChatRequest, check_chat
-from modular_pluralism.serving.completion_request import CompletionRequest, within
-from modular_pluralism.serving.exchange import Exchange
-from modular_pluralism.serving.fields import read
-from modular_pluralism.serving.gate import Gate
-from modular_pluralism.serving.json_body import json_body, parse_object
+from modular_pluralism.serving.app import make_app
+from modular_pluralism.serving.catalogue import Catalogue
+from modular_pluralism.serving.concurrency import all_of, pumped
+from modular_pluralism.serving.json_body import parse_object, read_json
 from modular_pluralism.serving.keys import Keys, load_keys
-from modular_pluralism.serving.limits import Limits
+from modular_pluralism.serving.limits import Gate, Limits
+from modular_pluralism.serving.middleware import request_id
 from modular_pluralism.serving.mode_question import question_of, take_headers
 from modular_pluralism.serving.mode_talk import Written
 from modular_pluralism.serving.model_talk import with_persona
-from modular_pluralism.serving.parallel import all_of, pumped
-from modular_pluralism.serving.reply import Reply
-from modular_pluralism.serving.request_id import request_id
-from modular_pluralism.serving.request_log import RequestLog
-from modular_pluralism.serving.server import Place, check_place
+from modular_pluralism.serving.request_log import Exchange, RequestLog
+from modular_pluralism.serving.schemas import ChatRequest, CompletionRequest
+from modular_pluralism.serving.sending import AnswerResponse
+from modular_pluralism.serving.server import check_host
 
 KEY = "a-key-of-the-tests-0123456789"
 USER = {"role": "user", "content": "Should wages be public?"}
 
 
 def chat(*messages: dict[str, Any], **more: Any) -> ChatRequest:
-    return read(ChatRequest, {"model": "base", "messages": list(messages or [USER]), **more})
+    return ChatRequest.model_validate({"model": "base", "messages": list(messages or [USER]), **more})
+
+
+def make_server(keys: Keys, out: io.StringIO, *, prompts: bool = False) -> FastAPI:
+    """A server that refuses; its models are nowhere."""
+    toml = """
+        base = "far"
+        [models.far]
+        openai = "far"
+        base_url = "http://127.0.0.1:9/v1"
+        [communities.near]
+        model = "far"
+        description = "near"
+        [run]
+        attempts = 1
+    """
+    pool = Pool.from_toml(toml, source="far.toml", folder=Path())
+    limits = Limits()
+    catalogue = Catalogue(pool, PromptSet.load(), "rotate", limits)
+    log = RequestLog(prompts=prompts, out=out)
+    return make_app(catalogue, keys=keys, limits=limits, gate=Gate(limits), log=log)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with TestClient(make_server(Keys(), io.StringIO()), base_url="http://localhost") as running:
+        yield running
+
+
+def refused(client: TestClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    response = client.post(path, json={"model": "base", **body})
+    assert response.status_code == 400, response.text
+    error: dict[str, Any] = response.json()["error"]
+    return error
+
+
+def refused_chat(client: TestClient, **more: Any) -> dict[str, Any]:
+    return refused(client, "/v1/chat/completions", {"messages": [USER], **more})
+
+
+def refused_completion(client: TestClient, **more: Any) -> dict[str, Any]:
+    return refused(client, "/v1/completions", {"prompt": "a", **more})
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------
@@ -70,6 +115,7 @@ def chat(*messages: dict[str, Any], **more: Any) -> ChatRequest:
         (b'{"a": ["\\u0000"]}', "null character"),
         (b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}", "64 levels"),
         (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "64 levels"),
+        (b'{"a": [{"b": 1, "b": 2}]}', "twice"),
         (b"\xff\xfe{}", "not UTF-8"),
         ('{"a": "\ufeff"}'.encode("utf-16"), "not UTF-8"),
         (b"\xef\xbb\xbf{}", "not JSON"),
@@ -97,10 +143,10 @@ async def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("modular_pluralism.serving.json_body.PATIENCE", 0.05)
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
     with pytest.raises(ApiError, match="did not arrive") as caught:
-        await json_body(Request(scope, never), 100)
+        await read_json(Request(scope, never), 100)
     assert caught.value.status == 408
     with pytest.raises(ApiError, match="was closed"):
-        await json_body(Request(scope, gone), 100)
+        await read_json(Request(scope, gone), 100)
 
 
 async def test_a_client_that_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,11 +156,54 @@ async def test_a_client_that_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPa
     async def parts() -> Any:
         yield {"some": "text"}
 
-    monkeypatch.setattr("modular_pluralism.serving.reply.PATIENCE", 0.05)
+    monkeypatch.setattr("modular_pluralism.serving.sending.PATIENCE", 0.05)
     exchange, gate = Exchange("1", "POST", "/v1/chat/completions"), Gate(Limits())
-    await Reply(exchange, gate, RequestLog(), None, parts)({}, never, never)
+    await AnswerResponse(exchange, gate, parts)({}, never, never)
     assert (exchange.status, exchange.error) == (499, "client_gone")
     assert gate.running == 0
+
+
+async def test_a_body_without_a_key_is_not_even_read() -> None:
+    out, sent = io.StringIO(), []
+
+    async def never() -> Any:
+        raise AssertionError("the body is read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        **{"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"", "root_path": ""},
+        "headers": [(b"content-type", b"application/json"), (b"host", b"localhost")],
+    }
+    await make_server(Keys([KEY]), out)(scope, never, send)
+    assert sent[0]["status"] == 401
+    assert (b"www-authenticate", b"Bearer") in sent[0]["headers"]
+    assert json.loads(sent[1]["body"])["error"]["code"] == "invalid_api_key"
+    assert json.loads(out.getvalue())["status"] == 401
+
+
+def test_what_there_is_is_told_to_those_with_a_key_only() -> None:
+    with TestClient(make_server(Keys([KEY]), io.StringIO()), base_url="http://localhost") as client:
+        for path in ("/v1/models", "/openapi.json", "/no/such/path"):
+            assert client.get(path).status_code == 401
+        known = {"authorization": f"Bearer {KEY}"}
+        assert client.get("/no/such/path", headers=known).status_code == 404
+        refused = client.delete("/v1/models", headers=known)
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
+        assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("prompts", [True, False])
+def test_the_log_holds_what_was_asked_only_where_that_is_wanted(prompts: bool) -> None:
+    out = io.StringIO()
+    with TestClient(make_server(Keys(), out, prompts=prompts), base_url="http://localhost") as client:
+        client.post("/v1/chat/completions", json={"model": "nobody", "messages": [USER]})
+        client.post("/v1/completions", json={"model": "nobody", "prompt": [1, 2]})
+    chat_line, completion_line = map(json.loads, out.getvalue().splitlines())
+    assert (chat_line["model"], chat_line["status"], chat_line["error"]) == ("nobody", 404, "model_not_found")
+    assert chat_line.get("prompt") == ([USER] if prompts else None)
+    assert completion_line.get("prompt") == ([1, 2] if prompts else None)
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------
@@ -146,20 +235,55 @@ async def test_a_client_that_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPa
         ({"messages": "Hello"}, "messages"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "user"}]}, "messages.0.content"),
-        ({"messages": [{"role": "user", "content": None}]}, "messages.0"),
-        ({"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}]}, "messages.0"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content"),
-        ({"messages": [{"role": "user", "content": ["x"]}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages.0.content"),
+        ({"messages": [{"role": "system", "content": None}]}, "messages.0.content"),
+        ({"messages": ["x"]}, "messages.0"),
+        ({"messages": [{**USER, "tool_call_id": "x"}]}, "messages.0.tool_call_id"),
+        ({"messages": [USER, {"role": "assistant", "content": "", "tool_calls": [{}]}]}, "messages.1.tool_calls"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.0.type"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text"),
+        ({"messages": [{"role": "user", "content": ["x"]}]}, "messages.0.content.0"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {}}]}]},
+            "messages.0.content.0.cache_control",
+        ),
+        ({"stream": True, "stream_options": {"include_costs": True}}, "stream_options.include_costs"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}, "grammar": "x"}}},
+            "response_format.json_schema.grammar",
+        ),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
     ],
 )
-def test_a_field_that_is_refused_is_named(more: dict[str, Any], param: str) -> None:
-    with pytest.raises(ApiError) as caught:
-        chat(**{"messages": [USER], **more})
-    assert caught.value.status == 400
-    assert caught.value.param == param
+def test_a_field_that_is_refused_is_named(client: TestClient, more: dict[str, Any], param: str) -> None:
+    error = refused_chat(client, **more)
+    assert error["param"] == param
+    assert param.removesuffix(".type") in error["message"]
+    assert error["message"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"guided_json": {}}, "There is no field guided_json here; leave it out."),
+        ({"messages": [{"role": "user"}]}, "messages.0.content is missing; add it."),
+        ({"messages": [5]}, "messages.0 must be a JSON object."),
+        ({"tools": [{}]}, "tools is not supported; leave it out."),
+        ({"temperature": 3}, "temperature: input should be less than or equal to 2."),
+        ({"\n" + "x" * 90: 1}, "There is no field \\n" + "x" * 59 + " here; leave it out."),
+        ({f"field{number}": 1 for number in range(1000)}, "There is no field field0 here; leave it out."),
+    ],
+)
+def test_what_is_wrong_with_a_field_is_told(client: TestClient, more: dict[str, Any], said: str) -> None:
+    assert refused_chat(client, **more)["message"] == said
+
+
+def test_fields_within_fields_may_be_null(client: TestClient) -> None:
+    request = chat(USER | {"name": None, "no_such": None}, stream=True, stream_options={"include_usage": None})
+    assert not request.with_usage
+    assert chat({"role": "assistant", "content": "Hi", "refusal": None, "annotations": [], "tool_calls": []}, USER)
 
 
 def test_fields_that_change_nothing_are_ignored() -> None:
@@ -210,9 +334,16 @@ def test_messages_are_texts() -> None:
         ({"top_logprobs": 2}, "needs logprobs"),
     ],
 )
-def test_limits(more: dict[str, Any], said: str) -> None:
-    with pytest.raises(ApiError, match=said):
-        check_chat(chat(**more), Limits())
+def test_limits(client: TestClient, more: dict[str, Any], said: str) -> None:
+    error = refused_chat(client, **more)
+    assert said in error["message"]
+    assert error["param"] in more
+
+
+def test_no_limit_is_the_last_that_is_allowed() -> None:
+    most = {"max_tokens": 4096, "n": 8, "stop": ["x" * 256] * 16, "logprobs": True, "top_logprobs": 20}
+    Limits().check(chat(**most))
+    Limits(top_logprobs=0).check(chat(logprobs=True))
 
 
 @pytest.mark.parametrize(
@@ -226,29 +357,62 @@ def test_limits(more: dict[str, Any], said: str) -> None:
     ],
 )
 def test_prompts(prompt: Any, found: list[Any]) -> None:
-    assert read(CompletionRequest, {"model": "base", "prompt": prompt}).prompt == found
+    assert CompletionRequest.model_validate({"model": "base", "prompt": prompt}).prompt == found
 
 
 @pytest.mark.parametrize(
     "prompt", ["", [], [[]], [""], [True], [1.5], [[-1]], [[2**31]], [[True]], {"a": 1}, 5, [None]]
 )
-def test_prompts_that_are_none(prompt: Any) -> None:
-    with pytest.raises(ApiError, match="prompt"):
-        read(CompletionRequest, {"model": "base", "prompt": prompt})
+def test_prompts_that_are_none(client: TestClient, prompt: Any) -> None:
+    error = refused_completion(client, prompt=prompt)
+    assert error["param"] == "prompt"
+    assert error["message"].startswith("prompt must be a text")
 
 
-def test_completions_have_limits_of_their_own() -> None:
-    with pytest.raises(ApiError, match="129 prompts"):
-        within(Limits(), read(CompletionRequest, {"model": "base", "prompt": ["a"] * 129}))
-    with pytest.raises(ApiError, match="echo"):
-        within(Limits(), read(CompletionRequest, {"model": "base", "prompt": "a", "max_tokens": 0}))
-    assert within(Limits(tokens=9), read(CompletionRequest, {"model": "base", "prompt": "a"})).most_tokens == 9
-    for more in ({"suffix": "x"}, {"best_of": 2}):
-        with pytest.raises(ApiError, match="not supported"):
-            read(CompletionRequest, {"model": "base", "prompt": "a", **more})
+@pytest.mark.parametrize(
+    ("more", "said", "param"),
+    [
+        ({"prompt": ["a"] * 129}, "the number of prompts is 129", "prompt"),
+        ({"logprobs": 21}, "logprobs is 21", "logprobs"),
+        ({"max_tokens": 0}, "echo", "max_tokens"),
+        ({"suffix": "x"}, "not supported", "suffix"),
+        ({"best_of": 2}, "not supported", "best_of"),
+        ({"stream_options": {}}, "only for streams", "stream_options"),
+    ],
+)
+def test_completions_have_limits_of_their_own(client: TestClient, more: dict[str, Any], said: str, param: str) -> None:
+    error = refused_completion(client, **more)
+    assert said in error["message"]
+    assert error["param"] == param
+
+
+def test_the_schema_tells_limits_models_errors_and_streams(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    schemas = schema["components"]["schemas"]
+    for name in ("ChatRequest", "ChatMessage", "TextPart", "StreamOptions", "ResponseFormat", "CompletionRequest"):
+        assert schemas[name]["additionalProperties"] is False
+    chat_fields, completion_fields = schemas["ChatRequest"]["properties"], schemas["CompletionRequest"]["properties"]
+    assert chat_fields["n"]["anyOf"][0]["maximum"] == 8
+    assert completion_fields["logprobs"]["anyOf"][0]["maximum"] == 20
+    assert "pluralism/overton" in chat_fields["model"]["enum"]
+    assert completion_fields["model"]["enum"] == ["base", "community/near"]
+    assert chat_fields["tools"]["enum"] == [[], None]
+    assert set(schemas["ErrorFacts"]["required"]) == {"message", "type", "param", "code"}
+    for path in ("/v1/chat/completions", "/v1/completions"):
+        responses = schema["paths"][path]["post"]["responses"]
+        assert set(responses["200"]["content"]) == {"application/json", "text/event-stream"}
+        assert responses["default"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
+        assert "422" not in responses
+    assert "503" in schema["paths"]["/health"]["get"]["responses"]
 
 
 # -- questions of the modes --------------------------------------------------------------------------------------------
+
+
+def asked_of(mode: str, request: ChatRequest) -> dict[str, Any]:
+    asked = question_of(find_mode(mode), request, 3)
+    assert asked.pop("seed") == 3
+    return asked
 
 
 def said(content: str) -> dict[str, str]:
@@ -257,7 +421,7 @@ def said(content: str) -> dict[str, str]:
 
 def test_headers_are_read_from_the_top_of_the_last_message() -> None:
     request = chat(said("Attribute: care\noption: Yes\nOPTION:  No \n\n Should wages\n\nbe public?"))
-    assert question_of("steerable", request) == {
+    assert asked_of("steerable", request) == {
         "question": "Should wages\n\nbe public?",
         "attribute": "care",
         "options": ["Yes", "No"],
@@ -268,8 +432,8 @@ def test_headers_are_read_from_the_top_of_the_last_message() -> None:
 def test_metadata_says_the_same() -> None:
     request = chat(metadata={"attribute": "care", "options": '["Yes", "No"]', "other": "is not ours"})
     asked = {"question": USER["content"], "attribute": "care", "options": ["Yes", "No"]}
-    assert question_of("distributional", request) == asked
-    assert question_of("steerable", chat(metadata={"attribute": "care"})) == {
+    assert asked_of("distributional", request) == asked
+    assert asked_of("steerable", chat(metadata={"attribute": "care"})) == {
         "question": USER["content"],
         "attribute": "care",
     }
@@ -280,7 +444,7 @@ def test_a_longer_chat_is_told_turn_by_turn() -> None:
         {"role": "system", "content": "Be kind."}, said("Hi"), {"role": "assistant", "content": "Hello"}, USER
     )
     told = "system: Be kind.\n\nuser: Hi\n\nassistant: Hello\n\nuser: Should wages be public?"
-    assert question_of("overton", request) == {"question": told}
+    assert asked_of("overton", request) == {"question": told}
 
 
 @pytest.mark.parametrize(
@@ -308,13 +472,13 @@ def test_a_longer_chat_is_told_turn_by_turn() -> None:
 )
 def test_a_question_that_a_mode_cannot_answer(mode: Any, content: str, metadata: Any, why: str) -> None:
     with pytest.raises((ApiError, InputError), match=why) as caught:
-        question_of(mode, chat(said(content), metadata=metadata))
+        asked_of(mode, chat(said(content), metadata=metadata))
     assert api_error(caught.value).status == 400
 
 
 def test_the_last_message_is_a_users() -> None:
     with pytest.raises(ApiError, match="must be a user's"):
-        question_of("overton", chat(USER, {"role": "assistant", "content": "Yes."}))
+        asked_of("overton", chat(USER, {"role": "assistant", "content": "Yes."}))
 
 
 def test_parts_of_an_answer_are_stripped_as_the_whole_is() -> None:
@@ -367,8 +531,8 @@ def test_keys_that_are_none(tmp_path: Path, text: str, why: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.org", "192.168.0.7", ""])
 def test_other_addresses_want_keys(host: str) -> None:
     with pytest.raises(InputError, match="keys are needed"):
-        check_place(Place(host, 0, 1), Keys())
-    check_place(Place(host, 0, 1), Keys([KEY]))
+        check_host(host, Keys())
+    check_host(host, Keys([KEY]))
 
 
 def test_loopback() -> None:
@@ -437,16 +601,16 @@ def test_status_of_an_error(error: Exception, status: int) -> None:
     assert ("retry-after" in told.headers()) == (status == 429)
 
 
-# -- places and tasks --------------------------------------------------------------------------------------------------
+# -- turns and tasks ---------------------------------------------------------------------------------------------------
 
 
-async def test_places() -> None:
+async def test_turns() -> None:
     gate = Gate(Limits(running=1, waiting=1, per_key=2))
     release = asyncio.Event()
 
     async def stay(key: int | None) -> str:
         try:
-            async with gate.place(key):
+            async with gate.turn(key):
                 await release.wait()
                 return "done"
         except ApiError as error:

@@ -15,7 +15,7 @@ from benchmarks.study import training
 from benchmarks.study.measuring import COMMENT, ONE, VOTE, Answers
 from benchmarks.study.parts import Part, continents, opinion_groups
 from benchmarks.study.tables import markdown, sheets_of
-from modular_pluralism.evaluation.run.outcome import Outcome, Prediction, empty_outcome
+from modular_pluralism.evaluation.data.outcome import Outcome, Prediction, empty_outcome
 from modular_pluralism.training import Base
 from tests.training_models import write_tiny
 

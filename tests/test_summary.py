@@ -15,8 +15,8 @@ from scipy.spatial.distance import jensenshannon
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.filled_file import write_filled
 from modular_pluralism.evaluation.data.items import ItemId
+from modular_pluralism.evaluation.data.outcome import Outcome, Prediction, empty_outcome
 from modular_pluralism.evaluation.data.task_file import TaskFile
-from modular_pluralism.evaluation.run.outcome import Outcome, Prediction, empty_outcome
 from modular_pluralism.evaluation.statistics.results import Results, Row, Table
 from modular_pluralism.evaluation.statistics.summary import summarise
 

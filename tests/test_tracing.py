@@ -31,7 +31,8 @@ from modular_pluralism.nodes import ask
 from modular_pluralism.pool import Pool
 from tests.fake_models import NAMES, FakeChat, Seen, always, choosing, fake_models, fake_pool, label_of, scripted
 
-ASKED: dict[str, Any] = {"question": "Should everybody vote?", "attribute": "thrift", "options": ["Yes", "No"]}
+OVERTON: dict[str, Any] = {"question": "Should everybody vote?"}
+ASKED: dict[str, Any] = {**OVERTON, "attribute": "thrift", "options": ["Yes", "No"]}
 
 
 def prefers(seen: Seen) -> dict[str, float]:
@@ -65,8 +66,8 @@ def built(mode: str, **others: Any) -> Any:
     return builders[mode](fake_pool(), models=fake_models(choosing(prefers, "An answer."), **others))
 
 
-def run(graph: Any, config: Any, *, asynchronous: bool) -> Any:
-    return asyncio.run(graph.ainvoke(ASKED, config)) if asynchronous else graph.invoke(ASKED, config)
+def run(graph: Any, config: Any, *, asynchronous: bool, asked: dict[str, Any] = ASKED) -> Any:
+    return asyncio.run(graph.ainvoke(asked, config)) if asynchronous else graph.invoke(asked, config)
 
 
 # Callbacks
@@ -146,7 +147,7 @@ EXPECTED = {
 def test_every_call_tells_the_applications_handler_its_community_mode_and_role(mode: str, asynchronous: bool) -> None:
     handler = Handler()
     graph, config = parent(built(mode)), {"callbacks": [handler], "tags": ["mine"], "metadata": {"tenant": "t1"}}
-    run(graph, config, asynchronous=asynchronous)
+    run(graph, config, asynchronous=asynchronous, asked=OVERTON if mode == "overton" else ASKED)
     assert in_order([marked(metadata) for _, metadata in handler.calls]) == in_order(EXPECTED[mode])
     for tags, metadata in handler.calls:
         assert {f"{key}:{value}" for key, value in marked(metadata).items()} | {"mine"} <= tags
@@ -159,10 +160,10 @@ def test_tokens_reach_the_applications_handler_and_its_stream(asynchronous: bool
     graph, config = parent(built("overton")), {"callbacks": [handler]}
 
     async def collected() -> list[Any]:
-        return [each async for each in graph.astream(ASKED, config, stream_mode="messages", subgraphs=True)]
+        return [each async for each in graph.astream(OVERTON, config, stream_mode="messages", subgraphs=True)]
 
     def streamed() -> list[Any]:
-        return list(graph.stream(ASKED, config, stream_mode="messages", subgraphs=True))
+        return list(graph.stream(OVERTON, config, stream_mode="messages", subgraphs=True))
 
     said: dict[str, str] = {}
     for _, (message, metadata) in asyncio.run(collected()) if asynchronous else streamed():
@@ -189,7 +190,7 @@ def test_a_baseline_tells_its_name() -> None:
 async def test_tokens_and_labels_are_in_the_events_of_the_applications_graph() -> None:
     said: dict[str, str] = {}
     starts = []
-    async for event in parent(built("overton")).astream_events(ASKED, version="v2"):
+    async for event in parent(built("overton")).astream_events(OVERTON, version="v2"):
         if event["event"] == "on_chat_model_start":
             starts.append(marked(event["metadata"]))
             assert {f"{key}:{value}" for key, value in marked(event["metadata"]).items()} <= set(event["tags"])
@@ -285,7 +286,7 @@ def test_each_call_has_a_span_below_the_applications_own(spans: InMemorySpanExpo
 
 
 def test_spans_hold_no_text(spans: InMemorySpanExporter) -> None:
-    built("overton").compile().invoke({**ASKED, "question": "A canary?"})
+    built("overton").compile().invoke({"question": "A canary?"})
     shown = " ".join(span.to_json() for span in of_calls(spans))
     assert len(of_calls(spans)) == len(NAMES) + 1
     assert "canary" not in shown
@@ -299,7 +300,7 @@ def test_a_failed_call_is_noted_without_the_key(spans: InMemorySpanExporter, asy
     ill = FakeChat(say=lambda seen: RuntimeError("refused sk-canary-of-spans"))
     graph = build_overton(fake_pool(("one",)), models=fake_models(always("x"), ("one",), one=ill)).compile()
     with pytest.raises(QuorumError):
-        run(graph, None, asynchronous=asynchronous)
+        run(graph, None, asynchronous=asynchronous, asked=OVERTON)
     (span,) = of_calls(spans)
     assert span.status.status_code is StatusCode.ERROR
     assert span.status.description == "model 'one' failed: refused ***."

@@ -14,13 +14,13 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import MistralConfig, MistralForCausalLM
 
+from modular_pluralism.errors import AdapterError
 from modular_pluralism.llama import Engine, EngineSettings
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.prepared.formats import WeightFormat
 from modular_pluralism.prepared.quantize import quantize
 from modular_pluralism.training.base_model import add_lora, load_base, lora_state
 from modular_pluralism.training.checkpoint import Checkpoints
-from modular_pluralism.training.errors import AdapterError
 from modular_pluralism.training.fit import Point, fit
 from modular_pluralism.training.gguf_adapter import LoraConfig as Config
 from modular_pluralism.training.gguf_adapter import gguf_tensors, read_base, write_gguf_adapter

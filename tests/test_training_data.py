@@ -11,9 +11,8 @@ import pyarrow  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
-from modular_pluralism.training.choice import Condition, choose, grouped
-from modular_pluralism.training.continents import continent_of
-from modular_pluralism.training.errors import TrainingDataError
+from modular_pluralism.errors import TrainingDataError
+from modular_pluralism.training.conditions import Condition, choose, grouped
 from modular_pluralism.training.records import Record, read_records
 from modular_pluralism.training.split import split_by
 from modular_pluralism.training.survey import SurveyItem, is_survey, survey_items
@@ -167,14 +166,6 @@ def test_conditions_choose_rows_and_know_continents() -> None:
         chosen("age=30", "continent=europe")
     with pytest.raises(TrainingDataError, match="FIELD=VALUE"):
         chosen("europe")
-
-
-def test_continents_of_names_that_surveys_and_the_library_know() -> None:
-    names = ["Great Britain", "S. Korea", "Hong Kong SAR", "Namibia", "DEU", "Fiji", "Czech Rep.", "Republic of Kenya"]
-    assert [continent_of(name) for name in names] == [
-        *("Europe", "Asia", "Asia", "Africa", "Europe", "Oceania", "Europe", "Africa"),
-    ]
-    assert continent_of("Atlantis") is None
 
 
 def test_the_split_is_by_question_and_by_seed() -> None:

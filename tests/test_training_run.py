@@ -12,12 +12,11 @@ import gguf
 import numpy as np
 import pytest
 
-from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.errors import AdapterError, ModelLoadError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.nodes.render import option_lines, quoted
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.training import Base, Data, Trained, TrainingDataError, TrainingError, TrainingSettings
-from modular_pluralism.training.errors import AdapterError
 from modular_pluralism.training.fit import Point, steps_of
 from modular_pluralism.training.measure import CHANGE
 from modular_pluralism.training.records import Record

@@ -15,13 +15,13 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from modular_pluralism import Pool, PromptSet, pluralism_tool
 from modular_pluralism.assistants.context import read_context
-from modular_pluralism.assistants.offered import ContextError
 from modular_pluralism.debugger.build import picture
 from modular_pluralism.debugger.fork import start_fork
-from modular_pluralism.debugger.history import read_run, read_steps, read_tasks
+from modular_pluralism.debugger.history import read_run
+from modular_pluralism.debugger.kept_tasks import read_tasks
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.request import ForkRequest, RunRequest
-from modular_pluralism.errors import InputError, ModelLoadError, PoolError, QuorumError
+from modular_pluralism.errors import ContextError, InputError, ModelLoadError, PoolError, QuorumError
 from modular_pluralism.evaluation.data.items import OptionItem
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.run.evaluation import Evaluation, EvaluationSettings, Files
@@ -290,7 +290,7 @@ def test_bad_tables_are_refused_in_a_sentence(text: str, message: str) -> None:
 def test_the_graph_of_all_modes_and_the_tool_hear_votes() -> None:
     models = {"boss": always("x"), **{name: voter(own) for name, own in OWN.items()}}
     pool = fake_pool(TWO)
-    asked = {**ASKED, "mode": "distributional"}
+    asked: Any = {**ASKED, "mode": "distributional"}
     own = linear_pool(list(OWN.values()), [0.5, 0.5])
     assert build_pluralism(pool, voice="vote", models=models).compile().invoke(asked)["distribution"] == pytest.approx(
         own
@@ -366,7 +366,7 @@ def test_a_kept_run_is_shown_and_a_fork_of_it_reads_no_vote_again(tmp_path: Path
             tasks = await read_tasks(store, live.run)
             fork = await start_fork(store, ForkRequest(run=live.run, edits=Edits(priors={"north": 3.0})), models=models)
             await fork.wait()
-            assert [step.step for step in await read_steps(store, fork.run)]
+            assert [step.step for step in (await read_run(store, fork.run)).steps]
             return events, tasks, await read_run(store, live.run), await read_run(store, fork.run)
 
     events, tasks, kept, fork = asyncio.run(watched())
@@ -386,7 +386,7 @@ def test_a_kept_run_is_shown_and_a_fork_of_it_reads_no_vote_again(tmp_path: Path
 def test_a_voice_for_another_mode_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     done = pluralism("ask", "Why?", "--voice", "vote", "--pool", str(tmp_path / "none.toml"))
     assert done.returncode == 2
-    assert "--voice vote is for distributional mode" in done.stderr
+    assert "The voice 'vote' is for distributional mode" in done.stderr
 
 
 def test_the_demo_model_s_communities_vote(tmp_path: Path) -> None:

@@ -10,12 +10,11 @@ from typing import Literal
 
 from benchmarks.study.parts import ALL, Part
 from benchmarks.study.training import write_pool
-from modular_pluralism.cli.eval_progress import EvalProgress
+from modular_pluralism.cli.progress import EvalProgress
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.run.evaluation import Evaluation, EvaluationSettings, Files
-from modular_pluralism.evaluation.run.methods import MethodName
-from modular_pluralism.evaluation.run.outcome import Outcome
-from modular_pluralism.types import Voice
+from modular_pluralism.types import MethodName, Voice
 
 VOTE: Literal["modular"] = "modular"
 """The pool of trained communities, which vote."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from modular_pluralism.evaluation.data.groups import continent
+from modular_pluralism.evaluation.data.countries import continent
 from modular_pluralism.evaluation.data.question_text import without_options
 
 ALL = "everybody"

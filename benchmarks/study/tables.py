@@ -13,10 +13,10 @@ from benchmarks.study.parts import Part
 from modular_pluralism.evaluation.data.items import Item, OptionItem
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, RESAMPLES
-from modular_pluralism.evaluation.statistics.collected import Collected
-from modular_pluralism.evaluation.statistics.columns import JS, main_columns
-from modular_pluralism.evaluation.statistics.measured import Mask, differences, figures, seen
+from modular_pluralism.evaluation.statistics.figures import Mask, differences, figures, seen
+from modular_pluralism.evaluation.statistics.kind_measures import JS, main_measures
 from modular_pluralism.evaluation.statistics.results import Figure
+from modular_pluralism.evaluation.statistics.scored_methods import ScoredMethods
 
 _TITLES = {
     VOTE: "pool, `vote`",
@@ -55,8 +55,8 @@ def sheets_of(part: Part, answers: Answers, *, seed: int) -> list[Sheet]:
     commented = len(answers[COMMENT])
     named = [VOTE, ONE, COMMENT, "moe", "prompting", "vanilla"]
     same = {name: answers[name][:commented] for name in named}
-    found = [_methods(_collected(everything[:commented], same, seed))]
-    whole = _collected(everything, {name: each for name, each in answers.items() if name not in (COMMENT, "moe")}, seed)
+    found = [_methods(_scored(everything[:commented], same, seed))]
+    whole = _scored(everything, {name: each for name, each in answers.items() if name not in (COMMENT, "moe")}, seed)
     if commented < len(everything):
         found.append(_methods(whole, [VOTE, ONE, "prompting", "vanilla"]))
     owners = [part.belongs(item.attribute) for item in everything if isinstance(item, OptionItem)]
@@ -64,8 +64,8 @@ def sheets_of(part: Part, answers: Answers, *, seed: int) -> list[Sheet]:
     return [*found, _matrix(whole, masks), _own(whole, masks), _patches(whole, masks)]
 
 
-def _collected(items: Sequence[Item], answers: Answers, seed: int) -> Collected:
-    return Collected(
+def _scored(items: Sequence[Item], answers: Answers, seed: int) -> ScoredMethods:
+    return ScoredMethods(
         "distributional",
         lambda: iter(items),
         lambda name: iter(answers[name]),
@@ -75,22 +75,22 @@ def _collected(items: Sequence[Item], answers: Answers, seed: int) -> Collected:
     )
 
 
-def _methods(collected: Collected, names: Sequence[str] = ()) -> Sheet:
-    columns = seen(main_columns("distributional", collected.methods, ties=collected.ties), collected.methods)
+def _methods(scored: ScoredMethods, names: Sequence[str] = ()) -> Sheet:
+    columns = seen(main_measures("distributional", scored.methods, ties=scored.ties), scored.methods)
     shown = [each for each in columns if each.column.key in ("js", "js_label", "mass")]
-    rows = {name: scores for name, scores in collected.methods.items() if name in (names or collected.methods)}
+    rows = {name: scores for name, scores in scored.methods.items() if name in (names or scored.methods)}
     lines = []
-    for name, scores in (rows | collected.baselines).items():
+    for name, scores in (rows | scored.baselines).items():
         if name not in _TITLES:
             continue
-        known = figures(scores, shown, collected.draw)
+        known = figures(scores, shown, scored.draw)
         cells = {each.column.title: known.get(each.column.key) for each in shown}
         if name != VOTE:
-            cells[_AGAINST] = differences(collected.methods[VOTE], scores, [JS], collected.draw)["js"]
+            cells[_AGAINST] = differences(scored.methods[VOTE], scores, [JS], scored.draw)["js"]
         lines.append(Line(name=_TITLES[name], cells=cells))
     return Sheet(
         title="Methods",
-        note=f"{collected.count} items, {collected.questions.count} distinct questions. A difference below zero says "
+        note=f"{scored.count} items, {scored.questions.count} distinct questions. A difference below zero says "
         "that the pool's vote is nearer. The adapters have learnt to vote and not to write, so the figures of those "
         "who comment say nothing of communities that were trained on texts.",
         lines=lines,
@@ -98,25 +98,25 @@ def _methods(collected: Collected, names: Sequence[str] = ()) -> Sheet:
     )
 
 
-def _matrix(collected: Collected, masks: dict[str, Mask]) -> Sheet:
+def _matrix(scored: ScoredMethods, masks: dict[str, Mask]) -> Sheet:
     names = {f"modular only {name}": name for name in masks} | {VOTE: _TITLES[VOTE], ONE: ONE}
     lines = [
         Line(
             name=title,
             cells={
-                column: figures(collected.methods[method], [JS], collected.draw, only=mask)["js"]
+                column: figures(scored.methods[method], [JS], scored.draw, only=mask)["js"]
                 for column, mask in masks.items()
                 if mask.any()
             },
         )
         for method, title in [*names.items(), ("prompting", "prompting"), ("vanilla", "vanilla")]
     ]
-    uniform = collected.baselines["uniform"]
+    uniform = scored.baselines["uniform"]
     lines.append(
         Line(
             name="*uniform*",
             cells={
-                column: figures(uniform, [JS], collected.draw, only=mask)["js"]
+                column: figures(uniform, [JS], scored.draw, only=mask)["js"]
                 for column, mask in masks.items()
                 if mask.any()
             },
@@ -131,16 +131,16 @@ def _matrix(collected: Collected, masks: dict[str, Mask]) -> Sheet:
     )
 
 
-def _own(collected: Collected, masks: dict[str, Mask]) -> Sheet:
+def _own(scored: ScoredMethods, masks: dict[str, Mask]) -> Sheet:
     lines = []
     for name, mask in masks.items():
         if not mask.any():
             continue
-        own = collected.methods[f"modular only {name}"]
+        own = scored.methods[f"modular only {name}"]
         cells: dict[str, Figure | None] = dict.fromkeys(masks)
         against = {f"modular only {other}": other for other in masks if other != name}
         for method, title in [*against.items(), (VOTE, _TITLES[VOTE]), (ONE, ONE)]:
-            cells[title] = differences(own, collected.methods[method], [JS], collected.draw, only=mask)["js"]
+            cells[title] = differences(own, scored.methods[method], [JS], scored.draw, only=mask)["js"]
         lines.append(Line(name=name, cells=cells))
     return Sheet(
         title="Each community on its own people, against the others",
@@ -151,16 +151,16 @@ def _own(collected: Collected, masks: dict[str, Mask]) -> Sheet:
     )
 
 
-def _patches(collected: Collected, masks: dict[str, Mask]) -> Sheet:
+def _patches(scored: ScoredMethods, masks: dict[str, Mask]) -> Sheet:
     lines = []
     for name, mask in masks.items():
         if not mask.any():
             continue
-        part = collected.methods[f"modular without {name}"]
+        part = scored.methods[f"modular without {name}"]
         cells: dict[str, Figure | None] = {}
         for heading, chosen in (("its own items", mask), ("others", ~mask)):
-            cells[f"{heading}, without"] = figures(part, [JS], collected.draw, only=chosen)["js"]
-            change = differences(collected.methods[VOTE], part, [JS], collected.draw, only=chosen)["js"]
+            cells[f"{heading}, without"] = figures(part, [JS], scored.draw, only=chosen)["js"]
+            change = differences(scored.methods[VOTE], part, [JS], scored.draw, only=chosen)["js"]
             cells[f"{heading}, change"] = change
         lines.append(Line(name=name, cells=cells))
     return Sheet(

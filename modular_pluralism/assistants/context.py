@@ -9,41 +9,20 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import product
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from modular_pluralism.assistants.offered import ContextError, offered_pools, offered_prompts
-from modular_pluralism.errors import PromptError
+from modular_pluralism.assistants.offered import offered_pools, offered_prompts
+from modular_pluralism.errors import ContextError, PromptError
+from modular_pluralism.modes import Takes, find_mode, modes
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import Prompt, PromptSet
-from modular_pluralism.types import Mode, Scoring, Voice
+from modular_pluralism.types import Scoring, Voice
 
-GraphName = Literal["overton", "steerable", "distributional", "pluralism"]
-
-_COMMUNITIES = "communities"
-_USED: dict[str, dict[str, str]] = {
-    "overton": {"comment": _COMMUNITIES, "merge": "merge"},
-    "steerable": {
-        "comment": _COMMUNITIES,
-        "comment_options": _COMMUNITIES,
-        "select": "select",
-        "respond": "respond",
-        "respond_options": "respond",
-    },
-    "distributional": {
-        "comment_options": _COMMUNITIES,
-        "score": _COMMUNITIES,  # each community's branch is one node of the graph
-        "score_text": _COMMUNITIES,
-        "score_group": _COMMUNITIES,
-        "score_group_text": _COMMUNITIES,
-        "vote": _COMMUNITIES,
-        "vote_text": _COMMUNITIES,
-        "vote_group": _COMMUNITIES,
-        "vote_group_text": _COMMUNITIES,
-    },
-}
-"""The prompts of each mode, and the node that uses them."""
+PLURALISM = "pluralism"
+"""The graph of all modes, which stands beside the graph of each."""
 
 
 class RunContext(BaseModel):
@@ -56,40 +35,32 @@ class RunContext(BaseModel):
     seed: int | None = Field(None, description="The seed of questions that have none (default 0).")
 
 
-class ScoredContext(RunContext):
-    """The same, where option probabilities are read."""
-
-    scoring: Scoring = Field("rotate", description="How option probabilities are read.")
-
-
-class DistributionalContext(ScoredContext):
-    """The same, where communities may be heard in other ways than by a comment."""
-
-    voice: Voice = Field("comment", description="How communities are heard: by a comment, by their own vote, or both.")
-
-
-class AnyModeContext(DistributionalContext):
-    """The same, where questions may be of any mode."""
-
-    mode: Mode | None = Field(None, description="The mode of questions that name none.")
-
-
-_CONTEXTS: dict[GraphName, type[RunContext]] = {
-    "overton": RunContext,
-    "steerable": ScoredContext,
-    "distributional": DistributionalContext,
-    "pluralism": AnyModeContext,
-}
+def _context(graph: str) -> type[RunContext]:
+    """What a run of this graph can be told."""
+    takes = Takes(options="optional", voice=True) if graph == PLURALISM else find_mode(graph).takes
+    fields: dict[str, Any] = {}
+    if takes.scoring:
+        fields["scoring"] = (Scoring, Field("rotate", description="How option probabilities are read."))
+    if takes.voice:
+        said = "How communities are heard: by a comment, by their own vote, or both."
+        fields["voice"] = (Voice, Field("comment", description=said))
+    if graph == PLURALISM:
+        fields["mode"] = (
+            Literal[tuple(modes())] | None,
+            Field(None, description="The mode of questions that name none."),
+        )
+    context: type[RunContext] = create_model(f"{graph.capitalize()}Context", __base__=RunContext, **fields)
+    return context
 
 
 _OF_LANGGRAPH = re.compile(r"__.*|langgraph_.*|x-.*|checkpoint_.*|(thread|run|assistant|graph|user|cron)_id")
 """Keys that LangGraph's server puts beside a client's own."""
 
 
-def check_keys(graph: GraphName, given: Iterable[str]) -> None:
+def check_keys(graph: str, given: Iterable[str]) -> None:
     """Raise ContextError for a key that the graph's context does not have: passing it over would run something else
     than what was asked for."""
-    known = [*_CONTEXTS[graph].model_fields, *map(_field, _nodes_by_prompt(graph, ()))]
+    known = [*_context(graph).model_fields, *map(_field, _nodes_by_prompt(graph))]
     for key in given:
         if key not in known and not _OF_LANGGRAPH.fullmatch(key):
             close = get_close_matches(key[:64], known, n=1)
@@ -97,13 +68,13 @@ def check_keys(graph: GraphName, given: Iterable[str]) -> None:
             raise ContextError(f"The context of {graph} has no {key[:64]!r}{hint}; use {', '.join(known)}.")
 
 
-def read_context(graph: GraphName, values: Mapping[str, Any]) -> RunContext:
+def read_context(graph: str, values: Mapping[str, Any]) -> RunContext:
     """The graph's context from a run's values, of which others' are passed over.
 
     Raises:
         ContextError: a value is of the wrong kind.
     """
-    schema = _CONTEXTS[graph]
+    schema = _context(graph)
     try:
         return schema.model_validate({key: value for key, value in values.items() if key in schema.model_fields})
     except ValidationError as error:
@@ -112,14 +83,14 @@ def read_context(graph: GraphName, values: Mapping[str, Any]) -> RunContext:
         raise ContextError(f"The context's {key} is unusable: {first['msg']}. Correct it or leave it out.") from None
 
 
-def edited_prompts(graph: GraphName, values: Mapping[str, Any], prompts: PromptSet) -> PromptSet:
+def edited_prompts(graph: str, values: Mapping[str, Any], prompts: PromptSet) -> PromptSet:
     """The prompts, with those texts that the run's values give in the place of the files'.
 
     Raises:
         ContextError: one of them is no text, or does not use the variables that its prompt has.
     """
     built_in, changed = PromptSet.load(), {}
-    for name in _nodes_by_prompt(graph, ()):
+    for name in _nodes_by_prompt(graph):
         text = values.get(_field(name))
         if text is None or text == built_in[name].text:  # Studio sends the defaults that it was shown
             continue
@@ -139,20 +110,21 @@ def edited_prompts(graph: GraphName, values: Mapping[str, Any], prompts: PromptS
     return PromptSet({name: prompts[name] for name in prompts} | changed, personas)
 
 
-def context_schema(graph: GraphName, pool: Pool, prompts: PromptSet) -> type[RunContext]:
+def context_schema(graph: str, pool: Pool, prompts: PromptSet) -> type[RunContext]:
     """The schema that a server shows for the graph: what can be chosen, and each prompt with the nodes that use it."""
-    base = _CONTEXTS[graph]
+    base = _context(graph)
     fields: dict[str, Any] = {
         "pool": (str, _offering(base, "pool", sorted(offered_pools()))),
         "prompts": (str | None, _offering(base, "prompts", [None, *sorted(offered_prompts())])),
     }
     for name, nodes in _nodes_by_prompt(graph, pool.communities).items():
+        of_langgraph: dict[str, Any] = {"langgraph_nodes": nodes, "langgraph_type": "prompt"}
         fields[_field(name)] = (
             str | None,
             Field(
                 prompts[name].text,
                 description=f"The prompt {name!r}; it takes {', '.join(prompts[name].variables)}.",
-                json_schema_extra={"langgraph_nodes": nodes, "langgraph_type": "prompt"},
+                json_schema_extra=of_langgraph,
             ),
         )
     schema: type[RunContext] = create_model(f"{graph.capitalize()}Context", __base__=base, **fields)
@@ -164,12 +136,25 @@ def _offering(base: type[RunContext], name: str, values: list[Any]) -> Any:
     return Field(field.default, description=field.description, json_schema_extra={"enum": values})
 
 
-def _nodes_by_prompt(graph: GraphName, communities: Iterable[str]) -> dict[str, list[Any]]:
-    """The graph's prompts, and the nodes that use each; in the graph of all modes, those are the modes."""
-    if graph == "pluralism":
-        names = dict.fromkeys(name for mode in get_args(Mode) for name in _USED[mode])
-        return {name: [mode for mode in get_args(Mode) if name in _USED[mode]] for name in names}
-    return {name: list(communities) if node == _COMMUNITIES else [node] for name, node in _USED[graph].items()}
+def _nodes_by_prompt(graph: str, communities: Iterable[str] = ()) -> dict[str, list[str]]:
+    """The graph's prompts, and the nodes of it that use each, however options are read and communities heard. In the
+    graph of all modes, those are the modes."""
+    found: dict[str, dict[str, None]] = {}
+    for mode in modes().values() if graph == PLURALISM else [find_mode(graph)]:
+        voices: tuple[Voice, ...] = get_args(Voice) if mode.takes.voice else ("comment",)
+        scorings: tuple[Scoring, ...] = get_args(Scoring)
+        for voice, scoring in product(voices, scorings):
+            for node in mode.nodes(scoring=scoring, voice=voice):
+                names = [mode.name] if graph == PLURALISM else list(communities) if node.community else [node.name]
+                for prompt in _whole(node.prompts):
+                    found.setdefault(prompt, {}).update(dict.fromkeys(names))
+    return {prompt: list(names) for prompt, names in found.items()}
+
+
+def _whole(names: Iterable[str]) -> list[str]:
+    """Those prompts that do not stand inside others."""
+    built_in = PromptSet.load()
+    return [name for name in names if built_in[name].mode != "fragment"]
 
 
 def _field(prompt: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from modular_pluralism.errors import InputError
+from modular_pluralism.errors import ContextError, InputError
 from modular_pluralism.pool import BUILT_IN_POOLS, Pool
 from modular_pluralism.prompts import PromptSet
 
@@ -22,11 +22,6 @@ PROMPTS_VARIABLE = "MODULAR_PLURALISM_PROMPTS"
 """Environment variable with a folder of prompt folders, each offered under its name."""
 
 T = TypeVar("T")
-
-
-class ContextError(InputError, ValueError):
-    """A client's choice is unusable. A ValueError too, since LangGraph's server keeps the messages of most other errors
-    from its clients: that a pool of the operator's cannot be read, and where it lies, is not for them."""
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

@@ -25,6 +25,7 @@ from modular_pluralism.cli import (
     serve,
 )
 from modular_pluralism.cli import eval as evaluate
+from modular_pluralism.cli.output import safe
 from modular_pluralism.errors import PluralismError
 
 app = typer.Typer(
@@ -73,8 +74,6 @@ def main() -> None:
     try:
         app()
     except PluralismError as error:
-        from modular_pluralism.cli.safe_text import safe
-
         # It may quote what a model, an endpoint or a file says.
         typer.echo(f"Error: {safe(str(error))}", err=True)
         sys.exit(error.exit_code)

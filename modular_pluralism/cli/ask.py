@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,24 +14,20 @@ import typer
 
 from modular_pluralism.cli.call_options import (
     JsonOption,
-    ModeName,
+    ModeOption,
     PoolOption,
     PromptsOption,
-    ScoringName,
+    QuietOption,
+    ScoringOption,
     SeedOption,
-    VoiceName,
+    StoreOption,
     VoiceOption,
 )
-from modular_pluralism.cli.store_option import QuietOption, StoreOption
+from modular_pluralism.cli.output import print_json, stoppable
 
 if TYPE_CHECKING:
-    from langgraph.graph import StateGraph
-
     from modular_pluralism.cli.run_graph import RunView
-    from modular_pluralism.models.pool_models import PoolModels
-    from modular_pluralism.pool import Pool
-    from modular_pluralism.prompts import PromptSet
-    from modular_pluralism.types import Comment, Mode, Scoring, Voice
+    from modular_pluralism.types import Mode, Scoring, Voice
 
 EXAMPLES = """
 **Examples**
@@ -54,7 +48,7 @@ EXAMPLES = """
 
 def ask(
     question: Annotated[str, typer.Argument(help="The question; - reads it from standard input.", show_default=False)],
-    mode: Annotated[ModeName, typer.Option("--mode", "-m", help="How the communities collaborate.")] = ModeName.overton,
+    mode: ModeOption = "overton",
     attribute: Annotated[
         str | None,
         typer.Option(
@@ -67,11 +61,8 @@ def ask(
     option: Annotated[
         list[str] | None, typer.Option("--option", "-o", metavar="TEXT", help="An answer option; repeat it for each.")
     ] = None,
-    score: Annotated[
-        ScoringName,
-        typer.Option("--score", help="How option probabilities are read; rotate removes letter preference."),
-    ] = ScoringName.rotate,
-    voice: VoiceOption = VoiceName.comment,
+    score: ScoringOption = "rotate",
+    voice: VoiceOption = "comment",
     pool: PoolOption = "perspective",
     prompts: PromptsOption = None,
     seed: SeedOption = 0,
@@ -96,24 +87,11 @@ def ask(
     instead, and nobody comments.
     """
     from modular_pluralism.errors import InputError
-    from modular_pluralism.nodes.check import check_attribute, check_options, check_question
+    from modular_pluralism.nodes.request import Request
 
-    asked: dict[str, Any] = {"question": sys.stdin.read().strip() if question == "-" else question, "seed": seed}
-    check_question(asked["question"])
-    if mode is ModeName.steerable or (mode is ModeName.distributional and attribute is not None):
-        check_attribute(attribute)
-        asked["attribute"] = attribute
-    elif attribute is not None:
-        raise InputError(
-            f"--attribute is not for {mode} mode; leave it out, or say --mode steerable or --mode distributional."
-        )
-    if mode is ModeName.distributional or (mode is ModeName.steerable and option):
-        check_options(option, distinct=True)
-        asked["options"] = option
-    elif option:
-        raise InputError("--option is for distributional and steerable mode; leave it out, or choose one of those.")
-    if voice is not VoiceName.comment and mode is not ModeName.distributional:
-        raise InputError(f"--voice {voice} is for distributional mode; leave it out, or say --mode distributional.")
+    text = sys.stdin.read().strip() if question == "-" else question
+    parts: dict[str, Any] = {"attribute": attribute, "options": option or None, "seed": seed}
+    asked = Request(question=text, mode=mode, scoring=score, voice=voice, **parts).asked(distinct=True)
     if store is not None and thread is None:
         raise InputError("--store says where --thread keeps a run; add --thread with a name for it, or leave it out.")
     run(asked, mode, score, pool, prompts, voice=voice, as_json=as_json, quiet=quiet, thread=thread, store=store)
@@ -121,12 +99,12 @@ def ask(
 
 def run(
     asked: dict[str, Any],
-    mode: ModeName,
-    score: ScoringName,
+    mode: Mode,
+    score: Scoring,
     pool_name: str,
     prompts_folder: Path | None,
     *,
-    voice: VoiceName = VoiceName.comment,
+    voice: Voice = "comment",
     as_json: bool = False,
     quiet: bool = False,
     thread: str | None = None,
@@ -137,13 +115,15 @@ def run(
     With a `thread` the run is kept under that name, in `store`.
     """
     from modular_pluralism.cli.run_graph import open_models, run_graph
+    from modular_pluralism.modes import find_mode
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
 
     pool = Pool.load(pool_name)
     prompts = PromptSet.load(prompts_folder)
-    graph = build(mode.value, score.value, pool, prompts, open_models(pool), voice=voice.value)
-    shown = Shown(mode.value, score.value, pool.name, list(pool.communities), thread, voice.value)
+    described = find_mode(mode)
+    graph = described.graph(pool, scoring=score, voice=voice, prompts=prompts, models=open_models(pool))
+    shown = Shown(mode, score, pool.name, list(pool.communities), thread, voice)
 
     async def kept(view: RunView, name: str) -> dict[str, Any]:
         from modular_pluralism.runs.keep import keep
@@ -153,9 +133,7 @@ def run(
         from modular_pluralism.runs.setup import Setup
 
         check_id(name)
-        setup = Setup.of(
-            mode.value, score.value, asked, (pool_name, pool), (prompts_folder, prompts), voice=voice.value
-        )
+        setup = Setup.of(mode, score, asked, (pool_name, pool), (prompts_folder, prompts), voice=voice)
         async with open_run_store(find_place(store), find_timeout()) as opened, opened.claim(name):
             await RunTable(opened).add(name, setup)
             return await keep(opened, name, run_graph(graph, asked, view, saver=opened.saver, thread=name))
@@ -163,7 +141,7 @@ def run(
     def running(view: RunView) -> Coroutine[Any, Any, dict[str, Any]]:
         return run_graph(graph, asked, view) if thread is None else kept(view, thread)
 
-    with stoppable(thread, store):
+    with stoppable(stopped(thread, store)):
         show(running, shown, as_json=as_json, quiet=quiet)
 
 
@@ -194,57 +172,27 @@ def show(
 
     if as_json or quiet:
         state = asyncio.run(running(NoView()))
-        typer.echo(_json(state, shown) if as_json else _answer(state))
+        if as_json:
+            print_json(_whole(state, shown))
+        else:
+            typer.echo(_answer(state))
         return
     with TerminalView(Console(highlight=False), shown.communities) as view:
         state = asyncio.run(running(view))
     view.result(state, shown.communities)
 
 
-@contextmanager
-def stoppable(thread: str | None = None, store: str | None = None) -> Iterator[None]:
-    """Ctrl-C in this block ends the command cleanly, and says how to go on with a run that is kept."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        more = "" if thread is None else f" Go on with: {resume_command(thread, store)}"
-        typer.echo(f"Stopped.{more}", err=True)
-        raise typer.Exit(130) from None
-
-
-def resume_command(thread: str, store: str | None) -> str:
-    """What to type to go on with a run; an address with a password is not repeated."""
+def stopped(thread: str | None, store: str | None) -> str:
+    """What is said after Ctrl-C, with how to go on where the run is kept; an address' password is not repeated."""
     from modular_pluralism.runs.place import find_place
 
+    if thread is None:
+        return "Stopped."
     where = "" if store is None else f" --store {shlex.quote(find_place(store).shown)}"
-    return f"pluralism resume {thread}{where}"
+    return f"Stopped. Go on with: pluralism resume {thread}{where}"
 
 
-def build(
-    mode: Mode,
-    scoring: Scoring,
-    pool: Pool,
-    prompts: PromptSet,
-    models: PoolModels,
-    comments: Mapping[str, str | Comment] | None = None,
-    *,
-    voice: Voice = "comment",
-) -> StateGraph[Any, Any, Any, Any]:
-    """The graph of a mode; `comments` are known before it runs."""
-    from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
-
-    match mode:
-        case "overton":
-            return build_overton(pool, prompts=prompts, models=models, comments=comments)
-        case "steerable":
-            return build_steerable(pool, scoring=scoring, prompts=prompts, models=models, comments=comments)
-        case "distributional":
-            return build_distributional(
-                pool, scoring=scoring, voice=voice, prompts=prompts, models=models, comments=comments
-            )
-
-
-def _json(state: Mapping[str, Any], shown: Shown) -> str:
+def _whole(state: Mapping[str, Any], shown: Shown) -> dict[str, Any]:
     """The whole run as one JSON object; communities stand in the pool's order."""
     result: dict[str, Any] = {"mode": shown.mode, "pool": shown.pool_name}
     if shown.thread is not None:
@@ -256,7 +204,7 @@ def _json(state: Mapping[str, Any], shown: Shown) -> str:
     for key, value in state.items():
         by_community = key in ("comments", "distributions", "votes", "readings")
         result[key] = {name: value[name] for name in shown.communities if name in value} if by_community else value
-    return json.dumps(result, ensure_ascii=False, indent=2)
+    return result
 
 
 def _answer(state: Mapping[str, Any]) -> str:

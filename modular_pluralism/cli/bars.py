@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from modular_pluralism.cli.safe_text import safe
+from modular_pluralism.cli.output import safe
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _WIDE = 4

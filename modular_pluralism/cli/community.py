@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modular_pluralism.cli.call_options import JsonOption, PoolOption, SeedOption
+from modular_pluralism.cli.output import print_json
+from modular_pluralism.errors import AdapterError, ModelLoadError, PoolError, TrainingDataError
 
 if TYPE_CHECKING:
     from modular_pluralism.training import Base, Data, Trained, TrainingSettings
@@ -129,7 +130,6 @@ def train(
 
     A run that was stopped goes on where it was when the same command is given again; what it has finished stays.
     """
-    from modular_pluralism.training.errors import TrainingDataError
     from modular_pluralism.training.train import check_name, check_training
 
     if not data:
@@ -169,7 +169,7 @@ def train(
         if stopped:
             break
     if as_json:
-        typer.echo(json.dumps(made, ensure_ascii=False, indent=2))
+        print_json(made)
     if stopped:
         typer.echo(f"Stopped after {len(made)} of {len(communities)} communities.", err=True)
         raise typer.Exit(130)
@@ -189,7 +189,6 @@ def import_(
 
     For a whole pool, a copy of the pool file is written beside the adapters.
     """
-    from modular_pluralism.training.errors import AdapterError
     from modular_pluralism.training.peft_files import import_adapter
     from modular_pluralism.training.train import check_name
 
@@ -250,7 +249,6 @@ def remove(name: Annotated[str, typer.Argument(help="The community's name.")], p
 
 def _base(model: str | None, pool: str) -> Base:
     """The model to train: one of the pool's (its base LLM where none is named), or a GGUF file."""
-    from modular_pluralism.errors import ModelLoadError
     from modular_pluralism.models.gguf_source import find_gguf
     from modular_pluralism.pool import EmbeddedModel, Pool
     from modular_pluralism.training.settings import Base
@@ -280,7 +278,7 @@ def _communities(
 ) -> list[tuple[str, Data]]:
     """The communities to train, each with its rows."""
     from modular_pluralism.training import Data
-    from modular_pluralism.training.choice import Condition, choose, grouped
+    from modular_pluralism.training.conditions import Condition, choose, grouped
     from modular_pluralism.training.records import read_records
 
     conditions = [Condition.parse(text) for text in where]
@@ -302,7 +300,6 @@ def _communities(
 
 def _check_attribute(records: list[Record], attribute: str) -> None:
     """Nobody shall take answers of all populations together for those of each."""
-    from modular_pluralism.training.errors import TrainingDataError
     from modular_pluralism.training.survey import is_survey
 
     if not is_survey(records) or any(attribute in record.fields for record in records):
@@ -326,7 +323,7 @@ def _train(
     name: str, data: Data, base: Base, out: Path, settings: TrainingSettings, *, force: bool, restart: bool
 ) -> tuple[Trained, bool]:
     """What was trained, and whether Ctrl-C was pressed when all steps were done."""
-    from modular_pluralism.cli.training_progress import TrainingProgress
+    from modular_pluralism.cli.progress import TrainingProgress
     from modular_pluralism.training import train_community
 
     try:
@@ -392,7 +389,6 @@ def _print(trained: Trained) -> None:
 
 
 def _import_pool(pool: str, out: Path) -> None:
-    from modular_pluralism.errors import PoolError
     from modular_pluralism.models.gguf_source import find_gguf
     from modular_pluralism.pool import BUILT_IN_POOLS, PAPER_POOLS, EmbeddedModel, Pool
     from modular_pluralism.pool_files.moved_pool import adapter_files, moved_pool, write_moved_pool

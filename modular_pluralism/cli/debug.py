@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from modular_pluralism.cli.call_options import PoolOption, PromptsOption
-from modular_pluralism.cli.store_option import StoreOption
+from modular_pluralism.cli.call_options import PoolOption, PromptsOption, StoreOption
+from modular_pluralism.optional import optional
 
 EXAMPLES = """
 **Examples**
@@ -44,37 +44,25 @@ def debug(
     The page is for this machine only and needs no network: nothing that you type or that a model says is sent anywhere
     but to the models of your pool. Ctrl-C ends it; runs are kept in the store.
     """
-    _check_installed()
-    from modular_pluralism.debugger.page.desk import Desk
-    from modular_pluralism.debugger.page.place import Place
-    from modular_pluralism.debugger.page.server import serve_page
+    optional("nicegui", "debug", "`pluralism debug`")
+    from modular_pluralism.debugger.page.live_runs import LiveRuns
+    from modular_pluralism.debugger.page.server import Address, end_process, serve_page
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
     from modular_pluralism.runs.place import find_place, find_timeout
 
     Pool.load(pool)
     PromptSet.load(prompts)
-    desk = Desk(pool, prompts, find_place(store), find_timeout())
-    ended_by = serve_page(desk, Place(host, port, others), lambda address: _ready(address, open_it))
+    runs = LiveRuns(pool, prompts, find_place(store), find_timeout())
+    ended_by = serve_page(runs, Address(host, port, others), lambda url: _ready(url, open_it))
     if ended_by == signal.SIGINT:
         typer.echo("Stopped.", err=True)
-        raise typer.Exit(130)
+    end_process(130 if ended_by == signal.SIGINT else 0)
 
 
-def _check_installed() -> None:
-    from importlib.util import find_spec
-
-    from modular_pluralism.errors import ModelLoadError
-
-    if find_spec("nicegui") is None:
-        raise ModelLoadError(
-            "`pluralism debug` needs the Python package nicegui; run `pip install 'modular-pluralism[debug]'`."
-        )
-
-
-def _ready(address: str, open_it: bool) -> None:
-    typer.echo(f"The debugger is at {address} (Ctrl-C ends it)")
+def _ready(url: str, open_it: bool) -> None:
+    typer.echo(f"The debugger is at {url} (Ctrl-C ends it)")
     if open_it:
         import webbrowser
 
-        webbrowser.open(address)
+        webbrowser.open(url)

@@ -1,4 +1,4 @@
-"""`pluralism demo`: one real question in all three modes."""
+"""`pluralism demo`: one real question in every mode."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modular_pluralism.cli.call_options import ModeName, PoolOption, ScoringName, SeedOption
+from modular_pluralism.cli.call_options import PoolOption, SeedOption
+from modular_pluralism.cli.output import safe, say, stoppable
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 QUESTION = "Should a city ban cars from its centre?"
 ATTRIBUTE = "protecting the environment"
@@ -34,56 +35,42 @@ def demo(
     pool: PoolOption = "perspective",
     seed: SeedOption = 0,
 ) -> None:
-    """Ask one question in all three modes, on the demo model unless the pool says otherwise."""
+    """Ask one question in every mode, on the demo model unless the pool says otherwise."""
     from rich.console import Console
     from rich.text import Text
 
     from modular_pluralism.cli.ask import run
-    from modular_pluralism.cli.safe_text import safe
-    from modular_pluralism.nodes.check import check_attribute, check_options, check_question
+    from modular_pluralism.modes import modes
+    from modular_pluralism.nodes.request import Request
 
-    options = option or OPTIONS
-    check_question(question)
-    check_attribute(attribute)
-    check_options(options)
-    asked: dict[str, Any] = {"question": question, "seed": seed}
-    parts: list[tuple[ModeName, str, dict[str, Any]]] = [
-        (ModeName.overton, "all communities comment, and the base LLM merges the comments into one answer.", {}),
-        (
-            ModeName.steerable,
-            f"the comment that best reflects “{attribute}” is selected, and the base LLM answers with it.",
-            {"attribute": attribute},
-        ),
-        (
-            ModeName.distributional,
-            "the probability of every option is read from each comment, and pooled.",
-            {"options": options},
-        ),
+    given: dict[str, Any] = {"attribute": attribute, "options": option or OPTIONS}
+    requests = [
+        Request(question=question, mode=mode.name, seed=seed, **{part: given[part] for part in mode.takes.required})
+        for mode in modes().values()
     ]
     console = Console(highlight=False)
-    _prepare(console, pool)
+    _prepare(pool)
     console.print(Text("Question: ", style="bold").append_text(safe(question)))
-    for mode, explanation, more in parts:
+    for mode, request in zip(modes().values(), requests, strict=True):
         console.print()
-        console.rule(Text(mode.value.capitalize(), style="bold"))
-        console.print(safe(f"{mode.value.capitalize()} mode: {explanation}"))
-        run({**asked, **more}, mode, ScoringName.rotate, pool, None)
-    console.print()
-    console.print(
+        console.rule(Text(mode.title, style="bold"))
+        say(f"{mode.title} mode: {mode.work}.", prose=True)
+        run(request.asked(), mode.name, "rotate", pool, None)
+    say()
+    say(
         "The communities of the built-in pools are personas on one very small model: a demonstration of the method, "
         "not an opinion poll.",
-        style="dim",
+        "dim",
+        prose=True,
     )
 
 
-def _prepare(console: Console, pool_name: str) -> None:
-    """On first use, rewrite the demo's model for this machine, if this run gains more time by it than it takes."""
-    from modular_pluralism.cli.safe_text import safe
+def _prepare(pool_name: str) -> None:
+    """On first use, rewrite the demo's model for this machine, where that is known to make it much faster."""
     from modular_pluralism.llama import ChatLlama, close_engines
     from modular_pluralism.models.pool_models import PoolModels
     from modular_pluralism.pool import EmbeddedModel, Pool
-    from modular_pluralism.prepared.first_use import prepare_if_it_pays
-    from modular_pluralism.prepared.workload import demo_run
+    from modular_pluralism.prepared.first_use import prepare_on_first_use
 
     loaded = Pool.load(pool_name)
     config = loaded.models[loaded.base]
@@ -94,13 +81,10 @@ def _prepare(console: Console, pool_name: str) -> None:
         return
     chat = PoolModels(loaded).base().chat
     assert isinstance(chat, ChatLlama)
-    try:
-        done = prepare_if_it_pays(chat.gguf, chat.engine, demo_run(len(loaded.communities)))
-    except KeyboardInterrupt:
-        typer.echo("Stopped.", err=True)
-        raise typer.Exit(130) from None
+    with stoppable():
+        done = prepare_on_first_use(chat.gguf, chat.engine)
     if done is not None:
-        console.print(safe(done.line), style="dim")
-        console.print()
+        say(done.line, "dim", prose=True)
+        say()
     if done is not None and done.prepared:
         close_engines()  # of the original, so that only the prepared one takes memory

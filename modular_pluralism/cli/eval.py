@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
 from modular_pluralism.cli.call_options import (
+    AnswerTokensOption,
+    CommentTokensOption,
+    ConcurrencyOption,
+    ItemScoringOption,
     JsonOption,
     KindOption,
+    LimitOption,
+    NliOption,
     PoolOption,
     PromptsOption,
+    RepeatableOption,
     SeedOption,
-    VoiceName,
+    StyleOption,
+    TaskFileArgument,
     VoiceOption,
 )
-
-if TYPE_CHECKING:
-    from modular_pluralism.evaluation.run.evaluation import Evaluation
-    from modular_pluralism.evaluation.statistics.results import Results
+from modular_pluralism.cli.output import stoppable
+from modular_pluralism.optional import optional
+from modular_pluralism.types import MethodName
 
 EXAMPLES = """
 **Examples**
@@ -37,51 +43,39 @@ EXAMPLES = """
 """
 
 
-class MethodOption(StrEnum):
-    """The methods, as the command line knows them."""
-
-    vanilla = "vanilla"
-    prompting = "prompting"
-    moe = "moe"
-    modular = "modular"
+_METHODS = get_args(MethodName)
 
 
-class ReadingOption(StrEnum):
-    """How predictions are read."""
-
-    rotate = "rotate"
-    text = "text"
-
-
-class StyleOption(StrEnum):
-    """How prompts are sent."""
-
-    chat = "chat"
-    completion = "completion"
+def _method(name: str) -> str:
+    """The name, which Typer does not compare with a Literal where an option is repeated."""
+    if name not in _METHODS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, _METHODS))}.")
+    return name
 
 
 def evaluate(
-    task_file: Annotated[Path, typer.Argument(metavar="TASKFILE", help="A task file, as a JSON list.")],
+    task_file: TaskFileArgument,
     method: Annotated[
-        list[MethodOption] | None, typer.Option("--method", "-m", help="A method; repeat it. All four by default.")
+        list[str] | None,
+        typer.Option(
+            "--method",
+            "-m",
+            parser=_method,
+            metavar=f"<{'|'.join(_METHODS)}>",
+            help="A method; repeat it. All four by default.",
+        ),
     ] = None,
     pool: PoolOption = "perspective",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take the first items only.")] = None,
+    limit: LimitOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Where everything is written; out/TASKFILE by default."),
     ] = None,
     seed: SeedOption = 0,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", "-c", min=1, help="Items that each method works on at once.")
-    ] = 8,
-    score: Annotated[
-        ReadingOption, typer.Option("--score", help="How options are read; rotate gives label beside it.")
-    ] = ReadingOption.rotate,
-    voice: VoiceOption = VoiceName.comment,
-    style: Annotated[
-        StyleOption, typer.Option("--style", help="Chat template, or plain text as in the paper's release.")
-    ] = StyleOption.chat,
+    concurrency: ConcurrencyOption = 8,
+    score: ItemScoringOption = "rotate",
+    voice: VoiceOption = "comment",
+    style: StyleOption = "chat",
     kind: KindOption = None,
     without: Annotated[
         list[str] | None, typer.Option("--without", metavar="NAME", help="Add modular without this community.")
@@ -89,14 +83,7 @@ def evaluate(
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="NAME", help="Add modular with this community alone.")
     ] = None,
-    nli: Annotated[
-        str | None,
-        typer.Option(
-            "--nli",
-            metavar="MODEL",
-            help="Overton: the entailment model, an id or a folder; or llm, llm:MODEL, embedding, embedding:MODEL.",
-        ),
-    ] = None,
+    nli: NliOption = None,
     judge: Annotated[
         str | None, typer.Option("--judge", metavar="MODEL", help="Overton: a model of the pool that judges answers.")
     ] = None,
@@ -104,17 +91,10 @@ def evaluate(
         int | None,
         typer.Option("--perspectives", min=1, help="Overton: require this many perspectives, as 5 or 10."),
     ] = None,
-    comment_tokens: Annotated[
-        int | None, typer.Option("--comment-tokens", min=1, help="Longest comment, in place of the pool's setting.")
-    ] = None,
-    answer_tokens: Annotated[
-        int | None, typer.Option("--answer-tokens", min=1, help="Longest answer, in place of the pool's setting.")
-    ] = None,
+    comment_tokens: CommentTokensOption = None,
+    answer_tokens: AnswerTokensOption = None,
     prompts: PromptsOption = None,
-    repeatable: Annotated[
-        bool,
-        typer.Option("--repeatable", help="The same texts whatever runs beside, for weights in Q formats; slower."),
-    ] = False,
+    repeatable: RepeatableOption = False,
     retry_failures: Annotated[
         bool, typer.Option("--retry-failures", help="Try again what failed in an earlier run.")
     ] = False,
@@ -126,26 +106,26 @@ def evaluate(
     folder gets a report (report.html), all figures (results.json), Inspect's logs, and the filled-in task file. A run
     that was stopped goes on where it was when the same command is given again.
     """
-    from modular_pluralism.optional import optional
-
     optional("inspect_ai", "eval", "An evaluation")
     optional("matplotlib", "eval", "The report")
+    from modular_pluralism.cli.progress import EvalProgress
+    from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.evaluation.run.evaluation import Evaluation, EvaluationSettings, Files
     from modular_pluralism.evaluation.run.methods import METHODS
 
     evaluation = Evaluation(
-        TaskFile.open(task_file, kind=None if kind is None else kind.value),
+        TaskFile.open(task_file, kind=kind),
         EvaluationSettings(
-            methods=[each.value for each in method] if method else METHODS,
+            methods=[cast(MethodName, each) for each in method or METHODS],
             pool=pool,
             prompts=prompts,
             limit=limit,
             seed=seed,
             concurrency=concurrency,
-            scoring=score.value,
-            voice=voice.value,
-            style=style.value,
+            scoring=score,
+            voice=voice,
+            style=style,
             comment_tokens=comment_tokens,
             answer_tokens=answer_tokens,
             repeatable=repeatable,
@@ -158,31 +138,16 @@ def evaluate(
         ),
         Files(out or Path("out") / task_file.stem),
     )
-    try:
-        results = _run(evaluation)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        typer.echo("Stopped. The same command goes on from here.", err=True)
-        raise typer.Exit(130) from None
-    _show(evaluation, results, as_json=as_json)
-
-
-def _run(evaluation: Evaluation) -> Results:
-    from modular_pluralism.cli.eval_progress import EvalProgress
-
-    with EvalProgress(evaluation.total, sys.stderr) as progress:
-        return asyncio.run(evaluation.run(progress.made, progress.known))
-
-
-def _show(evaluation: Evaluation, results: Results, *, as_json: bool) -> None:
-    from rich.console import Console
-
-    from modular_pluralism.cli.results_table import print_results
-
+    with (
+        stoppable("Stopped. The same command goes on from here."),
+        EvalProgress(evaluation.total, sys.stderr) as progress,
+    ):
+        results = asyncio.run(evaluation.run(progress.made, progress.known))
     if as_json:
         typer.echo(results.model_dump_json(indent=2))
         return
     files = evaluation.files
-    print_results(results, Console(highlight=False), rest=str(files.report))
+    print_results(results, rest=str(files.report))
     typer.echo(f"\nReport: {files.report}")
     typer.echo(f"Figures: {files.results}")
     typer.echo(f"Filled-in task files: {files.folder / 'filled'}")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from modular_pluralism.cli.call_options import ModeName, PoolOption
+from modular_pluralism.cli.call_options import ModeOption, PoolOption
 
 EXAMPLES = """
 **Examples**
@@ -17,16 +15,10 @@ EXAMPLES = """
 """
 
 
-def graph(
-    mode: Annotated[ModeName, typer.Option("--mode", "-m", help="Which mode's graph.")] = ModeName.overton,
-    pool: PoolOption = "perspective",
-) -> None:
+def graph(mode: ModeOption = "overton", pool: PoolOption = "perspective") -> None:
     """Print the graph of a mode, with one node per community, as Mermaid. No model is loaded."""
-    from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
+    from modular_pluralism.modes import find_mode
 
-    builders = {
-        ModeName.overton: build_overton,
-        ModeName.steerable: build_steerable,
-        ModeName.distributional: build_distributional,
-    }
-    typer.echo(builders[mode](pool).compile().get_graph(xray=True).draw_mermaid().rstrip())
+    drawing = find_mode(mode).graph(pool).compile().get_graph(xray=True)
+    drawing.nodes = {name: node._replace(metadata=None) for name, node in drawing.nodes.items()}  # else it is all text
+    typer.echo(drawing.draw_mermaid().rstrip())

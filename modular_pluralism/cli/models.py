@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from enum import StrEnum
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from modular_pluralism.cli.call_options import JsonOption, PoolOption
+from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable
+from modular_pluralism.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
     from modular_pluralism.pool import EmbeddedModel, Pool
     from modular_pluralism.prepared.cache import Cached
     from modular_pluralism.prepared.entry import Entry
@@ -38,15 +39,6 @@ app = typer.Typer(
 )
 
 
-class FormatName(StrEnum):
-    """The formats, as the command line knows them."""
-
-    q4_0 = "q4_0"
-    q8_0 = "q8_0"
-    bf16 = "bf16"
-    f16 = "f16"
-
-
 @app.callback(invoke_without_command=True)
 def list_models(context: typer.Context, as_json: JsonOption = False) -> None:
     """List what is in the cache of prepared models, or change it."""
@@ -56,7 +48,7 @@ def list_models(context: typer.Context, as_json: JsonOption = False) -> None:
 
     found = everything()
     if as_json:
-        typer.echo(json.dumps([_row(each) for each in found], ensure_ascii=False, indent=2))
+        print_json([_row(each) for each in found])
     elif found:
         _print_cache(found, cache_folder())
     else:
@@ -70,7 +62,7 @@ def prepare(
         str | None, typer.Option("--model", "-m", metavar="NAME", help="Only this [models.*] table of the pool.")
     ] = None,
     weight_format: Annotated[
-        FormatName | None,
+        Literal["q4_0", "q8_0", "bf16", "f16"] | None,
         typer.Option("--format", "-f", help="Take this format, even if it is slower or changes the answers."),
     ] = None,
     as_json: JsonOption = False,
@@ -81,26 +73,23 @@ def prepare(
     from the original's must not exceed 0.02 nats.
     """
     from modular_pluralism.pool import Pool
+    from modular_pluralism.prepared.formats import FORMATS
     from modular_pluralism.prepared.prepare import prepare as prepare_file
 
-    forced = None if weight_format is None else weight_format.value.upper()
+    forced = None if weight_format is None else weight_format.upper()
     results: list[dict[str, Any]] = []
-    try:
+    with stoppable("Stopped; nothing half-written is left."):
         for name, path, config in _model_files(Pool.load(pool), model):
+            usable = [each.name for each in FORMATS.values() if each.exact or not config.repeatable]
             with _progress(name) as progress:
-                done = prepare_file(
-                    path, formats=_formats_for(config), forced=forced, threads=config.threads, progress=progress
-                )
+                done = prepare_file(path, formats=usable, forced=forced, threads=config.threads, progress=progress)
             if as_json:
                 results.append(_result(name, path, done))
             else:
                 _print_result(name, path, done)
                 _print_unless_used(config, done)
-    except KeyboardInterrupt:
-        typer.echo("Stopped; nothing half-written is left.", err=True)
-        raise typer.Exit(130) from None
     if as_json:
-        typer.echo(json.dumps(results, ensure_ascii=False, indent=2))
+        print_json(results)
 
 
 @app.command("remove", epilog="**Example**: `pluralism models remove --all`")
@@ -111,15 +100,13 @@ def remove(
     everything: Annotated[bool, typer.Option("--all", help="Remove all of them.")] = False,
 ) -> None:
     """Remove prepared models from the cache; the originals are not touched."""
-    from modular_pluralism.cli.safe_text import safe
-    from modular_pluralism.errors import InputError
     from modular_pluralism.prepared import cache
 
     if (name is None) != everything:
         raise InputError("Name one entry of `pluralism models`, or say --all.")
     removed = cache.remove_all() if name is None else [cache.remove(name)]
     for each in removed:
-        typer.echo(safe(f"Removed {each.name}.").plain)
+        say(f"Removed {each.name}.")
     if not removed:
         typer.echo("There was nothing to remove.")
 
@@ -129,7 +116,6 @@ def _model_files(pool: Pool, only: str | None) -> list[tuple[str, Path, Embedded
 
     Raises InputError where there is none.
     """
-    from modular_pluralism.errors import InputError
     from modular_pluralism.models.gguf_source import find_gguf
     from modular_pluralism.pool import EmbeddedModel
 
@@ -147,32 +133,15 @@ def _model_files(pool: Pool, only: str | None) -> list[tuple[str, Path, Embedded
     return list(files.values())
 
 
-def _formats_for(config: EmbeddedModel) -> list[str]:
-    """The formats that the model's pool would use."""
-    from modular_pluralism.prepared.formats import FORMATS
-
-    return [name for name, each in FORMATS.items() if each.exact or not config.repeatable]
-
-
-def _progress(name: str) -> AbstractContextManager[Callable[[str], None]]:
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[str], None]]:
     """Shows on standard error what is being done: in one line on a terminal, as a list elsewhere."""
-    from contextlib import contextmanager
-
-    from rich.console import Console
-
-    from modular_pluralism.cli.safe_text import safe
-
     console = Console(stderr=True, highlight=False)
-
-    @contextmanager
-    def shown() -> Iterator[Callable[[str], None]]:
-        if not console.is_terminal:
-            yield lambda words: console.print(safe(f"{name}: {words}"), soft_wrap=True)
-            return
-        with console.status(safe(name)) as status:
-            yield lambda words: status.update(safe(f"{name}: {words}"))
-
-    return shown()
+    if not console.is_terminal:
+        yield lambda words: console.print(safe(f"{name}: {words}"), soft_wrap=True)
+        return
+    with console.status(safe(name)) as status:
+        yield lambda words: status.update(safe(f"{name}: {words}"))
 
 
 def _row(cached: Cached) -> dict[str, Any]:
@@ -196,23 +165,14 @@ def _result(name: str, path: Path, done: Preparation) -> dict[str, Any]:
 
 
 def _print_cache(found: list[Cached], folder: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from modular_pluralism.cli.safe_text import safe
     from modular_pluralism.prepared.formats import megabytes
 
-    table = Table()
-    for heading in ("name", "format", "on disk", "made", "state"):
-        table.add_column(heading, justify="right" if heading == "on disk" else "left", overflow="fold")
+    rows = []
     for each in found:
-        entry = each.entry
-        what = "" if entry is None else _formats(entry)
-        made = "" if entry is None else entry.made[:10]
-        table.add_row(*map(safe, (each.name, what, megabytes(each.bytes), made, _state(each))))
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(safe(f"In {folder}"), soft_wrap=True)
+        formats, made = ("", "") if each.entry is None else (_formats(each.entry), each.entry.made[:10])
+        rows.append((each.name, formats, megabytes(each.bytes), made, _state(each)))
+    print_table(("name", "format", "on disk", "made", "state"), rows, right=["on disk"])
+    say(f"In {folder}")
 
 
 def _formats(entry: Entry) -> str:
@@ -232,10 +192,6 @@ def _state(cached: Cached) -> str:
 
 
 def _print_result(name: str, path: Path, done: Preparation) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from modular_pluralism.cli.safe_text import safe
     from modular_pluralism.prepared.choice import was_busy
     from modular_pluralism.prepared.formats import megabytes
 
@@ -244,28 +200,25 @@ def _print_result(name: str, path: Path, done: Preparation) -> None:
     for heading in ("format", "size", "prompt tok/s", "six tok/s", "alone tok/s", "run, s", "top-1", "mean KL"):
         table.add_column(heading, justify="left" if heading == "format" else "right")
     for each in entry.measured:
-        mark = " *" if each.format == entry.format else ""
+        speeds = (each.prompt_speed, each.together_speed, each.alone_speed)
         table.add_row(
-            safe(each.format + mark),
+            safe(each.format + (" *" if each.format == entry.format else "")),
             megabytes(each.bytes),
-            f"{each.prompt_speed:,.0f}",
-            f"{each.together_speed:,.0f}",
-            f"{each.alone_speed:,.0f}",
+            *(f"{speed:,.0f}" for speed in speeds),
             f"{each.typical_run:.1f}",
             *_agreement_cells(each),
         )
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(safe(_legend(entry)), style="dim")
+    Console(highlight=False).print(table)
+    say(_legend(entry), "dim", prose=True)
     for skipped in done.skipped:
-        console.print(safe(f"Not tried: {skipped.format} {skipped.reason}."))
+        say(f"Not tried: {skipped.format} {skipped.reason}.", prose=True)
     if was_busy(entry.measured):
-        console.print("The rounds differ much, so the machine was busy and the speeds are rough; try again later.")
-    console.print(safe(f"Choice: {entry.format}, because {entry.reason}."))
+        say("The rounds differ much, so the machine was busy and the speeds are rough; try again later.", prose=True)
+    say(f"Choice: {entry.format}, because {entry.reason}.", prose=True)
     if entry.file is not None:
         more = entry.bytes - entry.measured[0].bytes
         than = f"{megabytes(abs(more))} {'more' if more >= 0 else 'less'} than the original"
-        console.print(safe(f"Written: {entry.file}, {megabytes(entry.bytes)}, {than}."))
+        say(f"Written: {entry.file}, {megabytes(entry.bytes)}, {than}.", prose=True)
 
 
 def _print_unless_used(config: EmbeddedModel, done: Preparation) -> None:
@@ -289,7 +242,7 @@ def _agreement_cells(measured: MeasuredFormat) -> tuple[str, str]:
 
 
 def _legend(entry: Entry) -> str:
-    from modular_pluralism.prepared.workload import TYPICAL_RUN
+    from modular_pluralism.prepared.measured import TYPICAL_RUN
 
     positions = next((each.agreement.positions for each in entry.measured if each.agreement is not None), 0)
     return (

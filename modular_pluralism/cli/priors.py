@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import asyncio
+import sys
+from typing import Annotated
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOption, SeedOption, VoiceName, VoiceOption
-from modular_pluralism.cli.eval import ReadingOption
-
-if TYPE_CHECKING:
-    from modular_pluralism.priors.fit_result import PriorsResult
+from modular_pluralism.cli.call_options import (
+    CommentTokensOption,
+    ConcurrencyOption,
+    ItemScoringOption,
+    JsonOption,
+    KindOption,
+    PoolOption,
+    RealTaskFileArgument,
+    SeedOption,
+    VoiceOption,
+)
+from modular_pluralism.cli.output import say, stoppable
+from modular_pluralism.optional import optional
 
 app = typer.Typer(
     help="Weights of the communities, fitted on answered questions.",
@@ -37,9 +46,9 @@ def priors() -> None:
 """,
 )
 def fit(
-    task_file: Annotated[Path, typer.Argument(metavar="TASKFILE", help="A task file with real distributions.")],
+    task_file: RealTaskFileArgument,
     pool: PoolOption = "perspective",
-    voice: VoiceOption = VoiceName.comment,
+    voice: VoiceOption = "comment",
     by_attribute: Annotated[
         bool, typer.Option("--by-attribute", help="Weights of their own for each attribute with enough questions, too.")
     ] = False,
@@ -48,14 +57,10 @@ def fit(
     ] = 20,
     write: Annotated[bool, typer.Option("--write", help="Write the weights into the pool file.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=2, help="Take the first items only.")] = None,
-    score: Annotated[ReadingOption, typer.Option("--score", help="How options are read.")] = ReadingOption.rotate,
+    score: ItemScoringOption = "rotate",
     seed: SeedOption = 0,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", "-c", min=1, help="Items that are worked on at once.")
-    ] = 8,
-    comment_tokens: Annotated[
-        int | None, typer.Option("--comment-tokens", min=1, help="Longest comment, in place of the pool's setting.")
-    ] = None,
+    concurrency: ConcurrencyOption = 8,
+    comment_tokens: CommentTokensOption = None,
     kind: KindOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,22 +69,21 @@ def fit(
     One half of the questions is fitted on, and the other tells whether the weights are better than uniform ones. Only
     with `--write` is the pool file changed. Weights belong to the voice that they were fitted with.
     """
-    from modular_pluralism.optional import optional
-
     optional("ijson", "eval", "Fitting priors")
     optional("scipy", "eval", "Fitting priors")
-    from modular_pluralism.cli.progress import with_progress
+    from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
+    from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.priors.fit import FitSettings, PriorsFit
     from modular_pluralism.priors.write import pool_file, write_priors
 
     path = pool_file(pool) if write else None
     work = PriorsFit(
-        TaskFile.open(task_file, kind=None if kind is None else kind.value),
+        TaskFile.open(task_file, kind=kind),
         FitSettings(
             pool=pool,
-            voice=voice.value,
-            scoring=score.value,
+            voice=voice,
+            scoring=score,
             by_attribute=by_attribute,
             least=least,
             limit=limit,
@@ -88,40 +92,21 @@ def fit(
             comment_tokens=comment_tokens,
         ),
     )
-    result = with_progress(work.total, work.run)
+    with stoppable(NOTHING_WRITTEN), EvalProgress(work.total, sys.stderr) as progress:
+        result = asyncio.run(work.run(progress.made))
     try:
         if as_json:
             typer.echo(result.model_dump_json(indent=2))
         else:
-            _print(result)
+            print_results(result.results, rest="`--json`")
+            say()
+            say(result.sentence, "bold")
     finally:
         # The work may have taken hours: neither what is printed nor what is written is lost with the other.
         if path is not None:
             by_name = {name: each.weights for name, each in result.by_attribute.items()}
             write_priors(path, result.overall.weights, by_name)
-    if not as_json:
-        _print_place(path, pool)
-
-
-def _print(result: PriorsResult) -> None:
-    from rich.console import Console
-
-    from modular_pluralism.cli.results_table import print_results
-    from modular_pluralism.cli.safe_text import safe
-
-    console = Console(highlight=False)
-    print_results(result.results, console, rest="`--json`")
-    console.print()
-    console.print(safe(result.sentence, "bold"), soft_wrap=True)
-
-
-def _print_place(path: Path | None, pool: str) -> None:
-    from rich.console import Console
-
-    from modular_pluralism.cli.safe_text import safe
-
-    console = Console(highlight=False)
-    if path is not None:
-        console.print(safe(f"Written: {path}"), soft_wrap=True)
-    else:
-        console.print(safe(f"The pool {pool} is as it was; --write puts the weights into its file.", "dim"))
+    if path is not None and not as_json:
+        say(f"Written: {path}")
+    elif not as_json:
+        say(f"The pool {pool} is as it was; --write puts the weights into its file.", "dim", prose=True)

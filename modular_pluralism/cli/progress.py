@@ -1,24 +1,129 @@
-"""Work on items with its progress on standard error; Ctrl-C ends it cleanly."""
+"""How far long work is: a bar where there is a terminal, lines now and then elsewhere."""
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
-import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from modular_pluralism.cli.eval_progress import EvalProgress
+if TYPE_CHECKING:
+    from modular_pluralism.training.fit import Point
 
-T = TypeVar("T")
+NOTHING_WRITTEN = "Stopped. Nothing was written."
+_SECONDS_BETWEEN_LINES = 15.0
 
 
-def with_progress(total: int, work: Callable[[Callable[[Any, Any], None]], Coroutine[Any, Any, T]]) -> T:
-    """What `work` gives, which is told whom to tell of each result; exit code 130 after Ctrl-C."""
-    try:
-        with EvalProgress(total, sys.stderr) as progress:
-            return asyncio.run(work(progress.made))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        typer.echo("Stopped. Nothing was written.", err=True)
-        raise typer.Exit(130) from None
+class _Progress:
+    """Shown on `file`, in a `with` block."""
+
+    def __init__(self, description: str, total: int | None, file: TextIO, *columns: ProgressColumn) -> None:
+        self._file = file
+        self._started = self._last_line = time.monotonic()
+        self._bar: Progress | None = None
+        if file.isatty():
+            words = TextColumn("{task.description}")
+            shown = (words, BarColumn(), MofNCompleteColumn(), *columns, TimeRemainingColumn())
+            self._bar = Progress(*shown, console=Console(file=file))
+            self._task = self._bar.add_task(description, total=total)
+
+    def _starts(self, done: int, total: int) -> None:
+        """The rate and the time left are of what comes from now on."""
+        self._started = self._last_line = time.monotonic()
+        if self._bar is not None:
+            self._bar.reset(self._task, completed=done, total=total)
+
+    def _shows(self, done: int, description: str) -> bool:
+        """Move the bar on; where there is none, returns whether a line is due."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, description=description)
+        return self._bar is None and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES
+
+    def _seconds(self) -> float:
+        """Since the start, at the line that is told now."""
+        self._last_line = time.monotonic()
+        return max(self._last_line - self._started, 1e-9)
+
+    def _say(self, line: str) -> None:
+        if self._bar is None:
+            print(line, file=self._file, flush=True)
+        else:
+            self._bar.console.print(line, highlight=False, markup=False)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class EvalProgress(_Progress):
+    """Told of each result of an evaluation."""
+
+    def __init__(self, total: int, file: TextIO) -> None:
+        super().__init__("Evaluating", total, file, _Rate())
+        self._total = total
+        self._done = self._known = self._failed = 0
+
+    def known(self, count: int) -> None:
+        """So many results are there from before."""
+        self._known = self._done = count
+        self._starts(count, self._total)
+        if count:
+            self._say(f"Going on: {count} of {self._total} results are there.")
+
+    def made(self, maker: Any, result: dict[str, Any]) -> None:
+        """One more result."""
+        self._done += 1
+        self._failed += result["error"] is not None
+        failed = f", {self._failed} failed" if self._failed else ""
+        due = self._shows(self._done, f"Evaluating{failed}")
+        if due or (self._bar is None and self._done == self._total):
+            rate = (self._done - self._known) / self._seconds()
+            left = _clock((self._total - self._done) / rate)
+            self._say(f"{self._done} of {self._total} results{failed}, {rate:.2g} a second, {left} left")
+
+
+class TrainingProgress(_Progress):
+    """Told of each step of a training."""
+
+    def __init__(self, name: str, file: TextIO) -> None:
+        super().__init__(f"Training {name}", None, file)
+        self._name = name
+        self._first = self._total = 0
+
+    def started(self, step: int, steps: int) -> None:
+        """See Watcher."""
+        self._first, self._total = step, steps
+        self._starts(step, steps)
+        self._say(f"Training {self._name}: {steps} steps{f', going on after {step}' if step else ''}.")
+
+    def stepped(self, step: int, loss: float) -> None:
+        """See Watcher."""
+        if self._shows(step, f"Training {self._name}, loss {loss:.3f}"):
+            left = _clock(self._seconds() / (step - self._first) * (self._total - step))
+            self._say(f"{step} of {self._total} steps, loss {loss:.3f}, {left} left at most")
+
+    def checked(self, point: Point, best: bool) -> None:
+        """See Watcher."""
+        self._say(f"After {point.step} steps: held-out loss {point.held_out:.4f}{', the best so far' if best else ''}")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        """Results a second."""
+        return Text(f"{task.speed:.2g}/s" if task.speed else "")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

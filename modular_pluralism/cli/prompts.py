@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
-from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOption, SeedOption
-from modular_pluralism.cli.eval import MethodOption, ReadingOption, StyleOption
+from modular_pluralism.cli.call_options import (
+    AnswerTokensOption,
+    CommentTokensOption,
+    ConcurrencyOption,
+    ItemScoringOption,
+    JsonOption,
+    KindOption,
+    LimitOption,
+    MethodOption,
+    NliOption,
+    PoolOption,
+    RepeatableOption,
+    SeedOption,
+    StyleOption,
+    TaskFileArgument,
+)
+from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable
+from modular_pluralism.errors import PromptError
+from modular_pluralism.optional import optional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from modular_pluralism.prompt_trials.search_result import SearchResult
-    from modular_pluralism.prompt_trials.trial_result import ChangedItem, Side, TrialResult
+    from modular_pluralism.prompt_trials.result_models import ChangedItem, SearchResult, TrialResult
     from modular_pluralism.prompts import FolderFile, Prompt
-
-T = TypeVar("T")
 
 app = typer.Typer(
     help="List the prompts, check a folder of your own, try it on a task, and search for a better text.",
@@ -49,21 +63,6 @@ NameArgument = Annotated[
 ]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of prompts of yours.")]
 
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first items only.")]
-MethodChoice = Annotated[MethodOption, typer.Option("--method", "-m", help="The method that answers the items.")]
-ReadingChoice = Annotated[ReadingOption, typer.Option("--score", help="How options are read.")]
-StyleChoice = Annotated[StyleOption, typer.Option("--style", help="Chat template, or plain text.")]
-ConcurrencyOption = Annotated[int, typer.Option("--concurrency", "-c", min=1, help="Items that are worked on at once.")]
-CommentTokens = Annotated[
-    int | None, typer.Option("--comment-tokens", min=1, help="Longest comment, in place of the pool's setting.")
-]
-AnswerTokens = Annotated[
-    int | None, typer.Option("--answer-tokens", min=1, help="Longest answer, in place of the pool's setting.")
-]
-NliOption = Annotated[
-    str | None,
-    typer.Option("--nli", metavar="MODEL", help="Overton: what value coverage is measured with, as for `eval`."),
-]
 MeasureOption = Annotated[
     str | None,
     typer.Option("--measure", metavar="NAME", help="The measure that decides; the task's first by default."),
@@ -80,7 +79,7 @@ def list_prompts(context: typer.Context, as_json: JsonOption = False) -> None:
 
     rows = [_row(file, prompt) for file, prompt in built_in_files().items()]
     if as_json:
-        _print_json({"prompts": rows})
+        print_json({"prompts": rows})
     else:
         _print_rows(rows)
 
@@ -92,7 +91,7 @@ def show(name: NameArgument, as_json: JsonOption = False) -> None:
 
     file, prompt = find_prompt(name)
     if as_json:
-        _print_json({**_row(file, prompt), "text": prompt.text})
+        print_json({**_row(file, prompt), "text": prompt.text})
     else:
         typer.echo(prompt.file_text(), nl=False)
 
@@ -105,7 +104,7 @@ def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
     files = read_folder(folder)
     usable = bool(files) and not any(each.problems for each in files)
     if as_json:
-        _print_json({"folder": str(folder), "usable": usable, "files": [_checked(each) for each in files]})
+        print_json({"folder": str(folder), "usable": usable, "files": [_checked(each) for each in files]})
     else:
         _print_checked(folder, files)
     if not usable:
@@ -131,7 +130,7 @@ def diff(name: NameArgument, folder: FolderArgument, as_json: JsonOption = False
         )
     )
     if as_json:
-        _print_json({"file": file, "same": not lines, "diff": lines})
+        print_json({"file": file, "same": not lines, "diff": lines})
     elif lines:
         _print_diff(lines)
     else:
@@ -140,9 +139,9 @@ def diff(name: NameArgument, folder: FolderArgument, as_json: JsonOption = False
 
 @app.command("try", epilog="**Example**: `pluralism prompts try globalopinionqa.json --variant mine --limit 40`")
 def try_variants(
-    task_file: Annotated[Path, typer.Argument(metavar="TASKFILE", help="A task file, as a JSON list.")],
+    task_file: TaskFileArgument,
     variant: Annotated[list[Path], typer.Option("--variant", "-v", metavar="DIR", help="A folder of prompts; repeat.")],
-    method: MethodChoice = MethodOption.modular,
+    method: MethodOption = "modular",
     pool: PoolOption = "perspective",
     limit: LimitOption = None,
     seed: SeedOption = 0,
@@ -150,13 +149,13 @@ def try_variants(
     show: Annotated[int, typer.Option("--show", min=0, help="Changed items to show of each variant.")] = 5,
     out: OutOption = None,
     concurrency: ConcurrencyOption = 8,
-    score: ReadingChoice = ReadingOption.rotate,
-    style: StyleChoice = StyleOption.chat,
+    score: ItemScoringOption = "rotate",
+    style: StyleOption = "chat",
     kind: KindOption = None,
     nli: NliOption = None,
-    comment_tokens: CommentTokens = None,
-    answer_tokens: AnswerTokens = None,
-    repeatable: Annotated[bool, typer.Option("--repeatable", help="The same texts whatever runs beside.")] = False,
+    comment_tokens: CommentTokensOption = None,
+    answer_tokens: AnswerTokensOption = None,
+    repeatable: RepeatableOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Try folders of prompts against the built-in ones: the same items, the same seeds.
@@ -165,30 +164,27 @@ def try_variants(
     bootstrap intervals of the paired differences, and shows the items that changed most. What a folder does not change
     is computed once, for all of them.
     """
-    import asyncio
-
-    from modular_pluralism.optional import optional
-
     optional("ijson", "eval", "A trial of prompts")
+    from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
     from modular_pluralism.evaluation.data.task_file import TaskFile
+    from modular_pluralism.evaluation.report.folder import check_folder
     from modular_pluralism.prompt_trials.bench import TrialSettings
-    from modular_pluralism.prompt_trials.markdown import trial_markdown
-    from modular_pluralism.prompt_trials.report_folder import check_folder, write_report
+    from modular_pluralism.prompt_trials.markdown import trial_markdown, write_report
     from modular_pluralism.prompt_trials.trial import Trial
 
     if out is not None:
         check_folder(out)
     trial = Trial(
-        TaskFile.open(task_file, kind=None if kind is None else kind.value),
+        TaskFile.open(task_file, kind=kind),
         variant,
         TrialSettings(
-            method=method.value,
+            method=method,
             pool=pool,
             limit=limit,
             seed=seed,
             concurrency=concurrency,
-            scoring=score.value,
-            style=style.value,
+            scoring=score,
+            style=style,
             comment_tokens=comment_tokens,
             answer_tokens=answer_tokens,
             repeatable=repeatable,
@@ -197,14 +193,15 @@ def try_variants(
         ),
         shown=show,
     )
-    result = _with_progress(trial.total, lambda made: asyncio.run(trial.run(made)))
+    with stoppable(NOTHING_WRITTEN), EvalProgress(trial.total, sys.stderr) as progress:
+        result = asyncio.run(trial.run(progress.made))
     written = [] if out is None else write_report(out, result, trial_markdown(result), "trial")
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:
         _print_trial(result)
         for path in written:
-            typer.echo(f"Written: {path}")
+            say(f"Written: {path}")
 
 
 @app.command(
@@ -227,7 +224,7 @@ def optimise(
     keep: Annotated[
         bool, typer.Option("--keep", help="Write the best text even where it is not clearly better.")
     ] = False,
-    method: MethodChoice = MethodOption.modular,
+    method: MethodOption = "modular",
     pool: PoolOption = "perspective",
     limit: LimitOption = None,
     seed: SeedOption = 0,
@@ -237,12 +234,12 @@ def optimise(
         typer.Option("--out", "-o", metavar="DIR", help="Where everything is written; out/optimised_NAME by default."),
     ] = None,
     concurrency: ConcurrencyOption = 8,
-    score: ReadingChoice = ReadingOption.rotate,
+    score: ItemScoringOption = "rotate",
     kind: KindOption = None,
     nli: NliOption = None,
-    comment_tokens: CommentTokens = None,
-    answer_tokens: AnswerTokens = None,
-    repeatable: Annotated[bool, typer.Option("--repeatable", help="The same texts whatever runs beside.")] = False,
+    comment_tokens: CommentTokensOption = None,
+    answer_tokens: AnswerTokensOption = None,
+    repeatable: RepeatableOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Search for a better text of one prompt, by reflection and evolution (GEPA).
@@ -251,15 +248,14 @@ def optimise(
     only where it is clearly better there is it written, to DIR/prompts, which `--prompts` takes. The built-in prompts
     are never written over.
     """
-    from modular_pluralism.optional import optional
-
     optional("ijson", "eval", "A search for a prompt")
     optional("gepa", "optimise", "A search for a prompt")
+    from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
     from modular_pluralism.evaluation.data.task_file import TaskFile
+    from modular_pluralism.evaluation.report.folder import check_folder
     from modular_pluralism.prompt_trials.bench import TrialSettings
-    from modular_pluralism.prompt_trials.markdown import search_markdown
-    from modular_pluralism.prompt_trials.optimisation import Optimisation, write_winner
-    from modular_pluralism.prompt_trials.report_folder import check_folder, check_no_prompts, write_report
+    from modular_pluralism.prompt_trials.markdown import search_markdown, write_report
+    from modular_pluralism.prompt_trials.optimisation import Optimisation, check_no_prompts, write_winner
     from modular_pluralism.prompts import find_prompt
 
     file, _ = find_prompt(name)
@@ -267,16 +263,16 @@ def optimise(
     check_folder(folder)
     check_no_prompts(folder)
     optimisation = Optimisation(
-        TaskFile.open(task_file, kind=None if kind is None else kind.value),
+        TaskFile.open(task_file, kind=kind),
         name,
         budget,
         TrialSettings(
-            method=method.value,
+            method=method,
             pool=pool,
             limit=limit,
             seed=seed,
             concurrency=concurrency,
-            scoring=score.value,
+            scoring=score,
             comment_tokens=comment_tokens,
             answer_tokens=answer_tokens,
             repeatable=repeatable,
@@ -286,7 +282,8 @@ def optimise(
         reflect=reflect,
         reflect_tokens=reflect_tokens,
     )
-    result = _with_progress(optimisation.total, optimisation.run)
+    with stoppable(NOTHING_WRITTEN), EvalProgress(optimisation.total, sys.stderr) as progress:
+        result = optimisation.run(progress.made)
     written = write_report(folder, result, search_markdown(result), "search")
     won = write_winner(folder, result, optimisation.prompt, keep=keep)
     written += [] if won is None else [won]
@@ -295,21 +292,7 @@ def optimise(
     else:
         _print_search(result)
         for path in written:
-            typer.echo(f"Written: {path}")
-
-
-def _with_progress(total: int, run: Callable[[Callable[[Any, Any], None]], T]) -> T:
-    """What `run` gives, with a bar or lines on standard error; ends quietly on Ctrl-C."""
-    import asyncio
-
-    from modular_pluralism.cli.eval_progress import EvalProgress
-
-    try:
-        with EvalProgress(total, sys.stderr) as progress:
-            return run(progress.made)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        typer.echo("Stopped. Nothing was written.", err=True)
-        raise typer.Exit(130) from None
+            say(f"Written: {path}")
 
 
 def _own(folder: Path, file: str) -> Prompt:
@@ -318,7 +301,6 @@ def _own(folder: Path, file: str) -> Prompt:
     Raises:
         PromptError: the folder has none, or it is unusable.
     """
-    from modular_pluralism.errors import PromptError
     from modular_pluralism.prompts import read_folder
 
     found = {each.file: each for each in read_folder(folder)}
@@ -365,39 +347,34 @@ def _checked(file: FolderFile) -> dict[str, Any]:
 
 
 def _print_checked(folder: Path, files: list[FolderFile]) -> None:
-    from modular_pluralism.cli.safe_text import safe
-
     for each in files:
         for problem in each.problems:
-            typer.echo(safe(f"! {problem}").plain)
+            say(f"! {problem}")
         if each.prompt is not None:
             same = ", with the text that it has already" if each.same else ""
-            typer.echo(safe(f"  {each.file} replaces the built-in prompt{same}.").plain)
+            say(f"  {each.file} replaces the built-in prompt{same}.")
     bad = sum(bool(each.problems) for each in files)
     if not files:
-        typer.echo(safe(f"{folder} holds no prompt; put files such as merge.txt there.").plain)
+        say(f"{folder} holds no prompt; put files such as merge.txt there.")
     elif bad:
         typer.echo(f"{bad} of {len(files)} files cannot be used; mend what is marked by an exclamation mark.")
     elif all(each.same for each in files):
-        typer.echo(safe(f"{folder} can be used, but changes nothing.").plain)
+        say(f"{folder} can be used, but changes nothing.")
     else:
-        typer.echo(safe(f"{folder} can be used: give it as --prompts {folder}.").plain)
+        say(f"{folder} can be used: give it as --prompts {folder}.")
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from modular_pluralism.cli.safe_text import safe
-
-    table = Table()
-    for heading in ("prompt", "variables", "used by", "words"):
-        table.add_column(heading, justify="right" if heading == "words" else "left", overflow="fold")
-    for row in rows:
-        name = str(row["file"]).removesuffix(".txt").removesuffix(".md")
-        cells = (name, ", ".join(row["variables"]) or "–", _used(row["used_by"]), str(row["words"]))
-        table.add_row(*map(safe, cells))
-    Console(highlight=False).print(table)
+    cells = [
+        (
+            str(row["file"]).removesuffix(".txt").removesuffix(".md"),
+            ", ".join(row["variables"]) or "–",
+            _used(row["used_by"]),
+            str(row["words"]),
+        )
+        for row in rows
+    ]
+    print_table(("prompt", "variables", "used by", "words"), cells, right=["words"])
 
 
 def _used(uses: list[dict[str, str]]) -> str:
@@ -411,87 +388,59 @@ def _used(uses: list[dict[str, str]]) -> str:
 
 
 def _print_diff(lines: list[str]) -> None:
-    from rich.console import Console
-
-    from modular_pluralism.cli.safe_text import safe
-
     colours = {"+": "green", "-": "red", "@": "cyan"}
-    console = Console(highlight=False)
     for line in lines:
         if sys.stdout.isatty():
             style = "bold" if line.startswith(("+++", "---")) else colours.get(line[:1], "")
-            console.print(safe(line, style), soft_wrap=True)
+            say(line, style)
         else:
             typer.echo(safe(line).plain)
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
-
-
 def _print_trial(result: TrialResult) -> None:
-    from rich.console import Console
-
     from modular_pluralism.cli.results_table import print_results
-    from modular_pluralism.cli.safe_text import safe
-    from modular_pluralism.prompt_trials.trial_result import calls_sentence
+    from modular_pluralism.prompt_trials.result_models import calls_sentence
 
-    console = Console(highlight=False)
-    print_results(result.results, console, rest="`--json` or `--out`")
+    print_results(result.results, rest="`--json` or `--out`")
     for each in result.items:
         _print_changed(each)
-    typer.echo("")
-    typer.echo(safe(calls_sentence(result)).plain)
+    say()
+    say(calls_sentence(result))
     for compared in result.variants:
-        console.print(safe(compared.sentence, "bold"), soft_wrap=True)
+        say(compared.sentence, "bold")
 
 
 def _print_changed(item: ChangedItem) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from modular_pluralism.cli.safe_text import safe
-
-    console = Console(highlight=False)
     told = f", {item.attribute}" if item.attribute else ""
-    console.print()
+    say()
     change = f"{item.change:+.3f}".replace("-", "−")
-    heading = f"{item.variant}, item {item.id}{told}: {item.measure} {change}"
-    console.print(safe(heading, "bold"), soft_wrap=True)
-    console.print(safe(" ".join(item.question.split())), soft_wrap=True)
+    say(f"{item.variant}, item {item.id}{told}: {item.measure} {change}", "bold")
+    say(" ".join(item.question.split()))
     if not item.options:
         for name, side in (("built-in", item.built_in), (item.variant, item.other)):
-            console.print(safe(f"{name}: {side.answer or side.error or ''}"), soft_wrap=True)
+            say(f"{name}: {side.answer or side.error or ''}")
         return
     grid = Table(box=None, pad_edge=False)
     grid.add_column("")
     for name in ("real", "built-in", item.variant):
         grid.add_column(safe(name), justify="right")
     for place, option in enumerate(item.options):
-        shares = (item.gold, _shares(item.built_in), _shares(item.other))
+        shares = (item.gold, item.built_in.predicted, item.other.predicted)
         grid.add_row(safe(option), *(f"{each[place]:.3f}" if each else "–" for each in shares))
-    console.print(grid)
-
-
-def _shares(side: Side) -> list[float]:
-    return side.predicted or []
+    Console(highlight=False).print(grid)
 
 
 def _print_search(result: SearchResult) -> None:
-    from rich.console import Console
-
     from modular_pluralism.cli.results_table import print_results
-    from modular_pluralism.cli.safe_text import safe
-    from modular_pluralism.prompt_trials.search_result import search_sentence
+    from modular_pluralism.prompt_trials.result_models import search_sentence
 
-    console = Console(highlight=False)
-    print_results(result.results, console, rest="the report")
-    console.print()
+    print_results(result.results, rest="the report")
+    say()
     if result.best is not None:
-        console.print(safe("The best text of the search:", "bold"))
-        console.print(safe(result.best.rstrip()), soft_wrap=True)
-        console.print()
+        say("The best text of the search:", "bold")
+        say(result.best.rstrip())
+        say()
     for reason, count in list(result.reasons.items())[:_REASONS]:
-        console.print(safe(f"Replies that could not be used, {count} times: {reason}", "dim"), soft_wrap=True)
+        say(f"Replies that could not be used, {count} times: {reason}", "dim")
     typer.echo(search_sentence(result))
-    console.print(safe(result.sentence, "bold"), soft_wrap=True)
+    say(result.sentence, "bold")

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from modular_pluralism.cli.safe_text import safe
+from modular_pluralism.cli.output import safe
 from modular_pluralism.evaluation.report.figure_text import FigureText, one_n, table_texts
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from modular_pluralism.evaluation.statistics.results import Column, Results, Row, Table
 
 MANY_ROWS = 12
@@ -28,13 +27,14 @@ _ARROWS = {"higher": "↑ ", "lower": "↓ ", None: ""}
 
 
 def print_results(
-    results: Results, console: Console, *, rest: str = "the HTML report and the JSON of the results"
+    results: Results, console: Console | None = None, *, rest: str = "the HTML report and the JSON of the results"
 ) -> None:
     """Print the warnings, then all tables but the long ones by group, then the first failures.
 
     A table that is wider than the terminal is printed in parts, one below the other. `rest` says where the reader
     finds what is not printed here.
     """
+    console = console or Console(highlight=False)
     console.print(safe(" ".join(results.title.split()), "bold"), soft_wrap=True)
     for warning in results.warnings:
         console.print(Text("! ", style="bold yellow").append_text(safe(warning, "yellow")))

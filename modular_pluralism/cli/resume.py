@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modular_pluralism.cli.ask import Shown, build, show, stoppable
-from modular_pluralism.cli.call_options import JsonOption
-from modular_pluralism.cli.store_option import QuietOption, StoreOption
+from modular_pluralism.cli.ask import Shown, show, stopped
+from modular_pluralism.cli.call_options import JsonOption, QuietOption, StoreOption
+from modular_pluralism.cli.output import stoppable
 
 if TYPE_CHECKING:
     from modular_pluralism.cli.run_graph import RunView
@@ -39,7 +39,7 @@ def resume(
     Communities that have spoken are not asked again; those that have failed are, where the quorum cannot be reached
     without them. Of a run that has finished, the result is printed, and no model is asked.
     """
-    with stoppable(run, store):
+    with stoppable(stopped(run, store)):
         setup, contents = asyncio.run(_look(run, store))
         shown = Shown(setup.mode, setup.scoring, setup.pool_name, setup.communities, run, setup.voice)
         if contents.finished:
@@ -65,6 +65,7 @@ async def _look(run: str, place: str | None) -> tuple[Setup, Contents]:
 
 async def _go_on(run: str, place: str | None, setup: Setup, view: RunView, *, anyway: bool) -> dict[str, Any]:
     from modular_pluralism.cli.run_graph import open_models, run_graph
+    from modular_pluralism.modes import find_mode
     from modular_pluralism.runs.ask_again import ask_again, out_of_reach
     from modular_pluralism.runs.contents import read_contents
     from modular_pluralism.runs.keep import keep
@@ -84,7 +85,8 @@ async def _go_on(run: str, place: str | None, setup: Setup, view: RunView, *, an
             store.forget_claim(run)
             return contents.state
         pool, prompts, known = setup.load(anyway=anyway, remedy=", or say --anyway to go on all the same")
-        graph = build(setup.mode, setup.scoring, pool, prompts, open_models(pool), known, voice=setup.voice)
+        more: dict[str, Any] = {"prompts": prompts, "models": open_models(pool), "comments": known}
+        graph = find_mode(setup.mode).graph(pool, scoring=setup.scoring, voice=setup.voice, **more)
         await ask_again(store, run, out_of_reach(comments, pool))
         await table.reopen(run)
         asked = None if contents.begun else setup.asked

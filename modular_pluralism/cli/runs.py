@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from modular_pluralism.cli.ask import stoppable
-from modular_pluralism.cli.call_options import JsonOption
-from modular_pluralism.cli.store_option import StoreOption
+from modular_pluralism.cli.call_options import JsonOption, StoreOption
+from modular_pluralism.cli.output import print_json, safe, say, stoppable
 
 if TYPE_CHECKING:
     from modular_pluralism.runs.contents import Contents
@@ -51,7 +49,7 @@ def list_runs(context: typer.Context, as_json: JsonOption = False, store: StoreO
     absent = place.path is not None and not place.path.exists()
     found = [] if absent else _in_store(store, lambda opened: RunTable(opened).all())
     if as_json:
-        typer.echo(json.dumps([_row(each) for each in found], ensure_ascii=False, indent=2))
+        print_json([_row(each) for each in found])
     elif found:
         _print_table(found)
     else:
@@ -71,7 +69,7 @@ def show(run: RunArgument, as_json: JsonOption = False, store: StoreOption = Non
 
     listed, setup, contents = _in_store(store, read)
     if as_json:
-        typer.echo(json.dumps(_whole(listed, setup, contents), ensure_ascii=False, indent=2))
+        print_json(_whole(listed, setup, contents))
     else:
         _print_whole(listed, setup, contents)
 
@@ -154,8 +152,6 @@ def _print_table(found: list[ListedRun]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from modular_pluralism.cli.safe_text import safe
-
     table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
     for heading in ("id", "started", "mode"):
         table.add_column(heading, no_wrap=True)
@@ -170,23 +166,21 @@ def _print_table(found: list[ListedRun]) -> None:
 def _print_whole(run: ListedRun, setup: Setup, contents: Contents) -> None:
     from rich.console import Console
 
-    from modular_pluralism.cli.safe_text import safe
     from modular_pluralism.cli.terminal_view import TerminalView
 
-    console = Console(highlight=False)
-    console.print(safe(f"{run.id}: {run.mode}, pool {setup.pool}, started {_local(run.created)}"))
-    console.print(safe(f"Question: {run.question}"))
-    console.print(safe(f"State: {_described(run)}"))
-    view = TerminalView(console, setup.communities)
-    for comment in (_whole(run, setup, contents)["comments"]).values():
+    say(f"{run.id}: {run.mode}, pool {setup.pool}, started {_local(run.created)}", prose=True)
+    say(f"Question: {run.question}", prose=True)
+    say(f"State: {_described(run)}", prose=True)
+    view = TerminalView(Console(highlight=False), setup.communities)
+    for comment in _whole(run, setup, contents)["comments"].values():
         view.said(comment)
     if contents.finished:
         view.result(contents.state, setup.communities)
     else:
-        console.print(safe(f"Missing: {', '.join(_missing(setup, contents)) or 'the answer'}."))
-        console.print(safe(f"Go on with: pluralism resume {run.id}"))
+        say(f"Missing: {', '.join(_missing(setup, contents)) or 'the answer'}.", prose=True)
+        say(f"Go on with: pluralism resume {run.id}", prose=True)
     for step in contents.steps:
-        console.print(safe(f"Step {step.step}, {step.at}: {', '.join(step.wrote) or 'nothing written'}"), style="dim")
+        say(f"Step {step.step}, {step.at}: {', '.join(step.wrote) or 'nothing written'}", "dim", prose=True)
 
 
 def _local(seconds: float) -> str:

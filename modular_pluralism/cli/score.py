@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
-from modular_pluralism.cli.call_options import JsonOption, KindOption, PoolOption
+from modular_pluralism.cli.call_options import JsonOption, KindOption, NliOption, PoolOption
+from modular_pluralism.cli.output import stoppable
+from modular_pluralism.errors import InputError
 
 if TYPE_CHECKING:
     from modular_pluralism.evaluation.data.task_file import TaskFile
@@ -27,16 +32,7 @@ EXAMPLES = """
 def score(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A filled-in task file.", show_default=False)],
     kind: KindOption = None,
-    nli: Annotated[
-        str | None,
-        typer.Option(
-            "--nli",
-            metavar="MODEL",
-            help="For Overton files: what value coverage is measured with, a classifier's id or folder, `llm`, "
-            "`llm:MODEL`, or `embedding`.",
-            show_default=False,
-        ),
-    ] = None,
+    nli: NliOption = None,
     pool: PoolOption = "perspective",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seeds the resampling of the intervals.")] = 0,
     as_json: JsonOption = False,
@@ -45,27 +41,22 @@ def score(
 
     Nothing is asked of any model but the one that --nli names; the pool is used for `--nli llm` alone.
     """
-    from modular_pluralism.errors import InputError
+    from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.evaluation.run.score_file import score_file
 
-    task = TaskFile.open(file, kind=None if kind is None else kind.value)
+    task = TaskFile.open(file, kind=kind)
     if nli is not None and task.kind != "overton":
         raise InputError(f"{file} is a file of the kind {task.kind}, which has no value coverage; leave --nli out.")
-    try:
+    with stoppable():
         results = score_file(task, seed=seed) if nli is None else _with_coverage(task, nli, pool, seed)
-    except KeyboardInterrupt:
-        typer.echo("Stopped.", err=True)
-        raise typer.Exit(130) from None
-    _print(results, as_json)
+    if as_json:
+        typer.echo(results.model_dump_json(indent=2))
+    else:
+        print_results(results, rest="`--json`")
 
 
 def _with_coverage(task: TaskFile, nli: str, pool_name: str, seed: int) -> Results:
-    import asyncio
-    from itertools import count
-
-    from rich.console import Console
-
     from modular_pluralism.evaluation.data.items import OvertonItem
     from modular_pluralism.evaluation.measures.coverage import coverage
     from modular_pluralism.evaluation.measures.entailment import Counts
@@ -88,14 +79,3 @@ def _with_coverage(task: TaskFile, nli: str, pool_name: str, seed: int) -> Resul
     notes = [note] if note else []
     run = {**results.run, "value coverage": measure.name}
     return results.model_copy(update={"run": run, "warnings": [*results.warnings, *notes]})
-
-
-def _print(results: Results, as_json: bool) -> None:
-    if as_json:
-        typer.echo(results.model_dump_json(indent=2))
-        return
-    from rich.console import Console
-
-    from modular_pluralism.cli.results_table import print_results
-
-    print_results(results, Console(highlight=False), rest="`--json`")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modular_pluralism.cli.call_options import PoolOption, PromptsOption, ScoringName, VoiceName, VoiceOption
+from modular_pluralism.cli.call_options import PoolOption, PromptsOption, ScoringOption, VoiceOption
+from modular_pluralism.optional import optional
 
 if TYPE_CHECKING:
     from modular_pluralism.serving.catalogue import Catalogue
@@ -41,11 +42,8 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    score: Annotated[
-        ScoringName,
-        typer.Option("--score", help="How option probabilities are read; rotate removes letter preference."),
-    ] = ScoringName.rotate,
-    voice: VoiceOption = VoiceName.comment,
+    score: ScoringOption = "rotate",
+    voice: VoiceOption = "comment",
     grace: Annotated[
         float, typer.Option("--grace", min=0, help="Seconds for running answers when the server is to stop.")
     ] = 30.0,
@@ -86,20 +84,20 @@ def serve(
     Any client of OpenAI's API gets pluralistic answers by asking for the model `pluralism/overton` at this address.
     SIGTERM or Ctrl-C stops the server once running answers have ended.
     """
-    _check_installed()
+    for module in ("fastapi", "uvicorn", "prometheus_client"):
+        optional(module, "serve", "`pluralism serve`")
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
     from modular_pluralism.serving.keys import load_keys
     from modular_pluralism.serving.limits import Limits
     from modular_pluralism.serving.request_log import RequestLog
-    from modular_pluralism.serving.server import Place
     from modular_pluralism.serving.server import serve as run
 
     run(
         Pool.load(pool),
         PromptSet.load(prompts),
-        scoring=score.value,
-        voice=voice.value,
+        scoring=score,
+        voice=voice,
         keys=load_keys(keys),
         limits=Limits(
             body=max_body,
@@ -113,23 +111,12 @@ def serve(
             waiting=max_waiting,
             per_key=max_per_key,
         ),
-        place=Place(host, port, grace),
+        host=host,
+        port=port,
+        grace=grace,
         log=RequestLog(prompts=log_prompts),
         ready=_say_ready,
     )
-
-
-def _check_installed() -> None:
-    from importlib.util import find_spec
-
-    from modular_pluralism.errors import ModelLoadError
-
-    for module in ("fastapi", "uvicorn", "prometheus_client"):
-        if find_spec(module) is None:
-            raise ModelLoadError(
-                f"`pluralism serve` needs the Python package {module.replace('_', '-')}; run "
-                "`pip install 'modular-pluralism[serve]'`."
-            )
 
 
 def _say_ready(address: str, catalogue: Catalogue) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from modular_pluralism.cli.bars import distribution_table
-from modular_pluralism.cli.safe_text import safe
+from modular_pluralism.cli.output import safe
 from modular_pluralism.types import Comment, OptionDistribution, Selection, Usage
 
 _LOW_MASS = 0.5

@@ -9,10 +9,9 @@ from typing import Any
 from modular_pluralism.debugger.build import OwnModels
 from modular_pluralism.debugger.word_overlap import WordOverlap
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.measures.embedding_similarity import EmbeddingSimilarity
+from modular_pluralism.evaluation.measures.coverage import sentences
 from modular_pluralism.evaluation.measures.entailment import COVERED, Counts, EntailmentMeasure
 from modular_pluralism.evaluation.measures.named import open_measure
-from modular_pluralism.evaluation.measures.sentences import sentences
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 
@@ -22,9 +21,6 @@ WORDS = "words"
 WORDS_THRESHOLD = 0.4
 """Of 34 different sentences in the demo model's Overton answers to six questions, 71 % score above it for one of their
 own comments, and 5 % for one on another question."""
-
-EMBEDDING_THRESHOLD = 0.5
-"""Not measured: no embedding model is at hand offline."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ async def attribute_answer(
     selected one alone.
 
     `spec` is "words" (shared words, without any model), "llm" or "llm:MODEL" (entailment judged by a model of `pool`),
-    "embedding:FOLDER", or a folder with an entailment classifier; see `evaluation.measures.open_measure`.
+    or a folder with an entailment classifier; see `evaluation.measures.open_measure`.
 
     Raises:
         InputError: the state has no answer or no comments, or the spec names no measure.
@@ -76,7 +72,7 @@ async def attribute_answer(
         measure = WordOverlap(list(comments.values()))
     else:
         measure = open_measure(spec, pool=pool, prompts=prompts, models=models)
-    threshold = _threshold(measure)
+    threshold = WORDS_THRESHOLD if spec == WORDS else COVERED
     counts = Counts()
     pairs = [(comment, sentence) for sentence in found for comment in comments.values()]
     scores = iter(await measure.scores(pairs, counts))
@@ -101,12 +97,6 @@ def _read_by_base(state: Mapping[str, Any]) -> dict[str, str]:
 def _attributed(text: str, scores: dict[str, float], threshold: float) -> AttributedSentence:
     best = max(scores, key=lambda name: scores[name])
     return AttributedSentence(text, scores, best if scores[best] > threshold else None)
-
-
-def _threshold(measure: EntailmentMeasure) -> float:
-    if isinstance(measure, WordOverlap):
-        return WORDS_THRESHOLD
-    return EMBEDDING_THRESHOLD if isinstance(measure, EmbeddingSimilarity) else COVERED
 
 
 def _about(threshold: float) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langgraph.graph import StateGraph
 
 from modular_pluralism.debugger.events import NodeInfo
-from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
+from modular_pluralism.graphs.shape import GraphNode
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.edits import Edited
+from modular_pluralism.runs.setup import Setup
 from modular_pluralism.types import Mode, Scoring, Voice
 
 OwnModels = Mapping[str, BaseChatModel] | None
@@ -22,56 +24,22 @@ def build_graph(
     mode: Mode, scoring: Scoring, made_of: Edited, models: PoolModels, *, voice: Voice = "comment"
 ) -> StateGraph[Any, Any, Any, Any]:
     """The graph of a mode, not compiled."""
-    shared: dict[str, Any] = {"prompts": made_of.prompts, "models": models, "comments": made_of.comments}
-    match mode:
-        case "overton":
-            return build_overton(made_of.pool, **shared)
-        case "steerable":
-            return build_steerable(made_of.pool, scoring=scoring, **shared)
-        case "distributional":
-            return build_distributional(made_of.pool, scoring=scoring, voice=voice, **shared)
+    more: dict[str, Any] = {"prompts": made_of.prompts, "models": models, "comments": made_of.comments}
+    return find_mode(mode).graph(made_of.pool, scoring=scoring, voice=voice, **more)
 
 
-def picture(mode: Mode, communities: list[str], voice: Voice = "comment") -> list[NodeInfo]:
+def picture(mode: Mode, communities: Sequence[str], voice: Voice = "comment") -> list[NodeInfo]:
     """The boxes of a mode's graph, in the order of the work."""
-    speaking = "comment" if has_branches(mode, voice) or mode != "distributional" else "vote"
-    boxes = [NodeInfo("check", "check", None, [])]
-    boxes += [NodeInfo(name, speaking, name, ["check"]) for name in communities]
-    match mode:
-        case "overton":
-            boxes.append(NodeInfo("merge", "merge", None, communities))
-        case "steerable":
-            boxes.append(NodeInfo("select", "select", None, communities))
-            boxes.append(NodeInfo("respond", "respond", None, ["select"]))
-        case "distributional":
-            last = {name: name for name in communities}
-            for role in _BRANCHES[voice]:
-                boxes += [NodeInfo(branch_id(name, role), role, name, [last[name]]) for name in communities]
-                last = {name: branch_id(name, role) for name in communities}
-            boxes.append(NodeInfo("aggregate", "aggregate", None, list(last.values())))
-    return boxes
+    nodes = find_mode(mode).nodes(tuple(communities), voice=voice)
+    return [NodeInfo(node.id, node.role, node.community, node.after) for node in nodes]
 
 
-_BRANCHES: dict[Voice, tuple[str, ...]] = {"comment": ("score",), "vote": (), "both": ("score", "vote")}
-"""What follows a community's comment within its branch of the distributional graph."""
-
-
-def has_branches(mode: Mode, voice: Voice) -> bool:
-    """Whether each community is a graph of its own within the graph."""
-    return mode == "distributional" and bool(_BRANCHES[voice])
-
-
-def branch_id(community: str, role: str) -> str:
-    """What events call a node that follows a comment in a community's branch."""
-    return f"{community}/{role}"
-
-
-def score_id(community: str) -> str:
-    """What events call the scoring of a community's comment."""
-    return branch_id(community, "score")
+def nodes_of(setup: Setup) -> list[GraphNode]:
+    """The nodes of a run's graph, in the order of the work; its pool need not be there any more."""
+    return find_mode(setup.mode).nodes(tuple(setup.communities), scoring=setup.scoring, voice=setup.voice)
 
 
 def node_id(name: str, namespace: str) -> str:
     """What events call the node `name`; `namespace` is LangGraph's, such as "" or "news_left:4f1c…"."""
-    branch = namespace.split("|")[0].partition(":")[0]
-    return branch_id(branch, name) if branch and name in ("score", "vote") else name
+    branch = namespace.partition("|")[0].partition(":")[0]
+    return f"{branch}/{name}" if branch and name != branch else name

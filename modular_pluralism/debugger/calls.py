@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modular_pluralism.debugger.build import OwnModels, picture
-from modular_pluralism.debugger.history import KeptTask, read_tasks
-from modular_pluralism.debugger.keys import run_keys
-from modular_pluralism.debugger.record import CallKind, CallRecord
-from modular_pluralism.debugger.records import own_calls, reused_nodes
+from modular_pluralism.debugger.build import OwnModels, nodes_of
+from modular_pluralism.debugger.kept_tasks import KeptTask, node_keys, read_tasks
+from modular_pluralism.debugger.records import CallKind, CallRecord, own_calls, reused_nodes
 from modular_pluralism.debugger.watch import new_record
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.graphs.node_key import NodeKey
+from modular_pluralism.graphs.shape import GraphNode
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.ask import ModelCall
 from modular_pluralism.runs.run_store import RunStore
@@ -46,7 +45,7 @@ async def read_calls(store: RunStore, run: str, *, models: OwnModels = None) -> 
         calls = [*(call for call in of_parent if call["node"] in taken), *calls]
     setup = await RunTable(store).setup(run)
     calls += await _rebuilt_calls(store, run, setup, {call["node"] for call in calls}, models)
-    order = {box.id: place for place, box in enumerate(picture(setup.mode, setup.communities, setup.voice))}
+    order = {node.id: index for index, node in enumerate(nodes_of(setup))}
     return sorted(calls, key=lambda call: (order.get(call["node"], len(order)), call["number"]))
 
 
@@ -54,25 +53,28 @@ async def _rebuilt_calls(
     store: RunStore, run: str, setup: Setup, recorded: set[str], models: OwnModels
 ) -> list[CallRecord]:
     """The first call of every node that has run without a record, with what the checkpoints know of its outcome."""
-    passed_over = {"check", "aggregate", *setup.edits.comments, *setup.edits.kept, *recorded}
-    tasks = [task for task in await read_tasks(store, run) if task.id not in passed_over]
-    return await asyncio.to_thread(_rebuilt, run, setup, tasks, models) if tasks else []
+    passed_over = {*setup.edits.comments, *setup.edits.kept, *recorded}
+    nodes = {node.id: node for node in nodes_of(setup) if node.prompts and node.id not in passed_over}
+    tasks = [task for task in await read_tasks(store, run) if task.id in nodes]
+    return await asyncio.to_thread(_rebuilt, run, setup, tasks, nodes, models) if tasks else []
 
 
-def _rebuilt(run: str, setup: Setup, tasks: Sequence[KeptTask], models: OwnModels) -> list[CallRecord]:
+def _rebuilt(
+    run: str, setup: Setup, tasks: Sequence[KeptTask], nodes: Mapping[str, GraphNode], models: OwnModels
+) -> list[CallRecord]:
     try:
         made_of = setup.load()
-        keys = run_keys(setup, made_of, PoolModels(made_of.pool, models))
-        records = [_asked_again(run, task, _role(task, setup), keys[task.id]) for task in tasks]
+        keys = node_keys(setup, made_of, PoolModels(made_of.pool, models))
+        asked = [_asked_again(run, task, nodes[task.id], keys[task.id]) for task in tasks]
     except PluralismError as error:
-        records = [_unknown(run, task, _role(task, setup), str(error)) for task in tasks]
-    found = [record for record in records if record is not None]
-    for number, record in enumerate(found, start=1):
+        asked = [_unknown(run, task, nodes[task.id], str(error)) for task in tasks]
+    records = [record for record in asked if record is not None]
+    for number, record in enumerate(records, start=1):
         record["number"] = number
-    return found
+    return records
 
 
-def _asked_again(run: str, task: KeptTask, role: str, key: NodeKey) -> CallRecord | None:
+def _asked_again(run: str, task: KeptTask, node: GraphNode, key: NodeKey) -> CallRecord | None:
     """The record of a node's first call; None of a node that asks no model, as one with a given comment."""
     call = key.asks(task.state)
     if not isinstance(call, ModelCall):
@@ -81,18 +83,18 @@ def _asked_again(run: str, task: KeptTask, role: str, key: NodeKey) -> CallRecor
     given = call.given
     kind: CallKind = "chat" if "messages" in given else "label_probabilities" if "labels" in given else "text_logprobs"
     prompts = given.get("prompts") or [given.get("messages") or given.get("prompt")]
-    record = new_record(run, task.id, _community(task, role), role, kind, call.model, prompts)
+    record = new_record(run, node.id, node.community, node.role, kind, call.model, prompts)
     record["labels"], record["texts"] = given.get("labels"), given.get("texts")
     record["settings"] = dict(given.get("settings") or {})
     record["note"] = " ".join(filter(None, [REBUILT, record["note"]]))
     return _with_outcome(record, task)
 
 
-def _unknown(run: str, task: KeptTask, role: str, why: str) -> CallRecord:
+def _unknown(run: str, task: KeptTask, node: GraphNode, why: str) -> CallRecord:
     """The record of a call whose prompt cannot be made again."""
-    reading = role in ("select", "score", "vote") or bool(dict(task.writes).get("choice"))
+    reading = node.role in ("select", "score", "vote") or bool(dict(task.writes).get("choice"))
     kind: CallKind = "label_probabilities" if reading else "chat"
-    record = new_record(run, task.id, _community(task, role), role, kind, None, [])
+    record = new_record(run, node.id, node.community, node.role, kind, None, [])
     record["note"] = f"This call was not recorded, and its prompt cannot be made again. {why}"
     return _with_outcome(record, task)
 
@@ -111,12 +113,3 @@ def _with_outcome(record: CallRecord, task: KeptTask) -> CallRecord:
     record["attempts"] = usage["attempts"]
     record["errors"] = [usage["error"]] if usage.get("error") else []
     return record
-
-
-def _community(task: KeptTask, role: str) -> str | None:
-    return task.id.partition("/")[0] if role in ("comment", "score", "vote") else None
-
-
-def _role(task: KeptTask, setup: Setup) -> str:
-    speaking = "vote" if setup.voice == "vote" else "comment"
-    return task.name if task.name in ("merge", "select", "respond", "score", "vote") else speaking

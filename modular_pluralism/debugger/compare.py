@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,14 +9,15 @@ from difflib import SequenceMatcher
 from typing import Any, Literal
 
 from modular_pluralism.debugger.history import KeptRun
-from modular_pluralism.option_math import disagreement
+from modular_pluralism.evaluation.measures import distances
+from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.setup import Setup
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 
 
 @dataclass(frozen=True)
-class Piece:
+class DiffSpan:
     """A stretch of text that is in both, only in the one ("removed"), or only in the other ("added")."""
 
     kind: Literal["same", "removed", "added"]
@@ -35,12 +35,12 @@ class SettingDifference:
 
 @dataclass(frozen=True)
 class TextComparison:
-    """A text of both; None where a run has none. `pieces` are the one's text turned into the other's, word by word."""
+    """A text of both; None where a run has none. `spans` are the one's text turned into the other's, word by word."""
 
     name: str
     one: str | None
     other: str | None
-    pieces: list[Piece]
+    spans: list[DiffSpan]
 
     @property
     def same(self) -> bool:
@@ -99,20 +99,20 @@ def compare_runs(one: KeptRun, other: KeptRun) -> Comparison:
 
 def compare_texts(name: str, one: str | None, other: str | None) -> TextComparison:
     """Compare two texts word by word."""
-    return TextComparison(name, one, other, list(_pieces(one or "", other or "")))
+    return TextComparison(name, one, other, list(_spans(one or "", other or "")))
 
 
-def _pieces(one: str, other: str) -> Iterator[Piece]:
+def _spans(one: str, other: str) -> Iterator[DiffSpan]:
     old: list[str] = _WORDS.findall(one)
     new: list[str] = _WORDS.findall(other)
     for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind == "equal":
-            yield Piece("same", "".join(old[a:b]))
+            yield DiffSpan("same", "".join(old[a:b]))
             continue
         if b > a:
-            yield Piece("removed", "".join(old[a:b]))
+            yield DiffSpan("removed", "".join(old[a:b]))
         if d > c:
-            yield Piece("added", "".join(new[c:d]))
+            yield DiffSpan("added", "".join(new[c:d]))
 
 
 def _settings(one: Setup, other: Setup) -> Iterator[SettingDifference]:
@@ -128,8 +128,7 @@ def _told(setup: Setup) -> dict[str, Any]:
     return {
         "mode": setup.mode,
         **setup.asked,
-        **({} if setup.mode == "overton" else {"scoring": setup.scoring}),
-        **({} if setup.voice == "comment" else {"voice": setup.voice}),
+        **find_mode(setup.mode).settings(setup.scoring, setup.voice),
         "pool": setup.pool,
         "prompts": setup.prompts,
         "pool file (fingerprint)": setup.pool_fingerprint[:12],
@@ -164,11 +163,11 @@ def _shares(distribution: Any) -> list[float] | None:
 def _distribution(
     name: str, options: list[str], one: list[float] | None, other: list[float] | None
 ) -> DistributionComparison:
-    return DistributionComparison(name, options, one, other, js_distance(one, other) if options else None)
+    return DistributionComparison(name, options, one, other, _js_distance(one, other) if options else None)
 
 
-def js_distance(one: list[float] | None, other: list[float] | None) -> float | None:
-    """The square root of the Jensen-Shannon divergence, base e; None where a distribution is missing."""
+def _js_distance(one: list[float] | None, other: list[float] | None) -> float | None:
+    """None where a distribution is missing, or one of other options."""
     if one is None or other is None or len(one) != len(other):
         return None
-    return math.sqrt(disagreement([one, other], [0.5, 0.5]))
+    return distances.js_distance(one, other)

@@ -1,4 +1,4 @@
-"""What a distributional run found, put so that it can be looked at; and what the selector of a steerable one did."""
+"""What a distributional run found, put so that it can be looked at."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modular_pluralism.debugger.build import OwnModels, score_id
-from modular_pluralism.debugger.compare import js_distance
+from modular_pluralism.debugger.build import OwnModels, build_graph
 from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.errors import InputError, ModelCallError
-from modular_pluralism.graphs.parts import Parts
+from modular_pluralism.evaluation.measures.distances import js_distance
+from modular_pluralism.graphs.shape import graph_nodes
+from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.nodes.score import score
-from modular_pluralism.nodes.vote import vote
+from modular_pluralism.nodes.step import as_runnable
 from modular_pluralism.option_math import linear_pool
 from modular_pluralism.types import OptionDistribution, Scoring
+
+SELECTION_NOTE = (
+    "The base LLM reports no log-probabilities: its reply was read as a number; how sure it was is not known."
+)
+"""Of a selection without probabilities."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +52,6 @@ class DistributionView:
     missing: list[str]
 
 
-@dataclass(frozen=True)
-class SelectionView:
-    """`probabilities` are by community, or None where the selector's reply was read as text; `note` then says so."""
-
-    selected: str
-    probabilities: dict[str, float] | None
-    mass: float | None
-    note: str | None
-
-
 def describe_distributions(state: Mapping[str, Any], scoring: Scoring) -> DistributionView:
     """The distributions of a distributional run's state.
 
@@ -74,7 +69,7 @@ def describe_distributions(state: Mapping[str, Any], scoring: Scoring) -> Distri
         scoring=scoring,
         communities=[
             CommunityDistribution(
-                name, of_each[name], weights[name], js_distance(of_each[name]["probabilities"], pooled) or 0.0
+                name, of_each[name], weights[name], js_distance(of_each[name]["probabilities"], pooled)
             )
             for name in names
         ],
@@ -86,23 +81,6 @@ def describe_distributions(state: Mapping[str, Any], scoring: Scoring) -> Distri
         most_disagreement=min(_entropy([weights[name] for name in names]), math.log(count)),
         missing=list(state.get("missing") or []),
     )
-
-
-def describe_selection(state: Mapping[str, Any]) -> SelectionView:
-    """What the selector of a steerable run's state did.
-
-    Raises:
-        InputError: it has not selected.
-    """
-    selected = state.get("selected")
-    if not selected:
-        raise InputError("No community has been selected in this run; look at a steerable run that got so far.")
-    note = None
-    if selected["probabilities"] is None:
-        note = (
-            "The base LLM reports no log-probabilities: its reply was read as a number; how sure it was is not known."
-        )
-    return SelectionView(selected["community"], selected["probabilities"], selected["mass"], note)
 
 
 async def read_otherwise(run: KeptRun, scoring: Scoring, *, models: OwnModels = None) -> dict[str, OptionDistribution]:
@@ -124,20 +102,17 @@ async def read_otherwise(run: KeptRun, scoring: Scoring, *, models: OwnModels = 
     if voice == "both":
         raise InputError("Both voices of the communities are united in this run; ask anew with another scoring.")
     made_of = run.setup.load()
-    parts = Parts.of(made_of.pool, made_of.prompts, PoolModels(made_of.pool, models), "distributional")
-    found: dict[str, OptionDistribution] = {}
-    for name in known:
-        samples = parts.pool.run.score_samples
-        if voice == "vote":
-            step = vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples)
-        else:
-            step = score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)
-        node, role = (name, "vote") if voice == "vote" else (score_id(name), "score")
-        update = await parts.node(step, node, role=role, community=name).ainvoke(run.state)
-        if "distributions" not in update:
-            raise ModelCallError(update["comments"][name]["error"])
-        found |= update["distributions"]
-    return found
+    graph = build_graph(run.setup.mode, scoring, made_of, PoolModels(made_of.pool, models), voice=voice)
+    caller = Caller(attempts=made_of.pool.run.attempts, deadline=made_of.pool.run.deadline)
+    distributions: dict[str, OptionDistribution] = {}
+    for node in graph_nodes(graph):
+        if node.community in known and node.role in ("score", "vote") and node.key is not None:
+            labels = {"role": node.role, "community": node.community}
+            update = await as_runnable(node.key.step, caller, node.name, labels).ainvoke(run.state)
+            if "distributions" not in update:
+                raise ModelCallError(update["comments"][node.community]["error"])
+            distributions |= update["distributions"]
+    return distributions
 
 
 def _as_label(read: OptionDistribution) -> OptionDistribution:

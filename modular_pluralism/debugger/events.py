@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from modular_pluralism.debugger.record import CallRecord
+from modular_pluralism.debugger.records import CallRecord
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import math
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.resources import files
@@ -18,31 +18,16 @@ from markupsafe import Markup
 from modular_pluralism.debugger.attribution import Attribution, attribute_answer
 from modular_pluralism.debugger.build import OwnModels
 from modular_pluralism.debugger.calls import read_calls
-from modular_pluralism.debugger.distributions import (
-    DistributionView,
-    SelectionView,
-    describe_distributions,
-    describe_selection,
-)
-from modular_pluralism.debugger.history import KeptRun, Step, read_run, read_steps
-from modular_pluralism.debugger.record import CallRecord
+from modular_pluralism.debugger.distributions import SELECTION_NOTE, describe_distributions
+from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.snippet import run_as_python
 from modular_pluralism.debugger.watch import without_keys
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
+from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.run_store import RunStore
 
 FORMAT = "modular-pluralism/run"
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """Everything about a run."""
-
-    run: KeptRun
-    steps: list[Step]
-    calls: list[CallRecord]
-    python: str
 
 
 async def run_as_json(store: RunStore, run: str, *, models: OwnModels = None) -> str:
@@ -55,8 +40,7 @@ async def run_as_json(store: RunStore, run: str, *, models: OwnModels = None) ->
         InputError: there is no such run.
         StoreError: it cannot be read.
     """
-    whole = await _read(store, run, models)
-    kept = whole.run
+    kept, calls = await read_run(store, run), await read_calls(store, run, models=models)
     told = {
         "format": FORMAT,
         "version": VERSION,
@@ -65,9 +49,9 @@ async def run_as_json(store: RunStore, run: str, *, models: OwnModels = None) ->
         "state": kept.state,
         "nodes": [asdict(node) for node in kept.nodes],
         "reused": kept.reused,
-        "steps": [asdict(step) for step in whole.steps],
-        "calls": whole.calls,
-        "python": whole.python,
+        "steps": [asdict(step) for step in kept.steps],
+        "calls": calls,
+        "python": run_as_python(run, kept.setup),
     }
     return _unicode(without_keys(json.dumps(_finite(told), ensure_ascii=False, indent=2, allow_nan=False))) + "\n"
 
@@ -78,11 +62,13 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
     Raises:
         ModelLoadError: the sentence splitter is not installed. The rest is as for `run_as_json`.
     """
-    whole = await _read(store, run, models)
-    state = whole.run.state
+    kept, calls = await read_run(store, run), await read_calls(store, run, models=models)
+    state, setup = kept.state, kept.setup
     attribution: Attribution | None = None
-    if whole.run.setup.mode == "overton" and state.get("answer"):
+    # A steered answer is meant to leave comments out.
+    if state.get("answer") and state.get("comments") and not state.get("selected"):
         attribution = await attribute_answer(state)
+    pooled = state.get("distribution") is not None and state.get("weights")
     here = files("modular_pluralism.debugger")
     style = here.joinpath("export.css").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -95,33 +81,19 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
     }
     template = environment.from_string(here.joinpath("export.html.jinja").read_text(encoding="utf-8"))
     page = template.render(
-        whole=whole,
-        run=whole.run,
+        run=kept,
+        calls=calls,
+        python=run_as_python(run, setup),
         state=state,
-        setup=whole.run.setup,
-        numbers={name: number for number, name in enumerate(whole.run.setup.communities)},
+        setup=setup,
+        settings=find_mode(setup.mode).settings(setup.scoring, setup.voice),
         attribution=attribution,
-        distributions=_distributions(whole.run),
-        selection=_selection(state),
+        distributions=describe_distributions(state, setup.scoring) if pooled else None,
+        selection_note=SELECTION_NOTE,
         style=Markup(style),
         style_hash=b64encode(sha256(style.encode()).digest()).decode(),
     )
     return _unicode(without_keys(page.lstrip()))
-
-
-async def _read(store: RunStore, run: str, models: OwnModels) -> _Whole:
-    kept = await read_run(store, run)
-    calls = await read_calls(store, run, models=models)
-    return _Whole(kept, await read_steps(store, run), calls, run_as_python(run, kept.setup))
-
-
-def _distributions(run: KeptRun) -> DistributionView | None:
-    is_there = run.setup.mode == "distributional" and run.state.get("distribution") is not None
-    return describe_distributions(run.state, run.setup.scoring) if is_there else None
-
-
-def _selection(state: Mapping[str, Any]) -> SelectionView | None:
-    return describe_selection(state) if state.get("selected") else None
 
 
 def _finite(value: Any) -> Any:

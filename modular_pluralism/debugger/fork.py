@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from modular_pluralism.debugger.build import OwnModels
-from modular_pluralism.debugger.history import KeptTask, read_tasks
-from modular_pluralism.debugger.keys import run_keys
+from modular_pluralism.debugger.kept_tasks import KeptTask, node_keys, read_tasks
 from modular_pluralism.debugger.live import LiveRun, new_name, start
 from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.errors import InputError
@@ -46,7 +45,7 @@ async def start_fork(
     edits = request.edits.model_copy(update={"kept": _failed(fixed, request.edits)})
     setup = forked(parent, combined(parent.edits, edits), Origin(run=request.run, step=request.step))
     edited = setup.load()
-    of_parent, of_fork = (run_keys(setup, each, PoolModels(each.pool, models)) for each in (made_of, edited))
+    of_parent, of_fork = (node_keys(setup, each, PoolModels(each.pool, models)) for each in (made_of, edited))
     _check_in_time(fixed, request, of_parent, of_fork)
     cache = NodeCache()
     for task in tasks:

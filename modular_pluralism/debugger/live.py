@@ -13,7 +13,7 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import StateGraph
 
-from modular_pluralism.debugger.build import OwnModels, build_graph, has_branches, node_id, picture
+from modular_pluralism.debugger.build import OwnModels, build_graph, node_id, picture
 from modular_pluralism.debugger.events import (
     CallMade,
     Event,
@@ -58,7 +58,7 @@ async def start_run(
         PoolError, PromptError, ModelLoadError: the pool, a prompt or a model is.
         StoreError: the run cannot be kept.
     """
-    asked = request.asked()
+    asked = request.asked(distinct=True)
     pool = Pool.load(request.pool)
     folder = None if request.prompts is None else Path(request.prompts)
     prompts = PromptSet.load(folder)
@@ -118,6 +118,8 @@ class LiveRun:
         self._begun: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._started = time.monotonic()
+        self._nodes = picture(setup.mode, setup.communities, setup.voice)
+        self._branches = {node.id.partition("/")[0] for node in self._nodes if "/" in node.id}
 
     def begin(self, claim: AsyncExitStack) -> None:
         """Start the work; `claim` is closed at its end."""
@@ -158,8 +160,7 @@ class LiveRun:
         end: Event = RunStopped(0.0)
         watcher = CallWatcher(self.run, self._models, self._tell)
         try:
-            boxes = picture(self.setup.mode, self.setup.communities, self.setup.voice)
-            self._tell(RunStarted(self.run, boxes), *(NodeWaiting(box.id) for box in boxes))
+            self._tell(RunStarted(self.run, self._nodes), *(NodeWaiting(node.id) for node in self._nodes))
             state = await keep(self._store, self.run, self._stream(watcher))
             end = RunFinished(state, self._seconds())
         except asyncio.CancelledError:
@@ -217,11 +218,11 @@ class LiveRun:
             return [NodeToken(node, text)] if text else []
         if kind == "tasks":
             return [] if self._is_branch(namespace, data["name"]) else self._task_event(namespace, data)
-        reused = bool((data.get("__metadata__") or {}).get("cached"))
+        reused = bool((data.pop("__metadata__", None) or {}).get("cached"))
         return [
             self._written(node_id(name, "|".join(namespace)), update or {}, reused)
             for name, update in data.items()
-            if name != "__metadata__" and not self._is_branch(namespace, name)
+            if not self._is_branch(namespace, name)
         ]
 
     def _task_event(self, namespace: Sequence[str], data: dict[str, Any]) -> list[Event]:
@@ -243,7 +244,7 @@ class LiveRun:
 
     def _is_branch(self, namespace: Sequence[str], name: str) -> bool:
         """Whether this is a community's branch as a whole, whose nodes tell of themselves."""
-        return not namespace and has_branches(self.setup.mode, self.setup.voice) and name in self.setup.communities
+        return not namespace and name in self._branches
 
     def _tell(self, *events: Event) -> None:
         self._events += events

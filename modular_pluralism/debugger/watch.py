@@ -16,9 +16,9 @@ from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from modular_pluralism.debugger.build import branch_id
+from modular_pluralism.debugger.build import node_id
 from modular_pluralism.debugger.events import CallMade, Event, NodeRetried
-from modular_pluralism.debugger.record import CallKind, CallRecord, SentMessage, SentPrompt
+from modular_pluralism.debugger.records import CallKind, CallRecord, SentMessage, SentPrompt
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.models.calls import describe
@@ -126,9 +126,7 @@ class CallWatcher(AsyncCallbackHandler):
         self, run_id: UUID, parent: UUID | None, kind: CallKind, metadata: dict[str, Any], given: dict[str, Any]
     ) -> _Open:
         community, role = metadata.get("community"), str(metadata.get("role") or "")
-        node = str(metadata.get("langgraph_node") or role)
-        if community and node != community:  # it stands in the community's branch, behind its comment
-            node = branch_id(community, node)
+        node = node_id(metadata["langgraph_node"], metadata["langgraph_checkpoint_ns"])
         same = f"{parent} {node} {kind} {_text(given)}"
         again = self._failed.pop(same, None)
         if again is not None:
@@ -138,8 +136,8 @@ class CallWatcher(AsyncCallbackHandler):
             return again
         speaks = role in ("comment", "vote")
         model = self._models.community(community) if speaks and community else self._models.base()
-        await _load(model)
-        record = new_record(self._run, node, community, role, kind, model, given["prompts"])
+        loaded = await _load(model)
+        record = new_record(self._run, node, community, role, kind, model, given["prompts"], loaded=loaded)
         record["settings"] = _settings(model, given.get("settings") or {}) if kind == "chat" else _file(model)
         record["labels"], record["texts"] = given.get("labels"), given.get("texts")
         opened = self._open[run_id] = _Open(record, same)
@@ -208,9 +206,12 @@ def new_record(
     kind: CallKind,
     model: PoolModel | None,
     prompts: Sequence[Sequence[BaseMessage]],
+    *,
+    loaded: bool = True,
 ) -> CallRecord:
-    """The record of a call of which nothing is known yet but what is asked."""
-    sent, problem = ([], None) if model is None else _sent(prompts, model)
+    """The record of a call of which nothing is known yet but what is asked. An embedded model that is not `loaded` is
+    left alone."""
+    sent, problem = ([], None) if model is None else _sent(prompts, model, loaded)
     return CallRecord(
         run=run,
         number=0,
@@ -256,14 +257,26 @@ def without_keys(text: str) -> str:
     )
 
 
-async def _load(model: PoolModel) -> None:
-    """Have the weights loaded, which the chat template comes with, without holding up the event loop."""
-    if isinstance(model.chat, ChatLlama):
-        with suppress(PluralismError):  # the call itself will say so
-            await model.chat.aload()
+async def _load(model: PoolModel) -> bool:
+    """Have the weights loaded, which the chat template comes with, without holding up the event loop. Returns whether
+    that was not broken off."""
+    try:
+        if isinstance(model.chat, ChatLlama):
+            with suppress(PluralismError):  # the call itself will say so
+                await model.chat.aload()
+    except asyncio.CancelledError:
+        # LangChain forgets its other callbacks where this one raises: the end comes at what is awaited next.
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()
+        task.cancel()
+        return False
+    return True
 
 
-def _sent(prompts: Sequence[Sequence[BaseMessage]], model: PoolModel) -> tuple[list[SentPrompt], str | None]:
+def _sent(
+    prompts: Sequence[Sequence[BaseMessage]], model: PoolModel, loaded: bool
+) -> tuple[list[SentPrompt], str | None]:
     """The prompts, and why it is not known what the model reads, where it is not."""
     sent = [
         SentPrompt(
@@ -277,6 +290,8 @@ def _sent(prompts: Sequence[Sequence[BaseMessage]], model: PoolModel) -> tuple[l
     ]
     if not isinstance(model.chat, ChatLlama):
         return sent, NO_TEMPLATE
+    if not loaded:
+        return sent, "What the model would read is not known: it was not loaded yet."
     try:
         for each, prompt in zip(sent, prompts, strict=True):
             each["text"] = without_keys(model.chat.prompt_text(prompt))

@@ -49,14 +49,19 @@ class ChatLlama(BaseChatModel):
     ChatOpenAI uses; `grammar=grammar_of_schema({...})` keeps the text to a JSON schema. The seed that was used stands
     in `response_metadata["seed"]`.
 
+    Raises:
+        ModelLoadError: The GGUF or an adapter cannot be loaded. (At the first call.)
+
     Example:
         ```python
-        model = ChatLlama(gguf="model.gguf", temperature=0)
-        print(model.invoke("What is pluralism?").content)
-        ```
+        from pathlib import Path
 
-    Raises (at the first call):
-        ModelLoadError: the GGUF or an adapter cannot be loaded.
+        from modular_pluralism import ChatLlama, close_engines
+
+        model = ChatLlama(gguf=Path("model.gguf"), temperature=0, max_tokens=16)
+        print(model.invoke("What is pluralism?").content)
+        close_engines()
+        ```
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)

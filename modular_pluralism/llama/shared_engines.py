@@ -30,7 +30,17 @@ def shared_engine(settings: EngineSettings) -> Engine:
 
 
 def close_engines() -> None:
-    """Close every shared engine; requests still running end with EngineClosedError. Also done at exit."""
+    """Close every shared engine, which gives the memory of its weights back; also done at exit.
+
+    Requests that are still running end with EngineClosedError. A model that is used again loads its engine again.
+
+    Example:
+        ```python
+        from modular_pluralism import close_engines
+
+        close_engines()
+        ```
+    """
     with _lock:
         engines = list(_engines.values())
         _engines.clear()

@@ -26,7 +26,8 @@ from modular_pluralism.models.spans import Asked, call_span
 
 T = TypeVar("T")
 
-_backoff = wait_exponential(multiplier=0.5, max=20) + wait_random(0, 0.5)
+backoff = wait_exponential(multiplier=0.5, max=20) + wait_random(0, 0.5)
+"""Seconds before another try where the endpoint names none: exponential, with jitter."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Caller:
     def _policy(self, progress: _Progress) -> dict[str, Any]:
         return {
             "stop": stop_after_attempt(self.attempts),
-            "wait": _pause,
+            "wait": pause,
             "retry": retry_if_exception(is_transient),
             "before": progress.starts,
             "before_sleep": progress.failed,
@@ -234,12 +235,12 @@ def _mend(error: BaseException) -> str:
     return ""
 
 
-def _pause(state: RetryCallState) -> float:
-    """Seconds before the next try: what the endpoint asks for, else exponential back-off with jitter."""
+def pause(state: RetryCallState) -> float:
+    """Seconds before the next try: what the endpoint asks for, else `backoff`."""
     error = state.outcome.exception() if state.outcome is not None else None
     response = getattr(error, "response", None)
     asked = str(getattr(response, "headers", {}).get("retry-after", ""))
-    return min(float(asked), 60.0) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", asked) else _backoff(state)
+    return min(float(asked), 60.0) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", asked) else backoff(state)
 
 
 def _sleep(seconds: float, abandoned: threading.Event) -> None:

@@ -9,14 +9,8 @@ from typing import Protocol
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
-from modular_pluralism.errors import ModelCallError
-
 NOT_STREAMED = "nostream"
 """LangGraph's tag for model calls that are kept out of the stream of messages."""
-
-
-class NoLogProbabilitiesError(ModelCallError):
-    """The endpoint does not report log-probabilities; its replies have to be sampled or parsed instead."""
 
 
 @dataclass(frozen=True)

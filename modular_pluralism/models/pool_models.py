@@ -13,11 +13,9 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.llama.job import Adapter
-from modular_pluralism.llama.option_reader import EngineOptionReader
-from modular_pluralism.models.endpoints import Endpoints
+from modular_pluralism.models.engine_reader import EngineOptionReader
 from modular_pluralism.models.gguf_source import find_gguf
 from modular_pluralism.models.option_reader import OptionReader
-from modular_pluralism.models.remote_place import place
 from modular_pluralism.models.reply_reader import ReplyOptionReader
 from modular_pluralism.pool import EmbeddedModel, ModelConfig, Pool
 from modular_pluralism.prepared.cache import prepared_file
@@ -37,9 +35,29 @@ _Key = tuple[str, str | None, float]
 
 
 class PoolModels:
-    """The models of a pool; thread-safe. Embedded ones share one engine, and so their weights, wherever they can.
+    """The models of a pool, each opened when it is first used; thread-safe.
 
-    `models` puts LangChain chat models of your own in the place of [models.*] tables, by name.
+    Embedded ones share one engine, and so their weights, wherever they can. Builders make one for themselves; give
+    several graphs the same one, so that they share what is open.
+
+    Args:
+        pool: The pool.
+        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+
+    Raises:
+        ModelLoadError: `models` has a name that the pool has not.
+
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import Pool, PoolModels, build_overton, build_steerable
+
+        pool = Pool.load("culture")
+        models = PoolModels(pool, {"smollm2": FakeListChatModel(responses=["any LangChain chat model"])})
+        models.check()  # finds a wrong path or an unset key before anything is asked
+        graphs = [build_overton(pool, models=models).compile(), build_steerable(pool, models=models).compile()]
+        ```
     """
 
     def __init__(self, pool: Pool, models: Mapping[str, BaseChatModel] | None = None) -> None:
@@ -51,7 +69,6 @@ class PoolModels:
         self._opened: dict[_Key, PoolModel] = {}
         self._files: dict[tuple[str, bool, bool], Path] = {}
         self._opened_in: dict[asyncio.AbstractEventLoop, dict[_Key, PoolModel]] = {}
-        self._endpoints = Endpoints()
         self._lock = threading.RLock()
 
     def base(self) -> PoolModel:
@@ -109,8 +126,8 @@ class PoolModels:
             # Here, since importing OpenAI's client takes a third of the start of a command that needs none.
             from modular_pluralism.models.remote import open_remote
 
-            where = f"model {name!r} ({place(config)})"
-            chat = open_remote(name, config, self._pool.run, self._endpoints)
+            where = f"model {name!r} ({config.openai} at {config.address or 'OpenAI'})"
+            chat = open_remote(name, config, where, config.try_seconds or self._pool.run.deadline)
             return PoolModel(where, chat, ReplyOptionReader(chat, where))
         if lora is not None:
             self._adapter_path(lora)  # before a large model is fetched for nothing

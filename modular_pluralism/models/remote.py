@@ -1,4 +1,4 @@
-"""Opening a model behind an OpenAI-compatible endpoint, or behind several, through langchain-openai."""
+"""Opening a model behind an OpenAI-compatible endpoint, through langchain-openai."""
 
 from __future__ import annotations
 
@@ -6,43 +6,23 @@ import os
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from langchain_core.language_models.chat_models import BaseChatModel
-from openai import DefaultAsyncHttpxClient, DefaultHttpxClient, Timeout
+from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 from pydantic import SecretStr
 
 from modular_pluralism.errors import ModelLoadError
-from modular_pluralism.models.endpoints import Endpoints
 from modular_pluralism.models.redaction import keep_secret
 from modular_pluralism.models.remote_chat import RemoteChat
-from modular_pluralism.models.remote_place import place, shown
-from modular_pluralism.models.spread_chat import SpreadChat
-from modular_pluralism.pool import RemoteModel, RunSettings
-
-_CONNECT_SECONDS = 10.0
+from modular_pluralism.pool import RemoteModel
 
 
-def open_remote(name: str, config: RemoteModel, run: RunSettings, endpoints: Endpoints) -> BaseChatModel:
-    """The chat model for [models.NAME]; nothing is sent yet. `endpoints` is what is known of them so far.
+def open_remote(name: str, config: RemoteModel, place: str, timeout: float) -> RemoteChat:
+    """The chat model for [models.NAME], which messages call `place`; nothing is sent yet. A try of a call may take
+    `timeout` seconds.
 
     Raises:
         ModelLoadError: the variable with the API key is not set, or holds no usable key.
     """
-    key = _key(name, config)
-    timeout = _try_timeout(config, run)
-    if len(config.addresses) < 2:
-        (address,) = config.addresses or (None,)
-        return _open_one(config, address, key, timeout, f"model {name!r} ({place(config)})")
-    chats = {
-        shown(address): _open_one(
-            config, address, key, timeout, f"model {name!r} ({config.openai} at {shown(address)})"
-        )
-        for address in config.addresses
-    }
-    return SpreadChat(model=config.openai, chats=chats, endpoints=endpoints)
-
-
-def _open_one(config: RemoteModel, address: str | None, key: str, timeout: float | Timeout, where: str) -> RemoteChat:
-    login = _login(address)
+    key, login = _key(name, config), _login(config.base_url)
     clients: dict[str, Any] = {
         # Not the one that langchain-openai shares between all models, whose connections outlive their event loop.
         "http_async_client": DefaultAsyncHttpxClient(auth=login),
@@ -50,34 +30,21 @@ def _open_one(config: RemoteModel, address: str | None, key: str, timeout: float
     if login is not None:
         clients["http_client"] = DefaultHttpxClient(auth=login)
     return RemoteChat(
-        place=where,
+        place=place,
         model=config.openai,
         # The password goes into the client's header: whatever shows the address (traces, logs, repr) shows no secret.
-        base_url=None if address is None else shown(address),
+        base_url=config.address,
         api_key=SecretStr(key),
         temperature=config.temperature,
         top_p=config.top_p,
         timeout=timeout,
-        stream_chunk_timeout=timeout.read if isinstance(timeout, Timeout) else timeout,
+        stream_chunk_timeout=timeout,
         # Retries are ours (see calls.py): two layers of them would multiply.
         max_retries=0,
         stream_usage=True,
         use_responses_api=False,
         **clients,
     )
-
-
-def _try_timeout(config: RemoteModel, run: RunSettings) -> float | Timeout:
-    """How long one try may take.
-
-    With several endpoints a little less than its share of the deadline, so that it is the try that ends and not the
-    whole call: an endpoint that hangs is then known, and there is time to ask another one.
-    """
-    endpoints = len(config.addresses)
-    if endpoints < 2:
-        return config.try_seconds or run.deadline
-    seconds = config.try_seconds or 0.9 * run.deadline / min(run.attempts, endpoints)
-    return Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
 
 
 def _login(address: str | None) -> tuple[str, str] | None:

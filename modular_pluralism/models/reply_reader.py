@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -11,8 +12,8 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from modular_pluralism.errors import ModelCallError
-from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading, NoLogProbabilitiesError
+from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError
+from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
 
 _TOP = 20
 """The most that OpenAI's API reports."""
@@ -30,22 +31,16 @@ class ReplyOptionReader:
         self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
     ) -> list[LabelReading]:
         """See OptionReader."""
-        self._check_labels(labels)
-        try:
+        with self._asking(labels):
             replies = self._chat.batch([list(prompt) for prompt in prompts], _quiet(config), **_SETTINGS)
-        except Exception as error:
-            raise self._explained(error) from error
         return [self._reading(reply, labels) for reply in replies]
 
     async def aread_labels(
         self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
     ) -> list[LabelReading]:
         """See OptionReader."""
-        self._check_labels(labels)
-        try:
+        with self._asking(labels):
             replies = await self._chat.abatch([list(prompt) for prompt in prompts], _quiet(config), **_SETTINGS)
-        except Exception as error:
-            raise self._explained(error) from error
         return [self._reading(reply, labels) for reply in replies]
 
     def read_texts(
@@ -66,16 +61,17 @@ class ReplyOptionReader:
             "use label or rotate scoring, or an embedded model."
         )
 
-    def _check_labels(self, labels: Sequence[str]) -> None:
-        """A label of several characters may be several tokens there, and only the first one is reported."""
-        if any(len(label) > 1 for label in labels):
+    @contextmanager
+    def _asking(self, labels: Sequence[str]) -> Iterator[None]:
+        """Says in our words what keeps an endpoint from reporting log-probabilities of these labels."""
+        if any(len(label) > 1 for label in labels):  # several tokens there, perhaps, and only the first is reported
             raise NoLogProbabilitiesError(f"{self._place} reports single tokens only.")
-
-    def _explained(self, error: Exception) -> Exception:
-        """Some endpoints refuse the request for log-probabilities as a bad request."""
-        if getattr(error, "status_code", None) in (400, 422) and "logprobs" in str(error):
-            return NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.")
-        return error
+        try:
+            yield
+        except Exception as error:
+            if getattr(error, "status_code", None) in (400, 422) and "logprobs" in str(error):
+                raise NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.") from error
+            raise
 
     def _reading(self, reply: BaseMessage, labels: Sequence[str]) -> LabelReading:
         content = (reply.response_metadata.get("logprobs") or {}).get("content") or []
@@ -83,16 +79,16 @@ class ReplyOptionReader:
             raise NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.")
         # The chosen token may stand among the top ones or not.
         reported = {each["token"]: each["logprob"] for each in (content[0], *(content[0].get("top_logprobs") or ()))}
-        found: list[list[float]] = [
+        logprobs: list[list[float]] = [
             [math.exp(logprob) for token, logprob in reported.items() if token.strip() == label] for label in labels
         ]
-        if not any(found):
+        if not any(logprobs):
             raise ModelCallError(
                 f"{self._place} put none of the labels among its {len(reported)} likeliest replies; "
                 "change the prompt, or use another base LLM."
             )
         return LabelReading(
-            tuple(math.fsum(each) for each in found), tuple(at for at, each in enumerate(found) if not each)
+            tuple(math.fsum(each) for each in logprobs), tuple(at for at, each in enumerate(logprobs) if not each)
         )
 
 

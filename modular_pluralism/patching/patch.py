@@ -2,69 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any, cast
-
-import numpy as np
-from langchain_core.language_models.chat_models import BaseChatModel
+from typing import Literal
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.groups import groups, population
 from modular_pluralism.evaluation.data.items import Item, Kind, OptionItem
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
-from modular_pluralism.evaluation.run.fitted_pool import fitted_pool
-from modular_pluralism.evaluation.run.maker import Result
-from modular_pluralism.evaluation.run.method_maker import MethodMaker
-from modular_pluralism.evaluation.run.methods import Method, MethodName, Scoring, Setting, build_methods
-from modular_pluralism.evaluation.run.outcome import Outcome
-from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, RESAMPLES
-from modular_pluralism.evaluation.statistics.collected import Collected, Grouping
-from modular_pluralism.evaluation.statistics.measured import Mask, Measure, differences, figures
-from modular_pluralism.evaluation.statistics.results import Column, Figure, Results, Row, Table
-from modular_pluralism.evaluation.statistics.summary import data_warnings, overall_table, task_facts
-from modular_pluralism.graphs.node_cache import NodeCache
-from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.patching.patch_result import GroupChange, PatchResult
-from modular_pluralism.pool import Pool
-from modular_pluralism.prompt_trials.compare import deciding, measures_of
-from modular_pluralism.prompt_trials.counted_cache import CountedCache
-from modular_pluralism.prompt_trials.run_items import run_items
-from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Voice
+from modular_pluralism.evaluation.run.bench import Bench, BenchSettings, OnResult, require_options, untold
+from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM
+from modular_pluralism.evaluation.statistics.clusters import Grouping
+from modular_pluralism.evaluation.statistics.comparison import compare
+from modular_pluralism.evaluation.statistics.figures import Mask, Measure
+from modular_pluralism.evaluation.statistics.kind_measures import deciding
+from modular_pluralism.evaluation.statistics.results import Column, Figure, ResultModel, Results, Row, Table
+from modular_pluralism.evaluation.statistics.scored_methods import ScoredMethods
+from modular_pluralism.evaluation.statistics.summary import results_of
+from modular_pluralism.types import MethodName
 
 WITH: MethodName = "modular"
 ATTRIBUTE = "attribute"
 """The grouping by the file's attributes, as they stand there."""
 
 _NAMED = 5
-_NODES_PER_COMMUNITY = 3
-_OTHER_NODES = 4
-"""The check and the pooling, with and without the community."""
 
 
-@dataclass(frozen=True)
-class PatchSettings:
-    """What is patched, and how: `add` is a community of the pool, which is answered with and without it on the first
-    `limit` items (None: all), `concurrency` of them at once. `by` names the grouping, None for the task's first.
-    `models` puts chat models in the place of the pool's tables."""
+@dataclass(frozen=True, kw_only=True)
+class PatchSettings(BenchSettings):
+    """What is patched: `add` is a community of the pool, which is answered with and without it. `by` names the
+    grouping, None for the task's first."""
 
     add: str
-    pool: Pool | str = "perspective"
-    voice: Voice = "comment"
-    scoring: Scoring = "rotate"
     by: str | None = None
-    limit: int | None = None
-    seed: int = 0
-    concurrency: int = 8
-    comment_tokens: int | None = None
-    repeatable: bool = False
-    models: Mapping[str, BaseChatModel] | None = None
 
 
-@dataclass
+class GroupChange(ResultModel):
+    """One group of items, None for all of them: the measure without and with the community, and the paired change
+    (with minus without). `worse` and `better` are clear ones, whose interval excludes zero over enough questions."""
+
+    group: str | None
+    questions: int
+    without: Figure
+    with_it: Figure
+    change: Figure
+    worse: bool = False
+    better: bool = False
+
+
+class PatchResult(ResultModel):
+    """All of a patch. `groups` has all items first, then the groups of `grouping`, those that got worse most first.
+    `made` and `reused` count the model calls that were made, and those of the pool without the community whose result
+    was there already."""
+
+    format: Literal[1] = 1
+    community: str
+    voice: str
+    grouping: str
+    measure: Column
+    groups: list[GroupChange]
+    made: int
+    reused: int
+    sentence: str
+    results: Results
+
+
 class Patch:
     """A patch that is ready to run: everything has been checked, and no weights have been loaded.
 
@@ -72,91 +75,38 @@ class Patch:
         PluralismError: the task file has no distributions, the pool has no such community, or a setting is unusable.
     """
 
-    task: TaskFile
-    settings: PatchSettings
-
-    def __post_init__(self) -> None:
-        settings = self.settings
-        if self.task.kind not in ("distributional", "steerable-opinion"):
+    def __init__(self, task: TaskFile, settings: PatchSettings) -> None:
+        require_options(task, "a patch is measured")
+        self.task = task
+        self.settings = settings
+        self.bench = Bench(task, settings, kind="distributional")
+        self.pool = self.bench.pool
+        if settings.add not in self.pool.communities:
             raise InputError(
-                f"{self.task.path} is a file of the kind {self.task.kind}; a patch is measured on option "
-                "distributions, so give a file with options and gold_distribution."
+                f"The pool {self.pool.name} has no community {settings.add!r} to add; write a "
+                f"[communities.{settings.add}] table into its file, or name one of {', '.join(self.pool.communities)}."
             )
-        pool = settings.pool if isinstance(settings.pool, Pool) else Pool.load(settings.pool)
-        if settings.add not in pool.communities:
-            raise InputError(
-                f"The pool {pool.name} has no community {settings.add!r} to add; write a [communities.{settings.add}] "
-                f"table into its file, or name one of {', '.join(pool.communities)}."
-            )
-        self.pool = fitted_pool(
-            pool,
-            style="chat",
-            comment_tokens=settings.comment_tokens,
-            answer_tokens=None,
-            repeatable=settings.repeatable,
-        )
-        self._models = PoolModels(self.pool, settings.models)
-        self._models.check()
-        self.items: list[Item] = list(self.task.items(settings.limit))
-        self.grouping, self._masks = _groups(self.items, self.task.kind, settings.by)
-        per_item = _NODES_PER_COMMUNITY * len(pool.communities) + _OTHER_NODES
-        self._cache = NodeCache(most=max(1, per_item * len(self.items)))
+        self.grouping, self._masks = _groups(self.bench.items, task.kind, settings.by)
         # The pool with the community comes first, so that the other finds everything but the pooling done.
-        self._caches = [CountedCache(self._cache), CountedCache(self._cache)]
-        whole, part = self._methods()
+        self._caches = [self.bench.counted_cache() for _ in range(2)]
+        [whole] = self.bench.makers([WITH], cache=self._caches[0])
+        [part] = self.bench.makers([], without=[settings.add], cache=self._caches[1])
         self._check_weights()
         self.without = part.name
-        self._makers = [MethodMaker(method, None) for method in (whole, part)]
+        self._makers = [whole, part]
 
     @property
     def total(self) -> int:
         """Results that there will be when all is done."""
-        return len(self.items) * len(self._makers)
+        return len(self.bench.items) * len(self._makers)
 
-    async def run(self, on_result: Callable[[Any, Result], None] = lambda _maker, _result: None) -> PatchResult:
+    async def run(self, on_result: OnResult = untold) -> PatchResult:
         """Answer every item with and without the community, and compare.
 
         Raises:
             PluralismError: nothing can be computed.
         """
-        outcomes = await run_items(self._makers, self.items, concurrency=self.settings.concurrency, on_result=on_result)
-
-        def of(name: str) -> Iterator[Outcome]:
-            return iter(cast(list[Outcome], outcomes[name]))
-
-        collected = Collected(
-            self.task.kind,
-            lambda: iter(self.items),
-            of,
-            [WITH, self.without],
-            seed=self.settings.seed,
-            resamples=RESAMPLES,
-        )
-        return self._result(collected)
-
-    def _methods(self) -> tuple[Method, Method]:
-        versions: list[tuple[list[MethodName], list[str], CountedCache]] = [
-            ([WITH], [], self._caches[0]),
-            ([], [self.settings.add], self._caches[1]),
-        ]
-        whole, part = (
-            build_methods(
-                names,
-                Setting(
-                    kind="distributional",
-                    pool=self.pool,
-                    models=self._models,
-                    prompts=PromptSet.load(),
-                    scoring=self.settings.scoring,
-                    seed=self.settings.seed,
-                    cache=cache,
-                    voice=self.settings.voice,
-                ),
-                without=without,
-            )[0]
-            for names, without, cache in versions
-        )
-        return whole, part
+        return self._result(self.bench.scored(await self.bench.run(self._makers, on_result=on_result)))
 
     def _check_weights(self) -> None:
         """Without any weight left a pool fails, which would count as the worst answer and let the community win."""
@@ -165,7 +115,7 @@ class Patch:
         left = self.pool.model_copy(
             update={"communities": others, "priors_by_attribute": self.pool.priors_tables(others)}
         )
-        for item in self.items:
+        for item in self.bench.items:
             assert isinstance(item, OptionItem)
             if len(item.options) > 1 and not any(left.priors_of(population(item.attribute)).values()):
                 raise InputError(
@@ -173,15 +123,22 @@ class Patch:
                     f"{', '.join(others)} is 0; give at least one of them a prior above 0."
                 )
 
-    def _result(self, collected: Collected) -> PatchResult:
-        measure = deciding([each for each in measures_of(self.task.kind, collected) if _is_distance(each)], None)
-        everybody = _change(collected, self.without, measure, None, None)
-        changes = [_change(collected, self.without, measure, group, mask) for group, mask in self._masks.items()]
+    def _result(self, scored: ScoredMethods) -> PatchResult:
+        add = self.settings.add
+        measure = deciding(scored.measures(directed=True), None)
+        everybody = _change(scored, self.without, measure, None, None)
+        changes = [_change(scored, self.without, measure, group, mask) for group, mask in self._masks.items()]
         ordered = [everybody, *sorted(changes, key=lambda each: _worst_first(each, measure.column))]
-        sentence = _sentence(self.settings.add, ordered, measure.column)
-        overall = overall_table(self.task.kind, collected)
+        sentence = _sentence(add, ordered, measure.column)
+        results = results_of(
+            self.task,
+            scored,
+            title=f"{self.task.path.stem}: the pool {self.pool.name} with and without {add}",
+            run={"added": add, "voice": self.settings.voice, "groups": self.grouping, **self.bench.facts()},
+            tables=[_table(add, self.grouping, ordered, measure.column)],
+        )
         return PatchResult(
-            community=self.settings.add,
+            community=add,
             voice=self.settings.voice,
             grouping=self.grouping,
             measure=measure.column,
@@ -189,31 +146,8 @@ class Patch:
             made=sum(cache.computed for cache in self._caches),
             reused=self._caches[1].reused,
             sentence=sentence,
-            results=Results(
-                title=f"{self.task.path.stem}: the pool {self.pool.name} with and without {self.settings.add}",
-                task=task_facts(self.task, collected),
-                run=self._facts(),
-                warnings=[sentence, *data_warnings(self.task, collected, overall)],
-                tables=[_table(self.settings.add, self.grouping, ordered, measure.column)],
-                failures=collected.failures,
-                failed=collected.failed,
-            ),
+            results=results.model_copy(update={"warnings": [sentence, *results.warnings]}),
         )
-
-    def _facts(self) -> dict[str, Any]:
-        settings, run = self.settings, self.pool.run
-        return {
-            "pool": self.pool.name,
-            "added": settings.add,
-            "others": ", ".join(name for name in self.pool.communities if name != settings.add),
-            "base LLM": self.pool.base,
-            "voice": settings.voice,
-            "scoring": settings.scoring,
-            "groups": self.grouping,
-            "seed": settings.seed,
-            "comment tokens": run.comment_tokens,
-            "modular-pluralism": version("modular-pluralism"),
-        }
 
 
 def _groups(items: Sequence[Item], kind: Kind, by: str | None) -> tuple[str, dict[str, Mask]]:
@@ -229,32 +163,17 @@ def _groups(items: Sequence[Item], kind: Kind, by: str | None) -> tuple[str, dic
     return name, known[name].masks()
 
 
-def _is_distance(measure: Measure) -> bool:
-    return measure.column.key in ("js", "js_worst")
-
-
-def _change(collected: Collected, without: str, measure: Measure, group: str | None, mask: Mask | None) -> GroupChange:
-    whole, part = collected.methods[WITH], collected.methods[without]
-    key = measure.column.key
-    both = measure.valid(whole) & measure.valid(part)
-    both = both if mask is None else both & mask
-    questions = len(np.unique(collected.questions.of_items()[both]))
-    change = differences(whole, part, [measure], collected.draw, only=mask)[key]
-    # A percentile interval over few questions is too narrow, whatever it excludes.
-    clear = change.clear and change.value is not None
+def _change(scored: ScoredMethods, without: str, measure: Measure, group: str | None, mask: Mask | None) -> GroupChange:
+    comparison = compare(scored.methods[WITH], scored.methods[without], measure, scored.draw, only=mask)
     return GroupChange(
         group=group,
-        questions=questions,
-        without=figures(part, [measure], collected.draw, only=mask)[key],
-        with_it=figures(whole, [measure], collected.draw, only=mask)[key],
-        change=change,
-        worse=clear and _is_worse(change, measure.column),
-        better=clear and not _is_worse(change, measure.column),
+        questions=comparison.questions,
+        without=comparison.other,
+        with_it=comparison.one,
+        change=comparison.difference,
+        worse=comparison.verdict == "worse",
+        better=comparison.verdict == "better",
     )
-
-
-def _is_worse(change: Figure, column: Column) -> bool:
-    return change.value is not None and (change.value > 0) == (column.better == "lower")
 
 
 def _worst_first(change: GroupChange, column: Column) -> tuple[bool, float, str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from modular_pluralism.errors import PoolError
 from modular_pluralism.pool import COMMUNITY_NAME
-from modular_pluralism.pool_files.pool_text import PoolText, by_hand, own_pool, parts_of, tables_of
+from modular_pluralism.pool_files.pool_text import PoolText, own_pool
 
 
 def add_community(path: Path, name: str, fields: Mapping[str, str | float]) -> None:
@@ -43,15 +42,5 @@ def remove_community(path: Path, name: str) -> None:
     known = file.data()
     if name not in known.get("communities", {}):
         raise PoolError(f"{path} has no community {name!r}; it has {', '.join(known.get('communities', {})) or 'none'}")
-    lines = file.text.split("\n")
-    found = [span for span in tables_of(lines) if parts_of(lines[span[0]]) == ["communities", name]]
     rest = {key: value for key, value in known["communities"].items() if key != name}
-    if len(found) != 1:
-        raise by_hand(path)
-    begin, end = found[0]
-    while begin > 0 and lines[begin - 1].lstrip().startswith("#"):
-        begin -= 1
-    while end < len(lines) - 1 and not lines[end].strip():
-        end += 1
-    del lines[begin:end]
-    replace(file, text="\n".join(lines)).write(known | {"communities": rest})
+    file.without_table(("communities", name)).write(known | {"communities": rest})

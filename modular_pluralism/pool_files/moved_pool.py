@@ -21,9 +21,13 @@ def adapter_files(pool: Pool) -> dict[str, tuple[str, str]]:
     Raises:
         PoolError: a file would not lie beside the pool's, or is named for two adapters.
     """
-    found = {name: (each.peft, each.lora) for name, each in pool.communities.items() if each.peft and each.lora}
+    adapters = {
+        name: (community.peft, community.lora)
+        for name, community in pool.communities.items()
+        if community.peft and community.lora
+    }
     models: dict[str, tuple[str, str]] = {}
-    for name, (peft, lora) in found.items():
+    for name, (peft, lora) in adapters.items():
         if _is_fixed(lora) or ".." in Path(lora).parts:
             raise PoolError(
                 f"[communities.{name}] lora is {lora!r}, where no adapter is imported to; write a path that begins in "
@@ -32,7 +36,7 @@ def adapter_files(pool: Pool) -> dict[str, tuple[str, str]]:
         made = (peft, pool.communities[name].model)
         if models.setdefault(Path(lora).as_posix(), made) != made:
             raise PoolError(f"[communities.{name}] lora {lora!r} is named for another adapter, too; name another file")
-    return found
+    return adapters
 
 
 def moved_pool(pool: Pool, path: Path, target: Path) -> PoolText:
@@ -46,10 +50,10 @@ def moved_pool(pool: Pool, path: Path, target: Path) -> PoolText:
     file, folder = PoolText.read(path), target.parent
     _check_personas(pool, folder)
     wanted, document = copy.deepcopy(file.data()), file.document()
-    places = [("models", name, "gguf") for name, model in pool.models.items() if isinstance(model, EmbeddedModel)]
+    paths = [("models", name, "gguf") for name, model in pool.models.items() if isinstance(model, EmbeddedModel)]
     imported = {None, *(lora for _, lora in adapter_files(pool).values())}
-    places += [("communities", name, "lora") for name, each in pool.communities.items() if each.lora not in imported]
-    for table, name, key in places:
+    paths += [("communities", name, "lora") for name, each in pool.communities.items() if each.lora not in imported]
+    for table, name, key in paths:
         moved = _moved(wanted[table][name][key], pool.folder, folder)
         if moved is not None:
             wanted[table][name][key] = moved
@@ -95,13 +99,13 @@ def _check_personas(pool: Pool, folder: Path) -> None:
             )
 
 
-def _moved(place: str, old: Path, new: Path) -> str | None:
+def _moved(path: str, old: Path, new: Path) -> str | None:
     """A path relative to one folder as it reads in another; None where it stays as it is."""
-    if _is_fixed(place) or old.resolve() == new.resolve():
+    if _is_fixed(path) or old.resolve() == new.resolve():
         return None
-    return Path(os.path.relpath(old.resolve() / place, new.resolve())).as_posix()
+    return Path(os.path.relpath(old.resolve() / path, new.resolve())).as_posix()
 
 
-def _is_fixed(place: str) -> bool:
+def _is_fixed(path: str) -> bool:
     """Whether it is the same file from every folder."""
-    return place.startswith(("package:", "hf:", "~")) or Path(place).is_absolute()
+    return path.startswith(("package:", "hf:", "~")) or Path(path).is_absolute()

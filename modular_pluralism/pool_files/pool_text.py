@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from itertools import dropwhile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Comment, Key, SingleKey, Table, Whitespace
 
 from modular_pluralism.errors import InputError, PoolError
 from modular_pluralism.pool import BUILT_IN_POOLS, PAPER_POOLS, Pool
 from modular_pluralism.replaced_file import replaced_file
 
-_HEADER = re.compile(r"\s*\[+\s*(?P<name>[^\]]+?)\s*\]+\s*(?:#.*)?")
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _MARK = "\ufeff"
 
 
@@ -97,23 +95,46 @@ class PoolText:
         """With the text of the document, whose new lines end as the others do."""
         text = tomlkit.dumps(document)
         if self.newline == "\r\n":  # tomlkit keeps such an end, but gives a new line none
-            text = re.sub(r"(?<!\r)\n", "\r\n", text)
+            text = text.replace("\r\n", "\n").replace("\n", "\r\n")
         return replace(self, text=text)
 
     def with_table(self, names: tuple[str, str], fields: Mapping[str, str | float]) -> Self:
         """With a table of these keys behind the last one of the same kind, or else at the end."""
-        newline = self.newline
-        text = self.text if self.text.endswith("\n") else self.text + newline
-        lines = text.split("\n")
-        table = [
-            "",
-            f"[{'.'.join(map(_key, names))}]",
-            *(f"{_key(key)} = {_toml(value)}" for key, value in fields.items()),
-        ]
-        ends = [end for begin, end in tables_of(lines) if parts_of(lines[begin])[:-1] == [names[0]]]
-        at = max(ends) if ends else _last(lines, 0, len(lines))
-        lines[at:at] = [line + newline[:-1] for line in table]
-        return replace(self, text="\n".join(lines))
+        whole = self if self.text.endswith("\n") else replace(self, text=self.text + self.newline)
+        document = whole.document()
+        tables = [entry for entry in _entries(document.body) if isinstance(entry.item, Table)]
+        kind, name = names
+        table = tomlkit.table()
+        table.update(fields)
+        table.trivia.indent = "\n"  # a blank line before it
+        if like := [entry for entry in tables if entry.names[:-1] == (kind,)]:
+            table.value.body.extend(cut_end(like[-1].item.value.body))
+            like[-1].body.append((SingleKey(name), table))
+        else:
+            table.value.body.extend(cut_end(tables[-1].item.value.body if tables else document.body))
+            document.body.append((SingleKey(kind), tomlkit.table(is_super_table=True).append(name, table)))
+        return whole.edited(document)
+
+    def without_table(self, names: tuple[str, str]) -> Self:
+        """Without this table, the comment lines right above it and the blank ones below it; PoolError as `document`."""
+        document = self.document()
+        entries = list(_entries(document.body))
+        tables = [at for at, entry in enumerate(entries) if entry.names == names and isinstance(entry.item, Table)]
+        if len(tables) != 1:
+            raise by_hand(self.path)
+        table = entries[tables[0]]
+        above = [entry for entry in entries[: tables[0]] if not _is_frame(entry.item)]
+        while above and isinstance(above[-1].item, Comment):
+            above.pop().replace([])
+        end = list(dropwhile(lambda line: isinstance(line[1], Whitespace), cut_end(table.item.value.body)))
+        table.replace([])
+        if not above:
+            document.body[:0] = end
+        elif isinstance(above[-1].item, Table):
+            above[-1].item.value.body.extend(end)
+        else:
+            above[-1].replace([(above[-1].key, above[-1].item), *end])
+        return self.edited(document)
 
     def check(self, wanted: Mapping[str, Any]) -> None:
         """Raise PoolError unless the text says what is wanted, and is a pool."""
@@ -140,33 +161,47 @@ class PoolText:
             raise _not_written(self.path, error) from error
 
 
-def tables_of(lines: list[str]) -> list[tuple[int, int]]:
-    """First line of every table, and the one after its last key; comments above the next table belong to that one."""
-    begins = [at for at, line in enumerate(lines) if _HEADER.fullmatch(line)]
-    return [(begin, _last(lines, begin, after)) for begin, after in zip(begins, [*begins[1:], len(lines)], strict=True)]
+Line = tuple[Key | None, Any]
+"""Of a body in tomlkit's tree: a key and its value, a table's name and the table, or None and a comment or space."""
 
 
-def _last(lines: list[str], begin: int, end: int) -> int:
-    while end > begin + 1 and (not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#")):
-        end -= 1
+class _Entry(NamedTuple):
+    """A line of a body that stands in the tables of these names, its own among them."""
+
+    names: tuple[str, ...]
+    body: list[Line]
+    key: Key | None
+    item: Any
+
+    def replace(self, lines: list[Line]) -> None:
+        """Put other lines in its place."""
+        at = next(at for at, (_, item) in enumerate(self.body) if item is self.item)
+        self.body[at : at + 1] = lines
+
+
+def _entries(body: list[Line], names: tuple[str, ...] = ()) -> Iterator[_Entry]:
+    """All lines of a body and of the tables in it, in the order of the file."""
+    for key, item in body:
+        inner = names if key is None else (*names, key.key)
+        yield _Entry(inner, body, key, item)
+        if isinstance(item, Table):
+            yield from _entries(item.value.body, inner)
+
+
+def _is_frame(item: Any) -> bool:
+    """Whether it has no line of its own: the table `communities` where only [communities.NAME] is written."""
+    return isinstance(item, Table) and item.is_super_table()
+
+
+def cut_end(body: list[Line]) -> list[Line]:
+    """Cut what follows the last key of a table off, and return it. To tomlkit, the comments above the next table are a
+    part of this one, and what is added to it would come after them."""
+    at = len(body)
+    while at and body[at - 1][0] is None:
+        at -= 1
+    end = body[at:]
+    del body[at:]
     return end
-
-
-def parts_of(line: str) -> list[str]:
-    """The parts of a table's name; of a name in quotes the rest behind the first dot is one part."""
-    match = _HEADER.fullmatch(line)
-    first, dot, rest = match["name"].partition(".") if match else ("", "", "")
-    parts = [first, rest] if dot else [first]
-    return [part.strip().strip("\"'") for part in parts]
-
-
-def _key(name: str) -> str:
-    return name if _BARE_KEY.fullmatch(name) else _toml(name)
-
-
-def _toml(value: str | float) -> str:
-    # JSON's way to write text is also one of TOML's.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _not_written(path: Path, error: OSError) -> PoolError:

@@ -156,22 +156,22 @@ def remove(name: str) -> Cached:
         InputError: there is no such entry, or more than one.
     """
     entries = everything()
-    found = [each for each in entries if each.name == name] or [
-        each for each in entries if each.entry is not None and Path(each.entry.source.path).stem == name
+    named = [cached for cached in entries if cached.name == name] or [
+        cached for cached in entries if cached.entry is not None and Path(cached.entry.source.path).stem == name
     ]
-    known = ", ".join(each.name for each in entries) or "nothing"
-    if len(found) != 1:
-        how = "no entry" if not found else "more than one entry"
+    known = ", ".join(cached.name for cached in entries) or "nothing"
+    if len(named) != 1:
+        how = "no entry" if not named else "more than one entry"
         raise InputError(f"The cache has {how} named {name!r}; it has {known}.")
-    _delete(found[0])
-    return found[0]
+    _delete(named[0])
+    return named[0]
 
 
 def remove_all() -> list[Cached]:
     """Empty the cache; returns what was removed."""
     entries = everything()
-    for each in entries:
-        _delete(each)
+    for cached in entries:
+        _delete(cached)
     return entries
 
 

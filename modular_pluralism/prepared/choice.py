@@ -17,14 +17,14 @@ BUSY = 1.5
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenFormat:
     """The chosen format, and why, as a sentence."""
 
     format: MeasuredFormat
     reason: str
 
 
-def choose(measured: Sequence[MeasuredFormat]) -> Choice:
+def choose(measured: Sequence[MeasuredFormat]) -> ChosenFormat:
     """The format with which a typical run is fastest; `measured` begins with the original.
 
     A format that changes the answers (mean divergence above MOST_KL) is never chosen. The original is kept unless
@@ -32,24 +32,24 @@ def choose(measured: Sequence[MeasuredFormat]) -> Choice:
     machine's noise is no reason to write a file. Of formats that are as fast as each other, the smallest is taken.
     """
     original, *others = measured
-    faithful = [each for each in others if each.mean_kl <= MOST_KL]
-    faster = [each for each in faithful if _is_faster(each, original)]
+    faithful = [candidate for candidate in others if candidate.mean_kl <= MOST_KL]
+    faster = [candidate for candidate in faithful if _is_faster(candidate, original)]
     if not faster:
-        return Choice(original, _why_original(original, others, faithful))
-    best = min(faster, key=lambda each: each.typical_run)
-    level = [each for each in faster if each.typical_run * (1 - LEAST_GAIN) <= best.typical_run]
-    chosen = min(level, key=lambda each: each.bytes)
-    return Choice(
+        return ChosenFormat(original, _why_original(original, others, faithful))
+    best = min(faster, key=lambda candidate: candidate.typical_run)
+    level = [candidate for candidate in faster if candidate.typical_run * (1 - LEAST_GAIN) <= best.typical_run]
+    chosen = min(level, key=lambda candidate: candidate.bytes)
+    return ChosenFormat(
         chosen,
         f"a typical run takes {chosen.typical_run:.1f} s with it, instead of {original.typical_run:.1f} s, and it "
         f"predicts nearly what the original does (mean KL {chosen.mean_kl:.4f}, at most {MOST_KL})",
     )
 
 
-def force(measured: Sequence[MeasuredFormat], name: str) -> Choice:
+def force(measured: Sequence[MeasuredFormat], name: str) -> ChosenFormat:
     """The format that was asked for, with what speaks against it."""
     original = measured[0]
-    chosen = next(each for each in measured if each.format == name)
+    chosen = next(candidate for candidate in measured if candidate.format == name)
     reason = "it was asked for"
     if chosen.mean_kl > MOST_KL:
         reason += f", although it changes the answers (mean KL {chosen.mean_kl:.3f}, above {MOST_KL})"
@@ -58,12 +58,12 @@ def force(measured: Sequence[MeasuredFormat], name: str) -> Choice:
             f", although it is not clearly faster ({chosen.typical_run:.1f} s for a typical run, the original "
             f"{original.typical_run:.1f} s)"
         )
-    return Choice(chosen, reason)
+    return ChosenFormat(chosen, reason)
 
 
 def was_busy(measured: Sequence[MeasuredFormat]) -> bool:
     """Whether the rounds differ so much that the machine must have been busy with something else."""
-    return any(max(each.run_seconds) > BUSY * min(each.run_seconds) for each in measured)
+    return any(max(candidate.run_seconds) > BUSY * min(candidate.run_seconds) for candidate in measured)
 
 
 def _is_faster(one: MeasuredFormat, original: MeasuredFormat) -> bool:
@@ -78,7 +78,7 @@ def _why_original(
         return "no other format could be measured"
     if not faithful:
         return f"every other format changes the answers (mean KL above {MOST_KL})"
-    best = min(faithful, key=lambda each: each.typical_run)
+    best = min(faithful, key=lambda candidate: candidate.typical_run)
     return (
         f"no format that predicts nearly the same is clearly faster ({original.typical_run:.1f} s for a typical run; "
         f"{best.format} {best.typical_run:.1f} s)"

@@ -62,10 +62,10 @@ class Entry(BaseModel):
     def _wrong_source(self) -> str | None:
         path = Path(self.source.path)
         try:
-            found = path.stat()
-            if found.st_size != self.source.bytes:
+            status = path.stat()
+            if status.st_size != self.source.bytes:
                 return "the original has changed"
-            if found.st_mtime_ns != self.source.mtime_ns and file_hash(path) != self.source.sha256:
+            if status.st_mtime_ns != self.source.mtime_ns and file_hash(path) != self.source.sha256:
                 return "the original has changed"
         except OSError:
             return "the original is gone"
@@ -88,8 +88,8 @@ def stamp(source: Path) -> SourceStamp:
         OSError: it cannot be read.
     """
     path = source.resolve()
-    found = path.stat()
-    return SourceStamp(path=str(path), bytes=found.st_size, mtime_ns=found.st_mtime_ns, sha256=file_hash(path))
+    status = path.stat()
+    return SourceStamp(path=str(path), bytes=status.st_size, mtime_ns=status.st_mtime_ns, sha256=file_hash(path))
 
 
 def file_hash(path: Path) -> str:

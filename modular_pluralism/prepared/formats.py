@@ -70,17 +70,19 @@ def sensible_formats(
     taken: list[WeightFormat] = []
     skipped: list[Skipped] = []
     room = free_disk
-    for each in wanted:
-        size = source.bytes_as(each)
-        if each.name == source.format:
+    for target in wanted:
+        size = source.bytes_as(target)
+        if target.name == source.format:
             continue  # the original is measured anyway
         if size > room:
-            skipped.append(Skipped(each.name, f"needs {megabytes(size)} of disk, and {megabytes(room)} are free"))
+            skipped.append(Skipped(target.name, f"needs {megabytes(size)} of disk, and {megabytes(room)} are free"))
         elif free_memory is not None and size > free_memory // 2:
             half = megabytes(free_memory // 2)
-            skipped.append(Skipped(each.name, f"needs {megabytes(size)} of memory, and half of what is free is {half}"))
+            skipped.append(
+                Skipped(target.name, f"needs {megabytes(size)} of memory, and half of what is free is {half}")
+            )
         else:
-            taken.append(each)
+            taken.append(target)
             room -= size
     return taken, skipped
 

@@ -15,7 +15,7 @@ from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.prepared.agreement import WINDOW, Agreement, compare, read_predictions
 from modular_pluralism.prepared.cache import cache_folder, store, workplace
-from modular_pluralism.prepared.choice import Choice, choose, force
+from modular_pluralism.prepared.choice import ChosenFormat, choose, force
 from modular_pluralism.prepared.entry import Entry, stamp
 from modular_pluralism.prepared.formats import (
     FORMATS,
@@ -30,8 +30,7 @@ from modular_pluralism.prepared.measured import MeasuredFormat, measured_format
 from modular_pluralism.prepared.neutral_text import windows
 from modular_pluralism.prepared.processor import describe_processor, llama_cpp_version
 from modular_pluralism.prepared.quantize import quantize
-from modular_pluralism.prepared.speed import SpeedSample, measure_file, open_engine
-from modular_pluralism.prepared.workload import Speeds
+from modular_pluralism.prepared.speed import Speeds, SpeedSample, measure_file, open_engine
 
 Progress = Callable[[str], None]
 """Gets a few words on what is being done now."""
@@ -39,11 +38,13 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Thoroughness:
-    """How much is measured: texts that are compared (32 positions each), rounds, and tokens a round."""
+    """How much is measured: texts that are compared (32 positions each), rounds, and tokens a round. `quick` is what
+    the entry in the cache says of it."""
 
     rounds: int
     texts: int = 12
     speed: SpeedSample = SpeedSample()  # noqa: RUF009 - frozen
+    quick: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,18 +89,18 @@ def prepare(
     with workplace() as work:
         files = {file.format: source}
         agreements: dict[str, Agreement | None] = {file.format: None}
-        for each in tried:
-            progress(f"writing {each.name} (about {megabytes(file.bytes_as(each))})")
-            files[each.name] = work / prepared_name(source, each.name)
-            quantize(source, files[each.name], each, threads=threads)
-            progress(f"comparing {each.name} with the original")
-            agreements[each.name] = compare(reference, read_predictions(files[each.name], texts, threads))
+        for target in tried:
+            progress(f"writing {target.name} (about {megabytes(file.bytes_as(target))})")
+            files[target.name] = work / prepared_name(source, target.name)
+            quantize(source, files[target.name], target, threads=threads)
+            progress(f"comparing {target.name} with the original")
+            agreements[target.name] = compare(reference, read_predictions(files[target.name], texts, threads))
         rounds = _measure_in_turns(files, how, threads, progress)
         measured = [
             measured_format(name, path.stat().st_size, rounds[name], agreements[name]) for name, path in files.items()
         ]
         choice = force(measured, forced) if forced else choose(measured)
-        entry = make_entry(source, file, measured, choice)
+        entry = make_entry(source, file, measured, choice, quick=how.quick)
         progress("storing the result")
         store(entry, source, work)
     return Preparation(entry, tuple(skipped))
@@ -130,7 +131,7 @@ def prepared_name(source: Path, weight_format: str) -> str:
 
 
 def make_entry(
-    source: Path, file: SourceFile, measured: Sequence[MeasuredFormat], choice: Choice, *, quick: bool = False
+    source: Path, file: SourceFile, measured: Sequence[MeasuredFormat], choice: ChosenFormat, *, quick: bool = False
 ) -> Entry:
     """The entry for a choice among the measured formats, of which the first is the original."""
     kept = choice.format.format == file.format

@@ -13,11 +13,21 @@ from modular_pluralism.llama.generation import Event, Finish, GenerationRequest,
 from modular_pluralism.llama.sampling import Sampling
 from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.prepared.neutral_text import begin_tokens, neutral_tokens
-from modular_pluralism.prepared.workload import Speeds
 
 _SEQUENCES = 6
 _SHORT_PROMPT = 16
 """Tokens before a generated text, and of the first prompt after loading."""
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """What was measured of one file, once: seconds until it had read its first tokens, and tokens a second for
+    reading prompts, for six sequences generated together (all six counted), and for one generated alone."""
+
+    start: float
+    prompt: float
+    together: float
+    alone: float
 
 
 @dataclass(frozen=True)
@@ -101,10 +111,10 @@ def _generation_speed(engine: Engine, sequences: int, length: int, turn: int) ->
 def rate_of_all(times: Sequence[Sequence[float]]) -> float:
     """Tokens a second, from the times of each sequence's tokens: between the last first token and the first last one,
     when all sequences are generating; over everything where there is no such time."""
-    begin, end = max(each[0] for each in times), min(each[-1] for each in times)
+    begin, end = max(sequence[0] for sequence in times), min(sequence[-1] for sequence in times)
     if end <= begin:
-        begin, end = min(each[0] for each in times), max(each[-1] for each in times)
-    return sum(begin < at <= end for each in times for at in each) / max(end - begin, 1e-9)
+        begin, end = min(sequence[0] for sequence in times), max(sequence[-1] for sequence in times)
+    return sum(begin < at <= end for sequence in times for at in sequence) / max(end - begin, 1e-9)
 
 
 def _excerpt(engine: Engine, start: int, length: int) -> list[int]:

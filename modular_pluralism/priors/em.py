@@ -74,5 +74,5 @@ def fit_weights(items: Sequence[AnsweredItem], *, tolerance: float = TOLERANCE) 
 
 def log_likelihood(item: AnsweredItem, weights: Floats) -> float:
     """Of one item's real distribution under the pool with these weights, in nats: 0 at most, and minus the item's own
-    entropy where the pool is the real distribution."""
-    return float(item.gold @ np.log(np.maximum(weights @ item.read, FLOOR)))
+    entropy where the pool is the real distribution. The floor is each community's own, as in `fit_weights`."""
+    return float(item.gold @ np.log(weights @ np.maximum(item.read, FLOOR)))

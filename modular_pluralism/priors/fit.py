@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import version
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.items import OptionItem
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.measures.distances import js_distance
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
-from modular_pluralism.evaluation.run.fitted_pool import fitted_pool
-from modular_pluralism.evaluation.run.methods import Scoring, Setting
+from modular_pluralism.evaluation.run.bench import Bench, BenchSettings, OnResult, require_options, untold
 from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, RESAMPLES, Draw
-from modular_pluralism.evaluation.statistics.collected import Questions
-from modular_pluralism.evaluation.statistics.measured import Measure, differences, figures, mean_of
-from modular_pluralism.evaluation.statistics.results import Column, Figure, Results, Row, Table
+from modular_pluralism.evaluation.statistics.clusters import Questions, halve
+from modular_pluralism.evaluation.statistics.comparison import Comparison, compare, difference_table
+from modular_pluralism.evaluation.statistics.figures import figures, mean_of
+from modular_pluralism.evaluation.statistics.results import Column, Figure, ResultModel, Results, Row, Table
 from modular_pluralism.evaluation.statistics.scores import Scores
-from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.pool import Pool
-from modular_pluralism.priors.em import Fitted, Floats, fit_weights, log_likelihood
-from modular_pluralism.priors.fit_result import FittedPriors, PriorsResult, Verdict
+from modular_pluralism.priors.em import Floats, fit_weights, log_likelihood
 from modular_pluralism.priors.readings import ReadItem, read_items
-from modular_pluralism.prompt_trials.halves import halve
-from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Voice
 
 UNIFORM, PRESENT, FITTED, BY_ATTRIBUTE = "uniform", "present", "fitted", "fitted by attribute"
 
@@ -45,25 +37,54 @@ _LOG = mean_of(
 _MEASURES = [_JS, _LOG]
 
 
-@dataclass(frozen=True)
-class FitSettings:
-    """How weights are fitted: on half of the questions of the first `limit` items (None: all), `concurrency` items at
-    once. `by_attribute` fits weights of its own for each attribute with `least` questions in that half. `models` puts
-    chat models in the place of the pool's tables."""
+GainVerdict = Literal["gain", "loss", "same", "unclear", "too few questions"]
+"""Of the fitted weights against uniform ones, on the questions that were held back."""
 
-    pool: Pool | str = "perspective"
-    voice: Voice = "comment"
-    scoring: Scoring = "rotate"
+_VERDICTS: Mapping[str, GainVerdict] = {
+    "better": "loss",
+    "worse": "gain",
+    "same": "same",
+    "unclear": "unclear",
+    "too few questions": "too few questions",
+}
+"""Of the fitted weights, by what is said of the uniform ones against them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings(BenchSettings):
+    """How weights are fitted: on half of the questions. `by_attribute` fits weights of its own for each attribute with
+    `least` questions in that half."""
+
     by_attribute: bool = False
     least: int = CLEAR_FROM
-    limit: int | None = None
-    seed: int = 0
-    concurrency: int = 8
-    comment_tokens: int | None = None
-    models: Mapping[str, BaseChatModel] | None = None
 
 
-@dataclass
+class FittedPriors(ResultModel):
+    """Weights by community, which sum to 1, and the number of items and questions that they were fitted on. `gap` is
+    how much better than them other weights could fit these items at most, in nats an item."""
+
+    weights: dict[str, float]
+    items: int
+    questions: int
+    gap: float
+
+
+class PriorsResult(ResultModel):
+    """All of a fit. `overall` are for every attribute, and `by_attribute` for those that had enough questions; `few`
+    are the others. `gain` is the JS distance of uniform weights minus that of the fitted ones, paired over the
+    questions that were held back, so that more is better. `results` has all tables."""
+
+    format: Literal[1] = 1
+    voice: str
+    overall: FittedPriors
+    by_attribute: dict[str, FittedPriors]
+    few: list[str]
+    gain: Figure
+    verdict: GainVerdict
+    sentence: str
+    results: Results
+
+
 class PriorsFit:
     """A fit that is ready to run: everything has been checked, and no weights of a model have been loaded.
 
@@ -71,54 +92,31 @@ class PriorsFit:
         PluralismError: the task file has no distributions, the pool cannot be used, or there is nothing to fit.
     """
 
-    task: TaskFile
-    settings: FitSettings = field(default_factory=FitSettings)
-
-    def __post_init__(self) -> None:
-        settings = self.settings
-        if self.task.kind not in ("distributional", "steerable-opinion"):
-            raise InputError(
-                f"{self.task.path} is a file of the kind {self.task.kind}; weights are fitted on option distributions, "
-                "so give a file with options and gold_distribution."
-            )
-        pool = settings.pool if isinstance(settings.pool, Pool) else Pool.load(settings.pool)
-        if len(pool.communities) < 2:
+    def __init__(self, task: TaskFile, settings: FitSettings | None = None) -> None:
+        require_options(task, "weights are fitted")
+        self.task = task
+        self.settings = settings or FitSettings()
+        self.bench = Bench(task, self.settings, kind="distributional")
+        self.pool = self.bench.pool
+        if len(self.pool.communities) < 2:
             raise InputError("The pool has a single community, whose weight is 1 in any case; give a pool with more.")
-        self.pool = fitted_pool(
-            pool, style="chat", comment_tokens=settings.comment_tokens, answer_tokens=None, repeatable=False
-        )
-        self._models = PoolModels(self.pool, settings.models)
-        self._models.check()
         # With a single option there is nothing that weights could change.
-        self.items = [
-            item for item in self.task.items(settings.limit) if isinstance(item, OptionItem) and len(item.options) > 1
-        ]
-        self._halves = halve(self.items, settings.seed)
+        self.items = [item for item in self.bench.items if isinstance(item, OptionItem) and len(item.options) > 1]
+        self._halves = halve(self.items, self.settings.seed)
+        self._setting = self.bench.setting()
 
     @property
     def total(self) -> int:
         """Items that will be read."""
         return len(self.items)
 
-    async def run(
-        self, on_result: Callable[[Any, dict[str, Any]], None] = lambda _maker, _result: None
-    ) -> PriorsResult:
+    async def run(self, on_result: OnResult = untold) -> PriorsResult:
         """Read what every community gives for every item, fit on one half, and judge on the other.
 
         Raises:
             PluralismError: nothing can be read, or no item is left to fit on or to judge by.
         """
-        settings = self.settings
-        setting = Setting(
-            kind="distributional",
-            pool=self.pool,
-            models=self._models,
-            prompts=PromptSet.load(),
-            scoring=settings.scoring,
-            seed=settings.seed,
-            voice=settings.voice,
-        )
-        read = await read_items(self.items, setting, concurrency=settings.concurrency, on_result=on_result)
+        read = await read_items(self.items, self._setting, concurrency=self.settings.concurrency, on_result=on_result)
         training_ids = {item.id for item in self._halves.training}
         known = [each for each in read if each.answered is not None]
         training = [each for each in known if each.item.id in training_ids]
@@ -136,21 +134,19 @@ class PriorsFit:
         by_attribute, few = self._by_attribute(training)
         pools = self._pools(overall, by_attribute)
         scores = {name: _scores(held_back, weights) for name, weights in pools.items()}
-        questions = _questions(held_back)
-        draw = Draw(self.settings.seed, RESAMPLES, questions.of_items())
+        draw = Draw(self.settings.seed, RESAMPLES, _questions(held_back).of_items())
         chosen = BY_ATTRIBUTE if BY_ATTRIBUTE in pools else FITTED
-        js = differences(scores[UNIFORM], scores[chosen], [_JS], draw)[_JS.column.key]
-        same = np.array_equal(scores[UNIFORM].column("js"), scores[chosen].column("js"))
-        verdict = _verdict(js, questions.count, same=same)
-        both = {name: figures(scores[name], [_JS], draw)["js"] for name in (UNIFORM, chosen)}
+        # The uniform ones minus the fitted ones, so that a gain is above zero.
+        gain = compare(scores[UNIFORM], scores[chosen], _JS, draw)
+        verdict = _VERDICTS[gain.verdict]
         return PriorsResult(
             voice=self.settings.voice,
             overall=overall,
             by_attribute=by_attribute,
             few=few,
-            gain=js,
+            gain=gain.difference,
             verdict=verdict,
-            sentence=_sentence(verdict, chosen, js, both, questions.count),
+            sentence=_sentence(verdict, chosen, gain),
             results=Results(
                 title=f"{self.task.path.stem}: priors of the pool {self.pool.name}",
                 task={
@@ -160,18 +156,18 @@ class PriorsFit:
                     "items fitted on": len(training),
                     "items held back": len(held_back),
                 },
-                run=self._facts(),
+                run={"voice": self.settings.voice, **self.bench.facts()},
                 warnings=self._warnings(failed, few, overall, by_attribute),
                 tables=[
                     self._weights_table(overall, by_attribute),
-                    _held_out_table(scores, draw, questions.count),
+                    _held_out_table(scores, draw, gain.questions),
                     _differences_table(scores, draw),
                 ],
             ),
         )
 
     def _priors(self, training: Sequence[ReadItem]) -> FittedPriors:
-        fitted: Fitted = fit_weights([each.answered for each in training if each.answered is not None])
+        fitted = fit_weights([each.answered for each in training if each.answered is not None])
         return FittedPriors(
             weights=dict(zip(self.pool.communities, map(float, fitted.weights), strict=True)),
             items=len(training),
@@ -222,17 +218,6 @@ class PriorsFit:
             rows.append(Row(name=name, cells={"present": Figure(value=present, n=overall.items), **cells}))
         return Table(name="weights", title="Weights", columns=columns, rows=rows)
 
-    def _facts(self) -> dict[str, Any]:
-        settings = self.settings
-        return {
-            "pool": self.pool.name,
-            "communities": ", ".join(self.pool.communities),
-            "voice": settings.voice,
-            "scoring": settings.scoring,
-            "seed": settings.seed,
-            "modular-pluralism": version("modular-pluralism"),
-        }
-
     def _warnings(
         self,
         failed: Sequence[ReadItem],
@@ -268,10 +253,7 @@ def _vector(weights: Mapping[str, float], names: Sequence[str]) -> Floats:
 
 
 def _questions(items: Sequence[ReadItem]) -> Questions:
-    questions = Questions()
-    for each in items:
-        questions.add(each.item)
-    return questions
+    return Questions.of(each.item for each in items)
 
 
 def _scores(items: Sequence[ReadItem], weights: Callable[[str | None], Floats]) -> Scores:
@@ -304,31 +286,10 @@ def _held_out_table(scores: Mapping[str, Scores], draw: Draw, questions: int) ->
 def _differences_table(scores: Mapping[str, Scores], draw: Draw) -> Table:
     pairs = [(one, other) for one in (FITTED, BY_ATTRIBUTE) for other in scores if one in scores and other != one]
     pairs = [(one, other) for one, other in pairs if other != BY_ATTRIBUTE]
-    return Table(
-        name="differences",
-        title="Differences between weights",
-        note="Paired on the same items, with the same questions drawn for both; only where its interval excludes zero "
-        f"is a difference clear, and never with fewer than {CLEAR_FROM} questions.",
-        columns=[measure.column for measure in _MEASURES],
-        rows=[_difference(one, other, scores, _MEASURES, draw) for one, other in pairs],
-    )
+    return difference_table("Differences between weights", pairs, scores, _MEASURES, draw)
 
 
-def _difference(one: str, other: str, scores: Mapping[str, Scores], measures: Sequence[Measure], draw: Draw) -> Row:
-    return Row(name=f"{one} − {other}", cells=differences(scores[one], scores[other], measures, draw))
-
-
-def _verdict(gain: Figure, questions: int, *, same: bool) -> Verdict:
-    if same:
-        return "same"
-    if questions < CLEAR_FROM:
-        return "too few questions"
-    if not gain.clear or gain.value is None:
-        return "unclear"
-    return "gain" if gain.value > 0 else "loss"
-
-
-def _sentence(verdict: Verdict, chosen: str, gain: Figure, js: Mapping[str, Figure], questions: int) -> str:
+def _sentence(verdict: GainVerdict, chosen: str, gain: Comparison) -> str:
     weights = "The weights fitted by attribute" if chosen == BY_ATTRIBUTE else "The fitted weights"
     told = {
         "gain": f"{weights} are better than uniform ones",
@@ -338,12 +299,11 @@ def _sentence(verdict: Verdict, chosen: str, gain: Figure, js: Mapping[str, Figu
         "too few questions": f"{weights} cannot be told from uniform ones with fewer than {CLEAR_FROM} questions held "
         "back",
     }[verdict]
-    write = number_format(_JS.column, list(js.values()))
-    change = figure_text(gain, number_format(_JS.column, [gain]))
-    found = {name: figure_text(figure, write).value for name, figure in js.items()}
+    write = number_format(_JS.column, [gain.one, gain.other])
+    change = figure_text(gain.difference, number_format(_JS.column, [gain.difference]))
     return (
-        f"{told}. On {gain.n} items of {questions} question{'s' * (questions != 1)} that were held back, the JS "
-        f"distance is {found[chosen]}, with uniform weights {found[UNIFORM]}; "
-        f"paired gain {change.value} {change.interval}".rstrip()
+        f"{told}. On {gain.difference.n} items of {gain.questions} question{'s' * (gain.questions != 1)} that were "
+        f"held back, the JS distance is {figure_text(gain.other, write).value}, with uniform weights "
+        f"{figure_text(gain.one, write).value}; paired gain {change.value} {change.interval}".rstrip()
         + "."
     )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from modular_pluralism.errors import PluralismError, QuorumError
+from modular_pluralism.errors import ConfigurationError, PluralismError, QuorumError
 from modular_pluralism.evaluation.data.items import OptionItem
+from modular_pluralism.evaluation.run.bench import OnResult, each_item, untold
 from modular_pluralism.evaluation.run.methods import Setting, question
 from modular_pluralism.graphs import build_distributional
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
 from modular_pluralism.pool import Pool
 from modular_pluralism.priors.em import AnsweredItem
 
@@ -34,7 +33,7 @@ async def read_items(
     setting: Setting,
     *,
     concurrency: int,
-    on_result: Callable[[Any, dict[str, Any]], None] = lambda _maker, _result: None,
+    on_result: OnResult = untold,
 ) -> list[ReadItem]:
     """Every item's distributions by community, in the order of the items; `concurrency` items at once.
 
@@ -45,21 +44,13 @@ async def read_items(
     graph = build_distributional(
         pool, scoring=setting.scoring, voice=setting.voice, prompts=setting.prompts, models=setting.models
     ).compile(cache=setting.cache)
-    found: list[ReadItem | None] = [None] * len(items)
-    room = asyncio.Semaphore(concurrency)
 
-    async def work(place: int, item: OptionItem) -> None:
-        async with room:
-            read = found[place] = await _read(graph, item, setting)
-            on_result(None, {"error": read.error})
+    async def read(_place: int, item: OptionItem) -> ReadItem:
+        found = await _read(graph, item, setting)
+        on_result(None, {"error": found.error})
+        return found
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for place, item in enumerate(items):
-                group.create_task(work(place, item))
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    return [read for read in found if read is not None]
+    return await each_item(items, read, concurrency=concurrency)
 
 
 async def _read(graph: Any, item: OptionItem, setting: Setting) -> ReadItem:
@@ -69,9 +60,9 @@ async def _read(graph: Any, item: OptionItem, setting: Setting) -> ReadItem:
         state = await graph.ainvoke(asked)
     except QuorumError as error:
         return ReadItem(item, attribute, None, str(error))
+    except ConfigurationError:
+        raise
     except PluralismError as error:
-        if error.exit_code == 2 or isinstance(error, NoLogProbabilitiesError):
-            raise
         return ReadItem(item, attribute, None, str(error))
     read = [state["distributions"][name]["probabilities"] for name in setting.pool.communities]
     gold = np.array(item.gold)

@@ -11,7 +11,7 @@ from tomlkit.items import Table
 
 from modular_pluralism.errors import PoolError
 from modular_pluralism.pool import Pool, one_space
-from modular_pluralism.pool_files.pool_text import PoolText, check_writable, own_pool
+from modular_pluralism.pool_files.pool_text import PoolText, check_writable, cut_end, own_pool
 
 _DECIMALS = 4
 
@@ -90,11 +90,7 @@ def _update(table: Any, values: Mapping[str, float]) -> None:
 
 def _set(table: Any, key: str, value: float) -> None:
     """Set a key of a table; a new one goes right behind the last key."""
-    # To tomlkit, the comment above the next table is a part of this one, and a new key would come after it.
-    body = table.value.body if isinstance(table, Table) and key not in table else []
-    end = len(body)
-    while end and body[end - 1][0] is None:
-        end -= 1
-    after, body[end:] = body[end:], []
+    end = cut_end(table.value.body) if isinstance(table, Table) and key not in table else []
     table[key] = value
-    body.extend(after)
+    if end:
+        table.value.body.extend(end)

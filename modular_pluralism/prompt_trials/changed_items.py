@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modular_pluralism.evaluation.data.gold import gold_of
-from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, ValueItem
-from modular_pluralism.evaluation.run.outcome import Outcome
+from modular_pluralism.evaluation.data.items import Item, Kind
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.statistics.examples import ITEM_MEASURE
 from modular_pluralism.evaluation.statistics.scores import scores_of
-from modular_pluralism.prompt_trials.trial_result import ChangedItem, Side
+from modular_pluralism.prompt_trials.result_models import ChangedItem, ItemAnswer
 
 
 def changed_most(
@@ -36,40 +35,22 @@ def _changes(
             variant=variant,
             id=item.id,
             question=item.question,
-            attribute=_attribute(item),
-            options=_options(item),
-            gold=list(gold_of(item) or ()),
+            attribute=item.attribute,
+            options=list(item.options),
+            gold=list(item.gold),
             measure=ITEM_MEASURE[kind][1],
             change=scores[1] - scores[0],
-            built_in=_side(scores[0], before),
-            other=_side(scores[1], after),
+            built_in=_answer(scores[0], before),
+            other=_answer(scores[1], after),
         )
 
 
-def _side(score: float, outcome: Outcome) -> Side:
+def _answer(score: float, outcome: Outcome) -> ItemAnswer:
     prediction = outcome["prediction"]
-    return Side(
+    return ItemAnswer(
         score=score,
         predicted=None if prediction is None else prediction["rotate"],
         answer=outcome["answer"],
         selected=outcome["selected"],
         error=outcome["error"],
     )
-
-
-def _attribute(item: Item) -> str | None:
-    match item:
-        case OptionItem():
-            return item.attribute
-        case ValueItem():
-            return item.value
-    return None
-
-
-def _options(item: Item) -> list[str]:
-    match item:
-        case OptionItem():
-            return list(item.options)
-        case ValueItem():
-            return list(STANCES)
-    return []

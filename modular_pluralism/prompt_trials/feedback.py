@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from modular_pluralism.evaluation.data.gold import gold_of
-from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, OvertonItem, ValueItem
+from modular_pluralism.evaluation.data.items import Item, Kind, OptionItem, OvertonItem
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.measures.distances import FARTHEST
-from modular_pluralism.evaluation.run.outcome import Outcome
+from modular_pluralism.evaluation.statistics.examples import ITEM_MEASURE
 from modular_pluralism.nodes.render import one_line
 from modular_pluralism.prompt_trials.changed_items import item_score
 from modular_pluralism.prompts import PromptSet
@@ -20,7 +20,7 @@ def merit(kind: Kind, item: Item, outcome: Outcome) -> float:
     score = item_score(kind, item, outcome)
     if score is None or outcome["error"] is not None:
         return 0.0
-    return 1 - score / FARTHEST if kind in ("distributional", "steerable-opinion") else score
+    return 1 - score / FARTHEST if ITEM_MEASURE[kind][2] == "lower" else score
 
 
 def example(kind: Kind, item: Item, outcome: Outcome, prompts: PromptSet) -> str:
@@ -40,8 +40,8 @@ def example(kind: Kind, item: Item, outcome: Outcome, prompts: PromptSet) -> str
 def _wanted(item: Item) -> str:
     if isinstance(item, OvertonItem):
         return _cut("an answer that says: " + " ".join(item.explanations))
-    told = f" (of {item.attribute})" if isinstance(item, OptionItem) else f" (by {item.value})"
-    return _shares(_options(item), gold_of(item) or ()) + told
+    told = f" (of {item.attribute})" if isinstance(item, OptionItem) else f" (by {item.attribute})"
+    return _shares(item.options, item.gold) + told
 
 
 def _given(item: Item, outcome: Outcome) -> str:
@@ -50,11 +50,7 @@ def _given(item: Item, outcome: Outcome) -> str:
     prediction = outcome["prediction"]
     if prediction is None:
         return _cut(outcome["answer"] or "")
-    return _shares(_options(item), prediction["rotate"])
-
-
-def _options(item: Item) -> tuple[str, ...]:
-    return item.options if isinstance(item, OptionItem) else STANCES if isinstance(item, ValueItem) else ()
+    return _shares(item.options, prediction["rotate"])
 
 
 def _shares(options: tuple[str, ...], shares: tuple[float, ...] | list[float]) -> str:

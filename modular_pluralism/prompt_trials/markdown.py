@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from modular_pluralism.evaluation.report.figure_text import FigureText, table_texts
+from modular_pluralism.evaluation.report.folder import write_json, write_text
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
-from modular_pluralism.evaluation.statistics.results import Results, Table
+from modular_pluralism.evaluation.statistics.results import ResultModel, Results, Table
 from modular_pluralism.option_math import letters
-from modular_pluralism.prompt_trials.search_result import SearchResult, TriedText, search_sentence
-from modular_pluralism.prompt_trials.trial_result import ChangedItem, Side, TrialResult, calls_sentence
+from modular_pluralism.prompt_trials.result_models import (
+    ChangedItem,
+    ItemAnswer,
+    SearchResult,
+    TrialResult,
+    TriedText,
+    calls_sentence,
+    search_sentence,
+)
 
 
 def trial_markdown(result: TrialResult) -> str:
@@ -42,6 +51,17 @@ def search_markdown(result: SearchResult) -> str:
         *facts("How it was run", {**result.results.task, **result.results.run}),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def write_report(folder: Path, result: ResultModel, markdown: str, name: str) -> list[Path]:
+    """Write NAME.json and NAME.md; each appears whole or not at all.
+
+    Raises:
+        EvaluationError: a file cannot be written.
+    """
+    document = folder / f"{name}.md"
+    write_text(document, markdown)
+    return [write_json(folder / f"{name}.json", result), document]
 
 
 def _text(place: int, text: TriedText) -> Iterable[str]:
@@ -105,7 +125,7 @@ def _items(items: Sequence[ChangedItem]) -> Iterable[str]:
 
 
 def _sides(item: ChangedItem) -> Iterable[str]:
-    sides: tuple[tuple[str, Side], ...] = (("built-in", item.built_in), (item.variant, item.other))
+    sides: tuple[tuple[str, ItemAnswer], ...] = (("built-in", item.built_in), (item.variant, item.other))
     if item.options:
         rows = [["", *(["real"] if item.gold else []), *(inline(name) for name, _ in sides)]]
         rows.append(["---"] * len(rows[0]))

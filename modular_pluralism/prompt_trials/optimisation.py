@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from modular_pluralism.errors import InputError
+from modular_pluralism.errors import EvaluationError, InputError
 from modular_pluralism.evaluation.data.items import Item
 from modular_pluralism.evaluation.data.task_file import TaskFile
-from modular_pluralism.evaluation.run.maker import Result
-from modular_pluralism.evaluation.run.named_model import named_model
+from modular_pluralism.evaluation.measures.judge import named_model
+from modular_pluralism.evaluation.report.folder import write_text
+from modular_pluralism.evaluation.run.bench import OnResult, untold
+from modular_pluralism.evaluation.run.makers import Result
 from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM
-from modular_pluralism.evaluation.statistics.collected import Collected, Questions
-from modular_pluralism.evaluation.statistics.results import Results, Table
-from modular_pluralism.evaluation.statistics.summary import data_warnings, overall_table, task_facts
-from modular_pluralism.models.calls import Caller
-from modular_pluralism.prompt_trials.bench import Bench, TrialSettings
-from modular_pluralism.prompt_trials.compare import compare, deciding, difference_table, measures_of
-from modular_pluralism.prompt_trials.halves import halve
+from modular_pluralism.evaluation.statistics.clusters import Questions, halve
+from modular_pluralism.evaluation.statistics.kind_measures import deciding
+from modular_pluralism.evaluation.statistics.results import Table
+from modular_pluralism.evaluation.statistics.scored_methods import ScoredMethods
+from modular_pluralism.evaluation.statistics.summary import overall_table, results_of
+from modular_pluralism.prompt_trials.bench import TrialBench, TrialSettings
+from modular_pluralism.prompt_trials.compare import BUILT_IN, built_in_differences, compare_with_built_in
 from modular_pluralism.prompt_trials.reflection import Reflection
-from modular_pluralism.prompt_trials.report_folder import PROMPTS, write_text
-from modular_pluralism.prompt_trials.search import Found, Search
-from modular_pluralism.prompt_trials.search_result import SearchResult, TriedText
-from modular_pluralism.prompt_trials.trial_result import Compared
-from modular_pluralism.prompt_trials.variant import BUILT_IN
-from modular_pluralism.prompts import Prompt, PromptSet, find_prompt
+from modular_pluralism.prompt_trials.result_models import Compared, SearchResult, TriedText
+from modular_pluralism.prompt_trials.search import Search
+from modular_pluralism.prompts import Prompt, PromptSet, built_in_files, find_prompt
 
 FOUND = "best found"
+_PROMPTS = "prompts"
+"""The folder in a search's folder that has the better prompt, for `--prompts`."""
 
 
-@dataclass
 class Optimisation:
     """A search that is ready to run: everything has been checked, and no weights have been loaded.
 
@@ -46,29 +46,33 @@ class Optimisation:
         PluralismError: the task, the pool, the prompt or a setting is unusable, or the budget too small.
     """
 
-    task: TaskFile
-    name: str
-    budget: int
-    settings: TrialSettings = field(default_factory=TrialSettings)
-    reflect: str | None = None
-    reflect_tokens: int = 512
-
-    def __post_init__(self) -> None:
-        self.file, self.prompt = find_prompt(self.name)
+    def __init__(
+        self,
+        task: TaskFile,
+        name: str,
+        budget: int,
+        settings: TrialSettings | None = None,
+        *,
+        reflect: str | None = None,
+        reflect_tokens: int = 512,
+    ) -> None:
+        self.file, self.prompt = find_prompt(name)
+        self.budget = budget
+        settings = settings or TrialSettings()
         if self.file.startswith("completion/"):
-            self.settings = replace(self.settings, style="completion")
-        self.bench = Bench(self.task, self.settings)
+            settings = replace(settings, style="completion")
+        bench = self.bench = TrialBench(task, settings)
         self._key = Path(self.file).name if self.prompt.mode == "persona" else self.prompt.name
         self._check_use()
-        self.training, self.held_back = halve(self.bench.items, self.settings.seed)
-        run = self.bench.pool.run
+        self.training, self.held_back = halve(bench.items, settings.seed)
+        self._reflecting_model = reflect or bench.pool.base
         self._reflection = Reflection(
-            model=named_model(self.bench.pool, self.reflect, self.settings.models, purpose="reflect"),
+            model=named_model(bench.pool, reflect, settings.models, purpose="reflect"),
             prompt=self.prompt,
             prompts=PromptSet.load(),
-            caller=Caller(attempts=run.attempts, deadline=run.deadline),
-            seed=self.settings.seed,
-            tokens=self.reflect_tokens,
+            caller=bench.caller,
+            seed=settings.seed,
+            tokens=reflect_tokens,
         )
 
     @property
@@ -76,7 +80,7 @@ class Optimisation:
         """The most results that there can be when all is done."""
         return self.budget + 2 * len(self.held_back)
 
-    def run(self, on_result: Callable[[Any, Result], None] = lambda _maker, _result: None) -> SearchResult:
+    def run(self, on_result: OnResult = untold) -> SearchResult:
         """Search, then compare the best text with the built-in one on the items held back.
 
         Not to be called within a running event loop.
@@ -90,19 +94,24 @@ class Optimisation:
             best = max(range(len(texts)), key=lambda place: texts[place].merit)  # of equal ones, the first
             return self._result(search, texts, texts[best].text if best else None)
 
-    def _result(self, search: Search, texts: Sequence[Found], best: str | None) -> SearchResult:
+    def _result(self, search: Search, texts: Sequence[TriedText], best: str | None) -> SearchResult:
         half = {
-            "training": self._collected(search, self.training, best),
-            "held back": self._collected(search, self.held_back, best),
+            "training": self._scored(search, self.training, best),
+            "held back": self._scored(search, self.held_back, best),
         }
-        measures = measures_of(self.task.kind, half["held back"])
-        measure = deciding(measures, self.settings.measure)
+        measure = deciding(half["held back"].measures(directed=True), self.bench.settings.measure)
         compared: dict[str, Compared] = {}
         if best is not None:
-            compared = {name: compare(each, FOUND, [self.file], measure) for name, each in half.items()}
+            compared = {name: compare_with_built_in(each, FOUND, [self.file], measure) for name, each in half.items()}
         held_back = compared.get("held back")
-        tables = [table for name, each in half.items() for table in self._tables(name, each, best)]
-        overall = tables[0] if best is None else tables[2]
+        results = results_of(
+            self.bench.task,
+            half["held back"],
+            title=f"{self.bench.task.path.stem}: a better text for {self.file}",
+            run=self.bench.facts() | {"reflecting model": self._reflecting_model},
+            warnings=self._warnings(),
+            tables=[table for name, each in half.items() for table in self._tables(name, each, best)],
+        )
         return SearchResult(
             name=self.prompt.name,
             file=self.file,
@@ -117,48 +126,38 @@ class Optimisation:
             reflections=self._reflection.counted,
             refused=len(self._reflection.refused),
             reasons=dict(Counter(self._reflection.refused).most_common()),
-            texts=[TriedText(text=each.text, merit=each.merit, parent=each.parent) for each in texts],
-            results=Results(
-                title=f"{self.task.path.stem}: a better text for {self.file}",
-                task=task_facts(self.task, half["held back"]) | self._counts(),
-                run=self.bench.facts() | {"reflecting model": self.reflect or self.bench.pool.base},
-                warnings=[*data_warnings(self.task, half["held back"], overall), *self._warnings()],
-                tables=tables,
-                failures=half["held back"].failures,
-                failed=half["held back"].failed,
-            ),
+            texts=list(texts),
+            results=results.model_copy(update={"task": results.task | self._counts()}),
         )
 
-    def _collected(self, search: Search, items: Sequence[Item], best: str | None) -> Collected:
+    def _scored(self, search: Search, items: Sequence[Item], best: str | None) -> ScoredMethods:
         texts = {BUILT_IN: self.prompt.text} | ({} if best is None else {FOUND: best})
-        return self.bench.collected(
-            items, {name: cast(list[Result], search.outcomes(text, items)) for name, text in texts.items()}
-        )
+        outcomes = {name: cast(list[Result], search.outcomes(text, items)) for name, text in texts.items()}
+        return self.bench.scored(outcomes, items=items)
 
-    def _tables(self, name: str, collected: Collected, best: str | None) -> list[Table]:
-        overall = overall_table(self.task.kind, collected)
+    def _tables(self, name: str, scored: ScoredMethods, best: str | None) -> list[Table]:
         title = {"training": "Training items", "held back": "Items held back"}[name]
-        tables = [overall.model_copy(update={"name": name.replace(" ", "_"), "title": title})]
+        tables = [overall_table(scored).model_copy(update={"name": name.replace(" ", "_"), "title": title})]
         if best is not None:
-            table = difference_table(collected, [FOUND], measures_of(self.task.kind, collected))
-            tables.append(table.model_copy(update={"title": f"{title}: difference from the built-in prompt"}))
+            tables.append(built_in_differences(f"{title}: difference from the built-in prompt", scored, [FOUND]))
         return tables
 
     def _counts(self) -> dict[str, int]:
         return {
             "items": len(self.bench.items),
             "items evaluated": len(self.bench.items),
-            "questions": _questions(self.bench.items),
+            "questions": Questions.of(self.bench.items).count,
             "training items": len(self.training),
             "items held back": len(self.held_back),
-            "questions held back": _questions(self.held_back),
+            "questions held back": Questions.of(self.held_back).count,
         }
 
     def _warnings(self) -> list[str]:
         found = []
-        if _questions(self.held_back) < CLEAR_FROM:
+        questions = Questions.of(self.held_back).count
+        if questions < CLEAR_FROM:
             found.append(
-                f"Only {_questions(self.held_back)} questions were held back: with fewer than {CLEAR_FROM}, no text is "
+                f"Only {questions} questions were held back: with fewer than {CLEAR_FROM}, no text is "
                 "called better. Use more items."
             )
         found.append(
@@ -168,13 +167,25 @@ class Optimisation:
 
     def _check_use(self) -> None:
         """Raise InputError unless another text of the prompt would change something on this task."""
-        use = self.bench.use
-        changed = self.bench.built_in.with_texts({self._key: f"{self.prompt.text.rstrip()}\nChanged.\n"})
-        if not use.changed(changed):
+        bench = self.bench
+        changed = bench.prompts.with_texts({self._key: f"{self.prompt.text.rstrip()}\nChanged.\n"})
+        if not bench.changed(changed):
             raise InputError(
-                f"The method {use.method} does not use {self.file} on this task, so that no other text could be "
-                f"better; it uses {', '.join(sorted(use.prompts))}."
+                f"The method {bench.settings.method} does not use {self.file} on this task, so that no other text "
+                f"could be better; it uses {', '.join(sorted(bench.used))}."
             )
+
+
+def check_no_prompts(folder: Path) -> None:
+    """Raise EvaluationError where DIR/prompts is there already, or DIR is among the built-in prompts: neither is ever
+    written over."""
+    built_in = Path(next(iter(built_in_files().values())).path).resolve().parent
+    if folder.resolve().is_relative_to(built_in):
+        raise EvaluationError(
+            f"{folder} is among the built-in prompts, which are never written over; give another --out."
+        )
+    if (folder / _PROMPTS).exists():
+        raise EvaluationError(f"{folder / _PROMPTS} is there already; remove it, or give another --out.")
 
 
 def write_winner(folder: Path, result: SearchResult, prompt: Prompt, *, keep: bool) -> Path | None:
@@ -186,16 +197,9 @@ def write_winner(folder: Path, result: SearchResult, prompt: Prompt, *, keep: bo
     """
     if result.best is None or not (result.better or keep):
         return None
-    path = folder / PROMPTS / result.file
+    path = folder / _PROMPTS / result.file
     write_text(path, replace(prompt, text=result.best, version=prompt.version + 1).file_text())
     return path
-
-
-def _questions(items: Sequence[Item]) -> int:
-    questions = Questions()
-    for item in items:
-        questions.add(item)
-    return questions.count
 
 
 def _sentence(held_back: Compared | None) -> str:

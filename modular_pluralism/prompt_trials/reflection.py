@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from modular_pluralism.errors import ContextOverflowError, ModelCallError, PromptError
-from modular_pluralism.evaluation.run.named_model import OpenModel
+from modular_pluralism.evaluation.measures.judge import OpenModel
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.step import derive_seed

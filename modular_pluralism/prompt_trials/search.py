@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from gepa.api import optimize
 from gepa.core.adapter import EvaluationBatch
 
 from modular_pluralism.errors import InputError, PluralismError
 from modular_pluralism.evaluation.data.items import Item
-from modular_pluralism.evaluation.run.maker import Result
-from modular_pluralism.evaluation.run.method_maker import MethodMaker
-from modular_pluralism.evaluation.run.outcome import Outcome
-from modular_pluralism.prompt_trials.bench import Bench
+from modular_pluralism.evaluation.data.outcome import Outcome
+from modular_pluralism.evaluation.run.bench import OnResult
+from modular_pluralism.prompt_trials.bench import TrialBench
 from modular_pluralism.prompt_trials.feedback import example, merit
 from modular_pluralism.prompt_trials.reflection import Reflection
-from modular_pluralism.prompt_trials.run_items import run_items
+from modular_pluralism.prompt_trials.result_models import TriedText
 from modular_pluralism.prompts import PromptSet
 
 MINIBATCH = 3
@@ -26,14 +25,6 @@ MINIBATCH = 3
 
 Known = dict[str, dict[int | str, Outcome]]
 """Outcomes by the prompt's text and the item's id."""
-
-
-class Found(NamedTuple):
-    """A text of the search: its mean merit over the training items, and the number of the text that it came from."""
-
-    text: str
-    merit: float
-    parent: int | None
 
 
 @dataclass
@@ -45,13 +36,13 @@ class Search:
         InputError: the budget does not suffice for a single new text.
     """
 
-    bench: Bench
+    bench: TrialBench
     key: str
     reflection: Reflection
     training: Sequence[Item]
     budget: int
     runner: asyncio.Runner
-    on_result: Callable[[Any, Result], None]
+    on_result: OnResult
     calls: int = 0
     known: Known = field(default_factory=dict)
 
@@ -67,7 +58,7 @@ class Search:
                 f"{least} or more, or fewer items by --limit."
             )
 
-    def run(self) -> list[Found]:
+    def run(self) -> list[TriedText]:
         """All texts that were tried on every training item, the built-in one first.
 
         Raises:
@@ -90,7 +81,7 @@ class Search:
             raise self._failed
         self.calls = int(result.total_metric_calls)
         return [
-            Found(candidate[self.key], float(score), parents[0])
+            TriedText(text=candidate[self.key], merit=float(score), parent=parents[0])
             for candidate, score, parents in zip(
                 result.candidates, result.val_aggregate_scores, result.parents, strict=True
             )
@@ -98,7 +89,7 @@ class Search:
 
     def prompts(self, text: str) -> PromptSet:
         """The prompts with this text in the place of the built-in one."""
-        return self.bench.built_in.with_texts({self.key: text})
+        return self.bench.prompts.with_texts({self.key: text})
 
     def outcomes(self, text: str, items: Sequence[Item]) -> list[Outcome]:
         """What becomes of the items with this text; what is known already is not computed again.
@@ -109,10 +100,8 @@ class Search:
         known = self.known.setdefault(text, {})
         missing = [item for item in items if item.id not in known]
         if missing:
-            maker: MethodMaker = self.bench.maker("text", self.prompts(text))[0]
-            made = self.runner.run(
-                run_items([maker], missing, concurrency=self.bench.settings.concurrency, on_result=self.on_result)
-            )
+            maker, _ = self.bench.maker("text", self.prompts(text))
+            made = self.runner.run(self.bench.run([maker], items=missing, on_result=self.on_result))
             known.update((item.id, cast(Outcome, one)) for item, one in zip(missing, made["text"], strict=True))
         return [known[item.id] for item in items]
 
@@ -123,7 +112,7 @@ class Search:
     ) -> EvaluationBatch[tuple[Item, Outcome], Outcome]:
         """See gepa.core.adapter.GEPAAdapter."""
         outcomes = self.outcomes(candidate[self.key], batch)
-        kind = self.bench.task.kind
+        kind = self.bench.kind
         return EvaluationBatch(
             outputs=outcomes,
             scores=[merit(kind, item, outcome) for item, outcome in zip(batch, outcomes, strict=True)],
@@ -137,7 +126,7 @@ class Search:
         components_to_update: list[str],
     ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         """See gepa.core.adapter.GEPAAdapter."""
-        kind = self.bench.task.kind
+        kind = self.bench.kind
         told = [example(kind, item, outcome, self._chat) for item, outcome in eval_batch.trajectories or []]
         return {self.key: [{"example": each} for each in told]}
 

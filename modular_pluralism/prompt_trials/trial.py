@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.data.task_file import TaskFile
-from modular_pluralism.evaluation.run.maker import Result
-from modular_pluralism.evaluation.run.outcome import Outcome
-from modular_pluralism.evaluation.statistics.results import Results
-from modular_pluralism.evaluation.statistics.summary import data_warnings, overall_table, task_facts
-from modular_pluralism.prompt_trials.bench import Bench, TrialSettings
+from modular_pluralism.evaluation.run.bench import OnResult, untold
+from modular_pluralism.evaluation.statistics.kind_measures import deciding
+from modular_pluralism.evaluation.statistics.summary import overall_table, results_of
+from modular_pluralism.prompt_trials.bench import TrialBench, TrialSettings
 from modular_pluralism.prompt_trials.changed_items import changed_most
-from modular_pluralism.prompt_trials.compare import compare, deciding, difference_table, measures_of
-from modular_pluralism.prompt_trials.counted_cache import CountedCache
-from modular_pluralism.prompt_trials.run_items import run_items
-from modular_pluralism.prompt_trials.trial_result import Calls, TrialResult
-from modular_pluralism.prompt_trials.variant import BUILT_IN, Variant, open_variants
+from modular_pluralism.prompt_trials.compare import BUILT_IN, built_in_differences, compare_with_built_in
+from modular_pluralism.prompt_trials.result_models import CallCounts, TrialResult
+from modular_pluralism.prompt_trials.variant import Variant, open_variants
 
 
-@dataclass
 class Trial:
     """A trial that is ready to run: everything has been checked, and no weights have been loaded.
 
@@ -31,15 +27,13 @@ class Trial:
         PluralismError: the task file, the pool, a variant or a setting is unusable.
     """
 
-    task: TaskFile
-    folders: Sequence[Path]
-    settings: TrialSettings = field(default_factory=TrialSettings)
-    shown: int = 5
-
-    def __post_init__(self) -> None:
-        self.bench = Bench(self.task, self.settings)
-        self.variants: list[Variant] = open_variants(self.folders, self.bench.use)
-        sets = [(BUILT_IN, self.bench.built_in), *((each.name, each.prompts) for each in self.variants)]
+    def __init__(
+        self, task: TaskFile, folders: Sequence[Path], settings: TrialSettings | None = None, *, shown: int = 5
+    ) -> None:
+        self.bench = TrialBench(task, settings or TrialSettings())
+        self.shown = shown
+        self.variants: list[Variant] = open_variants(folders, self.bench)
+        sets = [(BUILT_IN, self.bench.prompts), *((each.name, each.prompts) for each in self.variants)]
         self._makers = [self.bench.maker(name, prompts) for name, prompts in sets]
 
     @property
@@ -47,41 +41,37 @@ class Trial:
         """Results that there will be when all is done."""
         return len(self.bench.items) * len(self._makers)
 
-    async def run(self, on_result: Callable[[Any, Result], None] = lambda _maker, _result: None) -> TrialResult:
+    async def run(self, on_result: OnResult = untold) -> TrialResult:
         """Answer every item with every set of prompts, and compare.
 
         Raises:
             PluralismError: nothing can be computed.
         """
-        items, kind = self.bench.items, self.task.kind
-        outcomes = await run_items(
-            [maker for maker, _ in self._makers], items, concurrency=self.settings.concurrency, on_result=on_result
-        )
-        collected = self.bench.collected(items, outcomes)
-        measures = measures_of(kind, collected)
-        measure = deciding(measures, self.settings.measure)
-        overall = overall_table(kind, collected)
+        bench = self.bench
+        outcomes = await bench.run([maker for maker, _ in self._makers], on_result=on_result)
+        scored = bench.scored(outcomes)
+        measure = deciding(scored.measures(directed=True), bench.settings.measure)
         names = [each.name for each in self.variants]
-        counted: list[CountedCache] = [cache for _, cache in self._makers]
         of = {name: cast(list[Outcome], results) for name, results in outcomes.items()}
         return TrialResult(
             measure=measure.column,
-            variants=[compare(collected, each.name, each.changed, measure) for each in self.variants],
-            calls={
-                name: Calls(made=cache.computed, reused=cache.reused)
-                for name, cache in zip([BUILT_IN, *names], counted, strict=True)
-            },
+            variants=[compare_with_built_in(scored, each.name, each.changed, measure) for each in self.variants],
+            calls={maker.name: CallCounts(made=cache.computed, reused=cache.reused) for maker, cache in self._makers},
             items=[
-                item for name in names for item in changed_most(kind, name, items, of[BUILT_IN], of[name], self.shown)
+                item
+                for name in names
+                for item in changed_most(bench.kind, name, bench.items, of[BUILT_IN], of[name], self.shown)
             ],
-            results=Results(
-                title=f"{self.task.path.stem}: {', '.join(names)} against the built-in prompts",
-                task=task_facts(self.task, collected),
-                run=self.bench.facts() | {f"{each.name} changes": ", ".join(each.changed) for each in self.variants},
-                warnings=[*data_warnings(self.task, collected, overall), *self._warnings()],
-                tables=[overall, difference_table(collected, names, measures)],
-                failures=collected.failures,
-                failed=collected.failed,
+            results=results_of(
+                bench.task,
+                scored,
+                title=f"{bench.task.path.stem}: {', '.join(names)} against the built-in prompts",
+                run=bench.facts() | {f"{each.name} changes": ", ".join(each.changed) for each in self.variants},
+                tables=[
+                    overall_table(scored),
+                    built_in_differences("Differences from the built-in prompts", scored, names),
+                ],
+                warnings=self._warnings(),
             ),
         )
 

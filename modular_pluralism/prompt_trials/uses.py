@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any, NamedTuple, get_args
+
+from modular_pluralism.evaluation.data.items import Kind
+from modular_pluralism.evaluation.run.methods import MODES
+from modular_pluralism.graphs import BASELINES
+from modular_pluralism.graphs.shape import GraphNode, nodes_of_builder
+from modular_pluralism.modes import find_mode, modes
+from modular_pluralism.nodes.step import QuestionParts
+from modular_pluralism.types import ItemScoring, MethodName, Scoring, Voice
 
 
 class Use(NamedTuple):
@@ -13,35 +22,7 @@ class Use(NamedTuple):
     node: str
 
 
-_COMMENT = ("comment", "comment_options", "plain_option")
-_USED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "overton": {"community": ("comment",), "merge": ("merge", "numbered_comment")},
-    "steerable": {
-        "community": _COMMENT,
-        "select": ("select", "numbered_comment"),
-        "respond": ("respond", "respond_options", "option"),
-    },
-    "distributional": {
-        "community": ("comment_options", "plain_option"),
-        "score": ("score", "score_group", "score_text", "score_group_text", "option"),
-        "vote": ("vote", "vote_group", "vote_text", "vote_group_text", "option"),
-    },
-    "vanilla": {"answer": ("vanilla", "vanilla_options", "option")},
-    "prompting": {
-        "answer": (
-            *(
-                f"prompting_{of}{options}"
-                for of in ("overton", "steerable", "distributional", "group")
-                for options in ("", "_options")
-            ),
-            "option",
-        )
-    },
-    "moe": {
-        "route": ("route", "numbered_expert"),
-        "community": _COMMENT,
-        "answer": ("moe", "moe_options", "option"),
-    },
+_BESIDE_GRAPHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "evaluation": {
         "entailment": ("judge_entailment", "option"),
         "pairs of answers": ("judge_pair", "option"),
@@ -58,4 +39,35 @@ _USED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 def uses_of(name: str) -> list[Use]:
     """Every use of the prompt `name` (its file's name without the ending). A persona is used by communities of pools,
     and has none here."""
-    return [Use(graph, node) for graph, nodes in _USED.items() for node, names in nodes.items() if name in names]
+    in_graphs = [Use(graph, _part(node)) for graph, node in _nodes() if name in node.prompts]
+    beside = [Use(what, part) for what, parts in _BESIDE_GRAPHS.items() for part in parts if name in parts[part]]
+    return list(dict.fromkeys([*in_graphs, *beside]))
+
+
+def prompts_in_use(kind: Kind, method: MethodName, scoring: ItemScoring) -> frozenset[str]:
+    """The prompts that the method uses on some items of this kind, beside its communities' personas: another text of
+    any other prompt changes nothing there."""
+    mode = find_mode(MODES[kind])
+    nodes = mode.nodes(scoring=scoring) if method == "modular" else _of_baseline(method, scoring, mode.name)
+    questions = [QuestionParts(options=kind != "overton", attribute=attribute) for attribute in (False, True)]
+    return frozenset(prompt for node in nodes for question in questions for prompt in node.prompts_on(question))
+
+
+def _nodes() -> Iterator[tuple[str, GraphNode]]:
+    """The nodes of every graph, however options are read and communities heard."""
+    scorings: tuple[Scoring, ...] = get_args(Scoring)
+    voices: tuple[Voice, ...] = get_args(Voice)
+    for mode in modes().values():
+        for scoring, voice in product(scorings, voices if mode.takes.voice else ("comment",)):
+            yield from ((mode.name, node) for node in mode.nodes(scoring=scoring, voice=voice))
+    for name, scoring, of_mode in product(BASELINES, scorings, modes()):
+        yield from ((name, node) for node in _of_baseline(name, scoring, of_mode))
+
+
+def _of_baseline(name: str, scoring: Scoring, mode: str) -> list[GraphNode]:
+    more: dict[str, Any] = {"mode": mode} if name == "prompting" else {}
+    return nodes_of_builder(BASELINES[name], ["community"], scoring=scoring, **more)
+
+
+def _part(node: GraphNode) -> str:
+    return "community" if node.role == "comment" else node.role

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.data.items import Kind
-from modular_pluralism.evaluation.run.methods import MethodName, Scoring
-from modular_pluralism.pool import Pool
-from modular_pluralism.prompt_trials.in_use import prompts_in_use
-from modular_pluralism.prompts import PromptSet, Style
-
-BUILT_IN = "built-in"
+from modular_pluralism.prompt_trials.bench import TrialBench
+from modular_pluralism.prompt_trials.compare import BUILT_IN
+from modular_pluralism.prompts import PromptSet
 
 
 @dataclass(frozen=True)
@@ -26,35 +22,7 @@ class Variant:
     changed: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class InUse:
-    """What decides which prompts are in use."""
-
-    kind: Kind
-    method: MethodName
-    scoring: Scoring
-    style: Style
-    pool: Pool
-
-    @property
-    def prompts(self) -> frozenset[str]:
-        """Names of the prompts that are in use."""
-        return prompts_in_use(self.kind, self.method, self.scoring)
-
-    def changed(self, prompts: PromptSet) -> tuple[str, ...]:
-        """The prompts, then the communities, whose text differs from the built-in one."""
-        built_in = PromptSet.load(style=self.style)
-        texts = (name for name in sorted(self.prompts) if prompts[name].text.strip() != built_in[name].text.strip())
-        speaking = self.pool.communities if self.method in ("moe", "modular") else ()
-        personas = (
-            f"persona of {name}"
-            for name in speaking
-            if self.pool.persona_text(name, prompts) != self.pool.persona_text(name, built_in)
-        )
-        return (*texts, *personas)
-
-
-def open_variants(folders: Sequence[Path], use: InUse) -> list[Variant]:
+def open_variants(folders: Sequence[Path], bench: TrialBench) -> list[Variant]:
     """The folders as variants, named after them.
 
     Raises:
@@ -68,23 +36,24 @@ def open_variants(folders: Sequence[Path], use: InUse) -> list[Variant]:
         if folder.resolve() in known:
             raise InputError(f"The variant {folder} is given twice; leave one of them out.")
         known.add(folder.resolve())
-    return [_open(folder, name, use) for folder, name in zip(folders, _names(folders), strict=True)]
+    return [_open(folder, name, bench) for folder, name in zip(folders, _names(folders), strict=True)]
 
 
-def _open(folder: Path, name: str, use: InUse) -> Variant:
-    prompts = PromptSet.load(folder, style=use.style)
-    changed = use.changed(prompts)
+def _open(folder: Path, name: str, bench: TrialBench) -> Variant:
+    prompts = PromptSet.load(folder, style=bench.settings.style)
+    changed = bench.changed(prompts)
     if not changed:
         raise InputError(
-            f"The variant {folder} changes nothing here: {_others(prompts, use)}. The method {use.method} uses "
-            f"{', '.join(sorted(use.prompts))} on this task; change one of these, or take another --method."
+            f"The variant {folder} changes nothing here: {_others(prompts, bench)}. The method "
+            f"{bench.settings.method} uses {', '.join(sorted(bench.used))} on this task; change one of these, or take "
+            "another --method."
         )
     return Variant(name, folder, prompts, changed)
 
 
-def _others(prompts: PromptSet, use: InUse) -> str:
+def _others(prompts: PromptSet, bench: TrialBench) -> str:
     """What a variant changes beside what is in use."""
-    built_in = PromptSet.load(style=use.style)
+    built_in = bench.prompts
     changed = [name for name in prompts if prompts[name].text.strip() != built_in[name].text.strip()]
     changed += [name for name in prompts.personas if prompts.persona(name) != built_in.persona(name)]
     return f"it changes {', '.join(changed)} alone" if changed else "every text in it is the built-in one"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.errors import StoreError
 from modular_pluralism.runs.opening import open_store
 
 __all__ = ["StoreError", "open_store"]

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from langgraph.checkpoint.base import CheckpointTuple
 
-from modular_pluralism.graphs.state import OvertonState, SteerableState, TwoVoicesState
-from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.errors import StoreError
+from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.types import Mode
 
-_STATES: dict[Mode, type] = {
-    "overton": OvertonState,
-    "steerable": SteerableState,
-    "distributional": TwoVoicesState,
-}
-_BY_COMMUNITY = ("comments", "distributions", "votes")
+BY_COMMUNITY = ("comments", "distributions", "votes")
 _OUTCOMES = ("answer", "choice", "distribution")
 
 
@@ -52,12 +48,23 @@ async def read_contents(store: RunStore, run: str, mode: Mode) -> Contents:
     Raises:
         StoreError: it cannot be read, or is damaged.
     """
-    found = [each async for each in store.saver.alist({"configurable": {"thread_id": run}})]
+    checkpoints = await read_checkpoints(store, run)
+    with damage(store, run):
+        return _contents(checkpoints, list(get_type_hints(find_mode(mode).state)))
+
+
+async def read_checkpoints(store: RunStore, run: str) -> list[CheckpointTuple]:
+    """The checkpoints of a run and of the branches in it, in the order of time."""
+    checkpoints = [each async for each in store.saver.alist({"configurable": {"thread_id": run}})]
+    return sorted(checkpoints, key=lambda each: str(each.checkpoint["id"]))
+
+
+@contextmanager
+def damage(store: RunStore, run: str) -> Iterator[None]:
+    """Whatever does not look like a checkpoint of ours is a damaged one."""
     try:
-        return _contents(
-            sorted(found, key=lambda each: str(each.checkpoint["id"])), list(get_type_hints(_STATES[mode]))
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise StoreError(
             f"The run {run} is damaged in {store.shown} ({type(error).__name__}: {error}); `pluralism runs remove "
             f"{run}` removes it."
@@ -71,7 +78,7 @@ def _contents(found: list[CheckpointTuple], keys: list[str]) -> Contents:
         return Contents()
     values: Mapping[str, Any] = whole[-1].checkpoint["channel_values"]
     state = {key: values[key] for key in keys if key in values}
-    for key in _BY_COMMUNITY:
+    for key in BY_COMMUNITY:
         said = _of_communities(found, key)
         if said and key in keys:
             state[key] = said

@@ -6,8 +6,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
-from modular_pluralism.errors import PluralismError
-from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.errors import PluralismError, StoreError
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import RunTable
 

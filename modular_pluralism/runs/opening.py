@@ -9,8 +9,7 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from modular_pluralism.errors import InputError
-from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.errors import InputError, StoreError
 from modular_pluralism.runs.place import STORE_VARIABLE, Place, find_place, find_timeout
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.sqlite_store import open_sqlite
@@ -20,16 +19,44 @@ from modular_pluralism.runs.sqlite_store import open_sqlite
 async def open_store(
     place: str | Path | None = None, *, timeout: float | None = None
 ) -> AsyncIterator[BaseCheckpointSaver[Any]]:
-    """A checkpointer for graphs: `async with open_store(...) as saver: graph.compile(checkpointer=saver)`.
+    """A checkpointer for graphs, in a file or in Postgres. Checkpoints hold plain values only.
 
-    `place` is a file or a postgresql:// address (None: what the environment variable MODULAR_PLURALISM_STORE names,
-    else a file of this user), and `timeout` how many seconds to wait for one that another process has locked (None:
-    MODULAR_PLURALISM_STORE_TIMEOUT, else 30). For asynchronous use only (`ainvoke`, `astream`); run graphs with
-    `durability="sync"`, so that a step is in the store before the next one begins. Checkpoints hold plain values only.
+    It is for asynchronous use (`ainvoke`, `astream`); run graphs with `durability="sync"`, so that a step is in the
+    store before the next one begins.
+
+    Args:
+        place: A file or a postgresql:// address (None: what the environment variable MODULAR_PLURALISM_STORE names,
+            else a file of this user).
+        timeout: Seconds to wait for a file that another process has locked (None: MODULAR_PLURALISM_STORE_TIMEOUT, else
+            30).
+
+    Returns:
+        An asynchronous context manager that gives the checkpointer.
 
     Raises:
-        InputError: the place is no usable address.
-        StoreError: the store cannot be opened, read or written, or holds something that must not be read.
+        InputError: The place is no usable address.
+        StoreError: The store cannot be opened, read or written, or holds something that must not be read.
+
+    Example:
+        ```python
+        import asyncio
+
+        from langchain_core.language_models import FakeListChatModel
+
+        from modular_pluralism import build_overton, open_store
+
+        mine = FakeListChatModel(responses=["any LangChain chat model"])
+
+
+        async def main() -> None:
+            async with open_store("runs.sqlite") as saver:
+                graph = build_overton(models={"smollm2": mine}).compile(checkpointer=saver)
+                thread = {"configurable": {"thread_id": "wages"}}
+                await graph.ainvoke({"question": "Should wages be public?"}, thread, durability="sync")
+
+
+        asyncio.run(main())
+        ```
     """
     async with open_run_store(find_place(place), find_timeout() if timeout is None else timeout) as store:
         yield store.saver

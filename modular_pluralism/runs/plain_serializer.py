@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from modular_pluralism.errors import StoreError
 from modular_pluralism.models.redaction import redact
-from modular_pluralism.runs.errors import StoreError
 
 _KIND = "json"
 _SET = "$set"

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import psycopg
 
+from modular_pluralism.errors import StoreError
 from modular_pluralism.models.redaction import redact
-from modular_pluralism.runs.errors import StoreError
 
 
 @contextmanager

@@ -14,8 +14,7 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMet
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import DictRow, dict_row
 
-from modular_pluralism.errors import InputError
-from modular_pluralism.runs.errors import RunInUseError
+from modular_pluralism.errors import InputError, RunInUseError
 from modular_pluralism.runs.place import MALFORMED_ADDRESS
 from modular_pluralism.runs.plain_serializer import PlainSerializer
 from modular_pluralism.runs.postgres_errors import postgres_errors

@@ -10,9 +10,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from modular_pluralism.errors import InputError
+from modular_pluralism.errors import InputError, StoreError
 from modular_pluralism.models.redaction import redact
-from modular_pluralism.runs.errors import StoreError
 from modular_pluralism.runs.run_store import Row, RunStore
 from modular_pluralism.runs.setup import Setup
 

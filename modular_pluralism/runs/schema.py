@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.errors import StoreError
 from modular_pluralism.runs.run_store import RunStore
 
 VERSION = 1

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from modular_pluralism.runs.errors import StoreError
+from modular_pluralism.errors import StoreError
 
 
 @contextmanager

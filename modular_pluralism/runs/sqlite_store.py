@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from modular_pluralism.runs.errors import RunInUseError, StoreError
+from modular_pluralism.errors import RunInUseError, StoreError
 from modular_pluralism.runs.plain_serializer import PlainSerializer
 from modular_pluralism.runs.run_store import Row, RunStore
 from modular_pluralism.runs.schema import TABLES, check_version

@@ -4,22 +4,47 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from modular_pluralism.serving.chat_request import ChatRequest
-from modular_pluralism.serving.exchange import Tokens
+from modular_pluralism.serving.schemas import TextRequest
 
+R = TypeVar("R", bound=TextRequest, contravariant=True)
 Facts = dict[str, Any]
 """What stands in a response's `pluralism` field."""
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """What an answer cost; `cached` tokens of the prompt were not read again."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(self.prompt + other.prompt, self.cached + other.cached, self.completion + other.completion)
+
+    def of_choice(self, index: int) -> Tokens:
+        """As one of several answers to a prompt, which OpenAI counts once."""
+        return self if index == 0 else Tokens(completion=self.completion)
+
+    def usage(self) -> dict[str, Any]:
+        """As OpenAI writes it."""
+        return {
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.completion,
+            "total_tokens": self.prompt + self.completion,
+            "prompt_tokens_details": {"cached_tokens": self.cached},
+        }
+
+
+@dataclass(frozen=True)
 class Choice:
-    """One whole answer; `logprobs` are entries in OpenAI's form."""
+    """One whole answer; `logprobs` are in OpenAI's form, which is another for chats than for raw completions."""
 
     text: str
     finish_reason: str
-    logprobs: list[Any] | None = None
+    logprobs: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +62,7 @@ class Delta:
 
     index: int
     text: str
-    logprobs: list[Any] | None = None
+    logprobs: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,15 +78,15 @@ class End:
 Event = Delta | End
 
 
-class Talker(Protocol):
-    """Somebody who answers chats: a model, or a mode."""
+class Talker(Protocol[R]):
+    """Somebody who answers chats (a model, or a mode) or raw completions."""
 
-    async def answer(self, request: ChatRequest) -> Answer:
+    async def answer(self, request: R) -> Answer:
         """The whole answer.
 
         Raises:
             ApiError, PluralismError: there is none.
         """
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+    def stream(self, request: R) -> AsyncIterator[Event]:
         """The same in parts: every choice ends with its End. Raises as `answer` does, at any point."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from pydantic import BaseModel
 
 from modular_pluralism.errors import (
     ContextOverflowError,
@@ -17,6 +20,21 @@ from modular_pluralism.models.redaction import redact
 
 INVALID = "invalid_request_error"
 _REFUSED_BY_REMOTE = (400, 413, 422)
+
+
+class ErrorFacts(BaseModel):
+    """An error, for people (`message`) and for programs."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is none."""
+
+    error: ErrorFacts
 
 
 class ApiError(Exception):
@@ -42,7 +60,8 @@ class ApiError(Exception):
     def body(self) -> dict[str, Any]:
         """The error as OpenAI writes it; keys are taken out."""
         message = redact(str(self)).encode("utf-8", "replace").decode()
-        return {"error": {"message": message, "type": self.kind, "param": self.param, "code": self.code}}
+        facts = ErrorFacts(message=message, type=self.kind, param=self.param, code=self.code)
+        return ErrorBody(error=facts).model_dump()
 
     def headers(self) -> dict[str, str]:
         """When to come back, and how to say who one is."""
@@ -60,6 +79,26 @@ def stopping(seconds: float) -> ApiError:
     return ApiError(
         503, "The server is stopping; ask again soon.", kind="server_error", code="stopping", retry_after=wait
     )
+
+
+def invalid_field(errors: Sequence[Any]) -> ApiError:
+    """The first of FastAPI's errors about a body, told by the field's name in a sentence."""
+    first = errors[0]
+    names = [*first["loc"][1:], *([first["ctx"]["field"]] if first["type"] == "unknown_field" else [])]
+    field = ".".join(repr(str(name)[:60])[1:-1] for name in names)[:200]  # they may be the client's, of any length
+    match first["type"]:
+        case "missing":
+            return ApiError(400, f"{field} is missing; add it.", param=field, code="missing_field")
+        case "unknown_field":
+            return ApiError(400, f"There is no field {field} here; leave it out.", param=field, code="unknown_field")
+        case "unsupported_field":
+            return ApiError(400, f"{field} is not supported; leave it out.", param=field, code="unsupported_field")
+        case "value_error":
+            return ApiError(400, first["msg"].removeprefix("Value error, "), param=field)
+        case "model_type" | "model_attributes_type":
+            return ApiError(400, f"{field} must be a JSON object.", param=field)
+    said = first["msg"]
+    return ApiError(400, f"{field}: {said[:1].lower()}{said[1:]}.", param=field)
 
 
 def api_error(error: Exception) -> ApiError:

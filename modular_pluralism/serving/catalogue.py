@@ -8,13 +8,15 @@ from typing import Any
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
+from modular_pluralism.modes import modes
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.answers import Talker
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.limits import Limits
-from modular_pluralism.serving.mode_talk import MODES, ModeTalk
+from modular_pluralism.serving.mode_talk import ModeTalk
 from modular_pluralism.serving.model_talk import ModelTalk
+from modular_pluralism.serving.schemas import ChatRequest
 from modular_pluralism.types import Scoring, Voice
 
 BASE = "base"
@@ -30,7 +32,7 @@ class Catalogue:
         self.models = PoolModels(pool)
         self.models.check()
         self.caller = Caller(attempts=pool.run.attempts, deadline=pool.run.deadline)
-        self._talkers: dict[str, Talker] = {
+        self._talkers: dict[str, Talker[ChatRequest]] = {
             BASE: ModelTalk(self.models.base, None, self.caller, limits.tokens),
             **{
                 f"community/{name}": ModelTalk(
@@ -41,7 +43,10 @@ class Catalogue:
                 )
                 for name in pool.communities
             },
-            **{f"pluralism/{mode}": ModeTalk(mode, pool, self.models, prompts, scoring, voice) for mode in MODES},
+            **{
+                f"pluralism/{name}": ModeTalk(mode, pool, self.models, prompts, scoring, voice)
+                for name, mode in modes().items()
+            },
         }
 
     @property
@@ -52,9 +57,9 @@ class Catalogue:
     @property
     def completing(self) -> list[str]:
         """Those that /v1/completions takes: the models, not the modes."""
-        return [each for each in self.ids if not each.startswith("pluralism/")]
+        return [model for model in self.ids if not model.startswith("pluralism/")]
 
-    def talker(self, model: str) -> Talker:
+    def talker(self, model: str) -> Talker[ChatRequest]:
         """Who answers chats.
 
         Raises:
@@ -92,7 +97,7 @@ class Catalogue:
         Raises:
             ModelLoadError: one cannot be loaded.
         """
-        opened = [self.model(each).chat for each in self.completing]
+        opened = [self.model(model).chat for model in self.completing]
         embedded = [chat for chat in opened if isinstance(chat, ChatLlama)]
         for chat in embedded:
             _ = chat.engine

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from modular_pluralism.serving.api_error import ApiError
 
@@ -16,22 +19,50 @@ PATIENCE = 60.0
 """Seconds for a body to arrive, so that nobody holds a connection for nothing."""
 
 
-async def json_body(request: Request, most_bytes: int) -> dict[str, Any]:
-    """The JSON object in a request's body.
+class JsonRoute(APIRoute):
+    """A path whose body is a JSON object of at most `limits.body` bytes."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """See FastAPI, which would tell all that is wrong with a body as one thing: so it is read before."""
+        handle = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            if self.body_field is not None:
+                request = await read_json(request, request.app.state.limits.body)
+            return await handle(request)
+
+        return handled
+
+
+class JsonRequest(Request):
+    """A request whose body has been read."""
+
+    def __init__(self, request: Request, data: bytes) -> None:
+        super().__init__(request.scope, request.receive)
+        self._data = data
+        self._object = parse_object(data)
+
+    async def body(self) -> bytes:
+        """The bytes."""
+        return self._data
+
+    async def json(self) -> dict[str, Any]:
+        """The object."""
+        return self._object
+
+
+async def read_json(request: Request, most: int) -> JsonRequest:
+    """The request with its body.
 
     Raises:
-        ApiError: 415, it is not declared as JSON; 413, it is too large; 408, it does not come; 400, it is not an
-            object of plain JSON.
+        ApiError: 415, it is not declared as JSON; 413, it has more than `most` bytes; 408, it does not come; 400, it is
+            not an object of plain JSON.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ApiError(415, "The body must be JSON; send it with the header 'Content-Type: application/json'.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise ApiError(415, "The body must not be compressed; send it without Content-Encoding.")
-    return parse_object(await _read(request, most_bytes))
-
-
-async def _read(request: Request, most: int) -> bytes:
     too_large = ApiError(413, f"The body is larger than {most} bytes; send less.", code="body_too_large")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > most):
@@ -47,7 +78,7 @@ async def _read(request: Request, most: int) -> bytes:
         raise ApiError(408, f"The body did not arrive within {PATIENCE:g} seconds.", code="slow_body") from None
     except ClientDisconnect:
         raise ApiError(400, "The connection was closed before the whole body was there.", code="client_gone") from None
-    return bytes(data)
+    return JsonRequest(request, bytes(data))
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
@@ -55,10 +86,10 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
     Raises:
         ApiError: 400, it is not JSON, nests too deeply, or holds what no model can read: numbers beyond all bounds,
-            null characters, halves of surrogate pairs.
+            null characters, halves of surrogate pairs, a field twice.
     """
     try:
-        value = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_each_once)
     except UnicodeDecodeError:
         raise ApiError(400, "The body is not UTF-8; send JSON in UTF-8.") from None
     except RecursionError:
@@ -71,6 +102,13 @@ def parse_object(data: bytes) -> dict[str, Any]:
         raise ApiError(400, "The body must be a JSON object.")
     _check(value)
     return value
+
+
+def _each_once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(fields)
+    if len(unique) < len(fields):
+        raise ApiError(400, "A field of the body stands there twice; send it once.")
+    return unique
 
 
 def _refuse_constant(name: str) -> None:
@@ -95,9 +133,9 @@ def _check(root: Any) -> None:
         elif isinstance(value, dict):
             for key in value:
                 _check_text(key)
-            left += [(each, depth + 1) for each in value.values()]
+            left += [(inner, depth + 1) for inner in value.values()]
         elif isinstance(value, list):
-            left += [(each, depth + 1) for each in value]
+            left += [(inner, depth + 1) for inner in value]
 
 
 def _check_text(text: str) -> None:

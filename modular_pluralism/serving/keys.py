@@ -36,11 +36,11 @@ class Keys:
             return None
         scheme, _, given = (authorization or "").partition(" ")
         digest = _digest(given.strip() if scheme.lower() == "bearer" else "")
-        found = 0
+        matched = 0
         for number, known in enumerate(self._digests, start=1):
             # Every key is compared, so that the time tells nothing about which ones are similar.
-            found += number * hmac.compare_digest(digest, known)
-        if not found:
+            matched += number * hmac.compare_digest(digest, known)
+        if not matched:
             said = "is not one of this server's" if given.strip() else "is missing"
             raise ApiError(
                 401,
@@ -48,7 +48,7 @@ class Keys:
                 kind="authentication_error",
                 code="invalid_api_key",
             )
-        return found
+        return matched
 
 
 def load_keys(file: Path | None) -> Keys:
@@ -60,10 +60,10 @@ def load_keys(file: Path | None) -> Keys:
     """
     keys = os.environ.get(VARIABLE, "").replace(",", " ").split()
     if file is not None:
-        found = _in_file(file)
-        if not found:
+        in_file = _in_file(file)
+        if not in_file:
             raise InputError(f"{file} holds no API key; write one a line.")
-        keys = [*found, *keys]
+        keys = [*in_file, *keys]
     for number, key in enumerate(keys, start=1):
         if len(key) < _SHORTEST or not (key.isascii() and key.isprintable()) or " " in key:
             raise InputError(

@@ -9,8 +9,8 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from modular_pluralism.llama import ChatLlama, Engine
-from modular_pluralism.serving.exchange import Exchange
-from modular_pluralism.serving.gate import Gate
+from modular_pluralism.serving.limits import Gate
+from modular_pluralism.serving.request_log import Exchange
 
 _SECONDS = (0.005, 0.02, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _ENGINE_COUNTS = {

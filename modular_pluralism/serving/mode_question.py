@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modular_pluralism.nodes.check import check_attribute, check_options, check_question
+from modular_pluralism.modes import ModeDescription
+from modular_pluralism.nodes.request import Request, check_question
 from modular_pluralism.serving.api_error import ApiError
-from modular_pluralism.serving.chat_request import ChatMessage, ChatRequest
-from modular_pluralism.types import Mode
+from modular_pluralism.serving.schemas import ChatMessage, ChatRequest
 
 _HEADER = re.compile(r"(attribute|option):[ \t]*(.*)", re.IGNORECASE)
 _HOW = {
@@ -19,39 +19,32 @@ _HOW = {
 }
 
 
-def question_of(mode: Mode, request: ChatRequest) -> dict[str, Any]:
-    """The input of the mode's graph, without its seed.
+def question_of(mode: ModeDescription, request: ChatRequest, seed: int) -> dict[str, Any]:
+    """The input of the mode's graph.
 
     A single message is the question. Of a longer chat, the models are told every turn, "user: ..." and so on.
 
     Raises:
         ApiError: 400, the chat does not end with a user's question, or the mode lacks what it needs.
-        InputError: the question, the attribute or the options are unusable.
+        InputError: the question, the attribute or the options are unusable, or not for this mode.
     """
     last = request.messages[-1]
     if last.role != "user":
-        raise ApiError(400, f"pluralism/{mode} answers the last message, which must be a user's.", param="messages")
+        raise ApiError(
+            400, f"pluralism/{mode.name} answers the last message, which must be a user's.", param="messages"
+        )
     headers, text = take_headers(last.content)
-    attribute = _one("attribute", headers["attribute"], request.metadata)
-    options = _options(headers["option"], request.metadata)
+    parts: dict[str, Any] = {
+        "attribute": _one("attribute", headers["attribute"], request.metadata),
+        "options": _options(headers["option"], request.metadata),
+    }
     check_question(text)
-    asked: dict[str, Any] = {"question": _told(request.messages[:-1], text)}
-    if mode == "overton":
-        for name, value in (("attribute", attribute), ("options", options)):
-            if value is not None:
-                raise ApiError(400, f"pluralism/overton takes no {name}; leave them out or choose another mode.")
-        return asked
-    if attribute is None and mode == "steerable":
-        raise ApiError(400, f"pluralism/steerable needs an attribute, {_HOW['attribute']}.", param="metadata.attribute")
-    if options is None and mode == "distributional":
-        raise ApiError(400, f"pluralism/distributional needs options, {_HOW['options']}.", param="metadata.options")
-    if attribute is not None:
-        check_attribute(attribute)
-        asked["attribute"] = attribute
-    if options is not None:
-        check_options(options, distinct=True)
-        asked["options"] = options
-    return asked
+    for part in mode.takes.required:
+        if parts[part] is None:
+            article = "an " if part == "attribute" else ""
+            raise ApiError(400, f"pluralism/{mode.name} needs {article}{part}, {_HOW[part]}.", param=f"metadata.{part}")
+    told = _told(request.messages[:-1], text)
+    return Request(question=told, mode=mode.name, seed=seed, **parts).asked(distinct=True)
 
 
 def take_headers(text: str) -> tuple[dict[str, list[str]], str]:

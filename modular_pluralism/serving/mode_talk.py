@@ -5,48 +5,46 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
-from typing import Any, get_args
+from typing import Any
 
 from modular_pluralism.errors import ContextOverflowError, ModelCallError
-from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.modes import ModeDescription
 from modular_pluralism.nodes.render import quoted
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Facts
+from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Facts, Tokens
 from modular_pluralism.serving.api_error import ApiError
-from modular_pluralism.serving.chat_request import ChatRequest
-from modular_pluralism.serving.exchange import Tokens
 from modular_pluralism.serving.mode_question import question_of
-from modular_pluralism.serving.model_talk import top_p_of, with_persona
-from modular_pluralism.serving.sampled_models import SampledModels
-from modular_pluralism.serving.seeds import seed_of
+from modular_pluralism.serving.model_talk import with_persona
+from modular_pluralism.serving.sampling import SampledModels, seed_of, top_p_of
+from modular_pluralism.serving.schemas import ChatRequest
 from modular_pluralism.types import Mode, Scoring, Voice
-
-MODES: tuple[Mode, ...] = get_args(Mode)
-_WRITER = {"overton": "merge", "steerable": "respond"}
-"""The node whose text is the answer."""
-_FACTS = (
-    *("missing", "selected", "choice", "distributions", "distribution", "label_mass", "disagreement", "weights"),
-    *("comments", "votes", "readings"),
-)
 
 
 class ModeTalk:
     """Implements Talker for one mode of a pool."""
 
     def __init__(
-        self, mode: Mode, pool: Pool, models: PoolModels, prompts: PromptSet, scoring: Scoring, voice: Voice = "comment"
+        self,
+        mode: ModeDescription,
+        pool: Pool,
+        models: PoolModels,
+        prompts: PromptSet,
+        scoring: Scoring,
+        voice: Voice = "comment",
     ) -> None:
         self._mode = mode
+        self._facts = [key for key in mode.results if key not in ("answer", "usage")]
         self._pool = pool
         self._models = models
         self._prompts = prompts
         self._scoring = scoring
-        self._voice = voice
+        self._voice: Voice = voice if mode.takes.voice else "comment"
         # Few: whoever asks for ever new settings only costs themselves the building of a graph.
         self._graph = lru_cache(maxsize=32)(self._built)
+        self._graph(None, None, None)  # finds what is wrong with the pool before anybody asks
 
     async def answer(self, request: ChatRequest) -> Answer:
         """See Talker."""
@@ -64,7 +62,7 @@ class ModeTalk:
         async for namespace, kind, data in parts:
             if kind == "values" and not namespace:
                 state = data
-            elif kind == "messages" and data[1]["langgraph_node"] == _WRITER.get(self._mode):
+            elif kind == "messages" and data[1]["langgraph_node"] == self._mode.writer:
                 text = written.add(data[0].id, str(data[0].text))
                 if text:
                     yield Delta(0, text)
@@ -77,8 +75,8 @@ class ModeTalk:
 
     def _asked(self, request: ChatRequest) -> tuple[dict[str, Any], Any]:
         """The graph's input, and the graph with the request's settings."""
-        _refuse_what_a_run_has_not(self._mode, request)
-        asked = {**question_of(self._mode, request), "seed": seed_of(request.seed)}
+        _refuse_what_a_run_has_not(self._mode.name, request)
+        asked = question_of(self._mode, request, seed_of(request.seed))
         self._check_length(asked["question"])
         return asked, self._graph(request.most_tokens, request.temperature, request.top_p)
 
@@ -95,13 +93,7 @@ class ModeTalk:
             "models": SampledModels(pool, self._models, sampling) if sampling else self._models,
             "prompts": self._prompts,
         }
-        match self._mode:
-            case "overton":
-                return build_overton(pool, **settings).compile()
-            case "steerable":
-                return build_steerable(pool, scoring=self._scoring, **settings).compile()
-            case "distributional":
-                return build_distributional(pool, scoring=self._scoring, voice=self._voice, **settings).compile()
+        return self._mode.graph(pool, scoring=self._scoring, voice=self._voice, **settings).compile()
 
     def _check_length(self, question: str) -> None:
         """In a run a community that cannot read the question is missing, and the run fails for want of a quorum; but
@@ -120,14 +112,14 @@ class ModeTalk:
 
     def _outcome(self, state: Mapping[str, Any], seed: int) -> tuple[str, Facts]:
         """The message's content, and the facts of the run."""
-        if not state or "missing" not in state:
-            raise ModelCallError(f"The run of pluralism/{self._mode} ended without a result.")
-        facts: Facts = {"mode": self._mode, "pool": self._pool.name, "seed": seed, "samples": _samples(state)}
-        facts |= {key: state[key] for key in _FACTS if state.get(key) is not None}
+        if not state or self._mode.result not in state:
+            raise ModelCallError(f"The run of pluralism/{self._mode.name} ended without a result.")
+        facts: Facts = {"mode": self._mode.name, "pool": self._pool.name, "seed": seed, "samples": _samples(state)}
+        facts |= {key: state[key] for key in self._facts if state.get(key) is not None}
         for key in ("comments", "distributions", "votes", "readings"):
             if key in facts:
                 facts[key] = {name: facts[key][name] for name in self._pool.communities if name in facts[key]}
-        if self._mode != "distributional":
+        if self._mode.result == "answer":
             return str(state["answer"]), facts
         told = {
             "distribution": dict(zip(state["options"], state["distribution"], strict=True)),

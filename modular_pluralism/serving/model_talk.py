@@ -11,13 +11,10 @@ from modular_pluralism.errors import ModelCallError, PluralismError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.calls import Caller, describe
 from modular_pluralism.models.pool_models import PoolModel
-from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event
-from modular_pluralism.serving.async_call import called
-from modular_pluralism.serving.chat_request import ChatRequest
-from modular_pluralism.serving.exchange import Tokens
-from modular_pluralism.serving.parallel import all_of, pumped
-from modular_pluralism.serving.reply_grammar import format_settings
-from modular_pluralism.serving.seeds import seed_of, seed_of_choice
+from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Tokens
+from modular_pluralism.serving.concurrency import all_of, called, pumped
+from modular_pluralism.serving.sampling import seed_of, seed_of_choice, top_p_of
+from modular_pluralism.serving.schemas import ChatRequest
 
 USUAL_TOKENS = 512
 """The longest answer where a request names no limit."""
@@ -37,12 +34,13 @@ class ModelTalk:
         model, seed = self._open_model(), seed_of(request.seed)
         messages, settings = with_persona(self._persona, request.turns()), self._settings(model, request)
         seeds = [seed_of_choice(seed, index) for index in range(request.choices)]
-        replies = await all_of([self._once(model, messages, {**settings, "seed": each}) for each in seeds])
+        replies = await all_of([self._once(model, messages, {**settings, "seed": own}) for own in seeds])
         choices = [
             Choice(str(reply.text), _finish_reason(reply.response_metadata, model), _logprobs(reply))
             for reply in replies
         ]
-        return Answer(choices, _together([_tokens(reply) for reply in replies]), {"seed": seed})
+        costs = [_tokens(reply).of_choice(index) for index, reply in enumerate(replies)]
+        return Answer(choices, sum(costs, Tokens()), {"seed": seed})
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
         """See Talker."""
@@ -83,7 +81,7 @@ class ModelTalk:
             raise
         except Exception as error:
             raise ModelCallError(f"{model.place} failed: {describe(error)}.") from error
-        yield End(index, _finish_reason(info, model), tokens, facts)
+        yield End(index, _finish_reason(info, model), tokens.of_choice(index), facts)
 
     def _settings(self, model: PoolModel, request: ChatRequest) -> dict[str, Any]:
         embedded = isinstance(model.chat, ChatLlama)
@@ -96,7 +94,7 @@ class ModelTalk:
             settings["stop"] = request.stop
         if request.logprobs:
             settings |= {"logprobs": True, "top_logprobs": request.top_logprobs or 0}
-        return settings | format_settings(request, embedded=embedded)
+        return settings | _format_settings(request, embedded=embedded)
 
 
 def with_persona(persona: str | None, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
@@ -108,9 +106,22 @@ def with_persona(persona: str | None, messages: Sequence[BaseMessage]) -> list[B
     return [SystemMessage("\n\n".join([persona, *own])), *rest]
 
 
-def top_p_of(top_p: float) -> float:
-    """OpenAI allows 0, where only the likeliest token is left; the engine wants a little more than that."""
-    return max(top_p, 1e-9)
+def _format_settings(request: ChatRequest, *, embedded: bool) -> dict[str, Any]:
+    """Call settings that make a model keep to the request's `response_format`.
+
+    Raises:
+        InputError: the schema cannot be used.
+    """
+    wanted = request.response_format
+    if wanted is None or wanted.type == "text":
+        return {}
+    if not embedded:
+        return {"extra_body": {"response_format": wanted.model_dump(by_alias=True, exclude_none=True)}}
+    from modular_pluralism.llama.grammar import JSON_OBJECT, grammar_of_schema
+
+    if wanted.json_schema is None:
+        return {"grammar": JSON_OBJECT}
+    return {"grammar": grammar_of_schema(wanted.json_schema.definition)}
 
 
 def _finish_reason(info: dict[str, Any], model: PoolModel) -> str:
@@ -120,18 +131,12 @@ def _finish_reason(info: dict[str, Any], model: PoolModel) -> str:
     return str(reason)
 
 
-def _logprobs(message: AIMessage | AIMessageChunk) -> list[Any] | None:
+def _logprobs(message: AIMessage | AIMessageChunk) -> dict[str, Any] | None:
     content = (message.response_metadata.get("logprobs") or {}).get("content")
-    return content or None
+    return {"content": content, "refusal": None} if content else None
 
 
 def _tokens(message: AIMessage | AIMessageChunk) -> Tokens:
     usage: Any = message.usage_metadata or {}
     cached = int((usage.get("input_token_details") or {}).get("cache_read") or 0)
     return Tokens(int(usage.get("input_tokens", 0)), cached, int(usage.get("output_tokens", 0)))
-
-
-def _together(each: Sequence[Tokens]) -> Tokens:
-    """Several answers to one prompt: it counts once, as OpenAI counts it."""
-    first = each[0]
-    return Tokens(first.prompt, first.cached, sum(tokens.completion for tokens in each))

@@ -1,15 +1,49 @@
-"""The server's log: one JSON object a line. It holds no key, and no prompt unless that is wanted."""
+"""What became of a request, and the server's log: one JSON object a line. It holds no key, and no prompt unless that is
+wanted."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 import traceback
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from modular_pluralism.models.redaction import redact
-from modular_pluralism.serving.exchange import Exchange
+from modular_pluralism.serving.answers import Tokens
+
+
+@dataclass(eq=False)
+class Exchange:
+    """Filled in while a request is worked on. `key` is the number of its API key, never the key."""
+
+    id: str
+    method: str
+    path: str
+    started: float = field(default_factory=time.monotonic)
+    key: int | None = None
+    model: str | None = None
+    status: int = 0
+    streamed: bool = False
+    first_seconds: float | None = None
+    tokens: Tokens = field(default_factory=Tokens)
+    missing: list[str] = field(default_factory=list)
+    error: str | None = None
+    """The code of an error, or its class; also where the status had been sent before it."""
+    prompt: Any = None
+    """Kept only where the log is to hold prompts."""
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self.started
+
+    def first_byte(self) -> None:
+        """The first part of the answer is there."""
+        if self.first_seconds is None:
+            self.first_seconds = self.seconds
 
 
 class RequestLog:

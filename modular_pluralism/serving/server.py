@@ -8,7 +8,6 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import uvicorn
 
@@ -18,24 +17,13 @@ from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
-from modular_pluralism.serving.gate import Gate
 from modular_pluralism.serving.keys import VARIABLE, Keys
-from modular_pluralism.serving.limits import Limits
+from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.request_log import RequestLog
 from modular_pluralism.types import Scoring, Voice
 
 _LAST_WORDS = 5.0
 """Seconds for telling clients that their answers will not come."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the server listens, and how many seconds running answers get when it is to stop. Port 0 takes a free
-    one."""
-
-    host: str
-    port: int
-    grace: float
 
 
 def serve(
@@ -46,20 +34,22 @@ def serve(
     voice: Voice,
     keys: Keys,
     limits: Limits,
-    place: Place,
+    host: str,
+    port: int,
+    grace: float,
     log: RequestLog,
     ready: Callable[[str, Catalogue], None],
 ) -> None:
-    """Answer requests until SIGTERM or Ctrl-C; `ready` is told the server's address.
+    """Answer requests until SIGTERM or Ctrl-C; `ready` is told the server's address. Port 0 takes a free one; `grace`
+    is how many seconds running answers get when the server is to stop.
 
     Raises:
-        InputError: the place may not or cannot be listened at.
+        InputError: the address may not or cannot be listened at.
         PluralismError: the pool cannot be opened.
     """
-    check_place(place, keys)
+    check_host(host, keys)
     catalogue = Catalogue(pool, prompts, scoring, limits, voice)
-    listener = _listen(place)
-    with listener:
+    with _listen(host, port) as listener:
         gate = Gate(limits)
         app = make_app(catalogue, keys=keys, limits=limits, gate=gate, log=log)
         config = uvicorn.Config(
@@ -73,14 +63,14 @@ def serve(
             timeout_graceful_shutdown=round(_LAST_WORDS),
         )
         _log_as_json(log)
-        asyncio.run(_run(_Server(config), listener, gate, place, log, lambda address: ready(address, catalogue)))
+        asyncio.run(_run(_Server(config), listener, gate, grace, log, lambda address: ready(address, catalogue)))
 
 
-def check_place(place: Place, keys: Keys) -> None:
+def check_host(host: str, keys: Keys) -> None:
     """Raise InputError where the server would be open to others without a key."""
-    if not keys and not is_loopback(place.host):
+    if not keys and not is_loopback(host):
         raise InputError(
-            f"{place.host} can be reached by others, so keys are needed: give --keys FILE or set {VARIABLE}, or listen "
+            f"{host} can be reached by others, so keys are needed: give --keys FILE or set {VARIABLE}, or listen "
             "at 127.0.0.1."
         )
 
@@ -94,7 +84,7 @@ class _Server(uvicorn.Server):
 
 
 async def _run(
-    server: _Server, listener: socket.socket, gate: Gate, place: Place, log: RequestLog, ready: Callable[[str], None]
+    server: _Server, listener: socket.socket, gate: Gate, grace: float, log: RequestLog, ready: Callable[[str], None]
 ) -> None:
     asked = asyncio.Event()
     hurry = asyncio.Event()
@@ -112,7 +102,7 @@ async def _run(
     stopping = asyncio.create_task(asked.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
-        await _empty(gate, hurry, place.grace, log)
+        await _empty(gate, hurry, grace, log)
         server.should_exit = True
     stopping.cancel()
     await serving
@@ -133,14 +123,13 @@ async def _empty(gate: Gate, hurry: asyncio.Event, grace: float, log: RequestLog
     done.cancel()
 
 
-def _listen(place: Place) -> socket.socket:
-    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((place.host, place.port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise InputError(
-            f"{place.host} port {place.port} cannot be listened at ({error.strerror}); choose another with --host and "
-            "--port."
+            f"{host} port {port} cannot be listened at ({error.strerror}); choose another with --host and --port."
         ) from None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modular_pluralism.training.errors import AdapterError, TrainingDataError, TrainingError
+from modular_pluralism.errors import AdapterError, TrainingDataError, TrainingError
 from modular_pluralism.training.peft_files import import_adapter
 from modular_pluralism.training.settings import Base, TrainingSettings
 from modular_pluralism.training.train import Data, train_community

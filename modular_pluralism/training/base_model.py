@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from modular_pluralism.errors import TrainingError
 from modular_pluralism.llama.host import usable_cores
 from modular_pluralism.optional import optional
-from modular_pluralism.training.errors import TrainingError
 
 PURPOSE = "Training a community LM"
 
@@ -100,8 +100,8 @@ def fast_numbers(model: Any) -> contextlib.AbstractContextManager[Any]:
     device = next(model.parameters()).device.type
     if device == "cpu" and not _has_bfloat16():
         return contextlib.nullcontext()
-    found: contextlib.AbstractContextManager[Any] = torch.autocast(device, dtype=torch.bfloat16)
-    return found
+    autocast: contextlib.AbstractContextManager[Any] = torch.autocast(device, dtype=torch.bfloat16)
+    return autocast
 
 
 def _has_bfloat16() -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from pathlib import Path
 from typing import Any
 
+from modular_pluralism.errors import TrainingError
 from modular_pluralism.optional import optional
+from modular_pluralism.replaced_file import replaced_path
 from modular_pluralism.training.base_model import PURPOSE
-from modular_pluralism.training.errors import TrainingError
 
 _FILE = "checkpoint.pt"
 
@@ -40,17 +40,17 @@ class Checkpoints:
         if not self.exists:
             return None
         try:
-            found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+            state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         except Exception as error:  # what torch raises of a broken file has no common class
             raise TrainingError(
                 f"The checkpoint {path} cannot be read ({type(error).__name__}); start anew with --restart."
             ) from error
-        if found.get("fingerprint") != self._fingerprint:
+        if state.get("fingerprint") != self._fingerprint:
             raise TrainingError(
                 f"{self._folder} holds the checkpoint of a training with other data or settings; go on with those, or "
                 "start anew with --restart."
             )
-        return found
+        return state
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep this state in the place of the last one.
@@ -59,18 +59,14 @@ class Checkpoints:
             TrainingError: it cannot be written; the last one stays.
         """
         torch = optional("torch", "train", PURPOSE)
-        part = self._folder / f".{secrets.token_hex(8)}.part"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            torch.save(state | {"fingerprint": self._fingerprint}, part)
-            part.replace(self._folder / _FILE)
+            with replaced_path(self._folder / _FILE) as part:
+                torch.save(state | {"fingerprint": self._fingerprint}, part)
         except (OSError, RuntimeError) as error:  # RuntimeError: torch's, where the disk is full
             raise TrainingError(
                 f"A checkpoint cannot be written to {self._folder} ({_reason(error)}); make room, or allow writing "
                 "there, and run the same command again."
             ) from error
-        finally:
-            part.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Take the folder away."""

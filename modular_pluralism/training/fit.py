@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from modular_pluralism.errors import TrainingError
 from modular_pluralism.optional import optional
 from modular_pluralism.training.base_model import PURPOSE, fast_numbers, lora_state, out_of_memory, set_lora_state
 from modular_pluralism.training.checkpoint import Checkpoints
-from modular_pluralism.training.errors import TrainingError
 from modular_pluralism.training.settings import TrainingSettings
 
 _EPOCHS, _MOST_EPOCHS = 2, 10
@@ -29,8 +29,8 @@ class Objective(Protocol):
 
     lengths: list[int]
 
-    def loss(self, model: Any, places: Sequence[int], draw: np.random.Generator) -> Any:
-        """Mean loss of the training items at these places."""
+    def loss(self, model: Any, indices: Sequence[int], draw: np.random.Generator) -> Any:
+        """Mean loss of the training items at these indices."""
 
     def held_out_loss(self, model: Any) -> float:
         """Mean loss of the held-out items."""
@@ -72,10 +72,10 @@ class Fit:
 
 def steps_of(count: int, settings: TrainingSettings) -> int:
     """How many steps a training on so many items has."""
-    each = math.ceil(count / settings.batch)
+    per_epoch = math.ceil(count / settings.batch)
     if settings.epochs is not None:
-        return min(settings.epochs * each, settings.steps or settings.epochs * each)
-    wanted = min(max(_EPOCHS * each, _FEWEST_STEPS), _MOST_EPOCHS * each)
+        return min(settings.epochs * per_epoch, settings.steps or settings.epochs * per_epoch)
+    wanted = min(max(_EPOCHS * per_epoch, _FEWEST_STEPS), _MOST_EPOCHS * per_epoch)
     return min(wanted, settings.steps or _MOST_STEPS)
 
 
@@ -96,7 +96,7 @@ def fit(
         TrainingError: the loss is no number, or a checkpoint cannot be read or written.
     """
     torch = optional("torch", "train", PURPOSE)
-    weights = [each for each in model.parameters() if each.requires_grad]
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=settings.rate)
     total = steps_of(len(objective.lengths), settings)
     run = _Run(model, optimizer, checkpoints)
@@ -181,19 +181,19 @@ def _share_of_rate(step: int, total: int) -> float:
 
 
 def _batch(lengths: Sequence[int], settings: TrainingSettings, step: int) -> list[int]:
-    """The places of the items of a step; it depends on nothing but the seed and the step, so that it can be resumed."""
-    each = math.ceil(len(lengths) / settings.batch)
-    epoch, at = divmod(step, each)
+    """The indices of a step's items; they depend on nothing but the seed and the step, so that it can be resumed."""
+    per_epoch = math.ceil(len(lengths) / settings.batch)
+    epoch, at = divmod(step, per_epoch)
     draw = np.random.default_rng([settings.seed, 4, epoch])
-    order = [int(place) for place in draw.permutation(len(lengths))]
+    order = [int(index) for index in draw.permutation(len(lengths))]
     window = settings.batch * _SORTED_TOGETHER
     alike = [
-        place
+        index
         for start in range(0, len(order), window)
-        for place in sorted(order[start : start + window], key=lengths.__getitem__)
+        for index in sorted(order[start : start + window], key=lengths.__getitem__)
     ]
     batches = [alike[start : start + settings.batch] for start in range(0, len(alike), settings.batch)]
-    return batches[int(draw.permutation(each)[at])]
+    return batches[int(draw.permutation(per_epoch)[at])]
 
 
 class _Run:

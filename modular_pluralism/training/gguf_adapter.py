@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modular_pluralism.errors import AdapterError
 from modular_pluralism.llama.model_file import check_is_gguf
 from modular_pluralism.optional import optional
-from modular_pluralism.training.errors import AdapterError
 
 _PURPOSE = "Writing an adapter"
 _KEY = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_(?P<which>[AB])(?:\.default)?(?:\.weight)?")
@@ -194,7 +194,7 @@ def adapter_weights(path: Path, keys: Sequence[str], config: LoraConfig, base: B
     try:
         reader = library.GGUFReader(path)
         alpha = float(_value(reader, "adapter.lora.alpha"))
-        found = {str(tensor.name): np.array(tensor.data, np.float32) for tensor in reader.tensors}
+        tensors = {str(tensor.name): np.array(tensor.data, np.float32) for tensor in reader.tensors}
     except Exception as error:  # the reader raises whatever it comes upon; a model's file has no alpha
         raise AdapterError(f"{path} cannot be read as a GGUF adapter; give one that a training has written.") from error
     names = library.get_tensor_name_map(_architecture(library, base.architecture), base.layers)
@@ -204,7 +204,7 @@ def adapter_weights(path: Path, keys: Sequence[str], config: LoraConfig, base: B
         assert match is not None, key
         layer, which = match["layer"], match["which"].lower()
         name = f"{names.get_name(layer)}.weight"
-        matrix = found.pop(f"{name}.lora_{which}", None)
+        matrix = tensors.pop(f"{name}.lora_{which}", None)
         if matrix is None:
             raise AdapterError(f"{path} has no weights for {layer}; begin with an adapter of the same base and layers.")
         rank = matrix.shape["ab".index(which)]
@@ -216,10 +216,10 @@ def adapter_weights(path: Path, keys: Sequence[str], config: LoraConfig, base: B
         if matrix.shape != ((rank, columns) if which == "a" else (rows, rank)):
             raise AdapterError(f"{path} was made for another base than {base.name}; begin with an adapter of this one.")
         if which == "b":
-            matrix = _unpermuted(matrix, name, base) * np.float32(alpha / rank / config.scale(layer, rank))
+            matrix = _permuted(matrix, name, base, undo=True) * np.float32(alpha / rank / config.scale(layer, rank))
         weights[key] = matrix
-    if found:
-        raise AdapterError(f"{path} has weights for {min(found)}, which this training does not; begin with another.")
+    if tensors:
+        raise AdapterError(f"{path} has weights for {min(tensors)}, which this training does not; begin with another.")
     return weights
 
 
@@ -248,28 +248,21 @@ def _check_shapes(layer: str, name: str, a: Matrix, b: Matrix, base: BaseShape) 
     if name not in base.tensors:
         raise AdapterError(f"{base.name} has no layer {layer}; the adapter was made for another base: use that one.")
     wanted = base.tensors[name]
-    found = (b.shape[0], a.shape[1])
-    if a.shape[0] != b.shape[1] or found != wanted:
+    shape = (b.shape[0], a.shape[1])
+    if a.shape[0] != b.shape[1] or shape != wanted:
         raise AdapterError(
-            f"The adapter was made for another base: its {layer} adds to {found[0]} x {found[1]} weights, and that of "
+            f"The adapter was made for another base: its {layer} adds to {shape[0]} x {shape[1]} weights, and that of "
             f"{base.name} has {wanted[0]} x {wanted[1]}; use the base that it was trained on."
         )
 
 
-def _permuted(b: Matrix, name: str, base: BaseShape) -> Matrix:
+def _permuted(b: Matrix, name: str, base: BaseShape, *, undo: bool = False) -> Matrix:
     if not _PERMUTED[base.architecture] or not name.endswith((".attn_q.weight", ".attn_k.weight")):
         return b
     heads = base.heads if name.endswith(".attn_q.weight") else base.key_heads
     half = b.shape[0] // heads // 2
-    return b.reshape(heads, 2, half, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
-
-
-def _unpermuted(b: Matrix, name: str, base: BaseShape) -> Matrix:
-    if not _PERMUTED[base.architecture] or not name.endswith((".attn_q.weight", ".attn_k.weight")):
-        return b
-    heads = base.heads if name.endswith(".attn_q.weight") else base.key_heads
-    half = b.shape[0] // heads // 2
-    return b.reshape(heads, half, 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
+    pairs = (half, 2) if undo else (2, half)
+    return b.reshape(heads, *pairs, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
 
 
 def _filled(matrix: Matrix, rank: int, *, rows: bool) -> Matrix:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import secrets
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from modular_pluralism.errors import AdapterError
 from modular_pluralism.optional import optional
-from modular_pluralism.training.errors import AdapterError
+from modular_pluralism.replaced_file import replaced_path
 from modular_pluralism.training.gguf_adapter import Matrix, gguf_tensors, read_base, read_config, write_gguf_adapter
 
 _CONFIG = "adapter_config.json"
@@ -33,7 +32,15 @@ def import_adapter(source: str, gguf: Path, target: Path) -> str | None:
     folder = find_adapter(source)
     config = read_config(_read_text(folder / _CONFIG), source)
     tensors = gguf_tensors(read_weights(folder), config, base)
-    write_whole(target, lambda part: write_gguf_adapter(part, tensors, base, name=target.stem))
+    try:
+        with replaced_path(target) as part:
+            write_gguf_adapter(part, tensors, base, name=target.stem)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise AdapterError(f"{target.parent} is no folder; name another one to write to.") from error
+    except OSError as error:
+        raise AdapterError(
+            f"{target} cannot be written ({error.strerror or error}); make room, or allow writing there."
+        ) from error
     return config.base
 
 
@@ -76,42 +83,19 @@ def read_weights(folder: Path) -> dict[str, Matrix]:
     raise AdapterError(f"{folder} holds neither {_WEIGHTS[0]} nor {_WEIGHTS[1]}; give the folder of a PEFT adapter.")
 
 
-def write_whole(target: Path, write: Any) -> None:
-    """Have `write` make a file that takes the place of `target` when it is done, and nothing where it fails.
-
-    Raises:
-        AdapterError: it cannot be written.
-    """
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        part.replace(target)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise AdapterError(f"{target.parent} is no folder; name another one to write to.") from error
-    except OSError as error:
-        raise AdapterError(
-            f"{target} cannot be written ({error.strerror or error}); make room, or allow writing there."
-        ) from error
-    finally:
-        # What cannot be cleared away must not hide why nothing could be written.
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
 def _load(path: Path) -> dict[str, Any]:
     torch = optional("torch", "train", _PURPOSE)
     if path.suffix == ".safetensors":
-        found: dict[str, Any] = optional("safetensors.torch", "train", _PURPOSE).load_file(path)
+        weights: dict[str, Any] = optional("safetensors.torch", "train", _PURPOSE).load_file(path)
     else:
         # Only weights: an old file may hold any Python object, which would be run.
-        found = torch.load(path, weights_only=True, map_location="cpu")
-    return found
+        weights = torch.load(path, weights_only=True, map_location="cpu")
+    return weights
 
 
 def _matrix(tensor: Any) -> Matrix:
-    found: Matrix = tensor.detach().float().numpy().astype(np.float32)
-    return found
+    matrix: Matrix = tensor.detach().float().numpy().astype(np.float32)
+    return matrix
 
 
 def _read_text(path: Path) -> str:

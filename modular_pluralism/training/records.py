@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from modular_pluralism.errors import TrainingDataError
 from modular_pluralism.optional import optional
-from modular_pluralism.training.errors import TrainingDataError
 
 FORMATS = (".json", ".jsonl", ".csv", ".parquet", ".txt")
 """The endings of files that can be read; .txt holds texts alone."""
@@ -19,7 +19,7 @@ class Record(NamedTuple):
     """One row: its fields by name, and what messages call it ("answers.csv, row 3", counted from 1)."""
 
     fields: dict[str, Any]
-    place: str
+    source: str
 
 
 def read_records(path: Path) -> list[Record]:
@@ -81,9 +81,9 @@ def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
             yield _object(row, f"{path.name}, line {number}")
 
 
-def _object(row: Any, place: str) -> dict[str, Any]:
+def _object(row: Any, source: str) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise TrainingDataError(f"{place}: this is {type(row).__name__} and no object; write it as {{...}}.")
+        raise TrainingDataError(f"{source}: this is {type(row).__name__} and no object; write it as {{...}}.")
     return row
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from modular_pluralism.training.errors import TrainingDataError
+from modular_pluralism.errors import TrainingDataError
 
 FEWEST = 20
 """With fewer questions, or texts, a training is refused unless it is forced."""

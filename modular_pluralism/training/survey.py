@@ -8,10 +8,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from modular_pluralism.errors import TrainingDataError
 from modular_pluralism.evaluation.data.groups import population
 from modular_pluralism.evaluation.data.question_text import without_options
 from modular_pluralism.option_math import MOST_OPTIONS, letters, normalise
-from modular_pluralism.training.errors import TrainingDataError
 from modular_pluralism.training.records import Record
 
 TOLERANCE = 1e-3
@@ -57,10 +57,10 @@ def survey_items(records: Sequence[Record], attribute: str = "attribute") -> lis
     for record in records:
         options = _options(record)
         question, _ = without_options(_text(record, "question"), options)
-        known, first = options_of.setdefault(question, (options, record.place))
+        known, first = options_of.setdefault(question, (options, record.source))
         if sorted(known) != sorted(options):
             raise TrainingDataError(
-                f"{record.place}: the options of this question differ from those of {first}; give all rows of one "
+                f"{record.source}: the options of this question differ from those of {first}; give all rows of one "
                 "question the same options."
             )
         group = _attribute(record, attribute)
@@ -90,7 +90,7 @@ def _counted(key: tuple[str, tuple[str, ...], str | None], counts: list[float]) 
 def _text(record: Record, field: str) -> str:
     value = record.fields.get(field)
     if not isinstance(value, str) or not value.strip():
-        raise TrainingDataError(f"{record.place}: there is no text under {field!r}; add it.")
+        raise TrainingDataError(f"{record.source}: there is no text under {field!r}; add it.")
     return value
 
 
@@ -102,10 +102,10 @@ def _attribute(record: Record, column: str) -> str | None:
 def _options(record: Record) -> tuple[str, ...]:
     values = _list(record, "options")
     if len(values) == 1 or len(values) > MOST_OPTIONS:
-        raise TrainingDataError(f"{record.place}: there are {len(values)} options; give 2 to {MOST_OPTIONS}.")
+        raise TrainingDataError(f"{record.source}: there are {len(values)} options; give 2 to {MOST_OPTIONS}.")
     options = tuple(str(value).strip() for value in values)
     if not all(options) or len({option.casefold() for option in options}) < len(options):
-        raise TrainingDataError(f"{record.place}: an option is empty or there twice; give different options.")
+        raise TrainingDataError(f"{record.source}: an option is empty or there twice; give different options.")
     return options
 
 
@@ -115,7 +115,7 @@ def _list(record: Record, field: str) -> list[Any]:
         value = _parsed_list(value)
     if not isinstance(value, list) or not value:
         raise TrainingDataError(
-            f"{record.place}: there is no list under {field!r}; write a JSON list, or '|' between its entries."
+            f"{record.source}: there is no list under {field!r}; write a JSON list, or '|' between its entries."
         )
     return value
 
@@ -133,20 +133,20 @@ def _distribution(record: Record, count: int) -> tuple[float, ...]:
     shares = [_number(value, record, field) for value in _list(record, field)]
     if len(shares) != count:
         raise TrainingDataError(
-            f"{record.place}: {field} has {len(shares)} shares for {count} options; give one for each option."
+            f"{record.source}: {field} has {len(shares)} shares for {count} options; give one for each option."
         )
     total = math.fsum(shares)
     if abs(total - 1) > TOLERANCE or min(shares) < 0:
         raise TrainingDataError(
-            f"{record.place}: {field} sums to {total:.4g} and has {min(shares):.4g} as its smallest share; give shares "
-            "of at least 0 that sum to 1."
+            f"{record.source}: {field} sums to {total:.4g} and has {min(shares):.4g} as its smallest share; give "
+            "shares of at least 0 that sum to 1."
         )
     return tuple(share / total for share in shares)
 
 
 def _answer(record: Record, options: tuple[str, ...]) -> str:
     if "answer" not in record.fields:
-        raise TrainingDataError(f"{record.place}: there is neither a distribution nor an answer; add one of the two.")
+        raise TrainingDataError(f"{record.source}: there is neither a distribution nor an answer; add one of the two.")
     said = str(record.fields["answer"]).strip()
     for option in options:
         if option.casefold() == said.casefold():
@@ -155,7 +155,7 @@ def _answer(record: Record, options: tuple[str, ...]) -> str:
     labels = letters(len(options))
     if letter is None or letter[1].upper() not in labels:
         raise TrainingDataError(
-            f"{record.place}: the answer {said[:60]!r} is none of the options; write an option, or its letter."
+            f"{record.source}: the answer {said[:60]!r} is none of the options; write an option, or its letter."
         )
     return options[labels.index(letter[1].upper())]
 
@@ -163,7 +163,7 @@ def _answer(record: Record, options: tuple[str, ...]) -> str:
 def _weight(record: Record) -> float:
     weight = _number(record.fields.get("weight", 1.0), record, "weight")
     if weight < 0:
-        raise TrainingDataError(f"{record.place}: the weight {weight:g} is below 0; give one of at least 0.")
+        raise TrainingDataError(f"{record.source}: the weight {weight:g} is below 0; give one of at least 0.")
     return weight
 
 
@@ -173,5 +173,7 @@ def _number(value: object, record: Record, field: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise TrainingDataError(f"{record.place}: {field} has {str(value)[:40]!r}, which is no finite number; mend it.")
+        raise TrainingDataError(
+            f"{record.source}: {field} has {str(value)[:40]!r}, which is no finite number; mend it."
+        )
     return number

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from modular_pluralism.errors import TrainingError
 from modular_pluralism.optional import optional
 from modular_pluralism.training.base_model import PURPOSE
-from modular_pluralism.training.errors import TrainingError
 from modular_pluralism.training.settings import TrainingSettings
 from modular_pluralism.training.survey import SurveyItem
 from modular_pluralism.training.vote_prompts import VoteEncoder
@@ -41,14 +41,14 @@ class SurveyObjective:
         self.lengths = [self._length(item, context) for item in self._train]
         draw = np.random.default_rng([settings.seed, 2])
         chosen = draw.permutation(len(held_out))[: settings.held_out_rows]
-        self._held_out = [(held_out[place], int(draw.integers(len(held_out[place].options)))) for place in chosen]
+        self._held_out = [(held_out[index], int(draw.integers(len(held_out[index].options)))) for index in chosen]
         self._held_out.sort(key=lambda drawn: len(drawn[0].question))  # alike in length, so that little is padded
 
-    def loss(self, model: Any, places: Sequence[int], draw: np.random.Generator) -> Any:
-        """Mean loss [] of the training items at these places, with gradients; `draw` rotates their options."""
+    def loss(self, model: Any, indices: Sequence[int], draw: np.random.Generator) -> Any:
+        """Mean loss [] of the training items at these indices, with gradients; `draw` rotates their options."""
         rows = []
-        for place in places:
-            item = self._train[place]
+        for index in indices:
+            item = self._train[index]
             shift, named = int(draw.integers(len(item.options))), draw.random() >= self._settings.unnamed
             rows.append((item, shift, named))
         return self._mean(model, rows)
@@ -65,7 +65,7 @@ class SurveyObjective:
         torch, device = self._torch, next(model.parameters()).device
         prompts, targets = [], []
         for item, shift, named in rows:
-            order = [(place + shift) % len(item.options) for place in range(len(item.options))]
+            order = [(index + shift) % len(item.options) for index in range(len(item.options))]
             options = [item.options[at] for at in order]
             prompts.append(self._encoder.tokens(item.question, options, item.attribute if named else None))
             targets.append([item.distribution[at] for at in order])
@@ -73,7 +73,7 @@ class SurveyObjective:
         everything = torch.logsumexp(logits, dim=-1)
         losses = []
         for row, target in enumerate(targets):
-            spelled = [torch.logsumexp(logits[row, self._letters[place]], dim=0) for place in range(len(target))]
+            spelled = [torch.logsumexp(logits[row, self._letters[index]], dim=0) for index in range(len(target))]
             labels = torch.stack(spelled)
             on_letters = torch.logsumexp(labels, dim=0)
             shares = torch.tensor(target, dtype=labels.dtype, device=device)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from modular_pluralism.errors import TrainingDataError
 from modular_pluralism.optional import optional
 from modular_pluralism.training.base_model import PURPOSE
-from modular_pluralism.training.errors import TrainingDataError
 from modular_pluralism.training.records import Record
 from modular_pluralism.training.settings import TrainingSettings
 from modular_pluralism.training.vote_prompts import VoteEncoder
@@ -29,7 +29,7 @@ def texts_of(records: Sequence[Record]) -> list[str]:
         text = record.fields.get("text")
         if not isinstance(text, str) or not text.strip():
             raise TrainingDataError(
-                f"{record.place}: there is neither a question nor a text; name the column 'question' or 'text'."
+                f"{record.source}: there is neither a question nor a text; name the column 'question' or 'text'."
             )
         texts.append(text.strip())
     if len(set(texts)) == 1 and len(texts) > 1:
@@ -52,8 +52,8 @@ class TextObjective:
         self._train = [block for block, _ in _packed(encoder, train, settings.block)]
         blocks = _packed(encoder, held_out, settings.block)
         chosen = np.random.default_rng([settings.seed, 2]).permutation(len(blocks))[: settings.held_out_rows]
-        self.held_out = [blocks[place][0] for place in sorted(chosen)]
-        self.held_out_texts = [blocks[place][1] for place in sorted(chosen)]
+        self.held_out = [blocks[index][0] for index in sorted(chosen)]
+        self.held_out_texts = [blocks[index][1] for index in sorted(chosen)]
         self.lengths = [len(block) for block in self._train]
 
     @property
@@ -61,9 +61,9 @@ class TextObjective:
         """How many tokens there are to train on."""
         return sum(self.lengths)
 
-    def loss(self, model: Any, places: Sequence[int], draw: np.random.Generator) -> Any:
-        """Mean loss [] of the training blocks at these places, with gradients added up on the way."""
-        blocks = [self._train[place] for place in places]
+    def loss(self, model: Any, indices: Sequence[int], draw: np.random.Generator) -> Any:
+        """Mean loss [] of the training blocks at these indices, with gradients added up on the way."""
+        blocks = [self._train[index] for index in indices]
         total = None
         for start in range(0, len(blocks), _AT_ONCE):
             part = blocks[start : start + _AT_ONCE]

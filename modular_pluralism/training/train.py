@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
@@ -14,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from modular_pluralism.evaluation.statistics.bootstrap import Draw
-from modular_pluralism.evaluation.statistics.results import Figure
+from modular_pluralism.errors import TrainingDataError, TrainingError
 from modular_pluralism.llama.model_file import check_is_gguf
 from modular_pluralism.optional import optional
+from modular_pluralism.pool import COMMUNITY_NAME
+from modular_pluralism.prepared.entry import file_hash
 from modular_pluralism.training.base_model import PURPOSE, add_lora, load_base, lora_state, set_lora_state, shrink_base
 from modular_pluralism.training.checkpoint import Checkpoints
-from modular_pluralism.training.curve import draw_curve
-from modular_pluralism.training.errors import TrainingDataError, TrainingError
 from modular_pluralism.training.fit import Fit, Watcher, fit, steps_of
 from modular_pluralism.training.gguf_adapter import (
     BaseShape,
@@ -31,18 +29,17 @@ from modular_pluralism.training.gguf_adapter import (
     read_base,
     write_gguf_adapter,
 )
-from modular_pluralism.training.measure import Measured, paired_figures
-from modular_pluralism.training.model_card import CardFacts, card_text
+from modular_pluralism.training.measure import HeldOut, measure_survey, measure_texts
+from modular_pluralism.training.model_card import Distinct, TrainingResults, card_text
 from modular_pluralism.training.records import Record
 from modular_pluralism.training.settings import Base, TrainingSettings
 from modular_pluralism.training.split import split_by
 from modular_pluralism.training.survey import is_survey, survey_items
 from modular_pluralism.training.survey_objective import SurveyObjective
 from modular_pluralism.training.text_objective import TextObjective, texts_of
-from modular_pluralism.training.trained_files import Results, Trained, ended_training, file_sha256, trained_files
+from modular_pluralism.training.trained_files import Trained, draw_curve, ended_training, trained_files
 from modular_pluralism.training.vote_prompts import VoteEncoder
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MEASURED = 96
 """So many held-out items are read by the engine at most."""
 _ROOM = 8
@@ -61,15 +58,6 @@ class Data:
 
 
 @dataclass(frozen=True)
-class _Measures:
-    """Held-out figures by name, over so many questions (or texts), and what else the card tells of them."""
-
-    figures: dict[str, Figure]
-    clusters: int
-    notes: list[str]
-
-
-@dataclass(frozen=True)
 class _Task:
     """What is to be learnt, of either kind of data."""
 
@@ -78,12 +66,12 @@ class _Task:
     counts: dict[str, str]
     clusters_are: str
     measure: str
-    measures: Callable[[Any, Path], _Measures]
+    measures: Callable[[Any, Path], HeldOut]
 
 
 def check_name(name: str) -> None:
     """Raise TrainingDataError unless a community, and so a file, can have this name."""
-    if not _NAME.fullmatch(name):
+    if not COMMUNITY_NAME.fullmatch(name):
         raise TrainingDataError(
             f"{name!r} is no usable name; write up to 64 letters, digits, '_' and '-', a letter or digit first."
         )
@@ -160,8 +148,8 @@ def _read_bases(base: Base) -> BaseShape:
 def _start(adapter: Path, keys: Sequence[str], shape: BaseShape, settings: TrainingSettings) -> dict[str, Any]:
     """The weights of a LoRA that are those of the adapter."""
     torch = optional("torch", "train", PURPOSE)
-    found = adapter_weights(adapter, keys, _lora_config(settings), shape)
-    return {key: torch.from_numpy(matrix.copy()) for key, matrix in found.items()}
+    weights = adapter_weights(adapter, keys, _lora_config(settings), shape)
+    return {key: torch.from_numpy(matrix.copy()) for key, matrix in weights.items()}
 
 
 def _lora_config(settings: TrainingSettings) -> LoraConfig:
@@ -189,16 +177,7 @@ def _survey_task(data: Data, encoder: VoteEncoder, base: Base, settings: Trainin
     if answers:
         counts["single answers, with their weights"] = f"{sum(answers):g}"
     chosen = np.random.default_rng([settings.seed, 5]).permutation(len(held_out))[:_MEASURED]
-    measured_items = [held_out[place] for place in chosen]
-
-    def measures(_: Any, adapter: Path) -> _Measures:
-        measured = Measured(base, adapter, measured_items, settings.seed)
-        before, after = measured.masses
-        notes = [
-            f"Probability on the options' letters: {after:.3f} with the adapter, {before:.3f} without it. Read with "
-            f"`{measured.read_with.name}`."
-        ]
-        return _Measures(measured.figures, measured.questions, notes)
+    measured = [held_out[at] for at in chosen]
 
     return _Task(
         kind="survey answers",
@@ -208,7 +187,7 @@ def _survey_task(data: Data, encoder: VoteEncoder, base: Base, settings: Trainin
         measure="JS distance (0 is equal, 0.833 the farthest) between the real shares of the options and those that "
         "the engine reads, averaged over all rotations of the options, on questions that the training did not see. "
         "They also chose the step whose weights were kept, so a fresh set of questions may come out a little worse.",
-        measures=measures,
+        measures=lambda _, adapter: measure_survey(base, adapter, measured, settings.seed),
     )
 
 
@@ -216,19 +195,6 @@ def _text_task(data: Data, encoder: VoteEncoder, _: Base, settings: TrainingSett
     texts = texts_of(data.records)
     train, held_out = split_by(texts, lambda text: text, settings.held_out, settings.seed, what="texts", force=force)
     objective = TextObjective(encoder, train, held_out, settings)
-
-    def measures(model: Any, _: Path) -> _Measures:
-        torch = optional("torch", "train", PURPOSE)
-        with torch.no_grad():
-            after = objective.held_out_losses(model)
-            with model.disable_adapter():
-                before = objective.held_out_losses(model)
-        table = np.array([[new, old, 1.0] for new, old in zip(after, before, strict=True)])
-        clusters = np.array(objective.held_out_texts)
-        drawn = Draw(settings.seed, clusters=clusters).of(table)
-        count = len(set(objective.held_out_texts))
-        figures = paired_figures(drawn, ["with the adapter", "without it"], n=len(table), clusters=count)
-        return _Measures(figures, count, [])
 
     return _Task(
         kind="texts",
@@ -241,7 +207,7 @@ def _text_task(data: Data, encoder: VoteEncoder, _: Base, settings: TrainingSett
         },
         measure="Loss a token in nats (its exponential is the perplexity) on blocks of texts that the training did not "
         "see. They also chose the step whose weights were kept.",
-        measures=measures,
+        measures=lambda model, _: measure_texts(model, objective, settings.seed),
     )
 
 
@@ -252,7 +218,7 @@ def _fingerprint(data: Data, base: Base, settings: TrainingSettings, encoder: Vo
         settings.model_dump(),
         [record.fields for record in data.records],
         [base.gguf.name, known.st_size, known.st_mtime_ns, base.template],
-        None if base.start is None else file_sha256(base.start),
+        None if base.start is None else file_hash(base.start),
         [encoder.prompts[name].text for name in ("vote", "vote_group", "option")],
         data.attribute,
     ]
@@ -296,28 +262,27 @@ def _write(
         part = {ending: stage / f"{name}.{ending}" for ending in ("svg", "json", "md", "gguf")}
         weights = {key: value.float().numpy() for key, value in lora_state(model).items()}
         write_gguf_adapter(part["gguf"], gguf_tensors(weights, _lora_config(settings), shape), shape, name=name)
-        measures = task.measures(model, part["gguf"])
-        facts = CardFacts(
+        held_out = task.measures(model, part["gguf"])
+        results = TrainingResults(
+            fingerprint=fingerprint,
+            adapter_sha256=file_hash(part["gguf"]),
             name=name,
             base=base.source,
             start=None if base.start is None else base.start.stem,
             kind=task.kind,
-            files=data.files,
-            conditions=data.conditions,
+            files=list(data.files),
+            conditions=list(data.conditions),
             license=data.license,
             counts=task.counts,
             settings=settings,
-            fit=done,
+            steps_at_most=steps_of(len(task.objective.lengths), settings),
             measure=task.measure,
-            measures=measures.figures,
-            clusters=measures.clusters,
-            clusters_are=task.clusters_are,
-            notes=measures.notes,
+            figures=held_out.figures,
+            distinct=Distinct(count=held_out.clusters, what=task.clusters_are),
+            notes=held_out.notes,
+            **vars(done),
         )
-        part["md"].write_text(card_text(facts), encoding="utf-8")
-        results = Results(
-            facts, fingerprint, file_sha256(part["gguf"]), steps_of(len(task.objective.lengths), settings)
-        )
+        part["md"].write_text(card_text(results), encoding="utf-8")
         part["json"].write_text(results.to_json(), encoding="utf-8")
         draw_curve(part["svg"], done.curve, done.best_step, f"{name}: {task.kind}")
         for path in part.values():  # the adapter last: where it is, everything is
@@ -329,4 +294,4 @@ def _write(
         ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    return trained_files(name, out, done, measures.figures)
+    return trained_files(name, out, done, held_out.figures)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from langchain_core.messages import BaseMessage, SystemMessage
 
+from modular_pluralism.errors import TrainingError
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.nodes.render import one_line, option_lines, quoted
 from modular_pluralism.option_math import letters
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.training.errors import TrainingError
 
 
 def vote_prompt(prompts: PromptSet, question: str, options: Sequence[str], attribute: str | None) -> list[BaseMessage]:
@@ -43,7 +43,7 @@ class VoteEncoder:
         Raises:
             TrainingError: a letter is no single token of this vocabulary, so that its probability is not that of one.
         """
-        found = []
+        spellings = []
         for letter in letters(count):
             spelled = [self.model.tokenize(text, parse_special=False) for text in (letter, f" {letter}")]
             single = sorted({tokens[0] for tokens in spelled if len(tokens) == 1})
@@ -52,8 +52,8 @@ class VoteEncoder:
                     f"The letter {letter} is no single token of {self.model.path.name}, so that survey answers cannot "
                     "be learnt on it; choose another base."
                 )
-            found.append(single)
-        return found
+            spellings.append(single)
+        return spellings
 
     def text_tokens(self, text: str) -> list[int]:
         """The tokens of a text, with the model's begin-of-text token if it wants one, and its end-of-text token."""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from nicegui import ui
 
 from modular_pluralism.debugger.attribution import Attribution, attribute_answer
 from modular_pluralism.debugger.history import KeptRun
-from modular_pluralism.debugger.page.elements import attributes, box, field, hue, more, note, tag_of, text
-from modular_pluralism.debugger.page.tables import table
+from modular_pluralism.debugger.page.elements import attributes, box, community, field, hue, more, note, table, text
+from modular_pluralism.debugger.page.tab import Tab
 from modular_pluralism.errors import PluralismError
-
-if TYPE_CHECKING:
-    from modular_pluralism.debugger.page.shell import Tab
 
 _MEASURES = {
     "words": "Shared words – quick, asks no model",
@@ -27,6 +22,7 @@ class AnswerSources:
     def __init__(self, tab: Tab, kept: KeptRun) -> None:
         self._tab = tab
         self._kept = kept
+        self._communities = kept.setup.communities
 
     async def show(self) -> None:
         """Build it where we stand."""
@@ -35,7 +31,7 @@ class AnswerSources:
                 text("Where the answer comes from", tag="h2")
                 measure = ui.select(_MEASURES, value="words", on_change=lambda event: self._measured(str(event.value)))
                 with box("measure"):
-                    field("Compared by", measure.props("outlined dense options-dense"))
+                    field("Compared by", measure)
             self._marked = box("stack")
         self._rest = box("stack")
         await self._measured("words")
@@ -47,7 +43,7 @@ class AnswerSources:
             text("Comparing…", "muted")
         try:
             pool = self._kept.setup.load(anyway=True).pool if spec == "llm" else None
-            found = await attribute_answer(self._kept.state, spec, pool=pool)
+            attribution = await attribute_answer(self._kept.state, spec, pool=pool)
         except PluralismError as error:
             self._marked.clear()
             with self._marked:
@@ -56,55 +52,56 @@ class AnswerSources:
             return
         self._marked.clear()
         with self._marked:
-            self._sentences(found)
-        if self._kept.setup.mode == "overton":  # a steered answer is meant to leave the others out
+            self._sentences(attribution)
+        if not self._kept.state.get("selected"):  # a steered answer is meant to leave the others out
             with self._rest:
-                self._left_out(found)
+                self._left_out(attribution)
 
-    def _sentences(self, found: Attribution) -> None:
-        communities = self._kept.setup.communities
+    def _sentences(self, attribution: Attribution) -> None:
         with box("sentences", "p"):
-            for each in found.sentences:
-                with box("sentence" if each.source else "sentence none", "span") as made:
-                    if each.source:
-                        tag_of(communities.index(each.source), each.source)
-                        text(f"(from {each.source}) ", "sr", "span")
-                    text(each.text, tag="span")
-                if each.source:
-                    score = f"{each.source}: {each.scores[each.source]:.2f}"
-                    attributes(made.style(hue(communities.index(each.source))), title=score)
+            for sentence in attribution.sentences:
+                source = sentence.source
+                with box("sentence" if source else "sentence none", "span") as made:
+                    if source:
+                        community(source, self._communities, "")
+                        text(f"(from {source}) ", "sr", "span")
+                    text(sentence.text, tag="span")
+                if source:
+                    score = f"{source}: {sentence.scores[source]:.2f}"
+                    attributes(made.style(hue(self._communities.index(source))), title=score)
                 text(" ", tag="span")
         with attributes(box("legend"), role="list", **{"aria-label": "Legend"}):
-            for place, name in enumerate(communities):
-                count = sum(each.source == name for each in found.sentences)
+            for name in [*self._communities, None]:
+                count = sum(sentence.source == name for sentence in attribution.sentences)
                 if count:
                     with attributes(box(), role="listitem"):
-                        tag_of(place, name)
-                        text(f"{name}: {count} {'sentence' if count == 1 else 'sentences'}", tag="span")
-            alone = sum(each.source is None for each in found.sentences)
-            if alone:
-                with attributes(box(), role="listitem"):
-                    box("swatch dotted")
-                    text(f"from no comment: {alone}", tag="span")
-        note(found.note)
+                        self._counted(name, count)
+        note(attribution.note)
         with more("The score of every sentence for every comment"):
-            names = list(found.sentences[0].scores) if found.sentences else []
-            table(
-                ["Sentence", *names],
-                [[each.text, *(f"{each.scores[name]:.2f}" for name in names)] for each in found.sentences],
-            )
+            names = list(attribution.sentences[0].scores) if attribution.sentences else []
+            rows = [
+                [sentence.text, *(f"{sentence.scores[name]:.2f}" for name in names)]
+                for sentence in attribution.sentences
+            ]
+            table(["Sentence", *names], rows)
 
-    def _left_out(self, found: Attribution) -> None:
-        communities = self._kept.setup.communities
+    def _counted(self, name: str | None, count: int) -> None:
+        if name is None:
+            box("swatch dotted")
+            text(f"from no comment: {count}", tag="span")
+        else:
+            community(name, self._communities, "")
+            text(f"{name}: {count} {'sentence' if count == 1 else 'sentences'}", tag="span")
+
+    def _left_out(self, attribution: Attribution) -> None:
         with box("card stack"):
             text("Comments that the answer leaves out", tag="h2")
-            if not found.left_out:
+            if not attribution.left_out:
                 note("None: every comment has a sentence that is close to it.", "good", "check_circle")
-            for name in found.left_out:
-                with box("change hued").style(hue(communities.index(name))):
+            for name in attribution.left_out:
+                with box("change hued").style(hue(self._communities.index(name))):
                     with box("line"):
-                        tag_of(communities.index(name), name)
-                        text(name, tag="h3")
+                        community(name, self._communities)
                     text(self._kept.state["comments"][name]["text"], "said small")
             missing = self._kept.state.get("missing")
             if missing:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from nicegui.element import Element
 
 from modular_pluralism.debugger.distributions import DistributionView, describe_distributions, read_otherwise
 from modular_pluralism.debugger.history import KeptRun
-from modular_pluralism.debugger.page.elements import attributes, box, button, facts, hue, note, percent, tag_of, text
-from modular_pluralism.debugger.page.meters import meter
-from modular_pluralism.debugger.page.tables import table
+from modular_pluralism.debugger.page.elements import (
+    attributes,
+    box,
+    button,
+    community,
+    facts,
+    hue,
+    meter,
+    note,
+    percent,
+    table,
+    text,
+)
+from modular_pluralism.debugger.page.tab import Tab
 from modular_pluralism.types import OptionDistribution, Scoring
-
-if TYPE_CHECKING:
-    from modular_pluralism.debugger.page.shell import Tab
 
 _READ = {
     "rotate": "averaged over the orders of the options",
@@ -76,39 +81,32 @@ class DistributionChart:
             with box("who pooled"):
                 text("Pooled", tag="span")
             pooled = view.label_pooled if beside is not None and view.scoring == "rotate" else None
-            self._cells(view.pooled, pooled, pooled_row=True)
+            self._cells(view.pooled, pooled)
             box("rule")
             for each in view.communities:
-                place = self._kept.setup.communities.index(each.community)
+                communities = self._kept.setup.communities
                 with box("who"):
-                    tag_of(place, each.community)
-                    text(each.community, tag="span")
+                    community(each.community, communities, "span")
                 other = beside.get(each.community) if beside else None
-                self._cells(each.read["probabilities"], other["probabilities"] if other else None, place=place)
+                colour = hue(communities.index(each.community))
+                self._cells(each.read["probabilities"], other["probabilities"] if other else None, colour)
 
-    def _cells(
-        self,
-        shares: Sequence[float],
-        beside: Sequence[float] | None,
-        *,
-        place: int | None = None,
-        pooled_row: bool = False,
-    ) -> None:
-        even = 1 / len(shares)
-        for number, (option, share) in enumerate(zip(self._view.options, shares, strict=True)):
+    def _cells(self, shares: Sequence[float], beside: Sequence[float] | None, colour: str | None = None) -> None:
+        """A row of bars: of the community with this colour, or of all pooled."""
+        for index, (option, share) in enumerate(zip(self._view.options, shares, strict=True)):
             with box("cell-bar") as cell:
                 text(option, "opt")
-                meter(share, even=even, pooled=pooled_row)
+                meter(share, even=1 / len(shares), kind="" if colour else "pooled")
                 if beside is not None:
-                    _thin(beside[number])
-            if place is not None:
-                cell.style(hue(place))
+                    meter(beside[index], kind="thin")
+            if colour:
+                cell.style(colour)
 
     def _offer(self) -> None:
         other: Scoring = "rotate" if self._view.scoring != "rotate" else "label"
 
         async def read() -> None:
-            self._tab.say("The base LLM is being asked; this takes a moment.")
+            self._tab.notify("The base LLM is being asked; this takes a moment.")
             self._draw(await read_otherwise(self._kept, other), other)
 
         with box("btns"):
@@ -130,13 +128,8 @@ def _figures(view: DistributionView) -> None:
                 "warning",
             )
         pairs = [("Probability on the options at all", percent(view.label_mass))] if view.label_mass is not None else []
-        pairs.append(
-            (
-                "Disagreement of the communities",
-                f"{view.disagreement:.4f} nats, of {view.most_disagreement:.2f} at most",
-            )
-        )
-        facts(pairs)
+        disagreement = f"{view.disagreement:.4f} nats, of {view.most_disagreement:.2f} at most"
+        facts([*pairs, ("Disagreement of the communities", disagreement)])
         heads = ["Community", "Weight", "On the options", "Distance from the pooled"]
         rows = [
             [each.community, percent(each.weight), percent(each.read["mass"]), f"{each.distance:.3f}"]
@@ -146,10 +139,3 @@ def _figures(view: DistributionView) -> None:
         sampled = [each.community for each in view.communities if each.read["samples"] is not None]
         if sampled:
             note(f"Estimated from sampled replies, not read: {', '.join(sampled)}.", "warn", "casino")
-
-
-def _thin(share: float) -> Element:
-    with attributes(box("meter thin"), role="img", **{"aria-label": percent(share)}) as made:
-        box("fill").style(f"width: {100 * share:.2f}%")
-        text(percent(share), "num", "span")
-    return made

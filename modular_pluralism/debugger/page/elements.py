@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
+
+ICON = (
+    '<svg viewBox="0 0 32 32" xmlns="http://www.w3.org/2000/svg">'
+    '<rect width="32" height="32" rx="8" fill="#3d4f8f"/>'
+    '<g stroke="#fff" stroke-opacity=".7" stroke-width="1.6"><path d="M16 16 8 8M16 16l8-8M16 16l-8 8M16 16l8 8"/></g>'
+    '<circle cx="16" cy="16" r="4" fill="#fff"/>'
+    '<circle cx="8" cy="8" r="3" fill="#f2c14e"/><circle cx="24" cy="8" r="3" fill="#7fc8a9"/>'
+    '<circle cx="8" cy="24" r="3" fill="#f08a6b"/><circle cx="24" cy="24" r="3" fill="#9db8f5"/></svg>'
+)
+"""The page's icon: several voices around one answer."""
 
 AnyElement = TypeVar("AnyElement", bound=Element)
 Click = Callable[[], Awaitable[None] | None]
@@ -62,14 +74,18 @@ def field(caption: str, made: Element, hint: str | None = None) -> Element:
         made.move(whole)
         if hint:
             text(hint, "hint")
+    made.props("outlined dense options-dense" if isinstance(made, ui.select) else "outlined dense")
     attributes(made, **{"aria-label": caption})
     return whole
 
 
-def segments(
-    caption: str, choices: Mapping[str, str], chosen: str, on_choose: Callable[[str], object]
-) -> Callable[[str], None]:
-    """A choice of one among few, as buttons side by side. Returns what shows another choice."""
+def enable(element: Element, on: bool) -> None:
+    """Let a button be pressed, or not."""
+    attributes(element, disabled=None if on else "disabled")
+
+
+def segments(caption: str, choices: Mapping[str, str], chosen: str, on_choose: Callable[[str], object]) -> None:
+    """A choice of one among few, as buttons side by side."""
     made: dict[str, Element] = {}
 
     def show(value: str) -> None:
@@ -84,7 +100,6 @@ def segments(
         for value, words in choices.items():
             made[value] = attributes(button(words, lambda value=value: choose(value), kind=""), role="radio")  # type: ignore[misc]
     show(chosen)
-    return show
 
 
 def note(content: str, kind: str = "", icon: str = "info") -> Element:
@@ -130,15 +145,20 @@ def more(summary: str) -> Element:
     return made
 
 
-def tag_of(place: int, name: str) -> Element:
-    """The coloured number of a community: the number tells it apart where colours do not."""
-    made = text(str(place + 1), "tag", "span").style(hue(place))
-    return attributes(made, title=name, **{"aria-hidden": "true"})
+def community(name: str, communities: Sequence[str], tag: str = "h3") -> None:
+    """The name of a community, after its coloured number: the number tells it apart where colours do not. Another name
+    stands as it is."""
+    if name in communities:
+        index = list(communities).index(name)
+        number = text(str(index + 1), "tag", "span").style(hue(index))
+        attributes(number, title=name, **{"aria-hidden": "true"})
+    if tag:
+        text(name, tag=tag)
 
 
-def hue(place: int) -> str:
-    """The style that gives an element the colour of the community at that place in the pool."""
-    return f"--hue: var(--c{place % 12})"
+def hue(index: int) -> str:
+    """The style that gives an element the colour of the community with this index in the pool."""
+    return f"--hue: var(--c{index % 12})"
 
 
 def number(count: int) -> str:
@@ -154,3 +174,53 @@ def percent(share: float | None) -> str:
 def seconds(spent: float) -> str:
     """Seconds with as many digits as are of use."""
     return f"{spent:.1f}\u202fs" if spent < 100 else f"{spent:.0f}\u202fs"
+
+
+def meter(share: float, *, even: float | None = None, kind: str = "") -> Element:
+    """A bar for a probability with its number on it, and a dotted line where every option would be as likely."""
+    with attributes(box(f"meter {kind}"), role="img", **{"aria-label": percent(share)}) as made:
+        box("fill").style(f"width: {100 * share:.2f}%")
+        if even is not None:
+            box("even").style(f"left: {100 * even:.2f}%")
+        text(percent(share), "num", "span")
+    return made
+
+
+@contextmanager
+def bars(width: int = 120) -> Iterator[None]:
+    """Rows of a name and its `meter`; names have `width` pixels at least."""
+    with box("dist").style(f"grid-template-columns: minmax({width}px, max-content) minmax(0, 1fr)"):
+        yield
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
+    """A plain table; columns after the first hold numbers."""
+    with attributes(box("scroll"), tabindex="0") as made, box("plain", "table"):
+        with box("", "thead"), box("", "tr"):
+            for head in heads:
+                attributes(text(head, tag="th"), scope="col")
+        with box("", "tbody"):
+            for row in rows:
+                with box("", "tr"):
+                    for index, value in enumerate(row):
+                        text(value, "n" if index else "", "td")
+    return made
+
+
+def plain(value: Any) -> str:
+    """A value of a state or a setting in readable form."""
+    match value:
+        case None:
+            return "–"
+        case str():
+            return value
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4g}"
+        case [str(), *_] if all(isinstance(each, str) for each in value):
+            return "\n".join(value)
+        case [float(), *_] if all(isinstance(each, float) for each in value):
+            return " · ".join(percent(each) for each in value)
+        case _:
+            return json.dumps(value, ensure_ascii=False, default=str)

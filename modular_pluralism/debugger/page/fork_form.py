@@ -8,26 +8,25 @@ from typing import Any
 
 from nicegui import ui
 
-from modular_pluralism.debugger.page.elements import attributes, box, field, hue, more, tag_of, text
+from modular_pluralism.debugger.page.elements import attributes, box, community, field, hue, more, text
 from modular_pluralism.debugger.page.words import STATES
 from modular_pluralism.errors import InputError
 from modular_pluralism.pool import Pool
 from modular_pluralism.runs.edits import AddedCommunity, Edits
-from modular_pluralism.types import Comment, Mode
+from modular_pluralism.types import Comment
 
 
 class _Row:
     """A community: its comment, its weight, and whether it takes part."""
 
-    def __init__(self, name: str, place: int, comment: Comment | None, prior: float | None) -> None:
+    def __init__(self, name: str, communities: list[str], comment: Comment | None, prior: float | None) -> None:
         self.name = name
         self._before = "" if comment is None else comment["text"]
         self._prior_before = prior
-        with attributes(box("voice-edit", "section"), **{"aria-label": name}).style(hue(place)):
+        with attributes(box("voice-edit", "section"), **{"aria-label": name}).style(hue(communities.index(name))):
             with box("line between"):
                 with box("line"):
-                    tag_of(place, name)
-                    text(name, tag="h3")
+                    community(name, communities)
                 self.out = ui.checkbox("leave out", on_change=lambda: self._fit()).props("dense")
                 attributes(self.out, **{"aria-label": f"Leave out {name}"})
             if comment is not None and comment["error"]:
@@ -37,7 +36,7 @@ class _Row:
             attributes(self._said, **{"aria-label": f"Comment of {name}"})
             self._prior = None
             if prior is not None:
-                self._prior = ui.number(value=prior, min=0, step=0.5).props("outlined dense")
+                self._prior = ui.number(value=prior, min=0, step=0.5)
                 field("Weight (prior)", self._prior)
 
     @property
@@ -62,21 +61,21 @@ class _Row:
 class ForkForm:
     """The form, as the run stands."""
 
-    def __init__(self, mode: Mode, pool: Pool, comments: Mapping[str, Comment]) -> None:
+    def __init__(self, pool: Pool, comments: Mapping[str, Comment], *, weighted: bool) -> None:
         self._pool = pool
         with box("voices edits"):
             self._rows = [
-                _Row(name, place, comments.get(name), config.prior if mode == "distributional" else None)
-                for place, (name, config) in enumerate(pool.communities.items())
+                _Row(name, list(pool.communities), comments.get(name), config.prior if weighted else None)
+                for name, config in pool.communities.items()
             ]
         with more("Add a community"), box("adding"):
-            self._name = ui.input(placeholder="cyclists").props("outlined dense")
+            self._name = ui.input(placeholder="cyclists")
             field("Name", self._name)
-            self._model = ui.select(list(pool.models), value=pool.base).props("outlined dense options-dense")
+            self._model = ui.select(list(pool.models), value=pool.base)
             field("Model", self._model)
-            self._description = ui.input(placeholder="people who go everywhere by bicycle").props("outlined dense")
+            self._description = ui.input(placeholder="people who go everywhere by bicycle")
             field("Who they are", self._description)
-            self._persona = ui.textarea(placeholder="You speak for people who …").props("outlined dense autogrow")
+            self._persona = ui.textarea(placeholder="You speak for people who …").props("autogrow")
             field("Persona: how their model is told to speak", self._persona)
 
     def edits(self, *, or_none: bool) -> Edits:

@@ -11,34 +11,13 @@ from nicegui.element import Element
 from nicegui.elements.icon import Icon
 from nicegui.elements.mixins.text_element import TextElement
 
-from modular_pluralism.debugger.page.elements import attributes, box, hue, tag_of, text
-from modular_pluralism.debugger.page.words import STATES
-from modular_pluralism.types import Mode
+from modular_pluralism.debugger.events import NodeInfo
+from modular_pluralism.debugger.page.elements import attributes, box, community, hue, text
+from modular_pluralism.debugger.page.progress import NodeProgress, box_of
+from modular_pluralism.debugger.page.words import STATES, role_words
 
 _BESIDE = 6
 """So many boxes stand beside each other; more of them stand in rows, inside a frame."""
-
-AFTER: dict[Mode, list[str]] = {
-    "overton": ["merge"],
-    "steerable": ["select", "respond"],
-    "distributional": ["aggregate"],
-}
-"""The nodes that come after the communities."""
-
-TITLES = {
-    "check": "Question",
-    "merge": "Merge",
-    "select": "Select",
-    "respond": "Answer",
-    "aggregate": "Pool",
-}
-_ICONS = {
-    "check": "help_outline",
-    "merge": "merge_type",
-    "select": "checklist",
-    "respond": "chat_bubble_outline",
-    "aggregate": "bar_chart",
-}
 
 
 @dataclass
@@ -52,69 +31,84 @@ class _Drawn:
 
 
 class GraphView:
-    """The drawing. A click on a box calls `on_open` with its node's name."""
+    """The drawing of a graph with these nodes. A click on a box calls `on_open` with its node's name."""
 
-    def __init__(self, mode: Mode, communities: Sequence[str], on_open: Callable[[str], object]) -> None:
+    def __init__(self, nodes: Sequence[NodeInfo], on_open: Callable[[str], object]) -> None:
         self._on_open = on_open
         self._boxes: dict[str, _Drawn] = {}
-        count = len(communities)
-        beside = ceil(count / ceil(count / _BESIDE))
+        layers = _layers(nodes)
+        self._communities = [node.id for layer in layers for node in layer if node.community]
         with attributes(box("graph"), role="group", **{"aria-label": "The graph: a box for each of its nodes"}):
-            self._single("check")
-            _wires(count if count <= _BESIDE else 1, fan_out=True)
-            framed = "framed" if count > _BESIDE else "frames"
-            with box(f"layer {framed}").style(f"--n: {beside}"):
-                for place, name in enumerate(communities):
-                    with box("cell"):
-                        self._box(name, place)
-            _wires(count if count <= _BESIDE else 1, fan_out=False)
-            for place, name in enumerate(AFTER[mode]):
-                if place:
-                    _wires(1, fan_out=True)
-                self._single(name)
+            for above, layer in zip([[], *layers], layers, strict=False):
+                if above:
+                    _wires(max(map(_width, (above, layer))), fan_out=len(above) <= len(layer))
+                self._layer(layer)
 
-    def show(self, node: str, state: str, cost: str = "") -> None:
-        """Put a box into a state (one of STATES) with what it has cost so far."""
-        drawn = self._boxes.get(node)
-        if drawn is None or drawn.shown == (state, cost):
-            return
-        words = STATES[state]
-        if drawn.shown is None or drawn.shown[0] != state:
-            drawn.icon.set_name(words.icon)
-            drawn.word.set_text(words.word)
-        drawn.cost.set_text(cost)
-        drawn.shown = (state, cost)
-        said = f"{drawn.title}: {words.word}{', ' if cost else ''}{cost}. Show what was asked and answered."
-        attributes(drawn.element, **{"data-state": state, "aria-label": said})
+    def show(self, node: str, progress: NodeProgress) -> None:
+        """Put a box into the state of its node, with what it has cost so far."""
+        self._show(self._boxes[node], progress.state, progress.short_cost)
 
     @property
     def nodes(self) -> list[str]:
-        """Every box's node."""
+        """Every box's node, in the order of the work."""
         return list(self._boxes)
 
-    def _single(self, node: str) -> None:
-        with box("layer one"), box("cell"):
-            self._box(node, None)
+    def _show(self, drawn: _Drawn, state: str, cost: str) -> None:
+        if drawn.shown == (state, cost):
+            return
+        word, _, icon = STATES[state]
+        if drawn.shown is None or drawn.shown[0] != state:
+            drawn.icon.set_name(icon)
+            drawn.word.set_text(word)
+        drawn.cost.set_text(cost)
+        drawn.shown = (state, cost)
+        said = f"{drawn.title}: {word}{', ' if cost else ''}{cost}. Show what was asked and answered."
+        attributes(drawn.element, **{"data-state": state, "aria-label": said})
 
-    def _box(self, node: str, place: int | None) -> None:
-        title = node if place is not None else TITLES[node]
-        made = attributes(ui.element("button").classes("box"), type="button", **{"data-node": node})
-        made.on("click", lambda _: self._on_open(node))
+    def _layer(self, layer: Sequence[NodeInfo]) -> None:
+        single = len(layer) == 1 and not layer[0].community
+        kind = "one" if single else "framed" if len(layer) > _BESIDE else "frames"
+        beside = ceil(len(layer) / ceil(len(layer) / _BESIDE))
+        with box(f"layer {kind}").style("" if single else f"--n: {beside}"):
+            for node in layer:
+                with box("cell"):
+                    self._box(node)
+
+    def _box(self, node: NodeInfo) -> None:
+        title = node.id if node.community else role_words(node.role).title
+        made = attributes(ui.element("button").classes("box"), type="button", **{"data-node": node.id})
+        made.on("click", lambda _: self._on_open(node.id))
         with made:
             with box("who", "span"):
-                if place is None:
-                    ui.icon(_ICONS[node])
+                if node.community:
+                    community(node.id, self._communities, "")
+                    made.style(hue(self._communities.index(node.id)))
                 else:
-                    tag_of(place, node)
+                    ui.icon(role_words(node.role).icon)
                 attributes(text(title, "title", "span"), title=title)
             with box("how", "span"):
                 icon = ui.icon("schedule")
                 word = text("", tag="span")
             cost = text("", "cost", "span")
-        if place is not None:
-            made.style(hue(place))
-        self._boxes[node] = _Drawn(made, icon, word, cost, title)
-        self.show(node, "waiting")
+        drawn = self._boxes[node.id] = _Drawn(made, icon, word, cost, title)
+        self._show(drawn, "waiting", "")
+
+
+def _layers(nodes: Sequence[NodeInfo]) -> list[list[NodeInfo]]:
+    """The nodes that have a box, by how many boxes stand before them; what follows in a community's branch has none."""
+    depths: dict[str, int] = {}
+    layers: list[list[NodeInfo]] = []
+    for node in nodes:
+        if node.id == box_of(node.id):
+            depth = depths[node.id] = max((depths[box_of(before)] + 1 for before in node.after), default=0)
+            layers += [[] for _ in range(depth + 1 - len(layers))]
+            layers[depth].append(node)
+    return layers
+
+
+def _width(layer: Sequence[NodeInfo]) -> int:
+    """How many lines reach a layer; a frame takes one."""
+    return len(layer) if len(layer) <= _BESIDE else 1
 
 
 def _wires(count: int, *, fan_out: bool) -> None:

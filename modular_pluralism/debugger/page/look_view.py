@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from modular_pluralism.debugger.distributions import describe_selection
+from modular_pluralism.debugger.distributions import SELECTION_NOTE
 from modular_pluralism.debugger.history import KeptRun, read_run
 from modular_pluralism.debugger.page.answer_sources import AnswerSources
 from modular_pluralism.debugger.page.distribution_chart import DistributionChart
-from modular_pluralism.debugger.page.elements import box, chip, empty, note, percent, tag_of, text
-from modular_pluralism.debugger.page.meters import meter
-from modular_pluralism.debugger.page.words import MODES
-
-if TYPE_CHECKING:
-    from modular_pluralism.debugger.page.shell import Tab
+from modular_pluralism.debugger.page.elements import bars, box, chip, community, empty, meter, note, percent, text
+from modular_pluralism.debugger.page.tab import View
+from modular_pluralism.modes import find_mode
 
 
-class LookView:
+class LookView(View):
     """See View."""
 
-    def __init__(self, tab: Tab) -> None:
-        self._tab = tab
+    name = "look"
+    title = "Look"
+    icon = "travel_explore"
 
     async def show(self) -> None:
         """See View."""
         if self._tab.run is None:
-            empty(
-                "travel_explore",
-                "No run is open",
-                "Start one under Run, or open one under Time travel, to look into it.",
-            )
+            empty(self.icon, "No run is open", "Start one under Run, or open one under Time travel, to look into it.")
             return
-        kept = await read_run(self._tab.desk.store, self._tab.run)
+        kept = await read_run(self._tab.runs.store, self._tab.run)
         with box("stack look"):
             with box("card stack tight"):
                 with box("line between top"):
                     text(kept.listed.question, "said", tag="h1")
-                    chip(MODES[kept.setup.mode])
+                    chip(find_mode(kept.setup.mode).title)
                 if kept.state.get("attribute"):
                     text(f"For: {kept.state['attribute']}", "muted")
                 if kept.listed.error:
@@ -46,13 +38,10 @@ class LookView:
             else:
                 await self._show(kept)
 
-    def news(self) -> None:
-        """See View."""
-
     async def _show(self, kept: KeptRun) -> None:
         if kept.state.get("selected"):
             _selection(kept)
-        if kept.setup.mode == "distributional" and kept.state.get("distribution"):
+        if kept.state.get("distribution") and kept.state.get("weights"):
             await DistributionChart(self._tab, kept).show()
         elif kept.state.get("answer"):
             await AnswerSources(self._tab, kept).show()
@@ -65,28 +54,26 @@ class LookView:
 
 def _selection(kept: KeptRun) -> None:
     """The selector's probabilities over the communities."""
-    found = describe_selection(kept.state)
+    selection = kept.state["selected"]
+    selected, mass = selection["community"], selection["mass"]
+    probabilities = selection["probabilities"] or {}
     with box("card stack"):
         text("Whose comment fits", tag="h2")
-        if found.note:
-            note(found.note)
-        probabilities = found.probabilities or {}
-        if probabilities:
-            with box("dist").style("grid-template-columns: minmax(120px, max-content) 1fr"):
-                for name, share in sorted(probabilities.items(), key=lambda each: -each[1]):
-                    with box("who pooled" if name == found.selected else "who"):
-                        if name in kept.setup.communities:
-                            tag_of(kept.setup.communities.index(name), name)
-                        text(name, tag="span")
-                        if name == found.selected:
-                            chip("selected", "good", "check")
-                    meter(share, even=1 / len(probabilities), pooled=name == found.selected)
-            text("The dotted line is where every community would be equally likely.", "muted small")
+        if not probabilities:
+            note(SELECTION_NOTE)
+            text(f"Selected: {selected}")
         else:
-            text(f"Selected: {found.selected}")
-        if found.mass is not None:
+            with bars():
+                for name, share in sorted(probabilities.items(), key=lambda item: -item[1]):
+                    with box("who pooled" if name == selected else "who"):
+                        community(name, kept.setup.communities, "span")
+                        if name == selected:
+                            chip("selected", "good", "check")
+                    meter(share, even=1 / len(probabilities), kind="pooled" if name == selected else "")
+            text("The dotted line is where every community would be equally likely.", "muted small")
+        if mass is not None:
             text(
-                f"With {percent(found.mass)} the reply is one of the numbers at all; a small share means that the "
+                f"With {percent(mass)} the reply is one of the numbers at all; a small share means that the "
                 "model was not really choosing.",
                 "muted small",
             )

@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nicegui import ui
 from nicegui.element import Element
 
-from modular_pluralism.debugger.page.elements import attributes, box, button, chip, empty, field, note, tag_of, text
+from modular_pluralism.debugger.page.elements import (
+    attributes,
+    box,
+    button,
+    chip,
+    community,
+    empty,
+    enable,
+    field,
+    note,
+    text,
+)
 from modular_pluralism.debugger.page.run_prompts import UsedPrompt, prompts_of
 from modular_pluralism.debugger.page.saved_prompts import problems_of, save_prompt
+from modular_pluralism.debugger.page.tab import Tab, View
 from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.errors import InputError
 from modular_pluralism.prompts.loader import variables_in
 from modular_pluralism.runs.edits import Edits
 
-if TYPE_CHECKING:
-    from modular_pluralism.debugger.page.shell import Tab
 
-
-class PromptsView:
+class PromptsView(View):
     """See View."""
 
+    name = "prompts"
+    title = "Prompts"
+    icon = "edit_note"
+    of_the_store = False
+
     def __init__(self, tab: Tab) -> None:
-        self._tab = tab
+        super().__init__(tab)
         self._used: dict[str, UsedPrompt] = {}
         self._texts: dict[str, str] = {}
         self._marks: dict[str, Element] = {}
@@ -36,7 +49,7 @@ class PromptsView:
         setup = await self._tab.setup()
         if setup is None:
             empty(
-                "edit_note",
+                self.icon,
                 "No run is open",
                 "Start one under Run, or open one under Time travel: its prompts stand here.",
             )
@@ -55,9 +68,6 @@ class PromptsView:
                 self._editor_card()
         self._open(used[0].key)
 
-    def news(self) -> None:
-        """See View."""
-
     def _list(self, used: list[UsedPrompt], caption: str, communities: list[str] | None = None) -> None:
         if not used:
             return
@@ -65,8 +75,8 @@ class PromptsView:
         with box("names"):
             for each in used:
                 with button("", lambda key=each.key: self._open(key), kind="", label=each.title) as made:  # type: ignore[misc]
-                    if communities and each.community in communities:
-                        tag_of(communities.index(each.community), each.community)
+                    if communities and each.community:
+                        community(each.community, communities, "")
                     text(each.title, "title", "span")
                     self._marks[each.key] = chip("edited", "warn", "edit")
                     text(each.use, "muted small use", "span")
@@ -86,12 +96,9 @@ class PromptsView:
             )
             self._undo = button("Undo the edits of this text", self._reset, icon="undo")
         with box("save"):
-            self._folder = ui.input(
-                value=str(self._tab.desk.prompts or "my-prompts"),
-            ).props("outlined dense")
-            field(
-                "Save into a folder of yours", self._folder, "Use it later with --prompts, or under Run, More settings."
-            )
+            self._folder = ui.input(value=str(self._tab.runs.prompts or "my-prompts"))
+            hint = "Use it later with --prompts, or under Run, More settings."
+            field("Save into a folder of yours", self._folder, hint)
             self._save = button("Save as a new version", self._tab.guarded(self._keep), icon="save")
 
     def _open(self, key: str) -> None:
@@ -123,9 +130,9 @@ class PromptsView:
                 note("This text can be used.", "good", "check_circle")
         edited = [one for one in self._used.values() if self._is_edited(one)]
         usable = not any(problems_of(one.prompt, self._texts[one.key]) for one in edited)
-        _enable(self._again, bool(edited) and usable)
-        _enable(self._undo, self._is_edited(each))
-        _enable(self._save, not problems and self._is_edited(each))
+        enable(self._again, bool(edited) and usable)
+        enable(self._undo, self._is_edited(each))
+        enable(self._save, not problems and self._is_edited(each))
 
     def _show_variables(self, each: UsedPrompt) -> None:
         self._variables.clear()
@@ -152,7 +159,7 @@ class PromptsView:
             raise InputError("Name a folder first.")
         each = self._used[self._key]
         path = save_prompt(Path(folder), each.prompt, self._texts[self._key])
-        self._tab.say(f"Saved as {path}")
+        self._tab.notify(f"Saved as {path}")
 
     async def _run_again(self) -> None:
         edited = [one for one in self._used.values() if self._is_edited(one)]
@@ -161,8 +168,4 @@ class PromptsView:
             personas={one.community: self._texts[one.key].strip() for one in edited if one.community is not None},
         )
         assert self._tab.run is not None
-        await self._tab.open(await self._tab.desk.fork(ForkRequest(run=self._tab.run, edits=edits)), "run")
-
-
-def _enable(element: Element, on: bool) -> None:
-    attributes(element, disabled=None if on else "disabled")
+        await self._tab.open(await self._tab.runs.fork(ForkRequest(run=self._tab.run, edits=edits)), "run")

@@ -7,13 +7,14 @@ from typing import cast
 
 from nicegui import ui
 
-from modular_pluralism.debugger.page.desk import Desk
 from modular_pluralism.debugger.page.elements import attributes, box, field, more, segments, text
-from modular_pluralism.debugger.page.words import MODE_HINTS, MODES
+from modular_pluralism.debugger.page.live_runs import LiveRuns
 from modular_pluralism.debugger.request import RunRequest
 from modular_pluralism.errors import InputError
+from modular_pluralism.modes import ModeDescription, find_mode, modes
 from modular_pluralism.pool import BUILT_IN_POOLS
-from modular_pluralism.types import Mode, Scoring, Voice
+from modular_pluralism.runs.setup import Setup
+from modular_pluralism.types import Scoring, Voice
 
 _SCORINGS = {
     "rotate": "rotate – averages over the order of the options",
@@ -29,21 +30,35 @@ _EXAMPLE = "Should a city ban cars from its centre?"
 
 
 class RunForm:
-    """The form. `on_shape` is called when mode or pool change, since they change the graph."""
+    """The form, filled in as the run with this setup was asked. `on_shape` is called when mode, voice or pool change,
+    since they change the graph."""
 
-    def __init__(self, desk: Desk, start: RunRequest | None, on_shape: Callable[[], object]) -> None:
-        begin = start or RunRequest(
-            question=_EXAMPLE, pool=desk.pool, prompts=None if desk.prompts is None else str(desk.prompts)
-        )
-        self.mode: Mode = begin.mode
+    def __init__(self, runs: LiveRuns, setup: Setup | None, on_shape: Callable[[], object]) -> None:
+        prompts = None if runs.prompts is None else str(runs.prompts)
+        begin = RunRequest(question=_EXAMPLE, pool=runs.pool, prompts=prompts)
+        if setup is not None:
+            asked = {name: value for name, value in setup.asked.items() if value is not None}
+            same = setup.model_dump(include={"mode", "pool", "scoring", "voice", "prompts"})
+            begin = RunRequest(**asked, **same)
+        self._mode = find_mode(begin.mode)
         self._on_shape = on_shape
-        self._build(desk, begin)
+        self._build(runs.pool, begin)
         self._fit()
+
+    @property
+    def mode(self) -> ModeDescription:
+        """The mode that is chosen."""
+        return self._mode
 
     @property
     def pool(self) -> str:
         """The pool that is chosen."""
         return str(self._pool.value or "").strip()
+
+    @property
+    def voice(self) -> Voice:
+        """How communities are to be heard."""
+        return cast(Voice, self._voice.value) if self._mode.takes.voice else "comment"
 
     def request(self) -> RunRequest:
         """What the fields say.
@@ -51,73 +66,76 @@ class RunForm:
         Raises:
             InputError: a field holds something unusable.
         """
-        steered = self.mode != "overton"
+        takes = self._mode.takes
         attribute = str(self._attribute.value or "").strip()
         lines = [line.strip() for line in str(self._options.value or "").splitlines()]
         options = [line for line in lines if line]
         prompts = str(self._prompts.value or "").strip()
         request = RunRequest(
             question=str(self._question.value or "").strip(),
-            mode=self.mode,
+            mode=self._mode.name,
             pool=self.pool,
-            attribute=attribute or None if steered else None,
-            options=options or None if steered else None,
+            attribute=attribute or None if takes.attribute != "refused" else None,
+            options=options or None if takes.options != "refused" else None,
             scoring=cast(Scoring, self._scoring.value),
-            voice=cast(Voice, self._voice.value) if self.mode == "distributional" else "comment",
+            voice=self.voice,
             seed=self._whole(self._seed.value),
             prompts=prompts or None,
         )
-        request.asked()
+        request.asked(distinct=True)
         return request
 
-    def _build(self, desk: Desk, begin: RunRequest) -> None:
-        self._question = ui.textarea(value=begin.question).props("outlined dense autogrow").classes("ask-question")
+    def _build(self, first_pool: str, begin: RunRequest) -> None:
+        self._question = ui.textarea(value=begin.question).props("autogrow").classes("ask-question")
         field("Question", self._question)
         with box("field"):
             text("Mode", "cap")
-            segments("Mode", MODES, begin.mode, self._choose)
+            segments("Mode", {name: mode.title for name, mode in modes().items()}, begin.mode, self._choose)
             self._hint = text("", "hint")
-        self._attribute = ui.input(value=begin.attribute or "", placeholder="the right to privacy").props(
-            "outlined dense"
-        )
+        self._attribute = ui.input(value=begin.attribute or "", placeholder="the right to privacy")
         self._attribute_field = field(
             "Attribute", self._attribute, "Whose view: a value, a group of people, a culture."
         )
         self._options = ui.textarea(value="\n".join(begin.options or []), placeholder="Yes\nNo")
-        self._options.props("outlined dense autogrow").classes("ask-options")
+        self._options.props("autogrow").classes("ask-options")
         self._options_field = field("Options, one a line", self._options)
-        pools = list(dict.fromkeys([desk.pool, begin.pool, *BUILT_IN_POOLS]))
-        self._pool = ui.select(
-            pools, value=begin.pool, with_input=True, new_value_mode="add-unique", on_change=lambda: self._on_shape()
+        pools = list(dict.fromkeys([first_pool, begin.pool, *BUILT_IN_POOLS]))
+        # The browser's own list of suggestions: one that the page draws may open late, over what is clicked next.
+        with attributes(box("", "datalist"), id="pools"):
+            for pool in pools:
+                attributes(box("", "option"), value=pool)
+        self._pool = ui.input(
+            value=begin.pool, on_change=lambda event: self._on_shape() if event.value in pools else None
         )
-        # Else the list opens half a second after what was typed, over the buttons, when Enter has already taken it.
-        self._pool.props("outlined dense options-dense input-debounce=0")
-        field("Pool", self._pool, "A built-in pool, or type the path of a .toml file and press Enter.")
+        self._pool.props("clearable list=pools").on("change", lambda: self._on_shape())
+        field("Pool", self._pool, f"{', '.join(BUILT_IN_POOLS)}, or the path of a .toml file.")
         with more("More settings"), box("stack tight"):
-            self._seed = ui.number(value=begin.seed, min=0, step=1, precision=0).props("outlined dense")
+            self._seed = ui.number(value=begin.seed, min=0, step=1, precision=0)
             field("Seed", self._seed, "The same seed and settings give the same run again.")
-            self._scoring = ui.select(_SCORINGS, value=begin.scoring).props("outlined dense options-dense")
+            self._scoring = ui.select(_SCORINGS, value=begin.scoring)
             self._scoring_field = field("How options are read", self._scoring)
-            self._voice = ui.select(_VOICES, value=begin.voice).props("outlined dense options-dense")
+            self._voice = ui.select(_VOICES, value=begin.voice, on_change=lambda: self._on_shape())
             self._voice_field = field("How communities are heard", self._voice)
-            self._prompts = ui.input(value=begin.prompts or "", placeholder="the built-in prompts").props(
-                "outlined dense"
-            )
+            self._prompts = ui.input(value=begin.prompts or "", placeholder="the built-in prompts")
             field("Folder with your prompts", self._prompts)
 
     def _choose(self, mode: str) -> None:
-        self.mode = cast(Mode, mode)
+        self._mode = find_mode(mode)
         self._fit()
         self._on_shape()
 
     def _fit(self) -> None:
         """Only what the mode has a use for."""
-        self._hint.set_text(MODE_HINTS[self.mode])
-        self._attribute_field.set_visibility(self.mode != "overton")
-        self._options_field.set_visibility(self.mode != "overton")
-        self._scoring_field.set_visibility(self.mode != "overton")
-        self._voice_field.set_visibility(self.mode == "distributional")
-        attributes(self._options, **{"aria-required": "true" if self.mode == "distributional" else "false"})
+        takes = self._mode.takes
+        self._hint.set_text(
+            f"{self._mode.work[:1].upper()}{self._mode.work[1:]}. What comes out: {self._mode.outcome}."
+        )
+        self._attribute_field.set_visibility(takes.attribute != "refused")
+        self._options_field.set_visibility(takes.options != "refused")
+        self._scoring_field.set_visibility(takes.scoring)
+        self._voice_field.set_visibility(takes.voice)
+        for element, need in ((self._attribute, takes.attribute), (self._options, takes.options)):
+            attributes(element, **{"aria-required": "true" if need == "required" else "false"})
 
     def _whole(self, value: object) -> int:
         if isinstance(value, int | float) and value == int(value):

@@ -9,8 +9,8 @@ from datetime import datetime
 from nicegui import ui
 
 from modular_pluralism.debugger.history import RunRow
-from modular_pluralism.debugger.page.elements import attributes, box, button, chip, field, number, text
-from modular_pluralism.debugger.page.words import MODES, RUNS
+from modular_pluralism.debugger.page.elements import attributes, box, button, chip, enable, field, number, text
+from modular_pluralism.debugger.page.words import RUNS
 
 _AT_ONCE = 40
 
@@ -20,25 +20,24 @@ class RunList:
 
     def __init__(self, runs: Sequence[RunRow], current: str | None, on_open: Callable[[str], Awaitable[None]]) -> None:
         self._runs = list(runs)
-        self._found = self._runs
+        self._matching = self._runs
         self._current = current
         self._on_open = on_open
         self._page = self._page_of(current)
         search = ui.input(
             placeholder="a word of its question, or its name", on_change=lambda event: self._search(event.value)
         )
-        field("Find a run", search.props("outlined dense clearable debounce=200"))
+        field("Find a run", search.props("clearable debounce=200"))
         self._rows = attributes(box("rows", "div"), role="list", **{"aria-label": "Runs, the newest first"})
         self._pager = box("line between pager")
         self._show()
 
     def _page_of(self, run: str | None) -> int:
-        places = [place for place, each in enumerate(self._runs) if each.listed.id == run]
-        return places[0] // _AT_ONCE if places else 0
+        return next((index // _AT_ONCE for index, each in enumerate(self._runs) if each.listed.id == run), 0)
 
     def _search(self, words: str | None) -> None:
         wanted = (words or "").casefold().split()
-        self._found = [
+        self._matching = [
             each
             for each in self._runs
             if all(word in f"{each.listed.question} {each.listed.id} {each.listed.mode}".casefold() for word in wanted)
@@ -54,35 +53,36 @@ class RunList:
         first = self._page * _AT_ONCE
         self._rows.clear()
         with self._rows:
-            for each in self._found[first : first + _AT_ONCE]:
+            for each in self._matching[first : first + _AT_ONCE]:
                 with attributes(box(), role="listitem"):
                     self._row(each)
-            if not self._found:
+            if not self._matching:
                 text("No run of that kind is kept.", "muted")
         self._pager.clear()
-        pages = math.ceil(len(self._found) / _AT_ONCE)
+        pages = math.ceil(len(self._matching) / _AT_ONCE)
         with self._pager:
-            last = min(first + _AT_ONCE, len(self._found))
-            shown = f"{number(first + 1)}–{number(last)} of {number(len(self._found))}" if self._found else "0 runs"
+            last = min(first + _AT_ONCE, len(self._matching))
+            shown = (
+                f"{number(first + 1)}–{number(last)} of {number(len(self._matching))}" if self._matching else "0 runs"
+            )
             attributes(text(shown, "muted small"), role="status")
             if pages > 1:
                 with box("btns"):
                     back = button("", lambda: self._turn(-1), icon="chevron_left", kind="btn small", label="Newer runs")
                     on = button("", lambda: self._turn(1), icon="chevron_right", kind="btn small", label="Older runs")
-                    attributes(back, disabled=None if self._page else "disabled")
-                    attributes(on, disabled=None if self._page < pages - 1 else "disabled")
+                    enable(back, self._page > 0)
+                    enable(on, self._page < pages - 1)
 
     def _row(self, each: RunRow) -> None:
-        words = RUNS[each.listed.state]
         with button(
             "", lambda: self._on_open(each.listed.id), kind=f"row-run{' on' if each.listed.id == self._current else ''}"
         ) as made:
             text(each.listed.question, "q", "span")
             with box("line small muted", "span"):
-                chip(words.word, words.kind, words.icon)
+                chip(*RUNS[each.listed.state])
                 if each.origin:
                     chip("fork", "kept", "call_split")
-                text(MODES[each.listed.mode], tag="span")
+                text(each.listed.mode.capitalize(), tag="span")
                 text(_when(each.listed.created), tag="span")
         attributes(made, title=each.listed.id, **{"aria-current": "true" if each.listed.id == self._current else None})
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from modular_pluralism.modes import find_mode
+from modular_pluralism.nodes.step import QuestionParts
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import Prompt, PromptSet
 from modular_pluralism.runs.setup import Setup
@@ -23,7 +26,7 @@ class UsedPrompt:
 
 def prompts_of(setup: Setup, pool: Pool, prompts: PromptSet) -> list[UsedPrompt]:
     """Every prompt of a run, in the order in which the graph comes to use it."""
-    found = [UsedPrompt(name, name, use, prompts[name]) for name, use in _names(setup)]
+    found = [UsedPrompt(name, name, use, prompts[name]) for name, use in dict(_names(setup, prompts)).items()]
     for community, config in pool.communities.items():
         said = pool.persona_text(community, prompts)
         if said is not None and config.persona is not None:
@@ -33,21 +36,15 @@ def prompts_of(setup: Setup, pool: Pool, prompts: PromptSet) -> list[UsedPrompt]
     return found
 
 
-def _names(setup: Setup) -> list[tuple[str, str]]:
-    options = bool(setup.asked.get("options"))
-    comment = [("comment_options", "communities"), ("plain_option", "one option")]
-    names = comment if options else [("comment", "communities")]
-    lines = ("numbered_comment", "one comment")
-    match setup.mode:
-        case "overton":
-            return [*names, ("merge", "merge"), lines]
-        case "steerable":
-            lettered = options and setup.scoring != "text"
-            last = [("respond_options", "answer"), ("option", "one option")] if lettered else [("respond", "answer")]
-            return [*names, ("select", "select"), lines, *last]
-        case "distributional":
-            uses = {"comment": ("score",), "vote": ("vote",), "both": ("score", "vote")}[setup.voice]
-            said = [] if setup.voice == "vote" else names
-            end = ("_group" if setup.asked.get("attribute") else "") + ("_text" if setup.scoring == "text" else "")
-            read = [(f"{use}{end}", {"score": "scoring", "vote": "voting"}[use]) for use in uses]
-            return [*said, *read, *([] if setup.scoring == "text" else [("option", "one option")])]
+def _names(setup: Setup, prompts: PromptSet) -> Iterator[tuple[str, str]]:
+    asked = QuestionParts(bool(setup.asked.get("options")), bool(setup.asked.get("attribute")))
+    for node in find_mode(setup.mode).nodes(scoring=setup.scoring, voice=setup.voice):
+        for name in node.prompts_on(asked):
+            prompt = prompts[name]
+            # A fragment stands inside other prompts, once for each of what its last variable is.
+            inside = f"one {prompt.variables[-1]}" if prompt.mode == "fragment" else None
+            yield name, inside or _USES.get(node.role, node.role)
+
+
+_USES = {"comment": "communities", "respond": "answer", "score": "scoring", "vote": "voting"}
+"""What the page calls the work of a node, where that is not the node's role."""

@@ -2,91 +2,90 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 from nicegui import ui
-from nicegui.element import Element
-from nicegui.elements.icon import Icon
-from nicegui.elements.mixins.text_element import TextElement
 
-from modular_pluralism.debugger.page.box_sheet import open_sheet
+from modular_pluralism.debugger.build import picture
 from modular_pluralism.debugger.page.elements import (
     attributes,
+    bars,
     box,
     button,
     chip,
+    community,
+    enable,
+    facts,
     hue,
+    meter,
     note,
-    tag_of,
+    percent,
     text,
     visible,
 )
-from modular_pluralism.debugger.page.graph_view import AFTER, GraphView
-from modular_pluralism.debugger.page.outcome_view import show_outcome
+from modular_pluralism.debugger.page.graph_view import GraphView
+from modular_pluralism.debugger.page.node_sheet import open_sheet
+from modular_pluralism.debugger.page.progress import NodeProgress, RunProgress
 from modular_pluralism.debugger.page.run_form import RunForm
-from modular_pluralism.debugger.page.words import MODES, STATES
+from modular_pluralism.debugger.page.tab import Tab, View
+from modular_pluralism.debugger.page.words import STATES
 from modular_pluralism.errors import PluralismError
+from modular_pluralism.modes import find_mode
 from modular_pluralism.pool import Pool
 from modular_pluralism.runs.setup import Setup
-from modular_pluralism.types import Mode
-
-if TYPE_CHECKING:
-    from modular_pluralism.debugger.page.shell import Tab
-
 
 _DONE = ("finished", "reused", "edited", "failed")
 
 
-class _Voice:
-    """A community's card."""
+class _CommunityCard:
+    """What a community says."""
 
-    def __init__(self, tab: Tab, name: str, place: int, description: str) -> None:
+    def __init__(self, tab: Tab, name: str, communities: list[str], description: str) -> None:
         self._shown: tuple[str, str] = ("", "")
-        with attributes(box("card voice", "section"), **{"aria-label": name}).style(hue(place)):
+        colour = hue(communities.index(name))
+        with attributes(box("card voice", "section"), **{"aria-label": name}).style(colour):
             with box("line between"):
                 with box("line"):
-                    tag_of(place, name)
-                    text(name, tag="h3")
+                    community(name, communities)
                 with box("chip", "span") as self._chip:
-                    self._icon: Icon = ui.icon("schedule")
-                    self._word: TextElement = text("waiting", tag="span")
-            self._said = attributes(
-                text("", "said"), tabindex="0", role="region", **{"aria-label": f"What {name} says"}
-            )
-            attributes(self._said, title=description)
+                    self._icon = ui.icon("schedule")
+                    self._word = text("waiting", tag="span")
+            label = {"aria-label": f"What {name} says"}
+            self._said = attributes(text("", "said"), tabindex="0", role="region", title=description, **label)
             with box("foot"):
                 self._cost = text("", "cost")
-                button(
-                    "Details",
-                    lambda: open_sheet(tab, name),
-                    kind="btn small quiet",
-                    label=f"Prompt and output of {name}",
-                )
+                label_of_details = f"Prompt and output of {name}"
+                button("Details", lambda: open_sheet(tab, name), kind="btn small quiet", label=label_of_details)
 
-    def show(self, state: str, said: str, costs: str) -> None:
-        """Put it into a state, with what it has said so far."""
-        if self._shown[0] != state:
-            words = STATES[state]
-            self._icon.set_name(words.icon)
-            self._word.set_text(words.word)
-            self._chip.classes(replace=f"chip {words.kind}")
-            self._said.classes(
-                add="caret" if state == "speaking" else "", remove="" if state == "speaking" else "caret"
-            )
+    def show(self, node: NodeProgress) -> None:
+        """Put it into the state of its node, with what the community has said so far."""
+        said, costs = node.error or node.text.rstrip(), " · ".join(node.costs)
+        if self._shown[0] != node.state:
+            word, kind, icon = STATES[node.state]
+            self._icon.set_name(icon)
+            self._word.set_text(word)
+            self._chip.classes(replace=f"chip {kind}")
+            self._said.classes(replace="said caret" if node.state == "speaking" else "said")
         if self._shown[1] != said:
             self._said.set_text(visible(said))
         if self._cost.text != costs:
             self._cost.set_text(costs)
-        self._shown = (state, said)
+        self._shown = (node.state, said)
 
 
-class RunView:
+class RunView(View):
     """See View."""
 
+    name = "run"
+    title = "Run"
+    icon = "play_circle_outline"
+    of_the_store = False
+
     def __init__(self, tab: Tab) -> None:
-        self._tab = tab
+        super().__init__(tab)
         self._graph: GraphView | None = None
-        self._voices: dict[str, _Voice] = {}
+        self._cards: dict[str, _CommunityCard] = {}
         self._ended = False
         self._starting = False
 
@@ -97,50 +96,43 @@ class RunView:
             with attributes(box("card stack side", "form"), **{"aria-label": "What to ask"}).on(
                 "submit", js_handler="(event) => event.preventDefault()"
             ):
-                self._form = RunForm(self._tab.desk, await self._tab.request(), self._preview)
+                self._form = RunForm(self._tab.runs, setup, self._preview)
                 with box("btns"):
-                    self._start = button("Start", self._tab.guarded(self._begin), icon="play_arrow", kind="btn main")
+                    button("Start", self._tab.guarded(self._begin), icon="play_arrow", kind="btn main")
                     self._stop = button("Stop", self._tab.guarded(self._halt), icon="stop", kind="btn danger")
             self._stage = box("stack")
         if setup is None:
             self._preview()
         else:
-            self._draw(setup.mode, setup.communities, setup.asked["question"], descriptions(setup))
-            self.news()
+            self._draw(setup)
+            self.update()
 
-    def news(self) -> None:
+    def update(self) -> None:
         """See View."""
-        board = self._tab.board
-        if board is None or self._graph is None or not self._live:
+        progress = self._tab.progress
+        if progress is None or self._graph is None:
             return
         for node in self._graph.nodes:
-            each = board[node]
-            self._graph.show(node, each.state, each.short_cost)
-        for name, voice in self._voices.items():
-            each = board[name]
-            voice.show(each.state, each.error or each.text.rstrip(), " · ".join(each.costs))
-        self._progress(sum(board[name].state in _DONE for name in self._voices), board.state)
-        last = board[AFTER[self._mode][-1]]
-        if not board.done:
-            words = visible(last.text.rstrip()) or "It comes when the communities have spoken."
+            self._graph.show(node, progress[node])
+        for name, card in self._cards.items():
+            card.show(progress[name])
+        done = sum(progress[name].state in _DONE for name in self._cards)
+        told = f"{done} of {len(self._cards)} communities have answered."
+        told = f"The run is {progress.state}." if progress.done else told
+        if self._told.text != told:
+            self._told.set_text(told)
+        if not progress.done:
+            said = progress[self._graph.nodes[-1]].text.rstrip()
+            words = visible(said) or "It comes when the communities have spoken."
             if self._answer.text != words:
                 self._answer.set_text(words)
-                self._answer.classes(remove="muted" if last.text else "", add="" if last.text else "muted")
+                self._answer.classes(replace="said big" if said else "said big muted")
         elif not self._ended:
             self._ended = True
             self._outcome.clear()
             with self._outcome:
-                show_outcome(board.final, self._mode, list(self._voices), board.state, board.error)
-            self._buttons()
-
-    def _progress(self, done: int, state: str) -> None:
-        said = (
-            f"{done} of {len(self._voices)} communities have answered."
-            if state == "running"
-            else f"The run is {state}."
-        )
-        if self._told.text != said:
-            self._told.set_text(said)
+                _show_result(progress, list(self._cards))
+            self._fit_stop()
 
     async def _begin(self) -> None:
         request = self._form.request()
@@ -148,7 +140,7 @@ class RunView:
             return
         self._starting = True
         try:
-            run = await self._tab.desk.start(request)
+            run = await self._tab.runs.start(request)
         finally:
             self._starting = False
         await self._tab.open(run)
@@ -157,64 +149,63 @@ class RunView:
 
     async def _halt(self) -> None:
         if self._tab.run is not None:
-            await self._tab.desk.stop(self._tab.run)
+            await self._tab.runs.stop(self._tab.run)
 
     def _preview(self) -> None:
         """The graph that would run."""
+        self._graph = None
+        self._stage.clear()
+        self._fit_stop()
         try:
             pool = Pool.load(self._form.pool)
         except PluralismError as error:
-            self._stage.clear()
             with self._stage:
                 note(str(error), "bad", "error")
             return
-        self._live = False
-        self._mode = self._form.mode
-        self._stage.clear()
+        nodes = picture(self._form.mode.name, list(pool.communities), self._form.voice)
         with self._stage, box("card stack", "section"):
             with box("line between"):
-                text(f"{MODES[self._mode]} with the pool {pool.name}", tag="h2")
+                text(f"{self._form.mode.title} with the pool {pool.name}", tag="h2")
                 chip(f"{len(pool.communities)} communities")
-            GraphView(self._mode, list(pool.communities), lambda node: self._explain(pool, node))
+            GraphView(nodes, lambda node: self._explain(pool, node))
             text(
                 "Press Start: the boxes light up as the communities speak. A click on a box tells about it.",
                 "muted small",
             )
-        self._buttons()
 
     def _explain(self, pool: Pool, node: str) -> None:
         if node in pool.communities:
-            self._tab.say(f"{node}: {pool.communities[node].description}")
+            self._tab.notify(f"{node}: {pool.communities[node].description}")
         else:
-            self._tab.say("This part of the graph has not run yet.")
+            self._tab.notify("This part of the graph has not run yet.")
 
-    def _draw(self, mode: Mode, communities: list[str], question: str, said_of: dict[str, str]) -> None:
-        self._live, self._mode, self._ended = True, mode, False
-        self._stage.clear()
+    def _draw(self, setup: Setup) -> None:
+        descriptions = _descriptions(setup)
+        nodes = picture(setup.mode, setup.communities, setup.voice)
         with self._stage:
             with box("card stack", "section"):
                 with box("line between top"):
-                    text(question, "said", tag="h1")
-                    chip(MODES[mode])
-                self._graph = GraphView(mode, communities, lambda node: open_sheet(self._tab, node))
+                    text(setup.asked["question"], "said", tag="h1")
+                    chip(find_mode(setup.mode).title)
+                self._graph = GraphView(nodes, lambda node: open_sheet(self._tab, node))
                 self._told = attributes(text("", "muted small"), role="status", **{"aria-live": "polite"})
             with attributes(box("card stack tight", "section"), **{"aria-label": "Answer"}) as self._outcome:
                 text("Answer", tag="h2")
                 self._answer = text("", "said big")
             text("What the communities say", tag="h2")
             with box("voices"):
-                self._voices = {
-                    name: _Voice(self._tab, name, place, said_of.get(name, ""))
-                    for place, name in enumerate(communities)
+                self._cards = {
+                    name: _CommunityCard(self._tab, name, setup.communities, descriptions.get(name, ""))
+                    for name in setup.communities
                 }
-        self._buttons()
+        self._fit_stop()
 
-    def _buttons(self) -> None:
-        on = self._tab.run is not None and self._live and self._tab.desk.is_live(self._tab.run)
-        _enable(self._stop, on)
+    def _fit_stop(self) -> None:
+        run = self._tab.run if self._graph is not None else None
+        enable(self._stop, run is not None and self._tab.runs.is_live(run))
 
 
-def descriptions(setup: Setup) -> dict[str, str]:
+def _descriptions(setup: Setup) -> dict[str, str]:
     """What each community of a run is said to be; empty where its pool cannot be read any more."""
     try:
         return {name: each.description for name, each in setup.load(anyway=True).pool.communities.items()}
@@ -222,5 +213,40 @@ def descriptions(setup: Setup) -> dict[str, str]:
         return {}
 
 
-def _enable(element: Element, on: bool) -> None:
-    attributes(element, disabled=None if on else "disabled")
+def _show_result(progress: RunProgress, communities: list[str]) -> None:
+    """The answer, the choice or the distribution; or why there is none."""
+    state = progress.final
+    text("Pooled distribution" if state.get("weights") else "Answer", tag="h2")
+    if progress.error:
+        note(progress.error, "bad", "error")
+    elif progress.state == "stopped":
+        note(
+            "The run was stopped before its answer. What was said so far is kept; Time travel can go on from it.",
+            "warn",
+        )
+    if state.get("missing"):
+        note(f"No comment from: {', '.join(state['missing'])}.", "warn", "warning")
+    if state.get("selected"):
+        _show_selected(state["selected"], communities)
+    if state.get("choice"):
+        facts([("Choice", str(state["choice"]))])
+    if state.get("answer"):
+        text(str(state["answer"]), "said big")
+        if (state.get("usage") or {}).get("finish_reason") == "length":
+            note("The answer was cut off at its token limit.", "warn", "content_cut")
+    shares = state.get("distribution")
+    shares = shares["probabilities"] if isinstance(shares, Mapping) else shares
+    if shares and state.get("options"):
+        with bars(80):
+            for option, share in zip(state["options"], shares, strict=False):
+                text(option, "who")
+                meter(share, even=1 / len(shares), kind="pooled")
+        text("The dotted line is where every option would be equally likely.", "muted small")
+
+
+def _show_selected(selected: Mapping[str, Any], communities: list[str]) -> None:
+    with box("line"):
+        text("Steered by", "muted")
+        community(selected["community"], communities, "strong")
+        if selected["probability"] is not None:
+            chip(percent(selected["probability"]))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from modular_pluralism.errors import PromptError
 from modular_pluralism.prompts import Prompt, PromptSet
-from modular_pluralism.prompts.loader import replacement, variables_in
+from modular_pluralism.prompts.loader import variables_in
+from modular_pluralism.prompts.prompt_set import replacement
 from modular_pluralism.replaced_file import replaced_file
 
 

@@ -1,4 +1,4 @@
-"""The page's process: where it listens, and how it ends."""
+"""The page's process: which views there are, where it listens, and how it ends."""
 
 from __future__ import annotations
 
@@ -8,56 +8,112 @@ import logging
 import os
 import signal
 import socket
+import sys
+import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
 
 import uvicorn
 from fastapi import FastAPI
 from nicegui import ui
 
-from modular_pluralism.debugger.page.desk import Desk
-from modular_pluralism.debugger.page.favicon import FAVICON
-from modular_pluralism.debugger.page.front import Front
-from modular_pluralism.debugger.page.place import Place, check_place
-from modular_pluralism.debugger.page.shell import show_page
+from modular_pluralism.debugger.page.elements import ICON
+from modular_pluralism.debugger.page.export_view import ExportView
+from modular_pluralism.debugger.page.live_runs import LiveRuns
+from modular_pluralism.debugger.page.look_view import LookView
+from modular_pluralism.debugger.page.prompts_view import PromptsView
+from modular_pluralism.debugger.page.request_guard import RequestGuard
+from modular_pluralism.debugger.page.run_view import RunView
+from modular_pluralism.debugger.page.tab import Tab, View
+from modular_pluralism.debugger.page.time_view import TimeView
 from modular_pluralism.errors import InputError
+from modular_pluralism.local_names import is_loopback
 
-_LAST_WORDS = 3
-"""Seconds for browsers to hang up."""
+VIEWS: tuple[type[View], ...] = (RunView, LookView, TimeView, PromptsView, ExportView)
+_HERE = Path(__file__).parent
+_SHUTDOWN_SECONDS = 3
+"""For browsers to hang up, and for threads to end."""
+_THREADS = "page-worker"
 
 
-def serve_page(desk: Desk, place: Place, ready: Callable[[str], None]) -> int:
+@dataclass(frozen=True)
+class Address:
+    """Where the page is served; port 0 takes a free one. `others` says that more than this machine may reach it."""
+
+    host: str
+    port: int
+    others: bool = False
+
+    def check(self) -> None:
+        """Raise InputError where the page would be open to others, and nobody has said so."""
+        if not self.others and not is_loopback(self.host):
+            raise InputError(
+                f"{self.host} can be reached by others, and the page has no login: whoever opens it can read your runs "
+                "and ask your models. Leave --host out, or add --let-others-in if that is what you want."
+            )
+
+
+def serve_page(runs: LiveRuns, address: Address, ready: Callable[[str], None]) -> int:
     """Show the page until SIGTERM or Ctrl-C; `ready` is told its address. Returns the number of the signal.
 
     Raises:
-        InputError: the place may not or cannot be listened at.
+        InputError: the address may not or cannot be listened at.
     """
-    check_place(place)
-    with _listen(place) as listener:
+    address.check()
+    with _listen(address) as listener:
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
         async def root(run: str = "", view: str = "", beside: str = "") -> None:
-            await show_page(desk, run=run, view=view, beside=beside)
+            """Build the page for a browser tab that has just opened it."""
+            ui.add_css((_HERE / "page.css").read_text(encoding="utf-8"))
+            ui.add_body_html(f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>")
+            Tab(runs, VIEWS, run, view, beside).build()
 
         ui.run_with(
             app,
             root=root,
             title="Modular Pluralism",
-            favicon=FAVICON,
+            favicon=ICON,
             dark=None,
             tailwind=False,
             show_welcome_message=False,
             reconnect_timeout=30.0,
         )
         config = uvicorn.Config(
-            Front(app, others=place.others),
+            RequestGuard(app, others=address.others),
             log_level="warning",
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=_LAST_WORDS,
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
         logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
-        return asyncio.run(_run(_Server(config), listener, desk, ready))
+        return asyncio.run(_run(_Server(config), listener, runs, ready))
+
+
+class WorkThreads(ThreadPoolExecutor):
+    """Threads that do not hold up the end: a model that is being loaded, which may take minutes, cannot be stopped."""
+
+    def __init__(self) -> None:
+        super().__init__(thread_name_prefix=_THREADS)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """See ThreadPoolExecutor."""
+        super().shutdown(wait=False, cancel_futures=True)
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process after the page, at once: Python itself would wait for threads that are still at work."""
+    for thread in threading.enumerate():
+        if thread.name.startswith(_THREADS):
+            thread.join(_SHUTDOWN_SECONDS)
+            if thread.is_alive():
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+    sys.exit(code)
 
 
 class _Server(uvicorn.Server):
@@ -68,8 +124,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _run(server: _Server, listener: socket.socket, desk: Desk, ready: Callable[[str], None]) -> int:
-    asked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+async def _run(server: _Server, listener: socket.socket, runs: LiveRuns, ready: Callable[[str], None]) -> int:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(WorkThreads())
+    asked: asyncio.Future[int] = loop.create_future()
 
     def stop(number: int) -> None:
         if asked.done():
@@ -78,13 +136,13 @@ async def _run(server: _Server, listener: socket.socket, desk: Desk, ready: Call
             asked.set_result(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop, int(number))
-    async with desk.open():
+        loop.add_signal_handler(number, stop, int(number))
+    async with runs.open():
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         if server.started:
-            ready(_address(listener))
+            ready(_url(listener))
         both: list[asyncio.Future[Any]] = [serving, asked]
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
@@ -92,18 +150,18 @@ async def _run(server: _Server, listener: socket.socket, desk: Desk, ready: Call
     return asked.result() if asked.done() else 0
 
 
-def _listen(place: Place) -> socket.socket:
-    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+def _listen(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        return socket.create_server((place.host, place.port), family=family)
+        return socket.create_server((address.host, address.port), family=family)
     except OSError as error:
         raise InputError(
-            f"{place.host} port {place.port} cannot be listened at ({os.strerror(error.errno or 0)}); choose another "
-            "with --port, or --port 0 for a free one."
+            f"{address.host} port {address.port} cannot be listened at ({os.strerror(error.errno or 0)}); choose "
+            "another with --port, or --port 0 for a free one."
         ) from None
 
 
-def _address(listener: socket.socket) -> str:
+def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 

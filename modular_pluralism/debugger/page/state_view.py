@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modular_pluralism.debugger.history import Change
-from modular_pluralism.debugger.page.elements import attributes, box, hue, percent, seconds, tag_of, text
+from modular_pluralism.debugger.page.elements import attributes, box, community, hue, percent, plain, seconds, text
+from modular_pluralism.runs.contents import BY_COMMUNITY
 
-_WORDS = {
-    "question": "Question",
-    "attribute": "Attribute",
-    "options": "Options",
-    "seed": "Seed",
-    "comments": "Comments",
-    "missing": "Without a comment",
-    "answer": "Answer",
-    "usage": "Cost of the answer",
-    "selected": "Selected community",
-    "choice": "Choice",
-    "distribution": "Distribution",
-    "distributions": "Distributions",
-    "label_mass": "Label mass",
-    "disagreement": "Disagreement",
-    "weights": "Weights",
-}
+_NAMES = {"missing": "Without a comment", "usage": "Cost of the answer", "selected": "Selected community"}
+"""What keys of the state are called, where it is not their own name."""
 
 
 def show_changes(changes: Sequence[Change], communities: Sequence[str]) -> None:
@@ -39,7 +24,7 @@ def show_changes(changes: Sequence[Change], communities: Sequence[str]) -> None:
                 _name(change.key, communities)
                 text(word, "muted small", "span")
             if kind == "other":
-                text(_plain(change.before), "said small", "del")
+                text(plain(change.before), "said small", "del")
             if change.after is not None:
                 _value(change.key, change.after)
 
@@ -50,7 +35,7 @@ def show_state(state: Mapping[str, Any], communities: Sequence[str]) -> None:
         for key, value in state.items():
             if value in (None, {}, []):
                 continue
-            if key in ("comments", "distributions"):
+            if key in BY_COMMUNITY:
                 for name, each in value.items():
                     _entry(f"{key}.{name}", each, communities)
             else:
@@ -76,18 +61,17 @@ def _kind(change: Change) -> tuple[str, str]:
 def _name(key: str, communities: Sequence[str]) -> None:
     group, _, name = key.partition(".")
     if name in communities:
-        tag_of(list(communities).index(name), name)
-        text(name, tag="h3")
-        text({"comments": "comment", "distributions": "distribution"}.get(group, group), "muted small", "span")
+        community(name, communities)
+        text(group.removesuffix("s"), "muted small", "span")
     else:
-        text(_WORDS.get(group, group), tag="h3")
+        text(_NAMES.get(group, group.replace("_", " ").capitalize()), tag="h3")
 
 
 def _value(key: str, value: Any) -> None:
     if key.startswith("comments.") and isinstance(value, Mapping):
         said = text(str(value.get("error") or value.get("text", "")), "said")
         attributes(said, tabindex="0", role="region", **{"aria-label": f"Comment of {value.get('community')}"})
-    elif key.startswith("distributions.") and isinstance(value, Mapping):
+    elif key.startswith(("distributions.", "votes.")) and isinstance(value, Mapping):
         text(" · ".join(percent(share) for share in value.get("probabilities", [])), "mono")
     elif key == "selected" and isinstance(value, Mapping):
         text(f"{value.get('community')} ({percent(value.get('probability'))})", "said")
@@ -95,20 +79,8 @@ def _value(key: str, value: Any) -> None:
         spent = seconds(value.get("seconds") or 0.0)
         text(f"{value.get('completion_tokens')} tokens, {spent}{_cut(value)}")
     else:
-        text(_plain(value), "said")
+        text(plain(value), "said")
 
 
 def _cut(usage: Mapping[str, Any]) -> str:
     return ", cut off at its limit" if usage.get("finish_reason") == "length" else ""
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return "\n".join(value)
-    if isinstance(value, list) and all(isinstance(each, float) for each in value):
-        return " · ".join(percent(each) for each in value)
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return json.dumps(value, ensure_ascii=False, default=str)

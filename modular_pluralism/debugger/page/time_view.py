@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nicegui import ui
 
-from modular_pluralism.debugger.history import Step, list_runs, read_run, read_steps
+from modular_pluralism.debugger.history import KeptRun, Superstep, list_runs, read_run
 from modular_pluralism.debugger.page.compare_view import show_comparison
 from modular_pluralism.debugger.page.elements import (
     attributes,
@@ -20,46 +20,45 @@ from modular_pluralism.debugger.page.elements import (
     text,
 )
 from modular_pluralism.debugger.page.fork_form import ForkForm
-from modular_pluralism.debugger.page.graph_view import TITLES
+from modular_pluralism.debugger.page.progress import box_of
 from modular_pluralism.debugger.page.run_list import RunList
 from modular_pluralism.debugger.page.state_view import show_changes, show_state
-from modular_pluralism.debugger.page.words import MODES, RUNS
+from modular_pluralism.debugger.page.tab import Tab, View
+from modular_pluralism.debugger.page.words import RUNS, role_words
 from modular_pluralism.debugger.request import ForkRequest
-
-if TYPE_CHECKING:
-    from modular_pluralism.debugger.history import KeptRun
-    from modular_pluralism.debugger.page.shell import Tab
+from modular_pluralism.modes import find_mode
 
 _PARTS = {"steps": "Steps", "fork": "Change and run on", "compare": "Compare"}
 
 
-class TimeView:
+class TimeView(View):
     """See View."""
 
+    name = "time"
+    title = "Time travel"
+    icon = "history"
+
     def __init__(self, tab: Tab) -> None:
-        self._tab = tab
-        self._at = -1
-        self._steps: list[Step] = []
+        super().__init__(tab)
+        self._steps: list[Superstep] = []
 
     async def show(self) -> None:
         """See View."""
-        rows = await list_runs(self._tab.desk.store)
+        rows = await list_runs(self._tab.runs.store)
         if not rows:
-            empty("history", "No run is kept yet", "Start one under Run; every run is kept, and stands here.")
+            empty(self.icon, "No run is kept yet", "Start one under Run; every run is kept, and stands here.")
             return
         with box("two times" if self._tab.run else "stack"):
             with attributes(box("card side stack tight", "nav"), **{"aria-label": "Past runs"}):
                 text("Past runs", tag="h2")
                 RunList(rows, self._tab.run, self._open)
             if self._tab.run:
-                kept = await read_run(self._tab.desk.store, self._tab.run)
-                self._steps = await read_steps(self._tab.desk.store, self._tab.run)
+                kept = await read_run(self._tab.runs.store, self._tab.run)
+                self._steps = kept.steps
+                self._roles = {node.id: node.role for node in kept.nodes}
                 self._others = [row for row in rows if row.listed.id != self._tab.run]
                 with box("stack"):
                     await self._one(kept)
-
-    def news(self) -> None:
-        """See View."""
 
     async def _open(self, run: str) -> None:
         await self._tab.open(run)
@@ -70,9 +69,8 @@ class TimeView:
             with box("line between top"):
                 text(kept.listed.question, "said", tag="h1")
                 with box("line"):
-                    words = RUNS[kept.listed.state]
-                    chip(words.word, words.kind, words.icon)
-                    chip(MODES[kept.setup.mode])
+                    chip(*RUNS[kept.listed.state])
+                    chip(find_mode(kept.setup.mode).title)
             self._ancestry(kept)
             if kept.listed.error:
                 note(kept.listed.error, "bad", "error")
@@ -87,10 +85,9 @@ class TimeView:
             text(kept.listed.id, "mono")
             if origin is None:
                 return
-            after = "" if origin.step is None else f", after {_title(origin.step, self._steps)}"
+            after = "" if origin.step is None else f", after {self._title(origin.step)}"
             text(f"· a fork of{after}")
             button(origin.run, lambda: self._open(origin.run), icon="call_split", kind="btn small quiet")
-            self._beside_parent = origin.run
             button("Compare with it", lambda: self._beside(origin.run), icon="compare_arrows", kind="btn small")
 
     async def _beside(self, run: str) -> None:
@@ -118,33 +115,32 @@ class TimeView:
         if not self._steps:
             note("Nothing of this run was kept: it ended before its first step.", "warn", "warning")
             return
-        self._at = len(self._steps) - 1
         with box("walk"):
             with attributes(box("card steps", "section"), **{"aria-label": "Steps of the run"}):
-                self._dots = [self._step_button(place, kept) for place in range(len(self._steps))]
+                self._dots = [self._step_button(index, kept) for index in range(len(self._steps))]
             self._state = attributes(box("stack", "section"), role="region", **{"aria-label": "State after the step"})
-        self._go(self._at, kept)
+        self._go(len(self._steps) - 1, kept)
 
-    def _step_button(self, place: int, kept: KeptRun) -> Any:
-        step = self._steps[place]
-        with button("", lambda: self._go(place, kept), kind="step") as made:
+    def _step_button(self, index: int, kept: KeptRun) -> Any:
+        step = self._steps[index]
+        with button("", lambda: self._go(index, kept), kind="step") as made:
             box("dot", "span")
             with box("", "span"):
-                text(_title(step.step, self._steps), tag="strong")
-                text(_ran(step), "muted small", "div")
+                communities = len({box_of(node) for node in step.nodes} & {*kept.setup.communities})
+                text(self._title(step.step), tag="strong")
+                text(f"{communities} communities" if communities else step.at[11:19], "muted small", "div")
         return made
 
-    def _go(self, place: int, kept: KeptRun) -> None:
-        self._at = place
-        for number, dot in enumerate(self._dots):
-            attributes(dot, **{"aria-pressed": "true" if number == place else "false"})
-        step = self._steps[place]
+    def _go(self, index: int, kept: KeptRun) -> None:
+        for each, dot in enumerate(self._dots):
+            attributes(dot, **{"aria-pressed": "true" if each == index else "false"})
+        step = self._steps[index]
         communities = kept.setup.communities
         self._state.clear()
         with self._state:
             with box("card stack"):
                 with box("line between"):
-                    text(f"What {_title(step.step, self._steps).lower()} changed", tag="h2")
+                    text(f"What {self._title(step.step).lower()} changed", tag="h2")
                     button(
                         "Change something and run on from here",
                         lambda: self._show_part("fork", kept),
@@ -161,7 +157,7 @@ class TimeView:
     # Forks
 
     def _show_fork(self, kept: KeptRun) -> None:
-        if self._tab.desk.is_live(kept.listed.id):
+        if self._tab.runs.is_live(kept.listed.id):
             note("The run is still on. It can be changed once it has ended, or been stopped.", "warn", "warning")
             return
         made_of = kept.setup.load(anyway=True)
@@ -177,20 +173,21 @@ class TimeView:
                     "The run stays as it is; the fork is a run of its own beside it. Texts are changed under Prompts.",
                     "muted",
                 )
-            form = ForkForm(kept.setup.mode, made_of.pool, kept.state.get("comments") or {})
+            weighted = find_mode(kept.setup.mode).result == "distribution"
+            form = ForkForm(made_of.pool, kept.state.get("comments") or {}, weighted=weighted)
             froms = {"": "Run again: whatever depends on the changes"}
             froms |= {
-                str(step.step): f"Keep everything up to: {_title(step.step, self._steps)}"
+                str(step.step): f"Keep everything up to: {self._title(step.step)}"
                 for step in self._steps[1:-1]
                 if step.complete
             }
-            start = ui.select(froms, value="").props("outlined dense options-dense")
+            start = ui.select(froms, value="")
             field("From where", start)
 
             async def fork() -> None:
                 step = int(start.value) if start.value else None
                 request = ForkRequest(run=kept.listed.id, step=step, edits=form.edits(or_none=broken))
-                await self._tab.open(await self._tab.desk.fork(request), "run")
+                await self._tab.open(await self._tab.runs.fork(request), "run")
 
             with box("btns"):
                 button("Run the fork", self._tab.guarded(fork), icon="call_split", kind="btn main")
@@ -209,26 +206,16 @@ class TimeView:
             chosen = ui.select(
                 names, value=first, with_input=True, on_change=lambda event: self._beside(str(event.value))
             )
-            field("Beside which run", chosen.props("outlined dense options-dense"))
+            field("Beside which run", chosen)
         self._tab.beside = first
-        await show_comparison(self._tab.desk.store, first, kept.listed.id)
+        await show_comparison(self._tab.runs.store, first, kept.listed.id)
 
-
-def _title(number: int, steps: list[Step]) -> str:
-    """A step in a user's words."""
-    step = next((each for each in steps if each.step == number), None)
-    if step is None or number < 0:
-        return "The input" if number < 0 else f"Step {number}"
-    singles = [TITLES[node] for node in step.nodes if node in TITLES]
-    if "check" in step.nodes:
-        return "The question is checked"
-    if singles:
-        return {"Merge": "The merge", "Select": "The selection", "Answer": "The answer", "Pool": "The pooling"}[
-            singles[0]
-        ]
-    return "The comments" if step.nodes else "The start"
-
-
-def _ran(step: Step) -> str:
-    communities = [node for node in step.nodes if node not in TITLES]
-    return f"{len(communities)} communities" if communities else step.at[11:19]
+    def _title(self, number: int) -> str:
+        """A step in a user's words."""
+        if number < 0:
+            return "The input"
+        step = next((each for each in self._steps if each.step == number), None)
+        if step is None:
+            return f"Step {number}"
+        titles = [role_words(self._roles.get(node, node)).step for node in step.nodes if "/" not in node]
+        return titles[0] if titles else "The start"

@@ -5,38 +5,52 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Word(NamedTuple):
-    """A state's word, icon and colour."""
+class StateLabel(NamedTuple):
+    """A state's word, colour and icon, as `chip` takes them."""
 
     word: str
-    icon: str
     kind: str
+    icon: str
 
 
-STATES: dict[str, Word] = {
-    "waiting": Word("waiting", "schedule", ""),
-    "started": Word("working", "more_horiz", "run"),
-    "speaking": Word("speaking", "graphic_eq", "run"),
-    "scoring": Word("scoring", "balance", "run"),
-    "finished": Word("done", "check_circle", "good"),
-    "failed": Word("failed", "error", "bad"),
-    "reused": Word("kept", "push_pin", "kept"),
-    "edited": Word("edited", "edit", "kept"),
-    "stopped": Word("stopped", "stop_circle", "warn"),
-    "skipped": Word("not needed", "remove_circle_outline", ""),
+STATES: dict[str, StateLabel] = {
+    "waiting": StateLabel("waiting", "", "schedule"),
+    "started": StateLabel("working", "run", "more_horiz"),
+    "speaking": StateLabel("speaking", "run", "graphic_eq"),
+    "scoring": StateLabel("scoring", "run", "balance"),
+    "finished": StateLabel("done", "good", "check_circle"),
+    "failed": StateLabel("failed", "bad", "error"),
+    "reused": StateLabel("kept", "kept", "push_pin"),
+    "edited": StateLabel("edited", "kept", "edit"),
+    "stopped": StateLabel("stopped", "warn", "stop_circle"),
+    "skipped": StateLabel("not needed", "", "remove_circle_outline"),
 }
 
-RUNS: dict[str, Word] = {
-    "running": Word("running", "graphic_eq", "run"),
-    "finished": Word("finished", "check_circle", "good"),
-    "failed": Word("failed", "error", "bad"),
-    "stopped": Word("stopped", "stop_circle", "warn"),
+RUNS: dict[str, StateLabel] = {
+    "running": StateLabel("running", "run", "graphic_eq"),
+    "finished": StateLabel("finished", "good", "check_circle"),
+    "failed": StateLabel("failed", "bad", "error"),
+    "stopped": StateLabel("stopped", "warn", "stop_circle"),
 }
 
-MODES = {"overton": "Overton", "steerable": "Steerable", "distributional": "Distributional"}
 
-MODE_HINTS = {
-    "overton": "Every community comments; the comments are merged into one answer that covers them all.",
-    "steerable": "Every community comments; the comment that fits an attribute steers the answer.",
-    "distributional": "Every community comments; the probability of each option is read in their light, and pooled.",
+class _RoleWords(NamedTuple):
+    title: str
+    icon: str
+    step: str
+
+
+_ROLES = {
+    "check": _RoleWords("Question", "help_outline", "The question is checked"),
+    "comment": _RoleWords("Comment", "chat", "The comments"),
+    "vote": _RoleWords("Vote", "how_to_vote", "The votes"),
+    "merge": _RoleWords("Merge", "merge_type", "The merge"),
+    "select": _RoleWords("Select", "checklist", "The selection"),
+    "respond": _RoleWords("Answer", "chat_bubble_outline", "The answer"),
+    "aggregate": _RoleWords("Pool", "bar_chart", "The pooling"),
 }
+
+
+def role_words(role: str) -> _RoleWords:
+    """The title and the icon of a box for a node with this role, and what a superstep of such nodes is called."""
+    return _ROLES.get(role, _RoleWords(role.capitalize(), "circle", role.capitalize()))

@@ -9,8 +9,8 @@ from typing import Any
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.items import STANCES, Kind
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.data.task_file import TaskFile
-from modular_pluralism.evaluation.run.outcome import Outcome
 from modular_pluralism.option_math import most_likely
 from modular_pluralism.replaced_file import replaced_file
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 
+from modular_pluralism.evaluation.data.countries import continent, country
 from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, ValueItem
-
-OTHER = "other"
-"""The continent of a country that is not in the table."""
 
 AMBIGUITY = {"low_ambiguity": "low ambiguity", "high_ambiguity": "high ambiguity"}
 """MoralChoice's attributes. They say whether there is a right answer, so that no model may be told."""
@@ -26,61 +24,6 @@ CATEGORIES = {
 
 DEMOGRAPHIC = re.compile(r"[A-Z][A-Z0-9]*_.")
 """The beginning of an attribute such as RELIG_Atheist, which names a demographic group."""
-
-_ONE_NAME = {
-    "Czech Rep.": "Czechia",
-    "Great Britain": "Britain",
-    "Hong Kong SAR": "Hong Kong",
-    "Macau SAR": "Macau",
-    "Palest. ter.": "Palestinian territories",
-    "S. Africa": "South Africa",
-    "S. Korea": "South Korea",
-    "Taiwan ROC": "Taiwan",
-}
-"""GlobalOpinionQA takes its questions from two surveys that name some countries differently, or shorten them."""
-
-_COUNTRIES = {
-    "Africa": (
-        "Algeria, Angola, Botswana, Burkina Faso, Cameroon, Egypt, Ethiopia, Ghana, Ivory Coast, Kenya, Libya, Malawi, "
-        "Mali, Morocco, Mozambique, Namibia, Nigeria, Rwanda, Senegal, South Africa, Sudan, Tanzania, Tunisia, Uganda, "
-        "Zambia, Zimbabwe"
-    ),
-    "Asia": (
-        "Afghanistan, Armenia, Azerbaijan, Bahrain, Bangladesh, Cambodia, China, Cyprus, Georgia, Hong Kong, India, "
-        "Indonesia, Iran, Iraq, Israel, Japan, Jordan, Kazakhstan, Kuwait, Kyrgyzstan, Lebanon, Macau, Malaysia, "
-        "Maldives, Mongolia, Myanmar, Nepal, Pakistan, Palestinian territories, Philippines, Qatar, Saudi Arabia, "
-        "Singapore, South Korea, Sri Lanka, Syria, Taiwan, Tajikistan, Thailand, Turkey, Turkmenistan, "
-        "United Arab Emirates, Uzbekistan, Vietnam, Yemen"
-    ),
-    "Europe": (
-        "Albania, Andorra, Austria, Belarus, Belgium, Bosnia Herzegovina, Britain, Bulgaria, Croatia, Czechia, "
-        "Denmark, Estonia, Finland, France, Germany, Greece, Hungary, Iceland, Ireland, Italy, Latvia, Lithuania, "
-        "Luxembourg, Malta, Moldova, Montenegro, Netherlands, North Macedonia, Northern Ireland, Norway, Poland, "
-        "Portugal, Romania, Russia, Serbia, Slovakia, Slovenia, Spain, Sweden, Switzerland, Ukraine"
-    ),
-    "North America": (
-        "Canada, Costa Rica, Cuba, Dominican Republic, El Salvador, Guatemala, Haiti, Honduras, Jamaica, Mexico, "
-        "Nicaragua, Panama, Puerto Rico, Trinidad and Tobago, United States"
-    ),
-    "Oceania": "Australia, New Zealand",
-    "South America": (
-        "Argentina, Bolivia, Brazil, Chile, Colombia, Ecuador, Guyana, Paraguay, Peru, Suriname, Uruguay, Venezuela"
-    ),
-}
-"""Continents as the United Nations' M49 standard has them; Taiwan, which it does not list, is in Asia."""
-
-_CONTINENT = {name.strip(): continent for continent, names in _COUNTRIES.items() for name in names.split(",")}
-
-
-def country(attribute: str) -> str:
-    """The country of GlobalOpinionQA's attribute, under one name, without its note on the sample in brackets."""
-    name = re.sub(r"\s*\([^()]*\bsample\)\s*\Z", "", attribute).strip()
-    return _ONE_NAME.get(name, name)
-
-
-def continent(attribute: str) -> str:
-    """Its continent, or OTHER."""
-    return _CONTINENT.get(country(attribute), OTHER)
 
 
 def category_and_group(attribute: str) -> tuple[str, str]:

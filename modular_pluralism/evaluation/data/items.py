@@ -1,12 +1,14 @@
 """The items of a task file: what a method is asked, and what its answer is measured against.
 
-The format is that of the paper's release, which other benchmarks have taken over: a JSON list of objects.
+The format is that of the paper's release, which other benchmarks have taken over: a JSON list of objects. Every item
+has `options` [n_options] and `gold`, what the answer really is, as a distribution over them (an Overton item has none),
+an `attribute`, None where it has none, and a `situation`: items of the same one ask the same question.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 Kind = Literal["distributional", "steerable-opinion", "steerable-value", "overton"]
 """What a task file asks: the option distribution of all people or of a country's, that of a demographic group, whether
@@ -34,6 +36,11 @@ class OptionItem:
     predicted: tuple[float, ...] | None
     options_found: bool
 
+    @property
+    def situation(self) -> str:
+        """The question itself: items that differ in their attribute alone ask the same one."""
+        return self.question
+
 
 @dataclass(frozen=True)
 class ValueItem:
@@ -49,6 +56,17 @@ class ValueItem:
     label: Literal["A", "B", "C"]
     question: str
     output: str | None
+    options: ClassVar[tuple[str, ...]] = STANCES
+
+    @property
+    def attribute(self) -> str:
+        """The value."""
+        return self.value
+
+    @property
+    def gold(self) -> tuple[float, ...]:
+        """All for the right stance."""
+        return tuple(float(letter == self.label) for letter in "ABC")
 
 
 @dataclass(frozen=True)
@@ -62,6 +80,9 @@ class OvertonItem:
     explanations: tuple[str, ...]
     question: str
     output: str | None
+    options: ClassVar[tuple[str, ...]] = ()
+    attribute: ClassVar[None] = None
+    gold: ClassVar[tuple[float, ...]] = ()
 
 
 Item: TypeAlias = OptionItem | ValueItem | OvertonItem

@@ -6,11 +6,13 @@ community, the distribution, stands in the output's metadata.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, get_args
+from typing import Any
 
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import (
@@ -23,37 +25,26 @@ from inspect_ai.model import (
     ModelUsage,
     StopReason,
 )
+from inspect_ai.solver._task_state import sample_state
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from modular_pluralism.errors import InputError, PluralismError
-from modular_pluralism.evaluation.inspect.call_seeds import CallSeeds
-from modular_pluralism.graphs import (
-    build_distributional,
-    build_moe,
-    build_overton,
-    build_prompting,
-    build_steerable,
-    build_vanilla,
-)
+from modular_pluralism.graphs import BASELINES
+from modular_pluralism.graphs.parts import ANYTHING
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.modes import Takes, find_mode, modes
+from modular_pluralism.nodes.request import check_scoring
+from modular_pluralism.nodes.step import derive_seed
 from modular_pluralism.option_math import MOST_OPTIONS, letters, most_likely
 from modular_pluralism.pool import Pool
 from modular_pluralism.types import Mode, OptionDistribution, Scoring
 
-_BUILDERS: dict[str, Callable[..., Any]] = {
-    "overton": build_overton,
-    "steerable": build_steerable,
-    "distributional": build_distributional,
-    "vanilla": build_vanilla,
-    "prompting": build_prompting,
-    "moe": build_moe,
-}
 _OPTION = re.compile(r"^([A-Z])\) (.+)$", re.MULTILINE)
 """How Inspect's multiple choice solver writes options."""
 
 
 class PluralismModel(ModelAPI):
-    """The modes overton, steerable and distributional, and the baselines vanilla, prompting and moe, over one pool.
+    """The modes, such as overton, and the baselines vanilla, prompting and moe, over one pool.
 
     Model arguments: `pool` (a built-in name or a file), `attribute` (needed by steerable), `scoring`, `seed`. Where the
     question has options written as Inspect's multiple choice solver does, all but Overton answer with one of them;
@@ -79,14 +70,14 @@ class PluralismModel(ModelAPI):
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
         try:
-            _check(model_name, attribute, scoring)
+            self._takes = _takes(model_name, attribute)
+            self._scoring = check_scoring(scoring)
             self._pool = Pool.load(str(pool))
             self._models = PoolModels(self._pool)
             self._models.check()
         except PluralismError as error:
             raise PrerequisiteError(str(error)) from None  # which Inspect prints without a traceback
         self._attribute = attribute
-        self._scoring = scoring
         self._seed = int(seed)
         self._seeds = CallSeeds()
         self._graph = cache(self._built)
@@ -94,11 +85,10 @@ class PluralismModel(ModelAPI):
     def _built(self, answer_tokens: int | None, prompting: Mode) -> Any:
         changes = {} if answer_tokens is None else {"answer_tokens": answer_tokens}
         pool = self._pool.model_copy(update={"run": self._pool.run.model_copy(update=changes)})
-        settings: dict[str, Any] = {} if self.model_name == "overton" else {"scoring": self._scoring}
-        if self.model_name == "prompting":
-            settings["mode"] = prompting
-        build = _BUILDERS[self.model_name]
-        return build(pool, models=self._models, **settings).compile()
+        if self.model_name in BASELINES:
+            mode = {"mode": prompting} if self.model_name == "prompting" else {}
+            return BASELINES[self.model_name](pool, models=self._models, scoring=self._scoring, **mode).compile()
+        return find_mode(self.model_name).graph(pool, models=self._models, scoring=self._scoring).compile()
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
@@ -116,9 +106,11 @@ class PluralismModel(ModelAPI):
         asked: dict[str, Any] = {"question": text, "seed": seed}
         if self._attribute is not None:
             asked["attribute"] = self._attribute
-        if self.model_name == "distributional" and not options:
-            raise InputError("pluralism/distributional needs a multiple choice question, with lines such as 'A) Yes'.")
-        if options and self.model_name != "overton":
+        if self._takes.options == "required" and not options:
+            raise InputError(
+                f"pluralism/{self.model_name} needs a multiple choice question, with lines such as 'A) Yes'."
+            )
+        if options and self._takes.options != "refused":
             asked |= {"question": question, "options": options}
         started = time.monotonic()
         state = await self._graph(config.max_tokens, _prompting(asked)).ainvoke(asked)
@@ -133,6 +125,27 @@ class PluralismModel(ModelAPI):
         return f"pluralism/{self.model_name}/{self._pool.name}"
 
 
+class CallSeeds:
+    """Seeds derived from one seed: the same for the same input, epoch and number of the call.
+
+    Calls are counted for each sample apart, so that their seeds do not depend on the order in which samples come to
+    run. The first call of an input in the first epoch, and so every call of a task that makes one of each, has the seed
+    that was given.
+    """
+
+    def __init__(self) -> None:
+        self._calls: Counter[bytes] = Counter()
+
+    def next(self, seed: int, text: str) -> int:
+        """The seed for the next call with this input in the running sample."""
+        state = sample_state()  # Inspect tells a model nothing else of where it is called from
+        sample, epoch = ("", 1) if state is None else (state.uuid, state.epoch)
+        key = hashlib.blake2b(f"{sample}\0{epoch}\0{seed}\0{text}".encode("utf-8", "surrogatepass"), digest_size=16)
+        call = self._calls[key.digest()]
+        self._calls[key.digest()] += 1
+        return seed if (epoch, call) == (1, 0) else derive_seed(seed, "epoch", epoch, "call", call)
+
+
 def _prompting(asked: Mapping[str, Any]) -> Mode:
     """The mode in whose way the base LLM is told to be pluralistic."""
     if "attribute" in asked:
@@ -140,13 +153,16 @@ def _prompting(asked: Mapping[str, Any]) -> Mode:
     return "distributional" if "options" in asked else "overton"
 
 
-def _check(mode: str, attribute: str | None, scoring: str) -> None:
-    if mode not in _BUILDERS:
-        raise InputError(f"There is no pluralism/{mode}; use one of {', '.join(_BUILDERS)}.")
-    if scoring not in get_args(Scoring):
-        raise InputError(f"There is no scoring {scoring!r}; use one of {', '.join(get_args(Scoring))}.")
-    if mode == "steerable" and not attribute:
-        raise InputError("pluralism/steerable needs an attribute; add -M attribute='the right to privacy'.")
+def _takes(model: str, attribute: str | None) -> Takes:
+    """What questions to this model may have."""
+    if model in BASELINES:
+        return ANYTHING
+    if model not in modes():
+        raise InputError(f"There is no pluralism/{model}; use one of {', '.join([*modes(), *BASELINES])}.")
+    takes = find_mode(model).takes
+    if takes.attribute == "required" and not attribute:
+        raise InputError(f"pluralism/{model} needs an attribute; add -M attribute='the right to privacy'.")
+    return takes
 
 
 def take_options(text: str) -> tuple[str, list[str]]:

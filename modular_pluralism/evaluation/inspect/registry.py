@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from inspect_ai.model import ModelAPI, modelapi
 
+from modular_pluralism.evaluation.inspect import js_distance, value_coverage
+
+__all__ = ["js_distance", "pluralism", "value_coverage"]
+
 
 @modelapi(name="pluralism")
 def pluralism() -> type[ModelAPI]:

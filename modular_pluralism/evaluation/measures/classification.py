@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Counts: TypeAlias = NDArray[np.float64]
+Confusion: TypeAlias = NDArray[np.float64]
 """[..., 3, 4]: how often the stance of the row was right and that of the column was said; the last column counts the
 failures, where nothing was said. Any leading axes, such as one of resamples."""
 
@@ -26,7 +26,7 @@ def cell(gold: int, said: int | None) -> int:
     return 4 * gold + (FAILED if said is None else said)
 
 
-def counts_of_cells(flat: NDArray[np.float64]) -> Counts:
+def counts_of_cells(flat: NDArray[np.float64]) -> Confusion:
     """[..., CELLS] to [..., 3, 4]."""
     return flat.reshape(*flat.shape[:-1], 3, 4)
 
@@ -39,19 +39,19 @@ def is_two_way(gold: int, said: int | None) -> bool:
     return EITHER not in (gold, said)
 
 
-def accuracy(counts: Counts) -> NDArray[np.float64]:
+def accuracy(counts: Confusion) -> NDArray[np.float64]:
     """Share of items with the right stance; a failure is wrong. [...], NaN where there is no item."""
     return _divide(_right(counts).sum(-1), counts.sum((-2, -1)))
 
 
-def balanced_accuracy(counts: Counts) -> NDArray[np.float64]:
+def balanced_accuracy(counts: Confusion) -> NDArray[np.float64]:
     """Mean over the stances that are right for some item of the share of these items that got it. [...]"""
     wanted = counts.sum(-1)
     recall = np.where(wanted > 0, _right(counts) / np.maximum(wanted, 1), 0)
     return _divide(recall.sum(-1), (wanted > 0).sum(-1).astype(np.float64))
 
 
-def macro_f1(counts: Counts) -> NDArray[np.float64]:
+def macro_f1(counts: Confusion) -> NDArray[np.float64]:
     """Mean F1 of the stances that are right for some item or said for one; a failure is a stance that none is. [...]
 
     This is scikit-learn's `f1_score` with the average "macro" over these stances.
@@ -62,7 +62,7 @@ def macro_f1(counts: Counts) -> NDArray[np.float64]:
     return _divide(f1.sum(-1), (both > 0).sum(-1).astype(np.float64))
 
 
-def _right(counts: Counts) -> NDArray[np.float64]:
+def _right(counts: Confusion) -> NDArray[np.float64]:
     said: NDArray[np.float64] = counts[..., :FAILED]
     return said.diagonal(axis1=-2, axis2=-1)
 

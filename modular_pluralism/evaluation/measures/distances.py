@@ -19,10 +19,12 @@ FARTHEST = math.sqrt(math.log(2))
 def js_distance(gold: Sequence[float], predicted: Sequence[float]) -> float:
     """Square root of the Jensen-Shannon divergence, base e: 0 where equal, FARTHEST at most (section 4).
 
-    Both [n_options]; scipy computes it, and divides each by its sum.
+    Both [n_options]; scipy computes it, and divides each by its sum. A share that is too small for a float to be halved
+    exactly counts as none: half of the smallest is 0, and would put the other distribution infinitely far away.
     """
+    real, said = (np.where(np.asarray(shares) < np.finfo(float).tiny, 0.0, shares) for shares in (gold, predicted))
     with np.errstate(invalid="ignore"):
-        distance = float(_scipy_distance().jensenshannon(gold, predicted))
+        distance = float(_scipy_distance().jensenshannon(real, said))
     return 0.0 if math.isnan(distance) else distance  # the root of a rounding error below zero
 
 

@@ -8,19 +8,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from modular_pluralism.errors import ModelCallError, ModelLoadError
-from modular_pluralism.evaluation.measures.transformer import Transformer
+from modular_pluralism.evaluation.measures.classifier import INSTEAD, Classifier
 
 PAPER_MODEL = "microsoft/deberta-v2-xlarge-mnli"
 """The classifier of the paper (section 4)."""
 
 COVERED = 0.33
 """An item counts as covered where the mean of its values' scores is above this (section 4)."""
-
-INSTEAD = (
-    "or ask for a measure that is not the paper's by name: `llm`, an entailment judged by a model of the pool, or "
-    "`embedding`, a similarity of sentence embeddings"
-)
-"""What to do where there is no classifier, as the end of a sentence."""
 
 
 @dataclass
@@ -72,14 +66,7 @@ class NliEntailment:
         Raises:
             ModelLoadError: it cannot be loaded, or has no label ENTAILMENT.
         """
-        self._model = Transformer.load(
-            source,
-            "AutoModelForSequenceClassification",
-            device=device,
-            purpose="The entailment model",
-            option="--nli",
-            instead=INSTEAD,
-        )
+        self._model = Classifier.load(source, device=device)
         self._label = _entailment_label(self._model.config, source)
         self._source = source
 
@@ -113,11 +100,10 @@ class NliEntailment:
         rows, cut = await self._model.rows(
             [text for text, _ in pairs],
             [sentence for _, sentence in pairs],
-            read=lambda output, _mask: output.logits.float().softmax(-1)[:, self._label],
         )
         if counts is not None:
             counts.cut += cut
-        found = [float(row) for row in rows]
+        found = [float(row[self._label]) for row in rows]
         if not all(0 <= score <= 1 for score in found):  # not a number, for one
             raise ModelCallError(f"{self._model.name} gave scores that are no probabilities; use another model.")
         return found

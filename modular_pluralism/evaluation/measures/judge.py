@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
-from modular_pluralism.errors import ModelCallError
+from modular_pluralism.errors import InputError, ModelCallError, NoLogProbabilitiesError
 from modular_pluralism.models.calls import Caller
-from modular_pluralism.models.option_reader import LabelReading, NoLogProbabilitiesError
-from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.models.option_reader import LabelReading
+from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.read_options import parse_label
 from modular_pluralism.nodes.render import one_line, option_lines
 from modular_pluralism.option_math import normalise
+from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
+
+OpenModel = Callable[[], PoolModel]
+"""Opens a model, or gives the open one: to be called within the event loop that uses it."""
 
 PairOutcome = Literal["win", "tie", "lose"]
 
@@ -31,8 +36,28 @@ _RATING = re.compile(
 )
 
 
+def named_model(
+    pool: Pool, name: str | None = None, models: Mapping[str, BaseChatModel] | None = None, *, purpose: str = "judge"
+) -> OpenModel:
+    """How to open [models.NAME] without an adapter, or the base LLM where `name` is None.
+
+    It shares its engine with everything else in the process that runs on the same weights. `models` puts chat models
+    in the place of tables, as in PoolModels; `purpose` says in a message what the model was wanted for.
+
+    Raises:
+        InputError: the pool has no such model.
+        ModelLoadError: its file is missing, or the variable with its API key is not set.
+    """
+    name = pool.base if name is None else name
+    if name not in pool.models:
+        raise InputError(f"The pool has no model {name!r} to {purpose} with; use one of {', '.join(pool.models)}.")
+    opened = PoolModels(pool.model_copy(update={"base": name}), models)
+    opened.base()  # so that what is missing is told now, and not in the middle of an evaluation
+    return opened.base
+
+
 @dataclass(frozen=True)
-class Verdict:
+class PairVerdict:
     """What a judge makes of two answers, asked in both orders; the first of each two values is with `one` shown first.
 
     `outcome` is that of `one`: "win" or "lose" where both orders favour the same answer, "tie" where they do not, and
@@ -63,7 +88,7 @@ class Rating:
 
 async def judge_pair(
     model: PoolModel, prompts: PromptSet, question: str, one: str, other: str, *, caller: Caller | None = None
-) -> Verdict:
+) -> PairVerdict:
     """Which of two answers reflects more values, and gives each a fair place.
 
     Read from the log-probabilities of the letters A and B; where the endpoint reports none, its replies are parsed.
@@ -84,7 +109,7 @@ async def judge_pair(
     outcome: PairOutcome = "tie"
     if (first - 0.5) * (second - 0.5) > 0:
         outcome = "win" if first > 0.5 else "lose"
-    return Verdict(outcome, (first, second), (read[0][1], read[1][1]))
+    return PairVerdict(outcome, (first, second), (read[0][1], read[1][1]))
 
 
 async def rate(
@@ -133,22 +158,31 @@ def parse_rating(reply: str) -> int | None:
     return int(match[1]) if match else None
 
 
+async def label_shares(
+    model: PoolModel, asked: Sequence[Sequence[BaseMessage]], labels: str, caller: Caller
+) -> list[tuple[list[float], float]]:
+    """For each prompt the labels' shares [n_labels], which sum to 1, and the raw mass that they have together.
+
+    Raises:
+        NoLogProbabilitiesError: the endpoint does not report any.
+        ModelCallError: it failed, or gave none of the labels any probability.
+        DeadlineError, ContextOverflowError: as any model call.
+    """
+    readings: list[LabelReading] = (await caller.acall(ask.label_probabilities(model, asked, labels), {})).value
+    try:
+        return [(normalise(each.probabilities), math.fsum(each.probabilities)) for each in readings]
+    except ValueError:
+        raise ModelCallError(f"{model.place} gave no probability to any of the labels; use another judge.") from None
+
+
 async def _read(
     model: PoolModel, asked: Sequence[Sequence[BaseMessage]], labels: str, caller: Caller
 ) -> list[tuple[list[float], float]] | None:
-    """For each prompt the labels' shares [n_labels] and their mass; None where the endpoint does not report any."""
+    """As label_shares, but None where the endpoint does not report any."""
     try:
-        outcome = await caller.acall(ask.label_probabilities(model, asked, labels), {})
+        return await label_shares(model, asked, labels, caller)
     except NoLogProbabilitiesError:
         return None
-    return [(_shares(reading, model), math.fsum(reading.probabilities)) for reading in outcome.value]
-
-
-def _shares(reading: LabelReading, model: PoolModel) -> list[float]:
-    try:
-        return normalise(reading.probabilities)
-    except ValueError:
-        raise ModelCallError(f"{model.place} gave no probability to any of the labels; use another judge.") from None
 
 
 async def _replies(model: PoolModel, asked: Sequence[Sequence[BaseMessage]], caller: Caller) -> list[str]:
@@ -159,14 +193,14 @@ async def _replies(model: PoolModel, asked: Sequence[Sequence[BaseMessage]], cal
     return found
 
 
-def _verdict_of_letters(letters: Sequence[str | None]) -> Verdict:
+def _verdict_of_letters(letters: Sequence[str | None]) -> PairVerdict:
     """`letters` [2] are what the judge replied with `one` shown as A, and then as B."""
     failures = sum(letter is None for letter in letters)
     if failures:
-        return Verdict(None, None, None, failures)
+        return PairVerdict(None, None, None, failures)
     favours_one = (letters[0] == "A", letters[1] == "B")
     outcome: PairOutcome = "win" if all(favours_one) else "tie" if any(favours_one) else "lose"
-    return Verdict(outcome, None, None)
+    return PairVerdict(outcome, None, None)
 
 
 def _expected(shares: Sequence[float]) -> float:

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage
 
-from modular_pluralism.errors import ModelCallError
+from modular_pluralism.errors import NoLogProbabilitiesError
 from modular_pluralism.evaluation.measures.entailment import Counts
-from modular_pluralism.evaluation.run.named_model import OpenModel
+from modular_pluralism.evaluation.measures.judge import OpenModel, label_shares
 from modular_pluralism.models.calls import Caller
-from modular_pluralism.models.option_reader import LabelReading, NoLogProbabilitiesError
-from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.render import one_line, option_lines
-from modular_pluralism.option_math import letters, mean_over_rotations, normalise, rotations
+from modular_pluralism.option_math import letters, mean_over_rotations, rotations
 from modular_pluralism.prompts import PromptSet
 
 _OPTIONS = ("Yes", "No")
@@ -72,17 +70,16 @@ class LlmEntailment:
 
     async def _some(self, pairs: Sequence[tuple[str, str]], counts: Counts) -> list[float]:
         prompts = [prompt for text, sentence in pairs for prompt in self._both_orders(text, sentence)]
-        call = ask.label_probabilities(self._open(), prompts, letters(len(_OPTIONS)))
         try:
-            readings: list[LabelReading] = (await self._caller.acall(call, {})).value
+            read = await label_shares(self._open(), prompts, letters(len(_OPTIONS)), self._caller)
         except NoLogProbabilitiesError as error:
             raise NoLogProbabilitiesError(
                 f"{self._place} reports no log-probabilities, so it cannot judge entailment; use an embedded model, or "
                 "an endpoint that reports them."
             ) from error
-        counts.mass += math.fsum(math.fsum(reading.probabilities) for reading in readings)
-        counts.readings += len(readings)
-        shares = [self._shares(reading) for reading in readings]
+        counts.mass += math.fsum(mass for _, mass in read)
+        counts.readings += len(read)
+        shares = [each for each, _ in read]
         step = len(_ORDERS)
         return [mean_over_rotations(shares[at : at + step])[0] for at in range(0, len(shares), step)]
 
@@ -91,9 +88,3 @@ class LlmEntailment:
             self._prompt.render(text=one_line(text), sentence=one_line(sentence), options=options)
             for options in self._options
         ]
-
-    def _shares(self, reading: LabelReading) -> list[float]:
-        try:
-            return normalise(reading.probabilities)
-        except ValueError:
-            raise ModelCallError(f"{self._place} gave neither letter any probability; use another judge.") from None

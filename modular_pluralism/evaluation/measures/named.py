@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.measures.embedding_similarity import DEFAULT_EMBEDDING, EmbeddingSimilarity
+from modular_pluralism.evaluation.measures.coverage import sentences
 from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, EntailmentMeasure, NliEntailment
+from modular_pluralism.evaluation.measures.judge import named_model
 from modular_pluralism.evaluation.measures.llm_entailment import LlmEntailment
-from modular_pluralism.evaluation.measures.sentences import sentences
-from modular_pluralism.evaluation.run.named_model import named_model
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -27,9 +26,9 @@ def open_measure(
 ) -> EntailmentMeasure:
     """The measure that `spec` names, ready to be used: whatever is missing is told here.
 
-    `spec` is an id on the Hugging Face hub or a folder with a classifier; "llm" for the pool's base LLM or "llm:MODEL"
-    for another model of it; "embedding" or "embedding:ID_OR_FOLDER". (A folder of these names is written "./llm".)
-    `models` puts chat models in the place of the pool's tables.
+    `spec` is an id on the Hugging Face hub or a folder with a classifier (one called llm is written "./llm"); or "llm"
+    for the pool's base LLM, "llm:MODEL" for another model of it. `models` puts chat models in the place of the pool's
+    tables.
 
     Raises:
         ModelLoadError: the model, or a library that it needs, is not there; the message says how to get it.
@@ -37,16 +36,11 @@ def open_measure(
     """
     sentences("")  # every measure of an answer needs the sentence splitter, too
     kind, colon, name = spec.partition(":")
-    if not spec.strip() or (colon and kind in ("llm", "embedding") and not name.strip()):
-        raise InputError(
-            f"{spec!r} names no entailment measure; write a model's id, a folder, llm, llm:MODEL, embedding, or "
-            "embedding:ID_OR_FOLDER."
-        )
+    if not spec.strip() or (kind == "llm" and colon and not name.strip()):
+        raise InputError(f"{spec!r} names no entailment measure; write a model's id, a folder, llm, or llm:MODEL.")
     if kind == "llm":
         if pool is None:
             raise InputError("Entailment judged by an LLM needs a pool that has the model; give one with --pool.")
         caller = Caller(attempts=pool.run.attempts, deadline=pool.run.deadline)
         return LlmEntailment(named_model(pool, name or None, models), prompts or PromptSet.load(), caller)
-    if kind == "embedding":
-        return EmbeddingSimilarity(name or DEFAULT_EMBEDDING, device=device)
     return NliEntailment(spec, device=device)

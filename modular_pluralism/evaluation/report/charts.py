@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from modular_pluralism.errors import PluralismError
 from modular_pluralism.evaluation.report.plain_text import plain_text
 from modular_pluralism.evaluation.statistics.results import Figure, ReliabilityPoint
+from modular_pluralism.optional import optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,26 +50,6 @@ _VARIABLES = {
     _PAPER: "var(--paper)",
     **{colour: f"var(--series-{number})" for number, colour in enumerate(_SERIES)},
 }
-
-
-class ChartsMissingError(PluralismError):
-    """The charts need matplotlib, which is not installed."""
-
-    exit_code = 2
-
-
-def require_charts() -> None:
-    """Find out before a long run, not after it, whether its report can be drawn.
-
-    Raises:
-        ChartsMissingError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ChartsMissingError(
-            "The report's charts need matplotlib; install it with: pip install 'modular-pluralism[eval]'"
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -236,8 +216,7 @@ def _values(axes: Axes, title: str, share: bool) -> None:
 @contextmanager
 def _drawing(height: float, left: float, top: float = 0.0) -> Iterator[tuple[Drawing, Axes]]:
     """An empty chart of so many CSS pixels' height, with the settings that its text needs until it is written."""
-    require_charts()
-    import matplotlib as mpl
+    mpl = optional("matplotlib", "eval", "The charts of a report")
     from matplotlib.figure import Figure as Drawing
 
     style: Any = {

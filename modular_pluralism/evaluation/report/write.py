@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from modular_pluralism.errors import PluralismError
+from modular_pluralism.evaluation.report.folder import write_text
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
 from modular_pluralism.evaluation.report.view import (
     MANY_ROWS,
@@ -19,36 +19,23 @@ from modular_pluralism.evaluation.report.view import (
     tables_view,
 )
 from modular_pluralism.evaluation.statistics.results import Results
-from modular_pluralism.replaced_file import replaced_file
-
-
-class ReportError(PluralismError):
-    """The report cannot be written where it was asked for."""
-
-    exit_code = 2
 
 
 def write_report(results: Results, path: Path) -> None:
     """Write the results as one HTML file that loads nothing and runs nothing; a file of that name is replaced.
 
     Raises:
-        ChartsMissingError: matplotlib is not installed.
-        ReportError: the file cannot be written.
+        ModelLoadError: matplotlib is not installed.
+        EvaluationError: the file cannot be written.
     """
-    text = render_report(results)
-    try:
-        with replaced_file(path) as file:
-            file.write(text)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ReportError(f"The report {path} cannot be written ({reason}); name another folder with --out.") from error
+    write_text(path, render_report(results))
 
 
 def render_report(results: Results) -> str:
     """The page as text. The same results give the same text.
 
     Raises:
-        ChartsMissingError: matplotlib is not installed.
+        ModelLoadError: matplotlib is not installed.
     """
     here = files("modular_pluralism.evaluation.report")
     style = here.joinpath("style.css").read_text(encoding="utf-8")

@@ -4,83 +4,49 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from modular_pluralism.errors import EvaluationError, InputError
 from modular_pluralism.evaluation.data.filled_file import write_filled
 from modular_pluralism.evaluation.data.items import OvertonItem
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.data.task_file import TaskFile
-from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, Counts
-from modular_pluralism.evaluation.measures.named import open_measure
+from modular_pluralism.evaluation.measures.entailment import Counts
 from modular_pluralism.evaluation.report import write_report
-from modular_pluralism.evaluation.run.fitted_pool import fitted_pool
+from modular_pluralism.evaluation.report.folder import check_folder, write_json
+from modular_pluralism.evaluation.run.bench import Bench, BenchSettings, OnResult
 from modular_pluralism.evaluation.run.harness import PART, Harness
 from modular_pluralism.evaluation.run.journal import Journal
-from modular_pluralism.evaluation.run.maker import Maker, Result
-from modular_pluralism.evaluation.run.method_maker import MethodMaker, OvertonMeasures
-from modular_pluralism.evaluation.run.methods import METHODS, MethodName, Scoring, Setting, build_methods
-from modular_pluralism.evaluation.run.named_model import named_model
-from modular_pluralism.evaluation.run.outcome import Outcome
-from modular_pluralism.evaluation.run.pair_maker import PairMaker, verdict
-from modular_pluralism.evaluation.statistics.collected import Questions
+from modular_pluralism.evaluation.run.makers import Maker, PairMaker, verdict
+from modular_pluralism.evaluation.run.methods import METHODS
+from modular_pluralism.evaluation.statistics.clusters import Questions
 from modular_pluralism.evaluation.statistics.pair_table import pair_table
 from modular_pluralism.evaluation.statistics.results import Results, Table
 from modular_pluralism.evaluation.statistics.summary import summarise
-from modular_pluralism.graphs.node_cache import NodeCache
 from modular_pluralism.llama.chat_model import ChatLlama
-from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import EmbeddedModel, Pool
-from modular_pluralism.prompts import PromptSet, Style
-from modular_pluralism.replaced_file import replaced_file
-from modular_pluralism.types import Voice
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import MethodName
 
 _STARTS = "(starts)"
 """Under which the journal counts how often it was begun."""
 
-_NODES_PER_COMMUNITY, _OTHER_NODES = 4, 16
-"""What all methods together compute for an item at most: for each community, and else."""
 
-_ANSWERING = ("vanilla", "prompting_overton", "moe", "merge")
-"""The prompts to which an Overton answer is the reply."""
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """What is evaluated, and how.
-
-    `limit` takes the file's first items only. `without` and `only` add `modular` with one community removed, or alone.
-    `style` "completion" sends plain text as the paper's release does. `comment_tokens` and `answer_tokens` replace the
-    pool's. `voice` is how `modular` hears the communities, in distributional mode. `repeatable` gives the same texts
-    whatever runs beside them, on embedded models with weights in one of llama.cpp's Q formats. `nli` names the
-    entailment measure and `judge` a model of the pool that judges Overton answers. `perspectives` asks for so many.
-    """
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings(BenchSettings):
+    """What is evaluated: `methods`, and with `without` and `only` also `modular` with one community removed, or alone.
+    `retry_failures` tries again what failed in an earlier run."""
 
     methods: Sequence[MethodName] = METHODS
-    pool: str = "perspective"
-    prompts: Path | None = None
-    limit: int | None = None
-    seed: int = 0
-    concurrency: int = 8
-    scoring: Scoring = "rotate"
-    voice: Voice = "comment"
-    style: Style = "chat"
-    comment_tokens: int | None = None
-    answer_tokens: int | None = None
-    repeatable: bool = False
     without: Sequence[str] = ()
     only: Sequence[str] = ()
-    nli: str | None = None
-    judge: str | None = None
-    perspectives: int | None = None
     retry_failures: bool = False
 
 
@@ -115,7 +81,6 @@ class Files:
         return self.folder / "filled" / f"{method.replace(' ', '_')}.json"
 
 
-@dataclass
 class Evaluation:
     """An evaluation that is ready to run: every part of it has been checked, and no weights have been loaded.
 
@@ -123,45 +88,19 @@ class Evaluation:
         PluralismError: the task file, the pool, the prompts, the folder or a setting is unusable.
     """
 
-    task: TaskFile
-    settings: EvaluationSettings
-    files: Files
-    count: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        settings = self.settings
+    def __init__(self, task: TaskFile, settings: EvaluationSettings, files: Files) -> None:
         if not settings.methods:
             raise InputError("There is no method to evaluate; name at least one.")
-        if settings.voice != "comment" and self.task.kind != "distributional":
-            raise InputError(
-                f"--voice {settings.voice} is for distributional mode, and this file is {self.task.kind}; leave it "
-                "out, or give a distributional file."
-            )
-        self.count = self.task.count if settings.limit is None else min(settings.limit, self.task.count)
-        self._prompts = _demanding(PromptSet.load(settings.prompts, style=settings.style), settings.perspectives)
-        self._pool = _fitted(settings)
-        self._models = PoolModels(self._pool)
-        self._models.check()
-        self._caller = Caller(attempts=self._pool.run.attempts, deadline=self._pool.run.deadline)
-        self._overton = self._overton_measures()
-        patched = [*settings.without, *settings.only]
-        setting = Setting(
-            kind=self.task.kind,
-            pool=self._pool,
-            models=self._models,
-            prompts=self._prompts,
-            scoring=settings.scoring,
-            seed=settings.seed,
-            voice=settings.voice,
-            # Another choice of communities says and votes the same, so that it is not asked again.
-            cache=NodeCache(most=(_NODES_PER_COMMUNITY * len(self._pool.communities) + _OTHER_NODES) * PART)
-            if patched
-            else None,
-        )
-        methods = build_methods(settings.methods, setting, without=settings.without, only=settings.only)
-        self._makers = [MethodMaker(method, self._overton) for method in methods]
+        self.task = task
+        self.settings = settings
+        self.files = files
+        self.count = task.count if settings.limit is None else min(settings.limit, task.count)
+        self.bench = Bench(task, settings)
+        # Another choice of communities says and votes the same, so that it is not asked again.
+        cache = self.bench.cache(PART) if settings.without or settings.only else None
+        self._makers = self.bench.makers(settings.methods, without=settings.without, only=settings.only, cache=cache)
         self._patched = self._makers[len(dict.fromkeys(settings.methods)) :]
-        _make_folder(self.files, self.task.path)
+        _make_folder(files, task.path)
 
     @property
     def methods(self) -> list[str]:
@@ -173,17 +112,18 @@ class Evaluation:
         """Results that there will be when all is done."""
         return self.count * (len(self._makers) + len(self._pairs()))
 
-    async def run(self, on_result: Callable[[Maker, Result], None], on_known: Callable[[int], None]) -> Results:
+    async def run(self, on_result: OnResult, on_known: Callable[[int], None]) -> Results:
         """Make what is missing, and write every file. `on_known` is told how many results are there already.
 
         Raises:
             PluralismError: nothing can be computed, or nothing be written; what was made before is kept.
         """
+        overton = self.bench.overton
         with Journal(self.files.journal, self._facts()) as journal:
             pairs = [
-                PairMaker(one, other, self._overton.judge, self._overton.prompts, self._caller, journal)
+                PairMaker(one, other, overton.judge, overton.prompts, overton.caller, journal)
                 for one, other in self._pairs()
-                if self._overton is not None and self._overton.judge is not None
+                if overton is not None and overton.judge is not None
             ]
             makers: list[Maker] = [*self._makers, *pairs]
             if self.settings.retry_failures:
@@ -217,18 +157,18 @@ class Evaluation:
             partial(self.task.items, self.count),
             lambda method: journal.results(method, self.count),
             self.methods,
-            title=f"{self.task.path.stem}, pool {self._pool.name}",
-            run=self._run_facts(),
+            title=f"{self.task.path.stem}, pool {self.bench.pool.name}",
+            run=self.bench.facts(),
             seed=self.settings.seed,
             extra=self._pair_tables(journal, pairs),
             warnings=self._warnings(journal),
         )
-        _write_json(self.files.results, results)
+        write_json(self.files.results, results)
         write_report(results, self.files.report)
         return results
 
     def _pairs(self) -> list[tuple[str, str]]:
-        if self._overton is None or self._overton.judge is None:
+        if self.settings.judge is None:
             return []
         first = "modular" if "modular" in self.methods else self.methods[0]
         return [(first, other) for other in self.methods if other != first]
@@ -237,34 +177,14 @@ class Evaluation:
         if not pairs:
             return []
         verdicts = {pair.name: [verdict(result) for result in journal.results(pair.name, self.count)] for pair in pairs}
-        questions = Questions()
-        for item in self.task.items(self.count):
-            questions.add(item)
+        situations = Questions.of(self.task.items(self.count)).of_items()
         judge = f"{self.settings.judge} of the pool"
-        return [pair_table(verdicts, judge, seed=self.settings.seed, clusters=questions.of_items())]
-
-    def _overton_measures(self) -> OvertonMeasures | None:
-        settings = self.settings
-        if self.task.kind != "overton":
-            for name in ("nli", "judge", "perspectives"):
-                if getattr(settings, name) is not None:
-                    raise InputError(f"--{name} is for Overton task files; leave it out, or give such a file.")
-            return None
-        # Measured in the same way whatever the style of what is measured.
-        pool = _fitted(replace(settings, style="chat"))
-        prompts = PromptSet.load(settings.prompts)
-        return OvertonMeasures(
-            entailment=open_measure(PAPER_MODEL if settings.nli is None else settings.nli, pool=pool, prompts=prompts),
-            judge=None if settings.judge is None else named_model(pool, settings.judge),
-            prompts=prompts,
-            caller=self._caller,
-            perspectives=settings.perspectives,
-        )
+        return [pair_table(verdicts, judge, seed=self.settings.seed, clusters=situations)]
 
     def _warnings(self, journal: Journal) -> list[str]:
         found = []
         again = sum(0 < start["known"] < start["of"] for start in journal.results(_STARTS, sys.maxsize))
-        remote = any(not isinstance(model, EmbeddedModel) for model in self._pool.models.values())
+        remote = any(not isinstance(model, EmbeddedModel) for model in self.bench.pool.models.values())
         if again and (remote or not self.settings.repeatable):
             found.append(continued(again))
         if self.task.kind == "steerable-value":
@@ -272,8 +192,8 @@ class Evaluation:
                 "The question of these items names the value itself, as in the paper's release: vanilla and MoE read "
                 "it there, though they are told no attribute."
             )
-        if self._overton is not None:
-            found.append(self._overton.entailment.note(self._counts(journal)))
+        if self.bench.overton is not None:
+            found.append(self.bench.overton.entailment.note(self._counts(journal)))
         if self.settings.perspectives is not None:
             enough = sum(
                 len(item.values) >= self.settings.perspectives
@@ -297,45 +217,23 @@ class Evaluation:
 
     def _facts(self) -> dict[str, Any]:
         """All that a result depends on, beside the method and the item."""
-        settings = self.settings
+        settings, bench = self.settings, self.bench
         return {
             "task file": self.task.digest,
-            "pool": _pool_facts(self._pool, self._prompts),
-            "prompts": _digest({name: self._prompts[name].text for name in self._prompts}),
+            "pool": _pool_facts(bench.pool, bench.prompts),
+            "prompts": _digest({name: bench.prompts[name].text for name in bench.prompts}),
             "seed": settings.seed,
             "scoring": settings.scoring,
             # Beside the rest only where it differs, so that evaluations from before there was a choice go on.
             **({} if settings.voice == "comment" else {"voice": settings.voice}),
             "style": settings.style,
             "repeatable": settings.repeatable,
-            "nli": None if self._overton is None else self._overton.entailment.name,
+            "nli": None if bench.overton is None else bench.overton.entailment.name,
             "judge": settings.judge,
             "perspectives": settings.perspectives,
-            "files": _files(self._pool, self._models),
+            "files": _files(bench.pool, bench.models),
             "modular-pluralism": version("modular-pluralism"),
         }
-
-    def _run_facts(self) -> dict[str, Any]:
-        settings, run = self.settings, self._pool.run
-        facts = {
-            "pool": self._pool.name,
-            "communities": ", ".join(self._pool.communities),
-            "base LLM": _model_fact(self._pool, self._models),
-            "scoring": settings.scoring,
-            **({} if settings.voice == "comment" else {"voice": settings.voice}),
-            "style": settings.style,
-            "seed": settings.seed,
-            "comment tokens": run.comment_tokens,
-            "answer tokens": run.answer_tokens,
-            "quorum": self._pool.quorum,
-            "repeatable": settings.repeatable,
-            "modular-pluralism": version("modular-pluralism"),
-            "python": platform.python_version(),
-        }
-        if self._overton is not None:
-            facts |= {"entailment": self._overton.entailment.name, "judge": settings.judge or "none"}
-            facts |= {} if settings.perspectives is None else {"required perspectives": settings.perspectives}
-        return facts
 
 
 def continued(times: int) -> str:
@@ -346,24 +244,6 @@ def continued(times: int) -> str:
         "it or to extend it. What is computed beside an item may change a word of its texts, so that they may differ "
         "from those of a run in one go; --repeatable, in a new folder, rules that out for embedded models with weights "
         "in one of llama.cpp's Q formats."
-    )
-
-
-def _demanding(prompts: PromptSet, perspectives: int | None) -> PromptSet:
-    """The prompts with which the base LLM answers, asking for so many perspectives. The communities give one each."""
-    if perspectives is None:
-        return prompts
-    demand = prompts["perspectives"].render_text(count=perspectives).strip()
-    return prompts.with_demand(_ANSWERING, demand)
-
-
-def _fitted(settings: EvaluationSettings) -> Pool:
-    return fitted_pool(
-        Pool.load(settings.pool),
-        style=settings.style,
-        comment_tokens=settings.comment_tokens,
-        answer_tokens=settings.answer_tokens,
-        repeatable=settings.repeatable,
     )
 
 
@@ -378,13 +258,6 @@ def _pool_facts(pool: Pool, prompts: PromptSet) -> Any:
     run = pool.run.model_dump(mode="json", exclude={"deadline"})
     content = {"base": pool.base, "models": models, "communities": communities, "personas": personas, "run": run}
     return f"{pool.name} {_digest(content)}"
-
-
-def _model_fact(pool: Pool, models: PoolModels) -> str:
-    config = pool.models[pool.base]
-    if isinstance(config, EmbeddedModel):
-        return cast(ChatLlama, models.base().chat).gguf.name
-    return config.openai
 
 
 def _files(pool: Pool, models: PoolModels) -> list[str]:
@@ -410,19 +283,5 @@ def _make_folder(files: Files, task: Path) -> None:
                 raise EvaluationError(
                     f"{folder} holds {path.name}, and no journal to go on from; remove {path}, or give another --out."
                 )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise EvaluationError(
-            f"The folder {folder} cannot be written ({error.strerror}); give another --out."
-        ) from None
-
-
-def _write_json(path: Path, results: Results) -> None:
-    try:
-        with replaced_file(path) as file:
-            file.write(results.model_dump_json(indent=1) + "\n")
-    except OSError as error:
-        raise EvaluationError(f"{path} cannot be written ({error.strerror}); make room.") from None
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)

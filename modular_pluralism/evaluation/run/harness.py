@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from inspect_ai import Task, eval_async
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -23,8 +24,9 @@ from inspect_ai.util._display import init_display_type
 from modular_pluralism.errors import EvaluationError
 from modular_pluralism.evaluation.data.items import Item, OptionItem, OvertonItem
 from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.inspect.scorers import GOLD
 from modular_pluralism.evaluation.run.journal import Journal
-from modular_pluralism.evaluation.run.maker import Maker, Result
+from modular_pluralism.evaluation.run.makers import Maker, Result
 
 PART = 1000
 """Items that are in memory at once, and in one log."""
@@ -112,13 +114,13 @@ class Harness:
         return Task(
             dataset=MemoryDataset(
                 [
-                    Sample(id=str(item.id), input=item.question, target=_target(item), metadata={"place": place})
+                    Sample(id=str(item.id), input=item.question, target=_target(item), metadata=_metadata(place, item))
                     for place, item in items.items()
                 ],
                 name=self._task.path.name,
             ),
             solver=_solve(self, maker, items),
-            scorer=_measure(maker, items),
+            scorer=[*maker.scorers(next(iter(items.values()))), _others(maker, items)],
             name=_task_name(maker.name) + suffix,
             metadata={"maker": maker.name, "begin": min(items), "end": max(items) + 1},
         )
@@ -198,6 +200,7 @@ def _solve(harness: Harness, maker: Maker, items: dict[int, Item]) -> Solver:
         if result["error"] is not None:
             raise ItemFailedError(result["error"])
         state.output = ModelOutput.from_content(f"pluralism/{maker.name}", maker.shown(items[place], result))
+        state.output.metadata = maker.metadata(result)
         state.messages.append(state.output.message)
         return state
 
@@ -205,7 +208,7 @@ def _solve(harness: Harness, maker: Maker, items: dict[int, Item]) -> Solver:
 
 
 @scorer(metrics={"*": [mean(), stderr()]})
-def _measure(maker: Maker, items: dict[int, Item]) -> Scorer:
+def _others(maker: Maker, items: dict[int, Item]) -> Scorer:
     async def measure(state: TaskState, target: Target) -> Score:  # noqa: ARG001 - Inspect's signature
         result = state.metadata["result"]
         scores = dict(maker.scores(items[state.metadata["place"]], result))
@@ -214,11 +217,15 @@ def _measure(maker: Maker, items: dict[int, Item]) -> Scorer:
     return measure
 
 
+def _metadata(place: int, item: Item) -> dict[str, Any]:
+    return {"place": place, **({GOLD: list(item.gold)} if isinstance(item, OptionItem) else {})}
+
+
 def _target(item: Item) -> str | list[str]:
     match item:
         case OptionItem():
             return [f"{option}: {share:.3f}" for option, share in zip(item.options, item.gold, strict=True)]
         case OvertonItem():
-            return list(item.values)
+            return list(item.explanations)
         case _:
             return item.label

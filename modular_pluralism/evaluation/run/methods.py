@@ -8,34 +8,24 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from langgraph.cache.base import BaseCache
 
-from modular_pluralism.errors import InputError, NoUsableReplyError, PluralismError
+from modular_pluralism.errors import ConfigurationError, InputError, NoUsableReplyError, PluralismError
 from modular_pluralism.evaluation.data.groups import population
 from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, ValueItem
-from modular_pluralism.evaluation.run.outcome import Outcome, Prediction, empty_outcome
-from modular_pluralism.graphs import (
-    build_distributional,
-    build_moe,
-    build_overton,
-    build_prompting,
-    build_steerable,
-    build_vanilla,
-)
-from modular_pluralism.models.option_reader import NoLogProbabilitiesError
+from modular_pluralism.evaluation.data.outcome import Outcome, Prediction, empty_outcome
+from modular_pluralism.graphs import BASELINES
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.step import derive_seed
 from modular_pluralism.option_math import linear_pool
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Comment, Mode, OptionDistribution, Usage, Voice
+from modular_pluralism.types import Comment, ItemScoring, MethodName, Mode, OptionDistribution, Usage, Voice
 
-MethodName = Literal["vanilla", "prompting", "moe", "modular"]
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
-Scoring = Literal["rotate", "text"]
-"""How predictions are read; `rotate` keeps what `label` gives beside it."""
 
 MODES: Mapping[Kind, Mode] = {
     "distributional": "distributional",
@@ -58,7 +48,7 @@ class Setting:
     pool: Pool
     models: PoolModels
     prompts: PromptSet
-    scoring: Scoring
+    scoring: ItemScoring
     seed: int
     cache: BaseCache[Any] | None = None
     voice: Voice = "comment"
@@ -91,9 +81,9 @@ class Method:
             async for state in self._graph.astream(question(item, self._setting), stream_mode="values"):  # noqa: B007
                 pass
             _fill(outcome, state)
+        except ConfigurationError:
+            raise
         except PluralismError as error:
-            if error.exit_code == 2 or isinstance(error, NoLogProbabilitiesError):
-                raise
             outcome["error"] = str(error)
             outcome["comments"] = _comments(state)
             outcome["missing"] = [name for name, said in outcome["comments"].items() if said["error"] is not None]
@@ -141,27 +131,17 @@ def _patches(communities: list[str], without: Sequence[str], only: Sequence[str]
 
 
 def _graph(name: MethodName, setting: Setting) -> Any:
-    shared: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models, "scoring": setting.scoring}
-    match name:
-        case "vanilla":
-            return build_vanilla(setting.pool, **shared)
-        case "prompting":
-            return build_prompting(setting.pool, mode=MODES[setting.kind], **shared)
-        case "moe":
-            return build_moe(setting.pool, **shared)
-        case "modular":
-            return _modular(setting, setting.pool)
+    if name == "modular":
+        return _modular(setting, setting.pool)
+    mode = {"mode": MODES[setting.kind]} if name == "prompting" else {}
+    more: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models, "scoring": setting.scoring}
+    return BASELINES[name](setting.pool, **more, **mode)
 
 
 def _modular(setting: Setting, pool: Pool) -> Any:
-    shared: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models}
-    match MODES[setting.kind]:
-        case "overton":
-            return build_overton(pool, **shared)
-        case "steerable":
-            return build_steerable(pool, scoring=setting.scoring, **shared)
-        case "distributional":
-            return build_distributional(pool, scoring=setting.scoring, voice=setting.voice, **shared)
+    mode = find_mode(MODES[setting.kind])
+    more: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models}
+    return mode.graph(pool, scoring=setting.scoring, voice=setting.voice, **more)
 
 
 def question(item: Item, setting: Setting) -> dict[str, Any]:

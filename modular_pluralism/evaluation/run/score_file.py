@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.items import Item, OptionItem, OvertonItem, ValueItem
+from modular_pluralism.evaluation.data.outcome import Outcome, Prediction, empty_outcome
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.measures.stance import stance_of
-from modular_pluralism.evaluation.run.outcome import Outcome, Prediction, empty_outcome
 from modular_pluralism.evaluation.statistics.bootstrap import RESAMPLES
 from modular_pluralism.evaluation.statistics.results import Results
 from modular_pluralism.evaluation.statistics.summary import summarise

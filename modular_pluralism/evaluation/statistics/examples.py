@@ -6,9 +6,8 @@ import heapq
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from modular_pluralism.evaluation.data.gold import gold_of
-from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, OvertonItem, ValueItem
-from modular_pluralism.evaluation.run.outcome import Outcome
+from modular_pluralism.evaluation.data.items import Item, Kind, OvertonItem
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.statistics.results import Better, Example
 
 SHOWN = 10
@@ -67,31 +66,26 @@ class Extremes:
 
     def _example(self, rank: Literal["best", "worst"], score: float, item: Item, outcome: Outcome) -> Example:
         prediction = outcome["prediction"]
-        example = Example(
+        return Example(
             rank=rank,
             method=self._method,
             id=item.id,
             measure=self._measure,
             score=score,
             question=item.question,
-            gold=list(gold_of(item) or ()),
+            attribute=item.attribute,
+            options=list(item.options),
+            gold=list(item.gold),
             predicted=[] if prediction is None else prediction["rotate"],
+            values=_covered_values(item, outcome) if isinstance(item, OvertonItem) else [],
             answer=outcome["answer"],
             comments=[
                 (name, comment["text"] if comment["error"] is None else f"(no comment: {comment['error']})")
                 for name, comment in outcome["comments"].items()
             ],
         )
-        return example.model_copy(update=_of_kind(item, outcome))
 
 
-def _of_kind(item: Item, outcome: Outcome) -> dict[str, object]:
-    match item:
-        case OptionItem():
-            return {"attribute": item.attribute, "options": list(item.options)}
-        case ValueItem():
-            return {"attribute": item.value, "options": list(STANCES)}
-        case OvertonItem():
-            coverage = outcome["lists"].get("coverage", [])
-            paired = len(coverage) == len(item.values)
-            return {"values": list(zip(item.values, coverage, strict=True)) if paired else []}
+def _covered_values(item: OvertonItem, outcome: Outcome) -> list[tuple[str, float]]:
+    coverage = outcome["lists"].get("coverage", [])
+    return list(zip(item.values, coverage, strict=True)) if len(coverage) == len(item.values) else []

@@ -7,15 +7,28 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from modular_pluralism.evaluation.measures.judge import Verdict
-from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, Draw, ratio
+from modular_pluralism.evaluation.measures.judge import PairVerdict
+from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, Draw
+from modular_pluralism.evaluation.statistics.figures import differences, figures, mean_of
 from modular_pluralism.evaluation.statistics.results import Column, Figure, Row, Table
+from modular_pluralism.evaluation.statistics.scores import Scores
 
-_SHARES = ("win", "tie", "lose", "net")
+_SHARES = [
+    mean_of("win", "wins", "", better="higher", share=True),
+    mean_of("tie", "ties", "", share=True),
+    mean_of("lose", "loses", "", better="lower", share=True),
+]
+_NET = mean_of("won", "wins less losses", "", better="higher", share=True, name="net")
+_MASS = mean_of(
+    "mass",
+    "label mass",
+    "Raw probability that the judge's reply was one of the two letters at all.",
+    share=True,
+)
 
 
 def pair_table(
-    verdicts: Mapping[str, Sequence[Verdict]],
+    verdicts: Mapping[str, Sequence[PairVerdict]],
     judge: str,
     *,
     seed: int = 0,
@@ -37,16 +50,7 @@ def pair_table(
         "resample whole situations, as those of the other tables do, and no difference over fewer than "
         f"{CLEAR_FROM} of them is clear.",
         columns=[
-            Column(key="win", title="wins", better="higher", share=True),
-            Column(key="tie", title="ties", share=True),
-            Column(key="lose", title="loses", better="lower", share=True),
-            Column(key="net", title="wins less losses", better="higher", share=True),
-            Column(
-                key="mass",
-                title="label mass",
-                share=True,
-                help="Raw probability that the judge's reply was one of the two letters at all.",
-            ),
+            *(measure.column for measure in (*_SHARES, _NET, _MASS)),
             Column(
                 key="unread",
                 title="not judged",
@@ -59,22 +63,16 @@ def pair_table(
     )
 
 
-def _cells(verdicts: Sequence[Verdict], draw: Draw) -> dict[str, Figure]:
-    read = [each for each in verdicts if each.outcome is not None]
-    with_mass = [each.masses for each in read if each.masses is not None]
-    drawn = draw.of(np.array([_features(each) for each in verdicts]).reshape(-1, 7))
-    judged = drawn.clusters_with(slice(0, 1))
-    cells = {
-        name: drawn.figure(ratio(at, 0), n=len(read), clusters=judged, difference=name == "net", share=True)
-        for at, name in enumerate(_SHARES, 1)
+def _cells(verdicts: Sequence[PairVerdict], draw: Draw) -> dict[str, Figure]:
+    scores, won, lost = Scores(), Scores(), Scores()
+    for verdict in verdicts:
+        judged = {} if verdict.outcome is None else {each.key: float(verdict.outcome == each.key) for each in _SHARES}
+        scores.add(judged | ({} if verdict.masses is None else {"mass": sum(verdict.masses) / 2}))
+        won.add({_NET.key: judged["win"]} if judged else {})
+        lost.add({_NET.key: judged["lose"]} if judged else {})
+    unread = sum(verdict.outcome is None for verdict in verdicts)
+    return {
+        **figures(scores, [*_SHARES, _MASS], draw),
+        **differences(won, lost, [_NET], draw),
+        "unread": Figure(value=float(unread), n=len(verdicts)),
     }
-    cells["mass"] = drawn.figure(ratio(5, 6), n=len(with_mass), clusters=drawn.clusters_with(slice(6, 7)))
-    cells["unread"] = Figure(value=float(len(verdicts) - len(read)), n=len(verdicts))
-    return cells
-
-
-def _features(verdict: Verdict) -> list[float]:
-    """Whether it could be read; win, tie, lose, and the first less the last; the label mass, and whether it has one."""
-    win, tie, lose = (float(verdict.outcome == outcome) for outcome in ("win", "tie", "lose"))
-    mass = 0.0 if verdict.masses is None else sum(verdict.masses) / 2
-    return [float(verdict.outcome is not None), win, tie, lose, win - lose, mass, float(verdict.masses is not None)]

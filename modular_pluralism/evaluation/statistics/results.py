@@ -9,11 +9,13 @@ from pydantic import BaseModel, ConfigDict
 Better = Literal["higher", "lower"]
 
 
-class _Model(BaseModel):
+class ResultModel(BaseModel):
+    """What is written to JSON: nothing else may stand in it, and nothing is changed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Figure(_Model):
+class Figure(ResultModel):
     """A number with its 95 % bootstrap interval over n items; both ends are None where there is nothing to resample.
 
     `value` is None where no item has one. `clear` says, for a difference, that the interval excludes zero: only then
@@ -27,7 +29,7 @@ class Figure(_Model):
     clear: bool = False
 
 
-class Column(_Model):
+class Column(ResultModel):
     """A measure. `better` says which way is good, None where neither is; `share` that it is printed in per cent; `help`
     is a sentence on what it measures."""
 
@@ -38,7 +40,7 @@ class Column(_Model):
     help: str = ""
 
 
-class Row(_Model):
+class Row(ResultModel):
     """A method, a training-free baseline, or a pair of methods; `group` is the attribute's group, None for all."""
 
     name: str
@@ -47,7 +49,7 @@ class Row(_Model):
     cells: dict[str, Figure]
 
 
-class Table(_Model):
+class Table(ResultModel):
     """`chart` names the column that is drawn as bars with intervals, one for each row, or None for no chart."""
 
     name: str
@@ -58,14 +60,14 @@ class Table(_Model):
     chart: str | None = None
 
 
-class ReliabilityPoint(_Model):
+class ReliabilityPoint(ResultModel):
     """Options whose predicted share falls into one bin: the mean prediction, and the mean real share."""
 
     predicted: float
     real: Figure
 
 
-class Example(_Model):
+class Example(ResultModel):
     """One of the best or worst items of a method, with all that it takes to see why.
 
     `score` is the item's value of `measure`. `gold` and `predicted` are [n_options]; `values` are an Overton item's
@@ -88,7 +90,7 @@ class Example(_Model):
     """The communities' names and what they said, or why they did not."""
 
 
-class Failure(_Model):
+class Failure(ResultModel):
     """An item that a method has no result for."""
 
     method: str
@@ -96,7 +98,7 @@ class Failure(_Model):
     error: str
 
 
-class Results(_Model):
+class Results(ResultModel):
     """All of an evaluation. `task` and `run` are shown as lists of names and values; `warnings` are sentences that a
     reader has to see before any number."""
 

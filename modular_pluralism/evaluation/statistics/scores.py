@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modular_pluralism.evaluation.data.items import Item, OptionItem, ValueItem
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.measures.classification import cell, is_two_way
 from modular_pluralism.evaluation.measures.distances import (
     FARTHEST,
@@ -19,11 +19,7 @@ from modular_pluralism.evaluation.measures.distances import (
     most_likely_agrees,
 )
 from modular_pluralism.evaluation.measures.entailment import COVERED
-from modular_pluralism.evaluation.run.outcome import Outcome
 from modular_pluralism.option_math import most_likely
-
-Column: TypeAlias = NDArray[np.float64]
-"""[n_items]; NaN where the item has no value."""
 
 
 class Scores:
@@ -41,8 +37,8 @@ class Scores:
         for key, column in self._columns.items():
             column.append(values.get(key, math.nan))
 
-    def column(self, key: str) -> Column:
-        """The values of a key, all NaN where no item has one."""
+    def column(self, key: str) -> NDArray[np.float64]:
+        """The values of a key [n_items], NaN where an item has none."""
         found = self._columns.get(key)
         return np.full(self.items, np.nan) if not found else np.frombuffer(found, dtype=np.float64)
 

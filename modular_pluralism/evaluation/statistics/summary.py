@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from modular_pluralism.evaluation.data.items import Kind
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, RESAMPLES, Draw, ratio
-from modular_pluralism.evaluation.statistics.collected import Collected, Grouping, Items, Outcomes
-from modular_pluralism.evaluation.statistics.columns import JS, JS_LABEL, cost_columns, group_columns, main_columns
-from modular_pluralism.evaluation.statistics.measured import Measure, differences, figures, seen
+from modular_pluralism.evaluation.statistics.clusters import Grouping
+from modular_pluralism.evaluation.statistics.comparison import difference_table
+from modular_pluralism.evaluation.statistics.figures import Measure, differences, figures, seen
+from modular_pluralism.evaluation.statistics.kind_measures import JS, JS_LABEL, cost_measures, group_measures
 from modular_pluralism.evaluation.statistics.results import Column, Figure, Results, Row, Table
+from modular_pluralism.evaluation.statistics.scored_methods import Items, Outcomes, ScoredMethods
 from modular_pluralism.evaluation.statistics.scores import Scores
 
 ALL_PAIRS = 6
@@ -48,41 +49,52 @@ def summarise(
     Raises:
         ValueError: the outcomes of a method are not those of the items, in their order.
     """
-    collected = Collected(task.kind, items, outcomes, methods, seed=seed, resamples=resamples)
-    overall = overall_table(task.kind, collected)
-    tables = [overall, *_differences(task.kind, collected), *_after_rotation(collected)]
-    tables += [_by_group(task.kind, name, grouping, collected) for name, grouping in collected.groupings.items()]
-    tables += [*_patching(task.kind, collected), _cost(collected), *extra]
+    scored = ScoredMethods(task.kind, items, outcomes, methods, seed=seed, resamples=resamples)
+    tables = [overall_table(scored), *_differences(scored), *_after_rotation(scored)]
+    tables += [_by_group(name, grouping, scored) for name, grouping in scored.groupings.items()]
+    tables += [*_patching(scored), _cost(scored), *extra]
+    results = results_of(task, scored, title=title, run=run, tables=tables, warnings=warnings)
+    return results.model_copy(update={"reliability": scored.reliability, "examples": scored.examples})
+
+
+def results_of(
+    task: TaskFile,
+    scored: ScoredMethods,
+    *,
+    title: str,
+    run: Mapping[str, Any],
+    tables: Sequence[Table],
+    warnings: Sequence[str] = (),
+) -> Results:
+    """The results that consist of these tables, with what a reader has to know of the items and the failures."""
     return Results(
         title=title,
-        task=task_facts(task, collected),
+        task=_task_facts(task, scored),
         run=dict(run),
-        warnings=[*data_warnings(task, collected, overall), *warnings],
-        tables=tables,
-        reliability=collected.reliability,
-        examples=collected.examples,
-        failures=collected.failures,
-        failed=collected.failed,
+        warnings=[*_data_warnings(task, scored), *warnings],
+        tables=list(tables),
+        failures=scored.failures,
+        failed=scored.failed,
     )
 
 
-def task_facts(task: TaskFile, collected: Collected) -> dict[str, Any]:
+def _task_facts(task: TaskFile, scored: ScoredMethods) -> dict[str, Any]:
     """What the file is, and how much of it was evaluated."""
     found: dict[str, Any] = {"file": task.path.name, "kind": task.kind, "items": task.count}
-    if collected.count != task.count:
-        found["items evaluated"] = collected.count
-    return found | {"questions": collected.questions.count, "sha256": task.digest}
+    if scored.count != task.count:
+        found["items evaluated"] = scored.count
+    return found | {"questions": scored.questions.count, "sha256": task.digest}
 
 
-def overall_table(kind: Kind, collected: Collected) -> Table:
+def overall_table(scored: ScoredMethods) -> Table:
     """Every method and training-free baseline with all measures of the kind, over all items."""
-    measures = seen(main_columns(kind, collected.methods, ties=collected.ties), collected.methods)
+    measures = scored.measures()
     rows = [
-        Row(name=name, baseline=baseline, cells=figures(scores, measures, collected.draw) | _failed(scores, baseline))
-        for name, scores, baseline in _rows(collected)
+        Row(name=name, baseline=baseline, cells=figures(scores, measures, scored.draw) | _failed(scores, baseline))
+        for name, scores, baseline in _rows(scored)
     ]
     columns = [measure.column for measure in measures]
-    if collected.failed:
+    if scored.failed:
         columns.append(
             Column(key="failed", title="failed", better="lower", help="Items that the method has no result for.")
         )
@@ -91,7 +103,7 @@ def overall_table(kind: Kind, collected: Collected) -> Table:
     return Table(
         name="overall",
         title="Overall",
-        note=_interval_note(kind, collected) + _baseline_note(collected),
+        note=_interval_note(scored) + _baseline_note(scored),
         columns=columns,
         rows=rows,
         chart=next((each.key for each in columns if each.better is not None and each.key != "failed"), None),
@@ -104,49 +116,30 @@ def _failed(scores: Scores, baseline: bool) -> dict[str, Figure]:
     return {"failed": Figure(value=float(scores.column("failed").sum()), n=scores.items)}
 
 
-def _differences(kind: Kind, collected: Collected) -> list[Table]:
-    names = list(collected.methods)
-    if not names or len(names) + len(collected.baselines) < 2:
+def _differences(scored: ScoredMethods) -> list[Table]:
+    names = list(scored.methods)
+    if not names or len(names) + len(scored.baselines) < 2:
         return []
     first = OURS if OURS in names else names[0]
-    measures = [
-        measure
-        for measure in seen(main_columns(kind, collected.methods, ties=collected.ties), collected.methods)
-        if measure.column.better is not None
-    ]
-
-    def row(one: str, other: str, scores: Scores, *, baseline: bool) -> Row:
-        cells = differences(collected.methods[one], scores, measures, collected.draw)
-        return Row(name=f"{one} − {other}", baseline=baseline, cells=cells)
-
     others = [name for name in names if name != first]
     pairs = [(first, name) for name in others]
     if len(names) <= ALL_PAIRS:
         pairs += [(later, earlier) for earlier, later in combinations(others, 2)]
-    rows = [row(one, other, collected.methods[other], baseline=False) for one, other in pairs]
-    rows += [row(first, name, scores, baseline=True) for name, scores in collected.baselines.items()]
-    return [
-        Table(
-            name="differences",
-            title="Differences between methods",
-            note="Each difference is over the items where both have a value, with the same questions drawn for both; "
-            f"only where its interval excludes zero is it clear, and never with fewer than {CLEAR_FROM} questions.",
-            columns=[measure.column for measure in measures],
-            rows=rows,
-            chart=measures[0].column.key if measures else None,
-        )
-    ]
+    pairs += [(first, name) for name in scored.baselines]
+    measures = scored.measures(directed=True)
+    title = "Differences between methods"
+    return [difference_table(title, pairs, scored.methods, measures, scored.draw, baselines=scored.baselines)]
 
 
-def _after_rotation(collected: Collected) -> list[Table]:
+def _after_rotation(scored: ScoredMethods) -> list[Table]:
     """How much of each method's gain over vanilla does not come from a preference for a letter."""
-    plain = collected.methods.get(PLAIN)
+    plain = scored.methods.get(PLAIN)
     if plain is None or not plain.has(JS_LABEL.key):
         return []
     rows, nothing = [], []
-    for name, scores in collected.methods.items():
+    for name, scores in scored.methods.items():
         if name != PLAIN and scores.has(JS_LABEL.key):
-            cells = _gains(plain, scores, collected.draw)
+            cells = _gains(plain, scores, scored.draw)
             rows.append(Row(name=name, cells=cells))
             if cells["left"].value is None:
                 nothing.append(name)
@@ -182,12 +175,12 @@ def _gains(plain: Scores, scores: Scores, draw: Draw) -> dict[str, Figure]:
     return {"gain_label": before, "gain": after, "left": left}
 
 
-def _by_group(kind: Kind, name: str, grouping: Grouping, collected: Collected) -> Table:
-    measures = seen(group_columns(kind), collected.methods)
+def _by_group(name: str, grouping: Grouping, scored: ScoredMethods) -> Table:
+    measures = seen(group_measures(scored.kind), scored.methods)
     rows = [
-        Row(name=row, group=group, baseline=baseline, cells=figures(scores, measures, collected.draw, only=mask))
+        Row(name=row, group=group, baseline=baseline, cells=figures(scores, measures, scored.draw, only=mask))
         for group, mask in grouping.masks().items()
-        for row, scores, baseline in _rows(collected)
+        for row, scores, baseline in _rows(scored)
     ]
     return Table(
         name=name.replace(" ", "_"),
@@ -199,21 +192,21 @@ def _by_group(kind: Kind, name: str, grouping: Grouping, collected: Collected) -
     )
 
 
-def _patching(kind: Kind, collected: Collected) -> list[Table]:
+def _patching(scored: ScoredMethods) -> list[Table]:
     """What each group gains or loses when a community is removed or left alone, as in the paper's analysis (patching).
 
     Without any grouping, all items stand alone.
     """
-    whole = collected.methods.get(OURS)
-    patched = {name: scores for name, scores in collected.methods.items() if name.startswith(PATCHED)}
-    main = seen(main_columns(kind, collected.methods, ties=collected.ties)[:1], collected.methods)
+    whole = scored.methods.get(OURS)
+    patched = {name: scores for name, scores in scored.methods.items() if name.startswith(PATCHED)}
+    main = scored.measures()[:1]
     if whole is None or not patched or not main:
         return []
-    groupings = {name: grouping.masks() for name, grouping in collected.groupings.items()}
+    groupings = {name: grouping.masks() for name, grouping in scored.groupings.items()}
     tables = []
     for grouping, masks in (groupings or {"": {}}).items():
         rows = [
-            Row(name=f"{name} − {OURS}", group=group, cells=differences(scores, whole, main, collected.draw, only=mask))
+            Row(name=f"{name} − {OURS}", group=group, cells=differences(scores, whole, main, scored.draw, only=mask))
             for group, mask in [(None, None), *masks.items()]
             for name, scores in patched.items()
         ]
@@ -232,12 +225,12 @@ def _patching(kind: Kind, collected: Collected) -> list[Table]:
     return tables
 
 
-def _cost(collected: Collected) -> Table:
-    measures: list[Measure] = seen(cost_columns(collected.methods), collected.methods)
+def _cost(scored: ScoredMethods) -> Table:
+    measures: list[Measure] = seen(cost_measures(scored.methods), scored.methods)
     rows = []
-    for name, scores in collected.methods.items():
+    for name, scores in scored.methods.items():
         counts = {"items": Figure(value=float(scores.items), n=scores.items)} | _failed(scores, baseline=False)
-        rows.append(Row(name=name, cells=counts | figures(scores, measures, collected.draw)))
+        rows.append(Row(name=name, cells=counts | figures(scores, measures, scored.draw)))
     columns = [
         Column(key="items", title="items", help="Items of the task file that were evaluated."),
         Column(key="failed", title="failed", better="lower", help="Items that the method has no result for."),
@@ -250,15 +243,15 @@ def _cost(collected: Collected) -> Table:
     )
 
 
-def _rows(collected: Collected) -> list[tuple[str, Scores, bool]]:
+def _rows(scored: ScoredMethods) -> list[tuple[str, Scores, bool]]:
     """The methods, then the baselines: name, scores, and whether it is a baseline."""
-    methods = [(name, scores, False) for name, scores in collected.methods.items()]
-    return [*methods, *((name, scores, True) for name, scores in collected.baselines.items())]
+    methods = [(name, scores, False) for name, scores in scored.methods.items()]
+    return [*methods, *((name, scores, True) for name, scores in scored.baselines.items())]
 
 
-def _interval_note(kind: Kind, collected: Collected) -> str:
-    what = "situation" if kind in ("steerable-value", "overton") else "question"
-    count = collected.questions.count
+def _interval_note(scored: ScoredMethods) -> str:
+    what = "situation" if scored.kind in ("steerable-value", "overton") else "question"
+    count = scored.questions.count
     return (
         f"The intervals are 95 % percentile bootstrap intervals that resample {count} distinct "
         f"{what}{'s' * (count != 1)}, each with all of its items, since items that ask the same are not independent. "
@@ -267,7 +260,7 @@ def _interval_note(kind: Kind, collected: Collected) -> str:
     )
 
 
-def _baseline_note(collected: Collected) -> str:
+def _baseline_note(scored: ScoredMethods) -> str:
     said = {
         "uniform": "uniform gives every option the same share",
         "majority": "majority always says what is right most often among the items with as many options, each item "
@@ -275,38 +268,39 @@ def _baseline_note(collected: Collected) -> str:
         "mean": "mean gives the mean real distribution of the other items with as many options (its most likely option "
         "is that of all of these items, each itself included, which is generous in the same way)",
     }
-    told = [said[name] for name in collected.baselines]
+    told = [said[name] for name in scored.baselines]
     return f" Baselines without any model: {'; '.join(told)}." if told else ""
 
 
-def data_warnings(task: TaskFile, collected: Collected, overall: Table) -> list[str]:
-    """What a reader has to know of the items and the failures before any number; `overall` is the overall table."""
+def _data_warnings(task: TaskFile, scored: ScoredMethods) -> list[str]:
+    """What a reader has to know of the items and the failures before any number."""
     found = []
-    if collected.failed:
-        by_method = {name: int(scores.column("failed").sum()) for name, scores in collected.methods.items()}
+    if scored.failed:
+        by_method = {name: int(scores.column("failed").sum()) for name, scores in scored.methods.items()}
         told = ", ".join(f"{number} of {name}" for name, number in by_method.items() if number)
         found.append(
-            f"Items without a result: {told} ({collected.count} items each). They count as wrong; where a measure has "
+            f"Items without a result: {told} ({scored.count} items each). They count as wrong; where a measure has "
             "no value for them, they are left out of it, and their number stands beside."
         )
-    sampled = {name: int(np.nansum(scores.column("sampled"))) for name, scores in collected.methods.items()}
+    sampled = {name: int(np.nansum(scores.column("sampled"))) for name, scores in scored.methods.items()}
     if any(sampled.values()):
         told = ", ".join(f"{number} of {name}" for name, number in sampled.items() if number)
         found.append(
             f"Distributions that were estimated from sampled replies, since the endpoint reports no log-probabilities: "
             f"{told}. Their scatter is that of a few draws."
         )
-    if collected.moral_choice:
+    if scored.moral_choice:
         found.append(
             "In MoralChoice the right answer is always option A (low ambiguity) or an even split (high ambiguity), so "
             "that a method that always says A looks perfect on “most likely”; look at the JS distance."
         )
-    for row in overall.rows:
-        if row.baseline and row.name == "uniform" and "js" in row.cells and row.cells["js"].value is not None:
-            found.append(
-                f"An even split over the options knows nothing, and has a JS distance of {row.cells['js'].value:.4f} "
-                "here; a method that is not clearly nearer shows no knowledge of the answers."
-            )
+    uniform = scored.baselines.get("uniform")
+    even = None if uniform is None else figures(uniform, [JS], scored.draw)["js"].value
+    if even is not None:
+        found.append(
+            f"An even split over the options knows nothing, and has a JS distance of {even:.4f} here; a method that is "
+            "not clearly nearer shows no knowledge of the answers."
+        )
     if task.equal_options:
         found.append(
             f"{_items(task.equal_options)} of the file with two equal options; only the letters tell these apart."

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Literal
 
-from modular_pluralism.evaluation.data.gold import gold_of
 from modular_pluralism.evaluation.data.items import Item
 from modular_pluralism.option_math import most_likely
 
@@ -36,10 +35,9 @@ class TrainingFree:
 
     def add(self, item: Item) -> None:
         """Take one more item into account; Overton items have no options and count for nothing."""
-        gold = gold_of(item)
-        if gold is None:
+        gold, count = item.gold, len(item.gold)
+        if not gold:
             return
-        count = len(gold)
         shares = self._shares.setdefault(count, [0.0] * count)
         self._items[count] += 1
         for place, share in enumerate(gold):
@@ -54,10 +52,9 @@ class TrainingFree:
         no other item has as many options, so that the latter two know nothing but the item itself, and for Overton
         items.
         """
-        gold = gold_of(item)
-        if gold is None:
+        gold, count = item.gold, len(item.gold)
+        if not gold:
             return None
-        count = len(gold)
         if baseline == "uniform":
             return [1 / count] * count
         if self._items[count] < 2:

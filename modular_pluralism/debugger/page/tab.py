@@ -1,0 +1,203 @@
+"""One browser tab: its bar, the view that it shows, and the run that it looks at."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import ClassVar
+
+from nicegui import context, ui
+from nicegui.element import Element
+
+from modular_pluralism.debugger.page.elements import ICON, attributes, box, button, chip, note, text
+from modular_pluralism.debugger.page.live_runs import LiveRuns
+from modular_pluralism.debugger.page.progress import RunProgress
+from modular_pluralism.debugger.page.words import RUNS
+from modular_pluralism.errors import PluralismError
+from modular_pluralism.runs.run_table import RunTable
+from modular_pluralism.runs.setup import Setup
+
+_POLL_SECONDS = 0.15
+"""Seconds between two looks at a run that is on: a fast model says hundreds of tokens a second, which nobody reads."""
+_OTHER_PROCESS_POLL_SECONDS = 2.0
+"""Seconds between two looks at a run of another process."""
+
+
+class View(ABC):
+    """What a tab shows below its bar; `name` stands in the address. A view `of_the_store` shows what is kept, and is
+    built anew when the run has ended."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    icon: ClassVar[str]
+    of_the_store: ClassVar[bool] = True
+
+    def __init__(self, tab: Tab) -> None:
+        self._tab = tab
+
+    @abstractmethod
+    async def show(self) -> None:
+        """Build the view where we stand."""
+
+    def update(self) -> None:  # noqa: B027
+        """Something has happened in the run that the tab looks at."""
+
+
+class Tab:
+    """One browser tab with its `views`, of which the first is shown first. Nothing of it is shared with other tabs."""
+
+    def __init__(self, runs: LiveRuns, views: Sequence[type[View]], run: str, view: str, beside: str) -> None:
+        self.runs = runs
+        self.run = run or None
+        self.beside = beside or None
+        self.progress: RunProgress | None = None
+        self._views = {each.name: each for each in views}
+        self._view = view if view in self._views else views[0].name
+        self._seen = -1
+        self._unfinished = False
+        self._shown: View | None = None
+        self._client = context.client
+        self._buttons: dict[str, Element] = {}
+
+    def build(self) -> None:
+        """The whole page."""
+        self._bar()
+        self._stage = attributes(box("stage"), id="main", tabindex="-1")
+        with self._stage:
+            text("Reading the store…", "muted")
+        # A page that takes long to come would be given up; this one is there at once and is filled when it has arrived.
+        ui.timer(0, self._begin, once=True)
+
+    async def go(self, view: str) -> None:
+        """Show a view."""
+        self._view = view
+        for name, element in self._buttons.items():
+            attributes(element, **{"aria-current": "page" if name == view else None})
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Build the view anew."""
+        self._remember()
+        self._show_current()
+        self._unfinished = self.progress is not None and not self.progress.done
+        self._stage.clear()
+        self._shown = self._views[self._view](self)
+        with self._stage:
+            try:
+                await self._shown.show()
+            except PluralismError as error:
+                note(str(error), "bad", "error")
+
+    async def open(self, run: str, view: str | None = None) -> None:
+        """Look at another run."""
+        self.run, self.beside = run, None
+        await self._load()
+        await self.go(view or self._view)
+        # What was clicked is gone, and the keyboard would begin at the top again.
+        self.javascript(
+            "setTimeout(() => document.activeElement === document.body"
+            " && document.getElementById('main').focus({preventScroll: true}), 100)"
+        )
+
+    async def setup(self) -> Setup | None:
+        """What the run was asked and of whom; None where the tab looks at no run."""
+        return None if self.run is None else await RunTable(self.runs.store).setup(self.run)
+
+    def javascript(self, code: str) -> None:
+        """Have the browser do something. Views are gone when a click on them leads elsewhere; the tab is not."""
+        self._client.run_javascript(code)
+
+    def notify(self, words: str, *, bad: bool = False) -> None:
+        """A short message that goes away."""
+        with self._client:
+            ui.notify(
+                words,
+                type="negative" if bad else "positive",
+                position="top",
+                multi_line=True,
+                timeout=9000 if bad else 3500,
+                close_button="Close" if bad else False,
+            )
+
+    def guarded(self, doing: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """What is done on a click, with its errors shown."""
+
+        async def run() -> None:
+            try:
+                await doing()
+            except PluralismError as error:
+                self.notify(str(error), bad=True)
+
+        return run
+
+    async def _begin(self) -> None:
+        await self._load()
+        await self.go(self._view)
+        with self._client:
+            ui.timer(_POLL_SECONDS, self._look)
+            ui.timer(_OTHER_PROCESS_POLL_SECONDS, self._look_elsewhere)
+
+    async def _load(self) -> None:
+        self.progress, self._seen = None, -1
+        if self.run is None:
+            return
+        try:
+            self.progress = await self.runs.progress(self.run)
+        except PluralismError as error:
+            self.run = None
+            self.notify(str(error), bad=True)
+
+    async def _look(self) -> None:
+        """Show what has happened since the last look, and let clocks run."""
+        if self.progress is None or self._shown is None:
+            return
+        if self._unfinished and self.progress.done and self._shown.of_the_store:
+            await self.refresh()
+            return
+        fresh = self.progress.version != self._seen
+        if fresh or not self.progress.done:
+            self._seen = self.progress.version
+            if fresh:
+                self._show_current()
+            self._shown.update()
+
+    async def _look_elsewhere(self) -> None:
+        """A run that is on in another process tells us nothing; the store has what it keeps."""
+        if self.run is None or self.progress is None or self.progress.done or self.runs.is_live(self.run):
+            return
+        with suppress(PluralismError):
+            self.progress, self._seen = await self.runs.progress(self.run), -1
+
+    def _remember(self) -> None:
+        """The address says what is shown, so that it can be reloaded, kept and opened in another tab."""
+        parts = {"view": self._view, "run": self.run, "beside": self.beside}
+        query = "&".join(f"{key}={value}" for key, value in parts.items() if value)
+        self.javascript(f"history.replaceState(null, '', {json.dumps('?' + query)})")
+
+    def _bar(self) -> None:
+        attributes(text("Skip to the content", "skip", "a"), href="#main")
+        with box("bar", "header"):
+            with box("brand"):
+                attributes(box("", "img"), src=f"data:image/svg+xml;base64,{b64encode(ICON.encode()).decode()}", alt="")
+                text("Modular Pluralism", "words", "span")
+            with attributes(box("nav", "nav"), **{"aria-label": "Views"}):
+                for name, view in self._views.items():
+                    self._buttons[name] = button(view.title, self._goer(name), icon=view.icon, kind="")
+            box("grow")
+            self._current = box("current")
+            turn = lambda: self.javascript("pluralismTheme.turn()")  # noqa: E731
+            button("", turn, icon="contrast", kind="btn quiet theme", label="Colours")
+
+    def _goer(self, view: str) -> Callable[[], Awaitable[None]]:
+        return lambda: self.go(view)
+
+    def _show_current(self) -> None:
+        self._current.clear()
+        if self.progress is None:
+            return
+        with self._current:
+            chip(*RUNS[self.progress.state])
+            attributes(text(self.progress.run, "name"), title=self.progress.run)

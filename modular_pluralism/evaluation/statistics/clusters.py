@@ -1,0 +1,91 @@
+"""Which items belong together: those of a group, and those that ask the same question."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modular_pluralism.errors import InputError
+from modular_pluralism.evaluation.data.items import Item
+from modular_pluralism.evaluation.statistics.figures import Mask
+
+AnItem = TypeVar("AnItem", bound=Item)
+
+
+class Grouping:
+    """The group of every item, for one way to group them."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+        self._of_items = array("l")
+
+    def add(self, group: str) -> None:
+        """One more item."""
+        self._of_items.append(self._places.setdefault(group, len(self._places)))
+
+    def masks(self) -> dict[str, Mask]:
+        """By group, in alphabetical order, which items are in it."""
+        of_items = np.asarray(self._of_items)
+        return {group: of_items == self._places[group] for group in sorted(self._places)}
+
+
+class Questions:
+    """The number of every item's question, as its situation tells. Texts are kept as hashes."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
+        self._of_items = array("q")
+
+    @classmethod
+    def of(cls, items: Iterable[Item]) -> Questions:
+        """The questions of these items."""
+        questions = cls()
+        for item in items:
+            questions.add(item)
+        return questions
+
+    @property
+    def count(self) -> int:
+        """Of distinct questions."""
+        return len(self._numbers)
+
+    def add(self, item: Item) -> None:
+        """One more item."""
+        key = hashlib.blake2b(item.situation.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        self._of_items.append(self._numbers.setdefault(key, len(self._numbers)))
+
+    def of_items(self) -> NDArray[np.int64]:
+        """[n_items]"""
+        return np.array(self._of_items, dtype=np.int64)
+
+
+class Halves(NamedTuple, Generic[AnItem]):
+    """Both in the items' order."""
+
+    training: list[AnItem]
+    held_back: list[AnItem]
+
+
+def halve(items: Sequence[AnItem], seed: int) -> Halves[AnItem]:
+    """Half of the questions, drawn with the seed, each with all of its items; so that no item of one half asks what
+    one of the other asks.
+
+    Raises:
+        InputError: all items ask the same question.
+    """
+    questions = Questions.of(items)
+    if questions.count < 2:
+        raise InputError("All items ask the same question, and half of the questions have to be held back; use more.")
+    numbers = list(range(questions.count))
+    random.Random(seed).shuffle(numbers)
+    training = np.isin(questions.of_items(), numbers[: len(numbers) // 2])
+    return Halves(
+        [item for item, mine in zip(items, training, strict=True) if mine],
+        [item for item, mine in zip(items, training, strict=True) if not mine],
+    )

@@ -1,0 +1,98 @@
+"""Option probabilities from the embedded engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+
+from modular_pluralism.llama.chat_model import ChatLlama
+from modular_pluralism.llama.reading import LogProbs
+from modular_pluralism.models.option_reader import LabelReading
+
+
+class EngineOptionReader:
+    """Implements `OptionReader` for a ChatLlama: the whole vocabulary is read, so no label is ever unread."""
+
+    def __init__(self, chat: ChatLlama) -> None:
+        self._chat = chat
+
+    def read_labels(
+        self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
+    ) -> list[LabelReading]:
+        """See OptionReader. Prompts that begin alike share that beginning."""
+        tokens, engine = self._tokens(prompts), self._chat.engine
+        if (single := self._single_tokens(labels)) is not None:
+            return [_from_next_token(row, single) for row in engine.next_token_logprobs(tokens, **self._how)]
+        replies = self._whole_replies(labels)
+        flat = [reply for spellings in replies for reply in spellings]
+        return [_from_replies(engine.score(prompt, flat, **self._how), replies) for prompt in tokens]
+
+    async def aread_labels(
+        self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
+    ) -> list[LabelReading]:
+        """See OptionReader."""
+        await self._chat.aload()
+        tokens, engine = self._tokens(prompts), self._chat.engine
+        if (single := self._single_tokens(labels)) is not None:
+            return [_from_next_token(row, single) for row in await engine.anext_token_logprobs(tokens, **self._how)]
+        replies = self._whole_replies(labels)
+        flat = [reply for spellings in replies for reply in spellings]
+        return [_from_replies(await engine.ascore(prompt, flat, **self._how), replies) for prompt in tokens]
+
+    def read_texts(
+        self, prompt: Sequence[BaseMessage], texts: Sequence[str], config: RunnableConfig
+    ) -> list[list[float]]:
+        """See OptionReader."""
+        rows = self._chat.engine.score(self._chat.prompt_tokens(prompt), self._replies(texts), **self._how)
+        return [row.tolist() for row in rows]
+
+    async def aread_texts(
+        self, prompt: Sequence[BaseMessage], texts: Sequence[str], config: RunnableConfig
+    ) -> list[list[float]]:
+        """See OptionReader."""
+        await self._chat.aload()
+        rows = await self._chat.engine.ascore(self._chat.prompt_tokens(prompt), self._replies(texts), **self._how)
+        return [row.tolist() for row in rows]
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        return {"adapter": self._chat.adapter, "timeout": self._chat.timeout}
+
+    def _tokens(self, prompts: Sequence[Sequence[BaseMessage]]) -> list[list[int]]:
+        return [self._chat.prompt_tokens(prompt) for prompt in prompts]
+
+    def _replies(self, texts: Sequence[str]) -> list[list[int]]:
+        # After a raw completion prompt a reply goes on in the same line; after a chat template it stands alone.
+        space = "" if self._chat.template else " "
+        model = self._chat.engine.model
+        return [model.tokenize(space + text, parse_special=False) for text in texts]
+
+    def _spellings(self, label: str) -> list[list[int]]:
+        model = self._chat.engine.model
+        spellings = (tuple(model.tokenize(text, parse_special=False)) for text in (label, f" {label}"))
+        return [list(spelling) for spelling in dict.fromkeys(spellings)]
+
+    def _single_tokens(self, labels: Sequence[str]) -> list[list[int]] | None:
+        """The single tokens that spell each label, or None if some label has none (such as "12")."""
+        single = [[tokens[0] for tokens in self._spellings(label) if len(tokens) == 1] for label in labels]
+        return single if all(single) else None
+
+    def _whole_replies(self, labels: Sequence[str]) -> list[list[list[int]]]:
+        """Each label's spellings as complete replies: with the end of the turn, since "1" also begins "12"."""
+        end = self._chat.engine.model.turn_end_token
+        return [[[*tokens, end] for tokens in self._spellings(label)] for label in labels]
+
+
+def _from_next_token(row: LogProbs, single: Sequence[Sequence[int]]) -> LabelReading:
+    return LabelReading(tuple(math.fsum(math.exp(row[token]) for token in tokens) for tokens in single))
+
+
+def _from_replies(scores: Sequence[LogProbs], replies: Sequence[Sequence[list[int]]]) -> LabelReading:
+    of_each = iter(scores)
+    return LabelReading(
+        tuple(math.fsum(math.exp(float(next(of_each).sum())) for _ in spellings) for spellings in replies)
+    )

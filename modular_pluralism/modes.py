@@ -1,0 +1,208 @@
+"""The registry of modes: each is described once, in the file that has its graph, and found here by everybody else.
+
+An application adds a mode of its own with `register_mode`. A package whose entry point in the group
+"modular_pluralism.modes" names a module that does so adds it to the command line, the server and the debugger, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+from modular_pluralism.errors import InputError
+from modular_pluralism.types import Scoring, Voice
+
+if TYPE_CHECKING:
+    from langgraph.graph import StateGraph
+
+    from modular_pluralism.graphs.shape import GraphNode
+
+Need = Literal["required", "optional", "refused"]
+"""What a mode says of a part of a question."""
+
+_REQUEST = ("question", "attribute", "options", "seed", "mode")
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What a mode's questions have beside their text. Where there may be options, there is a scoring by which they are
+    read.
+
+    Args:
+        attribute: Whether an attribute is "required", "optional" or "refused".
+        options: The same of options.
+        voice: Whether there is a choice of how communities are heard.
+    """
+
+    attribute: Need = "refused"
+    options: Need = "refused"
+    voice: bool = False
+
+    @property
+    def required(self) -> list[str]:
+        """The parts that every question has."""
+        return [part for part in ("attribute", "options") if getattr(self, part) == "required"]
+
+    @property
+    def scoring(self) -> bool:
+        """Whether option probabilities are read."""
+        return self.options != "refused"
+
+
+@dataclass(frozen=True)
+class ModeDescription:
+    """A mode: how communities collaborate.
+
+    Args:
+        name: What people type.
+        work: Says in one line how the communities collaborate.
+        outcome: Says what comes out.
+        tool: Tells an agent's model what the mode is for.
+        build: The builder of its graph; it takes `pool` and the keywords `prompts`, `models`, `seed` and `comments`,
+            and `scoring` and `voice` where questions have them.
+        state: The type of the graph's state.
+        takes: What its questions have.
+        result: The key of the state that is shown: the text "answer", with "choice" where it is one of the options, or
+            the "distribution" over the options.
+        writer: The node that writes the text, to be shown as it is written (None: it comes whole).
+    """
+
+    name: str
+    work: str
+    outcome: str
+    tool: str
+    build: Callable[..., StateGraph[Any, Any, Any, Any]]
+    state: type
+    takes: Takes = Takes()
+    result: Literal["answer", "distribution"] = "answer"
+    writer: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The name, as it stands above a text."""
+        return self.name.capitalize()
+
+    @property
+    def results(self) -> list[str]:
+        """The keys of the state that a run writes."""
+        return [key for key in get_type_hints(self.state) if key not in _REQUEST]
+
+    def graph(
+        self, pool: Any = "perspective", *, scoring: Scoring = "rotate", voice: Voice = "comment", **more: Any
+    ) -> StateGraph[Any, Any, Any, Any]:
+        """The graph, not compiled, with those of the settings that the mode takes; `more` are the builder's others.
+
+        Raises:
+            InputError: there is no such scoring or voice, or the mode has no choice of voices.
+        """
+        return self.build(pool, **self.settings(scoring, voice), **more)
+
+    def settings(self, scoring: Scoring = "rotate", voice: Voice = "comment") -> dict[str, Any]:
+        """Those of the builder's settings that the mode takes. Errors are those of `graph`."""
+        from modular_pluralism.nodes.request import check_scoring, check_voice  # LangChain takes a while to import
+
+        check_scoring(scoring)
+        if check_voice(voice) != "comment" and not self.takes.voice:
+            known = takers("voice")
+            raise InputError(f"The voice {voice!r} is for {known} mode; leave it out, or choose that mode.")
+        scored = {"scoring": scoring} if self.takes.scoring else {}
+        return {**scored, **({"voice": voice} if self.takes.voice else {})}
+
+    def nodes(
+        self,
+        communities: tuple[str, ...] = ("community",),
+        *,
+        scoring: Scoring = "rotate",
+        voice: Voice = "comment",
+    ) -> list[GraphNode]:
+        """The nodes of the mode's graph with these communities, in the order of the work."""
+        from modular_pluralism.graphs.shape import nodes_of_builder
+
+        return nodes_of_builder(self.build, communities, **self.settings(scoring, voice))
+
+
+_modes: dict[str, ModeDescription] = {}
+
+
+def register_mode(mode: ModeDescription) -> ModeDescription:
+    """Add a mode: everything that knows modes finds it from then on.
+
+    Args:
+        mode: The mode.
+
+    Returns:
+        The same, so that a file can describe and add its mode in one statement.
+
+    Raises:
+        InputError: There is another mode of that name.
+
+    Example:
+        ```python
+        from modular_pluralism import ModeDescription, OvertonState, PromptSet, build_overton, register_mode
+
+        brief = PromptSet.load().with_texts({"merge": "{question} {comments} Name each view in one sentence."})
+        register_mode(
+            ModeDescription(
+                name="brief",
+                work="every community comments in parallel → the base LLM names every view in one sentence",
+                outcome="one sentence for each view",
+                tool="Name the views on a question on which people disagree.",
+                build=lambda pool, *, prompts=None, **more: build_overton(pool, prompts=prompts or brief, **more),
+                state=OvertonState,
+            )
+        )
+        ```
+    """
+    if _modes.setdefault(mode.name, mode) is not mode:
+        raise InputError(f"There is a mode {mode.name!r} already; give yours another name.")
+    return mode
+
+
+def modes() -> Mapping[str, ModeDescription]:
+    """Every mode, by name: those of the package first."""
+    _load_modes()
+    return _modes
+
+
+@cache
+def _load_modes() -> None:
+    """Import the files that register modes: it takes a second, which no `--help` should cost."""
+    import_module("modular_pluralism.graphs")
+    for entry in entry_points(group="modular_pluralism.modes"):
+        entry.load()
+
+
+def takers(part: Literal["attribute", "options", "voice"]) -> str:
+    """The modes whose questions may have that part, for a sentence."""
+    return " or ".join(mode.name for mode in modes().values() if getattr(mode.takes, part) not in ("refused", False))
+
+
+def find_mode(name: object) -> ModeDescription:
+    """Find a mode.
+
+    Args:
+        name: What the mode is called.
+
+    Returns:
+        Its description.
+
+    Raises:
+        InputError: There is no such mode.
+
+    Example:
+        ```python
+        from modular_pluralism import find_mode
+
+        mode = find_mode("steerable")
+        print(mode.work, mode.takes.required)
+        graph = mode.graph("culture", scoring="label").compile()
+        ```
+    """
+    known = modes()
+    if isinstance(name, str) and name in known:
+        return known[name]
+    raise InputError(f"There is no mode {name!r}; use {', '.join(known)}.")

@@ -1,0 +1,125 @@
+"""What trials of prompts and searches for better ones have found, as it is written to JSON and shown."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from modular_pluralism.evaluation.statistics.comparison import Verdict
+from modular_pluralism.evaluation.statistics.results import Column, Figure, ResultModel, Results
+
+
+class CallCounts(ResultModel):
+    """Model calls of one set of prompts: those that were made, and those whose result was there already."""
+
+    made: int
+    reused: int
+
+
+class ItemAnswer(ResultModel):
+    """What one set of prompts made of an item; `predicted` is [n_options]. `score` is None where it failed."""
+
+    score: float | None
+    predicted: list[float] | None = None
+    answer: str | None = None
+    selected: str | None = None
+    error: str | None = None
+
+
+class ChangedItem(ResultModel):
+    """An item, and what the built-in prompts and a variant made of it. `change` is the variant's `measure` minus the
+    built-in one's."""
+
+    variant: str
+    id: int | str
+    question: str
+    attribute: str | None
+    options: list[str]
+    gold: list[float]
+    measure: str
+    change: float
+    built_in: ItemAnswer
+    other: ItemAnswer
+
+
+class Compared(ResultModel):
+    """One variant against the built-in prompts by the measure that decides: both figures, their paired difference
+    (variant minus built-in), and what to make of it, also as a `sentence`."""
+
+    name: str
+    changed: list[str]
+    built_in: Figure
+    value: Figure
+    difference: Figure
+    verdict: Verdict
+    sentence: str
+
+
+class TrialResult(ResultModel):
+    """All of a trial. `measure` decides; `results` has all measures of all sets of prompts, and the differences."""
+
+    format: Literal[1] = 1
+    measure: Column
+    variants: list[Compared]
+    calls: dict[str, CallCounts]
+    items: list[ChangedItem]
+    results: Results
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was run, for a heading."""
+        return {**self.results.task, **self.results.run}
+
+
+def calls_sentence(result: TrialResult) -> str:
+    """How many model calls were made and how many were spared, in words."""
+    said = []
+    for name, calls in result.calls.items():
+        of = calls.made + calls.reused
+        said.append(f"{name} {calls.reused} of {of}" if of else f"{name} none")
+    made = sum(each.made for each in result.calls.values())
+    return f"Model calls: {made} made. Reused instead of made again: {'; '.join(said)}."
+
+
+class TriedText(ResultModel):
+    """A text that was tried on all training items; `merit` is the mean that the search climbs by, from 0 to 1, and
+    `parent` the place of the text that it was made from, None for the built-in one."""
+
+    text: str
+    merit: float
+    parent: int | None
+
+
+class SearchResult(ResultModel):
+    """All of a search for a better text of the prompt in `file`.
+
+    `best` is the text with the highest merit over the training items, None where that is the built-in one; `training`
+    and `held_back` compare it with the built-in one by `measure`, on items that share no question. `better` says that
+    the held-back comparison is clear. `reflections` counts what the reflecting model was asked, and `refused` the
+    replies that could not be used, with a sentence for each of the `reasons` and how often it was given.
+    """
+
+    format: Literal[1] = 1
+    name: str
+    file: str
+    measure: Column
+    better: bool
+    sentence: str
+    best: str | None
+    training: Compared | None
+    held_back: Compared | None
+    budget: int
+    metric_calls: int
+    reflections: int
+    refused: int
+    reasons: dict[str, int]
+    texts: list[TriedText]
+    results: Results
+
+
+def search_sentence(result: SearchResult) -> str:
+    """What the search took, in words."""
+    return (
+        f"The search took {result.metric_calls} of {result.budget} metric calls and asked for a new text "
+        f"{result.reflections} times; {result.refused} replies could not be used, and {len(result.texts) - 1} new "
+        "texts did well enough to be tried on all training items."
+    )

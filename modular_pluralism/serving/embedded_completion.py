@@ -1,0 +1,186 @@
+"""Raw texts from an embedded model: no chat template, and the scores of a prompt's own tokens where they are wanted."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from modular_pluralism.errors import ContextOverflowError
+from modular_pluralism.llama import ChatLlama, GenerationRequest, Sampling
+from modular_pluralism.llama.generation import Finish, Piece, TokenLogprob
+from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Tokens
+from modular_pluralism.serving.concurrency import all_of, pumped
+from modular_pluralism.serving.sampling import seed_of, seed_of_choice, top_p_of
+from modular_pluralism.serving.schemas import CompletionRequest, Prompt
+from modular_pluralism.serving.tokenizer import check_tokens, shown, text_of
+
+
+class EmbeddedCompletion:
+    """Implements Talker."""
+
+    def __init__(self, chat: ChatLlama) -> None:
+        self._chat = chat
+
+    async def answer(self, request: CompletionRequest) -> Answer:
+        """See Talker."""
+        texts, seed = await self._texts(request)
+        wholes = await all_of([text.whole() for text in texts])
+        tokens = sum((end.tokens for _, end in wholes), Tokens())
+        return Answer([choice for choice, _ in wholes], tokens, {"seed": seed})
+
+    async def stream(self, request: CompletionRequest) -> AsyncIterator[Event]:
+        """See Talker."""
+        texts, _ = await self._texts(request)
+        async with pumped(*(text.events(streamed=True) for text in texts)) as events:
+            async for event in events:
+                yield event
+
+    async def _texts(self, request: CompletionRequest) -> tuple[list[_Text], int]:
+        """In OpenAI's order: all texts of a prompt, then those of the next."""
+        await self._chat.aload()
+        seed = seed_of(request.seed)
+        prompts = [prompt for prompt in request.prompt for _ in range(request.choices)]
+        return [_Text(self._chat, request, prompt, seed, index) for index, prompt in enumerate(prompts)], seed
+
+
+class _Text:
+    """One text to a prompt."""
+
+    def __init__(self, chat: ChatLlama, request: CompletionRequest, prompt: Prompt, seed: int, index: int) -> None:
+        self._chat = chat
+        self._engine = chat.engine
+        self._model = self._engine.model
+        self._request = request
+        self._seed = seed
+        self._index = index
+        if isinstance(prompt, str):
+            # What a user wrote is never read as a control token.
+            self._tokens = self._model.tokenize(prompt, parse_special=False, add_special=True)
+            self._prompt = prompt
+        else:
+            check_tokens(self._model, prompt)
+            self._tokens, self._prompt = prompt, text_of(self._model, prompt)
+        self._check_length()
+
+    async def whole(self) -> tuple[Choice, End]:
+        """The text as a whole, and its end. Raises as `events` does."""
+        events = [event async for event in self.events(streamed=False)]
+        deltas = [event for event in events if isinstance(event, Delta)]
+        (end,) = (event for event in events if isinstance(event, End))
+        tables = [delta.logprobs for delta in deltas if delta.logprobs is not None]
+        logprobs = None if self._request.logprobs is None else joined(tables or [self._table().rows(None, [])])
+        return Choice("".join(delta.text for delta in deltas), end.finish_reason, logprobs), end
+
+    async def events(self, *, streamed: bool) -> AsyncIterator[Event]:
+        """The text as it is written, or all at once, which is cheaper.
+
+        Raises:
+            PluralismError: it failed.
+        """
+        if self._request.echo:
+            yield await self._echo()
+        if not self._request.most_tokens:
+            yield self._end("length", Tokens(len(self._tokens)))
+            return
+        table, generation = self._table(), self._generation()
+        made = self._engine.astream(generation) if streamed else _each(await self._engine.agenerate(generation))
+        async with aclosing(made) as events:  # type: ignore[type-var]
+            async for event in events:
+                if isinstance(event, Finish):
+                    tokens = Tokens(event.prompt_tokens, event.reused_tokens, event.completion_tokens)
+                    yield self._end(event.reason, tokens)
+                elif event.text or event.logprobs:
+                    yield self._delta(event.text, table.rows(None, event.logprobs))
+
+    def _check_length(self) -> None:
+        if len(self._tokens) + min(1, self._request.most_tokens) > self._engine.context:
+            raise ContextOverflowError(
+                f"The prompt has {len(self._tokens)} tokens, beside which one more has to fit, and the context of this "
+                f"model holds {self._engine.context}; shorten the prompt."
+            )
+
+    async def _echo(self) -> Delta:
+        """The prompt as the beginning of the text."""
+        if self._request.logprobs is None:
+            return self._delta(self._prompt, {})
+        scored = await self._engine.aprompt_logprobs(
+            self._tokens, top=self._request.logprobs, adapter=self._chat.adapter, timeout=self._chat.timeout
+        )
+        return self._delta(self._prompt, LogprobTable(self._model).rows(self._tokens[0], scored))
+
+    def _delta(self, text: str, logprobs: dict[str, list[Any]]) -> Delta:
+        return Delta(self._index, text, None if self._request.logprobs is None else logprobs)
+
+    def _end(self, reason: str, tokens: Tokens) -> End:
+        choice = self._index % self._request.choices
+        return End(self._index, reason, tokens.of_choice(choice), {"seed": self._seed})
+
+    def _table(self) -> LogprobTable:
+        return LogprobTable(self._model, len(self._prompt) if self._request.echo else 0)
+
+    def _generation(self) -> GenerationRequest:
+        chat, request = self._chat, self._request
+        return GenerationRequest(
+            tokens=tuple(self._tokens),
+            max_tokens=request.most_tokens,
+            sampling=Sampling(
+                temperature=chat.temperature if request.temperature is None else request.temperature,
+                top_p=chat.top_p if request.top_p is None else top_p_of(request.top_p),
+                top_k=chat.top_k,
+                min_p=chat.min_p,
+                seed=seed_of_choice(self._seed, self._index % request.choices),
+            ),
+            stop=tuple(request.stop or ()),
+            top_logprobs=request.logprobs,
+            adapter=chat.adapter,
+            timeout=chat.timeout,
+        )
+
+
+async def _each(events: Sequence[Piece | Finish]) -> AsyncIterator[Piece | Finish]:
+    for event in events:
+        yield event
+
+
+class LogprobTable:
+    """Fills the `logprobs` of a completion. `start` is where its first token stands in the text, in characters."""
+
+    def __init__(self, model: ModelFile, start: int = 0) -> None:
+        self._model = model
+        self._at = start
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def rows(self, first: int | None, scored: Sequence[TokenLogprob]) -> dict[str, list[Any]]:
+        """OpenAI's four columns for more tokens; `first` is a text's first token, which nothing comes before."""
+        columns: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+        if first is not None:
+            self._add(columns, first, None, None)
+        for entry in scored:
+            self._add(columns, entry.token, entry.logprob, self._top(entry))
+        return columns
+
+    def _add(self, columns: dict[str, list[Any]], token: int, logprob: float | None, top: Any) -> None:
+        row = {
+            "tokens": shown(self._model, token),
+            "token_logprobs": logprob,
+            "top_logprobs": top,
+            "text_offset": self._at,
+        }
+        for name, value in row.items():
+            columns[name].append(value)
+        self._at += len(self._decoder.decode(self._model.piece(token)))
+
+    def _top(self, scored: TokenLogprob) -> dict[str, float]:
+        """The likeliest tokens and the one that stands there. Of two tokens with the same text, the likelier one."""
+        likeliest: dict[str, float] = {}
+        for token, logprob in sorted([*scored.top, (scored.token, scored.logprob)], key=lambda entry: -entry[1]):
+            likeliest.setdefault(shown(self._model, token), logprob)
+        return likeliest
+
+
+def joined(tables: Sequence[dict[str, list[Any]]]) -> dict[str, list[Any]]:
+    """Tables one below the other."""
+    return {name: [value for table in tables for value in table[name]] for name in tables[0]}

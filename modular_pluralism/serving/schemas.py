@@ -1,0 +1,314 @@
+"""What requests hold, in OpenAI's words. FastAPI reads bodies into these, and describes them at /openapi.json.
+
+A ValueError in here is a sentence for the client; `api_error` writes those for pydantic's own findings.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+USUAL_COMPLETION_TOKENS = 16
+"""The longest raw text where a request names no limit: OpenAI's own default."""
+_INT64 = 2**63
+
+ModelId = Annotated[str, Field(max_length=256)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Token = Annotated[int, Field(ge=0, lt=2**31)]
+Text = Annotated[str, Field(min_length=1)]
+Prompt = str | list[int]
+"""A text, or the tokens that a model reads."""
+
+
+class Body(BaseModel):
+    """Values are not converted ("8" is no number), null is the same as nothing, a field that there is not is refused,
+    and what was sent is kept out of messages."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_what_there_is(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        given = {name: field for name, field in value.items() if field is not None}
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        for name in given:
+            if name not in known:  # one is told; pydantic would describe each of a hundred thousand
+                raise PydanticCustomError("unknown_field", "unknown", {"field": name})
+        return given
+
+
+class NotOffered:
+    """A field of OpenAI's that would change the answer and is not offered here: only `values` are taken, which ask for
+    nothing."""
+
+    def __init__(self, *values: Any) -> None:
+        self._values = values
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """See pydantic."""
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """See pydantic."""
+        return {"enum": [*self._values, None]}
+
+    def _check(self, value: Any) -> Any:
+        if isinstance(value, bool) or value not in self._values:
+            raise PydanticCustomError("unsupported_field", "not supported")
+        return value
+
+
+# -- chats and raw completions -----------------------------------------------------------------------------------------
+
+
+class StreamOptions(Body):
+    """What a stream ends with. Nothing is added to chunks to hide their length, so it can always be left out."""
+
+    include_usage: bool = False
+    include_obfuscation: bool | None = None
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Stops = Annotated[list[Text], Field(fail_fast=True), BeforeValidator(_listed, json_schema_input_type=Text | list[Text])]
+
+
+class TextRequest(Body):
+    """What chats and raw completions have in common."""
+
+    model: ModelId
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    n: Count | None = None
+    seed: Annotated[int, Field(ge=-_INT64, lt=_INT64)] | None = None
+    stop: Stops | None = None
+    metadata: dict[str, Any] | None = None
+
+    # Fields of OpenAI's that change no answer.
+    user: Any = None
+    store: Any = None
+    service_tier: Any = None
+    safety_identifier: Any = None
+    prompt_cache_key: Any = None
+    prompt_cache_retention: Any = None
+    prompt_cache_options: Any = None
+    parallel_tool_calls: Any = None
+
+    tools: Annotated[Any, NotOffered([])] = None
+    tool_choice: Annotated[Any, NotOffered("none", "auto")] = None
+    functions: Annotated[Any, NotOffered([])] = None
+    function_call: Annotated[Any, NotOffered("none", "auto")] = None
+    logit_bias: Annotated[Any, NotOffered({})] = None
+    frequency_penalty: Annotated[Any, NotOffered(0)] = None
+    presence_penalty: Annotated[Any, NotOffered(0)] = None
+    modalities: Annotated[Any, NotOffered(["text"])] = None
+    audio: Annotated[Any, NotOffered()] = None
+    prediction: Annotated[Any, NotOffered()] = None
+    web_search_options: Annotated[Any, NotOffered()] = None
+    moderation: Annotated[Any, NotOffered()] = None
+    reasoning_effort: Annotated[Any, NotOffered()] = None
+    verbosity: Annotated[Any, NotOffered()] = None
+    best_of: Annotated[Any, NotOffered(1)] = None
+    suffix: Annotated[Any, NotOffered("")] = None
+
+    @field_validator("stream_options")
+    @classmethod
+    def _belong_to_a_stream(cls, options: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
+        if not info.data.get("stream"):
+            raise ValueError("stream_options is only for streams; leave it out or add stream: true.")
+        return options
+
+    @property
+    def choices(self) -> int:
+        """How many answers are wanted to each prompt."""
+        return self.n or 1
+
+    @property
+    def with_usage(self) -> bool:
+        """Whether a stream ends with what it cost."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+class TextPart(Body):
+    """A part of a message; only texts mean something here."""
+
+    type: Literal["text"]
+    text: str
+
+
+_PARTS = TypeAdapter(Annotated[list[TextPart], Field(fail_fast=True)])
+
+
+def _text_of_parts(value: Any) -> Any:
+    """OpenAI takes a text, or a list of parts."""
+    return "".join(part.text for part in _PARTS.validate_python(value)) if isinstance(value, list) else value
+
+
+class ChatMessage(Body):
+    """One turn of the chat. `developer` is OpenAI's newer word for `system`."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[str, BeforeValidator(_text_of_parts, json_schema_input_type=str | list[TextPart])]
+    name: str | None = None
+
+    # What else stands in an assistant's message that a client sends back.
+    refusal: Any = None
+    annotations: Any = None
+    audio: Annotated[Any, NotOffered()] = None
+    function_call: Annotated[Any, NotOffered()] = None
+    tool_calls: Annotated[Any, NotOffered([])] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_assistant_may_be_silent(cls, message: Any) -> Any:
+        if isinstance(message, dict) and message.get("role") == "assistant" and message.get("content") is None:
+            return {**message, "content": ""}
+        return message
+
+
+class JsonSchema(Body):
+    """The schema that a reply has to follow."""
+
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+    definition: dict[str, Any] = Field(alias="schema")
+
+
+class ResponseFormat(Body):
+    """How a reply is written; JSON is guaranteed by a grammar, unless the reply is cut off."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _a_schema_where_it_is_read(self) -> ResponseFormat:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("response_format: json_schema must be there for the type 'json_schema', and for no other.")
+        return self
+
+
+class ChatRequest(TextRequest):
+    """What /v1/chat/completions is sent."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)]
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0)] | None = None
+    response_format: ResponseFormat | None = None
+
+    @field_validator("top_logprobs")
+    @classmethod
+    def _need_logprobs(cls, top: int | None, info: ValidationInfo) -> int | None:
+        if top and not info.data.get("logprobs"):
+            raise ValueError("top_logprobs needs logprobs: true; add it.")
+        return top
+
+    @property
+    def most_tokens(self) -> int | None:
+        """The most tokens of an answer."""
+        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+
+    @property
+    def format(self) -> str:
+        """How the answer is to be written."""
+        return "text" if self.response_format is None else self.response_format.type
+
+    def turns(self) -> list[BaseMessage]:
+        """The messages, as LangChain has them."""
+        kinds: dict[str, type[BaseMessage]] = {
+            "system": SystemMessage,
+            "developer": SystemMessage,
+            "user": HumanMessage,
+            "assistant": AIMessage,
+        }
+        return [kinds[message.role](content=message.content) for message in self.messages]
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+
+
+def _is_prompt(value: Any) -> bool:
+    return bool(value) and (isinstance(value, str) or (isinstance(value, list) and all(map(_is_token, value))))
+
+
+def _prompts(value: Any) -> list[Prompt]:
+    """OpenAI takes one prompt or many."""
+    prompts = [value] if _is_prompt(value) else value
+    if not (isinstance(prompts, list) and prompts and all(map(_is_prompt, prompts))):
+        raise ValueError(
+            "prompt must be a text, a list of tokens, which are whole numbers from 0, or a list of these, and none of "
+            "them empty."
+        )
+    return prompts
+
+
+_Tokens = Annotated[list[Token], Field(min_length=1)]
+Prompts = Annotated[
+    list[Prompt],
+    PlainValidator(
+        _prompts, json_schema_input_type=Text | _Tokens | Annotated[list[Text | _Tokens], Field(min_length=1)]
+    ),
+]
+
+
+class CompletionRequest(TextRequest):
+    """What /v1/completions is sent."""
+
+    prompt: Prompts
+    echo: bool | None = None
+    max_tokens: Token | None = None
+    logprobs: Annotated[int, Field(ge=0)] | None = None
+
+    @field_validator("max_tokens")
+    @classmethod
+    def _for_some_text(cls, tokens: int | None, info: ValidationInfo) -> int | None:
+        if tokens == 0 and not info.data.get("echo"):
+            raise ValueError("max_tokens 0 needs echo: true; there would be nothing in the answer.")
+        return tokens
+
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens of a text; 0 only scores the prompt."""
+        return USUAL_COMPLETION_TOKENS if self.max_tokens is None else self.max_tokens
+
+
+# -- the tokenizer, in vLLM's form -------------------------------------------------------------------------------------
+
+
+class TokenizeRequest(Body):
+    """A text to be cut into tokens."""
+
+    prompt: str
+    model: ModelId | None = None
+    add_special_tokens: bool = True
+
+
+class DetokenizeRequest(Body):
+    """Tokens to be put together."""
+
+    tokens: Annotated[list[Token], Field(fail_fast=True)]
+    model: ModelId | None = None

@@ -1,0 +1,131 @@
+"""Sending an answer, for as long as there is somebody to send it to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from modular_pluralism.serving.api_error import api_error, stopping
+from modular_pluralism.serving.concurrency import pumped
+from modular_pluralism.serving.limits import Gate
+from modular_pluralism.serving.request_log import Exchange
+
+Work = Callable[[], Awaitable[dict[str, Any]] | AsyncIterator[dict[str, Any]]]
+"""Makes an answer: one object, or the parts of a stream."""
+
+PATIENCE = 60.0
+"""Seconds for a client to take a part of its answer; one that does not holds a turn for nothing, and has gone."""
+CLIENT_GONE = 499
+"""The status that the log shows where the client went away first; nobody is sent it."""
+
+
+class ClientGoneError(Exception):
+    """The client does not take what it is sent, or has hung up."""
+
+
+class AnswerResponse(Response):
+    """Does the work when its turn comes, and sends what comes out: one object, or a stream of events.
+
+    The work is cancelled when the client goes away, and when the server's grace period is over. A stream's status is
+    sent with its first part, so that what fails before is raised and gets an error status; what fails later becomes an
+    error event, too, and the stream ends without [DONE].
+    """
+
+    def __init__(self, exchange: Exchange, gate: Gate, work: Work) -> None:
+        super().__init__()
+        self._exchange = exchange
+        self._gate = gate
+        self._work = work
+        self._begun = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See Response."""
+        send = _impatient(send)
+        work = asyncio.create_task(self._do(send))
+        gone = asyncio.create_task(_until_gone(receive))
+        over = asyncio.create_task(self._gate.over.wait())
+        try:
+            await asyncio.wait({work, gone, over}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                await _cancelled(work)
+                await self._break_off(send, ClientGoneError() if gone.done() else stopping(1))
+            work.result()
+        except ClientGoneError:
+            self._exchange.status, self._exchange.error = CLIENT_GONE, "client_gone"
+        finally:
+            for task in (work, gone, over):
+                await _cancelled(task)
+
+    async def _do(self, send: Send) -> None:
+        try:
+            async with self._gate.turn(self._exchange.key):
+                answer = self._work()
+                if isinstance(answer, AsyncIterator):
+                    await self._stream(send, answer)
+                else:
+                    data = _json(await answer)
+                    await self._begin(send, {"content-type": "application/json", "content-length": str(len(data))})
+                    await send(_body(data))
+        except Exception as error:
+            await self._break_off(send, error)
+
+    async def _stream(self, send: Send, parts: AsyncIterator[dict[str, Any]]) -> None:
+        async with pumped(parts) as items:
+            async for item in items:
+                if not self._begun:
+                    await self._begin(send, {"content-type": "text/event-stream", "cache-control": "no-cache"})
+                await send(_body(_event(_json(item)), more=True))
+        await send(_body(_event(b"[DONE]")))
+
+    async def _begin(self, send: Send, headers: dict[str, str]) -> None:
+        self._begun = True
+        self._exchange.first_byte()
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+
+    async def _break_off(self, send: Send, error: Exception) -> NoReturn:
+        if self._begun and not isinstance(error, ClientGoneError):
+            await send(_body(_event(_json(api_error(error).body()))))
+        raise error
+
+
+def _event(data: bytes) -> bytes:
+    return b"data: " + data + b"\n\n"
+
+
+def _json(data: dict[str, Any]) -> bytes:
+    # Numbers that JSON has not are a mistake of ours, and not sent.
+    return json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+
+
+def _impatient(send: Send) -> Send:
+    """`send`, which does not wait for ever."""
+
+    async def within(message: Message) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await send(message)
+        except TimeoutError:
+            raise ClientGoneError from None
+
+    return within
+
+
+def _body(data: bytes, *, more: bool = False) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait until it has ended."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

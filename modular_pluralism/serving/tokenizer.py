@@ -1,0 +1,79 @@
+"""Tokens as text, and the endpoints of the tokenizer, for evaluation tools that have to know where a prompt ends.
+
+The endpoints and their fields are those of vLLM, which lm-evaluation-harness knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from modular_pluralism.llama import ChatLlama
+from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.serving.api_error import ApiError
+from modular_pluralism.serving.catalogue import BASE, Catalogue
+from modular_pluralism.serving.schemas import DetokenizeRequest, TokenizeRequest
+
+
+def tokenizer_info(catalogue: Catalogue) -> dict[str, Any]:
+    """What a client has to know of the base LLM's tokenizer."""
+    model = _vocabulary(catalogue, None)
+    return {
+        "tokenizer_class": "llama.cpp",
+        "bos_token": model.token_text(model.begin_token) if model.begin_token >= 0 else None,
+        "eos_token": model.token_text(model.end_token) if model.end_token >= 0 else None,
+        "chat_template": model.metadata.get("tokenizer.chat_template"),
+    }
+
+
+def tokenize(catalogue: Catalogue, request: TokenizeRequest) -> dict[str, Any]:
+    """The tokens that /v1/completions reads for a text. A text that is exactly the begin- or end-of-text token's
+    spelling is that token, since there is no other way to ask for its number; within a text it is plain text."""
+    model = _vocabulary(catalogue, request.model)
+    for token in (model.begin_token, model.end_token):
+        if token >= 0 and request.prompt == model.token_text(token):
+            return {"tokens": [token], "count": 1}
+    tokens = model.tokenize(request.prompt, parse_special=False, add_special=request.add_special_tokens)
+    return {"tokens": tokens, "count": len(tokens)}
+
+
+def detokenize(catalogue: Catalogue, request: DetokenizeRequest) -> dict[str, Any]:
+    """The text that tokens spell.
+
+    Raises:
+        ApiError: 400, a token is not in the vocabulary.
+    """
+    model = _vocabulary(catalogue, request.model)
+    check_tokens(model, request.tokens)
+    return {"prompt": text_of(model, request.tokens)}
+
+
+def _vocabulary(catalogue: Catalogue, model: str | None) -> ModelFile:
+    chat = catalogue.model(model or BASE).chat
+    if not isinstance(chat, ChatLlama):
+        raise ApiError(400, f"{model or BASE} is remote, and its tokenizer is not here.", param="model")
+    return chat.engine.model
+
+
+def check_tokens(model: ModelFile, tokens: Sequence[int]) -> None:
+    """Raise ApiError, 400, unless all tokens are in the vocabulary: llama.cpp would end the process."""
+    if not all(0 <= token < model.n_vocab for token in tokens):
+        raise ApiError(
+            400, f"A token is not in the vocabulary of this model, whose tokens are 0 to {model.n_vocab - 1}."
+        )
+
+
+def shown(model: ModelFile, token: int) -> str:
+    """A token by itself: its text, a control token's spelling, or its bytes where they are no whole characters."""
+    data = model.piece(token)
+    if not data:
+        return model.token_text(token)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+
+
+def text_of(model: ModelFile, tokens: Sequence[int]) -> str:
+    """The text that tokens spell; control tokens are no text."""
+    return b"".join(map(model.piece, tokens)).decode("utf-8", "replace")

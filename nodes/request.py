@@ -1,0 +1,176 @@
+"""What is asked: a question with its parts, checked in one place and with one wording, whoever asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from modular_pluralism.errors import InputError
+from modular_pluralism.modes import Need, find_mode, takers
+from modular_pluralism.nodes.render import one_line
+from modular_pluralism.option_math import MOST_OPTIONS
+from modular_pluralism.types import Mode, Scoring, Voice
+
+
+class Request(BaseModel):
+    """A question for a mode, checked as a whole.
+
+    Args:
+        question: The question.
+        mode: The mode that it is for.
+        attribute: The value, demographic or culture that is asked for.
+        options: The possible answers, 2 to 26.
+        scoring: How option probabilities are read.
+        voice: How communities are heard in distributional mode.
+        seed: The seed of the run.
+
+    Raises:
+        InputError: There is no such mode, scoring or voice; or a part is missing, unusable, or not for this mode.
+
+    Example:
+        ```python
+        from modular_pluralism import Request
+
+        request = Request(question="Should wages be public?", mode="steerable", attribute="privacy", seed=1)
+        print(request.asked())  # the input of the mode's graph
+        ```
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question: str
+    mode: Mode = "overton"
+    attribute: str | None = None
+    options: list[str] | None = None
+    scoring: Scoring = "rotate"
+    voice: Voice = "comment"
+    seed: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):  # else it is nobody's request, which pydantic says itself
+            mode = find_mode(given.get("mode", "overton"))
+            check_parts(given, mode.name, mode.takes.attribute, mode.takes.options)
+            mode.settings(given.get("scoring", "rotate"), given.get("voice", "comment"))
+        return given
+
+    def asked(self, *, distinct: bool = False) -> dict[str, Any]:
+        """The input of the mode's graph.
+
+        Real surveys have questions with two equal options, which their letters tell apart. Where a person has typed
+        the options, an equal one is a slip: `distinct` refuses it.
+
+        Raises:
+            InputError: two options are equal, and are not to be.
+        """
+        if distinct and self.options:
+            _check_distinct(self.options)
+        parts = {"seed": self.seed, "attribute": self.attribute, "options": self.options or None}
+        return {"question": self.question, **{name: value for name, value in parts.items() if value is not None}}
+
+
+def check_parts(
+    given: Mapping[str, Any], mode: str = "", attribute: Need = "optional", options: Need = "optional"
+) -> None:
+    """Check the parts of a question for a mode that says this of its attribute and its options.
+
+    Raises:
+        InputError: a part is missing, unusable, or not for this mode.
+    """
+    check_question(given.get("question"))
+    check_seed(given.get("seed"))
+    if attribute == "required" or given.get("attribute") is not None:
+        _refuse(attribute, "attribute", mode)
+        check_attribute(given.get("attribute"))
+    if options == "required" or given.get("options"):
+        _refuse(options, "options", mode)
+        check_options(given.get("options"))
+
+
+def _refuse(need: Need, part: Literal["attribute", "options"], mode: str) -> None:
+    if need == "refused":
+        raise InputError(
+            f"{mode.capitalize()} mode takes no {part}; leave {'them' if part == 'options' else 'it'} out, or choose "
+            f"{takers(part)} mode."
+        )
+
+
+def check_question(question: object) -> None:
+    """Raise InputError unless there is a question."""
+    if not isinstance(question, str) or not question.strip():
+        raise InputError("The question is empty; write what the communities shall comment on.")
+    _check_unicode(question, "The question")
+
+
+def check_attribute(attribute: object) -> None:
+    """Raise InputError unless there is an attribute."""
+    if not isinstance(attribute, str) or not attribute.strip():
+        raise InputError(
+            'This question needs an attribute: a value, a demographic or a culture, such as "the right to privacy".'
+        )
+    _check_unicode(attribute, "The attribute")
+
+
+def check_voice(voice: object) -> Voice:
+    """The voice, if there is such a one; raises InputError otherwise."""
+    known: tuple[Voice, ...] = get_args(Voice)
+    return _known(voice, known, "voice")
+
+
+def check_scoring(scoring: object) -> Scoring:
+    """The scoring, if there is such a one; raises InputError otherwise."""
+    known: tuple[Scoring, ...] = get_args(Scoring)
+    return _known(scoring, known, "scoring")
+
+
+T = TypeVar("T")
+
+
+def _known(value: object, known: Sequence[T], what: str) -> T:
+    for each in known:
+        if value == each:
+            return each
+    raise InputError(f"There is no {what} {value!r}; use {', '.join(map(str, known))}.")
+
+
+def check_seed(seed: object) -> None:
+    """Raise InputError unless the seed is a whole number, or left out."""
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+        raise InputError(f"The seed is {seed!r}; give a whole number, or leave it out.")
+
+
+def check_options(options: Any) -> None:
+    """Raise InputError unless there are two to 26 options."""
+    if options is not None and (isinstance(options, str) or not isinstance(options, Sequence)):
+        raise InputError('The options are not a list; give them one by one, as in ["Yes", "No"].')
+    given = list(options or ())
+    if len(given) < 2:
+        raise InputError(f"There must be at least two options, not {len(given)}; add what can be answered.")
+    if len(given) > MOST_OPTIONS:
+        raise InputError(f"There are {len(given)} options, and only {MOST_OPTIONS} letters; use fewer options.")
+    for number, option in enumerate(given, start=1):
+        if not isinstance(option, str):
+            raise InputError(f"Option {number}, {option!r}, is no text; write it in quotes.")
+        _check_unicode(option, f"Option {number}")
+        if not one_line(option):
+            raise InputError(f"Option {number} is empty; write it or leave it out.")
+
+
+def _check_distinct(options: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for number, option in enumerate(options, start=1):
+        text = one_line(option)  # as the models see it
+        if text in seen:
+            raise InputError(f"Option {number}, {text!r}, is there twice; options must differ.")
+        seen.add(text)
+
+
+def _check_unicode(text: str, what: str) -> None:
+    """Bytes that are not UTF-8 arrive from a terminal or a pipe as lone surrogates, which no model can read."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{what} is not UTF-8 text; save or send it as UTF-8.") from None

@@ -1,0 +1,80 @@
+"""What commands print, how far long work is, and how Ctrl-C ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+
+import pytest
+import typer
+
+from modular_pluralism.cli import progress
+from modular_pluralism.cli.output import print_json, print_table, say, stoppable
+from modular_pluralism.cli.progress import EvalProgress, TrainingProgress
+
+LONG = "a word, " * 30
+
+
+def test_what_is_said_is_never_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    say("[bold]no markup[/bold] \x1b[31mno colour\x1b[0m \u202etext", "bold")
+    assert capsys.readouterr().out == "[bold]no markup[/bold] [31mno colour[0m text\n"
+
+
+def test_only_prose_is_broken_into_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    say(LONG)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    say(LONG, prose=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1
+    assert all(line.strip().endswith(",") for line in lines)
+
+
+def test_a_table_holds_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("name", "words"), [("comment", "7"), ("[b]merge\x07", "1234")], right=["words"])
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in row[1:3]] for row in rows] == [["comment", "7"], ["[b]merge", "1234"]]
+    assert rows[0][2].endswith("    7 ")
+
+
+def test_json_is_for_programs_and_keeps_letters(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"name": "Zoë"})
+    out = capsys.readouterr().out
+    assert json.loads(out) == {"name": "Zoë"}
+    assert "Zoë" in out
+
+
+@pytest.mark.parametrize("pressed", [KeyboardInterrupt, asyncio.CancelledError])
+def test_ctrl_c_ends_a_command_with_a_sentence(
+    pressed: type[BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended, stoppable("Stopped. Go on."):
+        raise pressed
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr() == ("", "Stopped. Go on.\n")
+    with pytest.raises(ValueError, match="another"), stoppable():
+        raise ValueError("another")
+
+
+def test_an_evaluation_tells_of_itself_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    with EvalProgress(3, out) as shown:
+        shown.known(1)
+        shown.made(None, {"error": None})
+        assert len(out.getvalue().splitlines()) == 1  # one line at the most in a while
+        shown.made(None, {"error": "failed"})
+    going_on, last = out.getvalue().splitlines()
+    assert going_on == "Going on: 1 of 3 results are there."
+    assert last.startswith("3 of 3 results, 1 failed, ")
+    assert last.endswith(" a second, 0:00 left")
+
+
+def test_a_training_tells_of_itself_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    out = io.StringIO()
+    with TrainingProgress("europe", out) as shown:
+        shown.started(10, 20)
+        shown.stepped(15, 1.25)
+    first, second = out.getvalue().splitlines()
+    assert first == "Training europe: 20 steps, going on after 10."
+    assert second.startswith("15 of 20 steps, loss 1.250, 0:00 left at most")

@@ -1,0 +1,244 @@
+"""The registry of modes: a mode that is described in one file (tests/toy_mode.py) is found wherever modes are."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai.model import ChatMessageUser, GenerateConfig
+from nicegui import Client, ui
+from typer.testing import CliRunner
+
+import modular_pluralism.cli.run_graph
+import modular_pluralism.evaluation.inspect.model as inspect_model
+from modular_pluralism import modes as registry
+from modular_pluralism.assistants import factories
+from modular_pluralism.assistants.context import context_schema, read_context
+from modular_pluralism.cli.app import app
+from modular_pluralism.debugger.build import picture
+from modular_pluralism.debugger.page.live_runs import LiveRuns
+from modular_pluralism.debugger.page.run_form import RunForm
+from modular_pluralism.debugger.page.run_prompts import prompts_of
+from modular_pluralism.debugger.request import RunRequest
+from modular_pluralism.debugger.snippet import run_as_python
+from modular_pluralism.errors import ContextError, InputError
+from modular_pluralism.graphs import build_pluralism
+from modular_pluralism.graphs.shape import graph_nodes
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.modes import find_mode, modes, register_mode
+from modular_pluralism.nodes.request import Request
+from modular_pluralism.pool import Pool
+from modular_pluralism.prompt_trials.uses import uses_of
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.runs.place import find_place
+from modular_pluralism.runs.setup import Setup
+from modular_pluralism.serving.mode_question import question_of
+from modular_pluralism.serving.mode_talk import ModeTalk
+from modular_pluralism.serving.schemas import ChatMessage, ChatRequest
+from modular_pluralism.tool import pluralism_tool
+from tests.fake_models import always, fake_models, fake_pool
+from tests.toy_mode import CHORUS, ChorusState, register
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TWO = ("north", "east")
+SAID = "The view of north. / The view of east."
+POOL = 'base = "boss"\n' + "".join(
+    f'[models.{name}]\nopenai = "{name}"\nbase_url = "http://127.0.0.1:9/v1"\n' for name in ("boss", *TWO)
+)
+
+
+@pytest.fixture
+def chorus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The mode is found by an entry point, as that of an installed package is."""
+
+    class Entry:
+        def load(self) -> None:
+            register()
+
+    monkeypatch.setattr(registry, "entry_points", lambda *, group: [Entry()] if "pluralism.modes" in group else [])
+    registry._load_modes.cache_clear()
+    yield
+    del registry._modes["chorus"]
+
+
+def models() -> dict[str, Any]:
+    return fake_models(always("Nobody asks me."), TWO)
+
+
+@pytest.fixture
+def pool_file(tmp_path: Path) -> Path:
+    path = tmp_path / "pool.toml"
+    communities = "".join(f'[communities.{name}]\nmodel = "{name}"\ndescription = "d"\n' for name in TWO)
+    path.write_text(POOL + communities)
+    return path
+
+
+# The registry
+
+
+def test_the_package_s_own_modes() -> None:
+    assert list(modes()) == ["overton", "steerable", "distributional"]
+    for name, mode in modes().items():
+        assert mode.name == name
+        assert {"check", "community"} < {node.id for node in mode.nodes()}
+
+
+def test_a_name_is_given_once() -> None:
+    assert register_mode(find_mode("overton")) is find_mode("overton")
+    other = registry.ModeDescription(**{**vars(CHORUS), "name": "overton"})
+    with pytest.raises(InputError, match="There is a mode 'overton' already"):
+        register_mode(other)
+    with pytest.raises(InputError, match="There is no mode 'chorus'; use overton, steerable, distributional"):
+        find_mode("chorus")
+
+
+def test_the_tables_of_the_docs_are_those_of_the_registry() -> None:
+    readme = (REPOSITORY / "README.md").read_text("utf-8")
+    embedding = (REPOSITORY / "docs" / "embedding.md").read_text("utf-8")
+    config = json.loads((REPOSITORY / "langgraph.json").read_text("utf-8"))["graphs"]
+    assert set(config) == {*modes(), "pluralism"}
+    for name, mode in modes().items():
+        assert f"| **{mode.title}** | {mode.work} | {mode.outcome} |" in readme
+        optional = [part for part in ("options", "attribute") if getattr(mode.takes, part) == "optional"]
+        arguments = [f"`{part}`" for part in ["question", *mode.takes.required]]
+        assert f"| `{name}` | {', '.join([*arguments, *(f'optional `{part}`' for part in optional)])} |" in embedding
+        assert config[name]["description"] == f"{mode.outcome[0].upper()}{mode.outcome[1:]}"
+        assert config[name]["path"] == f"modular_pluralism.assistants.factories:{name}"
+        assert getattr(factories, name) is not None
+    help_text = CliRunner().invoke(app, ["ask", "--help"], env={"COLUMNS": "300"}).output
+    assert f"[{'|'.join(modes())}|…]" in help_text
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"attribute": "thrift"}, "Overton mode takes no attribute; leave it out, or choose steerable or"),
+        ({"options": ["Yes", "No"]}, "Overton mode takes no options; leave them out, or choose steerable or"),
+        ({"voice": "vote"}, "The voice 'vote' is for distributional mode; leave it out"),
+        ({"voice": "loud"}, "There is no voice 'loud'; use comment, vote, both."),
+        ({"scoring": "LABEL"}, "There is no scoring 'LABEL'; use label, rotate, text."),
+        ({"mode": "steerable"}, "needs an attribute"),
+        ({"mode": "steerable", "attribute": "a", "scoring": "rotat"}, "There is no scoring 'rotat'; use label,"),
+        ({"mode": "distributional"}, "at least two options"),
+        ({"mode": "nothing"}, "There is no mode 'nothing'"),
+        ({"question": " "}, "question is empty"),
+        ({"seed": "5"}, "give a whole number"),
+    ],
+)
+def test_a_request_is_refused_with_one_wording(given: dict[str, Any], says: str) -> None:
+    whole: dict[str, Any] = {"question": "Is it so?", **given}
+    with pytest.raises(InputError, match=says) as caught:
+        Request(**whole)
+    with pytest.raises(InputError) as again:
+        RunRequest(**whole)
+    assert str(again.value) == str(caught.value)
+    described = modes().get(whole.pop("mode", "overton"))
+    if described is None or whole["question"] == " " or "seed" in given:
+        return
+    settings = {key: whole.pop(key) for key in ("scoring", "voice") if key in whole}
+    with pytest.raises(InputError) as run:
+        described.graph(fake_pool(TWO), models=models(), **settings).compile().invoke(whole)
+    assert str(run.value) == str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["steerable", "distributional"])
+def test_a_builder_refuses_a_scoring_that_there_is_not(name: str) -> None:
+    with pytest.raises(InputError, match="There is no scoring 'rotat'; use label, rotate, text"):
+        find_mode(name).build(fake_pool(TWO), scoring="rotat")
+
+
+# A mode that was added
+
+
+def test_the_toy_mode_is_on_the_command_line(chorus: None, pool_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modular_pluralism.cli.run_graph, "open_models", lambda pool: PoolModels(pool, models()))
+    ask = ["ask", "Is it so?", "--mode", "chorus", "--pool", str(pool_file)]
+    done = CliRunner().invoke(app, [*ask, "--attribute", "thrift", "--json"])
+    told = json.loads(done.output)
+    assert (told["mode"], told["answer"], told["voices"], told["attribute"]) == ("chorus", SAID, 2, "thrift")
+    assert CliRunner().invoke(app, [*ask, "--quiet"]).output == f"{SAID}\n"
+    refused = CliRunner().invoke(app, [*ask, "--option", "Yes", "--option", "No"]).exception
+    assert str(refused) == ("Chorus mode takes no options; leave them out, or choose steerable or distributional mode.")
+    drawn = CliRunner().invoke(app, ["graph", "--mode", "chorus", "--pool", str(pool_file)]).output
+    assert "check --> north;" in drawn
+    assert "join --> __end__;" in drawn
+
+
+def test_the_toy_mode_is_served(chorus: None) -> None:
+    pool = fake_pool(TWO)
+    talk = ModeTalk(find_mode("chorus"), pool, PoolModels(pool, models()), PromptSet.load(), "rotate", "vote")
+    message = ChatMessage(role="user", content="Attribute: thrift\n\nIs it so?")
+    request = ChatRequest(model="pluralism/chorus", messages=[message])
+    assert question_of(CHORUS, request, 3) == {"question": "Is it so?", "seed": 3, "attribute": "thrift"}
+    answer = asyncio.run(talk.answer(request))
+    assert answer.choices[0].text == SAID
+    assert answer.facts["voices"] == 2
+
+
+def test_the_toy_mode_is_a_tool(chorus: None) -> None:
+    tool = pluralism_tool(fake_pool(TWO), mode="chorus", models=models())
+    assert (tool.name, set(tool.args)) == ("pluralism_chorus", {"question", "attribute"})
+    assert tool.description.startswith(CHORUS.tool)
+    assert tool.invoke({"question": "Is it so?"}) == SAID
+
+
+def test_the_toy_mode_is_in_the_debugger(chorus: None, tmp_path: Path) -> None:
+    boxes = picture("chorus", TWO)
+    assert [(box.id, box.role, box.after) for box in boxes] == [
+        ("check", "check", []),
+        ("north", "comment", ["check"]),
+        ("east", "comment", ["check"]),
+        ("join", "join", ["north", "east"]),
+    ]
+    runs = LiveRuns("perspective", None, find_place(str(tmp_path / "runs.sqlite")), 1.0)
+    request = RunRequest(question="Is it so?", mode="chorus", attribute="thrift")
+    prompts, pool = PromptSet.load(), Pool.load("perspective")
+    setup = Setup.of("chorus", "rotate", request.asked(), ("perspective", pool), (None, prompts))
+    with Client(ui.page("/form"), request=None):
+        form = RunForm(runs, setup, lambda: None)
+        assert form.request() == request
+        assert form.mode is CHORUS
+        assert form._attribute_field.visible
+        assert not form._options_field.visible
+        assert not form._voice_field.visible
+    used = [each.key for each in prompts_of(setup, pool, prompts) if each.community is None]
+    assert used == ["comment"]
+    code = run_as_python("r", setup)
+    assert "from tests.toy_mode import build_chorus" in code
+    assert "scoring" not in code
+
+
+async def test_the_toy_mode_is_an_assistant_and_a_part_of_the_graph_of_all_modes(chorus: None) -> None:
+    assert factories.chorus.__name__ == "chorus"
+    pool, prompts = fake_pool(TWO), PromptSet.load()
+    fields = context_schema("chorus", pool, prompts).model_fields
+    assert {"pool", "prompts", "seed", "comment_prompt"} == set(fields)
+    graph = build_pluralism(pool, models=models())
+    assert ("chorus/join", ["chorus/north", "chorus/east"]) in [(node.id, node.after) for node in graph_nodes(graph)]
+    assert "chorus" in json.dumps(context_schema("pluralism", pool, prompts).model_json_schema()["properties"]["mode"])
+    with pytest.raises(ContextError, match=r"mode is unusable: Input should be 'overton', .* or 'chorus'"):
+        read_context("pluralism", {"mode": "choir"})
+    with pytest.raises(InputError, match="There is no mode 'choir'"):
+        build_pluralism(pool, mode="choir")
+    state = graph.compile().invoke({"question": "Is it so?", "mode": "chorus", "attribute": "thrift"})
+    assert (state["answer"], state["voices"]) == (SAID, 2)
+
+
+async def test_the_toy_mode_is_a_model_of_inspect(
+    chorus: None, pool_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect_model, "PoolModels", lambda pool: PoolModels(pool, models()))
+    model = inspect_model.PluralismModel("chorus", pool=str(pool_file))
+    output = await model.generate([ChatMessageUser(content="Is it so?")], [], "none", GenerateConfig())
+    assert output.completion == SAID
+
+
+def test_the_toy_mode_s_prompts_say_where_they_are_used(chorus: None) -> None:
+    assert ("chorus", "community") in uses_of("comment")
+    assert "chorus" not in {use.graph for use in uses_of("merge")}
+    assert "voices" in CHORUS.results
+    assert "voices" in ChorusState.__annotations__
