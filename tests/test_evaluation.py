@@ -42,7 +42,7 @@ description = "right-leaning Reddit communities"
 """
 SMALL = ("--pool", "pair.toml", "--comment-tokens", "12", "--answer-tokens", "24")
 # Long texts, so that a run can be stopped in the middle.
-LONG = ("--pool", "pair.toml", "--comment-tokens", "400", "--answer-tokens", "24")
+LONG = ("--pool", "pair.toml", "--comment-tokens", "150", "--answer-tokens", "24")
 REPEATABLE = (*LONG, "--repeatable", "--method", "vanilla", "--method", "modular")
 
 
