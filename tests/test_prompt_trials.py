@@ -383,6 +383,7 @@ def test_texts_are_data_in_markdown(tmp_path: Path) -> None:
 # As a user runs it
 
 
+@pytest.mark.model
 @pytest.mark.skipif(not DATA.is_dir(), reason="the development files are not here")
 def test_a_plainly_worse_variant_on_real_data(tmp_path: Path) -> None:
     items, seen = [], set()
