@@ -267,7 +267,7 @@ def test_the_papers_pools_name_its_adapters(name: str, size: int) -> None:
         (["train", "x", "--data", "survey.json", "--start", "tiny.gguf"], "cannot be read as a GGUF adapter"),
         (["import", "gone", "--model", "tiny"], "There is no folder gone"),
         (["add", "towns", "--description", "d"], "'towns' already"),
-        (["add", "base", "--description", "d"], "rename it"),
+        (["add", "merge", "--description", "d"], "rename it"),
         (["add", "left.news", "--description", "d"], "Error: 'left.news' is no usable name"),
         (["add", "new", "--description", "d", "--model", "gone"], "names no model of this pool"),
         (["remove", "gone"], "no community 'gone'"),

@@ -258,6 +258,7 @@ def test_a_chat_model_outlives_its_engine() -> None:
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     code = f"""
 from pathlib import Path
+from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.llama import ChatLlama, Engine, EngineSettings, GenerationRequest
 engine = Engine(EngineSettings(Path({str(RANDOM_GGUF)!r}), context=512))
 list(engine.stream(GenerationRequest((1, 2, 3), max_tokens=4)))

@@ -13,6 +13,7 @@ from modular_pluralism.llama import host
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Eight hardware threads on four cores."""
+    monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)
     for cpu in range(8):
         folder = tmp_path / "cpu" / f"cpu{cpu}" / "topology"
         folder.mkdir(parents=True)
@@ -27,6 +28,12 @@ def test_two_hardware_threads_are_one_core(machine: Path, monkeypatch: pytest.Mo
     assert host.usable_cores() == 4
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 4, 5})
     assert host.usable_cores() == 2
+
+
+@pytest.mark.parametrize(("limit", "cores"), [("1", 1), ("3", 3), ("16", 4), ("0", 4), ("", 4)])
+def test_openmps_limit_of_threads(machine: Path, limit: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_THREAD_LIMIT", limit)
+    assert host.usable_cores() == cores
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("max 100000", 4), ("150000 100000", 2), ("20000 100000", 1)])

@@ -164,6 +164,7 @@ def test_too_little_room_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         prepare(DEMO_GGUF, forced="BF16", thoroughness=LITTLE)
 
 
+@pytest.mark.model
 def test_an_interrupted_command_leaves_the_cache_as_it_was(model_cache: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [PLURALISM, "models", "prepare", "--format", "bf16"],
@@ -184,6 +185,7 @@ def test_an_interrupted_command_leaves_the_cache_as_it_was(model_cache: Path, tm
     assert list(model_cache.iterdir()) == []
 
 
+@pytest.mark.model
 def test_the_command_prepares_lists_and_removes(model_cache: Path, tmp_path: Path) -> None:
     assert "No model has been prepared yet" in pluralism("models").stdout
     done = pluralism("models", "prepare", "--format", "q8_0")

@@ -14,9 +14,10 @@ def usable_cores() -> int:
     """Physical cores that this process may keep busy.
 
     Two hardware threads of one core count once, since llama.cpp's kernels fill a core by themselves; a container's
-    quota of processor time is rounded up to whole cores.
+    quota of processor time is rounded up to whole cores. OMP_THREAD_LIMIT counts as well: PyTorch computes nonsense
+    where it counts on more threads than OpenMP gives it.
     """
-    return max(1, math.ceil(min(_physical_cores(), _quota(_CGROUP))))
+    return max(1, math.ceil(min(_physical_cores(), _quota(_CGROUP), _thread_limit())))
 
 
 def usable_memory() -> int | None:
@@ -43,6 +44,11 @@ def _quota(group: Path) -> float:
     if limit.isdigit() and period.isdigit() and int(period) > 0:
         return int(limit) / int(period)
     return math.inf
+
+
+def _thread_limit() -> float:
+    limit = os.environ.get("OMP_THREAD_LIMIT", "")
+    return int(limit) if limit.isdigit() and int(limit) > 0 else math.inf
 
 
 def _free_memory() -> int | None:
