@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A file's tests share what is dear to set up, so a file stays with one process.
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 
 .PHONY: help demo check test test-newest lint format types notebooks benchmark study clean
 .DEFAULT_GOAL := help
@@ -13,10 +15,10 @@ demo: $(VENV)/.demo-installed  ## Answer one real question in all three modes
 	$(BIN)/pluralism demo
 
 check: lint types  ## Lint, types, and the tests that need no real model: for every change
-	$(BIN)/python -m pytest -m "not model and not browser and not faults"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not model and not browser and not faults"
 
 test: $(VENV)/.dev-installed  ## Run the whole test suite: real model, real browser, killed processes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-newest:  ## The whole suite with the newest versions that pyproject.toml admits, in an environment of its own
 	@$(MAKE) --no-print-directory VENV=.venv-newest INSTALL=--newest test

@@ -48,6 +48,8 @@ def run(command: list[str], *, cwd: Path | None, env: dict[str, str], streams: t
             _server = subprocess.Popen(
                 [sys.executable, "-m", "tests.fork_server"],
                 cwd=Path(__file__).resolve().parents[1],
+                # Each command has a PYTHONPATH of its own, which says which model it finds.
+                env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
