@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -88,19 +87,17 @@ async def test_prompts_of_a_run_that_nobody_watched(tmp_path: Path, mode: str) -
         assert without[node]["kind"] == call["kind"]
 
 
-async def test_a_thousand_runs_are_listed_at_once(tmp_path: Path) -> None:
+async def test_a_thousand_runs_are_listed_without_reading_a_checkpoint(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         await run(bench, "overton")
         columns = "created, mode, question, communities, state, error, setup"
         for number in range(1000):
             sql = f"INSERT INTO pluralism_runs (id, {columns}) SELECT ?, {columns} FROM pluralism_runs WHERE id = 'one'"
             await bench.store.change((sql, [f"copy{number}"]))
-        began = time.monotonic()
+        await bench.store.change(("DELETE FROM checkpoints", []), ("DELETE FROM writes", []))
         rows = await list_runs(bench.store)
-        seconds = time.monotonic() - began
     assert len(rows) == 1001
     assert all(row.setup is not None and row.setup.mode == "overton" for row in rows)
-    assert seconds < 5  # 0.1 on an idle machine
 
 
 async def test_a_failed_run_has_its_error_and_its_steps(tmp_path: Path) -> None:

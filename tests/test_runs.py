@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -171,20 +170,19 @@ def test_a_forged_checkpoint_is_refused(
     assert kept.command("runs", "remove", "one").code == 0
 
 
-async def test_a_thousand_runs_are_listed_at_once(tmp_path: Path) -> None:
+async def test_a_thousand_runs_are_listed_without_reading_what_was_said(tmp_path: Path) -> None:
     place = find_place(tmp_path / "runs.sqlite")
     async with open_run_store(place, 5) as store:
         with closing(sqlite3.connect(tmp_path / "runs.sqlite")) as raw:
             rows = [(f"r{at}", at, "stopped" if at % 2 else "finished") for at in range(1000)]
             insert = "INSERT INTO pluralism_runs VALUES (?, ?, 'overton', 'Why?', 6, ?, NULL, '{}')"
             raw.executemany(insert, rows)
+            # Nothing that can be read as a comment: the list has to do without.
             writes = [(f"r{at}", f"t{task}", b"x" * 20_000) for at in range(1000) for task in range(3)]
             insert = "INSERT INTO writes VALUES (?, '', 'c', ?, '', 0, 'comments', 'json', ?)"
             raw.executemany(insert, writes)
             raw.commit()
-        begun = time.monotonic()
         found = await RunTable(store).all()
-        assert time.monotonic() - begun < 30  # reading every comment takes minutes
     assert [found[0].id, found[-1].id, len(found)] == ["r999", "r0", 1000]
     assert (found[0].state, found[0].answered, found[0].communities) == ("stopped", 3, 6)
 
