@@ -7,6 +7,7 @@ gets the demo model's weights. For all others a small random model stands in for
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
     workers: int | None = config.getoption("numprocesses", None)
     if workers:
         os.environ.setdefault("OMP_THREAD_LIMIT", str(max(1, usable_cores() // workers)))
+    # A shell ignores Ctrl-C for what it starts in the background, and what tests start would inherit that.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     make_random_model()
 
 
