@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
 LOG = Path(sys.prefix) / "install.log"
 ENGINE = "llama-cpp-python"
-# No library for pictures and none for llama.cpp's tools: a third of the files is left. A user's own CMAKE_ARGS, such as
-# -DGGML_CUDA=on, come after ours and win.
+# No library for pictures and none for llama.cpp's tools: less than half of the files is left. A user's own CMAKE_ARGS,
+# such as -DGGML_CUDA=on, come after ours and win.
 CMAKE_ARGS = f"-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE={ROOT / 'install' / 'llama_cpp.cmake'}"
 
 _COMPILED = re.compile(r"^\s*\[(\d+)/(\d+)\] ")
