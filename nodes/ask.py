@@ -12,7 +12,7 @@ from langchain_core.runnables.config import merge_configs
 
 from modular_pluralism.errors import ModelCallError
 from modular_pluralism.llama.chat_model import ChatLlama
-from modular_pluralism.models.calls import Call, Outcome
+from modular_pluralism.models.calls import Call, CallResult
 from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.models.spans import Asked
@@ -139,7 +139,7 @@ def usage(reply: Reply) -> Usage:
     )
 
 
-def reply(outcome: Outcome[BaseMessage], place: str) -> Reply:
+def reply(outcome: CallResult[BaseMessage], place: str) -> Reply:
     """What a text call returned, as plain values.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from langchain_core.messages import BaseMessage
 
 from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError, NoUsableReplyError
-from modular_pluralism.models.calls import Call, Outcome
+from modular_pluralism.models.calls import Call, CallResult
 from modular_pluralism.models.option_reader import LabelReading
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.nodes import ask
@@ -20,7 +20,7 @@ from modular_pluralism.option_math import from_mean_logprobs, letters, mean_over
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import OptionDistribution, Scoring
 
-Reading: TypeAlias = Generator[Call[Any], Outcome[Any], OptionDistribution]
+Reading: TypeAlias = Generator[Call[Any], CallResult[Any], OptionDistribution]
 Prompt: TypeAlias = list[BaseMessage]
 
 
@@ -129,7 +129,7 @@ def _normalised(reading: LabelReading, model: PoolModel) -> list[float]:
 
 def _sample(
     model: PoolModel, prompt: Prompt, labels: str, count: int, seed: int
-) -> Generator[Call[Any], Outcome[Any], LabelReading]:
+) -> Generator[Call[Any], CallResult[Any], LabelReading]:
     """Shares of the labels among `count` sampled replies."""
     found = []
     for number in range(count):

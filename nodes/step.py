@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeAlias
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import merge_configs
 
-from modular_pluralism.models.calls import Call, Caller, Outcome
+from modular_pluralism.models.calls import Call, Caller, CallResult
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.noted import Noted, NotedModels, NotedPrompts, Notes, plain_update
 from modular_pluralism.prompts import PromptSet
@@ -20,7 +20,7 @@ from modular_pluralism.prompts import PromptSet
 P = ParamSpec("P")
 State: TypeAlias = Mapping[str, Any]
 Update: TypeAlias = dict[str, Any]
-Steps: TypeAlias = Generator[Call[Any], Outcome[Any], Update]
+Steps: TypeAlias = Generator[Call[Any], CallResult[Any], Update]
 Body: TypeAlias = Callable[[State], Steps | Update]
 """Takes the state and returns an update of it. Each `yield` asks a model; errors are raised at the yield. A body that
 asks no model is a plain function."""
@@ -123,7 +123,7 @@ class Begun:
     update: Update
     call: Call[Any] | None = None
 
-    def answered(self, outcome: Outcome[Any]) -> None:
+    def answered(self, outcome: CallResult[Any]) -> None:
         """Tell the step what the model has said."""
         self.go_on(lambda: self._steps.send(outcome) if self._steps else None)
 

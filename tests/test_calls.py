@@ -17,21 +17,21 @@ from langchain_core.runnables import RunnableConfig
 
 from modular_pluralism.errors import DeadlineError, EngineClosedError, ModelCallError, PluralismError
 from modular_pluralism.models import calls
-from modular_pluralism.models.calls import Call, Caller, Outcome, describe, is_transient
+from modular_pluralism.models.calls import Call, Caller, CallResult, describe, is_transient
 from modular_pluralism.models.redaction import keep_secret, redact
 from tests.fake_models import wait_until
 
 AT_ONCE = 25
 """Seconds; what is left behind would take 30."""
 
-Make = Callable[[Caller, Call[str]], Outcome[str]]
+Make = Callable[[Caller, Call[str]], CallResult[str]]
 
 
-def made_sync(caller: Caller, call: Call[str]) -> Outcome[str]:
+def made_sync(caller: Caller, call: Call[str]) -> CallResult[str]:
     return caller.call(call, {})
 
 
-def made_async(caller: Caller, call: Call[str]) -> Outcome[str]:
+def made_async(caller: Caller, call: Call[str]) -> CallResult[str]:
     return asyncio.run(caller.acall(call, {}))
 
 

@@ -42,7 +42,7 @@ class Call(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[T]):
+class CallResult(Generic[T]):
     """What a call returned, the seconds it took with its retries, and how often it was tried."""
 
     value: T
@@ -61,7 +61,7 @@ class Caller:
     attempts: int = 3
     deadline: float = 300.0
 
-    def call(self, call: Call[T], config: RunnableConfig) -> Outcome[T]:
+    def call(self, call: Call[T], config: RunnableConfig) -> CallResult[T]:
         """Make a call from a thread.
 
         Raises:
@@ -74,14 +74,14 @@ class Caller:
             span.answered(outcome.value, outcome.attempts)
             return outcome
 
-    async def acall(self, call: Call[T], config: RunnableConfig) -> Outcome[T]:
+    async def acall(self, call: Call[T], config: RunnableConfig) -> CallResult[T]:
         """As `call`, in asyncio; cancelling the task cancels the call."""
         with call_span(call.asked, config) as span:
             outcome = await self._acall(call, config)
             span.answered(outcome.value, outcome.attempts)
             return outcome
 
-    def _call(self, call: Call[T], config: RunnableConfig) -> Outcome[T]:
+    def _call(self, call: Call[T], config: RunnableConfig) -> CallResult[T]:
         started = time.monotonic()
         abandoned = threading.Event()
         progress = _Progress()
@@ -108,9 +108,9 @@ class Caller:
             value = future.result()
         except Exception as error:
             raise self._failed(call, progress, error) from _shown(error)
-        return Outcome(value, time.monotonic() - started, progress.tries)
+        return CallResult(value, time.monotonic() - started, progress.tries)
 
-    async def _acall(self, call: Call[T], config: RunnableConfig) -> Outcome[T]:
+    async def _acall(self, call: Call[T], config: RunnableConfig) -> CallResult[T]:
         started = time.monotonic()
         progress = _Progress()
         retrying = AsyncRetrying(**self._policy(progress))
@@ -125,7 +125,7 @@ class Caller:
             if timer.expired():  # whatever the model made of being cancelled
                 raise self._late(call, progress) from None
             raise self._failed(call, progress, error) from _shown(error)
-        return Outcome(value, time.monotonic() - started, progress.tries)
+        return CallResult(value, time.monotonic() - started, progress.tries)
 
     def _policy(self, progress: _Progress) -> dict[str, Any]:
         return {
