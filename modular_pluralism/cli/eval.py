@@ -107,7 +107,6 @@ def evaluate(
     that was stopped goes on where it was when the same command is given again.
     """
     optional("inspect_ai", "eval", "An evaluation")
-    optional("matplotlib", "eval", "The report")
     from modular_pluralism.cli.progress import EvalProgress
     from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.evaluation.data.task_file import TaskFile

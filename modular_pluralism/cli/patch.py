@@ -70,7 +70,6 @@ def patch(
     """
     optional("ijson", "eval", "A patch")
     optional("scipy", "eval", "A patch")
-    optional("matplotlib", "eval", "The page of a patch")
     from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
     from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.evaluation.data.task_file import TaskFile

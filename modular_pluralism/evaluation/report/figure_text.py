@@ -29,7 +29,7 @@ class FigureText:
 def number_format(column: Column, figures: Iterable[Figure]) -> Callable[[float], str]:
     """How the numbers of a column are written: in per cent for shares, and with a sign where some are negative."""
     scale, unit = (100.0, " %") if column.share else (1.0, "")
-    ends = [end * scale for each in figures for end in (each.value, each.low, each.high) if _is_number(end)]
+    ends = [end * scale for each in figures for end in (each.value, each.low, each.high) if is_number(end)]
     largest = max(map(abs, ends), default=0.0)
     whole = all(end == int(end) for end in ends) and not column.share
     decimals = 0 if whole else 1 if column.share else _decimals(largest)
@@ -43,10 +43,10 @@ def number_format(column: Column, figures: Iterable[Figure]) -> Callable[[float]
 
 def figure_text(figure: Figure, write: Callable[[float], str]) -> FigureText:
     """The figure in the format of its column."""
-    if not _is_number(figure.value):
+    if not is_number(figure.value):
         return FigureText(NONE, "", f"{figure.n:,}", False)
     interval = ""
-    if _is_number(figure.low) and _is_number(figure.high):
+    if is_number(figure.low) and is_number(figure.high):
         interval = f"[{write(figure.low)}, {write(figure.high)}]".replace(" %", "")
     return FigureText(write(figure.value), interval, f"{figure.n:,}", figure.clear)
 
@@ -72,7 +72,8 @@ def one_n(texts: Sequence[FigureText | None]) -> str | None:
     return counts.pop() if len(counts) == 1 else None
 
 
-def _is_number(value: float | None) -> TypeGuard[float]:
+def is_number(value: float | None) -> TypeGuard[float]:
+    """Whether there is a value, and it can be drawn or written."""
     return value is not None and math.isfinite(value)
 
 
