@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from modular_pluralism.evaluation.statistics.comparison import Verdict
 from modular_pluralism.evaluation.statistics.results import Column, Figure, ResultModel, Results
@@ -63,11 +63,6 @@ class TrialResult(ResultModel):
     calls: dict[str, CallCounts]
     items: list[ChangedItem]
     results: Results
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What was run, for a heading."""
-        return {**self.results.task, **self.results.run}
 
 
 def calls_sentence(result: TrialResult) -> str:
