@@ -9,7 +9,7 @@ from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.run.bench import Bench, BenchSettings
 from modular_pluralism.evaluation.run.counted_cache import CountedCache
-from modular_pluralism.evaluation.run.makers import MethodMaker
+from modular_pluralism.evaluation.run.methods import Method
 from modular_pluralism.evaluation.statistics.kind_measures import check_measure
 from modular_pluralism.prompt_trials.uses import prompts_in_use
 from modular_pluralism.prompts import PromptSet
@@ -54,7 +54,7 @@ class TrialBench(Bench[TrialSettings]):
         )
         return (*texts, *personas)
 
-    def maker(self, name: str, prompts: PromptSet) -> tuple[MethodMaker, CountedCache]:
+    def maker(self, name: str, prompts: PromptSet) -> tuple[Method, CountedCache]:
         """What answers items with these prompts, under that name, and the count of its model calls. All makers of a
         bench take from each other what does not depend on their prompts."""
         cache = self.counted_cache()

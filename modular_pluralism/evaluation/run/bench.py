@@ -25,8 +25,8 @@ from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL
 from modular_pluralism.evaluation.measures.judge import named_model
 from modular_pluralism.evaluation.measures.named import open_measure
 from modular_pluralism.evaluation.run.counted_cache import CountedCache
-from modular_pluralism.evaluation.run.makers import Maker, MethodMaker, OvertonMeasures, Result
-from modular_pluralism.evaluation.run.methods import Setting, build_methods
+from modular_pluralism.evaluation.run.makers import Maker, OvertonMeasures, Result
+from modular_pluralism.evaluation.run.methods import Method, Setting, build_methods
 from modular_pluralism.evaluation.statistics.bootstrap import RESAMPLES
 from modular_pluralism.evaluation.statistics.scored_methods import ScoredMethods
 from modular_pluralism.graphs.node_cache import NodeCache
@@ -170,6 +170,7 @@ class Bench(Generic[Settings]):
             seed=self.settings.seed,
             cache=cache,
             voice=self.settings.voice,
+            overton=self.overton,
         )
 
     def makers(
@@ -180,14 +181,13 @@ class Bench(Generic[Settings]):
         only: Sequence[str] = (),
         prompts: PromptSet | None = None,
         cache: BaseCache[Any] | None = None,
-    ) -> list[MethodMaker]:
+    ) -> list[Method]:
         """What answers items by these methods, and by `modular` without or with only these communities.
 
         Raises:
             InputError: a community is not in the pool, or none would be left.
         """
-        methods = build_methods(names, self.setting(prompts=prompts, cache=cache), without=without, only=only)
-        return [MethodMaker(method, self.overton) for method in methods]
+        return build_methods(names, self.setting(prompts=prompts, cache=cache), without=without, only=only)
 
     def cache(self, items: int) -> NodeCache:
         """A cache for what is computed for so many items."""

@@ -1,20 +1,19 @@
-"""What makes one result for each item of a task file: a method with its measures, or a judge of two methods."""
+"""What makes one result for each item of a task file, how Overton answers are measured, and a judge of two methods."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 from modular_pluralism.errors import ConfigurationError, PluralismError
-from modular_pluralism.evaluation.data.items import Item, OptionItem, OvertonItem, ValueItem
-from modular_pluralism.evaluation.data.outcome import Outcome, Prediction
+from modular_pluralism.evaluation.data.items import Item, OvertonItem
+from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.measures.coverage import coverage
-from modular_pluralism.evaluation.measures.distances import most_likely_agrees
 from modular_pluralism.evaluation.measures.entailment import Counts, EntailmentMeasure
 from modular_pluralism.evaluation.measures.judge import (
-    CRITERIA,
     OpenModel,
     PairVerdict,
     judge_pair,
@@ -22,9 +21,7 @@ from modular_pluralism.evaluation.measures.judge import (
     ratings_as_measures,
 )
 from modular_pluralism.evaluation.run.journal import Journal
-from modular_pluralism.evaluation.run.methods import Method
 from modular_pluralism.models.calls import Caller
-from modular_pluralism.option_math import letters, most_likely
 from modular_pluralism.prompts import PromptSet
 
 if TYPE_CHECKING:
@@ -36,13 +33,12 @@ Result = dict[str, Any]
 """Plain values. `error` is None, or why there is no result for the item."""
 
 
-class Maker(Protocol):
-    """Makes results; safe to use for many items at once."""
+class Maker(ABC):
+    """Makes results, which are kept under its `name`; safe to use for many items at once."""
 
-    @property
-    def name(self) -> str:
-        """Under which results are kept."""
+    name: str
 
+    @abstractmethod
     async def make(self, place: int, item: Item) -> Result:
         """The result for the item at that place.
 
@@ -50,17 +46,21 @@ class Maker(Protocol):
             PluralismError: none can be made for any item.
         """
 
-    def scorers(self, item: Item) -> list[Scorer]:
-        """Inspect's scorers of results for such items, for a log."""
-
+    @abstractmethod
     def scores(self, item: Item, result: Result) -> Mapping[str, float]:
-        """The item's other scores, for a log: always the same names."""
+        """The item's scores for a log, beside those of the scorers: always the same names, NaN where it has none."""
 
+    @abstractmethod
     def shown(self, item: Item, result: Result) -> str:
         """The result as a text to read."""
 
+    def scorers(self, item: Item) -> list[Scorer]:
+        """Inspect's scorers of results for such items, for a log."""
+        return []
+
     def metadata(self, result: Result) -> dict[str, Any]:
         """What scorers find in the result beside its text."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -103,78 +103,11 @@ class OvertonMeasures:
         outcome["measures"], outcome["lists"] = measures, lists
 
 
-class MethodMaker:
-    """Makes a method's outcomes."""
-
-    def __init__(self, method: Method, overton: OvertonMeasures | None) -> None:
-        self.name = method.name
-        self._method = method
-        self._overton = overton
-
-    async def make(self, place: int, item: Item) -> Result:
-        """See Maker. An answer that could not be measured is a failure, and kept as one."""
-        outcome = await self._method.answer(item)
-        if isinstance(item, OvertonItem) and self._overton is not None and outcome["error"] is None:
-            try:
-                await self._overton.measure(item, outcome)
-            except ConfigurationError:
-                raise
-            except PluralismError as error:
-                outcome["error"] = f"The answer could not be measured. {error}"
-        return cast(Result, outcome)
-
-    def scorers(self, item: Item) -> list[Scorer]:
-        """See Maker."""
-        # Here, since trials, fits and patches need nothing of Inspect, which takes long to import.
-        from modular_pluralism.evaluation.inspect.scorers import js_distance, value_coverage
-
-        match item:
-            case OptionItem():
-                return [js_distance()]
-            case OvertonItem():
-                return [value_coverage()]
-        return []
-
-    def scores(self, item: Item, result: Result) -> Mapping[str, float]:
-        """See Maker: NaN where the item has none of that name."""
-        prediction: Prediction | None = result["prediction"]
-        match item:
-            case OptionItem() if prediction is not None:
-                return {"most_likely": float(most_likely_agrees(item.gold, prediction["rotate"]))}
-            case ValueItem() if prediction is not None:
-                return {"accuracy": float(stance(prediction) == item.label)}
-            case _:
-                names = ("comment_coverage", "perspective_score", *(f"rating_{name}" for name in CRITERIA))
-                return {name: result["measures"].get(name, math.nan) for name in names}
-
-    def shown(self, item: Item, result: Result) -> str:
-        """See Maker."""
-        prediction: Prediction | None = result["prediction"]
-        if prediction is None:
-            return str(result["answer"])
-        options = item.options
-        return "\n".join(
-            f"{share:.3f}  {letter}. {option}"
-            for letter, option, share in zip(letters(len(options)), options, prediction["rotate"], strict=True)
-        )
-
-    def metadata(self, result: Result) -> dict[str, Any]:
-        """See Maker: the distribution, or the coverage of each value."""
-        prediction: Prediction | None = result["prediction"]
-        lists: dict[str, list[float]] = result["lists"]
-        return {"coverage": lists.get("coverage")} if prediction is None else {"distribution": prediction["rotate"]}
-
-
-def stance(prediction: Prediction) -> str:
-    """The letter of the likeliest stance."""
-    return "ABC"[most_likely(prediction["rotate"])]
-
-
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-class PairMaker:
+class PairMaker(Maker):
     """Judges `one` against `other`, whose outcomes are in the journal."""
 
     def __init__(
@@ -203,10 +136,6 @@ class PairMaker:
             return {"error": str(error), "verdict": None}
         return {"error": None, "verdict": asdict(verdict)}
 
-    def scorers(self, item: Item) -> list[Scorer]:
-        """See Maker."""
-        return []
-
     def scores(self, item: Item, result: Result) -> Mapping[str, float]:
         """See Maker: 1 for a win of the first, -1 for a defeat."""
         return {"wins_less_losses": _POINTS.get(result["verdict"]["outcome"], math.nan)}
@@ -214,10 +143,6 @@ class PairMaker:
     def shown(self, item: Item, result: Result) -> str:
         """See Maker."""
         return str(result["verdict"]["outcome"])
-
-    def metadata(self, result: Result) -> dict[str, Any]:
-        """See Maker."""
-        return {}
 
 
 def verdict(result: Result) -> PairVerdict:

@@ -1,29 +1,36 @@
 """The methods that are compared: the three baselines of the paper, and its own with a pool or a part of it.
 
-A method takes an item, runs its graph, and gives what came out as an outcome.
+A method takes an item, runs its graph, and gives what came out, measured where that takes a model, as an outcome.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from langgraph.cache.base import BaseCache
 
 from modular_pluralism.errors import ConfigurationError, InputError, NoUsableReplyError, PluralismError
 from modular_pluralism.evaluation.data.groups import population
-from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, ValueItem
+from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, OvertonItem, ValueItem
 from modular_pluralism.evaluation.data.outcome import Outcome, Prediction, empty_outcome
+from modular_pluralism.evaluation.measures.distances import most_likely_agrees
+from modular_pluralism.evaluation.measures.judge import CRITERIA
+from modular_pluralism.evaluation.run.makers import Maker, OvertonMeasures, Result
 from modular_pluralism.graphs import BASELINES
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.step import derive_seed
-from modular_pluralism.option_math import linear_pool
+from modular_pluralism.option_math import letters, linear_pool, most_likely
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment, ItemScoring, MethodName, Mode, OptionDistribution, Usage, Voice
+
+if TYPE_CHECKING:
+    from inspect_ai.scorer import Scorer
 
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
 
@@ -41,7 +48,7 @@ class Setting:
     """What all methods of an evaluation have in common.
 
     `voice` is how communities are heard in distributional mode. With a `cache`, nodes that depend on the same things as
-    nodes of an earlier graph are not run again.
+    nodes of an earlier graph are not run again. `overton` measures Overton answers, which are else left as they are.
     """
 
     kind: Kind
@@ -52,10 +59,11 @@ class Setting:
     seed: int
     cache: BaseCache[Any] | None = None
     voice: Voice = "comment"
+    overton: OvertonMeasures | None = None
 
 
-class Method:
-    """One method, ready to answer items; safe to use for many items at once."""
+class Method(Maker):
+    """One method, ready to answer items; its results are outcomes."""
 
     def __init__(self, name: str, graph: Any, setting: Setting) -> None:
         self.name = name
@@ -90,6 +98,59 @@ class Method:
             outcome["parse_failures"] = error.replies if isinstance(error, NoUsableReplyError) else 0
         outcome["seconds"] = round(time.perf_counter() - started, 3)
         return outcome
+
+    async def make(self, place: int, item: Item) -> Result:
+        """See Maker. An answer that could not be measured is a failure, and kept as one."""
+        outcome = await self.answer(item)
+        if isinstance(item, OvertonItem) and self._setting.overton is not None and outcome["error"] is None:
+            try:
+                await self._setting.overton.measure(item, outcome)
+            except ConfigurationError:
+                raise
+            except PluralismError as error:
+                outcome["error"] = f"The answer could not be measured. {error}"
+        return cast(Result, outcome)
+
+    def scorers(self, item: Item) -> list[Scorer]:
+        """See Maker."""
+        # Here, since trials, fits and patches need nothing of Inspect, which takes long to import.
+        from modular_pluralism.evaluation.inspect.scorers import js_distance, value_coverage
+
+        match item:
+            case OptionItem():
+                return [js_distance()]
+            case OvertonItem():
+                return [value_coverage()]
+        return []
+
+    def scores(self, item: Item, result: Result) -> Mapping[str, float]:
+        """See Maker."""
+        prediction: Prediction | None = result["prediction"]
+        match item:
+            case OptionItem() if prediction is not None:
+                return {"most_likely": float(most_likely_agrees(item.gold, prediction["rotate"]))}
+            case ValueItem() if prediction is not None:
+                return {"accuracy": float("ABC"[most_likely(prediction["rotate"])] == item.label)}
+            case _:
+                names = ("comment_coverage", "perspective_score", *(f"rating_{name}" for name in CRITERIA))
+                return {name: result["measures"].get(name, math.nan) for name in names}
+
+    def shown(self, item: Item, result: Result) -> str:
+        """See Maker."""
+        prediction: Prediction | None = result["prediction"]
+        if prediction is None:
+            return str(result["answer"])
+        options = item.options
+        return "\n".join(
+            f"{share:.3f}  {letter}. {option}"
+            for letter, option, share in zip(letters(len(options)), options, prediction["rotate"], strict=True)
+        )
+
+    def metadata(self, result: Result) -> dict[str, Any]:
+        """See Maker: the distribution, or the coverage of each value."""
+        prediction: Prediction | None = result["prediction"]
+        lists: dict[str, list[float]] = result["lists"]
+        return {"coverage": lists.get("coverage")} if prediction is None else {"distribution": prediction["rotate"]}
 
 
 def build_methods(
