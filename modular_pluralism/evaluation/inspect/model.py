@@ -29,6 +29,8 @@ from inspect_ai.solver._task_state import sample_state
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from modular_pluralism.errors import InputError, PluralismError
+from modular_pluralism.evaluation.data.outcome import empty_outcome
+from modular_pluralism.evaluation.run.methods import fill_outcome
 from modular_pluralism.graphs import BASELINES
 from modular_pluralism.graphs.parts import ANYTHING
 from modular_pluralism.models.pool_models import PoolModels
@@ -37,7 +39,7 @@ from modular_pluralism.nodes.request import check_scoring
 from modular_pluralism.nodes.step import derive_seed
 from modular_pluralism.option_math import MOST_OPTIONS, letters, most_likely
 from modular_pluralism.pool import Pool
-from modular_pluralism.types import Mode, OptionDistribution, Scoring
+from modular_pluralism.types import Mode, Scoring
 
 _OPTION = re.compile(r"^([A-Z])\) (.+)$", re.MULTILINE)
 """How Inspect's multiple choice solver writes options."""
@@ -180,41 +182,28 @@ def _conversation(messages: Sequence[ChatMessage]) -> str:
 
 
 def _output(model: str, state: Mapping[str, Any], seconds: float) -> ModelOutput:
-    choice = _choice(state)
-    usage = state.get("usage") or {}
-    calls = [*(state.get("comments") or {}).values(), *([usage] if usage else [])]
-    cached = sum(call["cached_tokens"] for call in calls)
-    stop: StopReason = "max_tokens" if choice is None and usage.get("finish_reason") == "length" else "stop"
-    text = state["answer"] if choice is None else f"ANSWER: {choice}"
+    outcome = empty_outcome(model, model)
+    fill_outcome(outcome, state)
+    prediction, tokens = outcome["prediction"], outcome["tokens"]
+    finished = (state.get("usage") or {}).get("finish_reason")
+    stop: StopReason = "max_tokens" if prediction is None and finished == "length" else "stop"
+    if prediction is None:
+        text = state["answer"]
+    else:
+        text = f"ANSWER: {letters(len(prediction['rotate']))[most_likely(prediction['rotate'])]}"
     pooled = ("distribution", "distributions", "label_mass", "disagreement", "weights")
     kept = ("seed", "comments", "missing", "selected", *pooled)
+    # How many replies the distribution was estimated from, where it was not read from the model.
+    samples = {"samples": prediction["samples"]} if prediction is not None and prediction["samples"] else {}
     return ModelOutput(
         model=model,
         choices=[ChatCompletionChoice(message=ChatMessageAssistant(content=text, model=model), stop_reason=stop)],
         usage=ModelUsage(
-            input_tokens=sum(call["prompt_tokens"] for call in calls) - cached,
-            output_tokens=sum(call["completion_tokens"] for call in calls),
-            total_tokens=sum(call["prompt_tokens"] + call["completion_tokens"] for call in calls),
-            input_tokens_cache_read=cached,
+            input_tokens=tokens["prompt"] - tokens["cached"],
+            output_tokens=tokens["generated"],
+            total_tokens=tokens["prompt"] + tokens["generated"],
+            input_tokens_cache_read=tokens["cached"],
         ),
         time=seconds,
-        metadata={key: state[key] for key in kept if state.get(key) is not None} | _estimated(state),
+        metadata={key: state[key] for key in kept if state.get(key) is not None} | samples,
     )
-
-
-def _estimated(state: Mapping[str, Any]) -> dict[str, int]:
-    """How many sampled replies the distribution was estimated from; nothing where it was read from the model."""
-    reads: list[OptionDistribution] = list((state.get("distributions") or {}).values())
-    if not reads and state.get("distribution"):
-        reads = [state["distribution"]]
-    samples = sum(each["samples"] or 0 for each in reads)
-    return {"samples": samples} if samples else {}
-
-
-def _choice(state: Mapping[str, Any]) -> str | None:
-    """The letter of the likeliest option, where there are options."""
-    read = state.get("distribution")
-    if not read:
-        return None
-    shares: list[float] = read if isinstance(read, list) else read["probabilities"]
-    return letters(len(shares))[most_likely(shares)]

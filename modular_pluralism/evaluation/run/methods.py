@@ -88,7 +88,7 @@ class Method(Maker):
             # The last state is the result; that before a failure tells who had failed.
             async for state in self._graph.astream(question(item, self._setting), stream_mode="values"):  # noqa: B007
                 pass
-            _fill(outcome, state)
+            fill_outcome(outcome, state)
         except ConfigurationError:
             raise
         except PluralismError as error:
@@ -220,7 +220,7 @@ def question(item: Item, setting: Setting) -> dict[str, Any]:
     return asked
 
 
-def _fill(outcome: Outcome, state: Mapping[str, Any]) -> None:
+def fill_outcome(outcome: Outcome, state: Mapping[str, Any]) -> None:
     """Put what a graph's last state says into the outcome."""
     comments = outcome["comments"] = _comments(state)
     outcome["missing"] = list(state.get("missing") or [])
