@@ -5,9 +5,8 @@ from __future__ import annotations
 from modular_pluralism.evaluation.data.items import Item, Kind, OptionItem, OvertonItem
 from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.measures.distances import FARTHEST
-from modular_pluralism.evaluation.statistics.examples import ITEM_MEASURE
+from modular_pluralism.evaluation.statistics.examples import ITEM_MEASURE, item_score
 from modular_pluralism.nodes.render import one_line
-from modular_pluralism.prompt_trials.changed_items import item_score
 from modular_pluralism.prompts import PromptSet
 
 _LONGEST = 400

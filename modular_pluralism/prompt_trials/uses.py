@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any, NamedTuple, get_args
 
 from modular_pluralism.evaluation.data.items import Kind
+from modular_pluralism.evaluation.measures.judge import CRITERIA
 from modular_pluralism.evaluation.run.methods import MODES
 from modular_pluralism.graphs import BASELINES
 from modular_pluralism.graphs.shape import GraphNode, nodes_of_builder
@@ -26,10 +27,7 @@ _BESIDE_GRAPHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "evaluation": {
         "entailment": ("judge_entailment", "option"),
         "pairs of answers": ("judge_pair", "option"),
-        "ratings": (
-            "judge_rating",
-            *(f"judge_{name}" for name in ("helpfulness", "clarity", "factuality", "depth", "neutrality")),
-        ),
+        "ratings": ("judge_rating", *(f"judge_{name}" for name in CRITERIA)),
         "--perspectives": ("perspectives",),
     },
     "optimise": {"reflect": ("reflect", "reflect_example", "reflect_again")},

@@ -9,11 +9,13 @@ from typing import Literal, TypeAlias
 from modular_pluralism.evaluation.data.items import Item, Kind, OvertonItem
 from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.statistics.results import Better, Example
+from modular_pluralism.evaluation.statistics.scores import scores_of
 
 SHOWN = 10
 """How many of the best, and how many of the worst."""
 
-_Entry: TypeAlias = tuple[float, int, Example]
+_Entry: TypeAlias = tuple[float, int, float, Item, Outcome]
+"""How good, and minus its number, by which no two are equal; the score, the item and its outcome."""
 
 ITEM_MEASURE: dict[Kind, tuple[str, str, Better]] = {
     "distributional": ("js", "JS distance", "lower"),
@@ -22,6 +24,11 @@ ITEM_MEASURE: dict[Kind, tuple[str, str, Better]] = {
     "overton": ("coverage", "value coverage", "higher"),
 }
 """By which score items are ranked: its key, its name, and which way is good."""
+
+
+def item_score(kind: Kind, item: Item, outcome: Outcome) -> float | None:
+    """The item's score by the measure that single items of the kind are ranked by, None where it failed."""
+    return scores_of(item, outcome).get(ITEM_MEASURE[kind][0])
 
 
 class Extremes:
@@ -39,30 +46,19 @@ class Extremes:
         """One more item; one without a score is neither good nor bad. Of equal ones, the first are kept."""
         self._seen += 1
         score = scores.get(self._key)
-        if score is not None:
-            self._keep(self._best, "best", self._sign * score, score, item, outcome)
-            self._keep(self._worst, "worst", -self._sign * score, score, item, outcome)
+        if score is None:
+            return
+        for heap, sign in ((self._best, self._sign), (self._worst, -self._sign)):
+            heapq.heappush(heap, (sign * score, -self._seen, score, item, outcome))
+            if len(heap) > SHOWN:
+                heapq.heappop(heap)
 
     def examples(self) -> list[Example]:
         """The best first, then the worst, each from the extreme inwards; no item is in both."""
-        best = [example for *_, example in sorted(self._best, key=lambda entry: entry[:2], reverse=True)]
-        worst = [example for *_, example in sorted(self._worst, key=lambda entry: entry[:2], reverse=True)]
-        taken = {(type(each.id), each.id) for each in best}
-        return best + [each for each in worst if (type(each.id), each.id) not in taken]
-
-    def _keep(
-        self,
-        heap: list[_Entry],
-        rank: Literal["best", "worst"],
-        merit: float,
-        score: float,
-        item: Item,
-        outcome: Outcome,
-    ) -> None:
-        if len(heap) == SHOWN and heap[0][:2] >= (merit, -self._seen):
-            return
-        entry = (merit, -self._seen, self._example(rank, score, item, outcome))
-        (heapq.heappush if len(heap) < SHOWN else heapq.heapreplace)(heap, entry)
+        taken = {seen for _, seen, *_ in self._best}
+        best = [self._example("best", *entry) for _, _, *entry in sorted(self._best, reverse=True)]
+        worst = [entry for entry in sorted(self._worst, reverse=True) if entry[1] not in taken]
+        return best + [self._example("worst", *entry) for _, _, *entry in worst]
 
     def _example(self, rank: Literal["best", "worst"], score: float, item: Item, outcome: Outcome) -> Example:
         prediction = outcome["prediction"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.items import Kind
 from modular_pluralism.evaluation.measures.entailment import COVERED
+from modular_pluralism.evaluation.measures.judge import CRITERIA
 from modular_pluralism.evaluation.statistics.figures import Measure, choice_measures, mean_of
 from modular_pluralism.evaluation.statistics.scores import Scores
 
@@ -58,7 +59,6 @@ _TOKENS = (
 )
 _COUNTS = ("cut", "mass", "readings")
 """What the note on a measure of entailment is made of; see entailment.Counts."""
-_RATINGS = ("helpfulness", "clarity", "factuality", "depth", "neutrality")
 _WORST = ("js_worst", "coverage_worst")
 """These decide where items failed, since nothing must not win by failing on what is hard."""
 
@@ -165,7 +165,7 @@ def _overton_measures(methods: Mapping[str, Scores], failures: bool) -> list[Mea
         mean_of("perspective_score", "score per perspective", "Mean over the required perspectives.", better="higher"),
         *(
             mean_of(f"rating_{name}", name, f"The judge's rating of the answer's {name}, 1 to 5.", better="higher")
-            for name in _RATINGS
+            for name in CRITERIA
         ),
         *(
             mean_of(
@@ -174,7 +174,7 @@ def _overton_measures(methods: Mapping[str, Scores], failures: bool) -> list[Mea
                 "Raw probability that the judge's reply was a number; where it is small, the rating means little.",
                 share=True,
             )
-            for name in _RATINGS
+            for name in CRITERIA
         ),
     ]
     if not failures:

@@ -26,6 +26,8 @@ PLAIN = "vanilla"
 PATCHED = (f"{OURS} without ", f"{OURS} only ")
 """How the names of methods begin that are ours with another choice of communities."""
 
+_FAILED = Column(key="failed", title="failed", better="lower", help="Items that the method has no result for.")
+
 
 def summarise(
     task: TaskFile,
@@ -89,30 +91,24 @@ def _task_facts(task: TaskFile, scored: ScoredMethods) -> dict[str, Any]:
 def overall_table(scored: ScoredMethods) -> Table:
     """Every method and training-free baseline with all measures of the kind, over all items."""
     measures = scored.measures()
-    rows = [
-        Row(name=name, baseline=baseline, cells=figures(scores, measures, scored.draw) | _failed(scores, baseline))
-        for name, scores, baseline in _rows(scored)
-    ]
-    columns = [measure.column for measure in measures]
-    if scored.failed:
-        columns.append(
-            Column(key="failed", title="failed", better="lower", help="Items that the method has no result for.")
+    failures = [_FAILED] if scored.failed else []
+    rows = []
+    for name, scores, baseline in _rows(scored):
+        cells = figures(scores, measures, scored.draw)
+        rows.append(
+            Row(name=name, baseline=baseline, cells=cells if baseline or not failures else cells | _failed(scores))
         )
-    else:
-        rows = [row.model_copy(update={"cells": {k: v for k, v in row.cells.items() if k != "failed"}}) for row in rows]
     return Table(
         name="overall",
         title="Overall",
         note=_interval_note(scored) + _baseline_note(scored),
-        columns=columns,
+        columns=[*(measure.column for measure in measures), *failures],
         rows=rows,
-        chart=next((each.key for each in columns if each.better is not None and each.key != "failed"), None),
+        chart=next((measure.column.key for measure in measures if measure.column.better is not None), None),
     )
 
 
-def _failed(scores: Scores, baseline: bool) -> dict[str, Figure]:
-    if baseline:
-        return {}
+def _failed(scores: Scores) -> dict[str, Figure]:
     return {"failed": Figure(value=float(scores.column("failed").sum()), n=scores.items)}
 
 
@@ -229,16 +225,13 @@ def _cost(scored: ScoredMethods) -> Table:
     measures: list[Measure] = seen(cost_measures(scored.methods), scored.methods)
     rows = []
     for name, scores in scored.methods.items():
-        counts = {"items": Figure(value=float(scores.items), n=scores.items)} | _failed(scores, baseline=False)
+        counts = {"items": Figure(value=float(scores.items), n=scores.items)} | _failed(scores)
         rows.append(Row(name=name, cells=counts | figures(scores, measures, scored.draw)))
-    columns = [
-        Column(key="items", title="items", help="Items of the task file that were evaluated."),
-        Column(key="failed", title="failed", better="lower", help="Items that the method has no result for."),
-    ]
+    items = Column(key="items", title="items", help="Items of the task file that were evaluated.")
     return Table(
         name="counts",
         title="What it took",
-        columns=[*columns, *(measure.column for measure in measures)],
+        columns=[items, _FAILED, *(measure.column for measure in measures)],
         rows=rows,
     )
 
