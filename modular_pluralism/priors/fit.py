@@ -15,7 +15,7 @@ from modular_pluralism.evaluation.measures.distances import js_distance
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
 from modular_pluralism.evaluation.run.bench import Bench, BenchSettings, OnResult, require_options, untold
 from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, RESAMPLES, Draw
-from modular_pluralism.evaluation.statistics.clusters import Questions, halve
+from modular_pluralism.evaluation.statistics.clusters import Grouping, by_question, halve
 from modular_pluralism.evaluation.statistics.comparison import Comparison, compare, difference_table
 from modular_pluralism.evaluation.statistics.figures import figures, mean_of
 from modular_pluralism.evaluation.statistics.results import Column, Figure, ResultModel, Results, Row, Table
@@ -252,8 +252,8 @@ def _vector(weights: Mapping[str, float], names: Sequence[str]) -> Floats:
     return np.array([weights[name] for name in names])
 
 
-def _questions(items: Sequence[ReadItem]) -> Questions:
-    return Questions.of(each.item for each in items)
+def _questions(items: Sequence[ReadItem]) -> Grouping:
+    return by_question(each.item for each in items)
 
 
 def _scores(items: Sequence[ReadItem], weights: Callable[[str | None], Floats]) -> Scores:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from modular_pluralism.errors import ConfigurationError, PluralismError, QuorumError
+from modular_pluralism.errors import ConfigurationError, PluralismError
 from modular_pluralism.evaluation.data.items import OptionItem
 from modular_pluralism.evaluation.run.bench import OnResult, each_item, untold
 from modular_pluralism.evaluation.run.methods import Setting, question
@@ -58,8 +58,6 @@ async def _read(graph: Any, item: OptionItem, setting: Setting) -> ReadItem:
     attribute = asked.get("attribute")
     try:
         state = await graph.ainvoke(asked)
-    except QuorumError as error:
-        return ReadItem(item, attribute, None, str(error))
     except ConfigurationError:
         raise
     except PluralismError as error:

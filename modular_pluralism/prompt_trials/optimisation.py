@@ -17,7 +17,7 @@ from modular_pluralism.evaluation.report.folder import write_text
 from modular_pluralism.evaluation.run.bench import OnResult, untold
 from modular_pluralism.evaluation.run.makers import Result
 from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM
-from modular_pluralism.evaluation.statistics.clusters import Questions, halve
+from modular_pluralism.evaluation.statistics.clusters import by_question, halve
 from modular_pluralism.evaluation.statistics.kind_measures import deciding
 from modular_pluralism.evaluation.statistics.results import Table
 from modular_pluralism.evaluation.statistics.scored_methods import ScoredMethods
@@ -146,15 +146,15 @@ class Optimisation:
         return {
             "items": len(self.bench.items),
             "items evaluated": len(self.bench.items),
-            "questions": Questions.of(self.bench.items).count,
+            "questions": by_question(self.bench.items).count,
             "training items": len(self.training),
             "items held back": len(self.held_back),
-            "questions held back": Questions.of(self.held_back).count,
+            "questions held back": by_question(self.held_back).count,
         }
 
     def _warnings(self) -> list[str]:
         found = []
-        questions = Questions.of(self.held_back).count
+        questions = by_question(self.held_back).count
         if questions < CLEAR_FROM:
             found.append(
                 f"Only {questions} questions were held back: with fewer than {CLEAR_FROM}, no text is "

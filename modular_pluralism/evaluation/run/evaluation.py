@@ -25,7 +25,7 @@ from modular_pluralism.evaluation.run.harness import PART, Harness
 from modular_pluralism.evaluation.run.journal import Journal
 from modular_pluralism.evaluation.run.makers import Maker, PairMaker, verdict
 from modular_pluralism.evaluation.run.methods import METHODS
-from modular_pluralism.evaluation.statistics.clusters import Questions
+from modular_pluralism.evaluation.statistics.clusters import by_question
 from modular_pluralism.evaluation.statistics.pair_table import pair_table
 from modular_pluralism.evaluation.statistics.results import Results, Table
 from modular_pluralism.evaluation.statistics.summary import summarise
@@ -177,7 +177,7 @@ class Evaluation:
         if not pairs:
             return []
         verdicts = {pair.name: [verdict(result) for result in journal.results(pair.name, self.count)] for pair in pairs}
-        situations = Questions.of(self.task.items(self.count)).of_items()
+        situations = by_question(self.task.items(self.count)).of_items()
         judge = f"{self.settings.judge} of the pool"
         return [pair_table(verdicts, judge, seed=self.settings.seed, clusters=situations)]
 

@@ -22,47 +22,38 @@ class Grouping:
     """The group of every item, for one way to group them."""
 
     def __init__(self) -> None:
-        self._places: dict[str, int] = {}
-        self._of_items = array("l")
-
-    def add(self, group: str) -> None:
-        """One more item."""
-        self._of_items.append(self._places.setdefault(group, len(self._places)))
-
-    def masks(self) -> dict[str, Mask]:
-        """By group, in alphabetical order, which items are in it."""
-        of_items = np.asarray(self._of_items)
-        return {group: of_items == self._places[group] for group in sorted(self._places)}
-
-
-class Questions:
-    """The number of every item's question, as its situation tells. Texts are kept as hashes."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[bytes, int] = {}
+        self._numbers: dict[str, int] = {}
         self._of_items = array("q")
-
-    @classmethod
-    def of(cls, items: Iterable[Item]) -> Questions:
-        """The questions of these items."""
-        questions = cls()
-        for item in items:
-            questions.add(item)
-        return questions
 
     @property
     def count(self) -> int:
-        """Of distinct questions."""
+        """Of distinct groups."""
         return len(self._numbers)
 
-    def add(self, item: Item) -> None:
+    def add(self, group: str) -> None:
         """One more item."""
-        key = hashlib.blake2b(item.situation.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        self._of_items.append(self._numbers.setdefault(key, len(self._numbers)))
+        self._of_items.append(self._numbers.setdefault(group, len(self._numbers)))
 
     def of_items(self) -> NDArray[np.int64]:
-        """[n_items]"""
+        """The number of each item's group, [n_items]."""
         return np.array(self._of_items, dtype=np.int64)
+
+    def masks(self) -> dict[str, Mask]:
+        """By group, in alphabetical order, which items are in it."""
+        return {group: self.of_items() == self._numbers[group] for group in sorted(self._numbers)}
+
+
+def question_of(item: Item) -> str:
+    """The item's question, as its situation tells; as a hash, since there may be many."""
+    return hashlib.blake2b(item.situation.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def by_question(items: Iterable[Item]) -> Grouping:
+    """These items, grouped by what they ask."""
+    questions = Grouping()
+    for item in items:
+        questions.add(question_of(item))
+    return questions
 
 
 class Halves(NamedTuple, Generic[AnItem]):
@@ -79,7 +70,7 @@ def halve(items: Sequence[AnItem], seed: int) -> Halves[AnItem]:
     Raises:
         InputError: all items ask the same question.
     """
-    questions = Questions.of(items)
+    questions = by_question(items)
     if questions.count < 2:
         raise InputError("All items ask the same question, and half of the questions have to be held back; use more.")
     numbers = list(range(questions.count))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from modular_pluralism.evaluation.data.items import Item, Kind, OvertonItem
 from modular_pluralism.evaluation.data.outcome import Outcome
-from modular_pluralism.evaluation.statistics.results import Better, Example
+from modular_pluralism.evaluation.statistics.results import Better, Example, Rank
 from modular_pluralism.evaluation.statistics.scores import scores_of
 
 SHOWN = 10
@@ -55,12 +55,16 @@ class Extremes:
 
     def examples(self) -> list[Example]:
         """The best first, then the worst, each from the extreme inwards; no item is in both."""
-        taken = {seen for _, seen, *_ in self._best}
-        best = [self._example("best", *entry) for _, _, *entry in sorted(self._best, reverse=True)]
-        worst = [entry for entry in sorted(self._worst, reverse=True) if entry[1] not in taken]
-        return best + [self._example("worst", *entry) for _, _, *entry in worst]
+        taken = {entry[1] for entry in self._best}
+        worst = [entry for entry in self._worst if entry[1] not in taken]
+        ranked: dict[Rank, list[_Entry]] = {"best": self._best, "worst": worst}
+        return [
+            self._example(rank, score, item, outcome)
+            for rank, kept in ranked.items()
+            for _, _, score, item, outcome in sorted(kept, reverse=True)
+        ]
 
-    def _example(self, rank: Literal["best", "worst"], score: float, item: Item, outcome: Outcome) -> Example:
+    def _example(self, rank: Rank, score: float, item: Item, outcome: Outcome) -> Example:
         prediction = outcome["prediction"]
         return Example(
             rank=rank,

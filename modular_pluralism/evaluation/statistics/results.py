@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 Better = Literal["higher", "lower"]
+Rank = Literal["best", "worst"]
 
 
 class ResultModel(BaseModel):
@@ -74,7 +75,7 @@ class Example(ResultModel):
     values with the coverage of each.
     """
 
-    rank: Literal["best", "worst"]
+    rank: Rank
     method: str
     id: int | str
     measure: str

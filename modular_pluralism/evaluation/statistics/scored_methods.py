@@ -10,7 +10,7 @@ from modular_pluralism.evaluation.data.items import Item, Kind, OptionItem
 from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.measures.distances import has_tied_modes
 from modular_pluralism.evaluation.statistics.bootstrap import Draw
-from modular_pluralism.evaluation.statistics.clusters import Grouping, Questions
+from modular_pluralism.evaluation.statistics.clusters import Grouping, question_of
 from modular_pluralism.evaluation.statistics.examples import Extremes
 from modular_pluralism.evaluation.statistics.figures import Measure, seen
 from modular_pluralism.evaluation.statistics.kind_measures import main_measures
@@ -38,7 +38,7 @@ class ScoredMethods:
         """
         self.kind = kind
         self.count = 0
-        self.questions = Questions()
+        self.questions = Grouping()
         self.ties = False
         self.moral_choice = False
         self.groupings: dict[str, Grouping] = {}
@@ -63,7 +63,7 @@ class ScoredMethods:
 
     def _see(self, item: Item, known: TrainingFree) -> None:
         self.count += 1
-        self.questions.add(item)
+        self.questions.add(question_of(item))
         known.add(item)
         if isinstance(item, OptionItem):
             self.ties = self.ties or has_tied_modes(item.gold)
