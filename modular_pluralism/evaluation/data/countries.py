@@ -22,6 +22,7 @@ _ONE_NAME = {
 }
 """GlobalOpinionQA takes its questions from two surveys that name some countries differently, or shorten them."""
 
+
 def _spellings() -> Iterator[tuple[str, str]]:
     """Names in small letters, and codes, each with its continent.
 

@@ -70,9 +70,9 @@ class Series:
 class Chart:
     """A row for each name, from the top to the bottom, with its values from the left to the right.
 
-    As `bars`, each series has a row for itself with its only figure, drawn from zero. Otherwise a series is a dot in every row, or an
-    upright where it is a baseline, and a legend names them. `alt` says in words what the chart shows; `title` names the
-    values, which are printed in per cent where they are a `share`. Names may be any text.
+    As `bars`, each series has a row for itself with its only figure, drawn from zero. Otherwise a series is a dot in
+    every row, or an upright where it is a baseline, and a legend names them. `alt` says in words what the chart shows;
+    `title` names the values, which are printed in per cent where they are a `share`. Names may be any text.
     """
 
     alt: str
