@@ -34,7 +34,7 @@ def accuracy(known: TrainingFree, items: list[ValueItem]) -> float:
 @pytest.mark.parametrize(("labels", "right"), [("ABC" * 100, 1 / 3), ("AB" * 50, 1 / 2), ("A" * 3 + "B" * 7, 0.7)])
 def test_the_majority_is_right_as_often_as_its_stance_is_even_in_a_tie(labels: str, right: float) -> None:
     items = [value_item(label, id) for id, label in enumerate(labels)]
-    assert accuracy(TrainingFree.of(items), items) == pytest.approx(right)
+    assert accuracy(TrainingFree(items), items) == pytest.approx(right)
 
 
 golds = st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(any).map(normalise), min_size=2, max_size=8)
@@ -44,7 +44,7 @@ golds = st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(any).m
 def test_baselines_equal_plain_counting(shares: list[list[float]], name: Baseline, place: int) -> None:
     items = [option_item(gold, id) for id, gold in enumerate(shares)]
     mine = items[place % len(items)]
-    known = TrainingFree.of([*items, option_item([0.5, 0.5])])
+    known = TrainingFree([*items, option_item([0.5, 0.5])])
     found = known.predict(name, mine)
     if name == "mean":
         others = [item for item in items if item is not mine]
@@ -62,7 +62,7 @@ def test_baselines_equal_plain_counting(shares: list[list[float]], name: Baselin
 
 def test_the_only_item_with_so_many_options_has_no_majority_and_no_mean() -> None:
     items = [option_item([0.9, 0.1]), option_item([0.2, 0.8]), option_item([0.1, 0.2, 0.7])]
-    known = TrainingFree.of(items)
+    known = TrainingFree(items)
     assert known.predict("majority", items[2]) is None
     assert known.predict("mean", items[2]) is None
     assert known.predict("uniform", items[2]) == pytest.approx([1 / 3] * 3)

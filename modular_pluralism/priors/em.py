@@ -6,7 +6,6 @@ Laird and Rubin 1977) comes to its maximum from any weights above 0.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -41,7 +40,6 @@ class Fitted:
     weights: Floats
     log_likelihood: float
     gap: float
-    steps: int
 
 
 def fit_weights(items: Sequence[AnsweredItem], *, tolerance: float = TOLERANCE) -> Fitted:
@@ -60,16 +58,15 @@ def fit_weights(items: Sequence[AnsweredItem], *, tolerance: float = TOLERANCE) 
     read, gold = np.maximum(read[gold > 0], FLOOR), gold[gold > 0]
     mass = float(gold.sum())
     weights = np.full(read.shape[1], 1 / read.shape[1])
-    gap, steps = math.inf, 0
-    while gap > tolerance and steps < _MOST_STEPS:
+    for _ in range(_MOST_STEPS):
         gains = read.T @ (gold / (read @ weights))  # the derivative of the likelihood for each weight
         # Since the likelihood is concave, no weights that sum to 1 can gain more than this.
         gap = max(0.0, float(gains.max()) - mass)
-        if gap > tolerance:
-            weights = weights * gains
-            weights /= weights.sum()
-        steps += 1
-    return Fitted(weights, float(gold @ np.log(read @ weights)), gap, steps)
+        if gap <= tolerance:
+            break
+        weights = weights * gains
+        weights /= weights.sum()
+    return Fitted(weights, float(gold @ np.log(read @ weights)), gap)
 
 
 def log_likelihood(item: AnsweredItem, weights: Floats) -> float:

@@ -102,7 +102,7 @@ class PriorsFit:
             raise InputError("The pool has a single community, whose weight is 1 in any case; give a pool with more.")
         # With a single option there is nothing that weights could change.
         self.items = [item for item in self.bench.items if isinstance(item, OptionItem) and len(item.options) > 1]
-        self._halves = halve(self.items, self.settings.seed)
+        self._training, _ = halve(self.items, self.settings.seed)
         self._setting = self.bench.setting()
 
     @property
@@ -117,7 +117,7 @@ class PriorsFit:
             PluralismError: nothing can be read, or no item is left to fit on or to judge by.
         """
         read = await read_items(self.items, self._setting, concurrency=self.settings.concurrency, on_result=on_result)
-        training_ids = {item.id for item in self._halves.training}
+        training_ids = {item.id for item in self._training}
         known = [each for each in read if each.answered is not None]
         training = [each for each in known if each.item.id in training_ids]
         held_back = [each for each in known if each.item.id not in training_ids]

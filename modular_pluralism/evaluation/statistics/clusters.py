@@ -6,7 +6,7 @@ import hashlib
 import random
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,11 @@ AnItem = TypeVar("AnItem", bound=Item)
 class Grouping:
     """The group of every item, for one way to group them."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups: Iterable[str] = ()) -> None:
         self._numbers: dict[str, int] = {}
         self._of_items = array("q")
+        for group in groups:
+            self.add(group)
 
     @property
     def count(self) -> int:
@@ -50,22 +52,12 @@ def question_of(item: Item) -> str:
 
 def by_question(items: Iterable[Item]) -> Grouping:
     """These items, grouped by what they ask."""
-    questions = Grouping()
-    for item in items:
-        questions.add(question_of(item))
-    return questions
+    return Grouping(map(question_of, items))
 
 
-class Halves(NamedTuple, Generic[AnItem]):
-    """Both in the items' order."""
-
-    training: list[AnItem]
-    held_back: list[AnItem]
-
-
-def halve(items: Sequence[AnItem], seed: int) -> Halves[AnItem]:
-    """Half of the questions, drawn with the seed, each with all of its items; so that no item of one half asks what
-    one of the other asks.
+def halve(items: Sequence[AnItem], seed: int) -> tuple[list[AnItem], list[AnItem]]:
+    """Half of the questions to train on, drawn with the seed, and the other half to hold back, each with all of its
+    items in their order; so that no item of one half asks what one of the other asks.
 
     Raises:
         InputError: all items ask the same question.
@@ -76,7 +68,7 @@ def halve(items: Sequence[AnItem], seed: int) -> Halves[AnItem]:
     numbers = list(range(questions.count))
     random.Random(seed).shuffle(numbers)
     training = np.isin(questions.of_items(), numbers[: len(numbers) // 2])
-    return Halves(
+    return (
         [item for item, mine in zip(items, training, strict=True) if mine],
         [item for item, mine in zip(items, training, strict=True) if not mine],
     )

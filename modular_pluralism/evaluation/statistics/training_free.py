@@ -20,18 +20,12 @@ BASELINES: tuple[Baseline, ...] = ("uniform", "majority", "mean")
 class TrainingFree:
     """Sums over a task file's items, of as many numbers as there are places for an option."""
 
-    def __init__(self) -> None:
+    def __init__(self, items: Iterable[Item] = ()) -> None:
         self._items: dict[int, int] = defaultdict(int)
         self._shares: dict[int, list[float]] = {}
         self._modes: dict[int, list[int]] = {}
-
-    @classmethod
-    def of(cls, items: Iterable[Item]) -> TrainingFree:
-        """Read the items once."""
-        known = cls()
         for item in items:
-            known.add(item)
-        return known
+            self.add(item)
 
     def add(self, item: Item) -> None:
         """Take one more item into account; Overton items have no options and count for nothing."""
