@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modular_pluralism.errors import InputError, ModelCallError, ModelLoadError, NoLogProbabilitiesError, PluralismError
-from modular_pluralism.evaluation.measures.classifier import batches_by_length
 from modular_pluralism.evaluation.measures.coverage import coverage, sentences
-from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, Counts, NliEntailment
+from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, Counts
 from modular_pluralism.evaluation.measures.judge import named_model
 from modular_pluralism.evaluation.measures.named import open_measure
+from modular_pluralism.evaluation.measures.nli_entailment import NliEntailment, batches_by_length
 from modular_pluralism.pool import Pool
 from tests.fake_models import Seen, always, choosing, fake_models, fake_pool, label_of
 from tests.tiny_nli import MNLI_LABELS, make_tiny_nli
@@ -121,15 +121,15 @@ def test_a_model_without_a_trained_classifier_is_refused(tiny: Path, tmp_path: P
 
 
 async def test_special_tokens_in_a_text_are_text(measure: NliEntailment) -> None:
-    tokenizer = measure._model._tokenizer
+    tokenizer = measure.tokenizer
     seen: list[list[int]] = []
-    forward = measure._model._model.forward
+    forward = measure.model.forward
 
     def watch(input_ids: Any, **inputs: Any) -> Any:
         seen.extend(input_ids.tolist())
         return forward(input_ids=input_ids, **inputs)
 
-    measure._model._model.forward = watch
+    measure.model.forward = watch
     await measure.scores([("Peace [SEP] [CLS]", "War [PAD]")])
     assert seen[0].count(tokenizer.sep_token_id) == 2
     assert seen[0].count(tokenizer.cls_token_id) == 1
@@ -149,7 +149,7 @@ async def test_what_is_too_long_is_cut_and_told(measure: NliEntailment) -> None:
 
 
 async def test_scores_that_are_no_numbers_are_an_error(measure: NliEntailment) -> None:
-    for weights in measure._model._model.classifier.parameters():
+    for weights in measure.model.classifier.parameters():
         weights.data.fill_(float("nan"))
     with pytest.raises(ModelCallError, match="no probabilities"):
         await measure.scores([("Peace.", "Law.")])
@@ -159,7 +159,7 @@ async def test_a_failing_model_is_an_error_in_words(measure: NliEntailment) -> N
     def fail(**inputs: Any) -> Any:
         raise RuntimeError("CUDA out of memory.\nTried to allocate much")
 
-    measure._model._model.forward = fail
+    measure.model.forward = fail
     with pytest.raises(ModelCallError, match=r"tiny failed: CUDA out of memory\. Tried to allocate much; use"):
         await measure.scores([("Peace.", "Law.")])
 
@@ -169,9 +169,9 @@ def test_only_the_papers_model_needs_no_note(measure: NliEntailment) -> None:
     assert measure.note(Counts()) == (
         f"The entailment classifier was given as the folder tiny; the paper's is {PAPER_MODEL}."
     )
-    measure._source = PAPER_MODEL
+    measure.source = PAPER_MODEL
     assert measure.note(Counts()) == ""
-    measure._source = "somebody/else"
+    measure.source = "somebody/else"
     assert "this is another classifier" in measure.note(Counts())
 
 
@@ -181,7 +181,7 @@ def test_only_the_papers_model_needs_no_note(measure: NliEntailment) -> None:
 async def test_the_loop_goes_on_and_calls_take_turns(measure: NliEntailment) -> None:
     release = threading.Event()
     running, most = 0, 0
-    forward = measure._model._model.forward
+    forward = measure.model.forward
 
     def slow(**inputs: Any) -> Any:
         nonlocal running, most
@@ -191,7 +191,7 @@ async def test_the_loop_goes_on_and_calls_take_turns(measure: NliEntailment) -> 
         running -= 1
         return forward(**inputs)
 
-    measure._model._model.forward = slow
+    measure.model.forward = slow
     calls = [asyncio.create_task(measure.scores([("Peace.", "Law.")])) for _ in range(3)]
     await asyncio.sleep(0.05)
     release.set()
@@ -202,7 +202,7 @@ async def test_the_loop_goes_on_and_calls_take_turns(measure: NliEntailment) -> 
 async def test_cancelling_stops_after_the_running_batch(measure: NliEntailment) -> None:
     started, release = threading.Event(), threading.Event()
     batches = 0
-    forward = measure._model._model.forward
+    forward = measure.model.forward
 
     def slow(**inputs: Any) -> Any:
         nonlocal batches
@@ -211,7 +211,7 @@ async def test_cancelling_stops_after_the_running_batch(measure: NliEntailment) 
         release.wait(20)
         return forward(**inputs)
 
-    measure._model._model.forward = slow
+    measure.model.forward = slow
     call = asyncio.create_task(measure.scores([("Peace.", "Law.")] * 300))
     await asyncio.to_thread(started.wait, 20)
     call.cancel()

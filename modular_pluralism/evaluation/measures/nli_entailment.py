@@ -1,8 +1,9 @@
-"""A classifier of pairs of texts from transformers: loaded with clear errors, run beside an asyncio loop."""
+"""The paper's entailment: a classifier of transformers, loaded with clear errors and run beside an asyncio loop."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modular_pluralism.errors import ModelCallError, ModelLoadError
+from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, Counts
 from modular_pluralism.optional import optional
 
 _LIBRARIES = ("torch", "transformers", "sentencepiece", "google.protobuf")
@@ -23,102 +25,120 @@ _NO_LIMIT = 10**6
 """Tokenizers that know no limit give a huge number."""
 
 _PURPOSE = "The entailment model"
-INSTEAD = "or ask for `llm`, an entailment judged by a model of the pool, which is not the paper's measure"
+_INSTEAD = "or ask for `llm`, an entailment judged by a model of the pool, which is not the paper's measure"
 """What to do where there is no classifier, as the end of a sentence."""
 
 
-class Classifier:
-    """A tokenizer with its model. Pairs are read in batches of similar length, by one thread, one call at a time.
+class NliEntailment:
+    """The paper's measure: the probability that a classifier gives to the label ENTAILMENT (section 4).
 
-    `limit` is how many tokens a pair of texts may have.
+    The value's explanation is the premise and the answer's sentence the hypothesis, as in the paper's release. The
+    weights are read with 32 bits, as that did. Pairs are read in batches of similar length, by one thread, one call at
+    a time.
     """
 
-    def __init__(self, name: str, tokenizer: Any, model: Any, device: str) -> None:
-        self.name = name
-        self.limit = _limit(tokenizer, model.config)
-        self._tokenizer = tokenizer
-        self._special = [token for token in tokenizer.all_special_tokens if len(token) > 1]
-        self._model = model
-        self._device = device
+    def __init__(self, source: str = PAPER_MODEL, *, device: str | None = None) -> None:
+        """Load the classifier: `source` is a folder, or an id on the Hugging Face hub, whose cache comes first.
+
+        `device` is torch's name for one, such as "cpu" or "cuda:0"; None takes a GPU where there is one. No code that
+        comes with a model is ever run.
+
+        Raises:
+            ModelLoadError: a library is missing, there is no such model here or there, it is not whole, or it has no
+                label ENTAILMENT.
+        """
+        torch, transformers, *_ = [optional(module, "nli", _PURPOSE) for module in _LIBRARIES]
+        self.source = source
+        files = _Source(source)
+        self.tokenizer, self.model = files.loaded(lambda **where: _read(transformers, torch, source, where))
+        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            self.model.eval().to(self._device)
+        except (RuntimeError, AssertionError) as error:
+            raise ModelLoadError(
+                f"{_PURPOSE} cannot be put on the device {self._device!r}: {_short(error)}; use cpu."
+            ) from error
+        self._model_name = files.name
+        self._label = _entailment_label(self.model.config, source)
+        self._limit = _limit(self.tokenizer, self.model.config)
+        self._special = [token for token in self.tokenizer.all_special_tokens if len(token) > 1]
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="classifier")
 
     @property
-    def config(self) -> Any:
-        """The model's own configuration."""
-        return self._model.config
+    def name(self) -> str:
+        """What the measure is called in tables."""
+        return f"entailment by {self._model_name}"
 
-    @classmethod
-    def load(cls, source: str, *, device: str | None) -> Classifier:
-        """Load from a folder or from the Hugging Face hub, whose cache is looked into first.
+    def note(self, counts: Counts) -> str:
+        """Empty for the paper's classifier; otherwise what it is. Pairs that had to be cut are named."""
+        said = []
+        if Path(self.source).is_dir():
+            said.append(
+                f"The entailment classifier was given as the folder {self._model_name}; the paper's is {PAPER_MODEL}."
+            )
+        elif self.source != PAPER_MODEL:
+            said.append(f"The paper measures entailment with {PAPER_MODEL}; this is another classifier.")
+        if counts.cut:
+            said.append(
+                f"{counts.cut} pairs were longer than the {self._limit} tokens that the classifier reads, and were cut."
+            )
+        return " ".join(said)
 
-        No code that comes with a model is ever run.
-
-        Raises:
-            ModelLoadError: a library is missing, there is no such model here or there, or it is not whole.
-        """
-        torch, transformers, *_ = [optional(module, "nli", _PURPOSE) for module in _LIBRARIES]
-        files = _Source(source)
-        tokenizer, model = files.loaded(lambda **where: _read(transformers, torch, source, where))
-        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            model.eval().to(place)
-        except (RuntimeError, AssertionError) as error:
-            raise ModelLoadError(
-                f"{_PURPOSE} cannot be put on the device {place!r}: {_short(error)}; use cpu."
-            ) from error
-        return cls(files.name, tokenizer, model, place)
-
-    async def rows(self, texts: Sequence[str], others: Sequence[str]) -> tuple[list[Any], int]:
-        """The probabilities of the labels for each text with its second one in `others`: tensors [n_labels] on the CPU;
-        and how many pairs were longer than the limit, and cut.
+    async def scores(self, pairs: Sequence[tuple[str, str]], counts: Counts | None = None) -> list[float]:
+        """The probability of ENTAILMENT for each pair, as transformers' own pipeline gives it.
 
         Cancelling stops after the running batch.
 
         Raises:
-            ModelCallError: the model failed, for want of memory for example.
+            ModelCallError: the classifier failed, for want of memory for example, or gave something that is no
+                probability.
         """
-        if not texts:
-            return [], 0
+        if not pairs:
+            return []
         stopped = threading.Event()
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._thread, self._rows, list(texts), list(others), stopped)
+            found, cut = await asyncio.get_running_loop().run_in_executor(self._thread, self._scores, pairs, stopped)
         finally:
             stopped.set()
+        if counts is not None:
+            counts.cut += cut
+        if not all(0 <= score <= 1 for score in found):  # not a number, for one
+            raise ModelCallError(f"{self._model_name} gave scores that are no probabilities; use another model.")
+        return found
 
-    def _rows(self, texts: list[str], others: list[str], stopped: threading.Event) -> tuple[list[Any], int]:
-        torch = optional("torch", "nli", self.name)
+    def _scores(self, pairs: Sequence[tuple[str, str]], stopped: threading.Event) -> tuple[list[float], int]:
+        """The pairs' scores, and how many were longer than the limit, and cut."""
+        torch = optional("torch", "nli", _PURPOSE)
+        scores = [math.nan] * len(pairs)
         try:
-            texts, others = self._plain(texts), self._plain(others)
-            encoded = self._tokenizer(texts, others, verbose=False)
-            lengths = [len(each) for each in encoded["input_ids"]]
-            cut = sum(length > self.limit for length in lengths)
+            sides = [[self._plain(text) for text in side] for side in zip(*pairs, strict=True)]
+            encoded = self.tokenizer(*sides, verbose=False)
+            cut = sum(len(each) > self._limit for each in encoded["input_ids"])
             if cut:
-                encoded = self._tokenizer(texts, others, truncation=True, max_length=self.limit)
-                lengths = [len(each) for each in encoded["input_ids"]]
-            found: list[Any] = [None] * len(texts)
+                encoded = self.tokenizer(*sides, truncation=True, max_length=self._limit)
+            lengths = [len(each) for each in encoded["input_ids"]]
             for batch in batches_by_length(lengths, _MOST_TOKENS, _MOST_ROWS):
                 if stopped.is_set():
                     break
-                inputs = self._tokenizer.pad(
+                inputs = self.tokenizer.pad(
                     {key: [values[at] for at in batch] for key, values in encoded.items()}, return_tensors="pt"
                 ).to(self._device)
                 with torch.inference_mode():
-                    rows = self._model(**inputs).logits.float().softmax(-1).cpu()
+                    rows = self.model(**inputs).logits.float().softmax(-1).cpu()
                 for at, row in zip(batch, rows, strict=True):
-                    found[at] = row
+                    scores[at] = float(row[self._label])
         except (RuntimeError, ValueError, IndexError) as error:  # out of memory is a RuntimeError, too
-            raise ModelCallError(f"{self.name} failed: {_short(error)}; use another model or device.") from error
-        return found, cut
+            raise ModelCallError(f"{self._model_name} failed: {_short(error)}; use another model or device.") from error
+        return scores, cut
 
-    def _plain(self, texts: list[str]) -> list[str]:
-        """The texts with their special tokens broken up: "[SEP]" in what somebody wrote must not end a sentence.
+    def _plain(self, text: str) -> str:
+        """The text with special tokens broken up: "[SEP]" in what somebody wrote must not end a sentence.
 
         Tokenizers can be told to read them as text, but some vocabularies have them as ordinary pieces, too.
         """
         for token in self._special:
-            texts = [text.replace(token, f"{token[0]} {token[1:]}") for text in texts]
-        return texts
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
 
 
 def batches_by_length(lengths: Sequence[int], most_tokens: int, most_rows: int) -> list[list[int]]:
@@ -159,7 +179,7 @@ class _Source:
             if self._is_folder:
                 raise ModelLoadError(
                     f"{_PURPOSE} in the folder {self._source} cannot be loaded ({_short(error)}); check that it "
-                    f"was saved whole, {INSTEAD}."
+                    f"was saved whole, {_INSTEAD}."
                 ) from error
         self._check_hub()
         try:
@@ -182,7 +202,7 @@ class _Source:
     def _unavailable(self, why: str) -> ModelLoadError:
         return ModelLoadError(
             f"{_PURPOSE} {self._source} is neither in a folder nor in the cache here, and cannot be downloaded "
-            f"({why}); download it on a machine with network and pass the folder with --nli, {INSTEAD}."
+            f"({why}); download it on a machine with network and pass the folder with --nli, {_INSTEAD}."
         )
 
 
@@ -200,6 +220,18 @@ def _read(transformers: Any, torch: Any, source: str, where: dict[str, bool]) ->
             "another purpose, so use another model."
         )
     return tokenizer, model
+
+
+def _entailment_label(config: Any, source: str) -> int:
+    """The number of the label ENTAILMENT, in whatever case."""
+    labels: dict[int, str] = {int(number): str(label) for number, label in config.id2label.items()}
+    found = [number for number, label in labels.items() if label.casefold() == "entailment"]
+    if len(found) != 1 or len(labels) < 2 or config.problem_type not in (None, "single_label_classification"):
+        raise ModelLoadError(
+            f"{source} does not tell entailment from its contrary (its labels: {', '.join(labels.values())}); use a "
+            f"classifier with a label ENTAILMENT such as {PAPER_MODEL}, {_INSTEAD}."
+        )
+    return found[0]
 
 
 def _limit(tokenizer: Any, config: Any) -> int:
