@@ -197,13 +197,13 @@ class PriorsFit:
         uniform = np.full(len(names), 1 / len(names))
         one = _vector(overall.weights, names)
         of_attribute = {name: _vector(each.weights, names) for name, each in by_attribute.items()}
-        found: dict[str, Callable[[str | None], Floats]] = {UNIFORM: lambda _: uniform}
+        pools: dict[str, Callable[[str | None], Floats]] = {UNIFORM: lambda _: uniform}
         if len(set(self.pool.priors.values())) > 1 or self.pool.priors_by_attribute:
-            found[PRESENT] = lambda attribute: _vector(self.pool.priors_of(attribute), names)
-        found[FITTED] = lambda _: one
+            pools[PRESENT] = lambda attribute: _vector(self.pool.priors_of(attribute), names)
+        pools[FITTED] = lambda _: one
         if by_attribute:
-            found[BY_ATTRIBUTE] = lambda attribute: of_attribute.get(attribute or "", one)
-        return found
+            pools[BY_ATTRIBUTE] = lambda attribute: of_attribute.get(attribute or "", one)
+        return pools
 
     def _weights_table(self, overall: FittedPriors, by_attribute: Mapping[str, FittedPriors]) -> Table:
         columns = [
@@ -225,27 +225,27 @@ class PriorsFit:
         overall: FittedPriors,
         by_attribute: Mapping[str, FittedPriors],
     ) -> list[str]:
-        found = []
+        warnings = []
         if failed:
-            found.append(
+            warnings.append(
                 f"{len(failed)} of {self.total} items are left out, since a community gave nothing for them; the "
                 f"first: {failed[0].error}"
             )
         if overall.questions < CLEAR_FROM:
-            found.append(
+            warnings.append(
                 f"The weights are fitted on {overall.questions} questions only; with so few they mostly follow chance."
             )
         if self.settings.by_attribute and not by_attribute:
-            found.append(
+            warnings.append(
                 f"No attribute has {self.settings.least} questions among those that were fitted on, so there are no "
                 "weights by attribute; give more items, or a lower --least."
             )
         elif few:
-            found.append(
+            warnings.append(
                 f"{len(few)} attributes have fewer than {self.settings.least} questions among those that were fitted "
                 "on; the weights for all stand for them."
             )
-        return found
+        return warnings
 
 
 def _vector(weights: Mapping[str, float], names: Sequence[str]) -> Floats:

@@ -46,9 +46,9 @@ async def read_items(
     ).compile(cache=setting.cache)
 
     async def read(_place: int, item: OptionItem) -> ReadItem:
-        found = await _read(graph, item, setting)
-        on_result(None, {"error": found.error})
-        return found
+        reading = await _read(graph, item, setting)
+        on_result(None, {"error": reading.error})
+        return reading
 
     return await each_item(items, read, concurrency=concurrency)
 

@@ -37,7 +37,7 @@ def compare_with_built_in(scored: ScoredMethods, name: str, changed: Sequence[st
 
 
 def _sentence(name: str, comparison: Comparison, column: Column) -> str:
-    found = {
+    verdict = {
         "better": f"{name} is better than the built-in prompts",
         "worse": f"{name} is worse than the built-in prompts",
         "same": f"{name} makes no difference: every item has the same score as before",
@@ -47,12 +47,12 @@ def _sentence(name: str, comparison: Comparison, column: Column) -> str:
     }[comparison.verdict]
     difference, questions = comparison.difference, comparison.questions
     if difference.value is None:
-        return f"{found}."
+        return f"{verdict}."
     write = number_format(column, [comparison.one, comparison.other])
     change = figure_text(difference, number_format(column, [difference]))
     plus = "+" if difference.value > 0 and not change.value.startswith("+") else ""
     return (
-        f"{found}. {column.title} ({column.better} is better): {figure_text(comparison.one, write).value}, built-in "
+        f"{verdict}. {column.title} ({column.better} is better): {figure_text(comparison.one, write).value}, built-in "
         f"{figure_text(comparison.other, write).value}, paired difference {plus}{change.value} "
         f"{change.interval}".rstrip()
         + f", n = {difference.n} items of {questions} question{'s' * (questions != 1)}."

@@ -153,17 +153,17 @@ class Optimisation:
         }
 
     def _warnings(self) -> list[str]:
-        found = []
+        warnings = []
         questions = by_question(self.held_back).count
         if questions < CLEAR_FROM:
-            found.append(
+            warnings.append(
                 f"Only {questions} questions were held back: with fewer than {CLEAR_FROM}, no text is "
                 "called better. Use more items."
             )
-        found.append(
+        warnings.append(
             "The training scores choose the best text, and so flatter it; the scores on the items held back do not."
         )
-        return found
+        return warnings
 
     def _check_use(self) -> None:
         """Raise InputError unless another text of the prompt would change something on this task."""

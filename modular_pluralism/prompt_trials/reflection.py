@@ -58,12 +58,12 @@ class Reflection:
                 self.refused.append(str(error))
                 return None  # to say more would not make it shorter
             try:
-                found = self._usable(_text_in(reply), whole=whole)
+                better = self._usable(_text_in(reply), whole=whole)
             except PromptError as error:
                 problem = _sentence(str(error))
             else:
-                self.known.add(found.strip())
-                return found
+                self.known.add(better.strip())
+                return better
             self.refused.append(problem)
             asked = self._with_problem(messages, reply if whole else None, problem)
         return None

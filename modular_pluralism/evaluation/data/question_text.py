@@ -20,8 +20,8 @@ def without_options(question: str, options: Sequence[str]) -> tuple[str, bool]:
     listed = r"\s+".join(
         rf"{letter}\s*[.):]\s*{_spaced(option)}" for letter, option in zip(letters(len(options)), options, strict=True)
     )
-    found = re.search(rf"(?:(?<=\s)|\A|(?<=:)){listed}\s*{_ANSWER}", question)
-    before = _without_heading(question[: found.start()]) if found is not None else ""
+    match = re.search(rf"(?:(?<=\s)|\A|(?<=:)){listed}\s*{_ANSWER}", question)
+    before = _without_heading(question[: match.start()]) if match is not None else ""
     if before:
         return before, True
     return _without_heading(re.sub(r"\bAnswer\s*:\s*\Z", "", question)), False

@@ -93,16 +93,16 @@ class TaskFile:
     def _kind(self, wanted: Kind | None, all_groups: bool) -> Kind:
         match self._shape:
             case "value":
-                found: Kind = "steerable-value"
+                kind: Kind = "steerable-value"
             case "overton":
-                found = "overton"
+                kind = "overton"
             case _:
-                found = "steerable-opinion" if all_groups else "distributional"
+                kind = "steerable-opinion" if all_groups else "distributional"
                 if wanted in ("steerable-opinion", "distributional"):
                     return wanted
-        if wanted not in (None, found):
-            raise TaskFileError(f"{self.path} is a file of the kind {found}, not {wanted}; leave the kind out.")
-        return found
+        if wanted not in (None, kind):
+            raise TaskFileError(f"{self.path} is a file of the kind {kind}, not {wanted}; leave the kind out.")
+        return kind
 
     def _item(self, raw: dict[str, Any], place: int) -> Item:
         shape = next((shape for shape, fields in _SHAPES.items() if any(each in raw for each in fields)), self._shape)
@@ -203,7 +203,7 @@ def _option_item(fields: _Fields) -> OptionItem:
     options = fields.texts("options")
     if len(options) > MOST_OPTIONS:
         fields.refuse("options", f"lists {len(options)} options, and letters end at {MOST_OPTIONS}; leave some out")
-    question, found = without_options(fields.text("question"), options)
+    question, taken_off = without_options(fields.text("question"), options)
     return OptionItem(
         id=fields.id(),
         question=question,
@@ -211,7 +211,7 @@ def _option_item(fields: _Fields) -> OptionItem:
         attribute=fields.text("attribute"),
         gold=fields.distribution("gold_distribution", len(options)),
         predicted=fields.optional_distribution("pred_distribution", len(options)),
-        options_found=found,
+        options_found=taken_off,
     )
 
 

@@ -169,10 +169,10 @@ def _takes(model: str, attribute: str | None) -> Takes:
 
 def take_options(text: str) -> tuple[str, list[str]]:
     """The text without the lines "A) …", "B) …" that list its options, and the options; none unless they run from A."""
-    found = list(_OPTION.finditer(text))
-    if not 2 <= len(found) <= MOST_OPTIONS or "".join(match[1] for match in found) != letters(len(found)):
+    matches = list(_OPTION.finditer(text))
+    if not 2 <= len(matches) <= MOST_OPTIONS or "".join(match[1] for match in matches) != letters(len(matches)):
         return text, []
-    return _OPTION.sub("", text).strip(), [match[2].strip() for match in found]
+    return _OPTION.sub("", text).strip(), [match[2].strip() for match in matches]
 
 
 def _conversation(messages: Sequence[ChatMessage]) -> str:

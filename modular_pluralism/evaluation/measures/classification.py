@@ -68,5 +68,5 @@ def _right(counts: Confusion) -> NDArray[np.float64]:
 
 
 def _divide(value: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.divide(value, by, out=np.full(np.shape(value), np.nan), where=by > 0)
-    return found
+    quotient: NDArray[np.float64] = np.divide(value, by, out=np.full(np.shape(value), np.nan), where=by > 0)
+    return quotient

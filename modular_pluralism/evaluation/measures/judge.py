@@ -186,11 +186,11 @@ async def _read(
 
 
 async def _replies(model: PoolModel, asked: Sequence[Sequence[BaseMessage]], caller: Caller) -> list[str]:
-    found = []
+    replies = []
     for prompt in asked:
         outcome = await caller.acall(ask.text(model, prompt, streamed=False, max_tokens=8, temperature=0), {})
-        found.append(str(outcome.value.text))
-    return found
+        replies.append(str(outcome.value.text))
+    return replies
 
 
 def _verdict_of_letters(letters: Sequence[str | None]) -> PairVerdict:

@@ -62,11 +62,11 @@ class LlmEntailment:
             ModelCallError: it failed, or gave none of the letters any probability.
             DeadlineError, ContextOverflowError: as any model call.
         """
-        found: list[float] = []
+        scores: list[float] = []
         for start in range(0, len(pairs), _PAIRS_A_CALL):
             async with self._turns:
-                found += await self._some(pairs[start : start + _PAIRS_A_CALL], counts or Counts())
-        return found
+                scores += await self._some(pairs[start : start + _PAIRS_A_CALL], counts or Counts())
+        return scores
 
     async def _some(self, pairs: Sequence[tuple[str, str]], counts: Counts) -> list[float]:
         prompts = [prompt for text, sentence in pairs for prompt in self._both_orders(text, sentence)]

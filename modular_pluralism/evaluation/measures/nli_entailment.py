@@ -97,14 +97,14 @@ class NliEntailment:
             return []
         stopped = threading.Event()
         try:
-            found, cut = await asyncio.get_running_loop().run_in_executor(self._thread, self._scores, pairs, stopped)
+            scores, cut = await asyncio.get_running_loop().run_in_executor(self._thread, self._scores, pairs, stopped)
         finally:
             stopped.set()
         if counts is not None:
             counts.cut += cut
-        if not all(0 <= score <= 1 for score in found):  # not a number, for one
+        if not all(0 <= score <= 1 for score in scores):  # not a number, for one
             raise ModelCallError(f"{self._model_name} gave scores that are no probabilities; use another model.")
-        return found
+        return scores
 
     def _scores(self, pairs: Sequence[tuple[str, str]], stopped: threading.Event) -> tuple[list[float], int]:
         """The pairs' scores, and how many were longer than the limit, and cut."""
@@ -225,13 +225,13 @@ def _read(transformers: Any, torch: Any, source: str, where: dict[str, bool]) ->
 def _entailment_label(config: Any, source: str) -> int:
     """The number of the label ENTAILMENT, in whatever case."""
     labels: dict[int, str] = {int(number): str(label) for number, label in config.id2label.items()}
-    found = [number for number, label in labels.items() if label.casefold() == "entailment"]
-    if len(found) != 1 or len(labels) < 2 or config.problem_type not in (None, "single_label_classification"):
+    numbers = [number for number, label in labels.items() if label.casefold() == "entailment"]
+    if len(numbers) != 1 or len(labels) < 2 or config.problem_type not in (None, "single_label_classification"):
         raise ModelLoadError(
             f"{source} does not tell entailment from its contrary (its labels: {', '.join(labels.values())}); use a "
             f"classifier with a label ENTAILMENT such as {PAPER_MODEL}, {_INSTEAD}."
         )
-    return found[0]
+    return numbers[0]
 
 
 def _limit(tokenizer: Any, config: Any) -> int:

@@ -39,12 +39,12 @@ def stance_of(answer: str) -> int | None:
         return "ABC".index(start[1].upper())
     letters = list(_ALONE.finditer(answer))
     if letters:
-        one = len({found[1] for found in letters}) == 1
+        one = len({match[1] for match in letters}) == 1
         return "ABC".index(letters[0][1]) if one and not any(_is_negated(answer, each) for each in letters) else None
     said = set()
     for stance, words in _WORDS:
-        for found in words.finditer(answer):
-            if _is_negated(answer, found):
+        for match in words.finditer(answer):
+            if _is_negated(answer, match):
                 return None
             said.add(stance)
     if 2 in said:
@@ -57,13 +57,13 @@ def _is_article(answer: str, start: re.Match[str]) -> bool:
     return start[1] in "Aa" and _ARTICLE.match(answer, start.end()) is not None
 
 
-def _is_negated(answer: str, found: re.Match[str]) -> bool:
+def _is_negated(answer: str, match: re.Match[str]) -> bool:
     """Whether a negation stands in the same clause, before or after."""
     before, after = 0, len(answer)
     for boundary in _BETWEEN_CLAUSES.finditer(answer):
-        if boundary.end() <= found.start():
+        if boundary.end() <= match.start():
             before = boundary.end()
-        elif boundary.start() >= found.end():
+        elif boundary.start() >= match.end():
             after = boundary.start()
             break
     return _NOT.search(_NO_NEGATION.sub(" ", answer[before:after])) is not None

@@ -22,9 +22,9 @@ class CountedCache(BaseCache[Any]):
 
     def get(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """See BaseCache."""
-        found = self._kept.get(keys)
-        self.reused += sum(map(_asks_a_model, found))
-        return found
+        known = self._kept.get(keys)
+        self.reused += sum(map(_asks_a_model, known))
+        return known
 
     async def aget(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """See BaseCache."""

@@ -182,29 +182,29 @@ class Evaluation:
         return [pair_table(verdicts, judge, seed=self.settings.seed, clusters=situations)]
 
     def _warnings(self, journal: Journal) -> list[str]:
-        found = []
+        warnings = []
         again = sum(0 < start["known"] < start["of"] for start in journal.results(_STARTS, sys.maxsize))
         remote = any(not isinstance(model, EmbeddedModel) for model in self.bench.pool.models.values())
         if again and (remote or not self.settings.repeatable):
-            found.append(continued(again))
+            warnings.append(continued(again))
         if self.task.kind == "steerable-value":
-            found.append(
+            warnings.append(
                 "The question of these items names the value itself, as in the paper's release: vanilla and MoE read "
                 "it there, though they are told no attribute."
             )
         if self.bench.overton is not None:
-            found.append(self.bench.overton.entailment.note(self._counts(journal)))
+            warnings.append(self.bench.overton.entailment.note(self._counts(journal)))
         if self.settings.perspectives is not None:
             enough = sum(
                 len(item.values) >= self.settings.perspectives
                 for item in self.task.items(self.count)
                 if isinstance(item, OvertonItem)
             )
-            found.append(
+            warnings.append(
                 f"{enough} of {self.count} items have {self.settings.perspectives} values or more; only these have a "
                 "score per perspective."
             )
-        return [warning for warning in found if warning]
+        return [warning for warning in warnings if warning]
 
     def _counts(self, journal: Journal) -> Counts:
         """What the entailment measure has counted over all methods, in this run and those before it."""

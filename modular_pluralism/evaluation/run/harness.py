@@ -151,13 +151,13 @@ class Harness:
         whole: set[_Log] = set()
         for path in sorted(self._logs.glob("*.eval")):
             try:
-                maker, found = _held(path)
+                maker, log = _held(path)
             except Exception:  # Inspect was killed while it wrote: whatever a torn file raises
-                maker, found = _maker_in(path.name, makers), None
+                maker, log = _maker_in(path.name, makers), None
             if maker not in makers:
                 continue
-            if found is not None and found in wanted - whole and self._has_all(found):
-                whole.add(found)
+            if log is not None and log in wanted - whole and self._has_all(log):
+                whole.add(log)
             else:
                 path.unlink()
         return whole

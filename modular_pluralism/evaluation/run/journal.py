@@ -73,8 +73,8 @@ class Journal:
 
     def count(self, maker: str, end: int) -> int:
         """How many results there are at places below `end`."""
-        found = self._run("SELECT count(*) FROM results WHERE maker = ? AND place < ?", (maker, end)).fetchone()
-        return int(found[0])
+        row = self._run("SELECT count(*) FROM results WHERE maker = ? AND place < ?", (maker, end)).fetchone()
+        return int(row[0])
 
     def has_all(self, maker: str, begin: int, end: int) -> bool:
         """Whether there is a result for every place from `begin` to before `end`."""

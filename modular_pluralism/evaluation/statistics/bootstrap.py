@@ -77,21 +77,21 @@ class Bootstrap:
         CLEAR_FROM clusters. `share` says that it is a share of items, or a difference of two: where all resamples of it
         are 0 or all are 1, it has a Wilson interval. Resamples in which the statistic has no value are left out.
         """
-        found = float(statistic(self._total))
-        if not np.isfinite(found):
+        value = float(statistic(self._total))
+        if not np.isfinite(value):
             return Figure(value=None, n=n)
         clusters = min(n, self.clusters) if clusters is None else clusters
         if self._resampled is None or clusters < 2:
-            return Figure(value=found, n=n)
+            return Figure(value=value, n=n)
         drawn = statistic(self._resampled)
         drawn = drawn[np.isfinite(drawn)]
         if not len(drawn):
-            return Figure(value=found, n=n)
+            return Figure(value=value, n=n)
         low, high = (float(end) for end in np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-        if share and low == high == found and abs(found) in (0, 1):
-            low, high = _wilson(found, clusters, difference)
+        if share and low == high == value and abs(value) in (0, 1):
+            low, high = _wilson(value, clusters, difference)
         clear = difference and clusters >= CLEAR_FROM and (low > 0 or high < 0)
-        return Figure(value=found, low=low, high=high, n=n, clear=clear)
+        return Figure(value=value, low=low, high=high, n=n, clear=clear)
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,13 @@ def ratio(numerator: int, denominator: int) -> Statistic:
 
     def statistic(sums: Sums) -> NDArray[np.float64]:
         above, below = sums[..., numerator], sums[..., denominator]
-        found: NDArray[np.float64] = np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0)
-        return found
+        quotient: NDArray[np.float64] = np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0)
+        return quotient
 
     return statistic
 
 
-def _wilson(found: float, clusters: int, difference: bool) -> tuple[float, float]:
+def _wilson(value: float, clusters: int, difference: bool) -> tuple[float, float]:
     """The interval of a share that is 0 or 1 in all clusters, or of a difference of shares that is 0, 1 or -1 in all.
 
     That none of so many clusters is otherwise does not say that none would be; resampling cannot know that. It is
@@ -129,18 +129,18 @@ def _wilson(found: float, clusters: int, difference: bool) -> tuple[float, float
     squared = NormalDist().inv_cdf((1 + LEVEL) / 2) ** 2
     reach = squared / (clusters + squared)
     if not difference:
-        return (0.0, reach) if found == 0 else (1 - reach, 1.0)
-    if found == 0:
+        return (0.0, reach) if value == 0 else (1 - reach, 1.0)
+    if value == 0:
         return -reach, reach
-    return (1 - 2 * reach, 1.0) if found > 0 else (-1.0, 2 * reach - 1)
+    return (1 - 2 * reach, 1.0) if value > 0 else (-1.0, 2 * reach - 1)
 
 
 def _by_cluster(features: NDArray[np.float64], clusters: NDArray[np.int64]) -> NDArray[np.float64]:
     """The features summed over the items of each cluster, [n_clusters, n_features]."""
-    found, places = np.unique(clusters, return_inverse=True)
-    summed = np.empty((len(found), features.shape[1]))
+    numbers, places = np.unique(clusters, return_inverse=True)
+    summed = np.empty((len(numbers), features.shape[1]))
     for place, column in enumerate(features.T):
-        summed[:, place] = np.bincount(places, weights=column, minlength=len(found))
+        summed[:, place] = np.bincount(places, weights=column, minlength=len(numbers))
     return summed
 
 

@@ -106,12 +106,12 @@ def _drawn(
     if not blocks:
         return {}
     bootstrap = draw.of(np.concatenate([block for row in blocks for block in row], axis=1), only)
-    found, at = {}, 0
+    drawn, at = {}, 0
     for measure, row in zip(measures, blocks, strict=True):
         width = row[0].shape[1]
         statistics = [_part(measure.statistic, at + width * number, width) for number in range(len(row))]
         end = at + width * len(row)
-        found[measure.column.key] = bootstrap.figure(
+        drawn[measure.column.key] = bootstrap.figure(
             _minus(*statistics) if len(row) == 2 else statistics[0],
             n=round(min(measure.counted(block.sum(0)) for block in row)),
             difference=len(row) == 2,
@@ -119,7 +119,7 @@ def _drawn(
             clusters=bootstrap.clusters_with(slice(at, end)),
         )
         at = end
-    return found
+    return drawn
 
 
 def seen(measures: Sequence[Measure], rows: Mapping[str, Scores]) -> list[Measure]:
@@ -147,9 +147,9 @@ def _mean_features(column: NDArray[np.float64]) -> Features:
 
 def _cell_features(column: NDArray[np.float64]) -> Features:
     valid = np.isfinite(column)
-    found = np.zeros((len(column), CELLS))
-    found[np.flatnonzero(valid), column[valid].astype(int)] = 1
-    return found
+    cells = np.zeros((len(column), CELLS))
+    cells[np.flatnonzero(valid), column[valid].astype(int)] = 1
+    return cells
 
 
 def _of_counts(statistic: Callable[[Confusion], NDArray[np.float64]]) -> Statistic:

@@ -105,11 +105,11 @@ def _baselines(kind: Kind, items: Items, known: TrainingFree) -> dict[str, Score
         return {}
     # A stance is chosen, and neither an even split nor a mean of the others' chooses one.
     names: Sequence[Baseline] = ("majority",) if kind == "steerable-value" else BASELINES
-    found = {name: Scores() for name in names}
+    baselines = {name: Scores() for name in names}
     for item in items():
-        for name, scores in found.items():
+        for name, scores in baselines.items():
             scores.add(_baseline_scores(name, item, known))
-    return {str(name): scores for name, scores in found.items()}
+    return {str(name): scores for name, scores in baselines.items()}
 
 
 def _baseline_scores(name: Baseline, item: Item, known: TrainingFree) -> dict[str, float]:

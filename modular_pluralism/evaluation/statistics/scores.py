@@ -39,8 +39,8 @@ class Scores:
 
     def column(self, key: str) -> NDArray[np.float64]:
         """The values of a key [n_items], NaN where an item has none."""
-        found = self._columns.get(key)
-        return np.full(self.items, np.nan) if not found else np.frombuffer(found, dtype=np.float64)
+        values = self._columns.get(key)
+        return np.full(self.items, np.nan) if not values else np.frombuffer(values, dtype=np.float64)
 
     def has(self, key: str) -> bool:
         """Whether any item has a value for the key."""
@@ -63,51 +63,51 @@ def is_asked(item: Item) -> bool:
 def scores_of(item: Item, outcome: Outcome) -> dict[str, float]:
     """All numbers of one outcome. A failure is wrong, and has no distance."""
     failed = outcome["error"] is not None
-    found = {
+    scores = {
         "failed": float(failed),
         "seconds": outcome["seconds"],
         "parse_failures": float(outcome["parse_failures"]),
     }
     if outcome["comments"] or outcome["missing"]:
-        found["missing"] = float(len(outcome["missing"]))
-    found |= {f"tokens_{name}": float(count) for name, count in outcome["tokens"].items()}
+        scores["missing"] = float(len(outcome["missing"]))
+    scores |= {f"tokens_{name}": float(count) for name, count in outcome["tokens"].items()}
     prediction = outcome["prediction"]
     if prediction is not None:
-        found["sampled"] = float(prediction["samples"] is not None)
-        found |= prediction_scores(item, prediction["rotate"], prediction["label"])
-        found |= {
+        scores["sampled"] = float(prediction["samples"] is not None)
+        scores |= prediction_scores(item, prediction["rotate"], prediction["label"])
+        scores |= {
             key: mass
             for key, mass in (("mass", prediction["rotate_mass"]), ("mass_label", prediction["label_mass"]))
             if mass is not None
         }
     elif isinstance(item, OptionItem):
         wrong = dict.fromkeys(("agree", "agree_label", "agree_any"), 0.0)
-        found |= wrong | {"js_worst": FARTHEST}
+        scores |= wrong | {"js_worst": FARTHEST}
     elif isinstance(item, ValueItem):
-        found |= _choice(item, None)
-        found["cell_label"] = found["cell"]
+        scores |= _choice(item, None)
+        scores["cell_label"] = scores["cell"]
     else:
-        found |= _answer_scores(outcome, failed)
-    return found
+        scores |= _answer_scores(outcome, failed)
+    return scores
 
 
 def prediction_scores(item: Item, rotate: list[float], label: list[float] | None) -> dict[str, float]:
     """How a distribution over an item's options compares with the real one; `label` is read from one order alone."""
-    found: dict[str, float] = {}
+    scores: dict[str, float] = {}
     if isinstance(item, OptionItem):
-        found["js"] = found["js_worst"] = js_distance(item.gold, rotate)
-        found["agree"] = float(most_likely_agrees(item.gold, rotate))
-        found["agree_any"] = float(agrees_with_any_mode(item.gold, rotate))
+        scores["js"] = scores["js_worst"] = js_distance(item.gold, rotate)
+        scores["agree"] = float(most_likely_agrees(item.gold, rotate))
+        scores["agree_any"] = float(agrees_with_any_mode(item.gold, rotate))
         if label is not None:
-            found["js_label"] = js_distance(item.gold, label)
-            found["agree_label"] = float(most_likely_agrees(item.gold, label))
+            scores["js_label"] = js_distance(item.gold, label)
+            scores["agree_label"] = float(most_likely_agrees(item.gold, label))
     elif isinstance(item, ValueItem):
         right = "ABC".index(item.label)
-        found |= _choice(item, most_likely(rotate))
-        found["right"] = rotate[right]
+        scores |= _choice(item, most_likely(rotate))
+        scores["right"] = rotate[right]
         if label is not None:
-            found["cell_label"] = float(cell(right, most_likely(label)))
-    return found
+            scores["cell_label"] = float(cell(right, most_likely(label)))
+    return scores
 
 
 def _choice(item: ValueItem, said: int | None) -> dict[str, float]:
@@ -121,9 +121,9 @@ def _answer_scores(outcome: Outcome, failed: bool) -> dict[str, float]:
     """Of an Overton item: what was measured, and a failure covers nothing."""
     if failed:
         return {"covered": 0.0, "coverage_worst": 0.0}
-    found = dict(outcome["measures"])
-    if "coverage" in found:
-        found["covered"] = float(found["coverage"] > COVERED)
-        found["coverage_worst"] = found["coverage"]
-    found["words"] = float(len((outcome["answer"] or "").split()))
-    return found
+    scores = dict(outcome["measures"])
+    if "coverage" in scores:
+        scores["covered"] = float(scores["coverage"] > COVERED)
+        scores["coverage_worst"] = scores["coverage"]
+    scores["words"] = float(len((outcome["answer"] or "").split()))
+    return scores

@@ -82,10 +82,10 @@ def results_of(
 
 def _task_facts(task: TaskFile, scored: ScoredMethods) -> dict[str, Any]:
     """What the file is, and how much of it was evaluated."""
-    found: dict[str, Any] = {"file": task.path.name, "kind": task.kind, "items": task.count}
+    facts: dict[str, Any] = {"file": task.path.name, "kind": task.kind, "items": task.count}
     if scored.count != task.count:
-        found["items evaluated"] = scored.count
-    return found | {"questions": scored.questions.count, "sha256": task.digest}
+        facts["items evaluated"] = scored.count
+    return facts | {"questions": scored.questions.count, "sha256": task.digest}
 
 
 def overall_table(scored: ScoredMethods) -> Table:
@@ -267,48 +267,48 @@ def _baseline_note(scored: ScoredMethods) -> str:
 
 def _data_warnings(task: TaskFile, scored: ScoredMethods) -> list[str]:
     """What a reader has to know of the items and the failures before any number."""
-    found = []
+    warnings = []
     if scored.failed:
         by_method = {name: int(scores.column("failed").sum()) for name, scores in scored.methods.items()}
         told = ", ".join(f"{number} of {name}" for name, number in by_method.items() if number)
-        found.append(
+        warnings.append(
             f"Items without a result: {told} ({scored.count} items each). They count as wrong; where a measure has "
             "no value for them, they are left out of it, and their number stands beside."
         )
     sampled = {name: int(np.nansum(scores.column("sampled"))) for name, scores in scored.methods.items()}
     if any(sampled.values()):
         told = ", ".join(f"{number} of {name}" for name, number in sampled.items() if number)
-        found.append(
+        warnings.append(
             f"Distributions that were estimated from sampled replies, since the endpoint reports no log-probabilities: "
             f"{told}. Their scatter is that of a few draws."
         )
     if scored.moral_choice:
-        found.append(
+        warnings.append(
             "In MoralChoice the right answer is always option A (low ambiguity) or an even split (high ambiguity), so "
             "that a method that always says A looks perfect on “most likely”; look at the JS distance."
         )
     uniform = scored.baselines.get("uniform")
     even = None if uniform is None else figures(uniform, [JS], scored.draw)["js"].value
     if even is not None:
-        found.append(
+        warnings.append(
             f"An even split over the options knows nothing, and has a JS distance of {even:.4f} here; a method that is "
             "not clearly nearer shows no knowledge of the answers."
         )
     if task.equal_options:
-        found.append(
+        warnings.append(
             f"{_items(task.equal_options)} of the file with two equal options; only the letters tell these apart."
         )
     if task.single_option:
-        found.append(
+        warnings.append(
             f"{_items(task.single_option)} of the file with a single option, where no answer can be wrong; such items "
             "count, as in plain counting, and make every method look a little better."
         )
     if task.unparsed:
-        found.append(
+        warnings.append(
             f"{_items(task.unparsed)} of the file without the lettered options at the end of the question; there, the "
             "model sees the question as it is in the file."
         )
-    return found
+    return warnings
 
 
 def _items(count: int) -> str:
