@@ -26,7 +26,6 @@ class Variant:
     """`changed` are the prompts and personas, of those in use, whose text is not the built-in one."""
 
     name: str
-    folder: Path
     prompts: PromptSet
     changed: tuple[str, ...]
 
@@ -123,7 +122,7 @@ def _open(folder: Path, name: str, bench: TrialBench) -> Variant:
             f"{bench.settings.method} uses {', '.join(sorted(bench.used))} on this task; change one of these, or take "
             "another --method."
         )
-    return Variant(name, folder, prompts, changed)
+    return Variant(name, prompts, changed)
 
 
 def _others(prompts: PromptSet, bench: TrialBench) -> str:

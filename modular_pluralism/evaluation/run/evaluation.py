@@ -50,31 +50,19 @@ class EvaluationSettings(BenchSettings):
     retry_failures: bool = False
 
 
-@dataclass(frozen=True)
 class Files:
-    """What an evaluation leaves in its folder."""
+    """What an evaluation leaves in its `folder`.
 
-    folder: Path
+    `journal` has every result as it was made, and a run goes on from it; `logs` are Inspect's, which `inspect view
+    --log-dir` opens; `results` has all figures as JSON, and `report` shows them with charts and examples.
+    """
 
-    @property
-    def journal(self) -> Path:
-        """Every result as it was made; what a run goes on from."""
-        return self.folder / "journal.sqlite"
-
-    @property
-    def logs(self) -> Path:
-        """Inspect's logs: `inspect view --log-dir` opens them."""
-        return self.folder / "logs"
-
-    @property
-    def results(self) -> Path:
-        """All figures as JSON."""
-        return self.folder / "results.json"
-
-    @property
-    def report(self) -> Path:
-        """All figures, charts and examples to look at."""
-        return self.folder / "report.html"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.journal = folder / "journal.sqlite"
+        self.logs = folder / "logs"
+        self.results = folder / "results.json"
+        self.report = folder / "report.html"
 
     def filled(self, method: str) -> Path:
         """The task file with a method's results filled in."""
