@@ -22,8 +22,8 @@ _LINE = 22
 """Letters in a line of a row's name, which has two lines; what is longer is cut, and the table has it in full."""
 _TALL = 20
 """With more rows than this, the values are written above the chart as well."""
-_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _MOST_STEPS = 4
+"""From one value that is written to the next."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Axis:
 
     @property
     def ticks(self) -> list[float]:
-        """Round values, so many steps at most."""
+        """Round values."""
         rough = (self.high - self.low) / _MOST_STEPS
         size = 10.0 ** math.floor(math.log10(rough))
-        step = next(size * each for each in _STEPS if size * each >= rough)
+        step = next((size * digits for digits in (1, 2, 2.5, 5) if size * digits >= rough), 10 * size)
         return [step * n for n in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
 
 
