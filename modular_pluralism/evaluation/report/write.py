@@ -11,7 +11,7 @@ from string import ascii_uppercase
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from modular_pluralism.evaluation.report.charts import SHARES, short
+from modular_pluralism.evaluation.report.charts import SHARES, WIDTH, short
 from modular_pluralism.evaluation.report.figure_text import is_number
 from modular_pluralism.evaluation.report.folder import write_text
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
@@ -41,6 +41,7 @@ def render_report(results: Results) -> str:
     )
     environment.filters |= {"plain": plain_text, "fact": fact_text, "letter": _option_letter, "short": short}
     environment.tests["number_to_draw"] = is_number
+    environment.globals["chart_width"] = WIDTH
     page = environment.get_template("report.html.jinja").render(
         results=results,
         style=Markup(style),
