@@ -11,7 +11,7 @@ from pathlib import Path
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.errors import ModelLoadError
-from modular_pluralism.llama.chat_model import ChatLlama
+from modular_pluralism.llama.chat_model import ENGINE_SETTINGS, ChatLlama
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.models.engine_reader import EngineOptionReader
 from modular_pluralism.models.gguf_source import find_gguf
@@ -133,20 +133,10 @@ class PoolModels:
             self._adapter_path(lora)  # before a large model is fetched for nothing
         llama = ChatLlama(
             gguf=self._file_of(config),
-            context=config.context,
-            slots=config.slots,
-            memory=config.memory,
-            threads=config.threads,
-            queue=config.queue,
-            repeatable=config.repeatable,
             adapters=self._adapters_of(config),
             adapter=None if lora is None else Adapter(self._adapter_path(lora), scale),
-            template=config.template,
-            temperature=config.temperature,
-            top_p=config.top_p,
-            top_k=config.top_k,
-            min_p=config.min_p,
             timeout=self._pool.run.deadline,
+            **config.model_dump(exclude={"gguf", "prepared"}),
         )
         return PoolModel(f"model {name!r}", llama, EngineOptionReader(llama))
 
@@ -181,12 +171,10 @@ class PoolModels:
             raise
 
 
-_ENGINE_KEYS = ("gguf", "prepared", "context", "slots", "memory", "threads", "queue", "repeatable")
-
-
 def _shares_engine(one: ModelConfig, other: EmbeddedModel) -> bool:
     """Whether two tables differ at most in how they sample."""
-    return isinstance(one, EmbeddedModel) and all(getattr(one, key) == getattr(other, key) for key in _ENGINE_KEYS)
+    keys = ("gguf", "prepared", *ENGINE_SETTINGS)
+    return isinstance(one, EmbeddedModel) and all(getattr(one, key) == getattr(other, key) for key in keys)
 
 
 def _reader(chat: BaseChatModel, where: str) -> OptionReader:

@@ -39,26 +39,8 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One whole answer; `logprobs` are in OpenAI's form, which is another for chats than for raw completions."""
-
-    text: str
-    finish_reason: str
-    logprobs: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """All choices, what they cost together, and the facts of the run."""
-
-    choices: list[Choice]
-    tokens: Tokens
-    facts: Facts
-
-
-@dataclass(frozen=True)
 class Delta:
-    """Some more text of a choice."""
+    """Some more text of a choice; `logprobs` are in OpenAI's form, which is another for chats than for completions."""
 
     index: int
     text: str
@@ -81,12 +63,10 @@ Event = Delta | End
 class Talker(Protocol[R]):
     """Somebody who answers chats (a model, or a mode) or raw completions."""
 
-    async def answer(self, request: R) -> Answer:
-        """The whole answer.
+    def events(self, request: R) -> AsyncIterator[Event]:
+        """The answer: every choice ends with its End. A choice's text comes as it is written where the request is for a
+        stream; elsewhere it need not.
 
         Raises:
-            ApiError, PluralismError: there is none.
+            ApiError, PluralismError: there is none; at any point.
         """
-
-    def stream(self, request: R) -> AsyncIterator[Event]:
-        """The same in parts: every choice ends with its End. Raises as `answer` does, at any point."""

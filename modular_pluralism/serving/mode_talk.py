@@ -11,13 +11,13 @@ from modular_pluralism.errors import ContextOverflowError, ModelCallError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import ModeDescription
+from modular_pluralism.nodes.persona import with_persona
 from modular_pluralism.nodes.render import quoted
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Facts, Tokens
+from modular_pluralism.serving.answers import Delta, End, Event, Facts, Tokens
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.mode_question import question_of
-from modular_pluralism.serving.model_talk import with_persona
 from modular_pluralism.serving.sampling import SampledModels, seed_of, top_p_of
 from modular_pluralism.serving.schemas import ChatRequest
 from modular_pluralism.types import Mode, Scoring, Voice
@@ -46,19 +46,13 @@ class ModeTalk:
         self._graph = lru_cache(maxsize=32)(self._built)
         self._graph(None, None, None)  # finds what is wrong with the pool before anybody asks
 
-    async def answer(self, request: ChatRequest) -> Answer:
-        """See Talker."""
-        asked, graph = self._asked(request)
-        state = await graph.ainvoke(asked)
-        text, facts = self._outcome(state, asked["seed"])
-        return Answer([Choice(text, _finish_reason(state))], _tokens(state), facts)
-
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
-        """See Talker. A text comes as it is written; a choice or a distribution comes whole."""
+    async def events(self, request: ChatRequest) -> AsyncIterator[Event]:
+        """See Talker. Of a stream, a text comes as it is written; a choice or a distribution comes whole."""
         asked, graph = self._asked(request)
         state: dict[str, Any] = {}
         written = Written()
-        parts: Any = graph.astream(asked, stream_mode=["messages", "values"], subgraphs=True)
+        kinds = ["messages", "values"] if request.stream else ["values"]
+        parts: Any = graph.astream(asked, stream_mode=kinds, subgraphs=True)
         async for namespace, kind, data in parts:
             if kind == "values" and not namespace:
                 state = data

@@ -49,20 +49,19 @@ class RemoteCompletion:
                 sent.setdefault(name, value)
         self._sent = {"model": model.chat.model_name, **sent}
 
-    async def whole(self) -> dict[str, Any]:
-        """The endpoint's response.
+    async def parts(self) -> AsyncIterator[dict[str, Any]]:
+        """The endpoint's response, or the chunks of its stream where that is asked for.
 
         Raises:
             PluralismError: it failed.
         """
+        if not self._sent.get("stream"):
 
-        async def ask() -> dict[str, Any]:
-            return self._checked(await self._client.create(**self._sent))
+            async def ask() -> dict[str, Any]:
+                return self._checked(await self._client.create(**self._sent))
 
-        return await called(self._caller, self._place, ask)
-
-    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
-        """The chunks of the endpoint's stream. Raises as `whole` does."""
+            yield await called(self._caller, self._place, ask)
+            return
         ended = False
         stream = await called(self._caller, self._place, lambda: self._client.create(**self._sent))
         try:

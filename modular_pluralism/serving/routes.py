@@ -15,7 +15,7 @@ from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.metrics import Metrics
 from modular_pluralism.serving.remote_completion import RemoteCompletion
 from modular_pluralism.serving.request_log import Exchange, RequestLog
-from modular_pluralism.serving.responses import answer_chunks, whole_answer
+from modular_pluralism.serving.responses import response_parts
 from modular_pluralism.serving.schemas import (
     USUAL_COMPLETION_TOKENS,
     ChatRequest,
@@ -41,8 +41,7 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
         exchange = await _noted(request, wanted, "messages", log)
         talker = catalogue.talker(wanted.model)
         limits.check(wanted)
-        answer = answer_chunks if wanted.stream else whole_answer
-        return AnswerResponse(exchange, gate, lambda: answer(talker, wanted, exchange))
+        return AnswerResponse(exchange, gate, response_parts(talker, wanted, exchange))
 
     @app.post("/v1/completions", responses=_WHOLE_OR_STREAM)
     async def completions(request: Request, wanted: CompletionRequest) -> Response:
@@ -54,10 +53,8 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
             wanted = wanted.model_copy(update={"max_tokens": min(USUAL_COMPLETION_TOKENS, limits.tokens)})
         if not isinstance(model.chat, ChatLlama):
             remote = RemoteCompletion(model, wanted, catalogue.caller, exchange)
-            return AnswerResponse(exchange, gate, remote.chunks if wanted.stream else remote.whole)
-        embedded = EmbeddedCompletion(model.chat)
-        answer = answer_chunks if wanted.stream else whole_answer
-        return AnswerResponse(exchange, gate, lambda: answer(embedded, wanted, exchange))
+            return AnswerResponse(exchange, gate, remote.parts())
+        return AnswerResponse(exchange, gate, response_parts(EmbeddedCompletion(model.chat), wanted, exchange))
 
 
 def add_tokenizer(app: FastAPI, catalogue: Catalogue) -> None:
