@@ -30,6 +30,7 @@ from modular_pluralism.errors import ContextOverflowError, DeadlineError, Engine
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import Adapter
+from modular_pluralism.llama.reading import next_tokens
 from tests.random_model import RANDOM_GGUF, make_random_model
 from tests.tiny_gguf import write_lora
 
@@ -126,7 +127,7 @@ class Fuzz:
                 elif chance.random() < 0.5:
                     self._check_events(await engine.agenerate(self._request(engine, chance)), "agenerate")
                 else:
-                    rows = await engine.anext_token_logprobs(self._prompts(engine, chance))
+                    rows = await engine.aread(next_tokens(self._prompts(engine, chance), engine.model.n_vocab))
                     self._check_rows(rows)
                 self._count("task")
             except (DeadlineError, EngineFullError, EngineClosedError) as error:

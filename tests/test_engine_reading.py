@@ -16,7 +16,7 @@ import pytest
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import Adapter
-from modular_pluralism.llama.reading import LogProbs, ReadingJob, next_token_paths
+from modular_pluralism.llama.reading import LogProbs, next_tokens
 from tests.random_model import RANDOM_GGUF
 from tests.tiny_gguf import write_lora
 
@@ -112,8 +112,8 @@ def test_a_prompt_shared_by_several_requests_at_once_is_read_once_but_for_its_la
         """Between two steps of the engine, so that none has been begun before the last is there."""
         if isinstance(event, Finish):
             for _ in range(3):
-                paths, row = next_token_paths([prompt], sharing.model.n_vocab)
-                read.append((sharing._submit_reading(ReadingJob(paths)), row))
+                reading = next_tokens([prompt], sharing.model.n_vocab)
+                read.append((sharing._submit_reading(reading, None, None).future, reading.result))
             submitted.set()
 
     sharing.submit_generation(GenerationRequest(tuple(first), max_tokens=1), submit_all)

@@ -327,6 +327,8 @@ def test_completions_score_what_they_echo(client: openai.OpenAI) -> None:
         assert [choice.text[at:].startswith(token) for at, token in zip(table.text_offset, table.tokens, strict=True)]
         assert all(len(top) in (2, 3) for top in table.top_logprobs[1:])
         assert table.token_logprobs[-1] == max(table.top_logprobs[-1].values())
+    (single,) = client.completions.create(prompt=[5], max_tokens=0, **settings).choices
+    assert single.logprobs.token_logprobs == [None]
     scored = client.completions.create(prompt=done.choices[0].text, max_tokens=0, **settings)
     assert scored.choices[0].text == done.choices[0].text
     assert scored.choices[0].logprobs.token_logprobs[1:] == pytest.approx(

@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
+from typing import TypeVar
 
 from modular_pluralism.errors import (
     ContextOverflowError,
@@ -23,13 +24,15 @@ from modular_pluralism.errors import (
     ModelCallError,
     ModelLoadError,
 )
-from modular_pluralism.llama.generation import Event, Finish, GenerationJob, GenerationRequest, Piece, TokenLogprob
+from modular_pluralism.llama.generation import Event, Finish, GenerationJob, GenerationRequest, Piece
 from modular_pluralism.llama.grammar import grammar_tokenizer
 from modular_pluralism.llama.job import Adapter, Job, JobControl
 from modular_pluralism.llama.model_file import ModelFile
-from modular_pluralism.llama.reading import LogProbs, ReadingJob, continuation_paths, next_token_paths, prompt_path
+from modular_pluralism.llama.reading import LogProbs, ReadingJob, ReadingRequest, continuations, next_tokens
 from modular_pluralism.llama.scheduler import Scheduler
 from modular_pluralism.llama.settings import EngineSettings, EngineStats
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -141,59 +144,43 @@ class Engine:
         They are read one after the other, each from where it differs from the one before; other requests run beside
         them.
         """
-        self._check_tokens(*prompts)
-        paths, result = next_token_paths(prompts, self.model.n_vocab)
-        self._read(ReadingJob(paths, adapter, timeout))
-        return result
-
-    async def anext_token_logprobs(
-        self, prompts: Sequence[Sequence[int]], *, adapter: Adapter | None = None, timeout: float | None = None
-    ) -> LogProbs:
-        """As `next_token_logprobs`, for asyncio."""
-        self._check_tokens(*prompts)
-        paths, result = next_token_paths(prompts, self.model.n_vocab)
-        await self._aread(ReadingJob(paths, adapter, timeout))
-        return result
+        return self.read(next_tokens(prompts, self.model.n_vocab), adapter=adapter, timeout=timeout)
 
     def score(
         self,
         prefix: Sequence[int],
-        continuations: Sequence[Sequence[int]],
+        following: Sequence[Sequence[int]],
         *,
         adapter: Adapter | None = None,
         timeout: float | None = None,
     ) -> list[LogProbs]:
-        """The log-probability of every token of each continuation of `prefix`: one float32 array a continuation."""
-        self._check_tokens(prefix, *continuations)
-        paths, results = continuation_paths(prefix, continuations)
-        self._read(ReadingJob(paths, adapter, timeout))
-        return results
+        """The log-probability of every token of each text `following` the prefix: one float32 array a text."""
+        return self.read(continuations(prefix, following), adapter=adapter, timeout=timeout)
 
-    async def ascore(
-        self,
-        prefix: Sequence[int],
-        continuations: Sequence[Sequence[int]],
-        *,
-        adapter: Adapter | None = None,
-        timeout: float | None = None,
-    ) -> list[LogProbs]:
-        """As `score`, for asyncio."""
-        self._check_tokens(prefix, *continuations)
-        paths, results = continuation_paths(prefix, continuations)
-        await self._aread(ReadingJob(paths, adapter, timeout))
-        return results
+    def read(self, reading: ReadingRequest[T], *, adapter: Adapter | None = None, timeout: float | None = None) -> T:
+        """The result of a reading: of `next_tokens`, `continuations` or `prompt_tokens`.
 
-    async def aprompt_logprobs(
-        self, tokens: Sequence[int], *, top: int = 0, adapter: Adapter | None = None, timeout: float | None = None
-    ) -> list[TokenLogprob]:
-        """The log-probability of every token of a prompt but the first, given those before it, with the `top` likeliest
-        ones in its place."""
-        self._check_tokens(tokens)
-        if len(tokens) < 2:
-            return []
-        path, result = prompt_path(tokens, top)
-        await self._aread(ReadingJob([path], adapter, timeout))
-        return result
+        Raises:
+            InputError: there is nothing to read, or a token is not in the vocabulary.
+            ContextOverflowError, EngineClosedError, EngineFullError: see `submit_generation`.
+        """
+        job = self._submit_reading(reading, adapter, timeout)
+        try:
+            job.future.result()
+        finally:
+            job.control.cancel()
+        return reading.result
+
+    async def aread(
+        self, reading: ReadingRequest[T], *, adapter: Adapter | None = None, timeout: float | None = None
+    ) -> T:
+        """As `read`, for asyncio; cancelling the task cancels the reading."""
+        job = self._submit_reading(reading, adapter, timeout)
+        try:
+            await asyncio.wrap_future(job.future)
+        finally:
+            job.control.cancel()
+        return reading.result
 
     def close(self) -> None:
         """End every request with EngineClosedError and free the model. Safe to call twice."""
@@ -215,24 +202,12 @@ class Engine:
         if request.grammar is not None:
             await asyncio.to_thread(grammar_tokenizer, self.model)
 
-    def _submit_reading(self, job: ReadingJob) -> Future[None]:
+    def _submit_reading(self, reading: ReadingRequest[T], adapter: Adapter | None, timeout: float | None) -> ReadingJob:
+        self._check_tokens(*reading.rows)
+        job = ReadingJob(reading.paths, adapter, timeout)
         self._check_length(job.longest)
         self._submit(job)
-        return job.future
-
-    def _read(self, job: ReadingJob) -> None:
-        future = self._submit_reading(job)
-        try:
-            future.result()
-        finally:
-            job.control.cancel()
-
-    async def _aread(self, job: ReadingJob) -> None:
-        future = self._submit_reading(job)
-        try:
-            await asyncio.wrap_future(future)
-        finally:
-            job.control.cancel()
+        return job
 
     def _check_tokens(self, *rows: Sequence[int]) -> None:
         # llama.cpp would refuse the whole step, and so fail everybody else's requests, too.

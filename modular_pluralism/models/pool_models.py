@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.language_models.chat_models import BaseChatModel
 
@@ -19,6 +20,14 @@ from modular_pluralism.models.option_reader import OptionReader
 from modular_pluralism.models.reply_reader import ReplyOptionReader
 from modular_pluralism.pool import EmbeddedModel, ModelConfig, Pool
 from modular_pluralism.prepared.cache import prepared_file
+
+
+@runtime_checkable
+class HasIdentity(Protocol):
+    """A chat model that tells itself from others."""
+
+    def pluralism_identity(self) -> list[Any]:
+        """Its file or address, adapter and sampling, as plain values; no key. Equal for models that reply alike."""
 
 
 @dataclass(frozen=True)

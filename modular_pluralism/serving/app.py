@@ -18,7 +18,8 @@ from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.metrics import Metrics
 from modular_pluralism.serving.middleware import RequestMiddleware
 from modular_pluralism.serving.request_log import RequestLog
-from modular_pluralism.serving.routes import add_health, add_models, add_texts, add_tokenizer
+from modular_pluralism.serving.routes import add_health, add_models, add_texts
+from modular_pluralism.serving.tokenizer import add_tokenizer
 
 
 def make_app(catalogue: Catalogue, *, keys: Keys, limits: Limits, gate: Gate, log: RequestLog) -> FastAPI:

@@ -11,6 +11,7 @@ from modular_pluralism.errors import ContextOverflowError
 from modular_pluralism.llama import ChatLlama, GenerationRequest
 from modular_pluralism.llama.generation import Finish, Piece, TokenLogprob
 from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.llama.reading import prompt_tokens
 from modular_pluralism.serving.answers import Delta, End, Event, Tokens
 from modular_pluralism.serving.concurrency import pumped
 from modular_pluralism.serving.sampling import seed_of, seed_of_choice, top_p_of
@@ -89,9 +90,10 @@ class _Text:
         """The prompt as the beginning of the text."""
         if self._request.logprobs is None:
             return self._delta(self._prompt, {})
-        scored = await self._engine.aprompt_logprobs(
-            self._tokens, top=self._request.logprobs, adapter=self._chat.adapter, timeout=self._chat.timeout
-        )
+        scored: list[TokenLogprob] = []
+        if len(self._tokens) > 1:  # nothing comes before the first one
+            reading = prompt_tokens(self._tokens, self._request.logprobs)
+            scored = await self._engine.aread(reading, adapter=self._chat.adapter, timeout=self._chat.timeout)
         return self._delta(self._prompt, LogprobTable(self._model).rows(self._tokens[0], scored))
 
     def _delta(self, text: str, logprobs: dict[str, list[Any]]) -> Delta:

@@ -31,19 +31,15 @@ class Metrics:
         self._requests = Counter(
             "pluralism_requests", "Requests answered.", ["path", "model", "status"], registry=self._registry
         )
-        self._seconds = Histogram(
-            "pluralism_request_seconds",
-            "Seconds from a request's arrival to the end of its answer.",
-            ["path", "model"],
-            buckets=_SECONDS,
-            registry=self._registry,
-        )
-        self._first = Histogram(
-            "pluralism_first_part_seconds",
-            "Seconds from a request's arrival to the first part of its answer.",
-            ["path", "model"],
-            buckets=_SECONDS,
-            registry=self._registry,
+        self._seconds, self._first = (
+            Histogram(
+                f"pluralism_{name}_seconds",
+                f"Seconds from a request's arrival to the {end} of its answer.",
+                ["path", "model"],
+                buckets=_SECONDS,
+                registry=self._registry,
+            )
+            for name, end in (("request", "end"), ("first_part", "first part"))
         )
         self._tokens = Counter(
             "pluralism_tokens",

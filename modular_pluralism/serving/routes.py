@@ -20,12 +20,9 @@ from modular_pluralism.serving.schemas import (
     USUAL_COMPLETION_TOKENS,
     ChatRequest,
     CompletionRequest,
-    DetokenizeRequest,
     TextRequest,
-    TokenizeRequest,
 )
 from modular_pluralism.serving.sending import AnswerResponse
-from modular_pluralism.serving.tokenizer import detokenize, tokenize, tokenizer_info
 
 _WHOLE_OR_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "The answer; with `stream`, its chunks as events.", "content": {"text/event-stream": {}}}
@@ -55,25 +52,6 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
             remote = RemoteCompletion(model, wanted, catalogue.caller, exchange)
             return AnswerResponse(exchange, gate, remote.parts())
         return AnswerResponse(exchange, gate, response_parts(EmbeddedCompletion(model.chat), wanted, exchange))
-
-
-def add_tokenizer(app: FastAPI, catalogue: Catalogue) -> None:
-    """The tokenizer, in vLLM's form."""
-
-    @app.get("/tokenizer_info")
-    async def info() -> dict[str, Any]:
-        """The base LLM's begin and end tokens and its chat template."""
-        return tokenizer_info(catalogue)
-
-    @app.post("/tokenize")
-    async def to_tokens(wanted: TokenizeRequest) -> dict[str, Any]:
-        """Cut a text into tokens."""
-        return tokenize(catalogue, wanted)
-
-    @app.post("/detokenize")
-    async def to_text(wanted: DetokenizeRequest) -> dict[str, Any]:
-        """Put tokens together."""
-        return detokenize(catalogue, wanted)
 
 
 def add_models(app: FastAPI, catalogue: Catalogue) -> None:

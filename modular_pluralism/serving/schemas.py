@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import BaseMessage, convert_to_messages
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -238,13 +238,10 @@ class ChatRequest(TextRequest):
 
     def turns(self) -> list[BaseMessage]:
         """The messages, as LangChain has them."""
-        kinds: dict[str, type[BaseMessage]] = {
-            "system": SystemMessage,
-            "developer": SystemMessage,
-            "user": HumanMessage,
-            "assistant": AIMessage,
-        }
-        return [kinds[message.role](content=message.content) for message in self.messages]
+        roles = [("system" if message.role == "developer" else message.role) for message in self.messages]
+        return convert_to_messages(
+            [(role, message.content) for role, message in zip(roles, self.messages, strict=True)]
+        )
 
 
 def _is_token(value: Any) -> bool:
