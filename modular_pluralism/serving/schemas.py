@@ -238,10 +238,7 @@ class ChatRequest(TextRequest):
 
     def turns(self) -> list[BaseMessage]:
         """The messages, as LangChain has them."""
-        roles = [("system" if message.role == "developer" else message.role) for message in self.messages]
-        return convert_to_messages(
-            [(role, message.content) for role, message in zip(roles, self.messages, strict=True)]
-        )
+        return convert_to_messages([(turn.role.replace("developer", "system"), turn.content) for turn in self.messages])
 
 
 def _is_token(value: Any) -> bool:
