@@ -162,10 +162,7 @@ class ChatLlama(BaseChatModel):
             tokens=tuple(tokens),
             max_tokens=setting("max_tokens"),
             sampling=Sampling(
-                temperature=setting("temperature"),
-                top_p=setting("top_p"),
-                top_k=setting("top_k"),
-                min_p=setting("min_p"),
+                **{name: setting(name) for name in ("temperature", "top_p", "top_k", "min_p")},
                 seed=secrets.randbits(32) if seed is None else seed,
             ),
             stop=tuple(self.stop or () if stop is None else stop),

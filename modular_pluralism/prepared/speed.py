@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,8 +53,7 @@ def measure_file(path: Path, threads: int | None, sample: SpeedSample, turn: int
         ModelLoadError: llama.cpp cannot load it.
     """
     started = time.perf_counter()
-    engine = open_engine(path, threads)
-    try:
+    with closing(open_engine(path, threads)) as engine:
         # The first decode after loading also brings the weights into memory.
         engine.next_token_logprobs([_excerpt(engine, 7 * turn, _SHORT_PROMPT)])
         start = time.perf_counter() - started
@@ -63,8 +63,6 @@ def measure_file(path: Path, threads: int | None, sample: SpeedSample, turn: int
             together=_generation_speed(engine, _SEQUENCES, sample.together, turn),
             alone=_generation_speed(engine, 1, sample.alone, turn),
         )
-    finally:
-        engine.close()
 
 
 def _prompt_speed(engine: Engine, length: int, turn: int) -> float:

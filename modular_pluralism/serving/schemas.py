@@ -15,9 +15,11 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    PlainValidator,
     TypeAdapter,
+    ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
     model_validator,
 )
@@ -241,32 +243,24 @@ class ChatRequest(TextRequest):
         return convert_to_messages([(turn.role.replace("developer", "system"), turn.content) for turn in self.messages])
 
 
-def _is_token(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+_Tokens = Annotated[list[Token], Field(min_length=1, fail_fast=True)]
+_Prompts = Annotated[list[Text | _Tokens], Field(min_length=1, fail_fast=True)]
 
 
-def _is_prompt(value: Any) -> bool:
-    return bool(value) and (isinstance(value, str) or (isinstance(value, list) and all(map(_is_token, value))))
-
-
-def _prompts(value: Any) -> list[Prompt]:
+def _prompts(value: Any, read: ValidatorFunctionWrapHandler) -> list[Prompt]:
     """OpenAI takes one prompt or many."""
-    prompts = [value] if _is_prompt(value) else value
-    if not (isinstance(prompts, list) and prompts and all(map(_is_prompt, prompts))):
+    is_one = isinstance(value, str) or (isinstance(value, list) and bool(value) and isinstance(value[0], int))
+    try:
+        prompts: list[Prompt] = read([value] if is_one else value)
+    except ValidationError:
         raise ValueError(
             "prompt must be a text, a list of tokens, which are whole numbers from 0, or a list of these, and none of "
             "them empty."
-        )
+        ) from None
     return prompts
 
 
-_Tokens = Annotated[list[Token], Field(min_length=1)]
-Prompts = Annotated[
-    list[Prompt],
-    PlainValidator(
-        _prompts, json_schema_input_type=Text | _Tokens | Annotated[list[Text | _Tokens], Field(min_length=1)]
-    ),
-]
+Prompts = Annotated[_Prompts, WrapValidator(_prompts, json_schema_input_type=Text | _Tokens | _Prompts)]
 
 
 class CompletionRequest(TextRequest):

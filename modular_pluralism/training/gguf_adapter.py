@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,8 +167,7 @@ def write_gguf_adapter(path: Path, tensors: Mapping[str, Matrix], base: BaseShap
     """
     library = optional("gguf", "train", _PURPOSE)
     rank = max(matrix.shape[0] for key, matrix in tensors.items() if key.endswith(".lora_a"))
-    writer = library.GGUFWriter(path, base.architecture)
-    try:
+    with closing(library.GGUFWriter(path, base.architecture)) as writer:
         writer.add_string("general.type", "adapter")
         writer.add_string("general.name", name)
         writer.add_string("adapter.type", "lora")
@@ -177,8 +177,6 @@ def write_gguf_adapter(path: Path, tensors: Mapping[str, Matrix], base: BaseShap
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
-    finally:
-        writer.close()
 
 
 def adapter_weights(path: Path, keys: Sequence[str], config: LoraConfig, base: BaseShape) -> dict[str, Matrix]:
