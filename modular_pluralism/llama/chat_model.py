@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import (
@@ -137,11 +136,11 @@ class ChatLlama(BaseChatModel):
 
     def prompt_tokens(self, messages: Sequence[BaseMessage]) -> list[int]:
         """The tokens that the model reads for these messages."""
-        return self._chat_template.tokens(_turns(messages))
+        return self._chat_template.tokens(turns(messages))
 
     def prompt_text(self, messages: Sequence[BaseMessage]) -> str:
         """The text that the model reads for these messages, after the chat template."""
-        return self._chat_template.render(_turns(messages))
+        return self._chat_template.render(turns(messages))
 
     def request(self, tokens: Sequence[int], stop: Sequence[str] | None = None, **call: Any) -> GenerationRequest:
         """What the engine is asked for a prompt of these tokens; `call` are settings for this call.
@@ -173,32 +172,20 @@ class ChatLlama(BaseChatModel):
         )
 
     def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         request = self.request(self.prompt_tokens(messages), stop, **kwargs)
         return self._result(self.engine.generate(request), request)
 
     async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         await self.aload()
         request = self.request(self.prompt_tokens(messages), stop, **kwargs)
         return self._result(await self.engine.agenerate(request), request)
 
     def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         request = self.request(self.prompt_tokens(messages), stop, **kwargs)
         for event in self.engine.stream(request):
@@ -206,11 +193,7 @@ class ChatLlama(BaseChatModel):
                 yield chunk
 
     async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         await self.aload()
         request = self.request(self.prompt_tokens(messages), stop, **kwargs)
@@ -282,7 +265,12 @@ def _usage(finish: Finish) -> UsageMetadata:
     )
 
 
-def _turns(messages: Sequence[BaseMessage]) -> list[Turn]:
+def turns(messages: Sequence[BaseMessage]) -> list[Turn]:
+    """The messages, as a chat template takes them.
+
+    Raises:
+        InputError: one is of a kind, or has content, that the models do not read.
+    """
     return [Turn(_role(message), _text(message)) for message in messages]
 
 

@@ -173,10 +173,8 @@ def _finish_reason(state: Mapping[str, Any]) -> str:
 def _tokens(state: Mapping[str, Any]) -> Tokens:
     """Of every text that the run wrote; reading probabilities is not counted."""
     calls = [*(state.get("comments") or {}).values(), *([state["usage"]] if state.get("usage") else [])]
-    total = Tokens()
-    for call in calls:
-        total += Tokens(call["prompt_tokens"], call["cached_tokens"], call["completion_tokens"])
-    return total
+    costs = (Tokens(call["prompt_tokens"], call["cached_tokens"], call["completion_tokens"]) for call in calls)
+    return sum(costs, Tokens())
 
 
 def _samples(state: Mapping[str, Any]) -> int | None:
