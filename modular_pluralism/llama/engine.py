@@ -78,8 +78,7 @@ class Engine:
     def stream(self, request: GenerationRequest) -> Iterator[Piece | Finish]:
         """Generate a text and yield its pieces, then how it finished. Leaving the loop early cancels it."""
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        control = self.submit_generation(request, events.put)
-        try:
+        with self.submit_generation(request, events.put):
             while True:
                 event = events.get()
                 if isinstance(event, Exception):
@@ -87,8 +86,6 @@ class Engine:
                 yield event
                 if isinstance(event, Finish):
                     return
-        finally:
-            control.cancel()
 
     async def astream(self, request: GenerationRequest) -> AsyncIterator[Piece | Finish]:
         """As `stream`, for asyncio; cancelling the task cancels the generation."""
@@ -101,8 +98,7 @@ class Engine:
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
         await self._prepare(request)
-        control = self.submit_generation(request, deliver)
-        try:
+        with self.submit_generation(request, deliver):
             while True:
                 event = await events.get()
                 if isinstance(event, Exception):
@@ -110,8 +106,6 @@ class Engine:
                 yield event
                 if isinstance(event, Finish):
                     return
-        finally:
-            control.cancel()
 
     def generate(self, request: GenerationRequest) -> list[Piece | Finish]:
         """Generate a text and return everything that `stream` would yield.
@@ -120,21 +114,15 @@ class Engine:
         handles every token by itself slows down the decoding.
         """
         future: Future[list[Piece | Finish]] = Future()
-        control = self.submit_generation(request, _collector(future.set_result, future.set_exception))
-        try:
+        with self.submit_generation(request, _collector(future)):
             return future.result()
-        finally:
-            control.cancel()
 
     async def agenerate(self, request: GenerationRequest) -> list[Piece | Finish]:
         """As `generate`, for asyncio; cancelling the task cancels the generation."""
         future: Future[list[Piece | Finish]] = Future()
         await self._prepare(request)
-        control = self.submit_generation(request, _collector(future.set_result, future.set_exception))
-        try:
+        with self.submit_generation(request, _collector(future)):
             return await asyncio.wrap_future(future)
-        finally:
-            control.cancel()
 
     def next_token_logprobs(
         self, prompts: Sequence[Sequence[int]], *, adapter: Adapter | None = None, timeout: float | None = None
@@ -165,10 +153,8 @@ class Engine:
             ContextOverflowError, EngineClosedError, EngineFullError: see `submit_generation`.
         """
         job = self._submit_reading(reading, adapter, timeout)
-        try:
+        with job.control:
             job.future.result()
-        finally:
-            job.control.cancel()
         return reading.result
 
     async def aread(
@@ -176,10 +162,8 @@ class Engine:
     ) -> T:
         """As `read`, for asyncio; cancelling the task cancels the reading."""
         job = self._submit_reading(reading, adapter, timeout)
-        try:
+        with job.control:
             await asyncio.wrap_future(job.future)
-        finally:
-            job.control.cancel()
         return reading.result
 
     def close(self) -> None:
@@ -275,9 +259,7 @@ class Engine:
             return not self._closing
 
 
-def _collector(
-    succeed: Callable[[list[Piece | Finish]], None], fail: Callable[[Exception], None]
-) -> Callable[[Event], None]:
+def _collector(future: Future[list[Piece | Finish]]) -> Callable[[Event], None]:
     """A `deliver` that keeps the events to itself until the last one."""
     events: list[Piece | Finish] = []
 
@@ -285,10 +267,10 @@ def _collector(
         # The future is cancelled where the caller has gone; there is nobody left to tell.
         with contextlib.suppress(InvalidStateError):
             if isinstance(event, Exception):
-                fail(event)
+                future.set_exception(event)
                 return
             events.append(event)
             if isinstance(event, Finish):
-                succeed(events)
+                future.set_result(events)
 
     return deliver
