@@ -13,7 +13,7 @@ from modular_pluralism.serving.catalogue import Catalogue
 from modular_pluralism.serving.embedded_completion import EmbeddedCompletion
 from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.metrics import Metrics
-from modular_pluralism.serving.remote_completion import RemoteCompletion
+from modular_pluralism.serving.remote_completion import remote_parts
 from modular_pluralism.serving.request_log import Exchange, RequestLog
 from modular_pluralism.serving.responses import response_parts
 from modular_pluralism.serving.schemas import (
@@ -49,8 +49,7 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
         if wanted.max_tokens is None:
             wanted = wanted.model_copy(update={"max_tokens": min(USUAL_COMPLETION_TOKENS, limits.tokens)})
         if not isinstance(model.chat, ChatLlama):
-            remote = RemoteCompletion(model, wanted, catalogue.caller, exchange)
-            return AnswerResponse(exchange, gate, remote.parts())
+            return AnswerResponse(exchange, gate, remote_parts(model, wanted, catalogue.caller, exchange))
         return AnswerResponse(exchange, gate, response_parts(EmbeddedCompletion(model.chat), wanted, exchange))
 
 
