@@ -99,6 +99,13 @@ class PoolModels:
         for name in self._pool.communities:
             self.community(name)
 
+    def sampled(self, pool: Pool, sampling: Mapping[str, float]) -> PoolModels:
+        """The models of `pool` opened once more, to draw otherwise; they share these models' files, and so engines."""
+        drawing = {name: config.model_copy(update=dict(sampling)) for name, config in pool.models.items()}
+        models = PoolModels(pool.model_copy(update={"models": drawing}))
+        models._files = self._files
+        return models
+
     def _open(self, name: str, lora: str | None, scale: float) -> PoolModel:
         key = (name, lora, scale)
         with self._lock:

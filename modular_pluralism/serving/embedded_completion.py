@@ -14,8 +14,7 @@ from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.reading import prompt_tokens
 from modular_pluralism.serving.answers import Delta, End, Event, Tokens
 from modular_pluralism.serving.concurrency import pumped
-from modular_pluralism.serving.sampling import seed_of, seed_of_choice, top_p_of
-from modular_pluralism.serving.schemas import CompletionRequest, Prompt
+from modular_pluralism.serving.schemas import CompletionRequest, Prompt, seed_of_choice
 from modular_pluralism.serving.tokenizer import check_tokens, shown, text_of
 
 
@@ -28,7 +27,7 @@ class EmbeddedCompletion:
     async def events(self, request: CompletionRequest) -> AsyncIterator[Event]:
         """See Talker. In OpenAI's order: all texts of a prompt, then those of the next."""
         await self._chat.aload()
-        seed = seed_of(request.seed)
+        seed = request.first_seed()
         prompts = [prompt for prompt in request.prompt for _ in range(request.choices)]
         texts = [_Text(self._chat, request, prompt, seed, index) for index, prompt in enumerate(prompts)]
         async with pumped(*(text.events() for text in texts)) as events:
@@ -113,7 +112,7 @@ class _Text:
             request.stop or (),
             max_tokens=request.most_tokens,
             temperature=request.temperature,
-            top_p=None if request.top_p is None else top_p_of(request.top_p),
+            top_p=request.engine_top_p,
             seed=seed_of_choice(self._seed, self._index % request.choices),
             logprobs=request.logprobs is not None,
             top_logprobs=request.logprobs,

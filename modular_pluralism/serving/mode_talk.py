@@ -18,7 +18,6 @@ from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.answers import Delta, End, Event, Facts, Tokens
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.mode_question import question_of
-from modular_pluralism.serving.sampling import SampledModels, seed_of, top_p_of
 from modular_pluralism.serving.schemas import ChatRequest
 from modular_pluralism.types import Mode, Scoring, Voice
 
@@ -70,21 +69,18 @@ class ModeTalk:
     def _asked(self, request: ChatRequest) -> tuple[dict[str, Any], Any]:
         """The graph's input, and the graph with the request's settings."""
         _refuse_what_a_run_has_not(self._mode.name, request)
-        asked = question_of(self._mode, request, seed_of(request.seed))
+        asked = question_of(self._mode, request, request.first_seed())
         self._check_length(asked["question"])
-        return asked, self._graph(request.most_tokens, request.temperature, request.top_p)
+        return asked, self._graph(request.most_tokens, request.temperature, request.engine_top_p)
 
     def _built(self, answer_tokens: int | None, temperature: float | None, top_p: float | None) -> Any:
         """Temperature and top_p hold for every text of the run, the communities' too."""
-        sampling: dict[str, float] = {}
-        if temperature is not None:
-            sampling["temperature"] = temperature
-        if top_p is not None:
-            sampling["top_p"] = top_p_of(top_p)
+        given = {"temperature": temperature, "top_p": top_p}
+        sampling = {name: value for name, value in given.items() if value is not None}
         run = self._pool.run.model_copy(update={} if answer_tokens is None else {"answer_tokens": answer_tokens})
         pool = self._pool.model_copy(update={"run": run})
         settings: dict[str, Any] = {
-            "models": SampledModels(pool, self._models, sampling) if sampling else self._models,
+            "models": self._models.sampled(pool, sampling) if sampling else self._models,
             "prompts": self._prompts,
         }
         return self._mode.graph(pool, scoring=self._scoring, voice=self._voice, **settings).compile()

@@ -14,8 +14,7 @@ from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.nodes.persona import with_persona
 from modular_pluralism.serving.answers import Delta, End, Event, Tokens
 from modular_pluralism.serving.concurrency import called, pumped
-from modular_pluralism.serving.sampling import seed_of, seed_of_choice, top_p_of
-from modular_pluralism.serving.schemas import ChatRequest
+from modular_pluralism.serving.schemas import ChatRequest, seed_of_choice
 
 USUAL_TOKENS = 512
 """The longest answer where a request names no limit."""
@@ -32,7 +31,7 @@ class ModelTalk:
 
     async def events(self, request: ChatRequest) -> AsyncIterator[Event]:
         """See Talker."""
-        model, seed = self._open_model(), seed_of(request.seed)
+        model, seed = self._open_model(), request.first_seed()
         messages, settings = with_persona(self._persona, request.turns()), self._settings(model, request)
 
         async def begin(own: int) -> tuple[AsyncIterator[AIMessageChunk] | None, AIMessage | None]:
@@ -70,7 +69,7 @@ class ModelTalk:
         if request.temperature is not None:
             settings["temperature"] = request.temperature
         if request.top_p is not None:
-            settings["top_p"] = top_p_of(request.top_p) if embedded else request.top_p
+            settings["top_p"] = request.engine_top_p if embedded else request.top_p
         if request.stop:
             settings["stop"] = request.stop
         if request.logprobs:

@@ -5,6 +5,7 @@ A ValueError in here is a sentence for the client; `api_error` writes those for 
 
 from __future__ import annotations
 
+import secrets
 from typing import Annotated, Any, Literal
 
 from langchain_core.messages import BaseMessage, convert_to_messages
@@ -147,9 +148,23 @@ class TextRequest(Body):
         return self.n or 1
 
     @property
+    def engine_top_p(self) -> float | None:
+        """OpenAI allows 0, where only the likeliest token is left; the engine wants a little more than that."""
+        return None if self.top_p is None else max(self.top_p, 1e-9)
+
+    def first_seed(self) -> int:
+        """The seed of the first answer; a new one where none is given, so that every answer can be repeated."""
+        return secrets.randbits(31) if self.seed is None else self.seed
+
+    @property
     def with_usage(self) -> bool:
         """Whether a stream ends with what it cost."""
         return self.stream_options is not None and self.stream_options.include_usage
+
+
+def seed_of_choice(seed: int, index: int) -> int:
+    """The seed of one of several answers; remote endpoints take signed 32-bit ones."""
+    return seed if index == 0 else (seed + index) & (2**31 - 1)
 
 
 class TextPart(Body):
