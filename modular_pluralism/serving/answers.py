@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from modular_pluralism.serving.schemas import TextRequest
+from modular_pluralism.serving.schemas import ChatRequest
 
-R = TypeVar("R", bound=TextRequest, contravariant=True)
 Facts = dict[str, Any]
 """What stands in a response's `pluralism` field."""
 
@@ -60,10 +59,10 @@ class End:
 Event = Delta | End
 
 
-class Talker(Protocol[R]):
-    """Somebody who answers chats (a model, or a mode) or raw completions."""
+class Talker(Protocol):
+    """Somebody who answers chats: a model, or a mode."""
 
-    def events(self, request: R) -> AsyncIterator[Event]:
+    def events(self, request: ChatRequest) -> AsyncIterator[Event]:
         """The answer: every choice ends with its End. A choice's text comes as it is written where the request is for a
         stream; elsewhere it need not.
 

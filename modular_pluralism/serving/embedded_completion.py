@@ -18,21 +18,15 @@ from modular_pluralism.serving.schemas import CompletionRequest, Prompt, seed_of
 from modular_pluralism.serving.tokenizer import check_tokens, shown, text_of
 
 
-class EmbeddedCompletion:
-    """Implements Talker."""
-
-    def __init__(self, chat: ChatLlama) -> None:
-        self._chat = chat
-
-    async def events(self, request: CompletionRequest) -> AsyncIterator[Event]:
-        """See Talker. In OpenAI's order: all texts of a prompt, then those of the next."""
-        await self._chat.aload()
-        seed = request.first_seed()
-        prompts = [prompt for prompt in request.prompt for _ in range(request.choices)]
-        texts = [_Text(self._chat, request, prompt, seed, index) for index, prompt in enumerate(prompts)]
-        async with pumped(*(text.events() for text in texts)) as events:
-            async for event in events:
-                yield event
+async def embedded_events(chat: ChatLlama, request: CompletionRequest) -> AsyncIterator[Event]:
+    """The texts, in OpenAI's order: all of a prompt, then those of the next. Raises as a Talker does."""
+    await chat.aload()
+    seed = request.first_seed()
+    prompts = [prompt for prompt in request.prompt for _ in range(request.choices)]
+    texts = [_Text(chat, request, prompt, seed, index) for index, prompt in enumerate(prompts)]
+    async with pumped(*(text.events() for text in texts)) as events:
+        async for event in events:
+            yield event
 
 
 class _Text:

@@ -65,13 +65,13 @@ class ModelTalk:
 
     def _settings(self, model: PoolModel, request: ChatRequest) -> dict[str, Any]:
         embedded = isinstance(model.chat, ChatLlama)
-        settings: dict[str, Any] = {"max_tokens": request.most_tokens or self._usual_tokens}
-        if request.temperature is not None:
-            settings["temperature"] = request.temperature
-        if request.top_p is not None:
-            settings["top_p"] = request.engine_top_p if embedded else request.top_p
-        if request.stop:
-            settings["stop"] = request.stop
+        asked = {
+            "max_tokens": request.most_tokens or self._usual_tokens,
+            "temperature": request.temperature,
+            "top_p": request.engine_top_p if embedded else request.top_p,
+            "stop": request.stop or None,
+        }
+        settings: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
         if request.logprobs:
             settings |= {"logprobs": True, "top_logprobs": request.top_logprobs or 0}
         return settings | _format_settings(request, embedded=embedded)

@@ -6,21 +6,22 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 
 import modular_pluralism
-from modular_pluralism.serving.answers import Delta, End, Event, Talker, Tokens
+from modular_pluralism.serving.answers import Delta, End, Event, Tokens
 from modular_pluralism.serving.request_log import Exchange
 from modular_pluralism.serving.schemas import ChatRequest, TextRequest
 
 FINGERPRINT = f"modular-pluralism-{modular_pluralism.__version__}"
-R = TypeVar("R", bound=TextRequest)
 
 
-async def response_parts(talker: Talker[R], request: R, exchange: Exchange) -> AsyncIterator[dict[str, Any]]:
+async def response_parts(
+    events: AsyncIterator[Event], request: TextRequest, exchange: Exchange
+) -> AsyncIterator[dict[str, Any]]:
     """The response: one object, or the chunks of a stream where that is asked for."""
     response, told = _Response(request), list[Event]()
-    async with aclosing(talker.events(request)) as events:  # type: ignore[type-var]
+    async with aclosing(events):  # type: ignore[type-var]
         async for event in events:
             if isinstance(event, End):
                 exchange.tokens += event.tokens

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.serving.catalogue import Catalogue
-from modular_pluralism.serving.embedded_completion import EmbeddedCompletion
+from modular_pluralism.serving.embedded_completion import embedded_events
 from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.metrics import Metrics
 from modular_pluralism.serving.remote_completion import remote_parts
@@ -38,7 +38,7 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
         exchange = await _noted(request, wanted, "messages", log)
         talker = catalogue.talker(wanted.model)
         limits.check(wanted)
-        return AnswerResponse(exchange, gate, response_parts(talker, wanted, exchange))
+        return AnswerResponse(exchange, gate, response_parts(talker.events(wanted), wanted, exchange))
 
     @app.post("/v1/completions", responses=_WHOLE_OR_STREAM)
     async def completions(request: Request, wanted: CompletionRequest) -> Response:
@@ -50,7 +50,7 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
             wanted = wanted.model_copy(update={"max_tokens": min(USUAL_COMPLETION_TOKENS, limits.tokens)})
         if not isinstance(model.chat, ChatLlama):
             return AnswerResponse(exchange, gate, remote_parts(model, wanted, catalogue.caller, exchange))
-        return AnswerResponse(exchange, gate, response_parts(EmbeddedCompletion(model.chat), wanted, exchange))
+        return AnswerResponse(exchange, gate, response_parts(embedded_events(model.chat, wanted), wanted, exchange))
 
 
 def add_models(app: FastAPI, catalogue: Catalogue) -> None:
