@@ -65,8 +65,10 @@ def hundred_requests(engine: Engine) -> list[object]:
             case 1:
                 return engine.next_token_logprobs([tokens(engine, f"{TEXT} {number}"), tokens(engine, TEXT)])
             case _:
-                return engine.score(
-                    tokens(engine, f"{TEXT} {number}"), [tokens(engine, " one"), tokens(engine, " or two")]
+                return engine.read(
+                    continuations(
+                        tokens(engine, f"{TEXT} {number}"), [tokens(engine, " one"), tokens(engine, " or two")]
+                    )
                 )
 
     async def in_task(number: int) -> object:

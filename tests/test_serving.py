@@ -472,6 +472,7 @@ metric_list:
 def own_scores() -> list[list[float]]:
     """The log-likelihood of each choice, from an engine in this process."""
     from modular_pluralism.llama import Engine, EngineSettings
+    from modular_pluralism.llama.reading import continuations
 
     engine = Engine(EngineSettings(RANDOM_GGUF, context=256, slots=2))
     try:
@@ -480,7 +481,7 @@ def own_scores() -> list[list[float]]:
             prefix = engine.model.tokenize(text, parse_special=False, add_special=False)
             wholes = [engine.model.tokenize(text + each, parse_special=False, add_special=False) for each in choices]
             assert all(whole[: len(prefix)] == prefix for whole in wholes)
-            rows = engine.score(prefix, [whole[len(prefix) :] for whole in wholes])
+            rows = engine.read(continuations(prefix, [whole[len(prefix) :] for whole in wholes]))
             scores.append([float(row.sum()) for row in rows])
         return scores
     finally:

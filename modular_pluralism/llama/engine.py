@@ -28,7 +28,7 @@ from modular_pluralism.llama.generation import Event, Finish, GenerationJob, Gen
 from modular_pluralism.llama.grammar import grammar_tokenizer
 from modular_pluralism.llama.job import Adapter, Job, JobControl
 from modular_pluralism.llama.model_file import ModelFile
-from modular_pluralism.llama.reading import LogProbs, ReadingJob, ReadingRequest, continuations, next_tokens
+from modular_pluralism.llama.reading import LogProbs, ReadingJob, ReadingRequest, next_tokens
 from modular_pluralism.llama.scheduler import Scheduler
 from modular_pluralism.llama.settings import EngineSettings, EngineStats
 
@@ -133,17 +133,6 @@ class Engine:
         them.
         """
         return self.read(next_tokens(prompts, self.model.n_vocab), adapter=adapter, timeout=timeout)
-
-    def score(
-        self,
-        prefix: Sequence[int],
-        following: Sequence[Sequence[int]],
-        *,
-        adapter: Adapter | None = None,
-        timeout: float | None = None,
-    ) -> list[LogProbs]:
-        """The log-probability of every token of each text `following` the prefix: one float32 array a text."""
-        return self.read(continuations(prefix, following), adapter=adapter, timeout=timeout)
 
     def read(self, reading: ReadingRequest[T], *, adapter: Adapter | None = None, timeout: float | None = None) -> T:
         """The result of a reading: of `next_tokens`, `continuations` or `prompt_tokens`.
