@@ -21,7 +21,7 @@ from modular_pluralism.llama.job import Adapter, JobControl, Track, deadline_aft
 from modular_pluralism.llama.sampling import Row, likeliest, log_normaliser
 
 LogProbs = npt.NDArray[np.float32]
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
 
 
 @dataclass(eq=False)
