@@ -15,7 +15,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langgraph.graph import StateGraph
 
-from modular_pluralism.models.identity import HasIdentity
+from modular_pluralism.models.pool_models import HasIdentity
 from modular_pluralism.nodes.ask import ModelCall
 from modular_pluralism.nodes.noted import Noted, Notes
 from modular_pluralism.nodes.step import State, Step, Update

@@ -30,6 +30,7 @@ from modular_pluralism.errors import ContextOverflowError, DeadlineError, Engine
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import Adapter
+from modular_pluralism.llama.reading import continuations, next_tokens
 from tests.random_model import RANDOM_GGUF, make_random_model
 from tests.tiny_gguf import write_lora
 
@@ -126,7 +127,7 @@ class Fuzz:
                 elif chance.random() < 0.5:
                     self._check_events(await engine.agenerate(self._request(engine, chance)), "agenerate")
                 else:
-                    rows = await engine.anext_token_logprobs(self._prompts(engine, chance))
+                    rows = await engine.aread(next_tokens(self._prompts(engine, chance), engine.model.n_vocab))
                     self._check_rows(rows)
                 self._count("task")
             except (DeadlineError, EngineFullError, EngineClosedError) as error:
@@ -208,9 +209,9 @@ class Fuzz:
         self._check_rows(engine.next_token_logprobs(self._prompts(engine, chance), adapter=adapter))
 
     def _score(self, engine: Engine, chance: random.Random) -> None:
-        continuations = [self._tokens(engine, chance)[: chance.randint(1, 9)] for _ in range(chance.randint(1, 4))]
-        rows = engine.score(self._tokens(engine, chance), continuations, timeout=chance.choice([None, 0.3]))
-        if [len(row) for row in rows] != [len(each) for each in continuations]:
+        following = [self._tokens(engine, chance)[: chance.randint(1, 9)] for _ in range(chance.randint(1, 4))]
+        rows = engine.read(continuations(self._tokens(engine, chance), following), timeout=chance.choice([None, 0.3]))
+        if [len(row) for row in rows] != [len(each) for each in following]:
             self._problem("a score has another length than its continuation")
         if not all(np.isfinite(row).all() and (row <= 1e-4).all() for row in rows):
             self._problem("a score is not a log-probability")

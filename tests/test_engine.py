@@ -27,6 +27,7 @@ from modular_pluralism.llama import (
 )
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
 from modular_pluralism.llama.generation import Event, Finish, Piece
+from modular_pluralism.llama.reading import continuations
 from tests.random_model import RANDOM_GGUF
 
 _GREEDY = Sampling(temperature=0)
@@ -145,7 +146,7 @@ def test_a_prompt_longer_than_the_context_gives_both_lengths(engine: Engine) -> 
     with pytest.raises(ContextOverflowError, match=r"3000 .* 2048"):
         engine.next_token_logprobs([[token], [token] * 3000])
     with pytest.raises(ContextOverflowError, match=r"2100 .* 2048"):
-        engine.score([token] * 2000, [[token], [token] * 101])
+        engine.read(continuations([token] * 2000, [[token], [token] * 101]))
 
 
 def test_the_context_may_be_filled_to_the_last_token() -> None:
@@ -179,11 +180,11 @@ def test_reading_nothing_is_refused(engine: Engine) -> None:
     with pytest.raises(InputError):
         engine.next_token_logprobs([[1], []])
     with pytest.raises(InputError):
-        engine.score([], [[1]])
+        engine.read(continuations([], [[1]]))
     with pytest.raises(InputError):
-        engine.score([1], [[1], []])
+        engine.read(continuations([1], [[1], []]))
     with pytest.raises(InputError):
-        engine.score([1], [])
+        engine.read(continuations([1], []))
 
 
 @pytest.mark.parametrize("token", [-1, 10**6, 2**40])
@@ -193,7 +194,7 @@ def test_a_token_outside_the_vocabulary_is_refused(engine: Engine, token: int) -
     with pytest.raises(InputError, match="vocabulary"):
         engine.next_token_logprobs([[1], [1, token]])
     with pytest.raises(InputError, match="vocabulary"):
-        engine.score([1], [[1, token]])
+        engine.read(continuations([1], [[1, token]]))
 
 
 @pytest.mark.parametrize("name", ["context", "slots", "threads", "queue"])
@@ -231,7 +232,7 @@ def test_a_closed_engine_refuses_everything_and_closing_twice_is_fine() -> None:
     with pytest.raises(EngineClosedError):
         engine.next_token_logprobs([[1]])
     with pytest.raises(EngineClosedError):
-        engine.score([1], [[1]])
+        engine.read(continuations([1], [[1]]))
 
 
 def test_equal_settings_share_an_engine_until_it_is_closed() -> None:

@@ -17,6 +17,7 @@ import pytest
 from modular_pluralism.errors import DeadlineError, EngineClosedError
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Event, Finish, Piece
+from modular_pluralism.llama.reading import continuations, next_tokens
 from tests.random_model import RANDOM_GGUF
 
 TEXT = "In the middle of the old town there is a square where people meet, and they talk about"
@@ -64,8 +65,10 @@ def hundred_requests(engine: Engine) -> list[object]:
             case 1:
                 return engine.next_token_logprobs([tokens(engine, f"{TEXT} {number}"), tokens(engine, TEXT)])
             case _:
-                return engine.score(
-                    tokens(engine, f"{TEXT} {number}"), [tokens(engine, " one"), tokens(engine, " or two")]
+                return engine.read(
+                    continuations(
+                        tokens(engine, f"{TEXT} {number}"), [tokens(engine, " one"), tokens(engine, " or two")]
+                    )
                 )
 
     async def in_task(number: int) -> object:
@@ -73,11 +76,11 @@ def hundred_requests(engine: Engine) -> list[object]:
             case 0:
                 return [e async for e in engine.astream(request(engine, number)) if isinstance(e, Finish)]
             case 1:
-                return await engine.anext_token_logprobs([tokens(engine, f"{TEXT} {number}"), tokens(engine, TEXT)])
+                prompts = [tokens(engine, f"{TEXT} {number}"), tokens(engine, TEXT)]
+                return await engine.aread(next_tokens(prompts, engine.model.n_vocab))
             case _:
-                return await engine.ascore(
-                    tokens(engine, f"{TEXT} {number}"), [tokens(engine, " one"), tokens(engine, " or two")]
-                )
+                following = [tokens(engine, " one"), tokens(engine, " or two")]
+                return await engine.aread(continuations(tokens(engine, f"{TEXT} {number}"), following))
 
     async def all_tasks() -> list[object]:
         return list(await asyncio.gather(*map(in_task, range(50, 100))))
@@ -160,7 +163,7 @@ async def test_cancelling_a_task_frees_its_place(engine: Engine) -> None:
 
     async def reading() -> None:
         prompts = [(tokens(engine, f"{number} not cached. {TEXT}") * 300)[:1900] for number in range(20)]
-        await engine.anext_token_logprobs(prompts)
+        await engine.aread(next_tokens(prompts, engine.model.n_vocab))
 
     tasks = [asyncio.create_task(endless()), asyncio.create_task(reading())]
     await at_work.wait()

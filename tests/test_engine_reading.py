@@ -16,7 +16,7 @@ import pytest
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import Adapter
-from modular_pluralism.llama.reading import LogProbs, ReadingJob, next_token_paths
+from modular_pluralism.llama.reading import LogProbs, continuations, next_tokens
 from tests.random_model import RANDOM_GGUF
 from tests.tiny_gguf import write_lora
 
@@ -112,8 +112,8 @@ def test_a_prompt_shared_by_several_requests_at_once_is_read_once_but_for_its_la
         """Between two steps of the engine, so that none has been begun before the last is there."""
         if isinstance(event, Finish):
             for _ in range(3):
-                paths, row = next_token_paths([prompt], sharing.model.n_vocab)
-                read.append((sharing._submit_reading(ReadingJob(paths)), row))
+                reading = next_tokens([prompt], sharing.model.n_vocab)
+                read.append((sharing._submit_reading(reading, None, None).future, reading.result))
             submitted.set()
 
     sharing.submit_generation(GenerationRequest(tuple(first), max_tokens=1), submit_all)
@@ -163,10 +163,10 @@ def _step_by_step(engine: Engine, prefix: list[int], continuation: list[int]) ->
 def test_scores_are_the_next_token_logprobs_of_each_step(engine: Engine) -> None:
     prefix = _tokens(engine, "Question: what is the capital of France? Answer:")
     texts = [" Paris", " Paris, of course", " London", " The city of Paris", " Paris", " Paris, of"]
-    continuations = [_tokens(engine, text) for text in texts]
-    scores = engine.score(prefix, continuations)
-    assert [row.shape for row in scores] == [(len(each),) for each in continuations]
-    for row, continuation in zip(scores, continuations, strict=True):
+    following = [_tokens(engine, text) for text in texts]
+    scores = engine.read(continuations(prefix, following))
+    assert [row.shape for row in scores] == [(len(each),) for each in following]
+    for row, continuation in zip(scores, following, strict=True):
         assert row.tolist() == _step_by_step(engine, prefix, continuation)
 
 
@@ -183,18 +183,18 @@ def test_scores_are_the_next_token_logprobs_of_each_step(engine: Engine) -> None
 )
 def test_scores_of_continuations_that_begin_alike(engine: Engine, texts: list[str]) -> None:
     prefix = _tokens(engine, "The capital of France is")
-    continuations = [_tokens(engine, text) for text in texts]
-    for row, continuation in zip(engine.score(prefix, continuations), continuations, strict=True):
+    following = [_tokens(engine, text) for text in texts]
+    for row, continuation in zip(engine.read(continuations(prefix, following)), following, strict=True):
         assert row.tolist() == _step_by_step(engine, prefix, continuation)
 
 
 def test_scores_cost_the_prefix_once_and_no_last_token(engine: Engine, sharing: Engine) -> None:
     prefix = _tokens(engine, "The capital of France is")
-    continuations = [_tokens(engine, text) for text in (" Paris, of course", " the city of London", " Rome")]
-    expected = engine.score(prefix, continuations)
-    for row, other in zip(sharing.score(prefix, continuations), expected, strict=True):
+    following = [_tokens(engine, text) for text in (" Paris, of course", " the city of London", " Rome")]
+    expected = engine.read(continuations(prefix, following))
+    for row, other in zip(sharing.read(continuations(prefix, following)), expected, strict=True):
         assert np.array_equal(row, other)
-    whole = 3 * len(prefix) + sum(len(each) - 1 for each in continuations)
+    whole = 3 * len(prefix) + sum(len(each) - 1 for each in following)
     assert sharing.stats.tokens_read + sharing.stats.tokens_reused == whole
     # The prefix's last token is read again, for its logits; where nothing follows it, the one before, too.
     assert sharing.stats.tokens_reused == 2 * (len(prefix) - 1) - 1
@@ -203,8 +203,8 @@ def test_scores_cost_the_prefix_once_and_no_last_token(engine: Engine, sharing: 
 def test_more_wanted_rows_than_a_decode_gives(engine: Engine, sharing: Engine) -> None:
     """Every token of a continuation is a row of logits, and a decode gives at most 128 of them."""
     prefix = _tokens(engine, "Numbers:")
-    continuations = [_tokens(engine, " ".join(map(str, range(first, first + 80)))) for first in (0, 100)]
-    assert all(len(each) > 128 for each in continuations)
-    for row, continuation in zip(sharing.score(prefix, continuations), continuations, strict=True):
+    following = [_tokens(engine, " ".join(map(str, range(first, first + 80)))) for first in (0, 100)]
+    assert all(len(each) > 128 for each in following)
+    for row, continuation in zip(sharing.read(continuations(prefix, following)), following, strict=True):
         assert np.isfinite(row).all()
-        assert np.array_equal(row, engine.score(prefix, [continuation])[0])
+        assert np.array_equal(row, engine.read(continuations(prefix, [continuation]))[0])

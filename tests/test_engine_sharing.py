@@ -14,6 +14,7 @@ from modular_pluralism.errors import DeadlineError, EngineClosedError, EngineFul
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import JobControl
+from modular_pluralism.llama.reading import continuations
 from tests.random_model import RANDOM_GGUF
 
 _WORDS = ["Cats", "Rain", "Money", "Paris", "War", "Love", "Bread", "Music", "Snow", "Truth", "Fire", "Time"]
@@ -116,14 +117,14 @@ def test_scores_are_the_same_among_texts_that_come_and_go(engine: Engine) -> Non
     others = [
         engine.model.tokenize(text, parse_special=False) for text in (" The chair said", " So the members", "!!!")
     ]
-    alone = engine.score(prefix, others)
+    alone = engine.read(continuations(prefix, others))
     with ThreadPoolExecutor(4) as pool:
         texts = [
             pool.submit(lambda i=i: list(engine.stream(_request(engine, _WORDS[i % 12], 3 + 5 * (i % 4), i))))  # type: ignore[misc]
             for i in range(24)
         ]
         for _ in range(4):
-            for row, expected in zip(engine.score(prefix, others), alone, strict=True):
+            for row, expected in zip(engine.read(continuations(prefix, others)), alone, strict=True):
                 assert np.array_equal(row, expected)
         for text in texts:
             assert isinstance(text.result()[-1], Finish)
@@ -136,7 +137,7 @@ def test_every_token_is_counted_once() -> None:
     for listener in _at_once(engine, texts):
         listener.wait()
     engine.next_token_logprobs(prompts)
-    engine.score([1, 2, 3], [[4, 5], [6]])
+    engine.read(continuations([1, 2, 3], [[4, 5], [6]]))
     # The last token of a text or of a continuation is predicted, and never read. The first request is _at_once's own.
     asked = 1 + sum(len(text.tokens) + 4 for text in texts) + sum(map(len, prompts)) + 4 + 3
     assert engine.stats.tokens_read == asked

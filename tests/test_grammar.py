@@ -13,6 +13,7 @@ import pytest
 from modular_pluralism.errors import InputError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.llama.grammar import JSON_OBJECT, grammar_of_schema
+from modular_pluralism.llama.reading import continuations, prompt_tokens
 from tests.random_model import RANDOM_GGUF
 
 PERSON: dict[str, Any] = {
@@ -91,11 +92,12 @@ def test_a_huge_schema_fails_alone(model: ChatLlama) -> None:
 async def test_every_token_of_a_prompt_has_its_log_probability(model: ChatLlama) -> None:
     engine = await model.aload()
     tokens = engine.model.tokenize("The capital of France is Paris. It is", parse_special=False)
-    entries = await engine.aprompt_logprobs(tokens, top=3)
+    entries = await engine.aread(prompt_tokens(tokens, top=3))
     assert [each.token for each in entries] == tokens[1:]
-    expected = engine.score(tokens[:1], [tokens[1:]])[0]
+    expected = engine.read(continuations(tokens[:1], [tokens[1:]]))[0]
     assert [each.logprob for each in entries] == pytest.approx(expected.tolist())
     for each in entries:
         assert [logprob for _, logprob in each.top] == sorted((logprob for _, logprob in each.top), reverse=True)
         assert each.top[0][1] >= each.logprob
-    assert await engine.aprompt_logprobs(tokens[:1]) == []
+    with pytest.raises(InputError, match="nothing to read"):
+        await engine.aread(prompt_tokens(tokens[:1], top=3))

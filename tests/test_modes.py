@@ -37,6 +37,7 @@ from modular_pluralism.prompt_trials.uses import uses_of
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.place import find_place
 from modular_pluralism.runs.setup import Setup
+from modular_pluralism.serving.answers import Delta, End, Event
 from modular_pluralism.serving.mode_question import question_of
 from modular_pluralism.serving.mode_talk import ModeTalk
 from modular_pluralism.serving.schemas import ChatMessage, ChatRequest
@@ -175,9 +176,15 @@ def test_the_toy_mode_is_served(chorus: None) -> None:
     message = ChatMessage(role="user", content="Attribute: thrift\n\nIs it so?")
     request = ChatRequest(model="pluralism/chorus", messages=[message])
     assert question_of(CHORUS, request, 3) == {"question": "Is it so?", "seed": 3, "attribute": "thrift"}
-    answer = asyncio.run(talk.answer(request))
-    assert answer.choices[0].text == SAID
-    assert answer.facts["voices"] == 2
+
+    async def told() -> list[Event]:
+        return [event async for event in talk.events(request)]
+
+    delta, end = asyncio.run(told())
+    assert isinstance(delta, Delta)
+    assert isinstance(end, End)
+    assert delta.text == SAID
+    assert end.facts["voices"] == 2
 
 
 def test_the_toy_mode_is_a_tool(chorus: None) -> None:

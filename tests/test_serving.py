@@ -327,6 +327,8 @@ def test_completions_score_what_they_echo(client: openai.OpenAI) -> None:
         assert [choice.text[at:].startswith(token) for at, token in zip(table.text_offset, table.tokens, strict=True)]
         assert all(len(top) in (2, 3) for top in table.top_logprobs[1:])
         assert table.token_logprobs[-1] == max(table.top_logprobs[-1].values())
+    (single,) = client.completions.create(prompt=[5], max_tokens=0, **settings).choices
+    assert single.logprobs.token_logprobs == [None]
     scored = client.completions.create(prompt=done.choices[0].text, max_tokens=0, **settings)
     assert scored.choices[0].text == done.choices[0].text
     assert scored.choices[0].logprobs.token_logprobs[1:] == pytest.approx(
@@ -470,6 +472,7 @@ metric_list:
 def own_scores() -> list[list[float]]:
     """The log-likelihood of each choice, from an engine in this process."""
     from modular_pluralism.llama import Engine, EngineSettings
+    from modular_pluralism.llama.reading import continuations
 
     engine = Engine(EngineSettings(RANDOM_GGUF, context=256, slots=2))
     try:
@@ -478,7 +481,7 @@ def own_scores() -> list[list[float]]:
             prefix = engine.model.tokenize(text, parse_special=False, add_special=False)
             wholes = [engine.model.tokenize(text + each, parse_special=False, add_special=False) for each in choices]
             assert all(whole[: len(prefix)] == prefix for whole in wholes)
-            rows = engine.score(prefix, [whole[len(prefix) :] for whole in wholes])
+            rows = engine.read(continuations(prefix, [whole[len(prefix) :] for whole in wholes]))
             scores.append([float(row.sum()) for row in rows])
         return scores
     finally:

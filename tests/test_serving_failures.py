@@ -194,10 +194,11 @@ async def test_raw_completions_of_a_remote_model_are_handed_on(endpoint: FakeEnd
 async def test_a_mistake_of_ours_is_told_without_details(
     endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(*_: Any) -> None:
+    async def broken(*_: Any) -> Any:
+        yield {}
         raise RuntimeError("a secret question")
 
-    monkeypatch.setattr("modular_pluralism.serving.routes.whole_answer", broken)
+    monkeypatch.setattr("modular_pluralism.serving.routes.response_parts", broken)
     response = await ask(remote_pool(endpoint), "base")
     assert response.status_code == 500
     assert response.json()["error"]["code"] == "internal"

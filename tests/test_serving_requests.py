@@ -29,19 +29,19 @@ from modular_pluralism.errors import (
 from modular_pluralism.local_names import is_loopback
 from modular_pluralism.models.redaction import keep_secret
 from modular_pluralism.modes import find_mode
+from modular_pluralism.nodes.persona import with_persona
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.api_error import ApiError, api_error
 from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
-from modular_pluralism.serving.concurrency import all_of, pumped
+from modular_pluralism.serving.concurrency import pumped
 from modular_pluralism.serving.json_body import parse_object, read_json
 from modular_pluralism.serving.keys import Keys, load_keys
 from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.middleware import request_id
 from modular_pluralism.serving.mode_question import question_of, take_headers
 from modular_pluralism.serving.mode_talk import Written
-from modular_pluralism.serving.model_talk import with_persona
 from modular_pluralism.serving.request_log import Exchange, RequestLog
 from modular_pluralism.serving.schemas import ChatRequest, CompletionRequest
 from modular_pluralism.serving.sending import AnswerResponse
@@ -158,7 +158,7 @@ async def test_a_client_that_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("modular_pluralism.serving.sending.PATIENCE", 0.05)
     exchange, gate = Exchange("1", "POST", "/v1/chat/completions"), Gate(Limits())
-    await AnswerResponse(exchange, gate, parts)({}, never, never)
+    await AnswerResponse(exchange, gate, parts())({}, never, never)
     assert (exchange.status, exchange.error) == (499, "client_gone")
     assert gate.running == 0
 
@@ -638,18 +638,21 @@ async def test_turns() -> None:
 async def test_one_failure_ends_the_others() -> None:
     ended = []
 
-    async def long() -> None:
+    async def long() -> Any:
         try:
             await asyncio.sleep(60)
+            yield "never"
         finally:
             ended.append("long")
 
-    async def fail() -> None:
+    async def fail() -> Any:
         await asyncio.sleep(0)
+        yield "before"
         raise InputError("wrong")
 
     with pytest.raises(InputError, match="wrong"):
-        await all_of([long(), fail()])
+        async with pumped(long(), fail()) as items:
+            assert [item async for item in items] == ["before"]
     assert ended == ["long"]
 
 

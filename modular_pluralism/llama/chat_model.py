@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import (
@@ -37,6 +36,9 @@ _CALL_SETTINGS = {
     *("temperature", "top_p", "top_k", "min_p", "seed", "max_tokens"),
     *("logprobs", "top_logprobs", "grammar", "timeout"),
 }
+
+ENGINE_SETTINGS = ("context", "slots", "memory", "threads", "queue", "repeatable")
+"""Fields of a ChatLlama that are its engine's."""
 
 _IDENTITY = ("context", "repeatable", "template", "temperature", "top_p", "top_k", "min_p", "stop")
 
@@ -115,17 +117,8 @@ class ChatLlama(BaseChatModel):
     @property
     def _settings(self) -> EngineSettings:
         files = self.adapters if self.adapter is None else tuple(dict.fromkeys((*self.adapters, self.adapter.path)))
-        default = EngineSettings(self.gguf)
-        return EngineSettings(
-            self.gguf,
-            context=self.context,
-            slots=self.slots,
-            memory=self.memory,
-            threads=self.threads,
-            queue=self.queue or default.queue,
-            repeatable=self.repeatable,
-            adapters=files,
-        )
+        given = {name: value for name in ENGINE_SETTINGS if (value := getattr(self, name)) is not None}
+        return EngineSettings(self.gguf, adapters=files, **given)
 
     @property
     def _chat_template(self) -> ChatTemplate:
@@ -143,67 +136,18 @@ class ChatLlama(BaseChatModel):
 
     def prompt_tokens(self, messages: Sequence[BaseMessage]) -> list[int]:
         """The tokens that the model reads for these messages."""
-        return self._chat_template.tokens(_turns(messages))
+        return self._chat_template.tokens(turns(messages))
 
     def prompt_text(self, messages: Sequence[BaseMessage]) -> str:
         """The text that the model reads for these messages, after the chat template."""
-        return self._chat_template.render(_turns(messages))
+        return self._chat_template.render(turns(messages))
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        request = self._request(messages, stop, kwargs)
-        return self._result(self.engine.generate(request), request)
+    def request(self, tokens: Sequence[int], stop: Sequence[str] | None = None, **call: Any) -> GenerationRequest:
+        """What the engine is asked for a prompt of these tokens; `call` are settings for this call.
 
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        await self.aload()
-        request = self._request(messages, stop, kwargs)
-        return self._result(await self.engine.agenerate(request), request)
-
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        request = self._request(messages, stop, kwargs)
-        for event in self.engine.stream(request):
-            chunk = self._chunk(event, request)
-            if chunk is not None:
-                if run_manager:
-                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                yield chunk
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        await self.aload()
-        request = self._request(messages, stop, kwargs)
-        async for event in self.engine.astream(request):
-            chunk = self._chunk(event, request)
-            if chunk is not None:
-                if run_manager:
-                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                yield chunk
-
-    def _request(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, call: dict[str, Any]
-    ) -> GenerationRequest:
+        Raises:
+            InputError: there is no such setting, or it cannot have this value.
+        """
         unknown = sorted(set(call) - _CALL_SETTINGS)
         if unknown:
             raise InputError(f"ChatLlama has no setting {unknown[0]!r}; it takes {', '.join(sorted(_CALL_SETTINGS))}.")
@@ -214,13 +158,10 @@ class ChatLlama(BaseChatModel):
 
         seed = setting("seed")
         return GenerationRequest(
-            tokens=tuple(self.prompt_tokens(messages)),
+            tokens=tuple(tokens),
             max_tokens=setting("max_tokens"),
             sampling=Sampling(
-                temperature=setting("temperature"),
-                top_p=setting("top_p"),
-                top_k=setting("top_k"),
-                min_p=setting("min_p"),
+                **{name: setting(name) for name in ("temperature", "top_p", "top_k", "min_p")},
                 seed=secrets.randbits(32) if seed is None else seed,
             ),
             stop=tuple(self.stop or () if stop is None else stop),
@@ -229,6 +170,36 @@ class ChatLlama(BaseChatModel):
             grammar=call.get("grammar"),
             timeout=setting("timeout"),
         )
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        request = self.request(self.prompt_tokens(messages), stop, **kwargs)
+        return self._result(self.engine.generate(request), request)
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        await self.aload()
+        request = self.request(self.prompt_tokens(messages), stop, **kwargs)
+        return self._result(await self.engine.agenerate(request), request)
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        request = self.request(self.prompt_tokens(messages), stop, **kwargs)
+        for event in self.engine.stream(request):
+            if (chunk := self._chunk(event, request)) is not None:
+                yield chunk
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        await self.aload()
+        request = self.request(self.prompt_tokens(messages), stop, **kwargs)
+        async for event in self.engine.astream(request):
+            if (chunk := self._chunk(event, request)) is not None:
+                yield chunk
 
     def _result(self, events: Sequence[Piece | Finish], request: GenerationRequest) -> ChatResult:
         pieces = [event for event in events if isinstance(event, Piece)]
@@ -279,16 +250,9 @@ class ChatLlama(BaseChatModel):
         return {"gguf": str(self.gguf), "adapter": self.adapter, "temperature": self.temperature, "seed": self.seed}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = LangSmithParams(
-            ls_provider="llama.cpp",
-            ls_model_name=kwargs.get("model", self.gguf.stem),
-            ls_model_type="chat",
-            ls_temperature=kwargs.get("temperature", self.temperature),
-            ls_max_tokens=kwargs.get("max_tokens", self.max_tokens),
-        )
-        stop = stop or self.stop
-        if stop:
-            params["ls_stop"] = stop
+        params = super()._get_ls_params(stop or self.stop, **kwargs)
+        params["ls_provider"] = "llama.cpp"
+        params.setdefault("ls_model_name", self.gguf.stem)
         return params
 
 
@@ -301,7 +265,12 @@ def _usage(finish: Finish) -> UsageMetadata:
     )
 
 
-def _turns(messages: Sequence[BaseMessage]) -> list[Turn]:
+def turns(messages: Sequence[BaseMessage]) -> list[Turn]:
+    """The messages, as a chat template takes them.
+
+    Raises:
+        InputError: one is of a kind, or has content, that the models do not read.
+    """
     return [Turn(_role(message), _text(message)) for message in messages]
 
 

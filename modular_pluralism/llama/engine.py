@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
+from typing import TypeVar
 
 from modular_pluralism.errors import (
     ContextOverflowError,
@@ -23,13 +24,15 @@ from modular_pluralism.errors import (
     ModelCallError,
     ModelLoadError,
 )
-from modular_pluralism.llama.generation import Event, Finish, GenerationJob, GenerationRequest, Piece, TokenLogprob
+from modular_pluralism.llama.generation import Event, Finish, GenerationJob, GenerationRequest, Piece
 from modular_pluralism.llama.grammar import grammar_tokenizer
 from modular_pluralism.llama.job import Adapter, Job, JobControl
 from modular_pluralism.llama.model_file import ModelFile
-from modular_pluralism.llama.reading import LogProbs, ReadingJob, continuation_paths, next_token_paths, prompt_path
+from modular_pluralism.llama.reading import LogProbs, ReadingJob, ReadingRequest, next_tokens
 from modular_pluralism.llama.scheduler import Scheduler
 from modular_pluralism.llama.settings import EngineSettings, EngineStats
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -75,8 +78,7 @@ class Engine:
     def stream(self, request: GenerationRequest) -> Iterator[Piece | Finish]:
         """Generate a text and yield its pieces, then how it finished. Leaving the loop early cancels it."""
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        control = self.submit_generation(request, events.put)
-        try:
+        with self.submit_generation(request, events.put):
             while True:
                 event = events.get()
                 if isinstance(event, Exception):
@@ -84,8 +86,6 @@ class Engine:
                 yield event
                 if isinstance(event, Finish):
                     return
-        finally:
-            control.cancel()
 
     async def astream(self, request: GenerationRequest) -> AsyncIterator[Piece | Finish]:
         """As `stream`, for asyncio; cancelling the task cancels the generation."""
@@ -98,8 +98,7 @@ class Engine:
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
         await self._prepare(request)
-        control = self.submit_generation(request, deliver)
-        try:
+        with self.submit_generation(request, deliver):
             while True:
                 event = await events.get()
                 if isinstance(event, Exception):
@@ -107,8 +106,6 @@ class Engine:
                 yield event
                 if isinstance(event, Finish):
                     return
-        finally:
-            control.cancel()
 
     def generate(self, request: GenerationRequest) -> list[Piece | Finish]:
         """Generate a text and return everything that `stream` would yield.
@@ -117,21 +114,15 @@ class Engine:
         handles every token by itself slows down the decoding.
         """
         future: Future[list[Piece | Finish]] = Future()
-        control = self.submit_generation(request, _collector(future.set_result, future.set_exception))
-        try:
+        with self.submit_generation(request, _collector(future)):
             return future.result()
-        finally:
-            control.cancel()
 
     async def agenerate(self, request: GenerationRequest) -> list[Piece | Finish]:
         """As `generate`, for asyncio; cancelling the task cancels the generation."""
         future: Future[list[Piece | Finish]] = Future()
         await self._prepare(request)
-        control = self.submit_generation(request, _collector(future.set_result, future.set_exception))
-        try:
+        with self.submit_generation(request, _collector(future)):
             return await asyncio.wrap_future(future)
-        finally:
-            control.cancel()
 
     def next_token_logprobs(
         self, prompts: Sequence[Sequence[int]], *, adapter: Adapter | None = None, timeout: float | None = None
@@ -141,59 +132,28 @@ class Engine:
         They are read one after the other, each from where it differs from the one before; other requests run beside
         them.
         """
-        self._check_tokens(*prompts)
-        paths, result = next_token_paths(prompts, self.model.n_vocab)
-        self._read(ReadingJob(paths, adapter, timeout))
-        return result
+        return self.read(next_tokens(prompts, self.model.n_vocab), adapter=adapter, timeout=timeout)
 
-    async def anext_token_logprobs(
-        self, prompts: Sequence[Sequence[int]], *, adapter: Adapter | None = None, timeout: float | None = None
-    ) -> LogProbs:
-        """As `next_token_logprobs`, for asyncio."""
-        self._check_tokens(*prompts)
-        paths, result = next_token_paths(prompts, self.model.n_vocab)
-        await self._aread(ReadingJob(paths, adapter, timeout))
-        return result
+    def read(self, reading: ReadingRequest[T], *, adapter: Adapter | None = None, timeout: float | None = None) -> T:
+        """The result of a reading: of `next_tokens`, `continuations` or `prompt_tokens`.
 
-    def score(
-        self,
-        prefix: Sequence[int],
-        continuations: Sequence[Sequence[int]],
-        *,
-        adapter: Adapter | None = None,
-        timeout: float | None = None,
-    ) -> list[LogProbs]:
-        """The log-probability of every token of each continuation of `prefix`: one float32 array a continuation."""
-        self._check_tokens(prefix, *continuations)
-        paths, results = continuation_paths(prefix, continuations)
-        self._read(ReadingJob(paths, adapter, timeout))
-        return results
+        Raises:
+            InputError: there is nothing to read, or a token is not in the vocabulary.
+            ContextOverflowError, EngineClosedError, EngineFullError: see `submit_generation`.
+        """
+        job = self._submit_reading(reading, adapter, timeout)
+        with job.control:
+            job.future.result()
+        return reading.result
 
-    async def ascore(
-        self,
-        prefix: Sequence[int],
-        continuations: Sequence[Sequence[int]],
-        *,
-        adapter: Adapter | None = None,
-        timeout: float | None = None,
-    ) -> list[LogProbs]:
-        """As `score`, for asyncio."""
-        self._check_tokens(prefix, *continuations)
-        paths, results = continuation_paths(prefix, continuations)
-        await self._aread(ReadingJob(paths, adapter, timeout))
-        return results
-
-    async def aprompt_logprobs(
-        self, tokens: Sequence[int], *, top: int = 0, adapter: Adapter | None = None, timeout: float | None = None
-    ) -> list[TokenLogprob]:
-        """The log-probability of every token of a prompt but the first, given those before it, with the `top` likeliest
-        ones in its place."""
-        self._check_tokens(tokens)
-        if len(tokens) < 2:
-            return []
-        path, result = prompt_path(tokens, top)
-        await self._aread(ReadingJob([path], adapter, timeout))
-        return result
+    async def aread(
+        self, reading: ReadingRequest[T], *, adapter: Adapter | None = None, timeout: float | None = None
+    ) -> T:
+        """As `read`, for asyncio; cancelling the task cancels the reading."""
+        job = self._submit_reading(reading, adapter, timeout)
+        with job.control:
+            await asyncio.wrap_future(job.future)
+        return reading.result
 
     def close(self) -> None:
         """End every request with EngineClosedError and free the model. Safe to call twice."""
@@ -215,24 +175,12 @@ class Engine:
         if request.grammar is not None:
             await asyncio.to_thread(grammar_tokenizer, self.model)
 
-    def _submit_reading(self, job: ReadingJob) -> Future[None]:
+    def _submit_reading(self, reading: ReadingRequest[T], adapter: Adapter | None, timeout: float | None) -> ReadingJob:
+        self._check_tokens(*reading.rows)
+        job = ReadingJob(reading.paths, adapter, timeout)
         self._check_length(job.longest)
         self._submit(job)
-        return job.future
-
-    def _read(self, job: ReadingJob) -> None:
-        future = self._submit_reading(job)
-        try:
-            future.result()
-        finally:
-            job.control.cancel()
-
-    async def _aread(self, job: ReadingJob) -> None:
-        future = self._submit_reading(job)
-        try:
-            await asyncio.wrap_future(future)
-        finally:
-            job.control.cancel()
+        return job
 
     def _check_tokens(self, *rows: Sequence[int]) -> None:
         # llama.cpp would refuse the whole step, and so fail everybody else's requests, too.
@@ -300,9 +248,7 @@ class Engine:
             return not self._closing
 
 
-def _collector(
-    succeed: Callable[[list[Piece | Finish]], None], fail: Callable[[Exception], None]
-) -> Callable[[Event], None]:
+def _collector(future: Future[list[Piece | Finish]]) -> Callable[[Event], None]:
     """A `deliver` that keeps the events to itself until the last one."""
     events: list[Piece | Finish] = []
 
@@ -310,10 +256,10 @@ def _collector(
         # The future is cancelled where the caller has gone; there is nobody left to tell.
         with contextlib.suppress(InvalidStateError):
             if isinstance(event, Exception):
-                fail(event)
+                future.set_exception(event)
                 return
             events.append(event)
             if isinstance(event, Finish):
-                succeed(events)
+                future.set_result(events)
 
     return deliver

@@ -37,7 +37,8 @@ def grammar_of_schema(schema: Mapping[str, Any]) -> str:
         grammar: str = _matcher().grammar_from_json_schema(text, defaults={"whitespace_pattern": _BLANKS})
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"The JSON schema cannot be used: {_first_line(str(error))}.") from None
-    _check(grammar)
+    if problem := _matcher().validate_grammar(grammar):
+        raise InputError(f"The JSON schema cannot be used: {_first_line(problem)}.")
     return grammar
 
 
@@ -110,11 +111,6 @@ def _matcher() -> Any:
             "Replies in the form of a JSON schema need llguidance; run `pip install 'modular-pluralism[serve]'`."
         ) from None
     return LLMatcher
-
-
-def _check(grammar: str) -> None:
-    if error := _matcher().validate_grammar(grammar):
-        raise InputError(f"The JSON schema cannot be used: {_first_line(error)}.")
 
 
 def _first_line(error: str) -> str:

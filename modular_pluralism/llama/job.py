@@ -71,7 +71,7 @@ class Job(Protocol):
 
 @dataclass(eq=False)
 class JobControl:
-    """The part of a job that its caller may touch, from any thread."""
+    """The part of a job that its caller may touch, from any thread. It is a context, which stops the job at its end."""
 
     deadline: float | None = None
     """On the monotonic clock."""
@@ -84,6 +84,12 @@ class JobControl:
         self.cancelled = True
         if self.on_cancel is not None:
             self.on_cancel()
+
+    def __enter__(self) -> JobControl:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cancel()
 
     def is_late(self) -> bool:
         """Whether the deadline has passed."""

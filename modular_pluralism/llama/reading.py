@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from modular_pluralism.llama.job import Adapter, JobControl, Track, deadline_aft
 from modular_pluralism.llama.sampling import Row, likeliest, log_normaliser
 
 LogProbs = npt.NDArray[np.float32]
+T = TypeVar("T", covariant=True)
 
 
 @dataclass(eq=False)
@@ -80,8 +82,17 @@ class ReadingJob:
             self.future.set_exception(error)
 
 
-def next_token_paths(prompts: Sequence[Sequence[int]], n_vocab: int) -> tuple[list[Path], LogProbs]:
-    """Paths that fill the returned float32 array [len(prompts), n_vocab] with next-token log-probabilities."""
+@dataclass(frozen=True)
+class ReadingRequest(Generic[T]):
+    """What is to be read: `paths`, which fill `result`. `rows` are all the tokens that are named, for checking them."""
+
+    paths: Sequence[Path]
+    result: T
+    rows: Sequence[Sequence[int]]
+
+
+def next_tokens(prompts: Sequence[Sequence[int]], n_vocab: int) -> ReadingRequest[LogProbs]:
+    """The log-probabilities of the token after each prompt: float32 [len(prompts), n_vocab]."""
     result: LogProbs = np.full((len(prompts), n_vocab), np.nan, dtype=np.float32)
 
     def path(index: int, tokens: Sequence[int]) -> Path:
@@ -90,11 +101,12 @@ def next_token_paths(prompts: Sequence[Sequence[int]], n_vocab: int) -> tuple[li
 
         return Path(list(tokens), len(tokens) - 1, collect)
 
-    return [path(index, tokens) for index, tokens in enumerate(prompts)], result
+    return ReadingRequest([path(index, tokens) for index, tokens in enumerate(prompts)], result, prompts)
 
 
-def prompt_path(tokens: Sequence[int], top: int) -> tuple[Path, list[TokenLogprob]]:
-    """A path that fills the returned list with one entry for each token but the first."""
+def prompt_tokens(tokens: Sequence[int], top: int) -> ReadingRequest[list[TokenLogprob]]:
+    """The log-probability of every token of a prompt but the first, given those before it, with the `top` likeliest
+    ones in its place."""
     result: list[TokenLogprob] = []
 
     def collect(position: int, logprobs: LogProbs) -> None:
@@ -102,16 +114,14 @@ def prompt_path(tokens: Sequence[int], top: int) -> tuple[Path, list[TokenLogpro
         others = tuple((int(other), float(logprobs[other])) for other in likeliest(logprobs, min(top, logprobs.size)))
         result.append(TokenLogprob(token, float(logprobs[token]), others))
 
-    return Path(list(tokens[:-1]), 0, collect), result
+    return ReadingRequest([Path(list(tokens[:-1]), 0, collect)], result, [tokens])
 
 
-def continuation_paths(
-    prefix: Sequence[int], continuations: Sequence[Sequence[int]]
-) -> tuple[list[Path], list[LogProbs]]:
-    """Paths that fill the returned arrays, one a continuation, with the log-probability of each of its tokens."""
-    if not prefix or any(not continuation for continuation in continuations):
+def continuations(prefix: Sequence[int], following: Sequence[Sequence[int]]) -> ReadingRequest[list[LogProbs]]:
+    """The log-probability of every token of each continuation of `prefix`: one float32 array a continuation."""
+    if not prefix or any(not continuation for continuation in following):
         raise InputError("Scoring needs a prefix and continuations of at least one token each.")
-    results: list[LogProbs] = [np.full(len(each), np.nan, dtype=np.float32) for each in continuations]
+    results: list[LogProbs] = [np.full(len(continuation), np.nan, dtype=np.float32) for continuation in following]
 
     def path(continuation: Sequence[int], result: LogProbs) -> Path:
         def collect(position: int, logprobs: LogProbs) -> None:
@@ -121,4 +131,5 @@ def continuation_paths(
         # The last token is predicted, and need not be read itself.
         return Path([*prefix, *continuation[:-1]], len(prefix) - 1, collect)
 
-    return [path(each, result) for each, result in zip(continuations, results, strict=True)], results
+    paths = [path(continuation, result) for continuation, result in zip(following, results, strict=True)]
+    return ReadingRequest(paths, results, [prefix, *following])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
 from modular_pluralism.llama.chat_model import ChatLlama
-from modular_pluralism.llama.reading import LogProbs
+from modular_pluralism.llama.reading import LogProbs, ReadingRequest, continuations, next_tokens
 from modular_pluralism.models.option_reader import LabelReading
 
 
@@ -24,52 +24,53 @@ class EngineOptionReader:
         self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
     ) -> list[LabelReading]:
         """See OptionReader. Prompts that begin alike share that beginning."""
-        tokens, engine = self._tokens(prompts), self._chat.engine
-        if (single := self._single_tokens(labels)) is not None:
-            return [_from_next_token(row, single) for row in engine.next_token_logprobs(tokens, **self._how)]
-        replies = self._whole_replies(labels)
-        flat = [reply for spellings in replies for reply in spellings]
-        return [_from_replies(engine.score(prompt, flat, **self._how), replies) for prompt in tokens]
+        readings, told = self._labels(prompts, labels)
+        return told([self._chat.engine.read(reading, **self._how) for reading in readings])
 
     async def aread_labels(
         self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
     ) -> list[LabelReading]:
         """See OptionReader."""
         await self._chat.aload()
-        tokens, engine = self._tokens(prompts), self._chat.engine
-        if (single := self._single_tokens(labels)) is not None:
-            return [_from_next_token(row, single) for row in await engine.anext_token_logprobs(tokens, **self._how)]
-        replies = self._whole_replies(labels)
-        flat = [reply for spellings in replies for reply in spellings]
-        return [_from_replies(await engine.ascore(prompt, flat, **self._how), replies) for prompt in tokens]
+        readings, told = self._labels(prompts, labels)
+        return told([await self._chat.engine.aread(reading, **self._how) for reading in readings])
 
     def read_texts(
         self, prompt: Sequence[BaseMessage], texts: Sequence[str], config: RunnableConfig
     ) -> list[list[float]]:
         """See OptionReader."""
-        rows = self._chat.engine.score(self._chat.prompt_tokens(prompt), self._replies(texts), **self._how)
-        return [row.tolist() for row in rows]
+        return [row.tolist() for row in self._chat.engine.read(self._texts(prompt, texts), **self._how)]
 
     async def aread_texts(
         self, prompt: Sequence[BaseMessage], texts: Sequence[str], config: RunnableConfig
     ) -> list[list[float]]:
         """See OptionReader."""
         await self._chat.aload()
-        rows = await self._chat.engine.ascore(self._chat.prompt_tokens(prompt), self._replies(texts), **self._how)
-        return [row.tolist() for row in rows]
+        return [row.tolist() for row in await self._chat.engine.aread(self._texts(prompt, texts), **self._how)]
 
     @property
     def _how(self) -> dict[str, Any]:
         return {"adapter": self._chat.adapter, "timeout": self._chat.timeout}
 
-    def _tokens(self, prompts: Sequence[Sequence[BaseMessage]]) -> list[list[int]]:
-        return [self._chat.prompt_tokens(prompt) for prompt in prompts]
+    def _labels(
+        self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str]
+    ) -> tuple[list[ReadingRequest[Any]], Callable[[list[Any]], list[LabelReading]]]:
+        """What has to be read, and what its results tell of the labels after each prompt."""
+        tokens = [self._chat.prompt_tokens(prompt) for prompt in prompts]
+        if (single := self._single_tokens(labels)) is not None:
+            after = next_tokens(tokens, self._chat.engine.model.n_vocab)
+            return [after], lambda results: [_from_next_token(row, single) for row in results[0]]
+        replies = self._whole_replies(labels)
+        flat = [reply for spellings in replies for reply in spellings]
+        whole = [continuations(prompt, flat) for prompt in tokens]
+        return whole, lambda results: [_from_replies(scores, replies) for scores in results]
 
-    def _replies(self, texts: Sequence[str]) -> list[list[int]]:
+    def _texts(self, prompt: Sequence[BaseMessage], texts: Sequence[str]) -> ReadingRequest[list[LogProbs]]:
         # After a raw completion prompt a reply goes on in the same line; after a chat template it stands alone.
         space = "" if self._chat.template else " "
         model = self._chat.engine.model
-        return [model.tokenize(space + text, parse_special=False) for text in texts]
+        replies = [model.tokenize(space + text, parse_special=False) for text in texts]
+        return continuations(self._chat.prompt_tokens(prompt), replies)
 
     def _spellings(self, label: str) -> list[list[int]]:
         model = self._chat.engine.model

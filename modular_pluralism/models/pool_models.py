@@ -7,11 +7,12 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.errors import ModelLoadError
-from modular_pluralism.llama.chat_model import ChatLlama
+from modular_pluralism.llama.chat_model import ENGINE_SETTINGS, ChatLlama
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.models.engine_reader import EngineOptionReader
 from modular_pluralism.models.gguf_source import find_gguf
@@ -19,6 +20,14 @@ from modular_pluralism.models.option_reader import OptionReader
 from modular_pluralism.models.reply_reader import ReplyOptionReader
 from modular_pluralism.pool import EmbeddedModel, ModelConfig, Pool
 from modular_pluralism.prepared.cache import prepared_file
+
+
+@runtime_checkable
+class HasIdentity(Protocol):
+    """A chat model that tells itself from others."""
+
+    def pluralism_identity(self) -> list[Any]:
+        """Its file or address, adapter and sampling, as plain values; no key. Equal for models that reply alike."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,13 @@ class PoolModels:
         for name in self._pool.communities:
             self.community(name)
 
+    def sampled(self, pool: Pool, sampling: Mapping[str, float]) -> PoolModels:
+        """The models of `pool` opened once more, to draw otherwise; they share these models' files, and so engines."""
+        drawing = {name: config.model_copy(update=dict(sampling)) for name, config in pool.models.items()}
+        models = PoolModels(pool.model_copy(update={"models": drawing}))
+        models._files = self._files
+        return models
+
     def _open(self, name: str, lora: str | None, scale: float) -> PoolModel:
         key = (name, lora, scale)
         with self._lock:
@@ -133,20 +149,10 @@ class PoolModels:
             self._adapter_path(lora)  # before a large model is fetched for nothing
         llama = ChatLlama(
             gguf=self._file_of(config),
-            context=config.context,
-            slots=config.slots,
-            memory=config.memory,
-            threads=config.threads,
-            queue=config.queue,
-            repeatable=config.repeatable,
             adapters=self._adapters_of(config),
             adapter=None if lora is None else Adapter(self._adapter_path(lora), scale),
-            template=config.template,
-            temperature=config.temperature,
-            top_p=config.top_p,
-            top_k=config.top_k,
-            min_p=config.min_p,
             timeout=self._pool.run.deadline,
+            **config.model_dump(exclude={"gguf", "prepared"}),
         )
         return PoolModel(f"model {name!r}", llama, EngineOptionReader(llama))
 
@@ -181,12 +187,10 @@ class PoolModels:
             raise
 
 
-_ENGINE_KEYS = ("gguf", "prepared", "context", "slots", "memory", "threads", "queue", "repeatable")
-
-
 def _shares_engine(one: ModelConfig, other: EmbeddedModel) -> bool:
     """Whether two tables differ at most in how they sample."""
-    return isinstance(one, EmbeddedModel) and all(getattr(one, key) == getattr(other, key) for key in _ENGINE_KEYS)
+    keys = ("gguf", "prepared", *ENGINE_SETTINGS)
+    return isinstance(one, EmbeddedModel) and all(getattr(one, key) == getattr(other, key) for key in keys)
 
 
 def _reader(chat: BaseChatModel, where: str) -> OptionReader:

@@ -78,7 +78,7 @@ class ReplyOptionReader:
         if not content:
             raise NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.")
         # The chosen token may stand among the top ones or not.
-        reported = {each["token"]: each["logprob"] for each in (content[0], *(content[0].get("top_logprobs") or ()))}
+        reported = {entry["token"]: entry["logprob"] for entry in (content[0], *(content[0].get("top_logprobs") or ()))}
         logprobs: list[list[float]] = [
             [math.exp(logprob) for token, logprob in reported.items() if token.strip() == label] for label in labels
         ]
@@ -88,7 +88,7 @@ class ReplyOptionReader:
                 "change the prompt, or use another base LLM."
             )
         return LabelReading(
-            tuple(math.fsum(each) for each in logprobs), tuple(at for at, each in enumerate(logprobs) if not each)
+            tuple(map(math.fsum, logprobs)), tuple(at for at, spellings in enumerate(logprobs) if not spellings)
         )
 
 

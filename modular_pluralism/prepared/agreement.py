@@ -73,17 +73,15 @@ def _predictions(model: Llama, text: Sequence[int]) -> LogProbs:
 
 def compare(original: Sequence[LogProbs], candidate: Sequence[LogProbs]) -> Agreement:
     """The agreement of two readings of the same windows, each float32 [positions, n_vocab] with natural logs."""
-    divergences = [_divergence(one, other) for one, other in zip(original, candidate, strict=True)]
-    same = [
-        int(np.count_nonzero(one.argmax(axis=1) == other.argmax(axis=1)))
-        for one, other in zip(original, candidate, strict=True)
-    ]
-    positions = sum(len(each) for each in divergences)
+    pairs = list(zip(original, candidate, strict=True))
+    divergences = [_divergence(one, other) for one, other in pairs]
+    same = sum(int(np.count_nonzero(one.argmax(axis=1) == other.argmax(axis=1))) for one, other in pairs)
+    positions = sum(map(len, divergences))
     means = np.array([each.mean() for each in divergences])
     return Agreement(
         positions=positions,
-        top1=sum(same) / positions,
-        top1_interval=wilson(sum(same), positions),
+        top1=same / positions,
+        top1_interval=wilson(same, positions),
         mean_kl=float(np.concatenate(divergences).mean()),
         mean_kl_interval=_bootstrap(means),
     )

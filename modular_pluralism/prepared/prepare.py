@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,12 +79,9 @@ def prepare(
     # What is asked for is taken in any case, so it need not be measured as well.
     how = thoroughness or Thoroughness(rounds=2 if forced else 5)
     progress(f"reading with the original ({source.name})")
-    engine = open_engine(source, threads)
-    try:
+    with closing(open_engine(source, threads)) as engine:
         file = describe_source(engine)
         texts = windows(engine.model, how.texts, WINDOW)
-    finally:
-        engine.close()
     reference = read_predictions(source, texts, threads)
     tried, skipped = _formats_to_try(file, source, [forced] if forced else formats, is_forced=forced is not None)
     with workplace() as work:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from modular_pluralism.llama.engine import Engine
@@ -51,24 +53,16 @@ def measure_file(path: Path, threads: int | None, sample: SpeedSample, turn: int
         ModelLoadError: llama.cpp cannot load it.
     """
     started = time.perf_counter()
-    engine = open_engine(path, threads)
-    try:
+    with closing(open_engine(path, threads)) as engine:
         # The first decode after loading also brings the weights into memory.
         engine.next_token_logprobs([_excerpt(engine, 7 * turn, _SHORT_PROMPT)])
         start = time.perf_counter() - started
-        return measure_engine(engine, sample, turn, start=start)
-    finally:
-        engine.close()
-
-
-def measure_engine(engine: Engine, sample: SpeedSample, turn: int, *, start: float = 0.0) -> Speeds:
-    """Measure an engine that is loaded and idle; `start` is passed on."""
-    return Speeds(
-        start=start,
-        prompt=_prompt_speed(engine, sample.prompt, turn),
-        together=_generation_speed(engine, _SEQUENCES, sample.together, turn),
-        alone=_generation_speed(engine, 1, sample.alone, turn),
-    )
+        return Speeds(
+            start=start,
+            prompt=_prompt_speed(engine, sample.prompt, turn),
+            together=_generation_speed(engine, _SEQUENCES, sample.together, turn),
+            alone=_generation_speed(engine, 1, sample.alone, turn),
+        )
 
 
 def _prompt_speed(engine: Engine, length: int, turn: int) -> float:
@@ -83,18 +77,10 @@ def _prompt_speed(engine: Engine, length: int, turn: int) -> float:
 def _generation_speed(engine: Engine, sequences: int, length: int, turn: int) -> float:
     """Tokens a second that so many sequences generate together, while all of them are generating."""
     events: queue.SimpleQueue[tuple[int, float, Event]] = queue.SimpleQueue()
-
-    def start(number: int) -> None:
-        request = GenerationRequest(
-            tuple(_excerpt(engine, 40 * number + 13 * turn + 3, _SHORT_PROMPT)),
-            max_tokens=length,
-            sampling=Sampling(seed=turn),
-            ignore_end=True,
-        )
-        engine.submit_generation(request, lambda event: events.put((number, time.perf_counter(), event)))
-
     for number in range(sequences):
-        start(number)
+        prompt = tuple(_excerpt(engine, 40 * number + 13 * turn + 3, _SHORT_PROMPT))
+        request = GenerationRequest(prompt, max_tokens=length, sampling=Sampling(seed=turn), ignore_end=True)
+        engine.submit_generation(request, partial(_note, events, number))
     times: list[list[float]] = [[] for _ in range(sequences)]
     running = sequences
     while running:
@@ -106,6 +92,10 @@ def _generation_speed(engine: Engine, sequences: int, length: int, turn: int) ->
         elif isinstance(event, Piece):
             times[number] += [at] * len(event.tokens)
     return rate_of_all(times)
+
+
+def _note(events: queue.SimpleQueue[tuple[int, float, Event]], number: int, event: Event) -> None:
+    events.put((number, time.perf_counter(), event))
 
 
 def rate_of_all(times: Sequence[Sequence[float]]) -> float:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from modular_pluralism.serving.schemas import TextRequest
+from modular_pluralism.serving.schemas import ChatRequest
 
-R = TypeVar("R", bound=TextRequest, contravariant=True)
 Facts = dict[str, Any]
 """What stands in a response's `pluralism` field."""
 
@@ -39,26 +38,8 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One whole answer; `logprobs` are in OpenAI's form, which is another for chats than for raw completions."""
-
-    text: str
-    finish_reason: str
-    logprobs: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """All choices, what they cost together, and the facts of the run."""
-
-    choices: list[Choice]
-    tokens: Tokens
-    facts: Facts
-
-
-@dataclass(frozen=True)
 class Delta:
-    """Some more text of a choice."""
+    """Some more text of a choice; `logprobs` are in OpenAI's form, which is another for chats than for completions."""
 
     index: int
     text: str
@@ -78,15 +59,13 @@ class End:
 Event = Delta | End
 
 
-class Talker(Protocol[R]):
-    """Somebody who answers chats (a model, or a mode) or raw completions."""
+class Talker(Protocol):
+    """Somebody who answers chats: a model, or a mode."""
 
-    async def answer(self, request: R) -> Answer:
-        """The whole answer.
+    def events(self, request: ChatRequest) -> AsyncIterator[Event]:
+        """The answer: every choice ends with its End. A choice's text comes as it is written where the request is for a
+        stream; elsewhere it need not.
 
         Raises:
-            ApiError, PluralismError: there is none.
+            ApiError, PluralismError: there is none; at any point.
         """
-
-    def stream(self, request: R) -> AsyncIterator[Event]:
-        """The same in parts: every choice ends with its End. Raises as `answer` does, at any point."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -37,29 +38,24 @@ class ErrorBody(BaseModel):
     error: ErrorFacts
 
 
+@dataclass(eq=False)
 class ApiError(Exception):
     """A request that is answered with an error status. `retry_after` is in seconds."""
 
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        kind: str = INVALID,
-        param: str | None = None,
-        code: str | None = None,
-        retry_after: int | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.kind = kind
-        self.param = param
-        self.code = code
-        self.retry_after = retry_after
+    status: int
+    message: str
+    _: KW_ONLY
+    kind: str = INVALID
+    param: str | None = None
+    code: str | None = None
+    retry_after: int | None = None
+
+    def __str__(self) -> str:
+        return self.message
 
     def body(self) -> dict[str, Any]:
         """The error as OpenAI writes it; keys are taken out."""
-        message = redact(str(self)).encode("utf-8", "replace").decode()
+        message = redact(self.message).encode("utf-8", "replace").decode()
         facts = ErrorFacts(message=message, type=self.kind, param=self.param, code=self.code)
         return ErrorBody(error=facts).model_dump()
 

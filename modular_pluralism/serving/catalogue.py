@@ -16,7 +16,6 @@ from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.limits import Limits
 from modular_pluralism.serving.mode_talk import ModeTalk
 from modular_pluralism.serving.model_talk import ModelTalk
-from modular_pluralism.serving.schemas import ChatRequest
 from modular_pluralism.types import Scoring, Voice
 
 BASE = "base"
@@ -32,7 +31,7 @@ class Catalogue:
         self.models = PoolModels(pool)
         self.models.check()
         self.caller = Caller(attempts=pool.run.attempts, deadline=pool.run.deadline)
-        self._talkers: dict[str, Talker[ChatRequest]] = {
+        self._talkers: dict[str, Talker] = {
             BASE: ModelTalk(self.models.base, None, self.caller, limits.tokens),
             **{
                 f"community/{name}": ModelTalk(
@@ -59,7 +58,7 @@ class Catalogue:
         """Those that /v1/completions takes: the models, not the modes."""
         return [model for model in self.ids if not model.startswith("pluralism/")]
 
-    def talker(self, model: str) -> Talker[ChatRequest]:
+    def talker(self, model: str) -> Talker:
         """Who answers chats.
 
         Raises:

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from langchain_core.runnables import RunnableConfig
 
 from modular_pluralism.models.calls import Call, Caller
 
 T = TypeVar("T")
-
-
-async def all_of(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results in order; the first failure cancels the rest and is raised by itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(work) for work in works]
-    except BaseExceptionGroup as failures:
-        first = _first(failures)
-        raise first from first.__cause__
-    return [task.result() for task in tasks]
 
 
 @asynccontextmanager
@@ -76,10 +65,3 @@ async def called(caller: Caller, place: str, ask: Callable[[], Awaitable[T]]) ->
         raise NotImplementedError("the server calls models in its event loop only")
 
     return (await caller.acall(Call(place, run, arun), {})).value
-
-
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    first: BaseException = failures
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first

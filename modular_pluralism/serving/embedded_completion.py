@@ -8,42 +8,25 @@ from contextlib import aclosing
 from typing import Any
 
 from modular_pluralism.errors import ContextOverflowError
-from modular_pluralism.llama import ChatLlama, GenerationRequest, Sampling
+from modular_pluralism.llama import ChatLlama, GenerationRequest
 from modular_pluralism.llama.generation import Finish, Piece, TokenLogprob
 from modular_pluralism.llama.model_file import ModelFile
-from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Tokens
-from modular_pluralism.serving.concurrency import all_of, pumped
-from modular_pluralism.serving.sampling import seed_of, seed_of_choice, top_p_of
-from modular_pluralism.serving.schemas import CompletionRequest, Prompt
+from modular_pluralism.llama.reading import prompt_tokens
+from modular_pluralism.serving.answers import Delta, End, Event, Tokens
+from modular_pluralism.serving.concurrency import pumped
+from modular_pluralism.serving.schemas import CompletionRequest, Prompt, seed_of_choice
 from modular_pluralism.serving.tokenizer import check_tokens, shown, text_of
 
 
-class EmbeddedCompletion:
-    """Implements Talker."""
-
-    def __init__(self, chat: ChatLlama) -> None:
-        self._chat = chat
-
-    async def answer(self, request: CompletionRequest) -> Answer:
-        """See Talker."""
-        texts, seed = await self._texts(request)
-        wholes = await all_of([text.whole() for text in texts])
-        tokens = sum((end.tokens for _, end in wholes), Tokens())
-        return Answer([choice for choice, _ in wholes], tokens, {"seed": seed})
-
-    async def stream(self, request: CompletionRequest) -> AsyncIterator[Event]:
-        """See Talker."""
-        texts, _ = await self._texts(request)
-        async with pumped(*(text.events(streamed=True) for text in texts)) as events:
-            async for event in events:
-                yield event
-
-    async def _texts(self, request: CompletionRequest) -> tuple[list[_Text], int]:
-        """In OpenAI's order: all texts of a prompt, then those of the next."""
-        await self._chat.aload()
-        seed = seed_of(request.seed)
-        prompts = [prompt for prompt in request.prompt for _ in range(request.choices)]
-        return [_Text(self._chat, request, prompt, seed, index) for index, prompt in enumerate(prompts)], seed
+async def embedded_events(chat: ChatLlama, request: CompletionRequest) -> AsyncIterator[Event]:
+    """The texts, in OpenAI's order: all of a prompt, then those of the next. Raises as a Talker does."""
+    await chat.aload()
+    seed = request.first_seed()
+    prompts = [prompt for prompt in request.prompt for _ in range(request.choices)]
+    texts = [_Text(chat, request, prompt, seed, index) for index, prompt in enumerate(prompts)]
+    async with pumped(*(text.events() for text in texts)) as events:
+        async for event in events:
+            yield event
 
 
 class _Text:
@@ -65,28 +48,22 @@ class _Text:
             self._tokens, self._prompt = prompt, text_of(self._model, prompt)
         self._check_length()
 
-    async def whole(self) -> tuple[Choice, End]:
-        """The text as a whole, and its end. Raises as `events` does."""
-        events = [event async for event in self.events(streamed=False)]
-        deltas = [event for event in events if isinstance(event, Delta)]
-        (end,) = (event for event in events if isinstance(event, End))
-        tables = [delta.logprobs for delta in deltas if delta.logprobs is not None]
-        logprobs = None if self._request.logprobs is None else joined(tables or [self._table().rows(None, [])])
-        return Choice("".join(delta.text for delta in deltas), end.finish_reason, logprobs), end
-
-    async def events(self, *, streamed: bool) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncIterator[Event]:
         """The text as it is written, or all at once, which is cheaper.
 
         Raises:
             PluralismError: it failed.
         """
+        if not self._request.stream:  # an answer without a token has an empty table, too
+            yield self._delta("", self._table().rows(None, []))
         if self._request.echo:
             yield await self._echo()
         if not self._request.most_tokens:
             yield self._end("length", Tokens(len(self._tokens)))
             return
         table, generation = self._table(), self._generation()
-        made = self._engine.astream(generation) if streamed else _each(await self._engine.agenerate(generation))
+        engine = self._engine
+        made = engine.astream(generation) if self._request.stream else _each(await engine.agenerate(generation))
         async with aclosing(made) as events:  # type: ignore[type-var]
             async for event in events:
                 if isinstance(event, Finish):
@@ -106,9 +83,10 @@ class _Text:
         """The prompt as the beginning of the text."""
         if self._request.logprobs is None:
             return self._delta(self._prompt, {})
-        scored = await self._engine.aprompt_logprobs(
-            self._tokens, top=self._request.logprobs, adapter=self._chat.adapter, timeout=self._chat.timeout
-        )
+        scored: list[TokenLogprob] = []
+        if len(self._tokens) > 1:  # nothing comes before the first one
+            reading = prompt_tokens(self._tokens, self._request.logprobs)
+            scored = await self._engine.aread(reading, adapter=self._chat.adapter, timeout=self._chat.timeout)
         return self._delta(self._prompt, LogprobTable(self._model).rows(self._tokens[0], scored))
 
     def _delta(self, text: str, logprobs: dict[str, list[Any]]) -> Delta:
@@ -122,21 +100,16 @@ class _Text:
         return LogprobTable(self._model, len(self._prompt) if self._request.echo else 0)
 
     def _generation(self) -> GenerationRequest:
-        chat, request = self._chat, self._request
-        return GenerationRequest(
-            tokens=tuple(self._tokens),
+        request = self._request
+        return self._chat.request(
+            self._tokens,
+            request.stop or (),
             max_tokens=request.most_tokens,
-            sampling=Sampling(
-                temperature=chat.temperature if request.temperature is None else request.temperature,
-                top_p=chat.top_p if request.top_p is None else top_p_of(request.top_p),
-                top_k=chat.top_k,
-                min_p=chat.min_p,
-                seed=seed_of_choice(self._seed, self._index % request.choices),
-            ),
-            stop=tuple(request.stop or ()),
+            temperature=request.temperature,
+            top_p=request.engine_top_p,
+            seed=seed_of_choice(self._seed, self._index % request.choices),
+            logprobs=request.logprobs is not None,
             top_logprobs=request.logprobs,
-            adapter=chat.adapter,
-            timeout=chat.timeout,
         )
 
 
@@ -179,8 +152,3 @@ class LogprobTable:
         for token, logprob in sorted([*scored.top, (scored.token, scored.logprob)], key=lambda entry: -entry[1]):
             likeliest.setdefault(shown(self._model, token), logprob)
         return likeliest
-
-
-def joined(tables: Sequence[dict[str, list[Any]]]) -> dict[str, list[Any]]:
-    """Tables one below the other."""
-    return {name: [value for table in tables for value in table[name]] for name in tables[0]}

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 
 from modular_pluralism.serving.api_error import ApiError
 
@@ -19,40 +16,8 @@ PATIENCE = 60.0
 """Seconds for a body to arrive, so that nobody holds a connection for nothing."""
 
 
-class JsonRoute(APIRoute):
-    """A path whose body is a JSON object of at most `limits.body` bytes."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """See FastAPI, which would tell all that is wrong with a body as one thing: so it is read before."""
-        handle = super().get_route_handler()
-
-        async def handled(request: Request) -> Response:
-            if self.body_field is not None:
-                request = await read_json(request, request.app.state.limits.body)
-            return await handle(request)
-
-        return handled
-
-
-class JsonRequest(Request):
-    """A request whose body has been read."""
-
-    def __init__(self, request: Request, data: bytes) -> None:
-        super().__init__(request.scope, request.receive)
-        self._data = data
-        self._object = parse_object(data)
-
-    async def body(self) -> bytes:
-        """The bytes."""
-        return self._data
-
-    async def json(self) -> dict[str, Any]:
-        """The object."""
-        return self._object
-
-
-async def read_json(request: Request, most: int) -> JsonRequest:
-    """The request with its body.
+async def read_json(request: Request, most: int) -> bytes:
+    """The request's body.
 
     Raises:
         ApiError: 415, it is not declared as JSON; 413, it has more than `most` bytes; 408, it does not come; 400, it is
@@ -78,7 +43,8 @@ async def read_json(request: Request, most: int) -> JsonRequest:
         raise ApiError(408, f"The body did not arrive within {PATIENCE:g} seconds.", code="slow_body") from None
     except ClientDisconnect:
         raise ApiError(400, "The connection was closed before the whole body was there.", code="client_gone") from None
-    return JsonRequest(request, bytes(data))
+    parse_object(bytes(data))
+    return bytes(data)
 
 
 def parse_object(data: bytes) -> dict[str, Any]:

@@ -76,12 +76,11 @@ class Gate:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._turns = asyncio.Semaphore(limits.running)
-        self._of_key: Counter[int] = Counter()
+        self._of_key: Counter[int | None] = Counter()
         self._usual_seconds = 1.0
         self._grace = 0.0
         self._empty = asyncio.Event()
         self._empty.set()
-        self._inside = 0
         self.running = 0
         self.waiting = 0
         self.closed = False
@@ -96,9 +95,10 @@ class Gate:
             ApiError: 429, too many wait already or run under the same key; 503, the server stops.
         """
         self._check(key)
-        self._enter(key)
+        self._empty.clear()
+        self._of_key[key] += 1
+        self.waiting += 1
         try:
-            self.waiting += 1
             try:
                 await self._turns.acquire()
             finally:
@@ -112,7 +112,9 @@ class Gate:
                 self._turns.release()
                 self._usual_seconds += 0.2 * (time.monotonic() - started - self._usual_seconds)
         finally:
-            self._leave(key)
+            self._of_key[key] -= 1
+            if not self.running + self.waiting:
+                self._empty.set()
 
     def close(self, grace: float) -> None:
         """Let nobody in any more; those inside have `grace` seconds."""
@@ -140,16 +142,3 @@ class Gate:
         return ApiError(
             429, f"{what}; ask again in {wait} seconds.", kind="rate_limit_error", code=code, retry_after=wait
         )
-
-    def _enter(self, key: int | None) -> None:
-        self._empty.clear()
-        self._inside += 1
-        if key is not None:
-            self._of_key[key] += 1
-
-    def _leave(self, key: int | None) -> None:
-        self._inside -= 1
-        if not self._inside:
-            self._empty.set()
-        if key is not None:
-            self._of_key[key] -= 1

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from modular_pluralism.llama import ChatLlama, Engine
+from modular_pluralism.llama import ChatLlama
 from modular_pluralism.serving.limits import Gate
 from modular_pluralism.serving.request_log import Exchange
 
@@ -31,19 +31,15 @@ class Metrics:
         self._requests = Counter(
             "pluralism_requests", "Requests answered.", ["path", "model", "status"], registry=self._registry
         )
-        self._seconds = Histogram(
-            "pluralism_request_seconds",
-            "Seconds from a request's arrival to the end of its answer.",
-            ["path", "model"],
-            buckets=_SECONDS,
-            registry=self._registry,
-        )
-        self._first = Histogram(
-            "pluralism_first_part_seconds",
-            "Seconds from a request's arrival to the first part of its answer.",
-            ["path", "model"],
-            buckets=_SECONDS,
-            registry=self._registry,
+        self._seconds, self._first = (
+            Histogram(
+                f"pluralism_{name}_seconds",
+                f"Seconds from a request's arrival to the {end} of its answer.",
+                ["path", "model"],
+                buckets=_SECONDS,
+                registry=self._registry,
+            )
+            for name, end in (("request", "end"), ("first_part", "first part"))
         )
         self._tokens = Counter(
             "pluralism_tokens",
@@ -91,10 +87,7 @@ class _EngineCounts(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """See Collector."""
-        engines: list[Engine] = []
-        for chat in self._embedded:
-            if chat.engine not in engines:
-                engines.append(chat.engine)
+        engines = list(dict.fromkeys(chat.engine for chat in self._embedded))
         for name, text in _ENGINE_COUNTS.items():
             family = CounterMetricFamily(f"pluralism_engine_{name}", text, labels=["engine", "file"])
             for number, engine in enumerate(engines):

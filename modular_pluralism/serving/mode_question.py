@@ -53,24 +53,24 @@ def take_headers(text: str) -> tuple[dict[str, list[str]], str]:
     Raises:
         ApiError: 400, no empty line stands between the headers and the question, so that they cannot be told apart.
     """
-    found: dict[str, list[str]] = {"attribute": [], "option": []}
+    headers: dict[str, list[str]] = {"attribute": [], "option": []}
     lines = text.splitlines()
     count = 0
     for line in lines:
         match = _HEADER.fullmatch(line)
         if match is None:
             break
-        found[match[1].lower()].append(match[2].strip())
+        headers[match[1].lower()].append(match[2].strip())
         count += 1
     if count == 0:
-        return found, text
+        return headers, text
     if count == len(lines) or lines[count].strip():
         raise ApiError(
             400,
             "The message begins with header lines; put an empty line below them, then the question.",
             param="messages",
         )
-    return found, "\n".join(lines[count:]).strip()
+    return headers, "\n".join(lines[count:]).strip()
 
 
 def _one(name: str, headers: Sequence[str], metadata: Mapping[str, Any] | None) -> str | None:
@@ -93,7 +93,7 @@ def _options(headers: Sequence[str], metadata: Mapping[str, Any] | None) -> list
             told = json.loads(told)
         except (ValueError, RecursionError):
             told = None
-    if not isinstance(told, list) or not all(isinstance(each, str) for each in told):
+    if not isinstance(told, list) or not all(isinstance(option, str) for option in told):
         raise ApiError(
             400,
             'metadata.options must be a JSON list of texts, as in "[\\"Yes\\", \\"No\\"]".',

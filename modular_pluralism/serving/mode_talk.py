@@ -11,14 +11,13 @@ from modular_pluralism.errors import ContextOverflowError, ModelCallError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import ModeDescription
+from modular_pluralism.nodes.persona import with_persona
 from modular_pluralism.nodes.render import quoted
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Facts, Tokens
+from modular_pluralism.serving.answers import Delta, End, Event, Facts, Tokens
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.mode_question import question_of
-from modular_pluralism.serving.model_talk import with_persona
-from modular_pluralism.serving.sampling import SampledModels, seed_of, top_p_of
 from modular_pluralism.serving.schemas import ChatRequest
 from modular_pluralism.types import Mode, Scoring, Voice
 
@@ -46,19 +45,13 @@ class ModeTalk:
         self._graph = lru_cache(maxsize=32)(self._built)
         self._graph(None, None, None)  # finds what is wrong with the pool before anybody asks
 
-    async def answer(self, request: ChatRequest) -> Answer:
-        """See Talker."""
-        asked, graph = self._asked(request)
-        state = await graph.ainvoke(asked)
-        text, facts = self._outcome(state, asked["seed"])
-        return Answer([Choice(text, _finish_reason(state))], _tokens(state), facts)
-
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
-        """See Talker. A text comes as it is written; a choice or a distribution comes whole."""
+    async def events(self, request: ChatRequest) -> AsyncIterator[Event]:
+        """See Talker. Of a stream, a text comes as it is written; a choice or a distribution comes whole."""
         asked, graph = self._asked(request)
         state: dict[str, Any] = {}
         written = Written()
-        parts: Any = graph.astream(asked, stream_mode=["messages", "values"], subgraphs=True)
+        kinds = ["messages", "values"] if request.stream else ["values"]
+        parts: Any = graph.astream(asked, stream_mode=kinds, subgraphs=True)
         async for namespace, kind, data in parts:
             if kind == "values" and not namespace:
                 state = data
@@ -76,21 +69,18 @@ class ModeTalk:
     def _asked(self, request: ChatRequest) -> tuple[dict[str, Any], Any]:
         """The graph's input, and the graph with the request's settings."""
         _refuse_what_a_run_has_not(self._mode.name, request)
-        asked = question_of(self._mode, request, seed_of(request.seed))
+        asked = question_of(self._mode, request, request.first_seed())
         self._check_length(asked["question"])
-        return asked, self._graph(request.most_tokens, request.temperature, request.top_p)
+        return asked, self._graph(request.most_tokens, request.temperature, request.engine_top_p)
 
     def _built(self, answer_tokens: int | None, temperature: float | None, top_p: float | None) -> Any:
         """Temperature and top_p hold for every text of the run, the communities' too."""
-        sampling: dict[str, float] = {}
-        if temperature is not None:
-            sampling["temperature"] = temperature
-        if top_p is not None:
-            sampling["top_p"] = top_p_of(top_p)
+        given = {"temperature": temperature, "top_p": top_p}
+        sampling = {name: value for name, value in given.items() if value is not None}
         run = self._pool.run.model_copy(update={} if answer_tokens is None else {"answer_tokens": answer_tokens})
         pool = self._pool.model_copy(update={"run": run})
         settings: dict[str, Any] = {
-            "models": SampledModels(pool, self._models, sampling) if sampling else self._models,
+            "models": self._models.sampled(pool, sampling) if sampling else self._models,
             "prompts": self._prompts,
         }
         return self._mode.graph(pool, scoring=self._scoring, voice=self._voice, **settings).compile()
@@ -179,10 +169,8 @@ def _finish_reason(state: Mapping[str, Any]) -> str:
 def _tokens(state: Mapping[str, Any]) -> Tokens:
     """Of every text that the run wrote; reading probabilities is not counted."""
     calls = [*(state.get("comments") or {}).values(), *([state["usage"]] if state.get("usage") else [])]
-    total = Tokens()
-    for call in calls:
-        total += Tokens(call["prompt_tokens"], call["cached_tokens"], call["completion_tokens"])
-    return total
+    costs = (Tokens(call["prompt_tokens"], call["cached_tokens"], call["completion_tokens"]) for call in calls)
+    return sum(costs, Tokens())
 
 
 def _samples(state: Mapping[str, Any]) -> int | None:

@@ -22,70 +22,57 @@ _HANDED_ON = (
 )
 
 
-class RemoteCompletion:
-    """Hands a request on to the endpoint of a remote model.
+async def remote_parts(
+    model: PoolModel, request: CompletionRequest, caller: Caller, exchange: Exchange
+) -> AsyncIterator[dict[str, Any]]:
+    """The response of a remote model's endpoint, or the chunks of its stream where that is asked for.
 
     Raises:
         ApiError: 400, this model's client cannot.
+        PluralismError: it failed.
     """
+    chat = model.chat
+    if not isinstance(chat, ChatOpenAI):
+        raise ApiError(
+            400,
+            f"Raw completions cannot be asked of {model.place}: its client takes chats only. Send a "
+            "chat to /v1/chat/completions.",
+            param="model",
+            code="chat_only",
+        )
+    own = {name: value for name in ("temperature", "top_p") if (value := getattr(chat, name)) is not None}
+    sent = {"model": chat.model_name, **own, **request.model_dump(include=set(_HANDED_ON), exclude_none=True)}
 
-    def __init__(self, model: PoolModel, request: CompletionRequest, caller: Caller, exchange: Exchange) -> None:
-        if not isinstance(model.chat, ChatOpenAI):
-            raise ApiError(
-                400,
-                f"Raw completions cannot be asked of {model.place}: its client takes chats only. Send a "
-                "chat to /v1/chat/completions.",
-                param="model",
-                code="chat_only",
-            )
-        self._place = model.place
-        self._model_id = request.model
-        self._exchange = exchange
-        self._caller = caller
-        self._client: Any = model.chat.root_async_client.completions
-        sent = request.model_dump(include=set(_HANDED_ON), exclude_none=True)
-        for name, value in (("temperature", model.chat.temperature), ("top_p", model.chat.top_p)):
-            if value is not None:
-                sent.setdefault(name, value)
-        self._sent = {"model": model.chat.model_name, **sent}
+    async def ask() -> Any:
+        answer = await chat.root_async_client.completions.create(**sent)
+        return answer if request.stream else _checked(answer, request, exchange)
 
-    async def whole(self) -> dict[str, Any]:
-        """The endpoint's response.
+    answer = await called(caller, model.place, ask)
+    if not request.stream:
+        yield answer
+        return
+    ended = False
+    try:
+        async with answer:
+            async for chunk in answer:
+                checked = _checked(chunk, request, exchange)
+                ended = ended or any(choice.get("finish_reason") for choice in checked["choices"])
+                yield checked
+    except PluralismError:
+        raise
+    except Exception as error:
+        raise ModelCallError(f"{model.place} failed: {describe(error)}.") from error
+    if not ended:
+        raise ModelCallError(f"{model.place} broke off before the end of its text.")
 
-        Raises:
-            PluralismError: it failed.
-        """
 
-        async def ask() -> dict[str, Any]:
-            return self._checked(await self._client.create(**self._sent))
-
-        return await called(self._caller, self._place, ask)
-
-    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
-        """The chunks of the endpoint's stream. Raises as `whole` does."""
-        ended = False
-        stream = await called(self._caller, self._place, lambda: self._client.create(**self._sent))
-        try:
-            async with stream:
-                async for chunk in stream:
-                    checked = self._checked(chunk)
-                    ended = ended or any(choice.get("finish_reason") for choice in checked["choices"])
-                    yield checked
-        except PluralismError:
-            raise
-        except Exception as error:
-            raise ModelCallError(f"{self._place} failed: {describe(error)}.") from error
-        if not ended:
-            raise ModelCallError(f"{self._place} broke off before the end of its text.")
-
-    def _checked(self, response: Any) -> dict[str, Any]:
-        """The response under the id that was asked for."""
-        data: dict[str, Any] = response.model_dump(warnings=False)
-        choices = data.get("choices")
-        if not isinstance(choices, list) or not all(isinstance(choice.get("text"), str) for choice in choices):
-            raise ModelCallError("the endpoint's reply is no completion")
-        if usage := data.get("usage"):
-            cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-            tokens = usage.get("prompt_tokens") or 0, cached, usage.get("completion_tokens") or 0
-            self._exchange.tokens = Tokens(*tokens)
-        return {**data, "model": self._model_id}
+def _checked(response: Any, request: CompletionRequest, exchange: Exchange) -> dict[str, Any]:
+    """The response under the id that was asked for."""
+    data: dict[str, Any] = response.model_dump(warnings=False)
+    choices = data.get("choices")
+    if not isinstance(choices, list) or not all(isinstance(choice.get("text"), str) for choice in choices):
+        raise ModelCallError("the endpoint's reply is no completion")
+    if usage := data.get("usage"):
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+        exchange.tokens = Tokens(usage.get("prompt_tokens") or 0, cached, usage.get("completion_tokens") or 0)
+    return {**data, "model": request.model}

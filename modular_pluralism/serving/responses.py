@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 
 import modular_pluralism
-from modular_pluralism.serving.answers import Answer, Delta, Event, Talker, Tokens
+from modular_pluralism.serving.answers import Delta, End, Event, Tokens
 from modular_pluralism.serving.request_log import Exchange
 from modular_pluralism.serving.schemas import ChatRequest, TextRequest
 
 FINGERPRINT = f"modular-pluralism-{modular_pluralism.__version__}"
-R = TypeVar("R", bound=TextRequest)
 
 
-async def whole_answer(talker: Talker[R], request: R, exchange: Exchange) -> dict[str, Any]:
-    """The response as one object."""
-    answer = await talker.answer(request)
-    exchange.tokens, exchange.missing = answer.tokens, list(answer.facts.get("missing") or ())
-    return _Response(request).whole(answer)
-
-
-async def answer_chunks(talker: Talker[R], request: R, exchange: Exchange) -> AsyncIterator[dict[str, Any]]:
-    """The response in chunks."""
-    response = _Response(request)
-    async with aclosing(talker.stream(request)) as events:  # type: ignore[type-var]
+async def response_parts(
+    events: AsyncIterator[Event], request: TextRequest, exchange: Exchange
+) -> AsyncIterator[dict[str, Any]]:
+    """The response: one object, or the chunks of a stream where that is asked for."""
+    response, told = _Response(request), list[Event]()
+    async with aclosing(events):  # type: ignore[type-var]
         async for event in events:
-            if not isinstance(event, Delta):
+            if isinstance(event, End):
                 exchange.tokens += event.tokens
                 exchange.missing = list(event.facts.get("missing") or ())
+            if not request.stream:
+                told.append(event)
+                continue
             for chunk in response.chunks(event):
                 yield chunk
-    if request.with_usage:
+    if not request.stream:
+        yield response.whole(told, exchange.tokens)
+    elif request.with_usage:
         yield response.cost(exchange.tokens)
 
 
@@ -54,13 +53,17 @@ class _Response:
             **({"usage": None} if request.with_usage else {}),
         }
 
-    def whole(self, answer: Answer) -> dict[str, Any]:
+    def whole(self, events: Sequence[Event], tokens: Tokens) -> dict[str, Any]:
         choices = []
-        for index, choice in enumerate(answer.choices):
-            message = {"role": "assistant", "content": choice.text, "refusal": None}
-            text = {"message": message} if self._chat else {"text": choice.text}
-            choices.append(_choice(index, text, choice.logprobs, choice.finish_reason))
-        return self._put(self._kind, choices, usage=answer.tokens.usage(), pluralism=answer.facts)
+        ends = sorted((event for event in events if isinstance(event, End)), key=lambda end: end.index)
+        for end in ends:
+            deltas = [event for event in events if isinstance(event, Delta) and event.index == end.index]
+            text = "".join(delta.text for delta in deltas)
+            message = {"role": "assistant", "content": text, "refusal": None}
+            logprobs = _joined([delta.logprobs for delta in deltas if delta.logprobs is not None])
+            written = {"message": message} if self._chat else {"text": text}
+            choices.append(_choice(end.index, written, logprobs, end.finish_reason))
+        return self._put(self._kind, choices, usage=tokens.usage(), pluralism=ends[0].facts)
 
     def chunks(self, event: Event) -> Iterator[dict[str, Any]]:
         if self._chat and event.index not in self._begun:
@@ -89,3 +92,10 @@ def _choice(
     index: int, text: dict[str, Any], logprobs: dict[str, Any] | None = None, finish_reason: str | None = None
 ) -> dict[str, Any]:
     return {"index": index, **text, "logprobs": logprobs, "finish_reason": finish_reason}
+
+
+def _joined(tables: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The log-probabilities of a choice's deltas, one below the other."""
+    if len(tables) < 2:
+        return tables[0] if tables else None
+    return {name: [value for table in tables for value in table[name]] for name in tables[0]}

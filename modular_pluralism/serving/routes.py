@@ -10,22 +10,19 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.serving.catalogue import Catalogue
-from modular_pluralism.serving.embedded_completion import EmbeddedCompletion
+from modular_pluralism.serving.embedded_completion import embedded_events
 from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.metrics import Metrics
-from modular_pluralism.serving.remote_completion import RemoteCompletion
+from modular_pluralism.serving.remote_completion import remote_parts
 from modular_pluralism.serving.request_log import Exchange, RequestLog
-from modular_pluralism.serving.responses import answer_chunks, whole_answer
+from modular_pluralism.serving.responses import response_parts
 from modular_pluralism.serving.schemas import (
     USUAL_COMPLETION_TOKENS,
     ChatRequest,
     CompletionRequest,
-    DetokenizeRequest,
     TextRequest,
-    TokenizeRequest,
 )
 from modular_pluralism.serving.sending import AnswerResponse
-from modular_pluralism.serving.tokenizer import detokenize, tokenize, tokenizer_info
 
 _WHOLE_OR_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "The answer; with `stream`, its chunks as events.", "content": {"text/event-stream": {}}}
@@ -41,8 +38,7 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
         exchange = await _noted(request, wanted, "messages", log)
         talker = catalogue.talker(wanted.model)
         limits.check(wanted)
-        answer = answer_chunks if wanted.stream else whole_answer
-        return AnswerResponse(exchange, gate, lambda: answer(talker, wanted, exchange))
+        return AnswerResponse(exchange, gate, response_parts(talker.events(wanted), wanted, exchange))
 
     @app.post("/v1/completions", responses=_WHOLE_OR_STREAM)
     async def completions(request: Request, wanted: CompletionRequest) -> Response:
@@ -53,30 +49,8 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
         if wanted.max_tokens is None:
             wanted = wanted.model_copy(update={"max_tokens": min(USUAL_COMPLETION_TOKENS, limits.tokens)})
         if not isinstance(model.chat, ChatLlama):
-            remote = RemoteCompletion(model, wanted, catalogue.caller, exchange)
-            return AnswerResponse(exchange, gate, remote.chunks if wanted.stream else remote.whole)
-        embedded = EmbeddedCompletion(model.chat)
-        answer = answer_chunks if wanted.stream else whole_answer
-        return AnswerResponse(exchange, gate, lambda: answer(embedded, wanted, exchange))
-
-
-def add_tokenizer(app: FastAPI, catalogue: Catalogue) -> None:
-    """The tokenizer, in vLLM's form."""
-
-    @app.get("/tokenizer_info")
-    async def info() -> dict[str, Any]:
-        """The base LLM's begin and end tokens and its chat template."""
-        return tokenizer_info(catalogue)
-
-    @app.post("/tokenize")
-    async def to_tokens(wanted: TokenizeRequest) -> dict[str, Any]:
-        """Cut a text into tokens."""
-        return tokenize(catalogue, wanted)
-
-    @app.post("/detokenize")
-    async def to_text(wanted: DetokenizeRequest) -> dict[str, Any]:
-        """Put tokens together."""
-        return detokenize(catalogue, wanted)
+            return AnswerResponse(exchange, gate, remote_parts(model, wanted, catalogue.caller, exchange))
+        return AnswerResponse(exchange, gate, response_parts(embedded_events(model.chat, wanted), wanted, exchange))
 
 
 def add_models(app: FastAPI, catalogue: Catalogue) -> None:

@@ -5,9 +5,10 @@ A ValueError in here is a sentence for the client; `api_error` writes those for 
 
 from __future__ import annotations
 
+import secrets
 from typing import Annotated, Any, Literal
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import BaseMessage, convert_to_messages
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -15,9 +16,11 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    PlainValidator,
     TypeAdapter,
+    ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
     model_validator,
 )
@@ -145,9 +148,23 @@ class TextRequest(Body):
         return self.n or 1
 
     @property
+    def engine_top_p(self) -> float | None:
+        """OpenAI allows 0, where only the likeliest token is left; the engine wants a little more than that."""
+        return None if self.top_p is None else max(self.top_p, 1e-9)
+
+    def first_seed(self) -> int:
+        """The seed of the first answer; a new one where none is given, so that every answer can be repeated."""
+        return secrets.randbits(31) if self.seed is None else self.seed
+
+    @property
     def with_usage(self) -> bool:
         """Whether a stream ends with what it cost."""
         return self.stream_options is not None and self.stream_options.include_usage
+
+
+def seed_of_choice(seed: int, index: int) -> int:
+    """The seed of one of several answers; remote endpoints take signed 32-bit ones."""
+    return seed if index == 0 else (seed + index) & (2**31 - 1)
 
 
 class TextPart(Body):
@@ -238,41 +255,27 @@ class ChatRequest(TextRequest):
 
     def turns(self) -> list[BaseMessage]:
         """The messages, as LangChain has them."""
-        kinds: dict[str, type[BaseMessage]] = {
-            "system": SystemMessage,
-            "developer": SystemMessage,
-            "user": HumanMessage,
-            "assistant": AIMessage,
-        }
-        return [kinds[message.role](content=message.content) for message in self.messages]
+        return convert_to_messages([(turn.role.replace("developer", "system"), turn.content) for turn in self.messages])
 
 
-def _is_token(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+_Tokens = Annotated[list[Token], Field(min_length=1, fail_fast=True)]
+_Prompts = Annotated[list[Text | _Tokens], Field(min_length=1, fail_fast=True)]
 
 
-def _is_prompt(value: Any) -> bool:
-    return bool(value) and (isinstance(value, str) or (isinstance(value, list) and all(map(_is_token, value))))
-
-
-def _prompts(value: Any) -> list[Prompt]:
+def _prompts(value: Any, read: ValidatorFunctionWrapHandler) -> list[Prompt]:
     """OpenAI takes one prompt or many."""
-    prompts = [value] if _is_prompt(value) else value
-    if not (isinstance(prompts, list) and prompts and all(map(_is_prompt, prompts))):
+    is_one = isinstance(value, str) or (isinstance(value, list) and bool(value) and isinstance(value[0], int))
+    try:
+        prompts: list[Prompt] = read([value] if is_one else value)
+    except ValidationError:
         raise ValueError(
             "prompt must be a text, a list of tokens, which are whole numbers from 0, or a list of these, and none of "
             "them empty."
-        )
+        ) from None
     return prompts
 
 
-_Tokens = Annotated[list[Token], Field(min_length=1)]
-Prompts = Annotated[
-    list[Prompt],
-    PlainValidator(
-        _prompts, json_schema_input_type=Text | _Tokens | Annotated[list[Text | _Tokens], Field(min_length=1)]
-    ),
-]
+Prompts = Annotated[_Prompts, WrapValidator(_prompts, json_schema_input_type=Text | _Tokens | _Prompts)]
 
 
 class CompletionRequest(TextRequest):

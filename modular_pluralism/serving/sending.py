@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
 from starlette.responses import Response
@@ -14,9 +14,6 @@ from modular_pluralism.serving.api_error import api_error, stopping
 from modular_pluralism.serving.concurrency import pumped
 from modular_pluralism.serving.limits import Gate
 from modular_pluralism.serving.request_log import Exchange
-
-Work = Callable[[], Awaitable[dict[str, Any]] | AsyncIterator[dict[str, Any]]]
-"""Makes an answer: one object, or the parts of a stream."""
 
 PATIENCE = 60.0
 """Seconds for a client to take a part of its answer; one that does not holds a turn for nothing, and has gone."""
@@ -29,18 +26,18 @@ class ClientGoneError(Exception):
 
 
 class AnswerResponse(Response):
-    """Does the work when its turn comes, and sends what comes out: one object, or a stream of events.
+    """Makes the parts of an answer when its turn comes, and sends them: one object, or of a stream all as events.
 
     The work is cancelled when the client goes away, and when the server's grace period is over. A stream's status is
     sent with its first part, so that what fails before is raised and gets an error status; what fails later becomes an
     error event, too, and the stream ends without [DONE].
     """
 
-    def __init__(self, exchange: Exchange, gate: Gate, work: Work) -> None:
+    def __init__(self, exchange: Exchange, gate: Gate, parts: AsyncIterator[dict[str, Any]]) -> None:
         super().__init__()
         self._exchange = exchange
         self._gate = gate
-        self._work = work
+        self._parts = parts
         self._begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,23 +60,22 @@ class AnswerResponse(Response):
 
     async def _do(self, send: Send) -> None:
         try:
-            async with self._gate.turn(self._exchange.key):
-                answer = self._work()
-                if isinstance(answer, AsyncIterator):
-                    await self._stream(send, answer)
+            async with self._gate.turn(self._exchange.key), pumped(self._parts) as parts:
+                if self._exchange.streamed:
+                    await self._stream(send, parts)
                 else:
-                    data = _json(await answer)
+                    (answer,) = [part async for part in parts]
+                    data = _json(answer)
                     await self._begin(send, {"content-type": "application/json", "content-length": str(len(data))})
                     await send(_body(data))
         except Exception as error:
             await self._break_off(send, error)
 
     async def _stream(self, send: Send, parts: AsyncIterator[dict[str, Any]]) -> None:
-        async with pumped(parts) as items:
-            async for item in items:
-                if not self._begun:
-                    await self._begin(send, {"content-type": "text/event-stream", "cache-control": "no-cache"})
-                await send(_body(_event(_json(item)), more=True))
+        async for part in parts:
+            if not self._begun:
+                await self._begin(send, {"content-type": "text/event-stream", "cache-control": "no-cache"})
+            await send(_body(_event(_json(part)), more=True))
         await send(_body(_event(b"[DONE]")))
 
     async def _begin(self, send: Send, headers: dict[str, str]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fastapi import FastAPI
+
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.serving.api_error import ApiError
@@ -15,37 +17,38 @@ from modular_pluralism.serving.catalogue import BASE, Catalogue
 from modular_pluralism.serving.schemas import DetokenizeRequest, TokenizeRequest
 
 
-def tokenizer_info(catalogue: Catalogue) -> dict[str, Any]:
-    """What a client has to know of the base LLM's tokenizer."""
-    model = _vocabulary(catalogue, None)
-    return {
-        "tokenizer_class": "llama.cpp",
-        "bos_token": model.token_text(model.begin_token) if model.begin_token >= 0 else None,
-        "eos_token": model.token_text(model.end_token) if model.end_token >= 0 else None,
-        "chat_template": model.metadata.get("tokenizer.chat_template"),
-    }
+def add_tokenizer(app: FastAPI, catalogue: Catalogue) -> None:
+    """The tokenizer's paths."""
 
+    @app.get("/tokenizer_info")
+    async def info() -> dict[str, Any]:
+        """The base LLM's begin and end tokens and its chat template."""
+        model = _vocabulary(catalogue, None)
+        return {
+            "tokenizer_class": "llama.cpp",
+            "bos_token": model.token_text(model.begin_token) if model.begin_token >= 0 else None,
+            "eos_token": model.token_text(model.end_token) if model.end_token >= 0 else None,
+            "chat_template": model.metadata.get("tokenizer.chat_template"),
+        }
 
-def tokenize(catalogue: Catalogue, request: TokenizeRequest) -> dict[str, Any]:
-    """The tokens that /v1/completions reads for a text. A text that is exactly the begin- or end-of-text token's
-    spelling is that token, since there is no other way to ask for its number; within a text it is plain text."""
-    model = _vocabulary(catalogue, request.model)
-    for token in (model.begin_token, model.end_token):
-        if token >= 0 and request.prompt == model.token_text(token):
-            return {"tokens": [token], "count": 1}
-    tokens = model.tokenize(request.prompt, parse_special=False, add_special=request.add_special_tokens)
-    return {"tokens": tokens, "count": len(tokens)}
+    @app.post("/tokenize")
+    async def to_tokens(wanted: TokenizeRequest) -> dict[str, Any]:
+        """Cut a text into tokens."""
+        model = _vocabulary(catalogue, wanted.model)
+        # Exactly the spelling of the begin- or end-of-text token is that token, since there is no other way to ask for
+        # its number; within a text it is plain text, as /v1/completions reads it.
+        for token in (model.begin_token, model.end_token):
+            if token >= 0 and wanted.prompt == model.token_text(token):
+                return {"tokens": [token], "count": 1}
+        tokens = model.tokenize(wanted.prompt, parse_special=False, add_special=wanted.add_special_tokens)
+        return {"tokens": tokens, "count": len(tokens)}
 
-
-def detokenize(catalogue: Catalogue, request: DetokenizeRequest) -> dict[str, Any]:
-    """The text that tokens spell.
-
-    Raises:
-        ApiError: 400, a token is not in the vocabulary.
-    """
-    model = _vocabulary(catalogue, request.model)
-    check_tokens(model, request.tokens)
-    return {"prompt": text_of(model, request.tokens)}
+    @app.post("/detokenize")
+    async def to_text(wanted: DetokenizeRequest) -> dict[str, Any]:
+        """Put tokens together."""
+        model = _vocabulary(catalogue, wanted.model)
+        check_tokens(model, wanted.tokens)
+        return {"prompt": text_of(model, wanted.tokens)}
 
 
 def _vocabulary(catalogue: Catalogue, model: str | None) -> ModelFile:

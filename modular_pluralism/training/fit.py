@@ -95,42 +95,16 @@ def fit(
         KeyboardInterrupt: `stop` said so; the checkpoint is there.
         TrainingError: the loss is no number, or a checkpoint cannot be read or written.
     """
-    torch = optional("torch", "train", PURPOSE)
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=settings.rate)
-    total = steps_of(len(objective.lengths), settings)
-    run = _Run(model, optimizer, checkpoints)
-    run.restore(torch)
-    watcher.started(run.step, total)
+    run = _Run(model, objective, settings, checkpoints)
+    run.restore()
+    watcher.started(run.step, run.total)
     if not run.fit.curve:
-        with torch.no_grad(), fast_numbers(model):
-            point = Point(0, None, objective.held_out_loss(model))
-        best = run.add(point)
-        run.save()
-        watcher.checked(point, best)
-    while run.step < total and not run.fit.stopped_early:
-        try:
-            loss = _step(torch, model, objective, optimizer, weights, settings, run.step, total)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            raise TrainingError(
-                "The memory does not suffice for a step; give a lower --batch, a smaller base, or more memory."
-            ) from error
-        run.step += 1
-        run.losses.append(loss)
+        watcher.checked(*run.check())
+    while run.step < run.total and not run.fit.stopped_early:
+        loss = run.learn()
         watcher.stepped(run.step, loss)
-        if run.step % settings.check_every == 0 or run.step == total:
-            with torch.no_grad(), fast_numbers(model):
-                held_out = objective.held_out_loss(model)
-            if not math.isfinite(held_out):
-                raise _diverged(run.step)
-            point = Point(run.step, sum(run.losses) / len(run.losses), held_out)
-            best = run.add(point)
-            run.losses.clear()
-            run.fit.stopped_early = run.checks_without_gain() >= settings.patience and run.step < total
-            run.save()
-            watcher.checked(point, best)
+        if run.step % settings.check_every == 0 or run.step == run.total:
+            watcher.checked(*run.check())
         if stop():
             run.save()
             raise KeyboardInterrupt
@@ -138,31 +112,6 @@ def fit(
     run.fit.steps = run.step
     run.fit.seconds = run.seconds()
     return run.fit
-
-
-def _step(
-    torch: Any,
-    model: Any,
-    objective: Objective,
-    optimizer: Any,
-    weights: Sequence[Any],
-    settings: TrainingSettings,
-    step: int,
-    total: int,
-) -> float:
-    for group in optimizer.param_groups:
-        group["lr"] = settings.rate * _share_of_rate(step, total)
-    draw = np.random.default_rng([settings.seed, 3, step])
-    with fast_numbers(model):
-        loss = objective.loss(model, _batch(objective.lengths, settings, step), draw)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise _diverged(step)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(weights, 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return value
 
 
 def _diverged(step: int) -> TrainingError:
@@ -197,30 +146,67 @@ def _batch(lengths: Sequence[int], settings: TrainingSettings, step: int) -> lis
 
 
 class _Run:
-    """The state of a training that a checkpoint holds."""
+    """A training: its state, which a checkpoint holds, and what changes it."""
 
-    def __init__(self, model: Any, optimizer: Any, checkpoints: Checkpoints) -> None:
+    def __init__(self, model: Any, objective: Objective, settings: TrainingSettings, checkpoints: Checkpoints) -> None:
         self.fit = Fit()
         self.step = 0
-        self.losses: list[float] = []
+        self.total = steps_of(len(objective.lengths), settings)
         self.best: dict[str, Any] = {}
-        self._model, self._optimizer, self._checkpoints = model, optimizer, checkpoints
+        self._torch = optional("torch", "train", PURPOSE)
+        self._model, self._objective, self._settings, self._checkpoints = model, objective, settings, checkpoints
+        self._weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self._optimizer = self._torch.optim.AdamW(self._weights, lr=settings.rate)
+        self._losses: list[float] = []
         self._before, self._since = 0.0, time.monotonic()
 
-    def seconds(self) -> float:
-        return self._before + time.monotonic() - self._since
+    def learn(self) -> float:
+        """One more step; its loss."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._settings.rate * _share_of_rate(self.step, self.total)
+        draw = np.random.default_rng([self._settings.seed, 3, self.step])
+        batch = _batch(self._objective.lengths, self._settings, self.step)
+        try:
+            with fast_numbers(self._model):
+                loss = self._objective.loss(self._model, batch, draw)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise _diverged(self.step)
+            loss.backward()
+            self._torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise TrainingError(
+                "The memory does not suffice for a step; give a lower --batch, a smaller base, or more memory."
+            ) from error
+        self.step += 1
+        self._losses.append(value)
+        return value
 
-    def add(self, point: Point) -> bool:
-        curve = self.fit.curve
-        best = all(point.held_out < earlier.held_out for earlier in curve)
-        curve.append(point)
+    def check(self) -> tuple[Point, bool]:
+        """Read the held-out items and write a checkpoint: the curve's new point, and whether it is the best one."""
+        with self._torch.no_grad(), fast_numbers(self._model):
+            held_out = self._objective.held_out_loss(self._model)
+        if not math.isfinite(held_out):
+            raise _diverged(self.step)
+        trained = sum(self._losses) / len(self._losses) if self._losses else None
+        self._losses.clear()
+        point = Point(self.step, trained, held_out)
+        best = all(point.held_out < earlier.held_out for earlier in self.fit.curve)
+        self.fit.curve.append(point)
         if best:
             self.fit.best_step = point.step
             self.best = lora_state(self._model)
-        return best
+        without_gain = sum(earlier.step > self.fit.best_step for earlier in self.fit.curve)
+        self.fit.stopped_early = without_gain >= self._settings.patience and self.step < self.total
+        self.save()
+        return point, best
 
-    def checks_without_gain(self) -> int:
-        return sum(point.step > self.fit.best_step for point in self.fit.curve)
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._since
 
     def save(self) -> None:
         self._checkpoints.save(
@@ -231,19 +217,19 @@ class _Run:
                 "best": self.best,
                 "best_step": self.fit.best_step,
                 "curve": [(point.step, point.trained, point.held_out) for point in self.fit.curve],
-                "losses": list(self.losses),
+                "losses": list(self._losses),
                 "seconds": self.seconds(),
                 "stopped_early": self.fit.stopped_early,
             }
         )
 
-    def restore(self, torch: Any) -> None:
+    def restore(self) -> None:
         state = self._checkpoints.load()
         if state is None:
             return
         set_lora_state(self._model, state["lora"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.step, self.best = state["step"], state["best"]
-        self.losses, self._before = list(state["losses"]), state["seconds"]
+        self._losses, self._before = list(state["losses"]), state["seconds"]
         self.fit.best_step, self.fit.stopped_early = state["best_step"], state["stopped_early"]
         self.fit.curve = [Point(*point) for point in state["curve"]]

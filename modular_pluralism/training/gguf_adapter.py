@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,7 @@ def gguf_tensors(weights: Mapping[str, Matrix], config: LoraConfig, base: BaseSh
     Raises:
         AdapterError: a weight is no LoRA's, its layer is not in the base, or its shape does not fit the base.
     """
-    library = optional("gguf", "train", _PURPOSE)
-    names = library.get_tensor_name_map(_architecture(library, base.architecture), base.layers)
+    names = _names(base)
     pairs: dict[str, dict[str, Matrix]] = {}
     for key, matrix in weights.items():
         match = _KEY.fullmatch(key)
@@ -166,8 +166,7 @@ def write_gguf_adapter(path: Path, tensors: Mapping[str, Matrix], base: BaseShap
     """
     library = optional("gguf", "train", _PURPOSE)
     rank = max(matrix.shape[0] for key, matrix in tensors.items() if key.endswith(".lora_a"))
-    writer = library.GGUFWriter(path, base.architecture)
-    try:
+    with closing(library.GGUFWriter(path, base.architecture)) as writer:
         writer.add_string("general.type", "adapter")
         writer.add_string("general.name", name)
         writer.add_string("adapter.type", "lora")
@@ -177,8 +176,6 @@ def write_gguf_adapter(path: Path, tensors: Mapping[str, Matrix], base: BaseShap
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
-    finally:
-        writer.close()
 
 
 def adapter_weights(path: Path, keys: Sequence[str], config: LoraConfig, base: BaseShape) -> dict[str, Matrix]:
@@ -197,7 +194,7 @@ def adapter_weights(path: Path, keys: Sequence[str], config: LoraConfig, base: B
         tensors = {str(tensor.name): np.array(tensor.data, np.float32) for tensor in reader.tensors}
     except Exception as error:  # the reader raises whatever it comes upon; a model's file has no alpha
         raise AdapterError(f"{path} cannot be read as a GGUF adapter; give one that a training has written.") from error
-    names = library.get_tensor_name_map(_architecture(library, base.architecture), base.layers)
+    names = _names(base)
     weights: dict[str, Matrix] = {}
     for key in keys:
         match = _KEY.fullmatch(key)
@@ -232,8 +229,11 @@ def _broken(gguf: Path, error: Exception) -> AdapterError:
     return AdapterError(f"{gguf} cannot be read as a GGUF model ({error}); use a complete file.")
 
 
-def _architecture(library: Any, name: str) -> Any:
-    return next(key for key, value in library.MODEL_ARCH_NAMES.items() if value == name)
+def _names(base: BaseShape) -> Any:
+    """What GGUF calls the layers that transformers names otherwise."""
+    library = optional("gguf", "train", _PURPOSE)
+    architecture = next(key for key, name in library.MODEL_ARCH_NAMES.items() if name == base.architecture)
+    return library.get_tensor_name_map(architecture, base.layers)
 
 
 def _of_pattern(pattern: Mapping[str, Any], layer: str, default: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from importlib.resources import files
 
+from jinja2 import Environment, StrictUndefined
 from pydantic import BaseModel, ConfigDict
 
 from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM
@@ -67,67 +68,22 @@ class TrainingResults(BaseModel):
 
 def card_text(results: TrainingResults) -> str:
     """The card as Markdown, with the fields that the Hugging Face hub reads at its head."""
-    chosen = " and ".join(results.conditions) or "all rows"
-    parts = [
-        f"---\nbase_model: {_yaml(results.base)}\nlicense: {_yaml(results.license or 'unknown')}\nlibrary_name: gguf\n"
-        "tags: [lora, community-lm, modular-pluralism]\n---",
-        f"# Community LM: {results.name}",
-        f"A LoRA adapter in GGUF for `{results.base}`, trained on {results.kind}."
-        + (
-            f" Training began with the adapter `{results.start}`, so it has learnt from that one's data as well."
-            if results.start
-            else ""
-        ),
-        "## Data",
-        _table(("what", "value"), [("files", ", ".join(results.files)), ("rows", chosen), *results.counts.items()]),
-        "The licence of the data is "
-        + (
-            f"{results.license}."
-            if results.license
-            else "not known: nobody gave one with `--license`. Ask before you share the adapter."
-        ),
-        "## Held-out measures",
-        results.measure,
-        _table(("", "value", "95 % interval", "items"), [_row(name, each) for name, each in results.figures.items()]),
-        f"There are {results.distinct.count} distinct {results.distinct.what} behind these figures"
-        + (
-            f"; with fewer than {CLEAR_FROM}, the intervals are too narrow, and nothing can be told from them."
-            if results.distinct.count < CLEAR_FROM
-            else ", which are what was resampled for the intervals."
-        ),
-        *results.notes,
-        "## Training",
-        f"{results.steps} steps in {results.seconds / 60:.1f} minutes; the weights are those of step "
-        f"{results.best_step}, whose held-out loss was lowest"
-        + (" (training stopped early)." if results.stopped_early else ".")
-        + (f" {NOTHING_LEARNT}" if results.best_step == 0 else "")
-        + f" The curve is in `{results.name}.svg`.",
-        _table(("setting", "value"), [(key, str(value)) for key, value in results.settings.model_dump().items()]),
-        "## What it must not be used for",
-        "- It is not a poll and does not replace one: it repeats what its data says, with errors, and knows nothing of "
-        "people whom the data leaves out.\n"
-        "- It must not speak for a person, or guess what a person thinks from where they live or what they belong to.\n"
-        "- It must not be used to decide about people, to pass for members of the community, or to aim persuasion at "
-        "them.\n"
-        "- The data is of its time; views change.",
-    ]
-    return "\n\n".join(parts) + "\n"
+    template = files("modular_pluralism.training").joinpath("model_card.md.jinja").read_text(encoding="utf-8")
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters |= {"cell": _cell, "quoted": _quoted, "three": _three}
+    card = environment.from_string(template)
+    return card.render(results=results, clear_from=CLEAR_FROM, nothing_learnt=NOTHING_LEARNT)
 
 
-def _row(name: str, figure: Figure) -> tuple[str, ...]:
-    value = "none" if figure.value is None else f"{figure.value:.3f}"
-    interval = "none" if figure.low is None or figure.high is None else f"{figure.low:.3f} to {figure.high:.3f}"
-    return name, value, interval, str(figure.n)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+def _three(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
 
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _yaml(text: str) -> str:
+def _quoted(text: str) -> str:
     return '"' + " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"') + '"'

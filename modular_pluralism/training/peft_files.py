@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from modular_pluralism.errors import AdapterError
 from modular_pluralism.optional import optional
 from modular_pluralism.replaced_file import replaced_path
@@ -69,33 +67,23 @@ def find_adapter(source: str) -> Path:
 
 def read_weights(folder: Path) -> dict[str, Matrix]:
     """The weights of a saved PEFT adapter. Raises AdapterError where there are none, or they cannot be read."""
-    for name in _WEIGHTS:
-        path = folder / name
-        if path.exists():
-            try:
-                return {key: _matrix(value) for key, value in _load(path).items()}
-            except AdapterError:
-                raise
-            except Exception as error:  # what the two readers raise of a broken file has no common class
-                raise AdapterError(
-                    f"{path} cannot be read ({type(error).__name__}); use a file that was saved whole."
-                ) from error
-    raise AdapterError(f"{folder} holds neither {_WEIGHTS[0]} nor {_WEIGHTS[1]}; give the folder of a PEFT adapter.")
-
-
-def _load(path: Path) -> dict[str, Any]:
-    torch = optional("torch", "train", _PURPOSE)
-    if path.suffix == ".safetensors":
-        weights: dict[str, Any] = optional("safetensors.torch", "train", _PURPOSE).load_file(path)
-    else:
-        # Only weights: an old file may hold any Python object, which would be run.
-        weights = torch.load(path, weights_only=True, map_location="cpu")
-    return weights
-
-
-def _matrix(tensor: Any) -> Matrix:
-    matrix: Matrix = tensor.detach().float().numpy().astype(np.float32)
-    return matrix
+    path = next((folder / name for name in _WEIGHTS if (folder / name).exists()), None)
+    if path is None:
+        raise AdapterError(
+            f"{folder} holds neither {_WEIGHTS[0]} nor {_WEIGHTS[1]}; give the folder of a PEFT adapter."
+        )
+    torch, safetensors = (optional(module, "train", _PURPOSE) for module in ("torch", "safetensors.torch"))
+    try:
+        if path.suffix == ".safetensors":
+            weights: dict[str, Any] = safetensors.load_file(path)
+        else:
+            # Only weights: an old file may hold any Python object, which would be run.
+            weights = torch.load(path, weights_only=True, map_location="cpu")
+        return {key: value.detach().float().numpy() for key, value in weights.items()}
+    except Exception as error:  # what the two readers raise of a broken file has no common class
+        raise AdapterError(
+            f"{path} cannot be read ({type(error).__name__}); use a file that was saved whole."
+        ) from error
 
 
 def _read_text(path: Path) -> str:

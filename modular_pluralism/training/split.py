@@ -36,9 +36,9 @@ def split_by(
             f"There are only {len(keys)} {what}, and what is learnt from fewer than {FEWEST} does not carry over; give "
             "more, or say --force."
         )
-    drawn = sorted((_drawn(found, seed), found) for found in keys)
+    drawn = sorted((_drawn(folded, seed), folded) for folded in keys)
     count = min(max(1, sum(value < share for value, _ in drawn)), len(keys) - 1)
-    held = {found for _, found in drawn[:count]}
+    held = {folded for _, folded in drawn[:count]}
     return (
         [item for item in items if _folded(key(item)) not in held],
         [item for item in items if _folded(key(item)) in held],

@@ -18,7 +18,6 @@ TOLERANCE = 1e-3
 """How far from 1 a distribution may sum."""
 
 _DISTRIBUTIONS = ("distribution", "gold_distribution")
-_ANSWERS = ("answer",)
 
 
 class SurveyItem(NamedTuple):

@@ -7,6 +7,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,11 +82,8 @@ def check_training(name: str, data: Data, base: Base, settings: TrainingSettings
     """Raise what `train_community` would raise of the name, the data and the base, in a moment."""
     check_name(name)
     _read_bases(base)
-    encoder = VoteEncoder(base.gguf, template=base.template)
-    try:
+    with closing(VoteEncoder(base.gguf, template=base.template)) as encoder:
         _task(data, encoder, base, settings, force)
-    finally:
-        encoder.close()
 
 
 def train_community(
@@ -116,8 +114,7 @@ def train_community(
     for module in ("torch", "transformers", "peft", "gguf", "scipy", "matplotlib"):
         optional(module, "train", PURPOSE)
     shape = _read_bases(base)
-    encoder = VoteEncoder(base.gguf, template=base.template)
-    try:
+    with closing(VoteEncoder(base.gguf, template=base.template)) as encoder:
         fingerprint = _fingerprint(data, base, settings, encoder)
         checkpoints = Checkpoints(out / f".{name}.training", fingerprint)
         if restart:
@@ -133,8 +130,6 @@ def train_community(
         shrink_base(model)
         done = fit(model, task.objective, settings, checkpoints, watcher, stop)
         trained = _write(name, data, base, shape, out, settings, task, model, done, fingerprint)
-    finally:
-        encoder.close()
     checkpoints.remove()
     return trained
 

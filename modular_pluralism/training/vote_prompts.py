@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from langchain_core.messages import BaseMessage, SystemMessage
+from langchain_core.messages import BaseMessage
 
 from modular_pluralism.errors import TrainingError
-from modular_pluralism.llama.chat_template import ChatTemplate, Turn
+from modular_pluralism.llama.chat_model import turns
+from modular_pluralism.llama.chat_template import ChatTemplate
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.nodes.render import one_line, option_lines, quoted
 from modular_pluralism.option_math import letters
@@ -35,7 +36,7 @@ class VoteEncoder:
     def tokens(self, question: str, options: Sequence[str], attribute: str | None) -> list[int]:
         """The tokens up to where the letter is said."""
         messages = vote_prompt(self.prompts, question, options, attribute)
-        return self._template.tokens([Turn(_role(message), str(message.content)) for message in messages])
+        return self._template.tokens(turns(messages))
 
     def letter_tokens(self, count: int) -> list[list[int]]:
         """For each of so many letters the tokens that spell it, with and without a space before it.
@@ -64,7 +65,3 @@ class VoteEncoder:
     def close(self) -> None:
         """Free the file."""
         self.model.close()
-
-
-def _role(message: BaseMessage) -> str:
-    return "system" if isinstance(message, SystemMessage) else "user"
