@@ -12,8 +12,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from modular_pluralism.cli.run_graph import NoView, run_graph
 from modular_pluralism.debugger.build import build_graph
 from modular_pluralism.debugger.events import Event
-from modular_pluralism.debugger.live import LiveRun
-from modular_pluralism.debugger.request import RunRequest
+from modular_pluralism.debugger.live import LiveRun, RunRequest
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet

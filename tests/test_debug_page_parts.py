@@ -35,7 +35,7 @@ from modular_pluralism.debugger.history import KeptRun, Superstep
 from modular_pluralism.debugger.page.elements import visible
 from modular_pluralism.debugger.page.progress import RunProgress
 from modular_pluralism.debugger.page.request_guard import RequestGuard
-from modular_pluralism.debugger.page.saved_prompts import problems_of, save_prompt
+from modular_pluralism.debugger.page.run_prompts import problems_of, save_prompt
 from modular_pluralism.debugger.page.server import Address
 from modular_pluralism.debugger.records import CallRecord
 from modular_pluralism.errors import InputError, PromptError

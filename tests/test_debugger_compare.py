@@ -12,10 +12,9 @@ from modular_pluralism.debugger.attribution import attribute_answer
 from modular_pluralism.debugger.compare import compare_runs, compare_texts
 from modular_pluralism.debugger.distributions import describe_distributions, read_otherwise
 from modular_pluralism.debugger.export import run_as_html
-from modular_pluralism.debugger.fork import start_fork
+from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import KeptRun, read_run
 from modular_pluralism.debugger.live import start_run
-from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.errors import InputError
 from modular_pluralism.runs.edits import Edits
 from tests.debugging import NAMES, Bench, followed, open_bench

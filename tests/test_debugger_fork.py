@@ -9,11 +9,10 @@ import pytest
 
 from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.events import NodeFinished, NodeReused, RunFailed, RunFinished
-from modular_pluralism.debugger.fork import start_fork
+from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import list_runs, read_run
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.records import own_calls
-from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.errors import InputError, PromptError, StoreError
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import AddedCommunity, Edits

@@ -13,11 +13,10 @@ from modular_pluralism.debugger.attribution import attribute_answer
 from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.distributions import read_otherwise
 from modular_pluralism.debugger.events import NodeToken, RunFinished
-from modular_pluralism.debugger.fork import start_fork
+from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import read_run
-from modular_pluralism.debugger.live import start_run
+from modular_pluralism.debugger.live import RunRequest, start_run
 from modular_pluralism.debugger.records import own_calls
-from modular_pluralism.debugger.request import ForkRequest, RunRequest
 from modular_pluralism.runs.edits import Edits
 from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.place import find_place

@@ -8,10 +8,9 @@ import pytest
 
 from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.events import RunFinished
-from modular_pluralism.debugger.fork import start_fork
+from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import list_runs, read_run
 from modular_pluralism.debugger.live import start_run
-from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.runs.edits import Edits
 from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.place import find_place

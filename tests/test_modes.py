@@ -20,11 +20,11 @@ from modular_pluralism.assistants import factories
 from modular_pluralism.assistants.context import context_schema, read_context
 from modular_pluralism.cli.app import app
 from modular_pluralism.debugger.build import picture
+from modular_pluralism.debugger.live import RunRequest
 from modular_pluralism.debugger.page.graph_view import GraphView
 from modular_pluralism.debugger.page.live_runs import LiveRuns
 from modular_pluralism.debugger.page.run_form import RunForm
 from modular_pluralism.debugger.page.run_prompts import prompts_of
-from modular_pluralism.debugger.request import RunRequest
 from modular_pluralism.debugger.snippet import run_as_python
 from modular_pluralism.errors import ContextError, InputError
 from modular_pluralism.graphs import build_pluralism

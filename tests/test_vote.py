@@ -16,11 +16,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from modular_pluralism import Pool, PromptSet, pluralism_tool
 from modular_pluralism.assistants.context import read_context
 from modular_pluralism.debugger.build import picture
-from modular_pluralism.debugger.fork import start_fork
+from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.kept_tasks import read_tasks
-from modular_pluralism.debugger.live import start_run
-from modular_pluralism.debugger.request import ForkRequest, RunRequest
+from modular_pluralism.debugger.live import RunRequest, start_run
 from modular_pluralism.errors import ContextError, InputError, ModelLoadError, PoolError, QuorumError
 from modular_pluralism.evaluation.data.items import OptionItem
 from modular_pluralism.evaluation.data.task_file import TaskFile

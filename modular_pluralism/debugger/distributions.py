@@ -15,7 +15,7 @@ from modular_pluralism.graphs.shape import graph_nodes
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.step import as_runnable
-from modular_pluralism.option_math import linear_pool
+from modular_pluralism.option_math import entropy, linear_pool
 from modular_pluralism.types import OptionDistribution, Scoring
 
 SELECTION_NOTE = (
@@ -78,7 +78,7 @@ def describe_distributions(state: Mapping[str, Any], scoring: Scoring) -> Distri
         uniform=[1 / count] * count,
         label_mass=state.get("label_mass"),
         disagreement=state["disagreement"],
-        most_disagreement=min(_entropy([weights[name] for name in names]), math.log(count)),
+        most_disagreement=min(entropy([weights[name] for name in names]), math.log(count)),
         missing=list(state.get("missing") or []),
     )
 
@@ -128,7 +128,3 @@ def _as_label(read: OptionDistribution) -> OptionDistribution:
 def _label_pooled(of_each: list[OptionDistribution], weights: list[float]) -> list[float] | None:
     labels = [each["label"] for each in of_each if each["label"] is not None]
     return linear_pool(labels, weights) if len(labels) == len(of_each) else None
-
-
-def _entropy(shares: list[float]) -> float:
-    return -math.fsum(share * math.log(share) for share in shares if share > 0)

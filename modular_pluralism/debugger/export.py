@@ -47,10 +47,10 @@ async def run_as_json(store: RunStore, run: str, *, models: OwnModels = None) ->
         "run": {**asdict(kept.listed), "question": str(kept.setup.asked["question"])},
         "setup": kept.setup.model_dump(mode="json"),
         "state": kept.state,
-        "nodes": [asdict(node) for node in kept.nodes],
+        "nodes": [{key: getattr(node, key) for key in ("id", "role", "community", "after")} for node in kept.nodes],
         "reused": kept.reused,
         "steps": [asdict(step) for step in kept.steps],
-        "calls": calls,
+        "calls": [asdict(call) for call in calls],
         "python": run_as_python(run, kept.setup),
     }
     return _unicode(without_keys(json.dumps(_finite(told), ensure_ascii=False, indent=2, allow_nan=False))) + "\n"

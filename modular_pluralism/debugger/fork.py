@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from modular_pluralism.debugger.build import OwnModels
 from modular_pluralism.debugger.kept_tasks import KeptTask, node_keys, read_tasks
 from modular_pluralism.debugger.live import LiveRun, new_name, start
-from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.errors import InputError
 from modular_pluralism.graphs import NodeCache
 from modular_pluralism.graphs.node_cache import is_complete
@@ -17,6 +18,22 @@ from modular_pluralism.runs.edits import Edits, Origin, combined
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import RunTable
 from modular_pluralism.runs.setup import Setup
+
+
+class ForkRequest(BaseModel):
+    """A fork of `run`, which has finished, failed or stopped.
+
+    With a `step` (a superstep's number as `history.read_run` gives it), everything up to that step stays as it was,
+    edited comments aside, and an edit that would change what was before it is refused. Without one, whatever depends on
+    an edit is done anew, wherever it stands. In both cases a node whose prompt, model and input are unchanged is not
+    run again: its output is the parent's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    step: int | None = None
+    edits: Edits = Field(default_factory=Edits)
 
 
 async def start_fork(

@@ -6,8 +6,19 @@ from nicegui import ui
 
 from modular_pluralism.debugger.attribution import Attribution, attribute_answer
 from modular_pluralism.debugger.history import KeptRun
-from modular_pluralism.debugger.page.elements import attributes, box, community, field, hue, more, note, table, text
-from modular_pluralism.debugger.page.tab import Tab
+from modular_pluralism.debugger.page.elements import (
+    attributes,
+    box,
+    card,
+    community,
+    field,
+    hue,
+    more,
+    note,
+    refilled,
+    table,
+    text,
+)
 from modular_pluralism.errors import PluralismError
 
 _MEASURES = {
@@ -19,8 +30,7 @@ _MEASURES = {
 class AnswerSources:
     """The answer with its sentences marked."""
 
-    def __init__(self, tab: Tab, kept: KeptRun) -> None:
-        self._tab = tab
+    def __init__(self, kept: KeptRun) -> None:
         self._kept = kept
         self._communities = kept.setup.communities
 
@@ -37,21 +47,18 @@ class AnswerSources:
         await self._measured("words")
 
     async def _measured(self, spec: str) -> None:
-        self._marked.clear()
         self._rest.clear()
-        with self._marked:
+        with refilled(self._marked):
             text("Comparing…", "muted")
         try:
             pool = self._kept.setup.load(anyway=True).pool if spec == "llm" else None
             attribution = await attribute_answer(self._kept.state, spec, pool=pool)
         except PluralismError as error:
-            self._marked.clear()
-            with self._marked:
+            with refilled(self._marked):
                 text(str(self._kept.state["answer"]), "said big")
                 note(str(error), "bad", "error")
             return
-        self._marked.clear()
-        with self._marked:
+        with refilled(self._marked):
             self._sentences(attribution)
         if not self._kept.state.get("selected"):  # a steered answer is meant to leave the others out
             with self._rest:
@@ -94,8 +101,7 @@ class AnswerSources:
             text(f"{name}: {count} {'sentence' if count == 1 else 'sentences'}", tag="span")
 
     def _left_out(self, attribution: Attribution) -> None:
-        with box("card stack"):
-            text("Comments that the answer leaves out", tag="h2")
+        with card("Comments that the answer leaves out"):
             if not attribution.left_out:
                 note("None: every comment has a sentence that is close to it.", "good", "check_circle")
             for name in attribution.left_out:

@@ -11,7 +11,7 @@ from modular_pluralism.debugger.compare import (
     compare_runs,
 )
 from modular_pluralism.debugger.history import KeptRun, read_run
-from modular_pluralism.debugger.page.elements import box, chip, community, meter, more, note, plain, text
+from modular_pluralism.debugger.page.elements import box, card, chip, community, meter, more, note, plain, text
 from modular_pluralism.debugger.page.words import RUNS
 from modular_pluralism.runs.run_store import RunStore
 
@@ -26,18 +26,17 @@ async def show_comparison(store: RunStore, one: str, other: str) -> None:
         _head(right, "Right")
     _legend()
     if comparison.settings:
-        with box("card stack tight"):
-            text("Settings that differ", tag="h2")
+        with card("Settings that differ", "stack tight"):
             for each in comparison.settings:
                 with box("stack tight setting"):
-                    text(each.name, tag="h3")
+                    text(each.key, tag="h3")
                     with box("pair versus"):
-                        text(plain(each.one), "said small")
-                        text(plain(each.other), "said small")
+                        text(plain(each.before), "said small")
+                        text(plain(each.after), "said small")
     if comparison.answer.one or comparison.answer.other:
         _text(comparison.answer, "Answer", communities)
-    for pooled in [comparison.pooled] if comparison.pooled else []:
-        _distribution(pooled, "Pooled distribution", communities)
+    if comparison.pooled:
+        _distribution(comparison.pooled, "Pooled distribution", communities)
     _all_distributions(comparison.distributions, communities)
     _all_comments(comparison, communities)
 

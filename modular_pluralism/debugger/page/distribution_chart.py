@@ -10,16 +10,18 @@ from modular_pluralism.debugger.page.elements import (
     attributes,
     box,
     button,
+    card,
     community,
     facts,
     hue,
     meter,
     note,
+    notify,
     percent,
+    refilled,
     table,
     text,
 )
-from modular_pluralism.debugger.page.tab import Tab
 from modular_pluralism.types import OptionDistribution, Scoring
 
 _READ = {
@@ -33,8 +35,7 @@ _LOW_MASS = 0.5
 class DistributionChart:
     """The chart of a distributional run, with another reading beside it where somebody asks for one."""
 
-    def __init__(self, tab: Tab, kept: KeptRun) -> None:
-        self._tab = tab
+    def __init__(self, kept: KeptRun) -> None:
         self._kept = kept
         self._view = describe_distributions(kept.state, kept.setup.scoring)
 
@@ -47,8 +48,7 @@ class DistributionChart:
 
     def _draw(self, beside: dict[str, OptionDistribution] | None, scoring: Scoring) -> None:
         view = self._view
-        self._whole.clear()
-        with self._whole:
+        with refilled(self._whole):
             with box("card stack"):
                 with box("line between"):
                     text("How likely each option is", tag="h2")
@@ -106,17 +106,16 @@ class DistributionChart:
         other: Scoring = "rotate" if self._view.scoring != "rotate" else "label"
 
         async def read() -> None:
-            self._tab.notify("The base LLM is being asked; this takes a moment.")
+            notify("The base LLM is being asked; this takes a moment.")
             self._draw(await read_otherwise(self._kept, other), other)
 
         with box("btns"):
-            button(f"Read it by {other} as well", self._tab.guarded(read), icon="compare", kind="btn small")
+            button(f"Read it by {other} as well", read, icon="compare", kind="btn small")
             text(f"{other}: {_READ[other]}. The base LLM is asked again; nothing is kept.", "muted small")
 
 
 def _figures(view: DistributionView) -> None:
-    with box("card stack"):
-        text("How far to trust it", tag="h2")
+    with card("How far to trust it"):
         if view.missing:
             note(f"Not in the pool, since they gave no comment: {', '.join(view.missing)}.", "warn", "warning")
         low = [each.community for each in view.communities if (each.read["mass"] or 1.0) < _LOW_MASS]

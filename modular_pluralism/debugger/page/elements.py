@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-import unicodedata
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from inspect import isawaitable
 from typing import Any, TypeVar
 
-from nicegui import ui
+from nicegui import context, ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
+
+from modular_pluralism.errors import PluralismError
 
 ICON = (
     '<svg viewBox="0 0 32 32" xmlns="http://www.w3.org/2000/svg">'
@@ -24,11 +28,28 @@ ICON = (
 
 AnyElement = TypeVar("AnyElement", bound=Element)
 Click = Callable[[], Awaitable[None] | None]
+_UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def box(classes: str = "", tag: str = "div") -> Element:
     """A container; `with box(...):` fills it."""
     return ui.element(tag).classes(classes)
+
+
+@contextmanager
+def card(title: str, classes: str = "stack") -> Iterator[None]:
+    """A part of the page that stands for itself, under its title."""
+    with box(f"card {classes}"):
+        text(title, tag="h2")
+        yield
+
+
+@contextmanager
+def refilled(element: Element) -> Iterator[None]:
+    """Fill an element anew."""
+    element.clear()
+    with element:
+        yield
 
 
 def text(content: str, classes: str = "", tag: str = "div") -> TextElement:
@@ -38,26 +59,50 @@ def text(content: str, classes: str = "", tag: str = "div") -> TextElement:
 
 def visible(content: str) -> str:
     """The text without what no browser shows: control characters, and halves of characters, which cannot be sent."""
-    return "".join(char for char in content if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs"))
+    return _UNSHOWN.sub("", content)
 
 
 def button(
-    content: str, on_click: Click | None, *, icon: str | None = None, kind: str = "btn", label: str | None = None
+    content: str, on_click: Click, *, icon: str | None = None, kind: str = "btn", label: str | None = None
 ) -> Element:
-    """A native button, so that the keyboard works on it as everywhere; `label` is what is read aloud instead."""
+    """A native button, so that the keyboard works on it as everywhere; `label` is what is read aloud instead. An error
+    of `on_click` is shown."""
+    client = context.client
+
+    async def click() -> None:
+        try:
+            doing = on_click()
+            if isawaitable(doing):
+                await doing
+        except PluralismError as error:
+            with client:  # what was clicked may be gone
+                notify(str(error), bad=True)
+
     made = attributes(ui.element("button").classes(kind), type="button", **{"aria-label": label} if label else {})
     with made:
         if icon:
             ui.icon(icon)
         if content:
             text(content, tag="span")
-    if on_click is not None:
-        made.on("click", lambda _: on_click())
-    return made
+    return made.on("click", click)
+
+
+def notify(words: str, *, bad: bool = False) -> None:
+    """A short message that goes away."""
+    ui.notify(
+        words,
+        type="negative" if bad else "positive",
+        position="top",
+        multi_line=True,
+        timeout=9000 if bad else 3500,
+        close_button="Close" if bad else False,
+    )
 
 
 def attributes(element: AnyElement, /, **values: Any) -> AnyElement:
     """Set HTML attributes as they are; their values are never parsed. None takes one away."""
+    if all(element.props.get(name) == value for name, value in values.items()):
+        return element
     for name, value in values.items():
         if value is None:
             element.props.pop(name, None)
@@ -98,7 +143,7 @@ def segments(caption: str, choices: Mapping[str, str], chosen: str, on_choose: C
 
     with attributes(box("segments"), role="radiogroup", **{"aria-label": caption}):
         for value, words in choices.items():
-            made[value] = attributes(button(words, lambda value=value: choose(value), kind=""), role="radio")  # type: ignore[misc]
+            made[value] = attributes(button(words, partial(choose, value), kind=""), role="radio")
     show(chosen)
 
 

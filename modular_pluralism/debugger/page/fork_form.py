@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from nicegui import ui
 from modular_pluralism.debugger.page.elements import attributes, box, community, field, hue, more, text
 from modular_pluralism.debugger.page.words import STATES
 from modular_pluralism.errors import InputError
-from modular_pluralism.pool import Pool
+from modular_pluralism.pool import COMMUNITY_NAME, Pool
 from modular_pluralism.runs.edits import AddedCommunity, Edits
 from modular_pluralism.types import Comment
 
@@ -100,7 +99,7 @@ class ForkForm:
         description = str(self._description.value or "").strip()
         if not name and not description:
             return {}
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+        if not COMMUNITY_NAME.fullmatch(name):
             raise InputError("The new community needs a name of letters, digits, '_' and '-'.")
         if not description:
             raise InputError(f"Say in a few words who {name} are.")

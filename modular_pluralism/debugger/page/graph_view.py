@@ -11,10 +11,10 @@ from nicegui.element import Element
 from nicegui.elements.icon import Icon
 from nicegui.elements.mixins.text_element import TextElement
 
-from modular_pluralism.debugger.events import NodeInfo
-from modular_pluralism.debugger.page.elements import attributes, box, community, hue, text
+from modular_pluralism.debugger.page.elements import attributes, box, button, community, hue, text
 from modular_pluralism.debugger.page.progress import NodeProgress, box_of
 from modular_pluralism.debugger.page.words import STATES, role_words
+from modular_pluralism.graphs.shape import GraphNode
 
 _BESIDE = 6
 """So many boxes stand beside each other; more of them stand in rows, inside a frame."""
@@ -27,13 +27,20 @@ class _Drawn:
     word: TextElement
     cost: TextElement
     title: str
-    shown: tuple[str, str] | None = None
+
+    def show(self, state: str, cost: str) -> None:
+        word, _, icon = STATES[state]
+        self.icon.set_name(icon)
+        self.word.set_text(word)
+        self.cost.set_text(cost)
+        said = f"{self.title}: {word}{', ' if cost else ''}{cost}. Show what was asked and answered."
+        attributes(self.element, **{"data-state": state, "aria-label": said})
 
 
 class GraphView:
     """The drawing of a graph with these nodes. A click on a box calls `on_open` with its node's name."""
 
-    def __init__(self, nodes: Sequence[NodeInfo], on_open: Callable[[str], object]) -> None:
+    def __init__(self, nodes: Sequence[GraphNode], on_open: Callable[[str], None]) -> None:
         self._on_open = on_open
         self._boxes: dict[str, _Drawn] = {}
         layers = _layers(nodes)
@@ -46,26 +53,14 @@ class GraphView:
 
     def show(self, node: str, progress: NodeProgress) -> None:
         """Put a box into the state of its node, with what it has cost so far."""
-        self._show(self._boxes[node], progress.state, progress.short_cost)
+        self._boxes[node].show(progress.state, progress.short_cost)
 
     @property
     def nodes(self) -> list[str]:
         """Every box's node, in the order of the work."""
         return list(self._boxes)
 
-    def _show(self, drawn: _Drawn, state: str, cost: str) -> None:
-        if drawn.shown == (state, cost):
-            return
-        word, _, icon = STATES[state]
-        if drawn.shown is None or drawn.shown[0] != state:
-            drawn.icon.set_name(icon)
-            drawn.word.set_text(word)
-        drawn.cost.set_text(cost)
-        drawn.shown = (state, cost)
-        said = f"{drawn.title}: {word}{', ' if cost else ''}{cost}. Show what was asked and answered."
-        attributes(drawn.element, **{"data-state": state, "aria-label": said})
-
-    def _layer(self, layer: Sequence[NodeInfo]) -> None:
+    def _layer(self, layer: Sequence[GraphNode]) -> None:
         single = len(layer) == 1 and not layer[0].community
         kind = "one" if single else "framed" if len(layer) > _BESIDE else "frames"
         beside = ceil(len(layer) / ceil(len(layer) / _BESIDE))
@@ -74,11 +69,10 @@ class GraphView:
                 with box("cell"):
                     self._box(node)
 
-    def _box(self, node: NodeInfo) -> None:
+    def _box(self, node: GraphNode) -> None:
         title = node.id if node.community else role_words(node.role).title
-        made = attributes(ui.element("button").classes("box"), type="button", **{"data-node": node.id})
-        made.on("click", lambda _: self._on_open(node.id))
-        with made:
+        with button("", lambda: self._on_open(node.id), kind="box") as made:
+            attributes(made, **{"data-node": node.id})
             with box("who", "span"):
                 if node.community:
                     community(node.id, self._communities, "")
@@ -90,14 +84,14 @@ class GraphView:
                 icon = ui.icon("schedule")
                 word = text("", tag="span")
             cost = text("", "cost", "span")
-        drawn = self._boxes[node.id] = _Drawn(made, icon, word, cost, title)
-        self._show(drawn, "waiting", "")
+        self._boxes[node.id] = _Drawn(made, icon, word, cost, title)
+        self._boxes[node.id].show("waiting", "")
 
 
-def _layers(nodes: Sequence[NodeInfo]) -> list[list[NodeInfo]]:
+def _layers(nodes: Sequence[GraphNode]) -> list[list[GraphNode]]:
     """The nodes that have a box, by how many boxes stand before them; what follows in a community's branch has none."""
     depths: dict[str, int] = {}
-    layers: list[list[NodeInfo]] = []
+    layers: list[list[GraphNode]] = []
     for node in nodes:
         if node.id == box_of(node.id):
             depth = depths[node.id] = max((depths[box_of(before)] + 1 for before in node.after), default=0)
@@ -106,7 +100,7 @@ def _layers(nodes: Sequence[NodeInfo]) -> list[list[NodeInfo]]:
     return layers
 
 
-def _width(layer: Sequence[NodeInfo]) -> int:
+def _width(layer: Sequence[GraphNode]) -> int:
     """How many lines reach a layer; a frame takes one."""
     return len(layer) if len(layer) <= _BESIDE else 1
 

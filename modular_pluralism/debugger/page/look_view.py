@@ -6,7 +6,7 @@ from modular_pluralism.debugger.distributions import SELECTION_NOTE
 from modular_pluralism.debugger.history import KeptRun, read_run
 from modular_pluralism.debugger.page.answer_sources import AnswerSources
 from modular_pluralism.debugger.page.distribution_chart import DistributionChart
-from modular_pluralism.debugger.page.elements import bars, box, chip, community, empty, meter, note, percent, text
+from modular_pluralism.debugger.page.elements import bars, box, card, chip, community, meter, note, percent, text
 from modular_pluralism.debugger.page.tab import View
 from modular_pluralism.modes import find_mode
 
@@ -17,12 +17,11 @@ class LookView(View):
     name = "look"
     title = "Look"
     icon = "travel_explore"
+    without_run = "Start one under Run, or open one under Time travel, to look into it."
 
     async def show(self) -> None:
         """See View."""
-        if self._tab.run is None:
-            empty(self.icon, "No run is open", "Start one under Run, or open one under Time travel, to look into it.")
-            return
+        assert self._tab.run is not None
         kept = await read_run(self._tab.runs.store, self._tab.run)
         with box("stack look"):
             with box("card stack tight"):
@@ -42,9 +41,9 @@ class LookView(View):
         if kept.state.get("selected"):
             _selection(kept)
         if kept.state.get("distribution") and kept.state.get("weights"):
-            await DistributionChart(self._tab, kept).show()
+            await DistributionChart(kept).show()
         elif kept.state.get("answer"):
-            await AnswerSources(self._tab, kept).show()
+            await AnswerSources(kept).show()
         elif not kept.state.get("selected"):
             note(
                 "This run has no result to look into. Time travel shows how far it came, and can go on from there.",
@@ -57,8 +56,7 @@ def _selection(kept: KeptRun) -> None:
     selection = kept.state["selected"]
     selected, mass = selection["community"], selection["mass"]
     probabilities = selection["probabilities"] or {}
-    with box("card stack"):
-        text("Whose comment fits", tag="h2")
+    with card("Whose comment fits"):
         if not probabilities:
             note(SELECTION_NOTE)
             text(f"Selected: {selected}")

@@ -20,6 +20,7 @@ from modular_pluralism.debugger.page.elements import (
     number,
     percent,
     plain,
+    refilled,
     seconds,
     segments,
     table,
@@ -35,7 +36,6 @@ _KINDS = {
     "label_probabilities": "Probabilities of the options",
     "text_logprobs": "Likelihood of given texts",
 }
-_PARTS = {"prompt": "Prompt", "output": "Output", "settings": "Settings", "numbers": "Probabilities"}
 
 
 def open_sheet(tab: Tab, node: str) -> None:
@@ -69,11 +69,10 @@ def _fill(shown: NodeProgress, node: str, state: dict[str, Any], choosing: Eleme
             _without_call(shown, node, state)
             return
         rest = box("stack")
-    names = {str(index): f"{index + 1}. {_KINDS[call['kind']]}" for index, call in enumerate(shown.calls)}
+    names = {str(index): f"{index + 1}. {_KINDS[call.kind]}" for index, call in enumerate(shown.calls)}
 
     def show(index: str) -> None:
-        rest.clear()
-        with rest:
+        with refilled(rest):
             _call(shown.calls[int(index)])
 
     if len(names) > 1:
@@ -102,30 +101,29 @@ def _without_call(shown: NodeProgress, node: str, state: dict[str, Any]) -> None
 
 def _call(record: CallRecord) -> None:
     """One model call, in parts."""
-    parts = {"prompt": _prompt, "output": _output, "settings": _settings, "numbers": _numbers}
-    if not _has_numbers(record):
-        del parts["numbers"]
-    if record["kind"] != "chat":
-        del parts["output"]
-    holder: list[Element] = []
+    parts = {"Prompt": _prompt}
+    if record.kind == "chat":
+        parts["Output"] = _output
+    parts["Settings"] = _settings
+    if record.raw or record.logprobs or record.token_logprobs:
+        parts["Probabilities"] = _numbers
 
     def show(part: str) -> None:
-        holder[0].clear()
-        with holder[0]:
+        with refilled(shown):
             parts[part](record)
 
-    if record["rebuilt"]:
+    if record.rebuilt:
         note("Nobody watched this run. The prompt was made again from what is kept, and the rest is not known.", "warn")
-    segments("What to show", {name: _PARTS[name] for name in parts}, "prompt", show)
-    holder.append(box("stack"))
-    show("prompt")
+    segments("What to show", {part: part for part in parts}, "Prompt", show)
+    shown = box("stack")
+    show("Prompt")
 
 
 def _prompt(record: CallRecord) -> None:
-    if record["note"] and not record["rebuilt"]:
-        note(record["note"])
-    count = len(record["prompts"])
-    for index, prompt in enumerate(record["prompts"], start=1):
+    if record.note and not record.rebuilt:
+        note(record.note)
+    count = len(record.prompts)
+    for index, prompt in enumerate(record.prompts, start=1):
         if count > 1:
             text(f"Prompt {index} of {count}: each has the options in another order", tag="h3")
         if prompt["text"] is not None:
@@ -138,61 +136,57 @@ def _prompt(record: CallRecord) -> None:
 
 
 def _output(record: CallRecord) -> None:
-    if record["reply"] is None:
+    if record.reply is None:
         text("Nothing was kept of the output.", "muted")
     else:
         text("As the model wrote it", "muted small")
-        _raw(record["reply"], "Output as the model wrote it")
-    if record["finish_reason"] == "length":
+        _raw(record.reply, "Output as the model wrote it")
+    if record.finish_reason == "length":
         note("The output was cut off by its token limit.", "warn", "content_cut")
-    for error in record["errors"]:
+    for error in record.errors:
         note(error, "bad", "replay")
 
 
 def _settings(record: CallRecord) -> None:
-    known: list[tuple[str, object]] = [("Model", record["model"]), *record["settings"].items()]
+    known: list[tuple[str, object]] = [("Model", record.model), *record.settings.items()]
     known += [
-        ("Tokens read", _counted(record["prompt_tokens"])),
-        ("of these from the cache", _counted(record["cached_tokens"])),
-        ("Tokens said", _counted(record["completion_tokens"])),
-        ("Ended by", record["finish_reason"]),
-        ("Seconds", None if record["seconds"] is None else seconds(record["seconds"])),
-        ("Tries", record["attempts"] or None),
+        ("Tokens read", _counted(record.prompt_tokens)),
+        ("of these from the cache", _counted(record.cached_tokens)),
+        ("Tokens said", _counted(record.completion_tokens)),
+        ("Ended by", record.finish_reason),
+        ("Seconds", None if record.seconds is None else seconds(record.seconds)),
+        ("Tries", record.attempts or None),
     ]
     facts([(name.replace("_", " "), plain(value)) for name, value in known if value is not None])
 
 
 def _numbers(record: CallRecord) -> None:
-    if record["labels"] and record["raw"]:
-        for index, row in enumerate(record["raw"], start=1):
-            if len(record["raw"]) > 1:
+    if record.labels and record.raw:
+        for index, row in enumerate(record.raw, start=1):
+            if len(record.raw) > 1:
                 text(f"Prompt {index}", tag="h3")
             with bars(40):
-                for label, share in zip(record["labels"], row, strict=False):
+                for label, share in zip(record.labels, row, strict=False):
                     text(label, "who")
                     meter(share)
             text(
                 f"Together {percent(sum(row))}: so likely is it that the model answers with one of these at all.",
                 "muted small",
             )
-    if record["texts"] and record["logprobs"]:
+    if record.texts and record.logprobs:
         rows = []
-        for each, values in zip(record["texts"], record["logprobs"], strict=False):
+        for each, values in zip(record.texts, record.logprobs, strict=False):
             known = [value for value in values if value is not None]
             whole = sum(known) if len(known) == len(values) else -math.inf
             rows.append([each, number(len(values)), f"{whole:.3f}", f"{whole / max(1, len(values)):.3f}"])
         table(["Text", "Tokens", "Log-probability", "per token"], rows)
-    if record["token_logprobs"]:
+    if record.token_logprobs:
         text("The darker a token, the likelier it was. Hold the pointer over one for its probability.", "muted small")
         with box("tokens"):
-            for token in record["token_logprobs"]:
+            for token in record.token_logprobs:
                 likely = math.exp(float(token["logprob"]))
                 shown = text(str(token["token"]), tag="span").style(f"--p: {likely:.3f}")
                 attributes(shown, title=percent(likely))
-
-
-def _has_numbers(record: CallRecord) -> bool:
-    return bool(record["raw"] or record["logprobs"] or record["token_logprobs"])
 
 
 def _raw(content: str, label: str) -> None:

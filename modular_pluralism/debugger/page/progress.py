@@ -12,21 +12,18 @@ from modular_pluralism.debugger.events import (
     Event,
     NodeFailed,
     NodeFinished,
-    NodeInfo,
     NodeRetried,
     NodeReused,
     NodeStarted,
     NodeToken,
-    NodeWaiting,
-    RunFailed,
-    RunFinished,
+    RunEnded,
     RunStarted,
-    RunStopped,
 )
 from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.debugger.page.elements import number, seconds
 from modular_pluralism.debugger.page.words import role_words
 from modular_pluralism.debugger.records import CallRecord
+from modular_pluralism.graphs.shape import GraphNode
 from modular_pluralism.runs.contents import BY_COMMUNITY
 
 _AT_WORK = ("started", "speaking", "scoring")
@@ -39,20 +36,37 @@ def box_of(node: str) -> str:
 
 @dataclass
 class NodeProgress:
-    """What the box of a node shows."""
+    """What the box of a node shows. `stretches` of text have come from the call that is on."""
 
     state: str = "waiting"
     text: str = ""
     error: str | None = None
     seconds: float = 0.0
     began: float | None = None
-    attempts: int = 1
-    said: int = 0
-    read: int = 0
-    cached: int = 0
+    tries: int = 1
+    stretches: int = 0
     calls: list[CallRecord] = field(default_factory=list)
     source: str | None = None
-    cut: bool = False
+
+    @property
+    def said(self) -> int:
+        """Tokens written; of a call that is on, the stretches of text, as its tokens are not counted yet."""
+        return sum(call.completion_tokens or 0 for call in self.calls) if self.calls else self.stretches
+
+    @property
+    def read(self) -> int:
+        """Tokens of the prompts."""
+        return sum(call.prompt_tokens or 0 for call in self.calls)
+
+    @property
+    def cached(self) -> int:
+        """Tokens of the prompts that were not read again."""
+        return sum(call.cached_tokens or 0 for call in self.calls)
+
+    @property
+    def attempts(self) -> int:
+        """How often a call was made at most."""
+        return max([self.tries, *(call.attempts for call in self.calls)])
 
     @property
     def short_cost(self) -> str:
@@ -77,7 +91,7 @@ class NodeProgress:
             f"{number(self.read)} read{cached}": self.read,
             seconds(spent): spent,
             f"{self.attempts} tries": self.attempts > 1,
-            "cut off at its limit": self.cut,
+            "cut off at its limit": any(call.finish_reason == "length" for call in self.calls),
         }
         return [words for words, is_so in told.items() if is_so]
 
@@ -98,7 +112,7 @@ class RunProgress:
         self.final: dict[str, Any] = {}
         self.version = 0
         self._edited = frozenset(edited)
-        self._roles: dict[str, str] = {}
+        self._titles: dict[str, str] = {}
         self._nodes: dict[str, NodeProgress] = {}
 
     def __getitem__(self, node: str) -> NodeProgress:
@@ -106,8 +120,7 @@ class RunProgress:
 
     def title(self, node: str) -> str:
         """What a box is called: its community, or what the node does."""
-        role = self._roles.get(node)
-        return node if role is None else role_words(role).title
+        return self._titles.get(node, node)
 
     def take(self, event: Event) -> None:
         """Put an event to the others."""
@@ -115,16 +128,17 @@ class RunProgress:
         match event:
             case RunStarted(nodes=nodes):
                 self._begin_with(nodes)
-            case NodeWaiting(node=node):
-                self[node]
             case NodeStarted(node=node):
-                self._begin(self[node], scoring="/" in node)
+                self[node].state = "scoring" if "/" in node else "started"
+                self[node].began = time.monotonic()
             case NodeToken(node=node, text=more):
-                self._speak(self[node], more)
+                self[node].state = "speaking"
+                self[node].text += more
+                self[node].stretches += 1
             case NodeRetried(node=node, attempt=attempt):
-                self[node].attempts, self[node].text, self[node].said = attempt, "", 0
+                self[node].tries, self[node].text, self[node].stretches = attempt, "", 0
             case CallMade(node=node, record=record):
-                self._count(self[node], record)
+                self[node].calls.append(record)
             case NodeFinished(node=node, update=update):
                 self._finish(node, update, "finished")
             case NodeReused(node=node, update=update, source=source):
@@ -133,20 +147,16 @@ class RunProgress:
             case NodeFailed(node=node, error=error):
                 self._end(self[node], "failed")
                 self[node].error = error
-            case RunFinished(state=state):
-                self._close("finished")
-                self.final = state
-            case RunFailed(error=error):
-                self._close("failed")
-                self.error = error
-            case RunStopped():
-                self._close("stopped")
+            case RunEnded(state=state, error=error, result=result):
+                self._close(state)
+                self.final, self.error = result or self.final, error
 
     def fill(self, kept: KeptRun, calls: Sequence[CallRecord]) -> None:
         """Everything at once, for a run that nobody here has watched."""
         self._begin_with(kept.nodes)
         for record in calls:
-            self._count(self[record["node"]], record)
+            self[record.node].calls.append(record)
+            self[record.node].seconds += record.seconds or 0.0
         for name, comment in (kept.state.get("comments") or {}).items():
             self._take_comment(name, comment)
         for id in [node for step in kept.steps for node in step.nodes]:
@@ -167,31 +177,11 @@ class RunProgress:
         """Whether nothing more will happen."""
         return self.state != "running"
 
-    def _begin_with(self, nodes: Sequence[NodeInfo]) -> None:
-        for info in nodes:
-            self[info.id]
-            if info.community is None:
-                self._roles[info.id] = info.role
-
-    def _begin(self, node: NodeProgress, *, scoring: bool) -> None:
-        node.state = "scoring" if scoring else "started"
-        node.began = time.monotonic()
-
-    def _speak(self, node: NodeProgress, more: str) -> None:
-        node.state = "speaking"
-        node.text += more
-        node.said += not node.calls  # the call's record knows how many there are
-
-    def _count(self, node: NodeProgress, record: CallRecord) -> None:
-        if not node.calls:
-            node.said = 0  # so far stretches of text were counted
-        node.calls.append(record)
-        node.said += record["completion_tokens"] or 0
-        node.read += record["prompt_tokens"] or 0
-        node.cached += record["cached_tokens"] or 0
-        node.attempts = max(node.attempts, record["attempts"])
-        if node.began is None:
-            node.seconds += record["seconds"] or 0.0
+    def _begin_with(self, nodes: Sequence[GraphNode]) -> None:
+        for node in nodes:
+            self[node.id]
+            if node.community is None:
+                self._titles[node.id] = role_words(node.role).title
 
     def _finish(self, node: str, update: dict[str, Any], state: str) -> None:
         self._end(self[node], state)
@@ -211,12 +201,7 @@ class RunProgress:
             node.state = "edited"
         elif node.state not in ("scoring", "reused"):
             node.state = state
-        node.text, node.cut = comment["text"], comment["finish_reason"] == "length"
-        node.said = max(node.said, comment["completion_tokens"])
-        node.read = max(node.read, comment["prompt_tokens"])
-        node.cached = max(node.cached, comment["cached_tokens"])
-        node.attempts = max(node.attempts, comment["attempts"])
-        node.seconds = node.seconds or comment["seconds"]
+        node.text = comment["text"]
 
     def _end(self, node: NodeProgress, state: str) -> None:
         node.state = state

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from nicegui import ui
 from nicegui.element import Element
 
+from modular_pluralism.debugger.fork import ForkRequest
 from modular_pluralism.debugger.page.elements import (
     attributes,
     box,
     button,
     chip,
     community,
-    empty,
     enable,
     field,
     note,
+    notify,
+    refilled,
     text,
 )
-from modular_pluralism.debugger.page.run_prompts import UsedPrompt, prompts_of
-from modular_pluralism.debugger.page.saved_prompts import problems_of, save_prompt
+from modular_pluralism.debugger.page.run_prompts import UsedPrompt, problems_of, prompts_of, save_prompt
 from modular_pluralism.debugger.page.tab import Tab, View
-from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.errors import InputError
 from modular_pluralism.prompts.loader import variables_in
 from modular_pluralism.runs.edits import Edits
@@ -35,6 +36,7 @@ class PromptsView(View):
     title = "Prompts"
     icon = "edit_note"
     of_the_store = False
+    without_run = "Start one under Run, or open one under Time travel: its prompts stand here."
 
     def __init__(self, tab: Tab) -> None:
         super().__init__(tab)
@@ -47,13 +49,7 @@ class PromptsView(View):
     async def show(self) -> None:
         """See View."""
         setup = await self._tab.setup()
-        if setup is None:
-            empty(
-                self.icon,
-                "No run is open",
-                "Start one under Run, or open one under Time travel: its prompts stand here.",
-            )
-            return
+        assert setup is not None
         made_of = setup.load(anyway=True)
         pool = made_of.pool
         used = prompts_of(setup, pool, made_of.prompts)
@@ -74,7 +70,7 @@ class PromptsView(View):
         text(caption, "muted small group")
         with box("names"):
             for each in used:
-                with button("", lambda key=each.key: self._open(key), kind="", label=each.title) as made:  # type: ignore[misc]
+                with button("", partial(self._open, each.key), kind="", label=each.title) as made:
                     if communities and each.community:
                         community(each.community, communities, "")
                     text(each.title, "title", "span")
@@ -91,15 +87,13 @@ class PromptsView(View):
         self._editor = ui.codemirror("", line_wrapping=True, on_change=lambda event: self._typed(str(event.value)))
         self._checked = attributes(box("stack tight"), role="status", **{"aria-live": "polite"})
         with box("btns"):
-            self._again = button(
-                "Run again with the edits", self._tab.guarded(self._run_again), icon="play_arrow", kind="btn main"
-            )
+            self._again = button("Run again with the edits", self._run_again, icon="play_arrow", kind="btn main")
             self._undo = button("Undo the edits of this text", self._reset, icon="undo")
         with box("save"):
             self._folder = ui.input(value=str(self._tab.runs.prompts or "my-prompts"))
             hint = "Use it later with --prompts, or under Run, More settings."
             field("Save into a folder of yours", self._folder, hint)
-            self._save = button("Save as a new version", self._tab.guarded(self._keep), icon="save")
+            self._save = button("Save as a new version", self._keep, icon="save")
 
     def _open(self, key: str) -> None:
         self._key = key
@@ -122,8 +116,7 @@ class PromptsView(View):
         self._marks[self._key].set_visibility(self._is_edited(each))
         problems = problems_of(each.prompt, self._texts[self._key])
         self._show_variables(each)
-        self._checked.clear()
-        with self._checked:
+        with refilled(self._checked):
             for problem in problems:
                 note(problem, "bad", "error")
             if not problems:
@@ -135,8 +128,7 @@ class PromptsView(View):
         enable(self._save, not problems and self._is_edited(each))
 
     def _show_variables(self, each: UsedPrompt) -> None:
-        self._variables.clear()
-        with self._variables:
+        with refilled(self._variables):
             if not each.prompt.variables:
                 text("Sent as it stands; nothing is filled in.", "muted small")
                 return
@@ -159,7 +151,7 @@ class PromptsView(View):
             raise InputError("Name a folder first.")
         each = self._used[self._key]
         path = save_prompt(Path(folder), each.prompt, self._texts[self._key])
-        self._tab.notify(f"Saved as {path}")
+        notify(f"Saved as {path}")
 
     async def _run_again(self) -> None:
         edited = [one for one in self._used.values() if self._is_edited(one)]

@@ -7,9 +7,9 @@ from typing import cast
 
 from nicegui import ui
 
+from modular_pluralism.debugger.live import RunRequest
 from modular_pluralism.debugger.page.elements import attributes, box, field, more, segments, text
 from modular_pluralism.debugger.page.live_runs import LiveRuns
-from modular_pluralism.debugger.request import RunRequest
 from modular_pluralism.errors import InputError
 from modular_pluralism.modes import ModeDescription, find_mode, modes
 from modular_pluralism.pool import BUILT_IN_POOLS

@@ -9,7 +9,17 @@ from datetime import datetime
 from nicegui import ui
 
 from modular_pluralism.debugger.history import RunRow
-from modular_pluralism.debugger.page.elements import attributes, box, button, chip, enable, field, number, text
+from modular_pluralism.debugger.page.elements import (
+    attributes,
+    box,
+    button,
+    chip,
+    enable,
+    field,
+    number,
+    refilled,
+    text,
+)
 from modular_pluralism.debugger.page.words import RUNS
 
 _AT_ONCE = 40
@@ -51,16 +61,14 @@ class RunList:
 
     def _show(self) -> None:
         first = self._page * _AT_ONCE
-        self._rows.clear()
-        with self._rows:
+        with refilled(self._rows):
             for each in self._matching[first : first + _AT_ONCE]:
                 with attributes(box(), role="listitem"):
                     self._row(each)
             if not self._matching:
                 text("No run of that kind is kept.", "muted")
-        self._pager.clear()
         pages = math.ceil(len(self._matching) / _AT_ONCE)
-        with self._pager:
+        with refilled(self._pager):
             last = min(first + _AT_ONCE, len(self._matching))
             shown = (
                 f"{number(first + 1)}–{number(last)} of {number(len(self._matching))}" if self._matching else "0 runs"

@@ -7,7 +7,7 @@ from typing import Any
 
 from nicegui import ui
 
-from modular_pluralism.debugger.build import picture
+from modular_pluralism.debugger.build import nodes_of
 from modular_pluralism.debugger.page.elements import (
     attributes,
     bars,
@@ -20,7 +20,9 @@ from modular_pluralism.debugger.page.elements import (
     hue,
     meter,
     note,
+    notify,
     percent,
+    refilled,
     text,
     visible,
 )
@@ -42,7 +44,6 @@ class _CommunityCard:
     """What a community says."""
 
     def __init__(self, tab: Tab, name: str, communities: list[str], description: str) -> None:
-        self._shown: tuple[str, str] = ("", "")
         colour = hue(communities.index(name))
         with attributes(box("card voice", "section"), **{"aria-label": name}).style(colour):
             with box("line between"):
@@ -60,18 +61,13 @@ class _CommunityCard:
 
     def show(self, node: NodeProgress) -> None:
         """Put it into the state of its node, with what the community has said so far."""
-        said, costs = node.error or node.text.rstrip(), " · ".join(node.costs)
-        if self._shown[0] != node.state:
-            word, kind, icon = STATES[node.state]
-            self._icon.set_name(icon)
-            self._word.set_text(word)
-            self._chip.classes(replace=f"chip {kind}")
-            self._said.classes(replace="said caret" if node.state == "speaking" else "said")
-        if self._shown[1] != said:
-            self._said.set_text(visible(said))
-        if self._cost.text != costs:
-            self._cost.set_text(costs)
-        self._shown = (node.state, said)
+        word, kind, icon = STATES[node.state]
+        self._icon.set_name(icon)
+        self._word.set_text(word)
+        self._chip.classes(replace=f"chip {kind}")
+        self._said.classes(replace="said caret" if node.state == "speaking" else "said")
+        self._said.set_text(visible(node.error or node.text.rstrip()))
+        self._cost.set_text(" · ".join(node.costs))
 
 
 class RunView(View):
@@ -98,8 +94,8 @@ class RunView(View):
             ):
                 self._form = RunForm(self._tab.runs, setup, self._preview)
                 with box("btns"):
-                    button("Start", self._tab.guarded(self._begin), icon="play_arrow", kind="btn main")
-                    self._stop = button("Stop", self._tab.guarded(self._halt), icon="stop", kind="btn danger")
+                    button("Start", self._begin, icon="play_arrow", kind="btn main")
+                    self._stop = button("Stop", self._halt, icon="stop", kind="btn danger")
             self._stage = box("stack")
         if setup is None:
             self._preview()
@@ -118,19 +114,14 @@ class RunView(View):
             card.show(progress[name])
         done = sum(progress[name].state in _DONE for name in self._cards)
         told = f"{done} of {len(self._cards)} communities have answered."
-        told = f"The run is {progress.state}." if progress.done else told
-        if self._told.text != told:
-            self._told.set_text(told)
+        self._told.set_text(f"The run is {progress.state}." if progress.done else told)
         if not progress.done:
             said = progress[self._graph.nodes[-1]].text.rstrip()
-            words = visible(said) or "It comes when the communities have spoken."
-            if self._answer.text != words:
-                self._answer.set_text(words)
-                self._answer.classes(replace="said big" if said else "said big muted")
+            self._answer.set_text(visible(said) or "It comes when the communities have spoken.")
+            self._answer.classes(replace="said big" if said else "said big muted")
         elif not self._ended:
             self._ended = True
-            self._outcome.clear()
-            with self._outcome:
+            with refilled(self._outcome):
                 _show_result(progress, list(self._cards))
             self._fit_stop()
 
@@ -154,16 +145,15 @@ class RunView(View):
     def _preview(self) -> None:
         """The graph that would run."""
         self._graph = None
-        self._stage.clear()
         self._fit_stop()
         try:
             pool = Pool.load(self._form.pool)
         except PluralismError as error:
-            with self._stage:
+            with refilled(self._stage):
                 note(str(error), "bad", "error")
             return
-        nodes = picture(self._form.mode.name, list(pool.communities), self._form.voice)
-        with self._stage, box("card stack", "section"):
+        nodes = self._form.mode.nodes(tuple(pool.communities), voice=self._form.voice)
+        with refilled(self._stage), box("card stack", "section"):
             with box("line between"):
                 text(f"{self._form.mode.title} with the pool {pool.name}", tag="h2")
                 chip(f"{len(pool.communities)} communities")
@@ -175,19 +165,18 @@ class RunView(View):
 
     def _explain(self, pool: Pool, node: str) -> None:
         if node in pool.communities:
-            self._tab.notify(f"{node}: {pool.communities[node].description}")
+            notify(f"{node}: {pool.communities[node].description}")
         else:
-            self._tab.notify("This part of the graph has not run yet.")
+            notify("This part of the graph has not run yet.")
 
     def _draw(self, setup: Setup) -> None:
         descriptions = _descriptions(setup)
-        nodes = picture(setup.mode, setup.communities, setup.voice)
         with self._stage:
             with box("card stack", "section"):
                 with box("line between top"):
                     text(setup.asked["question"], "said", tag="h1")
                     chip(find_mode(setup.mode).title)
-                self._graph = GraphView(nodes, lambda node: open_sheet(self._tab, node))
+                self._graph = GraphView(nodes_of(setup), lambda node: open_sheet(self._tab, node))
                 self._told = attributes(text("", "muted small"), role="status", **{"aria-live": "polite"})
             with attributes(box("card stack tight", "section"), **{"aria-label": "Answer"}) as self._outcome:
                 text("Answer", tag="h2")

@@ -6,16 +6,19 @@ from typing import Any
 
 from nicegui import ui
 
+from modular_pluralism.debugger.fork import ForkRequest
 from modular_pluralism.debugger.history import KeptRun, Superstep, list_runs, read_run
 from modular_pluralism.debugger.page.compare_view import show_comparison
 from modular_pluralism.debugger.page.elements import (
     attributes,
     box,
     button,
+    card,
     chip,
     empty,
     field,
     note,
+    refilled,
     segments,
     text,
 )
@@ -25,7 +28,6 @@ from modular_pluralism.debugger.page.run_list import RunList
 from modular_pluralism.debugger.page.state_view import show_changes, show_state
 from modular_pluralism.debugger.page.tab import Tab, View
 from modular_pluralism.debugger.page.words import RUNS, role_words
-from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.modes import find_mode
 
 _PARTS = {"steps": "Steps", "fork": "Change and run on", "compare": "Compare"}
@@ -100,8 +102,7 @@ class TimeView(View):
         await self._fill(part, kept)
 
     async def _fill(self, part: str, kept: KeptRun) -> None:
-        self._body.clear()
-        with self._body:
+        with refilled(self._body):
             if part == "steps":
                 self._show_steps(kept)
             elif part == "fork":
@@ -136,8 +137,7 @@ class TimeView(View):
             attributes(dot, **{"aria-pressed": "true" if each == index else "false"})
         step = self._steps[index]
         communities = kept.setup.communities
-        self._state.clear()
-        with self._state:
+        with refilled(self._state):
             with box("card stack"):
                 with box("line between"):
                     text(f"What {self._title(step.step).lower()} changed", tag="h2")
@@ -150,8 +150,7 @@ class TimeView(View):
                 if not step.complete:
                     note("The run ended in the midst of this step; this is what had been written.", "warn", "warning")
                 show_changes(step.changes, communities)
-            with box("card stack"):
-                text("The state after it", tag="h2")
+            with card("The state after it"):
                 show_state(step.state, communities)
 
     # Forks
@@ -190,7 +189,7 @@ class TimeView(View):
                 await self._tab.open(await self._tab.runs.fork(request), "run")
 
             with box("btns"):
-                button("Run the fork", self._tab.guarded(fork), icon="call_split", kind="btn main")
+                button("Run the fork", fork, icon="call_split", kind="btn main")
 
     # Two runs
 
