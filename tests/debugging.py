@@ -11,7 +11,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.cli.run_graph import NoView, run_graph
 from modular_pluralism.debugger.build import build_graph
-from modular_pluralism.debugger.events import Event
+from modular_pluralism.debugger.events import Event, RunEnded
 from modular_pluralism.debugger.live import LiveRun, RunRequest
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
@@ -85,6 +85,13 @@ async def ask(bench: Bench, request: RunRequest, run: str) -> None:
 async def followed(live: LiveRun) -> list[Event]:
     """All events of a run that ends."""
     return [event async for event in live.events()]
+
+
+def finished(event: object) -> dict[str, Any]:
+    """The result of a run of which this is the last event."""
+    assert isinstance(event, RunEnded)
+    assert event.state == "finished", event
+    return event.result
 
 
 def nodes_of(events: Sequence[Event], kind: type) -> list[str]:

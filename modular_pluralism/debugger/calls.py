@@ -9,11 +9,12 @@ from typing import Any
 from modular_pluralism.debugger.build import OwnModels, nodes_of
 from modular_pluralism.debugger.kept_tasks import KeptTask, node_keys, read_tasks
 from modular_pluralism.debugger.records import CallKind, CallRecord, own_calls, reused_nodes
-from modular_pluralism.debugger.watch import sent_prompts, without_keys
+from modular_pluralism.debugger.watch import sent_prompts
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.graphs.shape import GraphNode
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.models.redaction import without_keys
 from modular_pluralism.nodes.ask import ModelCall
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import RunTable

@@ -21,8 +21,8 @@ from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.distributions import SELECTION_NOTE, describe_distributions
 from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.snippet import run_as_python
-from modular_pluralism.debugger.watch import without_keys
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
+from modular_pluralism.models.redaction import without_keys
 from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.run_store import RunStore
 
@@ -88,7 +88,7 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
         setup=setup,
         settings=find_mode(setup.mode).settings(setup.scoring, setup.voice),
         attribution=attribution,
-        distributions=describe_distributions(state, setup.scoring) if pooled else None,
+        distributions=describe_distributions(state) if pooled else None,
         selection_note=SELECTION_NOTE,
         style=Markup(style),
         style_hash=b64encode(sha256(style.encode()).digest()).decode(),

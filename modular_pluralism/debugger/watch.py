@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +21,7 @@ from modular_pluralism.errors import PluralismError
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.models.calls import describe
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
-from modular_pluralism.models.redaction import redact
+from modular_pluralism.models.redaction import without_keys
 
 _READINGS: tuple[CallKind, ...] = ("label_probabilities", "text_logprobs")
 _OF_LLAMA = ("temperature", "top_p", "top_k", "min_p", "context", "repeatable", "stop")
@@ -210,17 +209,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
         return _STOPPED
     return without_keys(str(error) if isinstance(error, PluralismError) else describe(error))
-
-
-def without_keys(text: str) -> str:
-    """The text without any known key, and otherwise as it is: raw output stays raw."""
-    if text.isprintable():
-        return redact(text)
-    return "".join(
-        redact(part) if printable else part
-        for printable, chars in groupby(text, str.isprintable)
-        for part in ["".join(chars)]
-    )
 
 
 def sent_prompts(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from modular_pluralism.debugger.distributions import DistributionView, describe_distributions, read_otherwise
 from modular_pluralism.debugger.history import KeptRun
@@ -37,32 +38,33 @@ class DistributionChart:
 
     def __init__(self, kept: KeptRun) -> None:
         self._kept = kept
-        self._view = describe_distributions(kept.state, kept.setup.scoring)
+        self._state = kept.state
+        self._scoring = kept.setup.scoring
+        self._view = describe_distributions(kept.state)
 
     async def show(self) -> None:
         """Build it where we stand; what a run that rotated has read by label costs nothing more."""
         self._whole = box("stack")
         read = all(each.read["label"] is not None for each in self._view.communities)
-        known = self._view.scoring == "rotate" and read
+        known = self._scoring == "rotate" and read
         self._draw(await read_otherwise(self._kept, "label") if known else None, "label")
 
     def _draw(self, beside: dict[str, OptionDistribution] | None, scoring: Scoring) -> None:
-        view = self._view
         with refilled(self._whole):
             with box("card stack"):
                 with box("line between"):
                     text("How likely each option is", tag="h2")
                     self._legend(beside is not None, scoring)
-                self._chart(view, beside)
+                self._chart(beside)
                 if beside is None:
                     self._offer()
-            _figures(view)
+            _figures(self._view, self._state)
 
     def _legend(self, both: bool, scoring: Scoring) -> None:
         with box("legend muted"):
             with box():
                 box("swatch")
-                text(f"{self._view.scoring}: {_READ[self._view.scoring]}", tag="span")
+                text(f"{self._scoring}: {_READ[self._scoring]}", tag="span")
             if both:
                 with box():
                     box("swatch thin")
@@ -71,19 +73,20 @@ class DistributionChart:
                 box("swatch even")
                 text("all equally likely", tag="span")
 
-    def _chart(self, view: DistributionView, beside: dict[str, OptionDistribution] | None) -> None:
-        count = len(view.options)
+    def _chart(self, beside: dict[str, OptionDistribution] | None) -> None:
+        options = self._state["options"]
+        count = len(options)
         wide = f"grid-template-columns: minmax(120px, max-content) repeat({count}, minmax(90px, 1fr))"
         with attributes(box("dist scroll"), role="group", **{"aria-label": "Distributions"}).style(wide):
             text("", "head")
-            for option in view.options:
+            for option in options:
                 text(option, "head")
             with box("who pooled"):
                 text("Pooled", tag="span")
-            pooled = view.label_pooled if beside is not None and view.scoring == "rotate" else None
-            self._cells(view.pooled, pooled)
+            pooled = self._view.label_pooled if beside is not None and self._scoring == "rotate" else None
+            self._cells(self._state["distribution"], pooled)
             box("rule")
-            for each in view.communities:
+            for each in self._view.communities:
                 communities = self._kept.setup.communities
                 with box("who"):
                     community(each.community, communities, "span")
@@ -93,7 +96,7 @@ class DistributionChart:
 
     def _cells(self, shares: Sequence[float], beside: Sequence[float] | None, colour: str | None = None) -> None:
         """A row of bars: of the community with this colour, or of all pooled."""
-        for index, (option, share) in enumerate(zip(self._view.options, shares, strict=True)):
+        for index, (option, share) in enumerate(zip(self._state["options"], shares, strict=True)):
             with box("cell-bar") as cell:
                 text(option, "opt")
                 meter(share, even=1 / len(shares), kind="" if colour else "pooled")
@@ -103,7 +106,7 @@ class DistributionChart:
                 cell.style(colour)
 
     def _offer(self) -> None:
-        other: Scoring = "rotate" if self._view.scoring != "rotate" else "label"
+        other: Scoring = "rotate" if self._scoring != "rotate" else "label"
 
         async def read() -> None:
             notify("The base LLM is being asked; this takes a moment.")
@@ -114,10 +117,10 @@ class DistributionChart:
             text(f"{other}: {_READ[other]}. The base LLM is asked again; nothing is kept.", "muted small")
 
 
-def _figures(view: DistributionView) -> None:
+def _figures(view: DistributionView, state: Mapping[str, Any]) -> None:
     with card("How far to trust it"):
-        if view.missing:
-            note(f"Not in the pool, since they gave no comment: {', '.join(view.missing)}.", "warn", "warning")
+        if state.get("missing"):
+            note(f"Not in the pool, since they gave no comment: {', '.join(state['missing'])}.", "warn", "warning")
         low = [each.community for each in view.communities if (each.read["mass"] or 1.0) < _LOW_MASS]
         if low:
             note(
@@ -126,8 +129,9 @@ def _figures(view: DistributionView) -> None:
                 "warn",
                 "warning",
             )
-        pairs = [("Probability on the options at all", percent(view.label_mass))] if view.label_mass is not None else []
-        disagreement = f"{view.disagreement:.4f} nats, of {view.most_disagreement:.2f} at most"
+        mass = state.get("label_mass")
+        pairs = [("Probability on the options at all", percent(mass))] if mass is not None else []
+        disagreement = f"{state['disagreement']:.4f} nats, of {view.most_disagreement:.2f} at most"
         facts([*pairs, ("Disagreement of the communities", disagreement)])
         heads = ["Community", "Weight", "On the options", "Distance from the pooled"]
         rows = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
 from modular_pluralism.errors import PluralismError
+from modular_pluralism.evaluation.report.plain_text import fact_text
 
 ICON = (
     '<svg viewBox="0 0 32 32" xmlns="http://www.w3.org/2000/svg">'
@@ -112,16 +112,15 @@ def attributes(element: AnyElement, /, **values: Any) -> AnyElement:
     return element
 
 
-def field(caption: str, made: Element, hint: str | None = None) -> Element:
-    """A field under its caption, which is also its name for those who cannot see it."""
-    with box("field") as whole:
+def field(caption: str, made: AnyElement, hint: str | None = None) -> AnyElement:
+    """A field under its caption, which is also its name for those who cannot see it. With the field, all is hidden."""
+    with box("field").bind_visibility_from(made) as whole:
         text(caption, "cap")
         made.move(whole)
         if hint:
             text(hint, "hint")
     made.props("outlined dense options-dense" if isinstance(made, ui.select) else "outlined dense")
-    attributes(made, **{"aria-label": caption})
-    return whole
+    return attributes(made, **{"aria-label": caption})
 
 
 def enable(element: Element, on: bool) -> None:
@@ -255,17 +254,11 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
 def plain(value: Any) -> str:
     """A value of a state or a setting in readable form."""
     match value:
-        case None:
-            return "–"
         case str():
             return value
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:.4g}"
         case [str(), *_] if all(isinstance(each, str) for each in value):
             return "\n".join(value)
         case [float(), *_] if all(isinstance(each, float) for each in value):
             return " · ".join(percent(each) for each in value)
         case _:
-            return json.dumps(value, ensure_ascii=False, default=str)
+            return fact_text(value)

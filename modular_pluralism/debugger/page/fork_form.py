@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import not_
 from typing import Any
 
 from nicegui import ui
@@ -26,17 +27,18 @@ class _Row:
             with box("line between"):
                 with box("line"):
                     community(name, communities)
-                self.out = ui.checkbox("leave out", on_change=lambda: self._fit()).props("dense")
+                self.out = ui.checkbox("leave out").props("dense")
                 attributes(self.out, **{"aria-label": f"Leave out {name}"})
             if comment is not None and comment["error"]:
                 text(f"{STATES['failed'].word}: {comment['error']}", "muted small")
             placeholder = "It has not said anything yet; what you write here is said instead."
             self._said = ui.textarea(value=self._before, placeholder=placeholder).props("outlined dense autogrow")
             attributes(self._said, **{"aria-label": f"Comment of {name}"})
+            self._said.bind_enabled_from(self.out, "value", backward=not_)
             self._prior = None
             if prior is not None:
-                self._prior = ui.number(value=prior, min=0, step=0.5)
-                field("Weight (prior)", self._prior)
+                self._prior = field("Weight (prior)", ui.number(value=prior, min=0, step=0.5))
+                self._prior.bind_enabled_from(self.out, "value", backward=not_)
 
     @property
     def comment(self) -> str | None:
@@ -51,11 +53,6 @@ class _Row:
             return None
         return float(self._prior.value)
 
-    def _fit(self) -> None:
-        for each in (self._said, self._prior):
-            if each is not None:
-                each.set_enabled(not self.out.value)
-
 
 class ForkForm:
     """The form, as the run stands."""
@@ -68,14 +65,11 @@ class ForkForm:
                 for name, config in pool.communities.items()
             ]
         with more("Add a community"), box("adding"):
-            self._name = ui.input(placeholder="cyclists")
-            field("Name", self._name)
-            self._model = ui.select(list(pool.models), value=pool.base)
-            field("Model", self._model)
-            self._description = ui.input(placeholder="people who go everywhere by bicycle")
-            field("Who they are", self._description)
-            self._persona = ui.textarea(placeholder="You speak for people who …").props("autogrow")
-            field("Persona: how their model is told to speak", self._persona)
+            self._name = field("Name", ui.input(placeholder="cyclists"))
+            self._model = field("Model", ui.select(list(pool.models), value=pool.base))
+            self._description = field("Who they are", ui.input(placeholder="people who go everywhere by bicycle"))
+            persona = ui.textarea(placeholder="You speak for people who …").props("autogrow")
+            self._persona = field("Persona: how their model is told to speak", persona)
 
     def edits(self, *, or_none: bool) -> Edits:
         """What has been changed.

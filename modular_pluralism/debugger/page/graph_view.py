@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import ceil
 
 from nicegui import ui
-from nicegui.element import Element
-from nicegui.elements.icon import Icon
-from nicegui.elements.mixins.text_element import TextElement
 
 from modular_pluralism.debugger.page.elements import attributes, box, button, community, hue, text
 from modular_pluralism.debugger.page.progress import NodeProgress, box_of
@@ -20,21 +16,33 @@ _BESIDE = 6
 """So many boxes stand beside each other; more of them stand in rows, inside a frame."""
 
 
-@dataclass
-class _Drawn:
-    element: Element
-    icon: Icon
-    word: TextElement
-    cost: TextElement
-    title: str
+class _Box:
+    """The box of a node."""
+
+    def __init__(self, node: GraphNode, communities: Sequence[str], on_open: Callable[[str], None]) -> None:
+        self._title = node.id if node.community else role_words(node.role).title
+        with button("", lambda: on_open(node.id), kind="box") as self._button:
+            attributes(self._button, **{"data-node": node.id})
+            with box("who", "span"):
+                if node.community:
+                    community(node.id, communities, "")
+                    self._button.style(hue(communities.index(node.id)))
+                else:
+                    ui.icon(role_words(node.role).icon)
+                attributes(text(self._title, "title", "span"), title=self._title)
+            with box("how", "span"):
+                self._icon = ui.icon("schedule")
+                self._word = text("", tag="span")
+            self._cost = text("", "cost", "span")
+        self.show("waiting", "")
 
     def show(self, state: str, cost: str) -> None:
         word, _, icon = STATES[state]
-        self.icon.set_name(icon)
-        self.word.set_text(word)
-        self.cost.set_text(cost)
-        said = f"{self.title}: {word}{', ' if cost else ''}{cost}. Show what was asked and answered."
-        attributes(self.element, **{"data-state": state, "aria-label": said})
+        self._icon.set_name(icon)
+        self._word.set_text(word)
+        self._cost.set_text(cost)
+        said = f"{self._title}: {word}{', ' if cost else ''}{cost}. Show what was asked and answered."
+        attributes(self._button, **{"data-state": state, "aria-label": said})
 
 
 class GraphView:
@@ -42,7 +50,7 @@ class GraphView:
 
     def __init__(self, nodes: Sequence[GraphNode], on_open: Callable[[str], None]) -> None:
         self._on_open = on_open
-        self._boxes: dict[str, _Drawn] = {}
+        self._boxes: dict[str, _Box] = {}
         layers = _layers(nodes)
         self._communities = [node.id for layer in layers for node in layer if node.community]
         with attributes(box("graph"), role="group", **{"aria-label": "The graph: a box for each of its nodes"}):
@@ -67,25 +75,7 @@ class GraphView:
         with box(f"layer {kind}").style("" if single else f"--n: {beside}"):
             for node in layer:
                 with box("cell"):
-                    self._box(node)
-
-    def _box(self, node: GraphNode) -> None:
-        title = node.id if node.community else role_words(node.role).title
-        with button("", lambda: self._on_open(node.id), kind="box") as made:
-            attributes(made, **{"data-node": node.id})
-            with box("who", "span"):
-                if node.community:
-                    community(node.id, self._communities, "")
-                    made.style(hue(self._communities.index(node.id)))
-                else:
-                    ui.icon(role_words(node.role).icon)
-                attributes(text(title, "title", "span"), title=title)
-            with box("how", "span"):
-                icon = ui.icon("schedule")
-                word = text("", tag="span")
-            cost = text("", "cost", "span")
-        self._boxes[node.id] = _Drawn(made, icon, word, cost, title)
-        self._boxes[node.id].show("waiting", "")
+                    self._boxes[node.id] = _Box(node, self._communities, self._on_open)
 
 
 def _layers(nodes: Sequence[GraphNode]) -> list[list[GraphNode]]:

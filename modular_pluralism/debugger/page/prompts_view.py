@@ -90,9 +90,9 @@ class PromptsView(View):
             self._again = button("Run again with the edits", self._run_again, icon="play_arrow", kind="btn main")
             self._undo = button("Undo the edits of this text", self._reset, icon="undo")
         with box("save"):
-            self._folder = ui.input(value=str(self._tab.runs.prompts or "my-prompts"))
+            folder = ui.input(value=str(self._tab.runs.prompts or "my-prompts"))
             hint = "Use it later with --prompts, or under Run, More settings."
-            field("Save into a folder of yours", self._folder, hint)
+            self._folder = field("Save into a folder of yours", folder, hint)
             self._save = button("Save as a new version", self._keep, icon="save")
 
     def _open(self, key: str) -> None:

@@ -7,11 +7,9 @@ import logging
 import os
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -35,35 +33,27 @@ from modular_pluralism.local_names import is_loopback
 VIEWS: tuple[type[View], ...] = (RunView, LookView, TimeView, PromptsView, ExportView)
 _HERE = Path(__file__).parent
 _SHUTDOWN_SECONDS = 3
-"""For browsers to hang up, and for threads to end."""
-_THREADS = "page-worker"
+"""For browsers to hang up."""
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where the page is served; port 0 takes a free one. `others` says that more than this machine may reach it."""
-
-    host: str
-    port: int
-    others: bool = False
-
-    def check(self) -> None:
-        """Raise InputError where the page would be open to others, and nobody has said so."""
-        if not self.others and not is_loopback(self.host):
-            raise InputError(
-                f"{self.host} can be reached by others, and the page has no login: whoever opens it can read your runs "
-                "and ask your models. Leave --host out, or add --let-others-in if that is what you want."
-            )
+def check_host(host: str, *, others: bool) -> None:
+    """Raise InputError where the page would be open to others, and nobody has said so."""
+    if not others and not is_loopback(host):
+        raise InputError(
+            f"{host} can be reached by others, and the page has no login: whoever opens it can read your runs and ask "
+            "your models. Leave --host out, or add --let-others-in if that is what you want."
+        )
 
 
-def serve_page(runs: LiveRuns, address: Address, ready: Callable[[str], None]) -> int:
-    """Show the page until SIGTERM or Ctrl-C; `ready` is told its address. Returns the number of the signal.
+def serve_page(runs: LiveRuns, host: str, port: int, ready: Callable[[str], None], *, others: bool = False) -> int:
+    """Show the page until SIGTERM or Ctrl-C; `ready` is told its address. Port 0 takes a free one, and `others` says
+    that more than this machine may reach it. Returns the number of the signal.
 
     Raises:
         InputError: the address may not or cannot be listened at.
     """
-    address.check()
-    with listen(address.host, address.port) as listener:
+    check_host(host, others=others)
+    with listen(host, port) as listener:
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
         async def root(run: str = "", view: str = "", beside: str = "") -> None:
@@ -83,7 +73,7 @@ def serve_page(runs: LiveRuns, address: Address, ready: Callable[[str], None]) -
             reconnect_timeout=30.0,
         )
         config = uvicorn.Config(
-            RequestGuard(app, others=address.others),
+            RequestGuard(app, others=others),
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -96,9 +86,6 @@ def serve_page(runs: LiveRuns, address: Address, ready: Callable[[str], None]) -
 class WorkThreads(ThreadPoolExecutor):
     """Threads that do not hold up the end: a model that is being loaded, which may take minutes, cannot be stopped."""
 
-    def __init__(self) -> None:
-        super().__init__(thread_name_prefix=_THREADS)
-
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """See ThreadPoolExecutor."""
         super().shutdown(wait=False, cancel_futures=True)
@@ -106,14 +93,9 @@ class WorkThreads(ThreadPoolExecutor):
 
 def end_process(code: int) -> NoReturn:
     """End this process after the page, at once: Python itself would wait for threads that are still at work."""
-    for thread in threading.enumerate():
-        if thread.name.startswith(_THREADS):
-            thread.join(_SHUTDOWN_SECONDS)
-            if thread.is_alive():
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-    sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _run(server: Server, listener: socket.socket, runs: LiveRuns, ready: Callable[[str], None]) -> int:
