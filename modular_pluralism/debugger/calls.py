@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 from modular_pluralism.debugger.build import OwnModels, nodes_of
 from modular_pluralism.debugger.kept_tasks import KeptTask, node_keys, read_tasks
@@ -19,6 +19,7 @@ from modular_pluralism.nodes.ask import ModelCall
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import RunTable
 from modular_pluralism.runs.setup import Setup
+from modular_pluralism.types import Usage
 
 REBUILT = "This call was not recorded: its prompt was made again from the checkpoints."
 
@@ -113,9 +114,7 @@ def _with_outcome(record: CallRecord, task: KeptTask) -> CallRecord:
     if record.kind != "chat" or not usage:
         return record
     record.reply = usage.get("text") or values.get("answer")
-    record.finish_reason = usage["finish_reason"]
-    record.prompt_tokens, record.completion_tokens = usage["prompt_tokens"], usage["completion_tokens"]
-    record.cached_tokens, record.seconds = usage["cached_tokens"], usage["seconds"]
-    record.attempts = usage["attempts"]
+    for key in get_type_hints(Usage):
+        setattr(record, key, usage[key])
     record.errors = [usage["error"]] if usage.get("error") else []
     return record

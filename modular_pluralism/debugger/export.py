@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -53,7 +52,8 @@ async def run_as_json(store: RunStore, run: str, *, models: OwnModels = None) ->
         "calls": [asdict(call) for call in calls],
         "python": run_as_python(run, kept.setup),
     }
-    return _unicode(without_keys(json.dumps(_finite(told), ensure_ascii=False, indent=2, allow_nan=False))) + "\n"
+    finite = json.loads(json.dumps(told), parse_constant=lambda _: None)
+    return _unicode(without_keys(json.dumps(finite, ensure_ascii=False, indent=2))) + "\n"
 
 
 async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) -> str:
@@ -94,16 +94,6 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
         style_hash=b64encode(sha256(style.encode()).digest()).decode(),
     )
     return _unicode(without_keys(page.lstrip()))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return value
 
 
 def _unicode(text: str) -> str:
