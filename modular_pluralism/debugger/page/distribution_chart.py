@@ -7,22 +7,7 @@ from typing import Any
 
 from modular_pluralism.debugger.distributions import DistributionView, describe_distributions, read_otherwise
 from modular_pluralism.debugger.history import KeptRun
-from modular_pluralism.debugger.page.elements import (
-    attributes,
-    box,
-    button,
-    card,
-    community,
-    facts,
-    hue,
-    meter,
-    note,
-    notify,
-    percent,
-    refilled,
-    table,
-    text,
-)
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.types import OptionDistribution, Scoring
 
 _READ = {
@@ -44,16 +29,16 @@ class DistributionChart:
 
     async def show(self) -> None:
         """Build it where we stand; what a run that rotated has read by label costs nothing more."""
-        self._whole = box("stack")
+        self._whole = el.box("stack")
         read = all(each.read["label"] is not None for each in self._view.communities)
         known = self._scoring == "rotate" and read
         self._draw(await read_otherwise(self._kept, "label") if known else None, "label")
 
     def _draw(self, beside: dict[str, OptionDistribution] | None, scoring: Scoring) -> None:
-        with refilled(self._whole):
-            with box("card stack"):
-                with box("line between"):
-                    text("How likely each option is", tag="h2")
+        with el.refilled(self._whole):
+            with el.box("card stack"):
+                with el.box("line between"):
+                    el.text("How likely each option is", tag="h2")
                     self._legend(beside is not None, scoring)
                 self._chart(beside)
                 if beside is None:
@@ -61,47 +46,45 @@ class DistributionChart:
             _figures(self._view, self._state)
 
     def _legend(self, both: bool, scoring: Scoring) -> None:
-        with box("legend muted"):
-            with box():
-                box("swatch")
-                text(f"{self._scoring}: {_READ[self._scoring]}", tag="span")
-            if both:
-                with box():
-                    box("swatch thin")
-                    text(f"{scoring}: {_READ[scoring]}", tag="span")
-            with box():
-                box("swatch even")
-                text("all equally likely", tag="span")
+        words = {"swatch": f"{self._scoring}: {_READ[self._scoring]}"}
+        if both:
+            words["swatch thin"] = f"{scoring}: {_READ[scoring]}"
+        words["swatch even"] = "all equally likely"
+        with el.box("legend muted"):
+            for swatch, meaning in words.items():
+                with el.box():
+                    el.box(swatch)
+                    el.text(meaning, tag="span")
 
     def _chart(self, beside: dict[str, OptionDistribution] | None) -> None:
         options = self._state["options"]
         count = len(options)
         wide = f"grid-template-columns: minmax(120px, max-content) repeat({count}, minmax(90px, 1fr))"
-        with attributes(box("dist scroll"), role="group", **{"aria-label": "Distributions"}).style(wide):
-            text("", "head")
+        with el.box("dist scroll", role="group", label="Distributions").style(wide):
+            el.text("", "head")
             for option in options:
-                text(option, "head")
-            with box("who pooled"):
-                text("Pooled", tag="span")
+                el.text(option, "head")
+            with el.box("who pooled"):
+                el.text("Pooled", tag="span")
             pooled = self._view.label_pooled if beside is not None and self._scoring == "rotate" else None
             self._cells(self._state["distribution"], pooled)
-            box("rule")
+            el.box("rule")
             for each in self._view.communities:
                 communities = self._kept.setup.communities
-                with box("who"):
-                    community(each.community, communities, "span")
+                with el.box("who"):
+                    el.community(each.community, communities, "span")
                 other = beside.get(each.community) if beside else None
-                colour = hue(communities.index(each.community))
+                colour = el.hue(communities.index(each.community))
                 self._cells(each.read["probabilities"], other["probabilities"] if other else None, colour)
 
     def _cells(self, shares: Sequence[float], beside: Sequence[float] | None, colour: str | None = None) -> None:
         """A row of bars: of the community with this colour, or of all pooled."""
         for index, (option, share) in enumerate(zip(self._state["options"], shares, strict=True)):
-            with box("cell-bar") as cell:
-                text(option, "opt")
-                meter(share, even=1 / len(shares), kind="" if colour else "pooled")
+            with el.box("cell-bar") as cell:
+                el.text(option, "opt")
+                el.meter(share, even=1 / len(shares), kind="" if colour else "pooled")
                 if beside is not None:
-                    meter(beside[index], kind="thin")
+                    el.meter(beside[index], kind="thin")
             if colour:
                 cell.style(colour)
 
@@ -109,36 +92,36 @@ class DistributionChart:
         other: Scoring = "rotate" if self._scoring != "rotate" else "label"
 
         async def read() -> None:
-            notify("The base LLM is being asked; this takes a moment.")
+            el.notify("The base LLM is being asked; this takes a moment.")
             self._draw(await read_otherwise(self._kept, other), other)
 
-        with box("btns"):
-            button(f"Read it by {other} as well", read, icon="compare", kind="btn small")
-            text(f"{other}: {_READ[other]}. The base LLM is asked again; nothing is kept.", "muted small")
+        with el.box("btns"):
+            el.button(f"Read it by {other} as well", read, icon="compare", kind="btn small")
+            el.text(f"{other}: {_READ[other]}. The base LLM is asked again; nothing is kept.", "muted small")
 
 
 def _figures(view: DistributionView, state: Mapping[str, Any]) -> None:
-    with card("How far to trust it"):
+    with el.card("How far to trust it"):
         if state.get("missing"):
-            note(f"Not in the pool, since they gave no comment: {', '.join(state['missing'])}.", "warn", "warning")
+            el.note(f"Not in the pool, since they gave no comment: {', '.join(state['missing'])}.", "warn", "warning")
         low = [each.community for each in view.communities if (each.read["mass"] or 1.0) < _LOW_MASS]
         if low:
-            note(
+            el.note(
                 f"For {', '.join(low)} less than half of the probability is on the options: the model was mostly not "
                 "answering with one of them.",
                 "warn",
                 "warning",
             )
         mass = state.get("label_mass")
-        pairs = [("Probability on the options at all", percent(mass))] if mass is not None else []
+        pairs = [("Probability on the options at all", el.percent(mass))] if mass is not None else []
         disagreement = f"{state['disagreement']:.4f} nats, of {view.most_disagreement:.2f} at most"
-        facts([*pairs, ("Disagreement of the communities", disagreement)])
+        el.facts([*pairs, ("Disagreement of the communities", disagreement)])
         heads = ["Community", "Weight", "On the options", "Distance from the pooled"]
         rows = [
-            [each.community, percent(each.weight), percent(each.read["mass"]), f"{each.distance:.3f}"]
+            [each.community, el.percent(each.weight), el.percent(each.read["mass"]), f"{each.distance:.3f}"]
             for each in view.communities
         ]
-        table(heads, rows)
+        el.table(heads, rows)
         sampled = [each.community for each in view.communities if each.read["samples"] is not None]
         if sampled:
-            note(f"Estimated from sampled replies, not read: {', '.join(sampled)}.", "warn", "casino")
+            el.note(f"Estimated from sampled replies, not read: {', '.join(sampled)}.", "warn", "casino")

@@ -31,9 +31,9 @@ Click = Callable[[], Awaitable[None] | None]
 _UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def box(classes: str = "", tag: str = "div") -> Element:
-    """A container; `with box(...):` fills it."""
-    return ui.element(tag).classes(classes)
+def box(classes: str = "", tag: str = "div", *, label: str | None = None, **values: Any) -> Element:
+    """A container; `with box(...):` fills it. `label` is what is read aloud, and `values` are HTML attributes."""
+    return attributes(ui.element(tag).classes(classes), label=label, **values)
 
 
 @contextmanager
@@ -52,9 +52,9 @@ def refilled(element: Element) -> Iterator[None]:
         yield
 
 
-def text(content: str, classes: str = "", tag: str = "div") -> TextElement:
+def text(content: str, classes: str = "", tag: str = "div", *, label: str | None = None, **values: Any) -> TextElement:
     """Some text, shown as it stands."""
-    return TextElement(tag=tag, text=visible(content)).classes(classes)
+    return attributes(TextElement(tag=tag, text=visible(content)).classes(classes), label=label, **values)
 
 
 def visible(content: str) -> str:
@@ -63,7 +63,13 @@ def visible(content: str) -> str:
 
 
 def button(
-    content: str, on_click: Click, *, icon: str | None = None, kind: str = "btn", label: str | None = None
+    content: str,
+    on_click: Click,
+    *,
+    icon: str | None = None,
+    kind: str = "btn",
+    label: str | None = None,
+    **values: Any,
 ) -> Element:
     """A native button, so that the keyboard works on it as everywhere; `label` is what is read aloud instead. An error
     of `on_click` is shown."""
@@ -78,8 +84,7 @@ def button(
             with client:  # what was clicked may be gone
                 notify(str(error), bad=True)
 
-    made = attributes(ui.element("button").classes(kind), type="button", **{"aria-label": label} if label else {})
-    with made:
+    with box(kind, "button", label=label, type="button", **values) as made:
         if icon:
             ui.icon(icon)
         if content:
@@ -99,8 +104,10 @@ def notify(words: str, *, bad: bool = False) -> None:
     )
 
 
-def attributes(element: AnyElement, /, **values: Any) -> AnyElement:
-    """Set HTML attributes as they are; their values are never parsed. None takes one away."""
+def attributes(element: AnyElement, /, label: str | None = None, **values: Any) -> AnyElement:
+    """Set HTML attributes as they are; their values are never parsed. None takes one away. `label` is read aloud."""
+    if label is not None:
+        values["aria-label"] = label
     if all(element.props.get(name) == value for name, value in values.items()):
         return element
     for name, value in values.items():
@@ -120,7 +127,7 @@ def field(caption: str, made: AnyElement, hint: str | None = None) -> AnyElement
         if hint:
             text(hint, "hint")
     made.props("outlined dense options-dense" if isinstance(made, ui.select) else "outlined dense")
-    return attributes(made, **{"aria-label": caption})
+    return attributes(made, caption)
 
 
 def enable(element: Element, on: bool) -> None:
@@ -140,15 +147,15 @@ def segments(caption: str, choices: Mapping[str, str], chosen: str, on_choose: C
         show(value)
         return on_choose(value)
 
-    with attributes(box("segments"), role="radiogroup", **{"aria-label": caption}):
+    with box("segments", role="radiogroup", label=caption):
         for value, words in choices.items():
-            made[value] = attributes(button(words, partial(choose, value), kind=""), role="radio")
+            made[value] = button(words, partial(choose, value), kind="", role="radio")
     show(chosen)
 
 
 def note(content: str, kind: str = "", icon: str = "info") -> Element:
     """A sentence that the reader should see."""
-    with attributes(box(f"note {kind}"), role="alert" if kind == "bad" else "note") as made:
+    with box(f"note {kind}", role="alert" if kind == "bad" else "note") as made:
         ui.icon(icon)
         text(content)
     return made
@@ -194,8 +201,7 @@ def community(name: str, communities: Sequence[str], tag: str = "h3") -> None:
     stands as it is."""
     if name in communities:
         index = list(communities).index(name)
-        number = text(str(index + 1), "tag", "span").style(hue(index))
-        attributes(number, title=name, **{"aria-hidden": "true"})
+        text(str(index + 1), "tag", "span", title=name, **{"aria-hidden": "true"}).style(hue(index))
     if tag:
         text(name, tag=tag)
 
@@ -222,7 +228,7 @@ def seconds(spent: float) -> str:
 
 def meter(share: float, *, even: float | None = None, kind: str = "") -> Element:
     """A bar for a probability with its number on it, and a dotted line where every option would be as likely."""
-    with attributes(box(f"meter {kind}"), role="img", **{"aria-label": percent(share)}) as made:
+    with box(f"meter {kind}", role="img", label=percent(share)) as made:
         box("fill").style(f"width: {100 * share:.2f}%")
         if even is not None:
             box("even").style(f"left: {100 * even:.2f}%")
@@ -239,10 +245,10 @@ def bars(width: int = 120) -> Iterator[None]:
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
     """A plain table; columns after the first hold numbers."""
-    with attributes(box("scroll"), tabindex="0") as made, box("plain", "table"):
+    with box("scroll", tabindex="0") as made, box("plain", "table"):
         with box("", "thead"), box("", "tr"):
             for head in heads:
-                attributes(text(head, tag="th"), scope="col")
+                text(head, tag="th", scope="col")
         with box("", "tbody"):
             for row in rows:
                 with box("", "tr"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from nicegui import ui
 
-from modular_pluralism.debugger.page.elements import attributes, box, community, field, hue, more, text
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.words import STATES
 from modular_pluralism.errors import InputError
 from modular_pluralism.pool import COMMUNITY_NAME, Pool
@@ -23,21 +23,21 @@ class _Row:
         self.name = name
         self._before = "" if comment is None else comment["text"]
         self._prior_before = prior
-        with attributes(box("voice-edit", "section"), **{"aria-label": name}).style(hue(communities.index(name))):
-            with box("line between"):
-                with box("line"):
-                    community(name, communities)
+        with el.box("voice-edit", "section", label=name).style(el.hue(communities.index(name))):
+            with el.box("line between"):
+                with el.box("line"):
+                    el.community(name, communities)
                 self.out = ui.checkbox("leave out").props("dense")
-                attributes(self.out, **{"aria-label": f"Leave out {name}"})
+                el.attributes(self.out, f"Leave out {name}")
             if comment is not None and comment["error"]:
-                text(f"{STATES['failed'].word}: {comment['error']}", "muted small")
+                el.text(f"{STATES['failed'].word}: {comment['error']}", "muted small")
             placeholder = "It has not said anything yet; what you write here is said instead."
             self._said = ui.textarea(value=self._before, placeholder=placeholder).props("outlined dense autogrow")
-            attributes(self._said, **{"aria-label": f"Comment of {name}"})
+            el.attributes(self._said, f"Comment of {name}")
             self._said.bind_enabled_from(self.out, "value", backward=not_)
             self._prior = None
             if prior is not None:
-                self._prior = field("Weight (prior)", ui.number(value=prior, min=0, step=0.5))
+                self._prior = el.field("Weight (prior)", ui.number(value=prior, min=0, step=0.5))
                 self._prior.bind_enabled_from(self.out, "value", backward=not_)
 
     @property
@@ -59,17 +59,17 @@ class ForkForm:
 
     def __init__(self, pool: Pool, comments: Mapping[str, Comment], *, weighted: bool) -> None:
         self._pool = pool
-        with box("voices edits"):
+        with el.box("voices edits"):
             self._rows = [
                 _Row(name, list(pool.communities), comments.get(name), config.prior if weighted else None)
                 for name, config in pool.communities.items()
             ]
-        with more("Add a community"), box("adding"):
-            self._name = field("Name", ui.input(placeholder="cyclists"))
-            self._model = field("Model", ui.select(list(pool.models), value=pool.base))
-            self._description = field("Who they are", ui.input(placeholder="people who go everywhere by bicycle"))
+        with el.more("Add a community"), el.box("adding"):
+            self._name = el.field("Name", ui.input(placeholder="cyclists"))
+            self._model = el.field("Model", ui.select(list(pool.models), value=pool.base))
+            self._description = el.field("Who they are", ui.input(placeholder="people who go everywhere by bicycle"))
             persona = ui.textarea(placeholder="You speak for people who …").props("autogrow")
-            self._persona = field("Persona: how their model is told to speak", persona)
+            self._persona = el.field("Persona: how their model is told to speak", persona)
 
     def edits(self, *, or_none: bool) -> Edits:
         """What has been changed.

@@ -7,7 +7,7 @@ from math import ceil
 
 from nicegui import ui
 
-from modular_pluralism.debugger.page.elements import attributes, box, button, community, hue, text
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.progress import NodeProgress, box_of
 from modular_pluralism.debugger.page.words import STATES, role_words
 from modular_pluralism.graphs.shape import GraphNode
@@ -21,19 +21,18 @@ class _Box:
 
     def __init__(self, node: GraphNode, communities: Sequence[str], on_open: Callable[[str], None]) -> None:
         self._title = node.id if node.community else role_words(node.role).title
-        with button("", lambda: on_open(node.id), kind="box") as self._button:
-            attributes(self._button, **{"data-node": node.id})
-            with box("who", "span"):
+        with el.button("", lambda: on_open(node.id), kind="box", **{"data-node": node.id}) as self._button:
+            with el.box("who", "span"):
                 if node.community:
-                    community(node.id, communities, "")
-                    self._button.style(hue(communities.index(node.id)))
+                    el.community(node.id, communities, "")
+                    self._button.style(el.hue(communities.index(node.id)))
                 else:
                     ui.icon(role_words(node.role).icon)
-                attributes(text(self._title, "title", "span"), title=self._title)
-            with box("how", "span"):
+                el.text(self._title, "title", "span", title=self._title)
+            with el.box("how", "span"):
                 self._icon = ui.icon("schedule")
-                self._word = text("", tag="span")
-            self._cost = text("", "cost", "span")
+                self._word = el.text("", tag="span")
+            self._cost = el.text("", "cost", "span")
         self.show("waiting", "")
 
     def show(self, state: str, cost: str) -> None:
@@ -42,7 +41,7 @@ class _Box:
         self._word.set_text(word)
         self._cost.set_text(cost)
         said = f"{self._title}: {word}{', ' if cost else ''}{cost}. Show what was asked and answered."
-        attributes(self._button, **{"data-state": state, "aria-label": said})
+        el.attributes(self._button, said, **{"data-state": state})
 
 
 class GraphView:
@@ -53,7 +52,7 @@ class GraphView:
         self._boxes: dict[str, _Box] = {}
         layers = _layers(nodes)
         self._communities = [node.id for layer in layers for node in layer if node.community]
-        with attributes(box("graph"), role="group", **{"aria-label": "The graph: a box for each of its nodes"}):
+        with el.box("graph", role="group", label="The graph: a box for each of its nodes"):
             for above, layer in zip([[], *layers], layers, strict=False):
                 if above:
                     _wires(max(map(_width, (above, layer))), fan_out=len(above) <= len(layer))
@@ -72,9 +71,9 @@ class GraphView:
         single = len(layer) == 1 and not layer[0].community
         kind = "one" if single else "framed" if len(layer) > _BESIDE else "frames"
         beside = ceil(len(layer) / ceil(len(layer) / _BESIDE))
-        with box(f"layer {kind}").style("" if single else f"--n: {beside}"):
+        with el.box(f"layer {kind}").style("" if single else f"--n: {beside}"):
             for node in layer:
-                with box("cell"):
+                with el.box("cell"):
                     self._boxes[node.id] = _Box(node, self._communities, self._on_open)
 
 
@@ -98,10 +97,9 @@ def _width(layer: Sequence[GraphNode]) -> int:
 def _wires(count: int, *, fan_out: bool) -> None:
     """Lines between one box and the boxes of a layer; on a narrow page the layer has a frame, and one line to it."""
     for classes, lines in (("wires wide", count), ("wires narrow", 1)):
-        svg = attributes(ui.element("svg").classes(classes), preserveAspectRatio="none", viewBox=f"0 0 {lines} 1")
-        attributes(svg, **{"aria-hidden": "true"})
-        with svg:
+        view = {"preserveAspectRatio": "none", "viewBox": f"0 0 {lines} 1", "aria-hidden": "true"}
+        with el.box(classes, "svg", **view):
             for line in range(lines):
                 one, many = lines / 2, line + 0.5
                 start, end = (one, many) if fan_out else (many, one)
-                attributes(ui.element("path"), d=f"M{start} 0C{start} .6 {end} .4 {end} 1")
+                el.box("", "path", d=f"M{start} 0C{start} .6 {end} .4 {end} 1")

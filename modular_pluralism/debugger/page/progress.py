@@ -54,16 +54,6 @@ class NodeProgress:
         return sum(call.completion_tokens or 0 for call in self.calls) if self.calls else self.stretches
 
     @property
-    def read(self) -> int:
-        """Tokens of the prompts."""
-        return sum(call.prompt_tokens or 0 for call in self.calls)
-
-    @property
-    def cached(self) -> int:
-        """Tokens of the prompts that were not read again."""
-        return sum(call.cached_tokens or 0 for call in self.calls)
-
-    @property
     def attempts(self) -> int:
         """How often a call was made at most."""
         return max([self.tries, *(call.attempts for call in self.calls)])
@@ -85,10 +75,12 @@ class NodeProgress:
         if self.state == "reused":
             return [f"from the run {self.source}" if self.source else "from an earlier run"]
         spent = self._spent()
-        cached = f" ({number(self.cached)} from the cache)" if self.cached else ""
+        read = sum(call.prompt_tokens or 0 for call in self.calls)
+        of_cache = sum(call.cached_tokens or 0 for call in self.calls)
+        cached = f" ({number(of_cache)} from the cache)" if of_cache else ""
         told = {
             f"{number(self.said)} tokens said": self.said,
-            f"{number(self.read)} read{cached}": self.read,
+            f"{number(read)} read{cached}": read,
             seconds(spent): spent,
             f"{self.attempts} tries": self.attempts > 1,
             "cut off at its limit": any(call.finish_reason == "length" for call in self.calls),

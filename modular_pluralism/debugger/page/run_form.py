@@ -8,7 +8,7 @@ from typing import cast
 from nicegui import ui
 
 from modular_pluralism.debugger.live import RunRequest
-from modular_pluralism.debugger.page.elements import attributes, box, field, more, segments, text
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.live_runs import LiveRuns
 from modular_pluralism.errors import InputError
 from modular_pluralism.modes import ModeDescription, find_mode, modes
@@ -87,31 +87,31 @@ class RunForm:
 
     def _build(self, first_pool: str, begin: RunRequest) -> None:
         question = ui.textarea(value=begin.question).props("autogrow").classes("ask-question")
-        self._question = field("Question", question)
-        with box("field"):
-            text("Mode", "cap")
-            segments("Mode", {name: mode.title for name, mode in modes().items()}, begin.mode, self._choose)
-            self._hint = text("", "hint")
+        self._question = el.field("Question", question)
+        with el.box("field"):
+            el.text("Mode", "cap")
+            el.segments("Mode", {name: mode.title for name, mode in modes().items()}, begin.mode, self._choose)
+            self._hint = el.text("", "hint")
         attribute = ui.input(value=begin.attribute or "", placeholder="the right to privacy")
-        self._attribute = field("Attribute", attribute, "Whose view: a value, a group of people, a culture.")
+        self._attribute = el.field("Attribute", attribute, "Whose view: a value, a group of people, a culture.")
         options = ui.textarea(value="\n".join(begin.options or []), placeholder="Yes\nNo")
-        self._options = field("Options, one a line", options.props("autogrow").classes("ask-options"))
+        self._options = el.field("Options, one a line", options.props("autogrow").classes("ask-options"))
         pools = list(dict.fromkeys([first_pool, begin.pool, *BUILT_IN_POOLS]))
         # The browser's own list of suggestions: one that the page draws may open late, over what is clicked next.
-        with attributes(box("", "datalist"), id="pools"):
+        with el.box("", "datalist", id="pools"):
             for known in pools:
-                attributes(box("", "option"), value=known)
+                el.box("", "option", value=known)
         pool = ui.input(value=begin.pool, on_change=lambda event: self._on_shape() if event.value in pools else None)
         pool.props("clearable list=pools").on("change", lambda: self._on_shape())
-        self._pool = field("Pool", pool, f"{', '.join(BUILT_IN_POOLS)}, or the path of a .toml file.")
-        with more("More settings"), box("stack tight"):
+        self._pool = el.field("Pool", pool, f"{', '.join(BUILT_IN_POOLS)}, or the path of a .toml file.")
+        with el.more("More settings"), el.box("stack tight"):
             seed = ui.number(value=begin.seed, min=0, step=1, precision=0)
-            self._seed = field("Seed", seed, "The same seed and settings give the same run again.")
-            self._scoring = field("How options are read", ui.select(_SCORINGS, value=begin.scoring))
+            self._seed = el.field("Seed", seed, "The same seed and settings give the same run again.")
+            self._scoring = el.field("How options are read", ui.select(_SCORINGS, value=begin.scoring))
             voice = ui.select(_VOICES, value=begin.voice, on_change=lambda: self._on_shape())
-            self._voice = field("How communities are heard", voice)
+            self._voice = el.field("How communities are heard", voice)
             prompts = ui.input(value=begin.prompts or "", placeholder="the built-in prompts")
-            self._prompts = field("Folder with your prompts", prompts)
+            self._prompts = el.field("Folder with your prompts", prompts)
 
     def _choose(self, mode: str) -> None:
         self._mode = find_mode(mode)
@@ -126,7 +126,7 @@ class RunForm:
         )
         for element, need in ((self._attribute, takes.attribute), (self._options, takes.options)):
             element.set_visibility(need != "refused")
-            attributes(element, **{"aria-required": "true" if need == "required" else "false"})
+            el.attributes(element, **{"aria-required": "true" if need == "required" else "false"})
         self._scoring.set_visibility(takes.scoring)
         self._voice.set_visibility(takes.voice)
 

@@ -13,18 +13,7 @@ from typing import ClassVar
 from nicegui import context, ui
 from nicegui.element import Element
 
-from modular_pluralism.debugger.page.elements import (
-    ICON,
-    attributes,
-    box,
-    button,
-    chip,
-    empty,
-    note,
-    notify,
-    refilled,
-    text,
-)
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.live_runs import LiveRuns
 from modular_pluralism.debugger.page.progress import RunProgress
 from modular_pluralism.debugger.page.words import RUNS
@@ -78,9 +67,9 @@ class Tab:
     def build(self) -> None:
         """The whole page."""
         self._bar()
-        self._stage = attributes(box("stage"), id="main", tabindex="-1")
+        self._stage = el.box("stage", id="main", tabindex="-1")
         with self._stage:
-            text("Reading the store…", "muted")
+            el.text("Reading the store…", "muted")
         # A page that takes long to come would be given up; this one is there at once and is filled when it has arrived.
         ui.timer(0, self._begin, once=True)
 
@@ -88,7 +77,7 @@ class Tab:
         """Show a view."""
         self._view = view
         for name, element in self._buttons.items():
-            attributes(element, **{"aria-current": "page" if name == view else None})
+            el.attributes(element, **{"aria-current": "page" if name == view else None})
         await self.refresh()
 
     async def refresh(self) -> None:
@@ -97,14 +86,14 @@ class Tab:
         self._show_current()
         self._unfinished = self.progress is not None and not self.progress.done
         view = self._shown = self._views[self._view](self)
-        with refilled(self._stage):
+        with el.refilled(self._stage):
             try:
                 if self.run is None and view.without_run:
-                    empty(view.icon, "No run is open", view.without_run)
+                    el.empty(view.icon, "No run is open", view.without_run)
                 else:
                     await view.show()
             except PluralismError as error:
-                note(str(error), "bad", "error")
+                el.note(str(error), "bad", "error")
 
     async def open(self, run: str, view: str | None = None) -> None:
         """Look at another run."""
@@ -140,7 +129,7 @@ class Tab:
             self.progress = await self.runs.progress(self.run)
         except PluralismError as error:
             self.run = None
-            notify(str(error), bad=True)
+            el.notify(str(error), bad=True)
 
     async def _look(self) -> None:
         """Show what has happened since the last look, and let clocks run."""
@@ -170,21 +159,21 @@ class Tab:
         self.javascript(f"history.replaceState(null, '', {json.dumps('?' + query)})")
 
     def _bar(self) -> None:
-        attributes(text("Skip to the content", "skip", "a"), href="#main")
-        with box("bar", "header"):
-            with box("brand"):
-                attributes(box("", "img"), src=f"data:image/svg+xml;base64,{b64encode(ICON.encode()).decode()}", alt="")
-                text("Modular Pluralism", "words", "span")
-            with attributes(box("nav", "nav"), **{"aria-label": "Views"}):
+        el.text("Skip to the content", "skip", "a", href="#main")
+        with el.box("bar", "header"):
+            with el.box("brand"):
+                el.box("", "img", src=f"data:image/svg+xml;base64,{b64encode(el.ICON.encode()).decode()}", alt="")
+                el.text("Modular Pluralism", "words", "span")
+            with el.box("nav", "nav", label="Views"):
                 for name, view in self._views.items():
-                    self._buttons[name] = button(view.title, partial(self.go, name), icon=view.icon, kind="")
-            box("grow")
-            self._current = box("current")
+                    self._buttons[name] = el.button(view.title, partial(self.go, name), icon=view.icon, kind="")
+            el.box("grow")
+            self._current = el.box("current")
             turn = partial(self.javascript, "pluralismTheme.turn()")
-            button("", turn, icon="contrast", kind="btn quiet theme", label="Colours")
+            el.button("", turn, icon="contrast", kind="btn quiet theme", label="Colours")
 
     def _show_current(self) -> None:
-        with refilled(self._current):
+        with el.refilled(self._current):
             if self.progress is not None:
-                chip(*RUNS[self.progress.state])
-                attributes(text(self.progress.run, "name"), title=self.progress.run)
+                el.chip(*RUNS[self.progress.state])
+                el.text(self.progress.run, "name", title=self.progress.run)

@@ -9,20 +9,8 @@ from nicegui.element import Element
 
 from modular_pluralism.debugger.fork import ForkRequest
 from modular_pluralism.debugger.history import Superstep, list_runs, read_run
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.compare_view import show_comparison
-from modular_pluralism.debugger.page.elements import (
-    attributes,
-    box,
-    button,
-    card,
-    chip,
-    empty,
-    field,
-    note,
-    refilled,
-    segments,
-    text,
-)
 from modular_pluralism.debugger.page.fork_form import ForkForm
 from modular_pluralism.debugger.page.progress import box_of
 from modular_pluralism.debugger.page.run_list import RunList
@@ -46,16 +34,16 @@ class TimeView(View):
         """See View."""
         rows = await list_runs(self._tab.runs.store)
         if not rows:
-            empty(self.icon, "No run is kept yet", "Start one under Run; every run is kept, and stands here.")
+            el.empty(self.icon, "No run is kept yet", "Start one under Run; every run is kept, and stands here.")
             return
-        with box("two times" if self._tab.run else "stack"):
-            with attributes(box("card side stack tight", "nav"), **{"aria-label": "Past runs"}):
-                text("Past runs", tag="h2")
+        with el.box("two times" if self._tab.run else "stack"):
+            with el.box("card side stack tight", "nav", label="Past runs"):
+                el.text("Past runs", tag="h2")
                 RunList(rows, self._tab.run, self._open)
             if self._tab.run:
                 self._kept = await read_run(self._tab.runs.store, self._tab.run)
                 self._others = [row.listed for row in rows if row.listed.id != self._tab.run]
-                with box("stack"):
+                with el.box("stack"):
                     await self._one()
 
     async def _open(self, run: str) -> None:
@@ -64,36 +52,36 @@ class TimeView(View):
 
     async def _one(self) -> None:
         listed = self._kept.listed
-        with box("card stack one-run", "section"):
-            with box("line between top"):
-                text(listed.question, "said", tag="h1")
-                with box("line"):
-                    chip(*RUNS[listed.state])
-                    chip(find_mode(self._kept.setup.mode).title)
-            with box("line small muted"):
-                text(listed.id, "mono")
+        with el.box("card stack one-run", "section"):
+            with el.box("line between top"):
+                el.text(listed.question, "said", tag="h1")
+                with el.box("line"):
+                    el.chip(*RUNS[listed.state])
+                    el.chip(find_mode(self._kept.setup.mode).title)
+            with el.box("line small muted"):
+                el.text(listed.id, "mono")
                 if self._kept.setup.origin is not None:
                     self._origin(self._kept.setup.origin)
             if listed.error:
-                note(listed.error, "bad", "error")
+                el.note(listed.error, "bad", "error")
             part = "compare" if self._tab.beside else "steps"
-            segments("What to do with the run", _PARTS, part, self._show_part)
-        self._body = box("stack")
+            el.segments("What to do with the run", _PARTS, part, self._show_part)
+        self._body = el.box("stack")
         await self._show_part(part)
 
     def _origin(self, origin: Origin) -> None:
         after = "" if origin.step is None else f", after {self._title(origin.step)}"
-        text(f"· a fork of{after}")
-        button(origin.run, partial(self._open, origin.run), icon="call_split", kind="btn small quiet")
+        el.text(f"· a fork of{after}")
+        el.button(origin.run, partial(self._open, origin.run), icon="call_split", kind="btn small quiet")
         beside = partial(self._beside, origin.run)
-        button("Compare with it", beside, icon="compare_arrows", kind="btn small")
+        el.button("Compare with it", beside, icon="compare_arrows", kind="btn small")
 
     async def _beside(self, run: str) -> None:
         self._tab.beside = run
         await self._tab.refresh()
 
     async def _show_part(self, part: str) -> None:
-        with refilled(self._body):
+        with el.refilled(self._body):
             if part == "compare":
                 await self._show_compare()
                 return
@@ -108,37 +96,39 @@ class TimeView(View):
     def _show_steps(self) -> None:
         steps = self._kept.steps
         if not steps:
-            note("Nothing of this run was kept: it ended before its first step.", "warn", "warning")
+            el.note("Nothing of this run was kept: it ended before its first step.", "warn", "warning")
             return
-        with box("walk"):
-            with attributes(box("card steps", "section"), **{"aria-label": "Steps of the run"}):
+        with el.box("walk"):
+            with el.box("card steps", "section", label="Steps of the run"):
                 self._dots = [self._step_button(index, step) for index, step in enumerate(steps)]
-            self._state = attributes(box("stack", "section"), role="region", **{"aria-label": "State after the step"})
+            self._state = el.box("stack", "section", role="region", label="State after the step")
         self._go(len(steps) - 1)
 
     def _step_button(self, index: int, step: Superstep) -> Element:
-        with button("", lambda: self._go(index), kind="step") as made:
-            box("dot", "span")
-            with box("", "span"):
+        with el.button("", lambda: self._go(index), kind="step") as made:
+            el.box("dot", "span")
+            with el.box("", "span"):
                 communities = len({box_of(node) for node in step.nodes} & {*self._kept.setup.communities})
-                text(self._title(step.step), tag="strong")
-                text(f"{communities} communities" if communities else step.at[11:19], "muted small", "div")
+                el.text(self._title(step.step), tag="strong")
+                el.text(f"{communities} communities" if communities else step.at[11:19], "muted small", "div")
         return made
 
     def _go(self, index: int) -> None:
         for each, dot in enumerate(self._dots):
-            attributes(dot, **{"aria-pressed": "true" if each == index else "false"})
+            el.attributes(dot, **{"aria-pressed": "true" if each == index else "false"})
         step, communities = self._kept.steps[index], self._kept.setup.communities
-        with refilled(self._state):
-            with box("card stack"):
-                with box("line between"):
-                    text(f"What {self._title(step.step).lower()} changed", tag="h2")
+        with el.refilled(self._state):
+            with el.box("card stack"):
+                with el.box("line between"):
+                    el.text(f"What {self._title(step.step).lower()} changed", tag="h2")
                     fork = partial(self._show_part, "fork")
-                    button("Change something and run on from here", fork, icon="call_split", kind="btn small")
+                    el.button("Change something and run on from here", fork, icon="call_split", kind="btn small")
                 if not step.complete:
-                    note("The run ended in the midst of this step; this is what had been written.", "warn", "warning")
+                    el.note(
+                        "The run ended in the midst of this step; this is what had been written.", "warn", "warning"
+                    )
                 show_changes(step.changes, communities)
-            with card("The state after it"):
+            with el.card("The state after it"):
                 show_state(step.state, communities)
 
     # Forks
@@ -146,18 +136,18 @@ class TimeView(View):
     def _show_fork(self) -> None:
         kept = self._kept
         if self._tab.runs.is_live(kept.listed.id):
-            note("The run is still on. It can be changed once it has ended, or been stopped.", "warn", "warning")
+            el.note("The run is still on. It can be changed once it has ended, or been stopped.", "warn", "warning")
             return
         made_of = kept.setup.load(anyway=True)
         broken = kept.listed.state != "finished"
-        with box("card stack"):
-            with box("stack tight"):
+        with el.box("card stack"):
+            with el.box("stack tight"):
                 if broken:
-                    note(
+                    el.note(
                         "The run has no result. Run the fork as it stands to go on with it, or change something first."
                     )
-                text("Change what you like; only what depends on it runs again.", tag="h2")
-                text(
+                el.text("Change what you like; only what depends on it runs again.", tag="h2")
+                el.text(
                     "The run stays as it is; the fork is a run of its own beside it. Texts are changed under Prompts.",
                     "muted",
                 )
@@ -169,28 +159,28 @@ class TimeView(View):
                 for step in kept.steps[1:-1]
                 if step.complete
             }
-            start = field("From where", ui.select(froms, value=""))
+            start = el.field("From where", ui.select(froms, value=""))
 
             async def fork() -> None:
                 step = int(start.value) if start.value else None
                 request = ForkRequest(run=kept.listed.id, step=step, edits=form.edits(or_none=broken))
                 await self._tab.open(await self._tab.runs.fork(request), "run")
 
-            with box("btns"):
-                button("Run the fork", fork, icon="call_split", kind="btn main")
+            with el.box("btns"):
+                el.button("Run the fork", fork, icon="call_split", kind="btn main")
 
     # Two runs
 
     async def _show_compare(self) -> None:
         if not self._others:
-            note("There is no other run to compare with yet.")
+            el.note("There is no other run to compare with yet.")
             return
         origin = self._kept.setup.origin
         names = {listed.id: f"{listed.question[:60]} · {listed.id}" for listed in self._others}
         first = self._tab.beside or (origin.run if origin else "")
         first = self._tab.beside = first if first in names else next(iter(names))
-        with box("card"):
-            chosen = field("Beside which run", ui.select(names, value=first, with_input=True))
+        with el.box("card"):
+            chosen = el.field("Beside which run", ui.select(names, value=first, with_input=True))
             chosen.on_value_change(lambda event: self._beside(str(event.value)))
         await show_comparison(self._tab.runs.store, first, self._kept.listed.id)
 
