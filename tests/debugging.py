@@ -11,7 +11,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.cli.run_graph import NoView, run_graph
 from modular_pluralism.debugger.build import build_graph
-from modular_pluralism.debugger.events import Event, RunEnded
+from modular_pluralism.debugger.events import Event, NodeEnded, RunEnded
 from modular_pluralism.debugger.live import LiveRun, RunRequest
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
@@ -94,6 +94,6 @@ def finished(event: object) -> dict[str, Any]:
     return event.result
 
 
-def nodes_of(events: Sequence[Event], kind: type) -> list[str]:
-    """The nodes of which there are events of this kind."""
-    return [str(vars(event)["node"]) for event in events if isinstance(event, kind)]
+def ended(events: Sequence[Event], state: str) -> list[str]:
+    """The nodes that have ended in this state."""
+    return [event.node for event in events if isinstance(event, NodeEnded) and event.state == state]

@@ -18,10 +18,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from modular_pluralism.debugger.events import (
     CallMade,
-    NodeFailed,
-    NodeFinished,
+    NodeEnded,
     NodeRetried,
-    NodeReused,
     NodeStarted,
     NodeToken,
     RunEnded,
@@ -166,7 +164,7 @@ def test_a_box_waits_works_speaks_and_is_done() -> None:
     assert progress["ada"].text == ""
     progress.take(NodeToken("ada", "Yes."))
     progress.take(CallMade("ada", call("ada")))
-    progress.take(NodeFinished("ada", comment("ada"), 1.5))
+    progress.take(NodeEnded("ada", "finished", 1.5, comment("ada")))
     ada = progress["ada"]
     assert (ada.state, ada.text, ada.said, ada.attempts) == ("finished", "Yes.", 7, 2)
     assert "7 tokens said" in ada.costs
@@ -177,16 +175,16 @@ def test_a_box_waits_works_speaks_and_is_done() -> None:
 def test_a_community_that_fails_says_why_and_the_run_goes_on() -> None:
     progress = begun()
     progress.take(NodeStarted("ada"))
-    progress.take(NodeFailed("ada", "model 'demo' gave an empty reply.", 0.5))
+    progress.take(NodeEnded("ada", "failed", 0.5, error="model 'demo' gave an empty reply."))
     assert (progress["ada"].state, progress["ada"].error) == ("failed", "model 'demo' gave an empty reply.")
     assert not progress.done
 
 
 def test_what_a_fork_keeps_is_told_apart() -> None:
     progress = begun()
-    progress.take(NodeReused("ada", comment("ada"), "parent"))
+    progress.take(NodeEnded("ada", "reused", 0.0, comment("ada"), source="parent"))
     progress.take(NodeStarted("merge"))
-    progress.take(NodeFinished("merge", {"answer": "All say yes."}, 1.0))
+    progress.take(NodeEnded("merge", "finished", 1.0, {"answer": "All say yes."}))
     progress.take(RunEnded("finished", 1.0, {"answer": "All say yes."}))
     assert (progress["ada"].state, progress["ada"].source) == ("reused", "parent")
     assert progress["merge"].text == "All say yes."

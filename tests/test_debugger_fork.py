@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modular_pluralism.debugger.calls import read_calls
-from modular_pluralism.debugger.events import NodeFinished, NodeReused
+from modular_pluralism.debugger.events import NodeEnded
 from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import list_runs, read_run
 from modular_pluralism.debugger.live import start_run
@@ -17,7 +17,7 @@ from modular_pluralism.errors import InputError, PromptError, StoreError
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import AddedCommunity, Edits
 from modular_pluralism.runs.run_table import RunTable
-from tests.debugging import NAMES, Bench, ask, finished, followed, nodes_of, open_bench
+from tests.debugging import NAMES, Bench, ask, ended, finished, followed, open_bench
 from tests.fake_models import FakeChat, HangingChat, always, scripted, wait_until
 
 MERGE = PromptSet.load()["merge"].text
@@ -62,7 +62,7 @@ async def test_without_an_edit_everything_is_taken_over(tmp_path: Path) -> None:
         reused = (await read_run(bench.store, live.run)).reused
         calls = await read_calls(bench.store, live.run, models=bench.models)
     assert finished(events[-1]) == before
-    assert {*NAMES, *(f"{name}/score" for name in NAMES), "aggregate"} <= set(nodes_of(events, NodeReused))
+    assert {*NAMES, *(f"{name}/score" for name in NAMES), "aggregate"} <= set(ended(events, "reused"))
     assert set(reused.values()) == {"parent"}
     assert {each.run for each in calls} == {"parent"}
     assert len(calls) == 6
@@ -230,7 +230,7 @@ async def test_a_run_that_was_stopped_can_be_forked(tmp_path: Path) -> None:
     async with open_bench(tmp_path, bob=hanging) as bench:
         live = await start_run(bench.store, bench.request("distributional"), run="parent", models=bench.models)
         async for event in live.events():
-            if isinstance(event, NodeFinished) and event.node == "ann/score":
+            if isinstance(event, NodeEnded) and event.node == "ann/score":
                 break
         with pytest.raises(InputError, match="still on"):
             await start_fork(bench.store, ForkRequest(run="parent"), models=bench.models)
@@ -241,7 +241,7 @@ async def test_a_run_that_was_stopped_can_be_forked(tmp_path: Path) -> None:
         live = await start_fork(bench.store, ForkRequest(run="parent"), models=bench.models)
         events = await followed(live)
         finished(events[-1])
-        assert {"ann", "ann/score"} <= set(nodes_of(events, NodeReused))
+        assert {"ann", "ann/score"} <= set(ended(events, "reused"))
         since = bench.asked_since(asked)
     assert since["bob"] == 1
     assert "ann" not in since

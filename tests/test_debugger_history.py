@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modular_pluralism.debugger.calls import read_calls
-from modular_pluralism.debugger.events import NodeFinished
+from modular_pluralism.debugger.events import NodeEnded
 from modular_pluralism.debugger.history import list_runs, read_run
 from modular_pluralism.debugger.kept_tasks import read_tasks
 from modular_pluralism.debugger.live import start_run
@@ -48,7 +48,7 @@ async def test_the_state_of_a_run_that_stopped_in_the_middle(tmp_path: Path) -> 
     async with open_bench(tmp_path, bob=hanging) as bench:
         live = await start_run(bench.store, bench.request("distributional"), run="one", models=bench.models)
         async for event in live.events():
-            if isinstance(event, NodeFinished) and event.node == "ann/score":
+            if isinstance(event, NodeEnded) and event.node == "ann/score":
                 break
         await live.stop()
         hanging.release.set()

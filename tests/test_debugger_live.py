@@ -10,8 +10,7 @@ import pytest
 
 from modular_pluralism.debugger.events import (
     CallMade,
-    NodeFailed,
-    NodeFinished,
+    NodeEnded,
     NodeRetried,
     NodeStarted,
     NodeToken,
@@ -21,7 +20,7 @@ from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.records import own_calls
 from modular_pluralism.errors import InputError
 from modular_pluralism.runs.run_table import RunTable
-from tests.debugging import NAMES, finished, followed, nodes_of, open_bench
+from tests.debugging import NAMES, ended, finished, followed, open_bench
 from tests.fake_models import FakeChat, HangingChat, always, scripted
 
 BOXES: dict[str, list[str]] = {
@@ -40,8 +39,8 @@ async def test_every_box_waits_starts_and_finishes(tmp_path: Path, mode: str) ->
     first, last = events[0], events[-1]
     assert isinstance(first, RunStarted)
     assert [box.id for box in first.nodes] == BOXES[mode]
-    for kind in (NodeStarted, NodeFinished):
-        assert sorted(nodes_of(events, kind)) == sorted(BOXES[mode])
+    assert sorted(event.node for event in events if isinstance(event, NodeStarted)) == sorted(BOXES[mode])
+    assert sorted(ended(events, "finished")) == sorted(BOXES[mode])
     assert set(finished(last)["comments"]) == set(NAMES)
     assert listed.state == "finished"
     ids = {box.id for box in first.nodes}
@@ -98,7 +97,7 @@ async def test_a_failed_community_is_told_and_the_run_goes_on(tmp_path: Path) ->
         live = await start_run(bench.store, bench.request(), models=bench.models)
         events = await followed(live)
         kept = await own_calls(bench.store, live.run)
-    assert nodes_of(events, NodeFailed) == ["bob"]
+    assert ended(events, "failed") == ["bob"]
     finished(events[-1])
     record = next(each for each in kept if each.node == "bob")
     assert record.errors == ["no such thing"]
@@ -122,7 +121,7 @@ async def test_a_failed_run_is_told_and_kept(tmp_path: Path) -> None:
         listed = await RunTable(bench.store).get(live.run)
     assert end == events[-1]
     assert "out of order" in str(end.error)
-    assert nodes_of(events, NodeFailed) == ["merge"]
+    assert ended(events, "failed") == ["merge"]
     assert (listed.state, listed.error) == (end.state, end.error) == ("failed", end.error)
 
 
@@ -131,7 +130,7 @@ async def test_a_run_can_be_stopped_and_its_calls_are_kept(tmp_path: Path) -> No
     async with open_bench(tmp_path, bob=hanging) as bench:
         live = await start_run(bench.store, bench.request(), models=bench.models)
         async for event in live.events():
-            if isinstance(event, NodeFinished) and event.node == "ann":
+            if isinstance(event, NodeEnded) and event.node == "ann":
                 break
         await live.stop()
         hanging.release.set()

@@ -51,30 +51,17 @@ class CallMade:
 
 
 @dataclass(frozen=True)
-class NodeFinished:
-    """`update` is what the node wrote into the state."""
+class NodeEnded:
+    """`update` is what the node wrote into the state. One that has failed has an `error`; a community's leaves the run
+    going on, any other node's ends it. One that is reused was not run: what it depends on is as in the run `source`,
+    and so is its output."""
 
     node: str
-    update: dict[str, Any]
+    state: Literal["finished", "failed", "reused"]
     seconds: float
-
-
-@dataclass(frozen=True)
-class NodeFailed:
-    """A community's failure leaves the run going on; any other node's ends it."""
-
-    node: str
-    error: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class NodeReused:
-    """The node was not run: what it depends on is as in the run `source`, and so is its output."""
-
-    node: str
-    update: dict[str, Any]
-    source: str | None
+    update: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +75,4 @@ class RunEnded:
     error: str | None = None
 
 
-Event = (
-    RunStarted | NodeStarted | NodeToken | NodeRetried | CallMade | NodeFinished | NodeFailed | NodeReused | RunEnded
-)
+Event = RunStarted | NodeStarted | NodeToken | NodeRetried | CallMade | NodeEnded | RunEnded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -18,9 +18,7 @@ from modular_pluralism.debugger.build import OwnModels, build_graph, node_id, no
 from modular_pluralism.debugger.events import (
     CallMade,
     Event,
-    NodeFailed,
-    NodeFinished,
-    NodeReused,
+    NodeEnded,
     NodeStarted,
     NodeToken,
     RunEnded,
@@ -208,41 +206,33 @@ class LiveRun:
             raise PluralismError("The run ended without a result.")
         return final
 
-    def _translated(self, namespace: Sequence[str], kind: str, data: Any) -> list[Event]:
-        """What a part of LangGraph's stream says, in our words."""
+    def _translated(self, namespace: Sequence[str], kind: str, data: Any) -> Iterator[Event]:
+        """What a part of LangGraph's stream says, in our words. Of a community's branch, only the nodes tell."""
+        branch = "|".join(namespace)
         if kind == "messages":
             message, metadata = data
-            text, node = str(message.text), node_id(metadata["langgraph_node"], "|".join(namespace))
-            return [NodeToken(node, text)] if text else []
-        if kind == "tasks":
-            return [] if self._is_branch(namespace, data["name"]) else self._task_event(namespace, data)
+            if message.text:
+                yield NodeToken(node_id(metadata["langgraph_node"], branch), str(message.text))
+            return
         reused = bool((data.pop("__metadata__", None) or {}).get("cached"))
-        return [
-            self._written(node_id(name, "|".join(namespace)), update or {}, reused)
-            for name, update in data.items()
-            if not self._is_branch(namespace, name)
-        ]
-
-    def _task_event(self, namespace: Sequence[str], data: dict[str, Any]) -> list[Event]:
-        node = node_id(data["name"], "|".join(namespace))
-        if "result" not in data and "error" not in data:
-            self._begun[node] = time.monotonic()
-            return [NodeStarted(node)]
-        # A result is told as an update, too.
-        return [NodeFailed(node, redact(str(data["error"])), self._since(node))] if data.get("error") else []
+        for name in [data["name"]] if kind == "tasks" else list(data):
+            if not namespace and name in self._branches:
+                continue
+            node = node_id(name, branch)
+            if kind == "updates":
+                yield self._written(node, data[name] or {}, reused)
+            elif "result" not in data and "error" not in data:
+                self._begun[node] = time.monotonic()
+                yield NodeStarted(node)
+            elif data.get("error"):  # a result is told as an update, too
+                yield NodeEnded(node, "failed", self._since(node), error=redact(str(data["error"])))
 
     def _written(self, node: str, update: dict[str, Any], reused: bool) -> Event:
         if reused:
             origin = self.setup.origin
-            return NodeReused(node, update, None if origin is None else origin.run)
-        for comment in (update.get("comments") or {}).values():
-            if comment["error"] is not None:
-                return NodeFailed(node, comment["error"], self._since(node))
-        return NodeFinished(node, update, self._since(node))
-
-    def _is_branch(self, namespace: Sequence[str], name: str) -> bool:
-        """Whether this is a community's branch as a whole, whose nodes tell of themselves."""
-        return not namespace and name in self._branches
+            return NodeEnded(node, "reused", 0.0, update, source=None if origin is None else origin.run)
+        error = next(filter(None, (comment["error"] for comment in (update.get("comments") or {}).values())), None)
+        return NodeEnded(node, "failed" if error else "finished", self._since(node), update, error)
 
     def _tell(self, *events: Event) -> None:
         self._events += events
@@ -259,7 +249,7 @@ class LiveRun:
             self._kept += 1
             if isinstance(event, CallMade):
                 await add_record(self._store, self.run, "call", event.record.number, asdict(event.record))
-            elif isinstance(event, NodeReused) and event.source is not None:
+            elif isinstance(event, NodeEnded) and event.source is not None:
                 record = {"node": event.node, "source": event.source}
                 await add_record(self._store, self.run, "reused", self._kept, record)
 

@@ -10,10 +10,8 @@ from typing import Any
 from modular_pluralism.debugger.events import (
     CallMade,
     Event,
-    NodeFailed,
-    NodeFinished,
+    NodeEnded,
     NodeRetried,
-    NodeReused,
     NodeStarted,
     NodeToken,
     RunEnded,
@@ -23,7 +21,6 @@ from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.debugger.page.elements import number, seconds
 from modular_pluralism.debugger.page.words import role_words
 from modular_pluralism.debugger.records import CallRecord
-from modular_pluralism.graphs.shape import GraphNode
 from modular_pluralism.runs.contents import BY_COMMUNITY
 
 _AT_WORK = ("started", "speaking", "scoring")
@@ -119,7 +116,10 @@ class RunProgress:
         self.version += 1
         match event:
             case RunStarted(nodes=nodes):
-                self._begin_with(nodes)
+                for each in nodes:
+                    self[each.id]
+                    if each.community is None:
+                        self._titles[each.id] = role_words(each.role).title
             case NodeStarted(node=node):
                 self[node].state = "scoring" if "/" in node else "started"
                 self[node].began = time.monotonic()
@@ -131,69 +131,47 @@ class RunProgress:
                 self[node].tries, self[node].text, self[node].stretches = attempt, "", 0
             case CallMade(node=node, record=record):
                 self[node].calls.append(record)
-            case NodeFinished(node=node, update=update):
-                self._finish(node, update, "finished")
-            case NodeReused(node=node, update=update, source=source):
-                self[node].source = source
-                self._finish(node, update, "reused")
-            case NodeFailed(node=node, error=error):
-                self._end(self[node], "failed")
-                self[node].error = error
+            case NodeEnded():
+                self._finish(event)
             case RunEnded(state=state, error=error, result=result):
                 self._close(state)
                 self.final, self.error = result or self.final, error
 
     def fill(self, kept: KeptRun, calls: Sequence[CallRecord]) -> None:
         """Everything at once, for a run that nobody here has watched."""
-        self._begin_with(kept.nodes)
+        self.take(RunStarted(self.run, kept.nodes))
         for record in calls:
-            self[record.node].calls.append(record)
+            self.take(CallMade(record.node, record))
             self[record.node].seconds += record.seconds or 0.0
-        for name, comment in (kept.state.get("comments") or {}).items():
-            self._take_comment(name, comment)
-        for id in [node for step in kept.steps for node in step.nodes]:
-            if self[id].state == "waiting":
-                self[id].state = "finished"
-        for id, source in kept.reused.items():
-            node = self[id]
-            node.source = source
-            node.state = "reused" if node.state == "finished" else node.state
+        comments = kept.state.get("comments") or {}
+        for node in dict.fromkeys(node for step in kept.steps for node in step.nodes):
+            update = {"comments": {node: comments[node]}} if node in comments else {}
+            source = kept.reused.get(node)
+            self.take(NodeEnded(node, "reused" if source else "finished", 0.0, update, source=source))
         self[kept.nodes[-1].id].text = kept.state.get("answer") or ""
-        self.final, self.error = kept.state, kept.listed.error
+        self.final = kept.state
         if kept.listed.state != "running":
-            self._close(kept.listed.state)
-        self.version += 1
+            self.take(RunEnded(kept.listed.state, 0.0, kept.state, kept.listed.error))
 
     @property
     def done(self) -> bool:
         """Whether nothing more will happen."""
         return self.state != "running"
 
-    def _begin_with(self, nodes: Sequence[GraphNode]) -> None:
-        for node in nodes:
-            self[node.id]
-            if node.community is None:
-                self._titles[node.id] = role_words(node.role).title
-
-    def _finish(self, node: str, update: dict[str, Any], state: str) -> None:
-        self._end(self[node], state)
+    def _finish(self, event: NodeEnded) -> None:
+        node, update = self[event.node], event.update
+        self._end(node, event.state)
+        node.source = event.source or node.source
+        node.error = event.error or node.error
         for name, comment in (update.get("comments") or {}).items():
-            self._take_comment(name, comment, state)
-        if update.get("answer"):
-            self[node].text = update["answer"]
+            if comment["error"]:
+                node.state, node.error = "failed", comment["error"]
+            else:
+                node.text = comment["text"]
+                node.state = "edited" if name in self._edited else node.state
+        node.text = update.get("answer") or node.text
         for key, value in update.items():
             self.final[key] = {**(self.final.get(key) or {}), **(value or {})} if key in BY_COMMUNITY else value
-
-    def _take_comment(self, name: str, comment: dict[str, Any], state: str = "finished") -> None:
-        node = self[name]
-        if comment["error"]:
-            node.state, node.error = "failed", comment["error"]
-            return
-        if name in self._edited:
-            node.state = "edited"
-        elif node.state not in ("scoring", "reused"):
-            node.state = state
-        node.text = comment["text"]
 
     def _end(self, node: NodeProgress, state: str) -> None:
         node.state = state
