@@ -68,7 +68,7 @@ async def attribute_answer(
     comments = _read_by_base(state)
     if not state.get("answer") or not comments:
         raise InputError("The run has no answer with comments to attribute it to; look at one that has finished.")
-    found = sentences(str(state["answer"]))
+    parts = sentences(str(state["answer"]))
     measure: EntailmentMeasure
     if spec == WORDS:
         measure = WordOverlap(list(comments.values()))
@@ -76,9 +76,9 @@ async def attribute_answer(
         measure = open_measure(spec, pool=pool, prompts=prompts, models=models)
     threshold = WORDS_THRESHOLD if spec == WORDS else COVERED
     counts = Counts()
-    pairs = [(comment, sentence) for sentence in found for comment in comments.values()]
+    pairs = [(comment, sentence) for sentence in parts for comment in comments.values()]
     scores = iter(await measure.scores(pairs, counts))
-    attributed = [_attributed(sentence, {name: next(scores) for name in comments}, threshold) for sentence in found]
+    attributed = [_attributed(sentence, {name: next(scores) for name in comments}, threshold) for sentence in parts]
     return Attribution(
         method=measure.name,
         note=f"{measure.note(counts)} {_about(threshold)}".strip(),

@@ -27,12 +27,12 @@ async def show_comparison(store: RunStore, one: str, other: str) -> None:
     _legend()
     if comparison.settings:
         with el.card("Settings that differ", "stack tight"):
-            for each in comparison.settings:
+            for setting in comparison.settings:
                 with el.box("stack tight setting"):
-                    el.text(each.key, tag="h3")
+                    el.text(setting.key, tag="h3")
                     with el.box("pair versus"):
-                        el.text(el.plain(each.before), "said small")
-                        el.text(el.plain(each.after), "said small")
+                        el.text(el.plain(setting.before), "said small")
+                        el.text(el.plain(setting.after), "said small")
     if comparison.answer.one or comparison.answer.other:
         _text(comparison.answer, "Answer", communities)
     if comparison.pooled:
@@ -59,34 +59,34 @@ def _legend() -> None:
 
 
 def _all_comments(comparison: Comparison, communities: Sequence[str]) -> None:
-    for each in comparison.comments:
-        if not each.same:
-            _text(each, each.name, communities)
-    same = [each for each in comparison.comments if each.same]
+    for comment in comparison.comments:
+        if not comment.same:
+            _text(comment, comment.name, communities)
+    same = [comment for comment in comparison.comments if comment.same]
     if same:
         with el.box("card"), el.more(f"{len(same)} comments are the same in both"), el.box("stack tight"):
-            for each in same:
+            for comment in same:
                 with el.box("line"):
-                    el.community(each.name, communities, "h2")
-                el.text(each.one or "", "said small")
+                    el.community(comment.name, communities, "h2")
+                el.text(comment.one or "", "said small")
 
 
-def _text(each: TextComparison, title: str, communities: Sequence[str]) -> None:
+def _text(compared: TextComparison, title: str, communities: Sequence[str]) -> None:
     with el.box("card stack tight"):
         with el.box("line"):
             el.community(title, communities, "h2")
-            if each.same:
+            if compared.same:
                 el.chip("the same in both", "good", "check")
         with el.box("pair versus"):
-            _side(each, each.one, "removed", "del")
-            _side(each, each.other, "added", "ins")
+            _side(compared, compared.one, "removed", "del")
+            _side(compared, compared.other, "added", "ins")
 
 
-def _side(each: TextComparison, whole: str | None, kind: str, tag: str) -> None:
+def _side(compared: TextComparison, whole: str | None, kind: str, tag: str) -> None:
     with el.box("said"):
         if whole is None:
             el.text("There is none.", "muted")
-        for span in each.spans if whole is not None else []:
+        for span in compared.spans if whole is not None else []:
             if span.kind == "same":
                 el.text(span.text, tag="span")
             elif span.kind == kind:
@@ -94,25 +94,25 @@ def _side(each: TextComparison, whole: str | None, kind: str, tag: str) -> None:
 
 
 def _all_distributions(distributions: Sequence[DistributionComparison], communities: Sequence[str]) -> None:
-    differ = [each for each in distributions if each.one != each.other]
-    for each in differ:
-        _distribution(each, each.name, communities)
+    differ = [compared for compared in distributions if compared.one != compared.other]
+    for compared in differ:
+        _distribution(compared, compared.name, communities)
     if len(differ) < len(distributions):
         el.note(f"{len(distributions) - len(differ)} communities have the same distribution in both.", "good", "check")
 
 
-def _distribution(each: DistributionComparison, title: str, communities: Sequence[str]) -> None:
+def _distribution(compared: DistributionComparison, title: str, communities: Sequence[str]) -> None:
     with el.box("card stack tight"):
         with el.box("line between"):
             with el.box("line"):
                 el.community(title, communities, "h2")
-            if each.distance is not None:
-                el.text(f"JS distance {each.distance:.3f} (0 is equal, 0.833 the most there is)", "muted small")
+            if compared.distance is not None:
+                el.text(f"JS distance {compared.distance:.3f} (0 is equal, 0.833 the most there is)", "muted small")
         with el.box("pair versus"):
-            for shares in (each.one, each.other):
+            for shares in (compared.one, compared.other):
                 with el.box("stack tight"):
                     if shares is None:
                         el.text("There is none.", "muted")
                     for index, share in enumerate(shares or []):
-                        el.text(each.options[index] if each.options else f"Option {index + 1}", "small")
+                        el.text(compared.options[index] if compared.options else f"Option {index + 1}", "small")
                         el.meter(share, even=1 / len(shares or [1]))

@@ -33,14 +33,14 @@ class RunList:
         self._show()
 
     def _page_of(self, run: str | None) -> int:
-        return next((index // _AT_ONCE for index, each in enumerate(self._runs) if each.listed.id == run), 0)
+        return next((index // _AT_ONCE for index, row in enumerate(self._runs) if row.listed.id == run), 0)
 
     def _search(self, words: str | None) -> None:
         wanted = (words or "").casefold().split()
         self._matching = [
-            each
-            for each in self._runs
-            if all(word in f"{each.listed.question} {each.listed.id} {each.listed.mode}".casefold() for word in wanted)
+            row
+            for row in self._runs
+            if all(word in f"{row.listed.question} {row.listed.id} {row.listed.mode}".casefold() for word in wanted)
         ]
         self._page = 0
         self._show()
@@ -52,9 +52,9 @@ class RunList:
     def _show(self) -> None:
         first = self._page * _AT_ONCE
         with el.refilled(self._rows):
-            for each in self._matching[first : first + _AT_ONCE]:
+            for row in self._matching[first : first + _AT_ONCE]:
                 with el.box(role="listitem"):
-                    self._row(each)
+                    self._row(row)
             if not self._matching:
                 el.text("No run of that kind is kept.", "muted")
         pages = math.ceil(len(self._matching) / _AT_ONCE)
@@ -77,8 +77,8 @@ class RunList:
                     el.enable(back, self._page > 0)
                     el.enable(on, self._page < pages - 1)
 
-    def _row(self, each: RunRow) -> None:
-        listed = each.listed
+    def _row(self, row: RunRow) -> None:
+        listed = row.listed
         current = listed.id == self._current
         with el.button(
             "",
@@ -90,7 +90,7 @@ class RunList:
             el.text(listed.question, "q", "span")
             with el.box("line small muted", "span"):
                 el.chip(*RUNS[listed.state])
-                if each.origin:
+                if row.origin:
                     el.chip("fork", "kept", "call_split")
                 el.text(listed.mode.capitalize(), tag="span")
                 el.text(_when(listed.created), tag="span")
