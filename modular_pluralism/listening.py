@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import uvicorn
 
@@ -50,7 +51,8 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.01)
         if self.started:
             ready()
-        await asyncio.wait([serving, asked], return_when=asyncio.FIRST_COMPLETED)
+        both: list[asyncio.Future[Any]] = [serving, asked]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
             await close()
             self.should_exit = True
@@ -69,7 +71,7 @@ def listen(host: str, port: int) -> socket.socket:
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
         )
     except OSError as error:
-        why = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise InputError(
             f"{host} port {port} cannot be listened at ({why}); choose another with --host or --port; --port 0 takes a "
             "free one."
