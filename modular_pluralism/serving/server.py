@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable
 
 import uvicorn
@@ -62,7 +61,15 @@ def serve(
             timeout_graceful_shutdown=round(_LAST_WORDS),
         )
         _log_as_json(log)
-        asyncio.run(_run(Server(config), listener, gate, grace, log, lambda address: ready(address, catalogue)))
+        hurry = asyncio.Event()
+        serving = Server(config).serve_until_signal(
+            listener,
+            ready=lambda: ready(f"{url_of(listener)}/v1", catalogue),
+            close=lambda: _empty(gate, hurry, grace, log),
+            hurry=hurry.set,
+        )
+        asyncio.run(serving)
+        log.event("stopped")
 
 
 def check_host(host: str, keys: Keys) -> None:
@@ -72,19 +79,6 @@ def check_host(host: str, keys: Keys) -> None:
             f"{host} can be reached by others, so keys are needed: give --keys FILE or set {VARIABLE}, or listen "
             "at 127.0.0.1."
         )
-
-
-async def _run(
-    server: Server, listener: socket.socket, gate: Gate, grace: float, log: RequestLog, ready: Callable[[str], None]
-) -> None:
-    hurry = asyncio.Event()
-    await server.serve_until_signal(
-        listener,
-        ready=lambda: ready(f"{url_of(listener)}/v1"),
-        close=lambda: _empty(gate, hurry, grace, log),
-        hurry=hurry.set,
-    )
-    log.event("stopped")
 
 
 async def _empty(gate: Gate, hurry: asyncio.Event, grace: float, log: RequestLog) -> None:
