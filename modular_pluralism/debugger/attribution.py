@@ -79,9 +79,10 @@ async def attribute_answer(
     pairs = [(comment, sentence) for sentence in parts for comment in comments.values()]
     scores = iter(await measure.scores(pairs, counts))
     attributed = [_attributed(sentence, {name: next(scores) for name in comments}, threshold) for sentence in parts]
+    about = f"A sentence is put to the comment with the highest score if that is above {threshold:g}."
     return Attribution(
         method=measure.name,
-        note=f"{measure.note(counts)} {_about(threshold)}".strip(),
+        note=f"{measure.note(counts)} {about}".strip(),
         threshold=threshold,
         sentences=attributed,
         left_out=[name for name in comments if all(each.scores[name] <= threshold for each in attributed)],
@@ -101,13 +102,6 @@ def _attributed(text: str, scores: dict[str, float], threshold: float) -> Attrib
     return AttributedSentence(text, scores, best if scores[best] > threshold else None)
 
 
-def _about(threshold: float) -> str:
-    return f"A sentence is put to the comment with the highest score if that is above {threshold:g}."
-
-
-_WORD = re.compile(r"\w+")
-
-
 class WordOverlap:
     """The share of a sentence's words that a comment has, from 0 to 1, each word weighted by how few of the comments
     have it: what all communities say tells nothing about where a sentence comes from.
@@ -115,14 +109,11 @@ class WordOverlap:
     It offers what `EntailmentMeasure` does; the first text of a pair is the comment.
     """
 
+    name = "shared words"
+
     def __init__(self, comments: Sequence[str]) -> None:
         self._count = len(comments)
         self._having = Counter(word for comment in comments for word in _words(comment))
-
-    @property
-    def name(self) -> str:
-        """What the measure is called."""
-        return "shared words"
 
     def note(self, counts: Counts) -> str:
         """What it tells and what it does not."""
@@ -146,4 +137,4 @@ class WordOverlap:
 
 
 def _words(text: str) -> set[str]:
-    return set(_WORD.findall(text.casefold()))
+    return set(re.findall(r"\w+", text.casefold()))

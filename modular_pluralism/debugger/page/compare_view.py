@@ -24,7 +24,10 @@ async def show_comparison(store: RunStore, one: str, other: str) -> None:
     with el.box("pair heads"):
         _head(left, "Left")
         _head(right, "Right")
-    _legend()
+    with el.box("legend muted"):
+        for words, tag in (("only at the left", "del"), ("only at the right", "ins")):
+            with el.box():
+                el.text(words, tag=tag)
     if comparison.settings:
         with el.card("Settings that differ", "stack tight"):
             for setting in comparison.settings:
@@ -48,14 +51,6 @@ def _head(run: KeptRun, side: str) -> None:
             el.chip(*RUNS[run.listed.state])
         el.text(run.listed.question, tag="h3")
         el.text(run.listed.id, "mono muted")
-
-
-def _legend() -> None:
-    with el.box("legend muted"):
-        with el.box():
-            el.text("only at the left", tag="del")
-        with el.box():
-            el.text("only at the right", tag="ins")
 
 
 def _all_comments(comparison: Comparison, communities: Sequence[str]) -> None:

@@ -262,6 +262,8 @@ def plain(value: Any) -> str:
     match value:
         case str():
             return value
+        case int() if not isinstance(value, bool):  # a seed stands as it can be typed again
+            return str(value)
         case [str(), *_] if all(isinstance(each, str) for each in value):
             return "\n".join(value)
         case [float(), *_] if all(isinstance(each, float) for each in value):
