@@ -88,8 +88,8 @@ def disagreement(distributions: Sequence[Sequence[float]], weights: Sequence[flo
 
     0 where all distributions are the same; at most the entropy of the weights.
     """
-    own = math.fsum(weight * _entropy(each) for weight, each in zip(weights, distributions, strict=True))
-    return max(0.0, _entropy(linear_pool(distributions, weights)) - own)
+    own = math.fsum(weight * entropy(each) for weight, each in zip(weights, distributions, strict=True))
+    return max(0.0, entropy(linear_pool(distributions, weights)) - own)
 
 
 def from_mean_logprobs(logprobs: Sequence[Sequence[float]]) -> list[float]:
@@ -103,5 +103,6 @@ def from_mean_logprobs(logprobs: Sequence[Sequence[float]]) -> list[float]:
     return normalise([0.0 if mean == -math.inf else math.exp(mean - largest) for mean in means])
 
 
-def _entropy(distribution: Sequence[float]) -> float:
+def entropy(distribution: Sequence[float]) -> float:
+    """Shannon's entropy in nats."""
     return -math.fsum(value * math.log(value) for value in distribution if value > 0)

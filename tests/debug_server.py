@@ -7,12 +7,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests.listening import listening
-
-if TYPE_CHECKING:
-    pass
 
 PATIENCE = 90_000
 """Milliseconds that the browser waits for something to appear."""

@@ -11,9 +11,8 @@ from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.cli.run_graph import NoView, run_graph
 from modular_pluralism.debugger.build import build_graph
-from modular_pluralism.debugger.events import Event
-from modular_pluralism.debugger.live import LiveRun
-from modular_pluralism.debugger.request import RunRequest
+from modular_pluralism.debugger.events import Event, NodeEnded, RunEnded
+from modular_pluralism.debugger.live import LiveRun, RunRequest
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -88,6 +87,13 @@ async def followed(live: LiveRun) -> list[Event]:
     return [event async for event in live.events()]
 
 
-def nodes_of(events: Sequence[Event], kind: type) -> list[str]:
-    """The nodes of which there are events of this kind."""
-    return [str(vars(event)["node"]) for event in events if isinstance(event, kind)]
+def finished(event: object) -> dict[str, Any]:
+    """The result of a run of which this is the last event."""
+    assert isinstance(event, RunEnded)
+    assert event.state == "finished", event
+    return event.result
+
+
+def ended(events: Sequence[Event], state: str) -> list[str]:
+    """The nodes that have ended in this state."""
+    return [event.node for event in events if isinstance(event, NodeEnded) and event.state == state]

@@ -416,8 +416,8 @@ def test_a_used_port_and_an_open_address_are_clear_sentences(home: Home) -> None
         done = pluralism("debug", "--pool", str(home.pool), "--port", port, "--no-open")
     assert done.returncode == 2
     assert done.stderr == (
-        f"Error: 127.0.0.1 port {port} cannot be listened at (Address already in use); choose another with --port, or "
-        "--port 0 for a free one.\n"
+        f"Error: 127.0.0.1 port {port} cannot be listened at (Address already in use); choose another with --host or "
+        "--port; --port 0 takes a free one.\n"
     )
     done = pluralism("debug", "--pool", str(home.pool), "--host", "0.0.0.0", "--no-open")
     assert done.returncode == 2

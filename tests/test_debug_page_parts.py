@@ -16,29 +16,25 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from modular_pluralism.debugger.build import picture
 from modular_pluralism.debugger.events import (
     CallMade,
-    NodeFailed,
-    NodeFinished,
-    NodeInfo,
+    NodeEnded,
     NodeRetried,
-    NodeReused,
     NodeStarted,
     NodeToken,
-    NodeWaiting,
-    RunFinished,
+    RunEnded,
     RunStarted,
-    RunStopped,
 )
 from modular_pluralism.debugger.history import KeptRun, Superstep
 from modular_pluralism.debugger.page.elements import visible
 from modular_pluralism.debugger.page.progress import RunProgress
 from modular_pluralism.debugger.page.request_guard import RequestGuard
-from modular_pluralism.debugger.page.saved_prompts import problems_of, save_prompt
-from modular_pluralism.debugger.page.server import Address
+from modular_pluralism.debugger.page.run_prompts import problems_of, save_prompt
+from modular_pluralism.debugger.page.server import check_host
 from modular_pluralism.debugger.records import CallRecord
 from modular_pluralism.errors import InputError, PromptError
+from modular_pluralism.graphs.shape import GraphNode
+from modular_pluralism.modes import find_mode
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.run_table import ListedRun
@@ -90,9 +86,9 @@ def test_another_sites_page_cannot_speak_to_ours() -> None:
 
 def test_others_are_let_in_only_where_somebody_says_so() -> None:
     with pytest.raises(InputError, match=r"no login.*--let-others-in"):
-        Address("0.0.0.0", 8090).check()
-    Address("0.0.0.0", 8090, others=True).check()
-    Address("::1", 8090).check()
+        check_host("0.0.0.0", others=False)
+    check_host("0.0.0.0", others=True)
+    check_host("::1", others=False)
     assert front(others=True).get("/", headers={"host": "box:8090"}).status_code == 200
 
 
@@ -128,43 +124,32 @@ def comment(name: str, **parts: Any) -> dict[str, Any]:
     return {"comments": {name: {**whole, **parts}}}
 
 
-def call(node: str, **parts: Any) -> CallRecord:
-    whole: Any = {
-        "number": 1,
-        "node": node,
-        "community": node,
-        "role": "comment",
-        "kind": "chat",
-        "model": "demo",
-        "prompts": [],
-        "note": None,
-        "settings": {},
-        "reply": "Yes.",
-        "finish_reason": "stop",
-        "labels": None,
-        "raw": None,
-        "texts": None,
-        "logprobs": None,
-        "token_logprobs": None,
-        "prompt_tokens": 120,
-        "completion_tokens": 7,
-        "cached_tokens": 80,
-        "seconds": 1.5,
-        "attempts": 2,
-        "errors": [],
-        "rebuilt": False,
-    }
-    whole.update(parts)
-    made: CallRecord = whole
-    return made
+def call(node: str) -> CallRecord:
+    return CallRecord(
+        run="r",
+        number=1,
+        node=node,
+        community=node,
+        role="comment",
+        kind="chat",
+        reply="Yes.",
+        finish_reason="stop",
+        prompt_tokens=120,
+        completion_tokens=7,
+        cached_tokens=80,
+        seconds=1.5,
+        attempts=2,
+    )
+
+
+def node(id: str, role: str, community: str | None, after: list[str]) -> GraphNode:
+    return GraphNode(id, id, role, community, [], after, None)
 
 
 def begun() -> RunProgress:
     progress = RunProgress("r")
-    nodes = [NodeInfo("check", "check", None, []), NodeInfo("ada", "comment", "ada", ["check"])]
-    progress.take(RunStarted("r", [*nodes, NodeInfo("merge", "merge", None, ["ada"])]))
-    for node in ("check", "ada", "merge"):
-        progress.take(NodeWaiting(node))
+    nodes = [node("check", "check", None, []), node("ada", "comment", "ada", ["check"])]
+    progress.take(RunStarted("r", [*nodes, node("merge", "merge", None, ["ada"])]))
     return progress
 
 
@@ -179,35 +164,28 @@ def test_a_box_waits_works_speaks_and_is_done() -> None:
     assert progress["ada"].text == ""
     progress.take(NodeToken("ada", "Yes."))
     progress.take(CallMade("ada", call("ada")))
-    progress.take(NodeFinished("ada", comment("ada"), 1.5))
-    node = progress["ada"]
-    assert (node.state, node.text, node.said, node.read, node.cached, node.attempts) == (
-        "finished",
-        "Yes.",
-        7,
-        120,
-        80,
-        2,
-    )
-    assert "7 tokens said" in node.costs
-    assert "120 read (80 from the cache)" in node.costs
-    assert "2 tries" in node.costs
+    progress.take(NodeEnded("ada", "finished", 1.5, comment("ada")))
+    ada = progress["ada"]
+    assert (ada.state, ada.text, ada.said, ada.attempts) == ("finished", "Yes.", 7, 2)
+    assert "7 tokens said" in ada.costs
+    assert "120 read (80 from the cache)" in ada.costs
+    assert "2 tries" in ada.costs
 
 
 def test_a_community_that_fails_says_why_and_the_run_goes_on() -> None:
     progress = begun()
     progress.take(NodeStarted("ada"))
-    progress.take(NodeFailed("ada", "model 'demo' gave an empty reply.", 0.5))
+    progress.take(NodeEnded("ada", "failed", 0.5, error="model 'demo' gave an empty reply."))
     assert (progress["ada"].state, progress["ada"].error) == ("failed", "model 'demo' gave an empty reply.")
     assert not progress.done
 
 
 def test_what_a_fork_keeps_is_told_apart() -> None:
     progress = begun()
-    progress.take(NodeReused("ada", comment("ada"), "parent"))
+    progress.take(NodeEnded("ada", "reused", 0.0, comment("ada"), source="parent"))
     progress.take(NodeStarted("merge"))
-    progress.take(NodeFinished("merge", {"answer": "All say yes."}, 1.0))
-    progress.take(RunFinished({"answer": "All say yes."}, 1.0))
+    progress.take(NodeEnded("merge", "finished", 1.0, {"answer": "All say yes."}))
+    progress.take(RunEnded("finished", 1.0, {"answer": "All say yes."}))
     assert (progress["ada"].state, progress["ada"].source) == ("reused", "parent")
     assert progress["merge"].text == "All say yes."
     assert progress.state == "finished"
@@ -216,8 +194,8 @@ def test_what_a_fork_keeps_is_told_apart() -> None:
 def test_a_stopped_run_leaves_no_box_at_work() -> None:
     progress = begun()
     progress.take(NodeStarted("ada"))
-    progress.take(RunStopped(2.0))
-    assert {node: progress[node].state for node in ("ada", "merge")} == {"ada": "stopped", "merge": "stopped"}
+    progress.take(RunEnded("stopped", 2.0))
+    assert {name: progress[name].state for name in ("ada", "merge")} == {"ada": "stopped", "merge": "stopped"}
 
 
 def test_a_past_run_is_shown_like_one_that_was_watched() -> None:
@@ -240,7 +218,7 @@ def kept(state: Any, values: dict[str, Any], ran: list[str]) -> KeptRun:
     listed = ListedRun("r", 0.0, "overton", "q", 1, state, 1, None)
     pool, prompts = Pool.load("perspective"), PromptSet.load()
     setup = Setup.of("overton", "rotate", {"question": "q"}, ("perspective", pool), (None, prompts))
-    return KeptRun(listed, setup, picture("overton", ["ada"]), [Superstep(0, "", ran, values)], {})
+    return KeptRun(listed, setup, find_mode("overton").nodes(("ada",)), [Superstep(0, "", ran, values)], {})
 
 
 def test_a_prompt_is_checked_in_words_that_help() -> None:
@@ -291,7 +269,9 @@ def test_no_file_of_the_debugger_leads_back_to_itself() -> None:
     folder = Path(str(files("modular_pluralism.debugger")))
     imported = re.compile(r"from modular_pluralism\.debugger\.([\w.]+) import")
     leads_to = {
-        ".".join(source.relative_to(folder).with_suffix("").parts): imported.findall(source.read_text())
+        ".".join(source.relative_to(folder).with_suffix("").parts): imported.findall(
+            source.read_text().replace("page import elements as el", "page.elements import")
+        )
         for source in folder.rglob("*.py")
     }
     assert set(TopologicalSorter(leads_to).static_order()) == set(leads_to)  # raises a CycleError

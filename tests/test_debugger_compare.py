@@ -12,10 +12,9 @@ from modular_pluralism.debugger.attribution import attribute_answer
 from modular_pluralism.debugger.compare import compare_runs, compare_texts
 from modular_pluralism.debugger.distributions import describe_distributions, read_otherwise
 from modular_pluralism.debugger.export import run_as_html
-from modular_pluralism.debugger.fork import start_fork
+from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import KeptRun, read_run
 from modular_pluralism.debugger.live import start_run
-from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.errors import InputError
 from modular_pluralism.runs.edits import Edits
 from tests.debugging import NAMES, Bench, followed, open_bench
@@ -48,7 +47,7 @@ async def test_a_fork_is_compared_with_its_parent(tmp_path: Path) -> None:
         request = ForkRequest(run="parent", edits=Edits(comments={"bob": "Mine."}, priors={"bob": 3.0}))
         await followed(await start_fork(bench.store, request, run="fork", models=bench.models))
         compared = compare_runs(parent, await read_run(bench.store, "fork"))
-    assert {(each.name, each.one, each.other) for each in compared.settings} == {
+    assert {(each.key, each.before, each.after) for each in compared.settings} == {
         ("edited comment of bob", None, "Mine."),
         ("edited prior of bob", None, 3.0),
     }
@@ -67,7 +66,7 @@ async def test_runs_of_two_modes_are_compared(tmp_path: Path) -> None:
         one = await run(bench, "overton", "one")
         other = await run(bench, "steerable", "other", seed=6)
     compared = compare_runs(one, other)
-    assert {each.name for each in compared.settings} == {"mode", "attribute", "scoring", "seed"}
+    assert {each.key for each in compared.settings} == {"mode", "attribute", "scoring", "seed"}
     bob = next(each for each in compared.comments if each.name == "bob")
     assert (bob.one, bob.other) == ("Hi.", "(failed: model 'bob' failed: gone.)")
     assert compared.pooled is None
@@ -129,7 +128,7 @@ async def test_distributions_are_described(tmp_path: Path) -> None:
 
     async with open_bench(tmp_path, boss=choosing(prefer)) as bench:
         kept = await run(bench, "distributional", "one", scoring="label")
-        view = describe_distributions(kept.state, "label")
+        view = describe_distributions(kept.state)
         rotated = await read_otherwise(kept, "rotate", models=bench.models)
         asked = bench.asked()
         again = await run(bench, "distributional", "two")
@@ -138,16 +137,16 @@ async def test_distributions_are_described(tmp_path: Path) -> None:
         assert bench.asked_since(asked)["boss"] == since
     assert [each.community for each in view.communities] == list(NAMES)
     assert view.communities[0].read["probabilities"] == pytest.approx([0.75, 0.25])
-    assert view.pooled == pytest.approx([(0.75 + 1) / 3, (0.25 + 1) / 3])
-    assert view.uniform == [0.5, 0.5]
-    assert view.label_mass == pytest.approx((0.8 + 1.2) / 3)
-    assert 0 < view.disagreement < view.most_disagreement == pytest.approx(math.log(2))
-    assert view.label_pooled == pytest.approx(view.pooled)
+    pooled = kept.state["distribution"]
+    assert pooled == pytest.approx([(0.75 + 1) / 3, (0.25 + 1) / 3])
+    assert kept.state["label_mass"] == pytest.approx((0.8 + 1.2) / 3)
+    assert 0 < kept.state["disagreement"] < view.most_disagreement == pytest.approx(math.log(2))
+    assert view.label_pooled == pytest.approx(pooled)
     assert rotated["ann"]["scoring"] == "rotate"
     assert rotated["ann"]["probabilities"] == pytest.approx([0.5, 0.5])
     assert labels["ann"]["probabilities"] == pytest.approx([0.75, 0.25])
-    other = describe_distributions(again.state, "rotate")
-    assert other.label_pooled == pytest.approx(view.pooled)
+    other = describe_distributions(again.state)
+    assert other.label_pooled == pytest.approx(pooled)
 
 
 async def test_a_selection_without_probabilities_is_told(tmp_path: Path) -> None:

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from modular_pluralism.debugger.export import run_as_html, run_as_json
-from modular_pluralism.debugger.fork import start_fork
+from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import read_run
-from modular_pluralism.debugger.live import start_run
-from modular_pluralism.debugger.request import ForkRequest, RunRequest
+from modular_pluralism.debugger.live import RunRequest, start_run
 from modular_pluralism.debugger.snippet import run_as_python
 from modular_pluralism.runs.edits import AddedCommunity, Edits
 from modular_pluralism.runs.opening import open_run_store

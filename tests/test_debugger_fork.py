@@ -8,17 +8,16 @@ from typing import Any
 import pytest
 
 from modular_pluralism.debugger.calls import read_calls
-from modular_pluralism.debugger.events import NodeFinished, NodeReused, RunFailed, RunFinished
-from modular_pluralism.debugger.fork import start_fork
+from modular_pluralism.debugger.events import NodeEnded
+from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import list_runs, read_run
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.records import own_calls
-from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.errors import InputError, PromptError, StoreError
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import AddedCommunity, Edits
 from modular_pluralism.runs.run_table import RunTable
-from tests.debugging import NAMES, Bench, ask, followed, nodes_of, open_bench
+from tests.debugging import NAMES, Bench, ask, ended, finished, followed, open_bench
 from tests.fake_models import FakeChat, HangingChat, always, scripted, wait_until
 
 MERGE = PromptSet.load()["merge"].text
@@ -32,9 +31,7 @@ async def parent(bench: Bench, mode: str = "overton") -> dict[str, Any]:
 async def fork(bench: Bench, edits: Edits | None = None, **request: Any) -> dict[str, Any]:
     given = ForkRequest(**{"run": "parent", "edits": edits or Edits(), **request})
     live = await start_fork(bench.store, given, run=f"fork-of-{given.run}", models=bench.models)
-    end = (await followed(live))[-1]
-    assert isinstance(end, RunFinished), end
-    return end.state
+    return finished((await followed(live))[-1])
 
 
 @pytest.mark.parametrize(
@@ -61,15 +58,13 @@ async def test_without_an_edit_everything_is_taken_over(tmp_path: Path) -> None:
         asked = bench.asked()
         live = await start_fork(bench.store, ForkRequest(run="parent"), models=bench.models)
         events = await followed(live)
-        end = events[-1]
         assert bench.asked_since(asked) == {}
         reused = (await read_run(bench.store, live.run)).reused
         calls = await read_calls(bench.store, live.run, models=bench.models)
-    assert isinstance(end, RunFinished)
-    assert end.state == before
-    assert {*NAMES, *(f"{name}/score" for name in NAMES), "aggregate"} <= set(nodes_of(events, NodeReused))
+    assert finished(events[-1]) == before
+    assert {*NAMES, *(f"{name}/score" for name in NAMES), "aggregate"} <= set(ended(events, "reused"))
     assert set(reused.values()) == {"parent"}
-    assert {each["run"] for each in calls} == {"parent"}
+    assert {each.run for each in calls} == {"parent"}
     assert len(calls) == 6
 
 
@@ -131,7 +126,7 @@ async def test_a_fork_of_a_fork_has_both_edits(tmp_path: Path) -> None:
         assert bench.asked_since(asked) == {"boss": 1}
         calls = await read_calls(bench.store, "fork-of-fork-of-parent", models=bench.models)
     assert [state["comments"][name]["text"] for name in ("ann", "bob")] == ["Hers.", "Mine."]
-    assert {each["node"]: each["run"] for each in calls} == {"cem": "parent", "merge": "fork-of-fork-of-parent"}
+    assert {each.node: each.run for each in calls} == {"cem": "parent", "merge": "fork-of-fork-of-parent"}
 
 
 async def test_a_failed_community_is_asked_again_unless_the_step_is_after_it(tmp_path: Path) -> None:
@@ -158,7 +153,7 @@ async def test_a_run_that_failed_can_be_forked(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         good, bench.models["boss"] = bench.models["boss"], always(ValueError("out of order"))
         live = await start_run(bench.store, bench.request(), run="parent", models=bench.models)
-        assert isinstance((await followed(live))[-1], RunFailed)
+        assert (await live.wait()).state == "failed"
         steps = (await read_run(bench.store, "parent")).steps
         assert [step.step for step in steps] == [-1, 0, 1, 2]
         bench.models["boss"] = good
@@ -226,8 +221,8 @@ async def test_calls_of_a_parent_that_is_gone_are_made_again(tmp_path: Path) -> 
         await fork(bench, Edits(comments={"bob": "Mine."}))
         await RunTable(bench.store).remove("parent")
         calls = await read_calls(bench.store, "fork-of-parent", models=bench.models)
-    assert [(call["node"], call["rebuilt"]) for call in calls] == [("ann", True), ("cem", True), ("merge", False)]
-    assert calls[0]["reply"] == "The view of ann."
+    assert [(call.node, call.rebuilt) for call in calls] == [("ann", True), ("cem", True), ("merge", False)]
+    assert calls[0].reply == "The view of ann."
 
 
 async def test_a_run_that_was_stopped_can_be_forked(tmp_path: Path) -> None:
@@ -235,7 +230,7 @@ async def test_a_run_that_was_stopped_can_be_forked(tmp_path: Path) -> None:
     async with open_bench(tmp_path, bob=hanging) as bench:
         live = await start_run(bench.store, bench.request("distributional"), run="parent", models=bench.models)
         async for event in live.events():
-            if isinstance(event, NodeFinished) and event.node == "ann/score":
+            if isinstance(event, NodeEnded) and event.node == "ann/score":
                 break
         with pytest.raises(InputError, match="still on"):
             await start_fork(bench.store, ForkRequest(run="parent"), models=bench.models)
@@ -245,8 +240,8 @@ async def test_a_run_that_was_stopped_can_be_forked(tmp_path: Path) -> None:
         asked = bench.asked()
         live = await start_fork(bench.store, ForkRequest(run="parent"), models=bench.models)
         events = await followed(live)
-        assert isinstance(events[-1], RunFinished)
-        assert {"ann", "ann/score"} <= set(nodes_of(events, NodeReused))
+        finished(events[-1])
+        assert {"ann", "ann/score"} <= set(ended(events, "reused"))
         since = bench.asked_since(asked)
     assert since["bob"] == 1
     assert "ann" not in since

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modular_pluralism.debugger.calls import read_calls
-from modular_pluralism.debugger.events import NodeFinished
+from modular_pluralism.debugger.events import NodeEnded
 from modular_pluralism.debugger.history import list_runs, read_run
 from modular_pluralism.debugger.kept_tasks import read_tasks
 from modular_pluralism.debugger.live import start_run
@@ -48,7 +48,7 @@ async def test_the_state_of_a_run_that_stopped_in_the_middle(tmp_path: Path) -> 
     async with open_bench(tmp_path, bob=hanging) as bench:
         live = await start_run(bench.store, bench.request("distributional"), run="one", models=bench.models)
         async for event in live.events():
-            if isinstance(event, NodeFinished) and event.node == "ann/score":
+            if isinstance(event, NodeEnded) and event.node == "ann/score":
                 break
         await live.stop()
         hanging.release.set()
@@ -66,25 +66,23 @@ async def test_the_state_of_a_run_that_stopped_in_the_middle(tmp_path: Path) -> 
 async def test_prompts_of_a_run_that_nobody_watched(tmp_path: Path, mode: str) -> None:
     async with open_bench(tmp_path) as bench:
         await ask(bench, bench.request(mode), "two")
-        rebuilt = {call["node"]: call for call in await read_calls(bench.store, "two", models=bench.models)}
+        rebuilt = {call.node: call for call in await read_calls(bench.store, "two", models=bench.models)}
         await run(bench, mode, "one")
-        recorded = {call["node"]: call for call in await read_calls(bench.store, "one")}
+        recorded = {call.node: call for call in await read_calls(bench.store, "one")}
         bench.pool.write_text(bench.pool.read_text().replace("People like bob", "Others"))
-        without = {call["node"]: call for call in await read_calls(bench.store, "two", models=bench.models)}
+        without = {call.node: call for call in await read_calls(bench.store, "two", models=bench.models)}
     assert set(rebuilt) == set(recorded) == set(without)
     for node, call in rebuilt.items():
-        assert [each["messages"] for each in call["prompts"]] == [
-            each["messages"] for each in recorded[node]["prompts"]
-        ]
-        assert (call["reply"] or "").strip() == (recorded[node]["reply"] or "").strip()
-        assert (call["kind"], call["role"], call["community"]) == tuple(
-            recorded[node][key] for key in ("kind", "role", "community")
+        assert [each["messages"] for each in call.prompts] == [each["messages"] for each in recorded[node].prompts]
+        assert (call.reply or "").strip() == (recorded[node].reply or "").strip()
+        assert (call.kind, call.role, call.community) == tuple(
+            getattr(recorded[node], key) for key in ("kind", "role", "community")
         )
-        assert call["rebuilt"]
-        assert "not recorded" in str(call["note"])
-        assert without[node]["prompts"] == []
-        assert "changed since" in str(without[node]["note"])
-        assert without[node]["kind"] == call["kind"]
+        assert call.rebuilt
+        assert "not recorded" in str(call.note)
+        assert without[node].prompts == []
+        assert "changed since" in str(without[node].note)
+        assert without[node].kind == call.kind
 
 
 async def test_a_thousand_runs_are_listed_without_reading_a_checkpoint(tmp_path: Path) -> None:

@@ -10,22 +10,17 @@ import pytest
 
 from modular_pluralism.debugger.events import (
     CallMade,
-    NodeFailed,
-    NodeFinished,
+    NodeEnded,
     NodeRetried,
     NodeStarted,
     NodeToken,
-    NodeWaiting,
-    RunFailed,
-    RunFinished,
     RunStarted,
-    RunStopped,
 )
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.records import own_calls
 from modular_pluralism.errors import InputError
 from modular_pluralism.runs.run_table import RunTable
-from tests.debugging import NAMES, followed, nodes_of, open_bench
+from tests.debugging import NAMES, ended, finished, followed, open_bench
 from tests.fake_models import FakeChat, HangingChat, always, scripted
 
 BOXES: dict[str, list[str]] = {
@@ -44,10 +39,9 @@ async def test_every_box_waits_starts_and_finishes(tmp_path: Path, mode: str) ->
     first, last = events[0], events[-1]
     assert isinstance(first, RunStarted)
     assert [box.id for box in first.nodes] == BOXES[mode]
-    for kind in (NodeWaiting, NodeStarted, NodeFinished):
-        assert sorted(nodes_of(events, kind)) == sorted(BOXES[mode])
-    assert isinstance(last, RunFinished)
-    assert set(last.state["comments"]) == set(NAMES)
+    assert sorted(event.node for event in events if isinstance(event, NodeStarted)) == sorted(BOXES[mode])
+    assert sorted(ended(events, "finished")) == sorted(BOXES[mode])
+    assert set(finished(last)["comments"]) == set(NAMES)
     assert listed.state == "finished"
     ids = {box.id for box in first.nodes}
     assert all(set(box.after) <= ids for box in first.nodes)
@@ -74,28 +68,28 @@ async def test_every_call_is_recorded_and_kept(tmp_path: Path, mode: str, calls:
         told = [event.record for event in await followed(live) if isinstance(event, CallMade)]
         kept = await own_calls(bench.store, live.run)
     assert kept == told
-    assert {record["node"]: record["kind"] for record in kept} == {**dict.fromkeys(NAMES, "chat"), **calls}
-    assert [record["number"] for record in kept] == list(range(1, len(kept) + 1))
-    of_ann: Any = next(record for record in kept if record["node"] == "ann")
-    assert of_ann["reply"] == "The view of ann."
-    assert "Is it so?" in of_ann["prompts"][0]["messages"][0]["content"]
-    assert of_ann["prompts"][0]["text"] is None
-    assert "template" in of_ann["note"]
-    assert (of_ann["prompt_tokens"], of_ann["completion_tokens"]) == (7, 4)
-    assert of_ann["settings"]["max_tokens"] == 128
-    assert isinstance(of_ann["settings"]["seed"], int)
+    assert {record.node: record.kind for record in kept} == {**dict.fromkeys(NAMES, "chat"), **calls}
+    assert [record.number for record in kept] == list(range(1, len(kept) + 1))
+    of_ann: Any = next(record for record in kept if record.node == "ann")
+    assert of_ann.reply == "The view of ann."
+    assert "Is it so?" in of_ann.prompts[0]["messages"][0]["content"]
+    assert of_ann.prompts[0]["text"] is None
+    assert "template" in of_ann.note
+    assert (of_ann.prompt_tokens, of_ann.completion_tokens) == (7, 4)
+    assert of_ann.settings["max_tokens"] == 128
+    assert isinstance(of_ann.settings["seed"], int)
 
 
 async def test_a_reading_has_its_orders_labels_and_probabilities(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         live = await start_run(bench.store, bench.request("distributional"), models=bench.models)
         await followed(live)
-        record: Any = next(each for each in await own_calls(bench.store, live.run) if each["node"] == "ann/score")
-    assert len(record["prompts"]) == 2
-    assert list(record["labels"]) == ["A", "B"]
-    assert record["raw"] == [pytest.approx([0.6, 0.2])] * 2
-    assert record["community"] == "ann"
-    assert len(record["token_logprobs"]) == 2
+        record: Any = next(each for each in await own_calls(bench.store, live.run) if each.node == "ann/score")
+    assert len(record.prompts) == 2
+    assert list(record.labels) == ["A", "B"]
+    assert record.raw == [pytest.approx([0.6, 0.2])] * 2
+    assert record.community == "ann"
+    assert len(record.token_logprobs) == 2
 
 
 async def test_a_failed_community_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -103,11 +97,11 @@ async def test_a_failed_community_is_told_and_the_run_goes_on(tmp_path: Path) ->
         live = await start_run(bench.store, bench.request(), models=bench.models)
         events = await followed(live)
         kept = await own_calls(bench.store, live.run)
-    assert nodes_of(events, NodeFailed) == ["bob"]
-    assert isinstance(events[-1], RunFinished)
-    record = next(each for each in kept if each["node"] == "bob")
-    assert record["errors"] == ["no such thing"]
-    assert record["reply"] is None
+    assert ended(events, "failed") == ["bob"]
+    finished(events[-1])
+    record = next(each for each in kept if each.node == "bob")
+    assert record.errors == ["no such thing"]
+    assert record.reply is None
 
 
 async def test_a_retry_is_one_call(tmp_path: Path) -> None:
@@ -115,20 +109,20 @@ async def test_a_retry_is_one_call(tmp_path: Path) -> None:
         bench.pool.write_text(bench.pool.read_text().replace("attempts = 1", "attempts = 2"))
         live = await start_run(bench.store, bench.request(), models=bench.models)
         events = await followed(live)
-        kept = [each for each in await own_calls(bench.store, live.run) if each["node"] == "bob"]
+        kept = [each for each in await own_calls(bench.store, live.run) if each.node == "bob"]
     assert [(event.node, event.attempt) for event in events if isinstance(event, NodeRetried)] == [("bob", 2)]
-    assert [(each["attempts"], each["reply"], each["errors"]) for each in kept] == [(2, "Here.", ["gone"])]
+    assert [(each.attempts, each.reply, each.errors) for each in kept] == [(2, "Here.", ["gone"])]
 
 
 async def test_a_failed_run_is_told_and_kept(tmp_path: Path) -> None:
     async with open_bench(tmp_path, boss=always(ValueError("out of order"))) as bench:
         live = await start_run(bench.store, bench.request(), models=bench.models)
-        events = await followed(live)
+        events, end = await followed(live), await live.wait()
         listed = await RunTable(bench.store).get(live.run)
-    assert isinstance(events[-1], RunFailed)
-    assert "out of order" in events[-1].error
-    assert nodes_of(events, NodeFailed) == ["merge"]
-    assert (listed.state, listed.error) == ("failed", events[-1].error)
+    assert end == events[-1]
+    assert "out of order" in str(end.error)
+    assert ended(events, "failed") == ["merge"]
+    assert (listed.state, listed.error) == (end.state, end.error) == ("failed", end.error)
 
 
 async def test_a_run_can_be_stopped_and_its_calls_are_kept(tmp_path: Path) -> None:
@@ -136,16 +130,16 @@ async def test_a_run_can_be_stopped_and_its_calls_are_kept(tmp_path: Path) -> No
     async with open_bench(tmp_path, bob=hanging) as bench:
         live = await start_run(bench.store, bench.request(), models=bench.models)
         async for event in live.events():
-            if isinstance(event, NodeFinished) and event.node == "ann":
+            if isinstance(event, NodeEnded) and event.node == "ann":
                 break
         await live.stop()
         hanging.release.set()
-        assert isinstance(await live.wait(), RunStopped)
-        kept = {each["node"]: each for each in await own_calls(bench.store, live.run)}
+        assert (await live.wait()).state == "stopped"
+        kept = {each.node: each for each in await own_calls(bench.store, live.run)}
         listed = await RunTable(bench.store).get(live.run)
     assert listed.state == "stopped"
-    assert kept["ann"]["reply"] == "The view of ann."
-    assert kept["bob"]["errors"]
+    assert kept["ann"].reply == "The view of ann."
+    assert kept["bob"].errors
     assert live.done
 
 
@@ -154,9 +148,9 @@ async def test_runs_go_on_side_by_side_in_one_store(tmp_path: Path) -> None:
         lives = [await start_run(bench.store, bench.request(mode), run=mode, models=bench.models) for mode in BOXES]
         ends = await asyncio.gather(*(live.wait() for live in lives))
         kept = [await own_calls(bench.store, mode) for mode in BOXES]
-    assert all(isinstance(end, RunFinished) for end in ends)
+    assert [end.state for end in ends] == ["finished"] * 3
     assert [len(calls) for calls in kept] == [4, 5, 6]
-    assert all(call["run"] == mode for mode, calls in zip(BOXES, kept, strict=True) for call in calls)
+    assert all(call.run == mode for mode, calls in zip(BOXES, kept, strict=True) for call in calls)
 
 
 async def test_two_readers_see_the_same(tmp_path: Path) -> None:
@@ -187,5 +181,5 @@ async def test_no_key_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     async with open_bench(tmp_path, ann=always("I say sk-not-for-any-store-1234\x00 aloud.")) as bench:
         live = await start_run(bench.store, bench.request(), models=bench.models)
         await followed(live)
-        record = next(each for each in await own_calls(bench.store, live.run) if each["node"] == "ann")
-    assert record["reply"] == "I say ***\x00 aloud."
+        record = next(each for each in await own_calls(bench.store, live.run) if each.node == "ann")
+    assert record.reply == "I say ***\x00 aloud."

@@ -12,18 +12,17 @@ import pytest
 from modular_pluralism.debugger.attribution import attribute_answer
 from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.distributions import read_otherwise
-from modular_pluralism.debugger.events import NodeToken, RunFinished
-from modular_pluralism.debugger.fork import start_fork
+from modular_pluralism.debugger.events import NodeToken
+from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import read_run
-from modular_pluralism.debugger.live import start_run
+from modular_pluralism.debugger.live import RunRequest, start_run
 from modular_pluralism.debugger.records import own_calls
-from modular_pluralism.debugger.request import ForkRequest, RunRequest
 from modular_pluralism.runs.edits import Edits
 from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.place import find_place
 from modular_pluralism.runs.run_store import RunStore
 from tests.command import pluralism
-from tests.debugging import followed
+from tests.debugging import finished, followed
 from tests.fake_models import HangingChat
 
 POOL = """
@@ -62,35 +61,33 @@ async def test_a_fork_after_the_fan_out_is_one_call(store: RunStore, tmp_path: P
     request = RunRequest(question=QUESTION, pool=str(tmp_path / "pool.toml"), seed=1)
     live = await start_run(store, request, run="parent")
     events = await followed(live)
-    end = events[-1]
-    assert isinstance(end, RunFinished)
+    result = finished(events[-1])
     spoken = "".join(event.text for event in events if isinstance(event, NodeToken) and event.node == "left")
-    assert spoken.strip() == end.state["comments"]["left"]["text"]
-    calls = {call["node"]: call for call in await read_calls(store, "parent")}
+    assert spoken.strip() == result["comments"]["left"]["text"]
+    calls = {call.node: call for call in await read_calls(store, "parent")}
     assert set(calls) == {"left", "right", "centre", "merge"}
     left = calls["left"]
-    assert str(left["prompts"][0]["text"]).startswith("<|im_start|>system\n")
-    assert str(left["prompts"][0]["text"]).endswith("<|im_start|>assistant\n")
-    assert left["note"] is None
-    assert left["completion_tokens"] == 12
-    assert left["finish_reason"] == "length"
-    assert left["settings"]["temperature"] == 0.7
-    assert left["settings"]["max_tokens"] == 12
-    assert left["prompt_tokens"]
-    assert left["seconds"]
-    assert left["cached_tokens"] is not None
+    assert str(left.prompts[0]["text"]).startswith("<|im_start|>system\n")
+    assert str(left.prompts[0]["text"]).endswith("<|im_start|>assistant\n")
+    assert left.note is None
+    assert left.completion_tokens == 12
+    assert left.finish_reason == "length"
+    assert left.settings["temperature"] == 0.7
+    assert left.settings["max_tokens"] == 12
+    assert left.prompt_tokens
+    assert left.seconds
+    assert left.cached_tokens is not None
 
     same = await start_fork(store, ForkRequest(run="parent", step=2, edits=Edits(comments={"left": "Ban them all."})))
-    end = (await followed(same))[-1]
-    assert isinstance(end, RunFinished)
+    finished((await followed(same))[-1])
     (only,) = await own_calls(store, same.run)
-    assert only["node"] == "merge"
-    assert "Ban them all." in str(only["prompts"][0]["text"])
+    assert only.node == "merge"
+    assert "Ban them all." in str(only.prompts[0]["text"])
     kept = await read_run(store, "parent")
     judged = await attribute_answer(kept.state, "llm", pool=kept.setup.load().pool)
     assert judged.sentences
     assert all(0 <= score <= 1 for sentence in judged.sentences for score in sentence.scores.values())
-    assert {call["node"]: call["run"] for call in await read_calls(store, same.run)} == {
+    assert {call.node: call.run for call in await read_calls(store, same.run)} == {
         "right": "parent",
         "centre": "parent",
         "merge": same.run,
@@ -120,20 +117,19 @@ async def test_readings_have_their_probabilities(store: RunStore, tmp_path: Path
         question=QUESTION, mode="distributional", options=["Yes", "No"], pool=str(tmp_path / "pool.toml"), seed=1
     )
     live = await start_run(store, request)
-    end = (await followed(live))[-1]
-    assert isinstance(end, RunFinished)
-    calls = {call["node"]: call for call in await own_calls(store, live.run)}
+    result = finished((await followed(live))[-1])
+    calls = {call.node: call for call in await own_calls(store, live.run)}
     reading = calls["left/score"]
-    assert len(reading["prompts"]) == 2
-    assert "A. Yes" in str(reading["prompts"][0]["text"])
-    assert "A. No" in str(reading["prompts"][1]["text"])
-    assert reading["raw"] is not None
-    mass = sum(map(sum, reading["raw"])) / 2
-    assert mass == pytest.approx(end.state["distributions"]["left"]["mass"])
+    assert len(reading.prompts) == 2
+    assert "A. Yes" in str(reading.prompts[0]["text"])
+    assert "A. No" in str(reading.prompts[1]["text"])
+    assert reading.raw is not None
+    mass = sum(map(sum, reading.raw)) / 2
+    assert mass == pytest.approx(result["distributions"]["left"]["mass"])
     kept = await read_run(store, live.run)
     by_text = await read_otherwise(kept, "text")
     assert {each["scoring"] for each in by_text.values()} == {"text"}
     assert sum(by_text["left"]["probabilities"]) == pytest.approx(1)
     forked = await start_fork(store, ForkRequest(run=live.run, edits=Edits(priors={"left": 5.0})))
-    assert isinstance((await followed(forked))[-1], RunFinished)
+    finished((await followed(forked))[-1])
     assert await own_calls(store, forked.run) == []

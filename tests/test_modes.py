@@ -19,12 +19,11 @@ from modular_pluralism import modes as registry
 from modular_pluralism.assistants import factories
 from modular_pluralism.assistants.context import context_schema, read_context
 from modular_pluralism.cli.app import app
-from modular_pluralism.debugger.build import picture
+from modular_pluralism.debugger.live import RunRequest
 from modular_pluralism.debugger.page.graph_view import GraphView
 from modular_pluralism.debugger.page.live_runs import LiveRuns
 from modular_pluralism.debugger.page.run_form import RunForm
 from modular_pluralism.debugger.page.run_prompts import prompts_of
-from modular_pluralism.debugger.request import RunRequest
 from modular_pluralism.debugger.snippet import run_as_python
 from modular_pluralism.errors import ContextError, InputError
 from modular_pluralism.graphs import build_pluralism
@@ -195,7 +194,7 @@ def test_the_toy_mode_is_a_tool(chorus: None) -> None:
 
 
 def test_the_toy_mode_is_in_the_debugger(chorus: None, tmp_path: Path) -> None:
-    boxes = picture("chorus", TWO)
+    boxes = find_mode("chorus").nodes(TWO)
     assert [(box.id, box.role, box.after) for box in boxes] == [
         ("check", "check", []),
         ("north", "comment", ["check"]),
@@ -206,13 +205,13 @@ def test_the_toy_mode_is_in_the_debugger(chorus: None, tmp_path: Path) -> None:
     request = RunRequest(question="Is it so?", mode="chorus", attribute="thrift")
     prompts, pool = PromptSet.load(), Pool.load("perspective")
     setup = Setup.of("chorus", "rotate", request.asked(), ("perspective", pool), (None, prompts))
-    with Client(ui.page("/form"), request=None):
+    with Client(ui.page("/form"), request=None) as client:
         form = RunForm(runs, setup, lambda: None)
         assert form.request() == request
         assert GraphView(boxes, lambda node: None).nodes == ["check", *TWO, "join"]
-        assert form._attribute_field.visible
-        assert not form._options_field.visible
-        assert not form._voice_field.visible
+    shown = {each.props.get("aria-label") for each in client.elements.values() if each.visible}
+    assert "Attribute" in shown
+    assert not {"Options, one a line", "How communities are heard"} & shown
     used = [each.key for each in prompts_of(setup, pool, prompts) if each.community is None]
     assert used == ["comment"]
     code = run_as_python("r", setup)

@@ -15,12 +15,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from modular_pluralism import Pool, PromptSet, pluralism_tool
 from modular_pluralism.assistants.context import read_context
-from modular_pluralism.debugger.build import picture
-from modular_pluralism.debugger.fork import start_fork
+from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.kept_tasks import read_tasks
-from modular_pluralism.debugger.live import start_run
-from modular_pluralism.debugger.request import ForkRequest, RunRequest
+from modular_pluralism.debugger.live import RunRequest, start_run
 from modular_pluralism.errors import ContextError, InputError, ModelLoadError, PoolError, QuorumError
 from modular_pluralism.evaluation.data.items import OptionItem
 from modular_pluralism.evaluation.data.task_file import TaskFile
@@ -29,6 +27,7 @@ from modular_pluralism.evaluation.run.methods import Setting, build_methods
 from modular_pluralism.graphs import build_distributional, build_pluralism
 from modular_pluralism.graphs.node_cache import NodeCache
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.unite import unite
 from modular_pluralism.option_math import linear_pool, log_linear_pool
 from modular_pluralism.runs.edits import Edits
@@ -370,13 +369,13 @@ def test_a_kept_run_is_shown_and_a_fork_of_it_reads_no_vote_again(tmp_path: Path
             return events, tasks, await read_run(store, live.run), await read_run(store, fork.run)
 
     events, tasks, kept, fork = asyncio.run(watched())
-    boxes = {box.id for box in picture("distributional", list(TWO), voice)}
+    boxes = {box.id for box in find_mode("distributional").nodes(TWO, voice=voice)}
     assert boxes == {box.id for box in events[0].nodes} == {task.id for task in tasks}
     assert {getattr(event, "node", "check") for event in events} <= boxes
     calls = [event.record for event in events if hasattr(event, "record")]
-    votes = [call for call in calls if call["role"] == "vote"]
-    assert {call["model"].partition(" (")[0] for call in votes} == {"model 'north'", "model 'east'"}
-    assert {call["node"] for call in votes} == {name if voice == "vote" else f"{name}/vote" for name in TWO}
+    votes = [call for call in calls if call.role == "vote"]
+    assert {call.model.partition(" (")[0] for call in votes} == {"model 'north'", "model 'east'"}
+    assert {call.node for call in votes} == {name if voice == "vote" else f"{name}/vote" for name in TWO}
     assert kept.setup.voice == fork.setup.voice == voice
     assert fork.state["weights"] == {"north": 0.75, "east": 0.25}
     assert set(fork.reused) == boxes - {"check", "aggregate"} or set(fork.reused) == boxes - {"aggregate"}

@@ -46,7 +46,7 @@ def debug(
     """
     optional("nicegui", "debug", "`pluralism debug`")
     from modular_pluralism.debugger.page.live_runs import LiveRuns
-    from modular_pluralism.debugger.page.server import Address, end_process, serve_page
+    from modular_pluralism.debugger.page.server import end_process, serve_page
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
     from modular_pluralism.runs.place import find_place, find_timeout
@@ -54,7 +54,7 @@ def debug(
     Pool.load(pool)
     PromptSet.load(prompts)
     runs = LiveRuns(pool, prompts, find_place(store), find_timeout())
-    ended_by = serve_page(runs, Address(host, port, others), lambda url: _ready(url, open_it))
+    ended_by = serve_page(runs, host, port, lambda url: _ready(url, open_it), others=others)
     if ended_by == signal.SIGINT:
         typer.echo("Stopped.", err=True)
     end_process(130 if ended_by == signal.SIGINT else 0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from modular_pluralism.debugger.build import OwnModels
-from modular_pluralism.debugger.word_overlap import WordOverlap
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.measures.coverage import sentences
 from modular_pluralism.evaluation.measures.entailment import COVERED, Counts, EntailmentMeasure
@@ -66,7 +68,7 @@ async def attribute_answer(
     comments = _read_by_base(state)
     if not state.get("answer") or not comments:
         raise InputError("The run has no answer with comments to attribute it to; look at one that has finished.")
-    found = sentences(str(state["answer"]))
+    parts = sentences(str(state["answer"]))
     measure: EntailmentMeasure
     if spec == WORDS:
         measure = WordOverlap(list(comments.values()))
@@ -74,12 +76,13 @@ async def attribute_answer(
         measure = open_measure(spec, pool=pool, prompts=prompts, models=models)
     threshold = WORDS_THRESHOLD if spec == WORDS else COVERED
     counts = Counts()
-    pairs = [(comment, sentence) for sentence in found for comment in comments.values()]
+    pairs = [(comment, sentence) for sentence in parts for comment in comments.values()]
     scores = iter(await measure.scores(pairs, counts))
-    attributed = [_attributed(sentence, {name: next(scores) for name in comments}, threshold) for sentence in found]
+    attributed = [_attributed(sentence, {name: next(scores) for name in comments}, threshold) for sentence in parts]
+    about = f"A sentence is put to the comment with the highest score if that is above {threshold:g}."
     return Attribution(
         method=measure.name,
-        note=f"{measure.note(counts)} {_about(threshold)}".strip(),
+        note=f"{measure.note(counts)} {about}".strip(),
         threshold=threshold,
         sentences=attributed,
         left_out=[name for name in comments if all(each.scores[name] <= threshold for each in attributed)],
@@ -99,5 +102,39 @@ def _attributed(text: str, scores: dict[str, float], threshold: float) -> Attrib
     return AttributedSentence(text, scores, best if scores[best] > threshold else None)
 
 
-def _about(threshold: float) -> str:
-    return f"A sentence is put to the comment with the highest score if that is above {threshold:g}."
+class WordOverlap:
+    """The share of a sentence's words that a comment has, from 0 to 1, each word weighted by how few of the comments
+    have it: what all communities say tells nothing about where a sentence comes from.
+
+    It offers what `EntailmentMeasure` does; the first text of a pair is the comment.
+    """
+
+    name = "shared words"
+
+    def __init__(self, comments: Sequence[str]) -> None:
+        self._count = len(comments)
+        self._having = Counter(word for comment in comments for word in _words(comment))
+
+    def note(self, counts: Counts) -> str:
+        """What it tells and what it does not."""
+        return (
+            "Sentences and comments were compared by the words that they share, rare ones counting more. That finds "
+            "what was copied or closely followed; it misses what was said in other words, and a sentence that denies a "
+            "comment shares its words, too."
+        )
+
+    async def scores(self, pairs: Sequence[tuple[str, str]], counts: Counts | None = None) -> list[float]:
+        """The overlap of each pair."""
+        return [self._score(comment, sentence) for comment, sentence in pairs]
+
+    def _score(self, comment: str, sentence: str) -> float:
+        has, wants = _words(comment), _words(sentence)
+        total = math.fsum(map(self._weight, wants))
+        return math.fsum(self._weight(word) for word in wants if word in has) / total if total else 0.0
+
+    def _weight(self, word: str) -> float:
+        return math.log((self._count + 1) / max(1, self._having[word]))
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))

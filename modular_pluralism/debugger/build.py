@@ -1,14 +1,13 @@
-"""From what a run is made of to its graph, and to the picture of it."""
+"""From what a run is made of to its graph, and to the nodes in it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langgraph.graph import StateGraph
 
-from modular_pluralism.debugger.events import NodeInfo
 from modular_pluralism.graphs.shape import GraphNode
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import find_mode
@@ -26,12 +25,6 @@ def build_graph(
     """The graph of a mode, not compiled."""
     more: dict[str, Any] = {"prompts": made_of.prompts, "models": models, "comments": made_of.comments}
     return find_mode(mode).graph(made_of.pool, scoring=scoring, voice=voice, **more)
-
-
-def picture(mode: Mode, communities: Sequence[str], voice: Voice = "comment") -> list[NodeInfo]:
-    """The boxes of a mode's graph, in the order of the work."""
-    nodes = find_mode(mode).nodes(tuple(communities), voice=voice)
-    return [NodeInfo(node.id, node.role, node.community, node.after) for node in nodes]
 
 
 def nodes_of(setup: Setup) -> list[GraphNode]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 from modular_pluralism.debugger.build import OwnModels, nodes_of
 from modular_pluralism.debugger.kept_tasks import KeptTask, node_keys, read_tasks
 from modular_pluralism.debugger.records import CallKind, CallRecord, own_calls, reused_nodes
-from modular_pluralism.debugger.watch import new_record
+from modular_pluralism.debugger.watch import sent_prompts
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.graphs.shape import GraphNode
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.models.redaction import without_keys
 from modular_pluralism.nodes.ask import ModelCall
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import RunTable
 from modular_pluralism.runs.setup import Setup
+from modular_pluralism.types import Usage
 
 REBUILT = "This call was not recorded: its prompt was made again from the checkpoints."
 
@@ -42,11 +44,11 @@ async def read_calls(store: RunStore, run: str, *, models: OwnModels = None) -> 
             of_parent = await read_calls(store, source, models=models)
         except PluralismError:  # the parent has been removed
             continue
-        calls = [*(call for call in of_parent if call["node"] in taken), *calls]
+        calls = [*(call for call in of_parent if call.node in taken), *calls]
     setup = await RunTable(store).setup(run)
-    calls += await _rebuilt_calls(store, run, setup, {call["node"] for call in calls}, models)
+    calls += await _rebuilt_calls(store, run, setup, {call.node for call in calls}, models)
     order = {node.id: index for index, node in enumerate(nodes_of(setup))}
-    return sorted(calls, key=lambda call: (order.get(call["node"], len(order)), call["number"]))
+    return sorted(calls, key=lambda call: (order.get(call.node, len(order)), call.number))
 
 
 async def _rebuilt_calls(
@@ -70,7 +72,7 @@ def _rebuilt(
         asked = [_unknown(run, task, nodes[task.id], str(error)) for task in tasks]
     records = [record for record in asked if record is not None]
     for number, record in enumerate(records, start=1):
-        record["number"] = number
+        record.number = number
     return records
 
 
@@ -83,10 +85,12 @@ def _asked_again(run: str, task: KeptTask, node: GraphNode, key: NodeKey) -> Cal
     given = call.given
     kind: CallKind = "chat" if "messages" in given else "label_probabilities" if "labels" in given else "text_logprobs"
     prompts = given.get("prompts") or [given.get("messages") or given.get("prompt")]
-    record = new_record(run, node.id, node.community, node.role, kind, call.model, prompts)
-    record["labels"], record["texts"] = given.get("labels"), given.get("texts")
-    record["settings"] = dict(given.get("settings") or {})
-    record["note"] = " ".join(filter(None, [REBUILT, record["note"]]))
+    record = _record(run, node, kind)
+    record.model = without_keys(call.model.place)
+    record.prompts, note = sent_prompts(prompts, call.model, load=True)
+    record.labels, record.texts = given.get("labels"), given.get("texts")
+    record.settings = dict(given.get("settings") or {})
+    record.note = " ".join(filter(None, [REBUILT, note]))
     return _with_outcome(record, task)
 
 
@@ -94,22 +98,23 @@ def _unknown(run: str, task: KeptTask, node: GraphNode, why: str) -> CallRecord:
     """The record of a call whose prompt cannot be made again."""
     reading = node.role in ("select", "score", "vote") or bool(dict(task.writes).get("choice"))
     kind: CallKind = "label_probabilities" if reading else "chat"
-    record = new_record(run, node.id, node.community, node.role, kind, None, [])
-    record["note"] = f"This call was not recorded, and its prompt cannot be made again. {why}"
+    record = _record(run, node, kind)
+    record.note = f"This call was not recorded, and its prompt cannot be made again. {why}"
     return _with_outcome(record, task)
+
+
+def _record(run: str, node: GraphNode, kind: CallKind) -> CallRecord:
+    return CallRecord(run=run, node=node.id, community=node.community, role=node.role, kind=kind, rebuilt=True)
 
 
 def _with_outcome(record: CallRecord, task: KeptTask) -> CallRecord:
     """What a comment or an answer in the checkpoints tells of the call."""
     values = dict(task.writes)
     usage: Any = (values.get("comments") or {}).get(task.name) or values.get("usage") or {}
-    record["rebuilt"] = True
-    if record["kind"] != "chat" or not usage:
+    if record.kind != "chat" or not usage:
         return record
-    record["reply"] = usage.get("text") or values.get("answer")
-    record["finish_reason"] = usage["finish_reason"]
-    record["prompt_tokens"], record["completion_tokens"] = usage["prompt_tokens"], usage["completion_tokens"]
-    record["cached_tokens"], record["seconds"] = usage["cached_tokens"], usage["seconds"]
-    record["attempts"] = usage["attempts"]
-    record["errors"] = [usage["error"]] if usage.get("error") else []
+    record.reply = usage.get("text") or values.get("answer")
+    for key in get_type_hints(Usage):
+        setattr(record, key, usage[key])
+    record.errors = [usage["error"]] if usage.get("error") else []
     return record

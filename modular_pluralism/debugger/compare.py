@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Literal
 
-from modular_pluralism.debugger.history import KeptRun
-from modular_pluralism.evaluation.measures import distances
+from modular_pluralism.debugger.history import Change, KeptRun
+from modular_pluralism.evaluation.measures.distances import js_distance
 from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.setup import Setup
 
@@ -22,15 +22,6 @@ class DiffSpan:
 
     kind: Literal["same", "removed", "added"]
     text: str
-
-
-@dataclass(frozen=True)
-class SettingDifference:
-    """A setting that is not the same; None: the run has none of that name."""
-
-    name: str
-    one: Any
-    other: Any
 
 
 @dataclass(frozen=True)
@@ -67,9 +58,7 @@ class Comparison:
     """`settings` are those that differ. `comments` and `distributions` are by community, those of both runs; a text
     that failed stands there as its error. `pooled` is the runs' result, where one of them has a distribution."""
 
-    one: str
-    other: str
-    settings: list[SettingDifference]
+    settings: list[Change]
     comments: list[TextComparison]
     answer: TextComparison
     distributions: list[DistributionComparison]
@@ -84,8 +73,6 @@ def compare_runs(one: KeptRun, other: KeptRun) -> Comparison:
     if a.get("distribution") is not None or b.get("distribution") is not None:
         pooled = _distribution("the result", options, _shares(a.get("distribution")), _shares(b.get("distribution")))
     return Comparison(
-        one=one.listed.id,
-        other=other.listed.id,
         settings=list(_settings(one.setup, other.setup)),
         comments=[compare_texts(name, _said(a, name), _said(b, name)) for name in _names(a, b, "comments")],
         answer=compare_texts("the answer", a.get("answer"), b.get("answer")),
@@ -115,11 +102,11 @@ def _spans(one: str, other: str) -> Iterator[DiffSpan]:
             yield DiffSpan("added", "".join(new[c:d]))
 
 
-def _settings(one: Setup, other: Setup) -> Iterator[SettingDifference]:
+def _settings(one: Setup, other: Setup) -> Iterator[Change]:
     a, b = _told(one), _told(other)
     for name in {**a, **b}:
         if a.get(name) != b.get(name):
-            yield SettingDifference(name, a.get(name), b.get(name))
+            yield Change(name, a.get(name), b.get(name))
 
 
 def _told(setup: Setup) -> dict[str, Any]:
@@ -163,11 +150,5 @@ def _shares(distribution: Any) -> list[float] | None:
 def _distribution(
     name: str, options: list[str], one: list[float] | None, other: list[float] | None
 ) -> DistributionComparison:
-    return DistributionComparison(name, options, one, other, _js_distance(one, other) if options else None)
-
-
-def _js_distance(one: list[float] | None, other: list[float] | None) -> float | None:
-    """None where a distribution is missing, or one of other options."""
-    if one is None or other is None or len(one) != len(other):
-        return None
-    return distances.js_distance(one, other)
+    distance = js_distance(one, other) if options and one is not None and other is not None else None
+    return DistributionComparison(name, options, one, other, distance)

@@ -15,7 +15,7 @@ from modular_pluralism.graphs.shape import graph_nodes
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.step import as_runnable
-from modular_pluralism.option_math import linear_pool
+from modular_pluralism.option_math import entropy, linear_pool
 from modular_pluralism.types import OptionDistribution, Scoring
 
 SELECTION_NOTE = (
@@ -37,22 +37,15 @@ class CommunityDistribution:
 
 @dataclass(frozen=True)
 class DistributionView:
-    """Lists of shares are in the order of `options`. `label_pooled` is the pool of what the scoring "label" reads,
-    where that is known. `disagreement` is in nats, and could be `most_disagreement` at most."""
+    """What the state does not say itself. `label_pooled` is the pool of what the scoring "label" reads, where that is
+    known. The state's disagreement, in nats, could be `most_disagreement` at most."""
 
-    options: list[str]
-    scoring: Scoring
     communities: list[CommunityDistribution]
-    pooled: list[float]
     label_pooled: list[float] | None
-    uniform: list[float]
-    label_mass: float | None
-    disagreement: float
     most_disagreement: float
-    missing: list[str]
 
 
-def describe_distributions(state: Mapping[str, Any], scoring: Scoring) -> DistributionView:
+def describe_distributions(state: Mapping[str, Any]) -> DistributionView:
     """The distributions of a distributional run's state.
 
     Raises:
@@ -63,23 +56,15 @@ def describe_distributions(state: Mapping[str, Any], scoring: Scoring) -> Distri
         raise InputError("The run has no pooled distribution; look at a distributional run that has finished.")
     of_each: dict[str, OptionDistribution] = state["distributions"]
     names = [name for name in of_each if name in weights]
-    count = len(state["options"])
     return DistributionView(
-        options=list(state["options"]),
-        scoring=scoring,
         communities=[
             CommunityDistribution(
                 name, of_each[name], weights[name], js_distance(of_each[name]["probabilities"], pooled)
             )
             for name in names
         ],
-        pooled=list(pooled),
         label_pooled=_label_pooled([of_each[name] for name in names], [weights[name] for name in names]),
-        uniform=[1 / count] * count,
-        label_mass=state.get("label_mass"),
-        disagreement=state["disagreement"],
-        most_disagreement=min(_entropy([weights[name] for name in names]), math.log(count)),
-        missing=list(state.get("missing") or []),
+        most_disagreement=min(entropy([weights[name] for name in names]), math.log(len(state["options"]))),
     )
 
 
@@ -117,18 +102,9 @@ async def read_otherwise(run: KeptRun, scoring: Scoring, *, models: OwnModels = 
 
 def _as_label(read: OptionDistribution) -> OptionDistribution:
     assert read["label"] is not None
-    return {
-        **read,
-        "probabilities": read["label"],
-        "mass": read["label_mass"],
-        "scoring": "label",
-    }
+    return {**read, "probabilities": read["label"], "mass": read["label_mass"], "scoring": "label"}
 
 
 def _label_pooled(of_each: list[OptionDistribution], weights: list[float]) -> list[float] | None:
     labels = [each["label"] for each in of_each if each["label"] is not None]
     return linear_pool(labels, weights) if len(labels) == len(of_each) else None
-
-
-def _entropy(shares: list[float]) -> float:
-    return -math.fsum(share * math.log(share) for share in shares if share > 0)

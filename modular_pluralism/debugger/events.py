@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from modular_pluralism.debugger.records import CallRecord
-
-
-@dataclass(frozen=True)
-class NodeInfo:
-    """One box of the graph's picture. `id` is what events call it: the node's name ("merge", or a community's for its
-    comment), or "COMMUNITY/score" for the scoring in a community's branch. `role` is what it does ("check", "comment",
-    "score", "merge", "select", "respond", "aggregate"), and `after` the ids of those before it."""
-
-    id: str
-    role: str
-    community: str | None
-    after: list[str]
+from modular_pluralism.graphs.shape import GraphNode
 
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The first event."""
+    """The first event. `nodes` are those of the run's graph, whose turn has not come; their ids are what the other
+    events call them."""
 
     run: str
-    nodes: list[NodeInfo]
-
-
-@dataclass(frozen=True)
-class NodeWaiting:
-    """The node is a part of the graph and its turn has not come."""
-
-    node: str
+    nodes: list[GraphNode]
 
 
 @dataclass(frozen=True)
@@ -68,66 +51,28 @@ class CallMade:
 
 
 @dataclass(frozen=True)
-class NodeFinished:
-    """`update` is what the node wrote into the state."""
+class NodeEnded:
+    """`update` is what the node wrote into the state. One that has failed has an `error`; a community's leaves the run
+    going on, any other node's ends it. One that is reused was not run: what it depends on is as in the run `source`,
+    and so is its output."""
 
     node: str
-    update: dict[str, Any]
+    state: Literal["finished", "failed", "reused"]
     seconds: float
+    update: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
-class NodeFailed:
-    """A community's failure leaves the run going on; any other node's ends it."""
+class RunEnded:
+    """The last event. A run that has finished has a `result`, the graph's final state; one that has failed has an
+    `error`. One that somebody has stopped has neither. It is kept in any case, and can be forked."""
 
-    node: str
-    error: str
+    state: Literal["finished", "failed", "stopped"]
     seconds: float
+    result: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
 
 
-@dataclass(frozen=True)
-class NodeReused:
-    """The node was not run: what it depends on is as in the run `source`, and so is its output."""
-
-    node: str
-    update: dict[str, Any]
-    source: str | None
-
-
-@dataclass(frozen=True)
-class RunFinished:
-    """`state` is the final state."""
-
-    state: dict[str, Any]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class RunFailed:
-    """The run ended with an error; it is kept, and can be forked."""
-
-    error: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class RunStopped:
-    """Somebody has stopped the run; it is kept, and can be forked."""
-
-    seconds: float
-
-
-Event = (
-    RunStarted
-    | NodeWaiting
-    | NodeStarted
-    | NodeToken
-    | NodeRetried
-    | CallMade
-    | NodeFinished
-    | NodeFailed
-    | NodeReused
-    | RunFinished
-    | RunFailed
-    | RunStopped
-)
+Event = RunStarted | NodeStarted | NodeToken | NodeRetried | CallMade | NodeEnded | RunEnded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,8 +20,8 @@ from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.distributions import SELECTION_NOTE, describe_distributions
 from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.snippet import run_as_python
-from modular_pluralism.debugger.watch import without_keys
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
+from modular_pluralism.models.redaction import without_keys
 from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.run_store import RunStore
 
@@ -47,13 +46,14 @@ async def run_as_json(store: RunStore, run: str, *, models: OwnModels = None) ->
         "run": {**asdict(kept.listed), "question": str(kept.setup.asked["question"])},
         "setup": kept.setup.model_dump(mode="json"),
         "state": kept.state,
-        "nodes": [asdict(node) for node in kept.nodes],
+        "nodes": [{key: getattr(node, key) for key in ("id", "role", "community", "after")} for node in kept.nodes],
         "reused": kept.reused,
         "steps": [asdict(step) for step in kept.steps],
-        "calls": calls,
+        "calls": [asdict(call) for call in calls],
         "python": run_as_python(run, kept.setup),
     }
-    return _unicode(without_keys(json.dumps(_finite(told), ensure_ascii=False, indent=2, allow_nan=False))) + "\n"
+    finite = json.loads(json.dumps(told), parse_constant=lambda _: None)
+    return _unicode(without_keys(json.dumps(finite, ensure_ascii=False, indent=2))) + "\n"
 
 
 async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) -> str:
@@ -88,22 +88,12 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
         setup=setup,
         settings=find_mode(setup.mode).settings(setup.scoring, setup.voice),
         attribution=attribution,
-        distributions=describe_distributions(state, setup.scoring) if pooled else None,
+        distributions=describe_distributions(state) if pooled else None,
         selection_note=SELECTION_NOTE,
         style=Markup(style),
         style_hash=b64encode(sha256(style.encode()).digest()).decode(),
     )
     return _unicode(without_keys(page.lstrip()))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return value
 
 
 def _unicode(text: str) -> str:

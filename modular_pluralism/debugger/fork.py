@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from modular_pluralism.debugger.build import OwnModels
 from modular_pluralism.debugger.kept_tasks import KeptTask, node_keys, read_tasks
 from modular_pluralism.debugger.live import LiveRun, new_name, start
-from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.errors import InputError
 from modular_pluralism.graphs import NodeCache
 from modular_pluralism.graphs.node_cache import is_complete
@@ -16,7 +17,22 @@ from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.runs.edits import Edits, Origin, combined
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import RunTable
-from modular_pluralism.runs.setup import Setup
+
+
+class ForkRequest(BaseModel):
+    """A fork of `run`, which has finished, failed or stopped.
+
+    With a `step` (a superstep's number as `history.read_run` gives it), everything up to that step stays as it was,
+    edited comments aside, and an edit that would change what was before it is refused. Without one, whatever depends on
+    an edit is done anew, wherever it stands. In both cases a node whose prompt, model and input are unchanged is not
+    run again: its output is the parent's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    step: int | None = None
+    edits: Edits = Field(default_factory=Edits)
 
 
 async def start_fork(
@@ -42,8 +58,10 @@ async def start_fork(
     if request.step is not None and not -1 <= request.step <= last:
         raise InputError(f"The run {request.run} has no step {request.step}; it has those from -1 to {last}.")
     fixed = [task for task in tasks if request.step is not None and task.step <= request.step]
-    edits = request.edits.model_copy(update={"kept": _failed(fixed, request.edits)})
-    setup = forked(parent, combined(parent.edits, edits), Origin(run=request.run, step=request.step))
+    edits = combined(parent.edits, request.edits.model_copy(update={"kept": _failed(fixed, request.edits)}))
+    left = [name for name in parent.communities if name not in edits.dropped and name not in edits.added]
+    origin = Origin(run=request.run, step=request.step)
+    setup = parent.model_copy(update={"edits": edits, "origin": origin, "communities": [*left, *edits.added]})
     edited = setup.load()
     of_parent, of_fork = (node_keys(setup, each, PoolModels(each.pool, models)) for each in (made_of, edited))
     _check_in_time(fixed, request, of_parent, of_fork)
@@ -52,13 +70,6 @@ async def start_fork(
         if task.id in of_parent and is_complete(task.writes):
             cache.remember(task.name, of_parent[task.id](task.state), task.writes)
     return await start(store, run or new_name(), setup, edited, cache=cache, models=models)
-
-
-def forked(parent: Setup, edits: Edits, origin: Origin) -> Setup:
-    """The setup of a fork: its parent's, with all edits since there were none."""
-    dropped = {*edits.dropped}
-    left = [name for name in parent.communities if name not in dropped and name not in edits.added]
-    return parent.model_copy(update={"edits": edits, "origin": origin, "communities": [*left, *edits.added]})
 
 
 def _failed(fixed: Sequence[KeptTask], edits: Edits) -> dict[str, object]:

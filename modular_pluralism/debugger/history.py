@@ -9,10 +9,10 @@ from typing import Any
 from langgraph.checkpoint.base import CheckpointTuple
 from pydantic import ValidationError
 
-from modular_pluralism.debugger.build import picture
-from modular_pluralism.debugger.events import NodeInfo
+from modular_pluralism.debugger.build import nodes_of
 from modular_pluralism.debugger.kept_tasks import KeptTask, is_internal, namespace, plain_values, tasks_of
 from modular_pluralism.debugger.records import reused_nodes
+from modular_pluralism.graphs.shape import GraphNode
 from modular_pluralism.runs.contents import BY_COMMUNITY, damage, read_checkpoints
 from modular_pluralism.runs.edits import Origin
 from modular_pluralism.runs.run_store import RunStore
@@ -67,7 +67,7 @@ class KeptRun:
 
     listed: ListedRun
     setup: Setup
-    nodes: list[NodeInfo]
+    nodes: list[GraphNode]
     steps: list[Superstep]
     reused: dict[str, str]
 
@@ -98,7 +98,7 @@ async def read_run(store: RunStore, run: str) -> KeptRun:
     """
     table = RunTable(store)
     listed, setup = await table.get(run), await table.setup(run)
-    nodes = picture(setup.mode, setup.communities, setup.voice)
+    nodes = nodes_of(setup)
     checkpoints = await read_checkpoints(store, run)
     tasks = await tasks_of(store, run, checkpoints)
     with damage(store, run):

@@ -5,36 +5,32 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import StateGraph
 
-from modular_pluralism.debugger.build import OwnModels, build_graph, node_id, picture
+from modular_pluralism.debugger.build import OwnModels, build_graph, node_id, nodes_of
 from modular_pluralism.debugger.events import (
     CallMade,
     Event,
-    NodeFailed,
-    NodeFinished,
-    NodeReused,
+    NodeEnded,
     NodeStarted,
     NodeToken,
-    NodeWaiting,
-    RunFailed,
-    RunFinished,
+    RunEnded,
     RunStarted,
-    RunStopped,
 )
 from modular_pluralism.debugger.records import add_record
-from modular_pluralism.debugger.request import RunRequest
 from modular_pluralism.debugger.watch import CallWatcher
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.graphs import NodeCache
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.models.redaction import redact
+from modular_pluralism.nodes.request import Request
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import Edited
@@ -43,7 +39,13 @@ from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import RunTable, check_id
 from modular_pluralism.runs.setup import Setup
 
-_END = (RunFinished, RunFailed, RunStopped)
+
+class RunRequest(Request):
+    """A run. `pool` is a built-in name or a path, `prompts` a folder that is laid over the built-in prompts."""
+
+    pool: str = "perspective"
+    seed: int = 0
+    prompts: str | None = None
 
 
 async def start_run(
@@ -83,9 +85,7 @@ async def start(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(store.claim(run))
         await RunTable(store).add(run, setup)
-        live = LiveRun(store, run, setup, graph, opened, cache)
-        live.begin(stack.pop_all())
-        return live
+        return LiveRun(store, run, setup, graph, opened, cache, stack.pop_all())
 
 
 def new_name() -> str:
@@ -94,7 +94,7 @@ def new_name() -> str:
 
 
 class LiveRun:
-    """One run of this process, called `run` in the store."""
+    """One run of this process, called `run` in the store; `claim` is closed at its end."""
 
     def __init__(
         self,
@@ -104,6 +104,7 @@ class LiveRun:
         graph: StateGraph[Any, Any, Any, Any],
         models: PoolModels,
         cache: NodeCache | None,
+        claim: AsyncExitStack,
     ) -> None:
         self.run = run
         self.setup = setup
@@ -113,79 +114,74 @@ class LiveRun:
         self._cache = cache
         self._events: list[Event] = []
         self._news = asyncio.Condition()
-        self._unkept: list[CallMade | NodeReused] = []
-        self._reused = 0
+        self._kept = 0
         self._begun: dict[str, float] = {}
-        self._task: asyncio.Task[None] | None = None
         self._started = time.monotonic()
-        self._nodes = picture(setup.mode, setup.communities, setup.voice)
+        self._nodes = nodes_of(setup)
         self._branches = {node.id.partition("/")[0] for node in self._nodes if "/" in node.id}
-
-    def begin(self, claim: AsyncExitStack) -> None:
-        """Start the work; `claim` is closed at its end."""
-        self._task = asyncio.create_task(self._work(claim), name=f"run {self.run}")
+        self._task = asyncio.create_task(self._work(claim), name=f"run {run}")
 
     async def events(self) -> AsyncIterator[Event]:
-        """Every event from the first one on; ends after RunFinished, RunFailed or RunStopped. Any number of readers."""
+        """Every event from the first one on; ends after RunEnded. Any number of readers."""
         at = 0
         while True:
             async with self._news:
                 await self._news.wait_for(lambda: len(self._events) > at)  # noqa: B023
             for event in self._events[at:]:
                 yield event
-                if isinstance(event, _END):
+                if isinstance(event, RunEnded):
                     return
                 at += 1
 
     @property
     def done(self) -> bool:
         """Whether the run has ended, in whatever way."""
-        return self._task is not None and self._task.done()
+        return self._task.done()
 
     async def stop(self) -> None:
         """Stop it, and wait until it has; does nothing once it has ended."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        self._task.cancel()
+        await asyncio.wait([self._task])
 
-    async def wait(self) -> RunFinished | RunFailed | RunStopped:
+    async def wait(self) -> RunEnded:
         """Wait for the end of the run; returns its last event."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        await asyncio.wait([self._task])
         last = self._events[-1]
-        assert isinstance(last, _END)
+        assert isinstance(last, RunEnded)
         return last
 
     async def _work(self, claim: AsyncExitStack) -> None:
-        end: Event = RunStopped(0.0)
+        end = RunEnded("stopped", 0.0)
         watcher = CallWatcher(self.run, self._models, self._tell)
         try:
-            self._tell(RunStarted(self.run, self._nodes), *(NodeWaiting(node.id) for node in self._nodes))
+            self._tell(RunStarted(self.run, self._nodes))
             state = await keep(self._store, self.run, self._stream(watcher))
-            end = RunFinished(state, self._seconds())
+            end = RunEnded("finished", self._seconds(), result=state)
         except asyncio.CancelledError:
-            end = RunStopped(self._seconds())
+            end = RunEnded("stopped", self._seconds())
         except PluralismError as error:
-            end = RunFailed(redact(str(error)), self._seconds())
+            end = self._failure(str(error))
         except Exception as error:
-            text = redact(f"{type(error).__name__}: {error}")
-            end = RunFailed(text, self._seconds())
+            end = self._failure(f"{type(error).__name__}: {error}")
             with suppress(PluralismError):
-                await RunTable(self._store).fail(self.run, text)
+                await RunTable(self._store).fail(self.run, str(end.error))
         finally:
             # A second cancelling must not leave half of this undone.
             await asyncio.shield(asyncio.ensure_future(self._close(watcher, claim, end)))
 
-    async def _close(self, watcher: CallWatcher, claim: AsyncExitStack, end: Event) -> None:
+    async def _close(self, watcher: CallWatcher, claim: AsyncExitStack, end: RunEnded) -> None:
         watcher.close()
         try:
             await self._keep_records()
         except PluralismError as error:
-            end = end if isinstance(end, RunFailed) else RunFailed(redact(str(error)), self._seconds())
+            end = end if end.state == "failed" else self._failure(str(error))
         finally:
             await claim.aclose()
             self._tell(end)
             await self._call()
+
+    def _failure(self, error: str) -> RunEnded:
+        return RunEnded("failed", self._seconds(), error=redact(error))
 
     async def _stream(self, watcher: CallWatcher) -> dict[str, Any]:
         config = RunnableConfig(configurable={"thread_id": self.run}, callbacks=[watcher])
@@ -210,45 +206,36 @@ class LiveRun:
             raise PluralismError("The run ended without a result.")
         return final
 
-    def _translated(self, namespace: Sequence[str], kind: str, data: Any) -> list[Event]:
-        """What a part of LangGraph's stream says, in our words."""
+    def _translated(self, namespace: Sequence[str], kind: str, data: Any) -> Iterator[Event]:
+        """What a part of LangGraph's stream says, in our words. Of a community's branch, only the nodes tell."""
+        branch = "|".join(namespace)
         if kind == "messages":
             message, metadata = data
-            text, node = str(message.text), node_id(metadata["langgraph_node"], "|".join(namespace))
-            return [NodeToken(node, text)] if text else []
-        if kind == "tasks":
-            return [] if self._is_branch(namespace, data["name"]) else self._task_event(namespace, data)
+            if message.text:
+                yield NodeToken(node_id(metadata["langgraph_node"], branch), str(message.text))
+            return
         reused = bool((data.pop("__metadata__", None) or {}).get("cached"))
-        return [
-            self._written(node_id(name, "|".join(namespace)), update or {}, reused)
-            for name, update in data.items()
-            if not self._is_branch(namespace, name)
-        ]
-
-    def _task_event(self, namespace: Sequence[str], data: dict[str, Any]) -> list[Event]:
-        node = node_id(data["name"], "|".join(namespace))
-        if "result" not in data and "error" not in data:
-            self._begun[node] = time.monotonic()
-            return [NodeStarted(node)]
-        # A result is told as an update, too.
-        return [NodeFailed(node, redact(str(data["error"])), self._since(node))] if data.get("error") else []
+        for name in [data["name"]] if kind == "tasks" else list(data):
+            if not namespace and name in self._branches:
+                continue
+            node = node_id(name, branch)
+            if kind == "updates":
+                yield self._written(node, data[name] or {}, reused)
+            elif "result" not in data and "error" not in data:
+                self._begun[node] = time.monotonic()
+                yield NodeStarted(node)
+            elif data.get("error"):  # a result is told as an update, too
+                yield NodeEnded(node, "failed", self._since(node), error=redact(str(data["error"])))
 
     def _written(self, node: str, update: dict[str, Any], reused: bool) -> Event:
         if reused:
             origin = self.setup.origin
-            return NodeReused(node, update, None if origin is None else origin.run)
-        for comment in (update.get("comments") or {}).values():
-            if comment["error"] is not None:
-                return NodeFailed(node, comment["error"], self._since(node))
-        return NodeFinished(node, update, self._since(node))
-
-    def _is_branch(self, namespace: Sequence[str], name: str) -> bool:
-        """Whether this is a community's branch as a whole, whose nodes tell of themselves."""
-        return not namespace and name in self._branches
+            return NodeEnded(node, "reused", 0.0, update, source=None if origin is None else origin.run)
+        error = next(filter(None, (comment["error"] for comment in (update.get("comments") or {}).values())), None)
+        return NodeEnded(node, "failed" if error else "finished", self._since(node), update, error)
 
     def _tell(self, *events: Event) -> None:
         self._events += events
-        self._unkept += [event for event in events if isinstance(event, CallMade | NodeReused)]
 
     async def _call(self) -> None:
         """Wake whoever waits for events."""
@@ -256,14 +243,15 @@ class LiveRun:
             self._news.notify_all()
 
     async def _keep_records(self) -> None:
-        while self._unkept:
-            event = self._unkept.pop(0)
+        """Keep what has been told since the last time, as far as a store keeps it."""
+        while self._kept < len(self._events):
+            event = self._events[self._kept]
+            self._kept += 1
             if isinstance(event, CallMade):
-                await add_record(self._store, self.run, "call", event.record["number"], cast(Any, event.record))
-            elif event.source is not None:
-                self._reused += 1
+                await add_record(self._store, self.run, "call", event.record.number, asdict(event.record))
+            elif isinstance(event, NodeEnded) and event.source is not None:
                 record = {"node": event.node, "source": event.source}
-                await add_record(self._store, self.run, "reused", self._reused, record)
+                await add_record(self._store, self.run, "reused", self._kept, record)
 
     def _since(self, node: str) -> float:
         return round(time.monotonic() - self._begun.get(node, time.monotonic()), 4)

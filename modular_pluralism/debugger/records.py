@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, TypedDict, cast
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
 
-from modular_pluralism.errors import StoreError
+from modular_pluralism.runs.contents import damage
 from modular_pluralism.runs.run_store import RunStore
 
 Kind = Literal["call", "reused"]
@@ -27,7 +28,8 @@ class SentPrompt(TypedDict):
     text: str | None
 
 
-class CallRecord(TypedDict):
+@dataclass(kw_only=True)
+class CallRecord:
     """One model call of `run` (for a node that a fork has taken over: its parent); texts hold no key.
 
     `prompts` are several where the options' order is rotated; `labels` and `raw` [prompt][label] (raw probabilities)
@@ -40,29 +42,29 @@ class CallRecord(TypedDict):
     """
 
     run: str
-    number: int
+    number: int = 0
     node: str
     community: str | None
     role: str
     kind: CallKind
-    model: str
-    prompts: list[SentPrompt]
-    note: str | None
-    settings: dict[str, Any]
-    reply: str | None
-    finish_reason: str | None
-    labels: list[str] | None
-    raw: list[list[float]] | None
-    texts: list[str] | None
-    logprobs: list[list[float | None]] | None
-    token_logprobs: list[dict[str, Any]] | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cached_tokens: int | None
-    seconds: float | None
-    attempts: int
-    errors: list[str]
-    rebuilt: bool
+    model: str = ""
+    prompts: list[SentPrompt] = field(default_factory=list)
+    note: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    reply: str | None = None
+    finish_reason: str | None = None
+    labels: list[str] | None = None
+    raw: list[list[float]] | None = None
+    texts: list[str] | None = None
+    logprobs: list[list[float | None]] | None = None
+    token_logprobs: list[dict[str, Any]] | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    seconds: float | None = None
+    attempts: int = 1
+    errors: list[str] = field(default_factory=list)
+    rebuilt: bool = False
 
 
 async def add_record(store: RunStore, run: str, kind: Kind, number: int, record: Any) -> None:
@@ -77,7 +79,9 @@ async def add_record(store: RunStore, run: str, kind: Kind, number: int, record:
 
 async def own_calls(store: RunStore, run: str) -> list[CallRecord]:
     """The calls of this run itself, in the order in which they ended."""
-    return [cast(CallRecord, record) for record in await _records(store, run, "call")]
+    records = await _records(store, run, "call")
+    with damage(store, run):
+        return [CallRecord(**record) for record in records]
 
 
 async def reused_nodes(store: RunStore, run: str) -> dict[str, str]:
@@ -89,9 +93,5 @@ async def _records(store: RunStore, run: str, kind: Kind) -> list[Any]:
     rows = await store.fetch(
         "SELECT record FROM pluralism_records WHERE run = ? AND kind = ? ORDER BY number", run, kind
     )
-    try:
+    with damage(store, run):
         return [json.loads(row["record"]) for row in rows]
-    except ValueError as error:
-        raise StoreError(
-            f"The records of the run {run} are damaged in {store.shown}; `pluralism runs remove {run}` removes it."
-        ) from error

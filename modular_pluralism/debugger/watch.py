@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from itertools import groupby
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +21,7 @@ from modular_pluralism.errors import PluralismError
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.models.calls import describe
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
-from modular_pluralism.models.redaction import redact
+from modular_pluralism.models.redaction import without_keys
 
 _READINGS: tuple[CallKind, ...] = ("label_probabilities", "text_logprobs")
 _OF_LLAMA = ("temperature", "top_p", "top_k", "min_p", "context", "repeatable", "stop")
@@ -43,9 +41,9 @@ class CallWatcher(AsyncCallbackHandler):
         self._run = run
         self._models = models
         self._emit = emit
-        self._open: dict[UUID, _Open] = {}
-        self._failed: dict[str, _Open] = {}
-        self._readings: dict[UUID, _Open] = {}
+        self._open: dict[UUID, _OpenCall] = {}
+        self._failed: dict[UUID | None, _OpenCall] = {}
+        self._readings: dict[UUID, _OpenCall] = {}
         self._count = 0
 
     async def on_chat_model_start(
@@ -55,7 +53,6 @@ class CallWatcher(AsyncCallbackHandler):
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
-        tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
         **more: Any,
     ) -> None:
@@ -63,8 +60,9 @@ class CallWatcher(AsyncCallbackHandler):
         if parent_run_id in self._readings:  # how an endpoint's probabilities are read: one call for each order
             self._readings[run_id] = self._readings[parent_run_id]
             return
-        given = {"prompts": messages, "settings": more.get("invocation_params") or {}}
-        await self._begin(run_id, parent_run_id, "chat", metadata or {}, given)
+        call = self._call("chat", metadata or {}, messages)
+        call.record.settings = _settings(call.model, more.get("invocation_params") or {})
+        self._begin(run_id, parent_run_id, call)
 
     async def on_chain_start(
         self,
@@ -73,7 +71,6 @@ class CallWatcher(AsyncCallbackHandler):
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
-        tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
         **more: Any,
     ) -> None:
@@ -82,101 +79,111 @@ class CallWatcher(AsyncCallbackHandler):
         if kind not in _READINGS or not isinstance(inputs, dict):
             return
         prompts = inputs["prompts"] if "prompts" in inputs else [inputs["prompt"]]
-        given = {"prompts": prompts, "labels": inputs.get("labels"), "texts": inputs.get("texts")}
-        self._readings[run_id] = await self._begin(run_id, parent_run_id, kind, metadata or {}, given)
+        call = self._call(kind, metadata or {}, prompts)
+        call.record.settings = _file(call.model)
+        call.record.labels, call.record.texts = inputs.get("labels"), inputs.get("texts")
+        self._readings[run_id] = self._begin(run_id, parent_run_id, call)
 
     async def on_llm_end(self, response: LLMResult, *, run_id: UUID, **more: Any) -> None:
         """See LangChain."""
-        message = _message(response)
+        generation = response.generations[0][0]
+        assert isinstance(generation, ChatGeneration)
+        message = generation.message
         if run_id in self._readings:
             self._readings.pop(run_id).add_tokens(message)
-        elif opened := self._open.pop(run_id, None):
-            opened.answered(message)
-            self._end(opened)
+        elif call := self._open.pop(run_id, None):
+            call.answered(message)
+            self._end(call)
 
     async def on_chain_end(self, outputs: Any, *, run_id: UUID, **more: Any) -> None:
         """See LangChain."""
-        if opened := self._open.pop(run_id, None):
+        if call := self._open.pop(run_id, None):
             self._readings.pop(run_id, None)
-            opened.read(outputs)
-            self._end(opened)
-        self._give_up(str(run_id))
+            call.read(outputs)
+            self._end(call)
+        self._give_up(run_id)
 
     async def on_llm_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
         """See LangChain."""
         self._readings.pop(run_id, None)
-        self._fail(run_id, error)
+        if call := self._open.pop(run_id, None):
+            call.record.errors.append(_reason(error))
+            self._failed[call.parent] = call  # it may be tried again
 
     async def on_chain_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
         """See LangChain."""
-        self._readings.pop(run_id, None)
-        self._fail(run_id, error)
-        self._give_up(str(run_id))
+        await self.on_llm_error(error, run_id=run_id)
+        self._give_up(run_id)
 
     def close(self) -> None:
         """Tell of the calls that never ended: the run has."""
-        for opened in [*self._failed.values(), *self._open.values()]:
-            if not opened.record["errors"]:
-                opened.record["errors"].append(_STOPPED)
-            self._end(opened)
+        for call in [*self._failed.values(), *self._open.values()]:
+            if not call.record.errors:
+                call.record.errors.append(_STOPPED)
+            self._end(call)
         self._failed.clear()
         self._open.clear()
 
-    async def _begin(
-        self, run_id: UUID, parent: UUID | None, kind: CallKind, metadata: dict[str, Any], given: dict[str, Any]
-    ) -> _Open:
+    def _call(self, kind: CallKind, metadata: dict[str, Any], prompts: Sequence[Sequence[BaseMessage]]) -> _OpenCall:
         community, role = metadata.get("community"), str(metadata.get("role") or "")
-        node = node_id(metadata["langgraph_node"], metadata["langgraph_checkpoint_ns"])
-        same = f"{parent} {node} {kind} {_text(given)}"
-        again = self._failed.pop(same, None)
-        if again is not None:
-            again.record["attempts"] += 1
-            self._emit(NodeRetried(node, again.record["attempts"], again.record["errors"][-1]))
-            self._open[run_id] = again
-            return again
         speaks = role in ("comment", "vote")
         model = self._models.community(community) if speaks and community else self._models.base()
-        loaded = await _load(model)
-        record = new_record(self._run, node, community, role, kind, model, given["prompts"], loaded=loaded)
-        record["settings"] = _settings(model, given.get("settings") or {}) if kind == "chat" else _file(model)
-        record["labels"], record["texts"] = given.get("labels"), given.get("texts")
-        opened = self._open[run_id] = _Open(record, same)
-        return opened
+        node = node_id(metadata["langgraph_node"], metadata["langgraph_checkpoint_ns"])
+        place = without_keys(model.place)
+        record = CallRecord(run=self._run, node=node, community=community, role=role, kind=kind, model=place)
+        return _OpenCall(record, model, prompts)
 
-    def _fail(self, run_id: UUID, error: BaseException) -> None:
-        opened = self._open.pop(run_id, None)
-        if opened is None:
-            return
-        opened.record["errors"].append(_reason(error))
-        self._failed[opened.same] = opened  # it may be tried again
+    def _begin(self, run_id: UUID, parent: UUID | None, call: _OpenCall) -> _OpenCall:
+        """A node makes one call after the other, so the one that has failed in it is either made again or over."""
+        failed = self._failed.get(parent)
+        if failed is not None and failed.asks_as(call):
+            del self._failed[parent]
+            failed.record.attempts += 1
+            self._emit(NodeRetried(failed.record.node, failed.record.attempts, failed.record.errors[-1]))
+            call = failed
+        else:
+            self._give_up(parent)
+        call.parent = parent
+        self._open[run_id] = call
+        return call
 
-    def _give_up(self, run_id: str) -> None:
-        """A node has ended: what failed in it is not tried again."""
-        for same in [same for same in self._failed if same.startswith(f"{run_id} ")]:
-            self._end(self._failed.pop(same))
+    def _give_up(self, node: UUID | None) -> None:
+        """What has failed in a node is not tried again."""
+        if failed := self._failed.pop(node, None):
+            self._end(failed)
 
-    def _end(self, opened: _Open) -> None:
+    def _end(self, call: _OpenCall) -> None:
         self._count += 1
-        record = opened.record
-        record["number"] = self._count
-        record["seconds"] = round(time.monotonic() - opened.began, 4)
-        self._emit(CallMade(record["node"], record))
+        record = call.record
+        record.number = self._count
+        record.seconds = round(time.monotonic() - call.began, 4)
+        # Now that the call is over, an embedded model is loaded, and its chat template with it.
+        record.prompts, record.note = sent_prompts(call.prompts, call.model, load=False)
+        self._emit(CallMade(record.node, record))
 
 
-class _Open:
-    """A call that has begun; `same` is equal for another try of it."""
+@dataclass
+class _OpenCall:
+    """A call that has begun, in the node whose run is `parent`."""
 
-    def __init__(self, record: CallRecord, same: str) -> None:
-        self.record = record
-        self.same = same
-        self.began = time.monotonic()
+    record: CallRecord
+    model: PoolModel
+    prompts: Sequence[Sequence[BaseMessage]]
+    parent: UUID | None = None
+    began: float = field(default_factory=time.monotonic)
+
+    def asks_as(self, other: _OpenCall) -> bool:
+        """Whether the other asks the same once more."""
+        one, two = self.record, other.record
+        same = (one.kind, one.settings, one.labels, one.texts) == (two.kind, two.settings, two.labels, two.texts)
+        return same and self.prompts == other.prompts
 
     def answered(self, message: BaseMessage) -> None:
-        self.record["reply"] = without_keys(str(message.text))
+        self.record.reply = without_keys(str(message.text))
         info = message.response_metadata
-        self.record["finish_reason"] = info.get("finish_reason")
+        self.record.finish_reason = info.get("finish_reason")
         if info.get("seed") is not None:
-            self.record["settings"]["seed"] = info["seed"]
+            self.record.settings["seed"] = info["seed"]
         self.add_tokens(message)
 
     def add_tokens(self, message: BaseMessage) -> None:
@@ -184,60 +191,18 @@ class _Open:
         record = self.record
         if usage:
             cached = (usage.get("input_token_details") or {}).get("cache_read") or 0
-            record["prompt_tokens"] = (record["prompt_tokens"] or 0) + usage["input_tokens"]
-            record["completion_tokens"] = (record["completion_tokens"] or 0) + usage["output_tokens"]
-            record["cached_tokens"] = (record["cached_tokens"] or 0) + cached
+            record.prompt_tokens = (record.prompt_tokens or 0) + usage["input_tokens"]
+            record.completion_tokens = (record.completion_tokens or 0) + usage["output_tokens"]
+            record.cached_tokens = (record.cached_tokens or 0) + cached
         tokens = (message.response_metadata.get("logprobs") or {}).get("content")
         if tokens:
-            record["token_logprobs"] = [*(record["token_logprobs"] or []), *tokens]
+            record.token_logprobs = [*(record.token_logprobs or []), *tokens]
 
     def read(self, outputs: Any) -> None:
-        if self.record["kind"] == "label_probabilities":
-            self.record["raw"] = [list(reading.probabilities) for reading in outputs]
+        if self.record.kind == "label_probabilities":
+            self.record.raw = [list(reading.probabilities) for reading in outputs]
         else:
-            self.record["logprobs"] = [[each if math.isfinite(each) else None for each in row] for row in outputs]
-
-
-def new_record(
-    run: str,
-    node: str,
-    community: str | None,
-    role: str,
-    kind: CallKind,
-    model: PoolModel | None,
-    prompts: Sequence[Sequence[BaseMessage]],
-    *,
-    loaded: bool = True,
-) -> CallRecord:
-    """The record of a call of which nothing is known yet but what is asked. An embedded model that is not `loaded` is
-    left alone."""
-    sent, problem = ([], None) if model is None else _sent(prompts, model, loaded)
-    return CallRecord(
-        run=run,
-        number=0,
-        node=node,
-        community=community,
-        role=role,
-        kind=kind,
-        model="" if model is None else without_keys(model.place),
-        prompts=sent,
-        note=problem,
-        settings={},
-        reply=None,
-        finish_reason=None,
-        labels=None,
-        raw=None,
-        texts=None,
-        logprobs=None,
-        token_logprobs=None,
-        prompt_tokens=None,
-        completion_tokens=None,
-        cached_tokens=None,
-        seconds=None,
-        attempts=1,
-        errors=[],
-        rebuilt=False,
-    )
+            self.record.logprobs = [[each if math.isfinite(each) else None for each in row] for row in outputs]
 
 
 def _reason(error: BaseException) -> str:
@@ -246,38 +211,12 @@ def _reason(error: BaseException) -> str:
     return without_keys(str(error) if isinstance(error, PluralismError) else describe(error))
 
 
-def without_keys(text: str) -> str:
-    """The text without any known key, and otherwise as it is: raw output stays raw."""
-    if text.isprintable():
-        return redact(text)
-    return "".join(
-        redact(part) if printable else part
-        for printable, chars in groupby(text, str.isprintable)
-        for part in ["".join(chars)]
-    )
-
-
-async def _load(model: PoolModel) -> bool:
-    """Have the weights loaded, which the chat template comes with, without holding up the event loop. Returns whether
-    that was not broken off."""
-    try:
-        if isinstance(model.chat, ChatLlama):
-            with suppress(PluralismError):  # the call itself will say so
-                await model.chat.aload()
-    except asyncio.CancelledError:
-        # LangChain forgets its other callbacks where this one raises: the end comes at what is awaited next.
-        task = asyncio.current_task()
-        assert task is not None
-        task.uncancel()
-        task.cancel()
-        return False
-    return True
-
-
-def _sent(
-    prompts: Sequence[Sequence[BaseMessage]], model: PoolModel, loaded: bool
+def sent_prompts(
+    prompts: Sequence[Sequence[BaseMessage]], model: PoolModel, *, load: bool
 ) -> tuple[list[SentPrompt], str | None]:
-    """The prompts, and why it is not known what the model reads, where it is not."""
+    """The prompts, and why it is not known what the model reads, where it is not: an embedded model that is not loaded
+    is left alone, unless `load`.
+    """
     sent = [
         SentPrompt(
             messages=[
@@ -290,7 +229,7 @@ def _sent(
     ]
     if not isinstance(model.chat, ChatLlama):
         return sent, NO_TEMPLATE
-    if not loaded:
+    if not load and not model.chat.loaded:
         return sent, "What the model would read is not known: it was not loaded yet."
     try:
         for each, prompt in zip(sent, prompts, strict=True):
@@ -316,15 +255,3 @@ def _file(model: PoolModel) -> dict[str, Any]:
     adapter = model.chat.adapter
     with_adapter = {} if adapter is None else {"adapter": adapter.path.name, "adapter_scale": adapter.scale}
     return {"file": model.chat.gguf.name, **with_adapter}
-
-
-def _message(response: LLMResult) -> BaseMessage:
-    generation = response.generations[0][0]
-    assert isinstance(generation, ChatGeneration)
-    return generation.message
-
-
-def _text(given: Mapping[str, Any]) -> str:
-    prompts = [[(each.type, each.content) for each in prompt] for prompt in given["prompts"]]
-    settings = {key: value for key, value in (given.get("settings") or {}).items() if key in _OF_CALL}
-    return json.dumps([prompts, settings], sort_keys=True, default=repr)

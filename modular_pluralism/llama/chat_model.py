@@ -109,10 +109,13 @@ class ChatLlama(BaseChatModel):
 
     async def aload(self) -> Engine:
         """As `engine`, without holding up the event loop for the seconds that loading takes."""
+        return self.engine if self.loaded else await asyncio.to_thread(lambda: self.engine)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether this model has its engine already."""
         opened = self._opened
-        if opened is not None and opened[0] == self._settings and not opened[1].closed:
-            return opened[1]
-        return await asyncio.to_thread(lambda: self.engine)
+        return opened is not None and opened[0] == self._settings and not opened[1].closed
 
     @property
     def _settings(self) -> EngineSettings:

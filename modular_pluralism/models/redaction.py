@@ -13,13 +13,19 @@ def keep_secret(value: str) -> None:
         _secrets.add(value)
 
 
+def without_keys(text: str) -> str:
+    """The text without any known key, and otherwise as it is."""
+    for secret in sorted(_secrets, key=len, reverse=True):  # a key may begin with another one
+        text = text.replace(secret, "***")
+    return text
+
+
 def redact(text: str) -> str:
     """The text without any known key, and without control characters other than line ends and tabs.
 
     An endpoint writes what it likes into its errors: a terminal command, or half a character that cannot be printed.
     """
-    for secret in sorted(_secrets, key=len, reverse=True):  # a key may begin with another one
-        text = text.replace(secret, "***")
+    text = without_keys(text)
     return text if text.isprintable() else "".join(filter(_is_harmless, text))
 
 

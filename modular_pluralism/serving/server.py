@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import uvicorn
 
 from modular_pluralism.errors import InputError
+from modular_pluralism.listening import Server, listen, url_of
 from modular_pluralism.local_names import is_loopback
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -49,7 +47,7 @@ def serve(
     """
     check_host(host, keys)
     catalogue = Catalogue(pool, prompts, scoring, limits, voice)
-    with _listen(host, port) as listener:
+    with listen(host, port) as listener:
         gate = Gate(limits)
         app = make_app(catalogue, keys=keys, limits=limits, gate=gate, log=log)
         config = uvicorn.Config(
@@ -63,7 +61,15 @@ def serve(
             timeout_graceful_shutdown=round(_LAST_WORDS),
         )
         _log_as_json(log)
-        asyncio.run(_run(_Server(config), listener, gate, grace, log, lambda address: ready(address, catalogue)))
+        hurry = asyncio.Event()
+        serving = Server(config).serve_until_signal(
+            listener,
+            ready=lambda: ready(f"{url_of(listener)}/v1", catalogue),
+            close=lambda: _empty(gate, hurry, grace, log),
+            hurry=hurry.set,
+        )
+        asyncio.run(serving)
+        log.event("stopped")
 
 
 def check_host(host: str, keys: Keys) -> None:
@@ -73,40 +79,6 @@ def check_host(host: str, keys: Keys) -> None:
             f"{host} can be reached by others, so keys are needed: give --keys FILE or set {VARIABLE}, or listen "
             "at 127.0.0.1."
         )
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to us: uvicorn would close the door at once, and end as if killed."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-async def _run(
-    server: _Server, listener: socket.socket, gate: Gate, grace: float, log: RequestLog, ready: Callable[[str], None]
-) -> None:
-    asked = asyncio.Event()
-    hurry = asyncio.Event()
-
-    def stop() -> None:
-        (hurry if asked.is_set() else asked).set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.01)
-    ready(_address(listener))
-    stopping = asyncio.create_task(asked.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if not serving.done():
-        await _empty(gate, hurry, grace, log)
-        server.should_exit = True
-    stopping.cancel()
-    await serving
-    log.event("stopped")
 
 
 async def _empty(gate: Gate, hurry: asyncio.Event, grace: float, log: RequestLog) -> None:
@@ -121,21 +93,6 @@ async def _empty(gate: Gate, hurry: asyncio.Event, grace: float, log: RequestLog
         gate.over.set()
         await gate.wait_until_empty(_LAST_WORDS)
     done.cancel()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise InputError(
-            f"{host} port {port} cannot be listened at ({error.strerror}); choose another with --host and --port."
-        ) from None
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
 def _log_as_json(log: RequestLog) -> None:

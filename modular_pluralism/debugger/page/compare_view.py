@@ -11,7 +11,7 @@ from modular_pluralism.debugger.compare import (
     compare_runs,
 )
 from modular_pluralism.debugger.history import KeptRun, read_run
-from modular_pluralism.debugger.page.elements import box, chip, community, meter, more, note, plain, text
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.words import RUNS
 from modular_pluralism.runs.run_store import RunStore
 
@@ -21,99 +21,93 @@ async def show_comparison(store: RunStore, one: str, other: str) -> None:
     left, right = await read_run(store, one), await read_run(store, other)
     comparison = compare_runs(left, right)
     communities = list(dict.fromkeys([*left.setup.communities, *right.setup.communities]))
-    with box("pair heads"):
+    with el.box("pair heads"):
         _head(left, "Left")
         _head(right, "Right")
-    _legend()
+    with el.box("legend muted"):
+        for words, tag in (("only at the left", "del"), ("only at the right", "ins")):
+            with el.box():
+                el.text(words, tag=tag)
     if comparison.settings:
-        with box("card stack tight"):
-            text("Settings that differ", tag="h2")
-            for each in comparison.settings:
-                with box("stack tight setting"):
-                    text(each.name, tag="h3")
-                    with box("pair versus"):
-                        text(plain(each.one), "said small")
-                        text(plain(each.other), "said small")
+        with el.card("Settings that differ", "stack tight"):
+            for setting in comparison.settings:
+                with el.box("stack tight setting"):
+                    el.text(setting.key, tag="h3")
+                    with el.box("pair versus"):
+                        el.text(el.plain(setting.before), "said small")
+                        el.text(el.plain(setting.after), "said small")
     if comparison.answer.one or comparison.answer.other:
         _text(comparison.answer, "Answer", communities)
-    for pooled in [comparison.pooled] if comparison.pooled else []:
-        _distribution(pooled, "Pooled distribution", communities)
+    if comparison.pooled:
+        _distribution(comparison.pooled, "Pooled distribution", communities)
     _all_distributions(comparison.distributions, communities)
     _all_comments(comparison, communities)
 
 
 def _head(run: KeptRun, side: str) -> None:
-    with box("card stack tight"):
-        with box("line between"):
-            text(side, "muted small")
-            chip(*RUNS[run.listed.state])
-        text(run.listed.question, tag="h3")
-        text(run.listed.id, "mono muted")
-
-
-def _legend() -> None:
-    with box("legend muted"):
-        with box():
-            text("only at the left", tag="del")
-        with box():
-            text("only at the right", tag="ins")
+    with el.box("card stack tight"):
+        with el.box("line between"):
+            el.text(side, "muted small")
+            el.chip(*RUNS[run.listed.state])
+        el.text(run.listed.question, tag="h3")
+        el.text(run.listed.id, "mono muted")
 
 
 def _all_comments(comparison: Comparison, communities: Sequence[str]) -> None:
-    for each in comparison.comments:
-        if not each.same:
-            _text(each, each.name, communities)
-    same = [each for each in comparison.comments if each.same]
+    for comment in comparison.comments:
+        if not comment.same:
+            _text(comment, comment.name, communities)
+    same = [comment for comment in comparison.comments if comment.same]
     if same:
-        with box("card"), more(f"{len(same)} comments are the same in both"), box("stack tight"):
-            for each in same:
-                with box("line"):
-                    community(each.name, communities, "h2")
-                text(each.one or "", "said small")
+        with el.box("card"), el.more(f"{len(same)} comments are the same in both"), el.box("stack tight"):
+            for comment in same:
+                with el.box("line"):
+                    el.community(comment.name, communities, "h2")
+                el.text(comment.one or "", "said small")
 
 
-def _text(each: TextComparison, title: str, communities: Sequence[str]) -> None:
-    with box("card stack tight"):
-        with box("line"):
-            community(title, communities, "h2")
-            if each.same:
-                chip("the same in both", "good", "check")
-        with box("pair versus"):
-            _side(each, each.one, "removed", "del")
-            _side(each, each.other, "added", "ins")
+def _text(compared: TextComparison, title: str, communities: Sequence[str]) -> None:
+    with el.box("card stack tight"):
+        with el.box("line"):
+            el.community(title, communities, "h2")
+            if compared.same:
+                el.chip("the same in both", "good", "check")
+        with el.box("pair versus"):
+            _side(compared, compared.one, "removed", "del")
+            _side(compared, compared.other, "added", "ins")
 
 
-def _side(each: TextComparison, whole: str | None, kind: str, tag: str) -> None:
-    with box("said"):
+def _side(compared: TextComparison, whole: str | None, kind: str, tag: str) -> None:
+    with el.box("said"):
         if whole is None:
-            text("There is none.", "muted")
-        for span in each.spans if whole is not None else []:
+            el.text("There is none.", "muted")
+        for span in compared.spans if whole is not None else []:
             if span.kind == "same":
-                text(span.text, tag="span")
+                el.text(span.text, tag="span")
             elif span.kind == kind:
-                text(span.text, tag=tag)
+                el.text(span.text, tag=tag)
 
 
 def _all_distributions(distributions: Sequence[DistributionComparison], communities: Sequence[str]) -> None:
-    differ = [each for each in distributions if each.one != each.other]
-    for each in differ:
-        _distribution(each, each.name, communities)
+    differ = [compared for compared in distributions if compared.one != compared.other]
+    for compared in differ:
+        _distribution(compared, compared.name, communities)
     if len(differ) < len(distributions):
-        note(f"{len(distributions) - len(differ)} communities have the same distribution in both.", "good", "check")
+        el.note(f"{len(distributions) - len(differ)} communities have the same distribution in both.", "good", "check")
 
 
-def _distribution(each: DistributionComparison, title: str, communities: Sequence[str]) -> None:
-    with box("card stack tight"):
-        with box("line between"):
-            with box("line"):
-                community(title, communities, "h2")
-            if each.distance is not None:
-                text(f"JS distance {each.distance:.3f} (0 is equal, 0.833 the most there is)", "muted small")
-        with box("pair versus"):
-            for shares in (each.one, each.other):
-                with box("stack tight"):
+def _distribution(compared: DistributionComparison, title: str, communities: Sequence[str]) -> None:
+    with el.box("card stack tight"):
+        with el.box("line between"):
+            with el.box("line"):
+                el.community(title, communities, "h2")
+            if compared.distance is not None:
+                el.text(f"JS distance {compared.distance:.3f} (0 is equal, 0.833 the most there is)", "muted small")
+        with el.box("pair versus"):
+            for shares in (compared.one, compared.other):
+                with el.box("stack tight"):
                     if shares is None:
-                        text("There is none.", "muted")
+                        el.text("There is none.", "muted")
                     for index, share in enumerate(shares or []):
-                        text(each.options[index] if each.options else f"Option {index + 1}", "small")
-                        meter(share, even=1 / len(shares or [1]))
+                        el.text(compared.options[index] if compared.options else f"Option {index + 1}", "small")
+                        el.meter(share, even=1 / len(shares or [1]))

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from modular_pluralism.debugger.distributions import DistributionView, describe_distributions, read_otherwise
 from modular_pluralism.debugger.history import KeptRun
-from modular_pluralism.debugger.page.elements import (
-    attributes,
-    box,
-    button,
-    community,
-    facts,
-    hue,
-    meter,
-    note,
-    percent,
-    table,
-    text,
-)
-from modular_pluralism.debugger.page.tab import Tab
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.types import OptionDistribution, Scoring
 
 _READ = {
@@ -33,109 +21,107 @@ _LOW_MASS = 0.5
 class DistributionChart:
     """The chart of a distributional run, with another reading beside it where somebody asks for one."""
 
-    def __init__(self, tab: Tab, kept: KeptRun) -> None:
-        self._tab = tab
+    def __init__(self, kept: KeptRun) -> None:
         self._kept = kept
-        self._view = describe_distributions(kept.state, kept.setup.scoring)
+        self._state = kept.state
+        self._scoring = kept.setup.scoring
+        self._view = describe_distributions(kept.state)
 
     async def show(self) -> None:
         """Build it where we stand; what a run that rotated has read by label costs nothing more."""
-        self._whole = box("stack")
+        self._whole = el.box("stack")
         read = all(each.read["label"] is not None for each in self._view.communities)
-        known = self._view.scoring == "rotate" and read
+        known = self._scoring == "rotate" and read
         self._draw(await read_otherwise(self._kept, "label") if known else None, "label")
 
     def _draw(self, beside: dict[str, OptionDistribution] | None, scoring: Scoring) -> None:
-        view = self._view
-        self._whole.clear()
-        with self._whole:
-            with box("card stack"):
-                with box("line between"):
-                    text("How likely each option is", tag="h2")
+        with el.refilled(self._whole):
+            with el.box("card stack"):
+                with el.box("line between"):
+                    el.text("How likely each option is", tag="h2")
                     self._legend(beside is not None, scoring)
-                self._chart(view, beside)
+                self._chart(beside)
                 if beside is None:
                     self._offer()
-            _figures(view)
+            _figures(self._view, self._state)
 
     def _legend(self, both: bool, scoring: Scoring) -> None:
-        with box("legend muted"):
-            with box():
-                box("swatch")
-                text(f"{self._view.scoring}: {_READ[self._view.scoring]}", tag="span")
-            if both:
-                with box():
-                    box("swatch thin")
-                    text(f"{scoring}: {_READ[scoring]}", tag="span")
-            with box():
-                box("swatch even")
-                text("all equally likely", tag="span")
+        words = {"swatch": f"{self._scoring}: {_READ[self._scoring]}"}
+        if both:
+            words["swatch thin"] = f"{scoring}: {_READ[scoring]}"
+        words["swatch even"] = "all equally likely"
+        with el.box("legend muted"):
+            for swatch, meaning in words.items():
+                with el.box():
+                    el.box(swatch)
+                    el.text(meaning, tag="span")
 
-    def _chart(self, view: DistributionView, beside: dict[str, OptionDistribution] | None) -> None:
-        count = len(view.options)
+    def _chart(self, beside: dict[str, OptionDistribution] | None) -> None:
+        options = self._state["options"]
+        count = len(options)
         wide = f"grid-template-columns: minmax(120px, max-content) repeat({count}, minmax(90px, 1fr))"
-        with attributes(box("dist scroll"), role="group", **{"aria-label": "Distributions"}).style(wide):
-            text("", "head")
-            for option in view.options:
-                text(option, "head")
-            with box("who pooled"):
-                text("Pooled", tag="span")
-            pooled = view.label_pooled if beside is not None and view.scoring == "rotate" else None
-            self._cells(view.pooled, pooled)
-            box("rule")
-            for each in view.communities:
+        with el.box("dist scroll", role="group", label="Distributions").style(wide):
+            el.text("", "head")
+            for option in options:
+                el.text(option, "head")
+            with el.box("who pooled"):
+                el.text("Pooled", tag="span")
+            pooled = self._view.label_pooled if beside is not None and self._scoring == "rotate" else None
+            self._cells(self._state["distribution"], pooled)
+            el.box("rule")
+            for each in self._view.communities:
                 communities = self._kept.setup.communities
-                with box("who"):
-                    community(each.community, communities, "span")
+                with el.box("who"):
+                    el.community(each.community, communities, "span")
                 other = beside.get(each.community) if beside else None
-                colour = hue(communities.index(each.community))
+                colour = el.hue(communities.index(each.community))
                 self._cells(each.read["probabilities"], other["probabilities"] if other else None, colour)
 
     def _cells(self, shares: Sequence[float], beside: Sequence[float] | None, colour: str | None = None) -> None:
         """A row of bars: of the community with this colour, or of all pooled."""
-        for index, (option, share) in enumerate(zip(self._view.options, shares, strict=True)):
-            with box("cell-bar") as cell:
-                text(option, "opt")
-                meter(share, even=1 / len(shares), kind="" if colour else "pooled")
+        for index, (option, share) in enumerate(zip(self._state["options"], shares, strict=True)):
+            with el.box("cell-bar") as cell:
+                el.text(option, "opt")
+                el.meter(share, even=1 / len(shares), kind="" if colour else "pooled")
                 if beside is not None:
-                    meter(beside[index], kind="thin")
+                    el.meter(beside[index], kind="thin")
             if colour:
                 cell.style(colour)
 
     def _offer(self) -> None:
-        other: Scoring = "rotate" if self._view.scoring != "rotate" else "label"
+        other: Scoring = "rotate" if self._scoring != "rotate" else "label"
 
         async def read() -> None:
-            self._tab.notify("The base LLM is being asked; this takes a moment.")
+            el.notify("The base LLM is being asked; this takes a moment.")
             self._draw(await read_otherwise(self._kept, other), other)
 
-        with box("btns"):
-            button(f"Read it by {other} as well", self._tab.guarded(read), icon="compare", kind="btn small")
-            text(f"{other}: {_READ[other]}. The base LLM is asked again; nothing is kept.", "muted small")
+        with el.box("btns"):
+            el.button(f"Read it by {other} as well", read, icon="compare", kind="btn small")
+            el.text(f"{other}: {_READ[other]}. The base LLM is asked again; nothing is kept.", "muted small")
 
 
-def _figures(view: DistributionView) -> None:
-    with box("card stack"):
-        text("How far to trust it", tag="h2")
-        if view.missing:
-            note(f"Not in the pool, since they gave no comment: {', '.join(view.missing)}.", "warn", "warning")
+def _figures(view: DistributionView, state: Mapping[str, Any]) -> None:
+    with el.card("How far to trust it"):
+        if state.get("missing"):
+            el.note(f"Not in the pool, since they gave no comment: {', '.join(state['missing'])}.", "warn", "warning")
         low = [each.community for each in view.communities if (each.read["mass"] or 1.0) < _LOW_MASS]
         if low:
-            note(
+            el.note(
                 f"For {', '.join(low)} less than half of the probability is on the options: the model was mostly not "
                 "answering with one of them.",
                 "warn",
                 "warning",
             )
-        pairs = [("Probability on the options at all", percent(view.label_mass))] if view.label_mass is not None else []
-        disagreement = f"{view.disagreement:.4f} nats, of {view.most_disagreement:.2f} at most"
-        facts([*pairs, ("Disagreement of the communities", disagreement)])
+        mass = state.get("label_mass")
+        pairs = [("Probability on the options at all", el.percent(mass))] if mass is not None else []
+        disagreement = f"{state['disagreement']:.4f} nats, of {view.most_disagreement:.2f} at most"
+        el.facts([*pairs, ("Disagreement of the communities", disagreement)])
         heads = ["Community", "Weight", "On the options", "Distance from the pooled"]
         rows = [
-            [each.community, percent(each.weight), percent(each.read["mass"]), f"{each.distance:.3f}"]
+            [each.community, el.percent(each.weight), el.percent(each.read["mass"]), f"{each.distance:.3f}"]
             for each in view.communities
         ]
-        table(heads, rows)
+        el.table(heads, rows)
         sampled = [each.community for each in view.communities if each.read["samples"] is not None]
         if sampled:
-            note(f"Estimated from sampled replies, not read: {', '.join(sampled)}.", "warn", "casino")
+            el.note(f"Estimated from sampled replies, not read: {', '.join(sampled)}.", "warn", "casino")

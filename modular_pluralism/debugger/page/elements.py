@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import unicodedata
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from inspect import isawaitable
 from typing import Any, TypeVar
 
-from nicegui import ui
+from nicegui import context, ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
+
+from modular_pluralism.errors import PluralismError
+from modular_pluralism.evaluation.report.plain_text import fact_text
 
 ICON = (
     '<svg viewBox="0 0 32 32" xmlns="http://www.w3.org/2000/svg">'
@@ -24,40 +28,88 @@ ICON = (
 
 AnyElement = TypeVar("AnyElement", bound=Element)
 Click = Callable[[], Awaitable[None] | None]
+_UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def box(classes: str = "", tag: str = "div") -> Element:
-    """A container; `with box(...):` fills it."""
-    return ui.element(tag).classes(classes)
+def box(classes: str = "", tag: str = "div", *, label: str | None = None, **values: Any) -> Element:
+    """A container; `with box(...):` fills it. `label` is what is read aloud, and `values` are HTML attributes."""
+    return attributes(ui.element(tag).classes(classes), label=label, **values)
 
 
-def text(content: str, classes: str = "", tag: str = "div") -> TextElement:
+@contextmanager
+def card(title: str, classes: str = "stack") -> Iterator[None]:
+    """A part of the page that stands for itself, under its title."""
+    with box(f"card {classes}"):
+        text(title, tag="h2")
+        yield
+
+
+@contextmanager
+def refilled(element: Element) -> Iterator[None]:
+    """Fill an element anew."""
+    element.clear()
+    with element:
+        yield
+
+
+def text(content: str, classes: str = "", tag: str = "div", *, label: str | None = None, **values: Any) -> TextElement:
     """Some text, shown as it stands."""
-    return TextElement(tag=tag, text=visible(content)).classes(classes)
+    return attributes(TextElement(tag=tag, text=visible(content)).classes(classes), label=label, **values)
 
 
 def visible(content: str) -> str:
     """The text without what no browser shows: control characters, and halves of characters, which cannot be sent."""
-    return "".join(char for char in content if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs"))
+    return _UNSHOWN.sub("", content)
 
 
 def button(
-    content: str, on_click: Click | None, *, icon: str | None = None, kind: str = "btn", label: str | None = None
+    content: str,
+    on_click: Click,
+    *,
+    icon: str | None = None,
+    kind: str = "btn",
+    label: str | None = None,
+    **values: Any,
 ) -> Element:
-    """A native button, so that the keyboard works on it as everywhere; `label` is what is read aloud instead."""
-    made = attributes(ui.element("button").classes(kind), type="button", **{"aria-label": label} if label else {})
-    with made:
+    """A native button, so that the keyboard works on it as everywhere; `label` is what is read aloud instead. An error
+    of `on_click` is shown."""
+    client = context.client
+
+    async def click() -> None:
+        try:
+            doing = on_click()
+            if isawaitable(doing):
+                await doing
+        except PluralismError as error:
+            with client:  # what was clicked may be gone
+                notify(str(error), bad=True)
+
+    with box(kind, "button", label=label, type="button", **values) as made:
         if icon:
             ui.icon(icon)
         if content:
             text(content, tag="span")
-    if on_click is not None:
-        made.on("click", lambda _: on_click())
-    return made
+    return made.on("click", click)
 
 
-def attributes(element: AnyElement, /, **values: Any) -> AnyElement:
-    """Set HTML attributes as they are; their values are never parsed. None takes one away."""
+def notify(words: str, *, bad: bool = False) -> None:
+    """A short message that goes away."""
+    ui.notify(
+        words,
+        type="negative" if bad else "positive",
+        position="top",
+        multi_line=True,
+        timeout=9000 if bad else 3500,
+        close_button="Close" if bad else False,
+    )
+
+
+def attributes(element: AnyElement, /, label: str | None = None, **values: Any) -> AnyElement:
+    """Set HTML attributes as they are; their values are never parsed. None takes one away. `label` is read aloud."""
+    if label is not None:
+        values["aria-label"] = label
+    if all(element.props.get(name) == value for name, value in values.items()):
+        return element
     for name, value in values.items():
         if value is None:
             element.props.pop(name, None)
@@ -67,16 +119,15 @@ def attributes(element: AnyElement, /, **values: Any) -> AnyElement:
     return element
 
 
-def field(caption: str, made: Element, hint: str | None = None) -> Element:
-    """A field under its caption, which is also its name for those who cannot see it."""
-    with box("field") as whole:
+def field(caption: str, made: AnyElement, hint: str | None = None) -> AnyElement:
+    """A field under its caption, which is also its name for those who cannot see it. With the field, all is hidden."""
+    with box("field").bind_visibility_from(made) as whole:
         text(caption, "cap")
         made.move(whole)
         if hint:
             text(hint, "hint")
     made.props("outlined dense options-dense" if isinstance(made, ui.select) else "outlined dense")
-    attributes(made, **{"aria-label": caption})
-    return whole
+    return attributes(made, caption)
 
 
 def enable(element: Element, on: bool) -> None:
@@ -96,15 +147,15 @@ def segments(caption: str, choices: Mapping[str, str], chosen: str, on_choose: C
         show(value)
         return on_choose(value)
 
-    with attributes(box("segments"), role="radiogroup", **{"aria-label": caption}):
+    with box("segments", role="radiogroup", label=caption):
         for value, words in choices.items():
-            made[value] = attributes(button(words, lambda value=value: choose(value), kind=""), role="radio")  # type: ignore[misc]
+            made[value] = button(words, partial(choose, value), kind="", role="radio")
     show(chosen)
 
 
 def note(content: str, kind: str = "", icon: str = "info") -> Element:
     """A sentence that the reader should see."""
-    with attributes(box(f"note {kind}"), role="alert" if kind == "bad" else "note") as made:
+    with box(f"note {kind}", role="alert" if kind == "bad" else "note") as made:
         ui.icon(icon)
         text(content)
     return made
@@ -150,8 +201,7 @@ def community(name: str, communities: Sequence[str], tag: str = "h3") -> None:
     stands as it is."""
     if name in communities:
         index = list(communities).index(name)
-        number = text(str(index + 1), "tag", "span").style(hue(index))
-        attributes(number, title=name, **{"aria-hidden": "true"})
+        text(str(index + 1), "tag", "span", title=name, **{"aria-hidden": "true"}).style(hue(index))
     if tag:
         text(name, tag=tag)
 
@@ -178,7 +228,7 @@ def seconds(spent: float) -> str:
 
 def meter(share: float, *, even: float | None = None, kind: str = "") -> Element:
     """A bar for a probability with its number on it, and a dotted line where every option would be as likely."""
-    with attributes(box(f"meter {kind}"), role="img", **{"aria-label": percent(share)}) as made:
+    with box(f"meter {kind}", role="img", label=percent(share)) as made:
         box("fill").style(f"width: {100 * share:.2f}%")
         if even is not None:
             box("even").style(f"left: {100 * even:.2f}%")
@@ -195,10 +245,10 @@ def bars(width: int = 120) -> Iterator[None]:
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
     """A plain table; columns after the first hold numbers."""
-    with attributes(box("scroll"), tabindex="0") as made, box("plain", "table"):
+    with box("scroll", tabindex="0") as made, box("plain", "table"):
         with box("", "thead"), box("", "tr"):
             for head in heads:
-                attributes(text(head, tag="th"), scope="col")
+                text(head, tag="th", scope="col")
         with box("", "tbody"):
             for row in rows:
                 with box("", "tr"):
@@ -210,17 +260,13 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
 def plain(value: Any) -> str:
     """A value of a state or a setting in readable form."""
     match value:
-        case None:
-            return "–"
         case str():
             return value
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:.4g}"
+        case int() if not isinstance(value, bool):  # a seed stands as it can be typed again
+            return str(value)
         case [str(), *_] if all(isinstance(each, str) for each in value):
             return "\n".join(value)
         case [float(), *_] if all(isinstance(each, float) for each in value):
             return " · ".join(percent(each) for each in value)
         case _:
-            return json.dumps(value, ensure_ascii=False, default=str)
+            return fact_text(value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from nicegui import ui
 
 from modular_pluralism.debugger.export import run_as_html, run_as_json
-from modular_pluralism.debugger.page.elements import attributes, box, button, empty, text
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.tab import View
 from modular_pluralism.debugger.snippet import run_as_python
 from modular_pluralism.runs.run_store import RunStore
@@ -25,32 +26,30 @@ class ExportView(View):
     name = "export"
     title = "Export"
     icon = "ios_share"
+    without_run = "Start one under Run, or open one under Time travel, to take it with you."
 
     async def show(self) -> None:
         """See View."""
         setup = await self._tab.setup()
-        if setup is None or self._tab.run is None:
-            empty(
-                self.icon, "No run is open", "Start one under Run, or open one under Time travel, to take it with you."
-            )
-            return
+        assert setup is not None
+        assert self._tab.run is not None
         snippet = run_as_python(self._tab.run, setup)
-        with box("stack"):
-            with box("card stack tight"):
-                text(setup.asked["question"], "said", tag="h1")
-                text("Take the run with you. The files hold what was asked and said, and no key.", "muted")
-            with box("pair"):
+        with el.box("stack"):
+            with el.box("card stack tight"):
+                el.text(setup.asked["question"], "said", tag="h1")
+                el.text("Take the run with you. The files hold what was asked and said, and no key.", "muted")
+            with el.box("pair"):
                 self._file("A page", "Download the page", _PAGE, "html", run_as_html)
                 self._file("JSON", "Download JSON", _JSON, "json", run_as_json)
-            with box("card stack tight"):
-                with box("line between"):
-                    text("Python", tag="h2")
-                    with box("btns"):
-                        button("Copy", lambda: self._copy(snippet), icon="content_copy", kind="btn small")
-                        send = lambda: self._send(snippet, "py", "text/x-python")  # noqa: E731
-                        button("Download", send, icon="download", kind="btn small")
-                text("Runs the same again; with a repeatable model, the answer is the same, too.", "muted")
-                attributes(text(snippet, "raw", "pre"), tabindex="0", role="region", **{"aria-label": "Python snippet"})
+            with el.box("card stack tight"):
+                with el.box("line between"):
+                    el.text("Python", tag="h2")
+                    with el.box("btns"):
+                        el.button("Copy", lambda: self._copy(snippet), icon="content_copy", kind="btn small")
+                        send = partial(self._send, snippet, "py", "text/x-python")
+                        el.button("Download", send, icon="download", kind="btn small")
+                el.text("Runs the same again; with a repeatable model, the answer is the same, too.", "muted")
+                el.text(snippet, "raw", "pre", tabindex="0", role="region", label="Python snippet")
 
     def _file(
         self, title: str, caption: str, words: str, ending: str, make: Callable[[RunStore, str], Awaitable[str]]
@@ -59,15 +58,14 @@ class ExportView(View):
             assert self._tab.run is not None
             self._send(await make(self._tab.runs.store, self._tab.run), ending, f"text/{ending}")
 
-        with box("card stack tight"):
-            text(title, tag="h2")
-            text(words, "muted")
-            with box("btns"):
-                button(caption, self._tab.guarded(download), icon="download", kind="btn main")
+        with el.card(title, "stack tight"):
+            el.text(words, "muted")
+            with el.box("btns"):
+                el.button(caption, download, icon="download", kind="btn main")
 
     def _copy(self, snippet: str) -> None:
         ui.clipboard.write(snippet)
-        self._tab.notify("Copied.")
+        el.notify("Copied.")
 
     def _send(self, content: str, ending: str, kind: str) -> None:
         ui.download.content(content, f"{self._tab.run}.{ending}", kind)

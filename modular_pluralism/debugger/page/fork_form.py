@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from operator import not_
 from typing import Any
 
 from nicegui import ui
 
-from modular_pluralism.debugger.page.elements import attributes, box, community, field, hue, more, text
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.words import STATES
 from modular_pluralism.errors import InputError
-from modular_pluralism.pool import Pool
+from modular_pluralism.pool import COMMUNITY_NAME, Pool
 from modular_pluralism.runs.edits import AddedCommunity, Edits
 from modular_pluralism.types import Comment
 
@@ -23,21 +23,22 @@ class _Row:
         self.name = name
         self._before = "" if comment is None else comment["text"]
         self._prior_before = prior
-        with attributes(box("voice-edit", "section"), **{"aria-label": name}).style(hue(communities.index(name))):
-            with box("line between"):
-                with box("line"):
-                    community(name, communities)
-                self.out = ui.checkbox("leave out", on_change=lambda: self._fit()).props("dense")
-                attributes(self.out, **{"aria-label": f"Leave out {name}"})
+        with el.box("voice-edit", "section", label=name).style(el.hue(communities.index(name))):
+            with el.box("line between"):
+                with el.box("line"):
+                    el.community(name, communities)
+                self.out = ui.checkbox("leave out").props("dense")
+                el.attributes(self.out, f"Leave out {name}")
             if comment is not None and comment["error"]:
-                text(f"{STATES['failed'].word}: {comment['error']}", "muted small")
+                el.text(f"{STATES['failed'].word}: {comment['error']}", "muted small")
             placeholder = "It has not said anything yet; what you write here is said instead."
             self._said = ui.textarea(value=self._before, placeholder=placeholder).props("outlined dense autogrow")
-            attributes(self._said, **{"aria-label": f"Comment of {name}"})
+            el.attributes(self._said, f"Comment of {name}")
+            self._said.bind_enabled_from(self.out, "value", backward=not_)
             self._prior = None
             if prior is not None:
-                self._prior = ui.number(value=prior, min=0, step=0.5)
-                field("Weight (prior)", self._prior)
+                self._prior = el.field("Weight (prior)", ui.number(value=prior, min=0, step=0.5))
+                self._prior.bind_enabled_from(self.out, "value", backward=not_)
 
     @property
     def comment(self) -> str | None:
@@ -52,31 +53,23 @@ class _Row:
             return None
         return float(self._prior.value)
 
-    def _fit(self) -> None:
-        for each in (self._said, self._prior):
-            if each is not None:
-                each.set_enabled(not self.out.value)
-
 
 class ForkForm:
     """The form, as the run stands."""
 
     def __init__(self, pool: Pool, comments: Mapping[str, Comment], *, weighted: bool) -> None:
         self._pool = pool
-        with box("voices edits"):
+        with el.box("voices edits"):
             self._rows = [
                 _Row(name, list(pool.communities), comments.get(name), config.prior if weighted else None)
                 for name, config in pool.communities.items()
             ]
-        with more("Add a community"), box("adding"):
-            self._name = ui.input(placeholder="cyclists")
-            field("Name", self._name)
-            self._model = ui.select(list(pool.models), value=pool.base)
-            field("Model", self._model)
-            self._description = ui.input(placeholder="people who go everywhere by bicycle")
-            field("Who they are", self._description)
-            self._persona = ui.textarea(placeholder="You speak for people who …").props("autogrow")
-            field("Persona: how their model is told to speak", self._persona)
+        with el.more("Add a community"), el.box("adding"):
+            self._name = el.field("Name", ui.input(placeholder="cyclists"))
+            self._model = el.field("Model", ui.select(list(pool.models), value=pool.base))
+            self._description = el.field("Who they are", ui.input(placeholder="people who go everywhere by bicycle"))
+            persona = ui.textarea(placeholder="You speak for people who …").props("autogrow")
+            self._persona = el.field("Persona: how their model is told to speak", persona)
 
     def edits(self, *, or_none: bool) -> Edits:
         """What has been changed.
@@ -100,7 +93,7 @@ class ForkForm:
         description = str(self._description.value or "").strip()
         if not name and not description:
             return {}
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+        if not COMMUNITY_NAME.fullmatch(name):
             raise InputError("The new community needs a name of letters, digits, '_' and '-'.")
         if not description:
             raise InputError(f"Say in a few words who {name} are.")

@@ -8,11 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from modular_pluralism.debugger.calls import read_calls
-from modular_pluralism.debugger.fork import start_fork
+from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import read_run
-from modular_pluralism.debugger.live import LiveRun, start_run
+from modular_pluralism.debugger.live import LiveRun, RunRequest, start_run
 from modular_pluralism.debugger.page.progress import RunProgress
-from modular_pluralism.debugger.request import ForkRequest, RunRequest
 from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.place import Place
 from modular_pluralism.runs.run_store import RunStore

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from modular_pluralism.debugger.distributions import SELECTION_NOTE
 from modular_pluralism.debugger.history import KeptRun, read_run
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.answer_sources import AnswerSources
 from modular_pluralism.debugger.page.distribution_chart import DistributionChart
-from modular_pluralism.debugger.page.elements import bars, box, chip, community, empty, meter, note, percent, text
 from modular_pluralism.debugger.page.tab import View
 from modular_pluralism.modes import find_mode
 
@@ -17,24 +17,23 @@ class LookView(View):
     name = "look"
     title = "Look"
     icon = "travel_explore"
+    without_run = "Start one under Run, or open one under Time travel, to look into it."
 
     async def show(self) -> None:
         """See View."""
-        if self._tab.run is None:
-            empty(self.icon, "No run is open", "Start one under Run, or open one under Time travel, to look into it.")
-            return
+        assert self._tab.run is not None
         kept = await read_run(self._tab.runs.store, self._tab.run)
-        with box("stack look"):
-            with box("card stack tight"):
-                with box("line between top"):
-                    text(kept.listed.question, "said", tag="h1")
-                    chip(find_mode(kept.setup.mode).title)
+        with el.box("stack look"):
+            with el.box("card stack tight"):
+                with el.box("line between top"):
+                    el.text(kept.listed.question, "said", tag="h1")
+                    el.chip(find_mode(kept.setup.mode).title)
                 if kept.state.get("attribute"):
-                    text(f"For: {kept.state['attribute']}", "muted")
+                    el.text(f"For: {kept.state['attribute']}", "muted")
                 if kept.listed.error:
-                    note(kept.listed.error, "bad", "error")
+                    el.note(kept.listed.error, "bad", "error")
             if kept.listed.state == "running":
-                note("The run is still on; look again when it has ended.", "warn", "hourglass_empty")
+                el.note("The run is still on; look again when it has ended.", "warn", "hourglass_empty")
             else:
                 await self._show(kept)
 
@@ -42,11 +41,11 @@ class LookView(View):
         if kept.state.get("selected"):
             _selection(kept)
         if kept.state.get("distribution") and kept.state.get("weights"):
-            await DistributionChart(self._tab, kept).show()
+            await DistributionChart(kept).show()
         elif kept.state.get("answer"):
-            await AnswerSources(self._tab, kept).show()
+            await AnswerSources(kept).show()
         elif not kept.state.get("selected"):
-            note(
+            el.note(
                 "This run has no result to look into. Time travel shows how far it came, and can go on from there.",
                 "warn",
             )
@@ -57,23 +56,22 @@ def _selection(kept: KeptRun) -> None:
     selection = kept.state["selected"]
     selected, mass = selection["community"], selection["mass"]
     probabilities = selection["probabilities"] or {}
-    with box("card stack"):
-        text("Whose comment fits", tag="h2")
+    with el.card("Whose comment fits"):
         if not probabilities:
-            note(SELECTION_NOTE)
-            text(f"Selected: {selected}")
+            el.note(SELECTION_NOTE)
+            el.text(f"Selected: {selected}")
         else:
-            with bars():
+            with el.bars():
                 for name, share in sorted(probabilities.items(), key=lambda item: -item[1]):
-                    with box("who pooled" if name == selected else "who"):
-                        community(name, kept.setup.communities, "span")
+                    with el.box("who pooled" if name == selected else "who"):
+                        el.community(name, kept.setup.communities, "span")
                         if name == selected:
-                            chip("selected", "good", "check")
-                    meter(share, even=1 / len(probabilities), kind="pooled" if name == selected else "")
-            text("The dotted line is where every community would be equally likely.", "muted small")
+                            el.chip("selected", "good", "check")
+                    el.meter(share, even=1 / len(probabilities), kind="pooled" if name == selected else "")
+            el.text("The dotted line is where every community would be equally likely.", "muted small")
         if mass is not None:
-            text(
-                f"With {percent(mass)} the reply is one of the numbers at all; a small share means that the "
+            el.text(
+                f"With {el.percent(mass)} the reply is one of the numbers at all; a small share means that the "
                 "model was not really choosing.",
                 "muted small",
             )

@@ -10,18 +10,12 @@ from typing import Any
 from modular_pluralism.debugger.events import (
     CallMade,
     Event,
-    NodeFailed,
-    NodeFinished,
-    NodeInfo,
+    NodeEnded,
     NodeRetried,
-    NodeReused,
     NodeStarted,
     NodeToken,
-    NodeWaiting,
-    RunFailed,
-    RunFinished,
+    RunEnded,
     RunStarted,
-    RunStopped,
 )
 from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.debugger.page.elements import number, seconds
@@ -39,20 +33,27 @@ def box_of(node: str) -> str:
 
 @dataclass
 class NodeProgress:
-    """What the box of a node shows."""
+    """What the box of a node shows. `stretches` of text have come from the call that is on."""
 
     state: str = "waiting"
     text: str = ""
     error: str | None = None
     seconds: float = 0.0
     began: float | None = None
-    attempts: int = 1
-    said: int = 0
-    read: int = 0
-    cached: int = 0
+    tries: int = 1
+    stretches: int = 0
     calls: list[CallRecord] = field(default_factory=list)
     source: str | None = None
-    cut: bool = False
+
+    @property
+    def said(self) -> int:
+        """Tokens written; of a call that is on, the stretches of text, as its tokens are not counted yet."""
+        return sum(call.completion_tokens or 0 for call in self.calls) if self.calls else self.stretches
+
+    @property
+    def attempts(self) -> int:
+        """How often a call was made at most."""
+        return max([self.tries, *(call.attempts for call in self.calls)])
 
     @property
     def short_cost(self) -> str:
@@ -71,13 +72,15 @@ class NodeProgress:
         if self.state == "reused":
             return [f"from the run {self.source}" if self.source else "from an earlier run"]
         spent = self._spent()
-        cached = f" ({number(self.cached)} from the cache)" if self.cached else ""
+        read = sum(call.prompt_tokens or 0 for call in self.calls)
+        of_cache = sum(call.cached_tokens or 0 for call in self.calls)
+        cached = f" ({number(of_cache)} from the cache)" if of_cache else ""
         told = {
             f"{number(self.said)} tokens said": self.said,
-            f"{number(self.read)} read{cached}": self.read,
+            f"{number(read)} read{cached}": read,
             seconds(spent): spent,
             f"{self.attempts} tries": self.attempts > 1,
-            "cut off at its limit": self.cut,
+            "cut off at its limit": any(call.finish_reason == "length" for call in self.calls),
         }
         return [words for words, is_so in told.items() if is_so]
 
@@ -98,7 +101,7 @@ class RunProgress:
         self.final: dict[str, Any] = {}
         self.version = 0
         self._edited = frozenset(edited)
-        self._roles: dict[str, str] = {}
+        self._titles: dict[str, str] = {}
         self._nodes: dict[str, NodeProgress] = {}
 
     def __getitem__(self, node: str) -> NodeProgress:
@@ -106,117 +109,69 @@ class RunProgress:
 
     def title(self, node: str) -> str:
         """What a box is called: its community, or what the node does."""
-        role = self._roles.get(node)
-        return node if role is None else role_words(role).title
+        return self._titles.get(node, node)
 
     def take(self, event: Event) -> None:
         """Put an event to the others."""
         self.version += 1
         match event:
             case RunStarted(nodes=nodes):
-                self._begin_with(nodes)
-            case NodeWaiting(node=node):
-                self[node]
+                for each in nodes:
+                    self[each.id]
+                    if each.community is None:
+                        self._titles[each.id] = role_words(each.role).title
             case NodeStarted(node=node):
-                self._begin(self[node], scoring="/" in node)
+                self[node].state = "scoring" if "/" in node else "started"
+                self[node].began = time.monotonic()
             case NodeToken(node=node, text=more):
-                self._speak(self[node], more)
+                self[node].state = "speaking"
+                self[node].text += more
+                self[node].stretches += 1
             case NodeRetried(node=node, attempt=attempt):
-                self[node].attempts, self[node].text, self[node].said = attempt, "", 0
+                self[node].tries, self[node].text, self[node].stretches = attempt, "", 0
             case CallMade(node=node, record=record):
-                self._count(self[node], record)
-            case NodeFinished(node=node, update=update):
-                self._finish(node, update, "finished")
-            case NodeReused(node=node, update=update, source=source):
-                self[node].source = source
-                self._finish(node, update, "reused")
-            case NodeFailed(node=node, error=error):
-                self._end(self[node], "failed")
-                self[node].error = error
-            case RunFinished(state=state):
-                self._close("finished")
-                self.final = state
-            case RunFailed(error=error):
-                self._close("failed")
-                self.error = error
-            case RunStopped():
-                self._close("stopped")
+                self[node].calls.append(record)
+            case NodeEnded():
+                self._finish(event)
+            case RunEnded(state=state, error=error, result=result):
+                self._close(state)
+                self.final, self.error = result or self.final, error
 
     def fill(self, kept: KeptRun, calls: Sequence[CallRecord]) -> None:
         """Everything at once, for a run that nobody here has watched."""
-        self._begin_with(kept.nodes)
+        self.take(RunStarted(self.run, kept.nodes))
         for record in calls:
-            self._count(self[record["node"]], record)
-        for name, comment in (kept.state.get("comments") or {}).items():
-            self._take_comment(name, comment)
-        for id in [node for step in kept.steps for node in step.nodes]:
-            if self[id].state == "waiting":
-                self[id].state = "finished"
-        for id, source in kept.reused.items():
-            node = self[id]
-            node.source = source
-            node.state = "reused" if node.state == "finished" else node.state
+            self.take(CallMade(record.node, record))
+            self[record.node].seconds += record.seconds or 0.0
+        comments = kept.state.get("comments") or {}
+        for node in dict.fromkeys(node for step in kept.steps for node in step.nodes):
+            update = {"comments": {node: comments[node]}} if node in comments else {}
+            source = kept.reused.get(node)
+            self.take(NodeEnded(node, "reused" if source else "finished", 0.0, update, source=source))
         self[kept.nodes[-1].id].text = kept.state.get("answer") or ""
-        self.final, self.error = kept.state, kept.listed.error
+        self.final = kept.state
         if kept.listed.state != "running":
-            self._close(kept.listed.state)
-        self.version += 1
+            self.take(RunEnded(kept.listed.state, 0.0, kept.state, kept.listed.error))
 
     @property
     def done(self) -> bool:
         """Whether nothing more will happen."""
         return self.state != "running"
 
-    def _begin_with(self, nodes: Sequence[NodeInfo]) -> None:
-        for info in nodes:
-            self[info.id]
-            if info.community is None:
-                self._roles[info.id] = info.role
-
-    def _begin(self, node: NodeProgress, *, scoring: bool) -> None:
-        node.state = "scoring" if scoring else "started"
-        node.began = time.monotonic()
-
-    def _speak(self, node: NodeProgress, more: str) -> None:
-        node.state = "speaking"
-        node.text += more
-        node.said += not node.calls  # the call's record knows how many there are
-
-    def _count(self, node: NodeProgress, record: CallRecord) -> None:
-        if not node.calls:
-            node.said = 0  # so far stretches of text were counted
-        node.calls.append(record)
-        node.said += record["completion_tokens"] or 0
-        node.read += record["prompt_tokens"] or 0
-        node.cached += record["cached_tokens"] or 0
-        node.attempts = max(node.attempts, record["attempts"])
-        if node.began is None:
-            node.seconds += record["seconds"] or 0.0
-
-    def _finish(self, node: str, update: dict[str, Any], state: str) -> None:
-        self._end(self[node], state)
+    def _finish(self, event: NodeEnded) -> None:
+        node, update = self[event.node], event.update
+        self._end(node, event.state)
+        node.source = event.source or node.source
+        node.error = event.error or node.error
         for name, comment in (update.get("comments") or {}).items():
-            self._take_comment(name, comment, state)
-        if update.get("answer"):
-            self[node].text = update["answer"]
+            if comment["error"]:
+                node.state, node.error = "failed", comment["error"]
+            else:
+                node.text = comment["text"]
+                node.state = "edited" if name in self._edited else node.state
+        node.text = update.get("answer") or node.text
         for key, value in update.items():
             self.final[key] = {**(self.final.get(key) or {}), **(value or {})} if key in BY_COMMUNITY else value
-
-    def _take_comment(self, name: str, comment: dict[str, Any], state: str = "finished") -> None:
-        node = self[name]
-        if comment["error"]:
-            node.state, node.error = "failed", comment["error"]
-            return
-        if name in self._edited:
-            node.state = "edited"
-        elif node.state not in ("scoring", "reused"):
-            node.state = state
-        node.text, node.cut = comment["text"], comment["finish_reason"] == "length"
-        node.said = max(node.said, comment["completion_tokens"])
-        node.read = max(node.read, comment["prompt_tokens"])
-        node.cached = max(node.cached, comment["cached_tokens"])
-        node.attempts = max(node.attempts, comment["attempts"])
-        node.seconds = node.seconds or comment["seconds"]
 
     def _end(self, node: NodeProgress, state: str) -> None:
         node.state = state

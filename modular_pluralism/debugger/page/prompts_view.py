@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from nicegui import ui
 from nicegui.element import Element
 
-from modular_pluralism.debugger.page.elements import (
-    attributes,
-    box,
-    button,
-    chip,
-    community,
-    empty,
-    enable,
-    field,
-    note,
-    text,
-)
-from modular_pluralism.debugger.page.run_prompts import UsedPrompt, prompts_of
-from modular_pluralism.debugger.page.saved_prompts import problems_of, save_prompt
+from modular_pluralism.debugger.fork import ForkRequest
+from modular_pluralism.debugger.page import elements as el
+from modular_pluralism.debugger.page.run_prompts import UsedPrompt, problems_of, prompts_of, save_prompt
 from modular_pluralism.debugger.page.tab import Tab, View
-from modular_pluralism.debugger.request import ForkRequest
 from modular_pluralism.errors import InputError
 from modular_pluralism.prompts.loader import variables_in
 from modular_pluralism.runs.edits import Edits
@@ -35,6 +24,7 @@ class PromptsView(View):
     title = "Prompts"
     icon = "edit_note"
     of_the_store = False
+    without_run = "Start one under Run, or open one under Time travel: its prompts stand here."
 
     def __init__(self, tab: Tab) -> None:
         super().__init__(tab)
@@ -47,68 +37,60 @@ class PromptsView(View):
     async def show(self) -> None:
         """See View."""
         setup = await self._tab.setup()
-        if setup is None:
-            empty(
-                self.icon,
-                "No run is open",
-                "Start one under Run, or open one under Time travel: its prompts stand here.",
-            )
-            return
+        assert setup is not None
         made_of = setup.load(anyway=True)
         pool = made_of.pool
         used = prompts_of(setup, pool, made_of.prompts)
         self._used = {each.key: each for each in used}
         self._texts = {each.key: each.prompt.text.strip("\n") for each in used}
-        with box("two prompts"):
-            with attributes(box("card side", "nav"), **{"aria-label": "Prompts of the run"}):
-                text("Prompts of this run", tag="h2")
+        with el.box("two prompts"):
+            with el.box("card side", "nav", label="Prompts of the run"):
+                el.text("Prompts of this run", tag="h2")
                 self._list([each for each in used if each.community is None], "Texts")
                 self._list([each for each in used if each.community is not None], "Personas", list(pool.communities))
-            with attributes(box("card stack", "section"), **{"aria-label": "Editor"}):
+            with el.box("card stack", "section", label="Editor"):
                 self._editor_card()
         self._open(used[0].key)
 
     def _list(self, used: list[UsedPrompt], caption: str, communities: list[str] | None = None) -> None:
         if not used:
             return
-        text(caption, "muted small group")
-        with box("names"):
+        el.text(caption, "muted small group")
+        with el.box("names"):
             for each in used:
-                with button("", lambda key=each.key: self._open(key), kind="", label=each.title) as made:  # type: ignore[misc]
+                with el.button("", partial(self._open, each.key), kind="", label=each.title) as made:
                     if communities and each.community:
-                        community(each.community, communities, "")
-                    text(each.title, "title", "span")
-                    self._marks[each.key] = chip("edited", "warn", "edit")
-                    text(each.use, "muted small use", "span")
+                        el.community(each.community, communities, "")
+                    el.text(each.title, "title", "span")
+                    self._marks[each.key] = el.chip("edited", "warn", "edit")
+                    el.text(each.use, "muted small use", "span")
                 self._marks[each.key].set_visibility(False)
                 self._buttons[each.key] = made
 
     def _editor_card(self) -> None:
-        with box("line between"):
-            self._title = text("", tag="h2")
-            self._origin = text("", "muted small")
-        self._variables = box("line")
+        with el.box("line between"):
+            self._title = el.text("", tag="h2")
+            self._origin = el.text("", "muted small")
+        self._variables = el.box("line")
         self._editor = ui.codemirror("", line_wrapping=True, on_change=lambda event: self._typed(str(event.value)))
-        self._checked = attributes(box("stack tight"), role="status", **{"aria-live": "polite"})
-        with box("btns"):
-            self._again = button(
-                "Run again with the edits", self._tab.guarded(self._run_again), icon="play_arrow", kind="btn main"
-            )
-            self._undo = button("Undo the edits of this text", self._reset, icon="undo")
-        with box("save"):
-            self._folder = ui.input(value=str(self._tab.runs.prompts or "my-prompts"))
+        self._checked = el.box("stack tight", role="status", **{"aria-live": "polite"})
+        with el.box("btns"):
+            self._again = el.button("Run again with the edits", self._run_again, icon="play_arrow", kind="btn main")
+            self._undo = el.button("Undo the edits of this text", self._reset, icon="undo")
+        with el.box("save"):
+            folder = ui.input(value=str(self._tab.runs.prompts or "my-prompts"))
             hint = "Use it later with --prompts, or under Run, More settings."
-            field("Save into a folder of yours", self._folder, hint)
-            self._save = button("Save as a new version", self._tab.guarded(self._keep), icon="save")
+            self._folder = el.field("Save into a folder of yours", folder, hint)
+            self._save = el.button("Save as a new version", self._keep, icon="save")
 
     def _open(self, key: str) -> None:
         self._key = key
         each = self._used[key]
         for name, made in self._buttons.items():
-            attributes(made, **{"aria-pressed": "true" if name == key else "false"})
+            el.attributes(made, **{"aria-pressed": "true" if name == key else "false"})
         self._title.set_text(each.title)
         self._origin.set_text(f"for {each.use}" if each.community is None else f"persona of {each.community}")
-        attributes(self._editor, **{"aria-label": f"Text of {each.title}"})
+        el.attributes(self._editor, f"Text of {each.title}")
         self._editor.set_value(self._texts[key])
         self._show_state()
 
@@ -122,29 +104,27 @@ class PromptsView(View):
         self._marks[self._key].set_visibility(self._is_edited(each))
         problems = problems_of(each.prompt, self._texts[self._key])
         self._show_variables(each)
-        self._checked.clear()
-        with self._checked:
+        with el.refilled(self._checked):
             for problem in problems:
-                note(problem, "bad", "error")
+                el.note(problem, "bad", "error")
             if not problems:
-                note("This text can be used.", "good", "check_circle")
+                el.note("This text can be used.", "good", "check_circle")
         edited = [one for one in self._used.values() if self._is_edited(one)]
         usable = not any(problems_of(one.prompt, self._texts[one.key]) for one in edited)
-        enable(self._again, bool(edited) and usable)
-        enable(self._undo, self._is_edited(each))
-        enable(self._save, not problems and self._is_edited(each))
+        el.enable(self._again, bool(edited) and usable)
+        el.enable(self._undo, self._is_edited(each))
+        el.enable(self._save, not problems and self._is_edited(each))
 
     def _show_variables(self, each: UsedPrompt) -> None:
-        self._variables.clear()
-        with self._variables:
+        with el.refilled(self._variables):
             if not each.prompt.variables:
-                text("Sent as it stands; nothing is filled in.", "muted small")
+                el.text("Sent as it stands; nothing is filled in.", "muted small")
                 return
-            text("Filled in for you:", "muted small")
+            el.text("Filled in for you:", "muted small")
             used = variables_in(self._texts[self._key])
             for name in each.prompt.variables:
                 kind, icon = ("good", "check") if name in used else ("bad", "close")
-                chip(f"{{{name}}}" if name in used else f"{{{name}}} is missing", kind, icon)
+                el.chip(f"{{{name}}}" if name in used else f"{{{name}}} is missing", kind, icon)
 
     def _is_edited(self, each: UsedPrompt) -> bool:
         return self._texts[each.key].strip() != each.prompt.text.strip()
@@ -159,7 +139,7 @@ class PromptsView(View):
             raise InputError("Name a folder first.")
         each = self._used[self._key]
         path = save_prompt(Path(folder), each.prompt, self._texts[self._key])
-        self._tab.notify(f"Saved as {path}")
+        el.notify(f"Saved as {path}")
 
     async def _run_again(self) -> None:
         edited = [one for one in self._used.values() if self._is_edited(one)]

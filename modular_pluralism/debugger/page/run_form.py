@@ -7,9 +7,9 @@ from typing import cast
 
 from nicegui import ui
 
-from modular_pluralism.debugger.page.elements import attributes, box, field, more, segments, text
+from modular_pluralism.debugger.live import RunRequest
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.live_runs import LiveRuns
-from modular_pluralism.debugger.request import RunRequest
 from modular_pluralism.errors import InputError
 from modular_pluralism.modes import ModeDescription, find_mode, modes
 from modular_pluralism.pool import BUILT_IN_POOLS
@@ -86,38 +86,32 @@ class RunForm:
         return request
 
     def _build(self, first_pool: str, begin: RunRequest) -> None:
-        self._question = ui.textarea(value=begin.question).props("autogrow").classes("ask-question")
-        field("Question", self._question)
-        with box("field"):
-            text("Mode", "cap")
-            segments("Mode", {name: mode.title for name, mode in modes().items()}, begin.mode, self._choose)
-            self._hint = text("", "hint")
-        self._attribute = ui.input(value=begin.attribute or "", placeholder="the right to privacy")
-        self._attribute_field = field(
-            "Attribute", self._attribute, "Whose view: a value, a group of people, a culture."
-        )
-        self._options = ui.textarea(value="\n".join(begin.options or []), placeholder="Yes\nNo")
-        self._options.props("autogrow").classes("ask-options")
-        self._options_field = field("Options, one a line", self._options)
+        question = ui.textarea(value=begin.question).props("autogrow").classes("ask-question")
+        self._question = el.field("Question", question)
+        with el.box("field"):
+            el.text("Mode", "cap")
+            el.segments("Mode", {name: mode.title for name, mode in modes().items()}, begin.mode, self._choose)
+            self._hint = el.text("", "hint")
+        attribute = ui.input(value=begin.attribute or "", placeholder="the right to privacy")
+        self._attribute = el.field("Attribute", attribute, "Whose view: a value, a group of people, a culture.")
+        options = ui.textarea(value="\n".join(begin.options or []), placeholder="Yes\nNo")
+        self._options = el.field("Options, one a line", options.props("autogrow").classes("ask-options"))
         pools = list(dict.fromkeys([first_pool, begin.pool, *BUILT_IN_POOLS]))
         # The browser's own list of suggestions: one that the page draws may open late, over what is clicked next.
-        with attributes(box("", "datalist"), id="pools"):
-            for pool in pools:
-                attributes(box("", "option"), value=pool)
-        self._pool = ui.input(
-            value=begin.pool, on_change=lambda event: self._on_shape() if event.value in pools else None
-        )
-        self._pool.props("clearable list=pools").on("change", lambda: self._on_shape())
-        field("Pool", self._pool, f"{', '.join(BUILT_IN_POOLS)}, or the path of a .toml file.")
-        with more("More settings"), box("stack tight"):
-            self._seed = ui.number(value=begin.seed, min=0, step=1, precision=0)
-            field("Seed", self._seed, "The same seed and settings give the same run again.")
-            self._scoring = ui.select(_SCORINGS, value=begin.scoring)
-            self._scoring_field = field("How options are read", self._scoring)
-            self._voice = ui.select(_VOICES, value=begin.voice, on_change=lambda: self._on_shape())
-            self._voice_field = field("How communities are heard", self._voice)
-            self._prompts = ui.input(value=begin.prompts or "", placeholder="the built-in prompts")
-            field("Folder with your prompts", self._prompts)
+        with el.box("", "datalist", id="pools"):
+            for known in pools:
+                el.box("", "option", value=known)
+        pool = ui.input(value=begin.pool, on_change=lambda event: self._on_shape() if event.value in pools else None)
+        pool.props("clearable list=pools").on("change", lambda: self._on_shape())
+        self._pool = el.field("Pool", pool, f"{', '.join(BUILT_IN_POOLS)}, or the path of a .toml file.")
+        with el.more("More settings"), el.box("stack tight"):
+            seed = ui.number(value=begin.seed, min=0, step=1, precision=0)
+            self._seed = el.field("Seed", seed, "The same seed and settings give the same run again.")
+            self._scoring = el.field("How options are read", ui.select(_SCORINGS, value=begin.scoring))
+            voice = ui.select(_VOICES, value=begin.voice, on_change=lambda: self._on_shape())
+            self._voice = el.field("How communities are heard", voice)
+            prompts = ui.input(value=begin.prompts or "", placeholder="the built-in prompts")
+            self._prompts = el.field("Folder with your prompts", prompts)
 
     def _choose(self, mode: str) -> None:
         self._mode = find_mode(mode)
@@ -130,12 +124,11 @@ class RunForm:
         self._hint.set_text(
             f"{self._mode.work[:1].upper()}{self._mode.work[1:]}. What comes out: {self._mode.outcome}."
         )
-        self._attribute_field.set_visibility(takes.attribute != "refused")
-        self._options_field.set_visibility(takes.options != "refused")
-        self._scoring_field.set_visibility(takes.scoring)
-        self._voice_field.set_visibility(takes.voice)
         for element, need in ((self._attribute, takes.attribute), (self._options, takes.options)):
-            attributes(element, **{"aria-required": "true" if need == "required" else "false"})
+            element.set_visibility(need != "refused")
+            el.attributes(element, **{"aria-required": "true" if need == "required" else "false"})
+        self._scoring.set_visibility(takes.scoring)
+        self._voice.set_visibility(takes.voice)
 
     def _whole(self, value: object) -> int:
         if isinstance(value, int | float) and value == int(value):

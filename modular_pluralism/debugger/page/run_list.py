@@ -9,7 +9,7 @@ from datetime import datetime
 from nicegui import ui
 
 from modular_pluralism.debugger.history import RunRow
-from modular_pluralism.debugger.page.elements import attributes, box, button, chip, enable, field, number, text
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.words import RUNS
 
 _AT_ONCE = 40
@@ -27,20 +27,20 @@ class RunList:
         search = ui.input(
             placeholder="a word of its question, or its name", on_change=lambda event: self._search(event.value)
         )
-        field("Find a run", search.props("clearable debounce=200"))
-        self._rows = attributes(box("rows", "div"), role="list", **{"aria-label": "Runs, the newest first"})
-        self._pager = box("line between pager")
+        el.field("Find a run", search.props("clearable debounce=200"))
+        self._rows = el.box("rows", "div", role="list", label="Runs, the newest first")
+        self._pager = el.box("line between pager")
         self._show()
 
     def _page_of(self, run: str | None) -> int:
-        return next((index // _AT_ONCE for index, each in enumerate(self._runs) if each.listed.id == run), 0)
+        return next((index // _AT_ONCE for index, row in enumerate(self._runs) if row.listed.id == run), 0)
 
     def _search(self, words: str | None) -> None:
         wanted = (words or "").casefold().split()
         self._matching = [
-            each
-            for each in self._runs
-            if all(word in f"{each.listed.question} {each.listed.id} {each.listed.mode}".casefold() for word in wanted)
+            row
+            for row in self._runs
+            if all(word in f"{row.listed.question} {row.listed.id} {row.listed.mode}".casefold() for word in wanted)
         ]
         self._page = 0
         self._show()
@@ -51,40 +51,49 @@ class RunList:
 
     def _show(self) -> None:
         first = self._page * _AT_ONCE
-        self._rows.clear()
-        with self._rows:
-            for each in self._matching[first : first + _AT_ONCE]:
-                with attributes(box(), role="listitem"):
-                    self._row(each)
+        with el.refilled(self._rows):
+            for row in self._matching[first : first + _AT_ONCE]:
+                with el.box(role="listitem"):
+                    self._row(row)
             if not self._matching:
-                text("No run of that kind is kept.", "muted")
-        self._pager.clear()
+                el.text("No run of that kind is kept.", "muted")
         pages = math.ceil(len(self._matching) / _AT_ONCE)
-        with self._pager:
+        with el.refilled(self._pager):
             last = min(first + _AT_ONCE, len(self._matching))
             shown = (
-                f"{number(first + 1)}–{number(last)} of {number(len(self._matching))}" if self._matching else "0 runs"
+                f"{el.number(first + 1)}–{el.number(last)} of {el.number(len(self._matching))}"
+                if self._matching
+                else "0 runs"
             )
-            attributes(text(shown, "muted small"), role="status")
+            el.text(shown, "muted small", role="status")
             if pages > 1:
-                with box("btns"):
-                    back = button("", lambda: self._turn(-1), icon="chevron_left", kind="btn small", label="Newer runs")
-                    on = button("", lambda: self._turn(1), icon="chevron_right", kind="btn small", label="Older runs")
-                    enable(back, self._page > 0)
-                    enable(on, self._page < pages - 1)
+                with el.box("btns"):
+                    back = el.button(
+                        "", lambda: self._turn(-1), icon="chevron_left", kind="btn small", label="Newer runs"
+                    )
+                    on = el.button(
+                        "", lambda: self._turn(1), icon="chevron_right", kind="btn small", label="Older runs"
+                    )
+                    el.enable(back, self._page > 0)
+                    el.enable(on, self._page < pages - 1)
 
-    def _row(self, each: RunRow) -> None:
-        with button(
-            "", lambda: self._on_open(each.listed.id), kind=f"row-run{' on' if each.listed.id == self._current else ''}"
-        ) as made:
-            text(each.listed.question, "q", "span")
-            with box("line small muted", "span"):
-                chip(*RUNS[each.listed.state])
-                if each.origin:
-                    chip("fork", "kept", "call_split")
-                text(each.listed.mode.capitalize(), tag="span")
-                text(_when(each.listed.created), tag="span")
-        attributes(made, title=each.listed.id, **{"aria-current": "true" if each.listed.id == self._current else None})
+    def _row(self, row: RunRow) -> None:
+        listed = row.listed
+        current = listed.id == self._current
+        with el.button(
+            "",
+            lambda: self._on_open(listed.id),
+            kind="row-run on" if current else "row-run",
+            title=listed.id,
+            **{"aria-current": "true" if current else None},
+        ):
+            el.text(listed.question, "q", "span")
+            with el.box("line small muted", "span"):
+                el.chip(*RUNS[listed.state])
+                if row.origin:
+                    el.chip("fork", "kept", "call_split")
+                el.text(listed.mode.capitalize(), tag="span")
+                el.text(_when(listed.created), tag="span")
 
 
 def _when(seconds: float) -> str:

@@ -1,14 +1,20 @@
-"""The prompts that a run uses: which they are, where they are used, and what they say."""
+"""The prompts that a run uses, as they are edited: which they are, whether a text can be used, and keeping it."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from modular_pluralism.errors import PromptError
 from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.step import QuestionParts
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import Prompt, PromptSet
+from modular_pluralism.prompts.loader import variables_in
+from modular_pluralism.prompts.prompt_set import replacement
+from modular_pluralism.replaced_file import replaced_file
 from modular_pluralism.runs.setup import Setup
 
 
@@ -48,3 +54,78 @@ def _names(setup: Setup, prompts: PromptSet) -> Iterator[tuple[str, str]]:
 
 _USES = {"comment": "communities", "respond": "answer", "score": "scoring", "vote": "voting"}
 """What the page calls the work of a node, where that is not the node's role."""
+
+
+def problems_of(original: Prompt, text: str) -> list[str]:
+    """What keeps a text from taking the place of a prompt, a sentence for each reason; empty where nothing does."""
+    if original.mode != "persona":
+        used = variables_in(text)
+        lacking = [
+            f"{{{name}}} is missing: put it where its text belongs." for name in original.variables if name not in used
+        ]
+        foreign = [
+            f"{{{name}}} is not known here; remove it, or write {{{{{name}}}}} for literal braces."
+            for name in used
+            if name not in original.variables
+        ]
+        if lacking or foreign:
+            return lacking + foreign
+    try:
+        replace(original, text=text, path="This text", first_line=1).sections  # noqa: B018
+    except PromptError as error:
+        return [_sentence(error)]
+    return []
+
+
+def save_prompt(folder: Path, original: Prompt, text: str) -> Path:
+    """Write the text as the next version of its prompt into a folder that `--prompts` takes; returns the file.
+
+    What the folder had of it before stays beside it, as a hidden file with its version.
+
+    Raises:
+        PromptError: the text is unusable, the folder is that of the built-in prompts, or it cannot be written.
+    """
+    problems = problems_of(original, text)
+    if problems:
+        raise PromptError(problems[0])
+    if original.mode == "persona" and f"{original.name}.md" not in PromptSet.load().personas:
+        raise PromptError(
+            f"{original.name}.md is a file beside the pool and no built-in persona; change that file, or run again "
+            "with the text here"
+        )
+    own = _checked(folder)
+    path = own / "personas" / f"{original.name}.md" if original.mode == "persona" else own / f"{original.name}.txt"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        version = _set_aside(path, original)
+        saved = replace(original, text=text.rstrip("\n") + "\n", path=str(path), first_line=1, version=version)
+        with replaced_file(path) as file:
+            file.write(saved.file_text())
+    except OSError as error:
+        raise PromptError(f"{path} cannot be written ({error.strerror}); choose another folder") from error
+    return path
+
+
+def _checked(folder: Path) -> Path:
+    own = folder.expanduser().absolute()
+    built_in = Path(PromptSet.load()["merge"].path).resolve().parent
+    if own.resolve() == built_in or built_in in own.resolve().parents:
+        raise PromptError("The built-in prompts stay as they are; choose a folder of your own")
+    return own
+
+
+def _set_aside(path: Path, original: Prompt) -> int:
+    """Keep what stands at `path`, and say which version comes next."""
+    if not path.exists():
+        return original.version + 1
+    try:
+        version = replacement(path, original).version
+    except PromptError:  # somebody has left it half-written; it is kept all the same
+        version = original.version
+    shutil.copy2(path, path.with_name(f".{path.stem}.{version}{path.suffix}"))
+    return version + 1
+
+
+def _sentence(error: PromptError) -> str:
+    words = str(error).replace("This text: ", "")
+    return words[:1].upper() + words[1:] + ("" if words.endswith(".") else ".")

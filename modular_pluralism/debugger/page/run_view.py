@@ -7,23 +7,8 @@ from typing import Any
 
 from nicegui import ui
 
-from modular_pluralism.debugger.build import picture
-from modular_pluralism.debugger.page.elements import (
-    attributes,
-    bars,
-    box,
-    button,
-    chip,
-    community,
-    enable,
-    facts,
-    hue,
-    meter,
-    note,
-    percent,
-    text,
-    visible,
-)
+from modular_pluralism.debugger.build import nodes_of
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.graph_view import GraphView
 from modular_pluralism.debugger.page.node_sheet import open_sheet
 from modular_pluralism.debugger.page.progress import NodeProgress, RunProgress
@@ -42,36 +27,30 @@ class _CommunityCard:
     """What a community says."""
 
     def __init__(self, tab: Tab, name: str, communities: list[str], description: str) -> None:
-        self._shown: tuple[str, str] = ("", "")
-        colour = hue(communities.index(name))
-        with attributes(box("card voice", "section"), **{"aria-label": name}).style(colour):
-            with box("line between"):
-                with box("line"):
-                    community(name, communities)
-                with box("chip", "span") as self._chip:
+        colour = el.hue(communities.index(name))
+        with el.box("card voice", "section", label=name).style(colour):
+            with el.box("line between"):
+                with el.box("line"):
+                    el.community(name, communities)
+                with el.box("chip", "span") as self._chip:
                     self._icon = ui.icon("schedule")
-                    self._word = text("waiting", tag="span")
-            label = {"aria-label": f"What {name} says"}
-            self._said = attributes(text("", "said"), tabindex="0", role="region", title=description, **label)
-            with box("foot"):
-                self._cost = text("", "cost")
+                    self._word = el.text("waiting", tag="span")
+            said = f"What {name} says"
+            self._said = el.text("", "said", tabindex="0", role="region", title=description, label=said)
+            with el.box("foot"):
+                self._cost = el.text("", "cost")
                 label_of_details = f"Prompt and output of {name}"
-                button("Details", lambda: open_sheet(tab, name), kind="btn small quiet", label=label_of_details)
+                el.button("Details", lambda: open_sheet(tab, name), kind="btn small quiet", label=label_of_details)
 
     def show(self, node: NodeProgress) -> None:
         """Put it into the state of its node, with what the community has said so far."""
-        said, costs = node.error or node.text.rstrip(), " · ".join(node.costs)
-        if self._shown[0] != node.state:
-            word, kind, icon = STATES[node.state]
-            self._icon.set_name(icon)
-            self._word.set_text(word)
-            self._chip.classes(replace=f"chip {kind}")
-            self._said.classes(replace="said caret" if node.state == "speaking" else "said")
-        if self._shown[1] != said:
-            self._said.set_text(visible(said))
-        if self._cost.text != costs:
-            self._cost.set_text(costs)
-        self._shown = (node.state, said)
+        word, kind, icon = STATES[node.state]
+        self._icon.set_name(icon)
+        self._word.set_text(word)
+        self._chip.classes(replace=f"chip {kind}")
+        self._said.classes(replace="said caret" if node.state == "speaking" else "said")
+        self._said.set_text(el.visible(node.error or node.text.rstrip()))
+        self._cost.set_text(" · ".join(node.costs))
 
 
 class RunView(View):
@@ -92,15 +71,15 @@ class RunView(View):
     async def show(self) -> None:
         """See View."""
         setup = await self._tab.setup()
-        with box("two"):
-            with attributes(box("card stack side", "form"), **{"aria-label": "What to ask"}).on(
+        with el.box("two"):
+            with el.box("card stack side", "form", label="What to ask").on(
                 "submit", js_handler="(event) => event.preventDefault()"
             ):
                 self._form = RunForm(self._tab.runs, setup, self._preview)
-                with box("btns"):
-                    button("Start", self._tab.guarded(self._begin), icon="play_arrow", kind="btn main")
-                    self._stop = button("Stop", self._tab.guarded(self._halt), icon="stop", kind="btn danger")
-            self._stage = box("stack")
+                with el.box("btns"):
+                    el.button("Start", self._begin, icon="play_arrow", kind="btn main")
+                    self._stop = el.button("Stop", self._halt, icon="stop", kind="btn danger")
+            self._stage = el.box("stack")
         if setup is None:
             self._preview()
         else:
@@ -118,19 +97,14 @@ class RunView(View):
             card.show(progress[name])
         done = sum(progress[name].state in _DONE for name in self._cards)
         told = f"{done} of {len(self._cards)} communities have answered."
-        told = f"The run is {progress.state}." if progress.done else told
-        if self._told.text != told:
-            self._told.set_text(told)
+        self._told.set_text(f"The run is {progress.state}." if progress.done else told)
         if not progress.done:
             said = progress[self._graph.nodes[-1]].text.rstrip()
-            words = visible(said) or "It comes when the communities have spoken."
-            if self._answer.text != words:
-                self._answer.set_text(words)
-                self._answer.classes(replace="said big" if said else "said big muted")
+            self._answer.set_text(el.visible(said) or "It comes when the communities have spoken.")
+            self._answer.classes(replace="said big" if said else "said big muted")
         elif not self._ended:
             self._ended = True
-            self._outcome.clear()
-            with self._outcome:
+            with el.refilled(self._outcome):
                 _show_result(progress, list(self._cards))
             self._fit_stop()
 
@@ -154,46 +128,44 @@ class RunView(View):
     def _preview(self) -> None:
         """The graph that would run."""
         self._graph = None
-        self._stage.clear()
         self._fit_stop()
         try:
             pool = Pool.load(self._form.pool)
         except PluralismError as error:
-            with self._stage:
-                note(str(error), "bad", "error")
+            with el.refilled(self._stage):
+                el.note(str(error), "bad", "error")
             return
-        nodes = picture(self._form.mode.name, list(pool.communities), self._form.voice)
-        with self._stage, box("card stack", "section"):
-            with box("line between"):
-                text(f"{self._form.mode.title} with the pool {pool.name}", tag="h2")
-                chip(f"{len(pool.communities)} communities")
+        nodes = self._form.mode.nodes(tuple(pool.communities), voice=self._form.voice)
+        with el.refilled(self._stage), el.box("card stack", "section"):
+            with el.box("line between"):
+                el.text(f"{self._form.mode.title} with the pool {pool.name}", tag="h2")
+                el.chip(f"{len(pool.communities)} communities")
             GraphView(nodes, lambda node: self._explain(pool, node))
-            text(
+            el.text(
                 "Press Start: the boxes light up as the communities speak. A click on a box tells about it.",
                 "muted small",
             )
 
     def _explain(self, pool: Pool, node: str) -> None:
         if node in pool.communities:
-            self._tab.notify(f"{node}: {pool.communities[node].description}")
+            el.notify(f"{node}: {pool.communities[node].description}")
         else:
-            self._tab.notify("This part of the graph has not run yet.")
+            el.notify("This part of the graph has not run yet.")
 
     def _draw(self, setup: Setup) -> None:
         descriptions = _descriptions(setup)
-        nodes = picture(setup.mode, setup.communities, setup.voice)
         with self._stage:
-            with box("card stack", "section"):
-                with box("line between top"):
-                    text(setup.asked["question"], "said", tag="h1")
-                    chip(find_mode(setup.mode).title)
-                self._graph = GraphView(nodes, lambda node: open_sheet(self._tab, node))
-                self._told = attributes(text("", "muted small"), role="status", **{"aria-live": "polite"})
-            with attributes(box("card stack tight", "section"), **{"aria-label": "Answer"}) as self._outcome:
-                text("Answer", tag="h2")
-                self._answer = text("", "said big")
-            text("What the communities say", tag="h2")
-            with box("voices"):
+            with el.box("card stack", "section"):
+                with el.box("line between top"):
+                    el.text(setup.asked["question"], "said", tag="h1")
+                    el.chip(find_mode(setup.mode).title)
+                self._graph = GraphView(nodes_of(setup), lambda node: open_sheet(self._tab, node))
+                self._told = el.text("", "muted small", role="status", **{"aria-live": "polite"})
+            with el.box("card stack tight", "section", label="Answer") as self._outcome:
+                el.text("Answer", tag="h2")
+                self._answer = el.text("", "said big")
+            el.text("What the communities say", tag="h2")
+            with el.box("voices"):
                 self._cards = {
                     name: _CommunityCard(self._tab, name, setup.communities, descriptions.get(name, ""))
                     for name in setup.communities
@@ -202,7 +174,7 @@ class RunView(View):
 
     def _fit_stop(self) -> None:
         run = self._tab.run if self._graph is not None else None
-        enable(self._stop, run is not None and self._tab.runs.is_live(run))
+        el.enable(self._stop, run is not None and self._tab.runs.is_live(run))
 
 
 def _descriptions(setup: Setup) -> dict[str, str]:
@@ -216,37 +188,37 @@ def _descriptions(setup: Setup) -> dict[str, str]:
 def _show_result(progress: RunProgress, communities: list[str]) -> None:
     """The answer, the choice or the distribution; or why there is none."""
     state = progress.final
-    text("Pooled distribution" if state.get("weights") else "Answer", tag="h2")
+    el.text("Pooled distribution" if state.get("weights") else "Answer", tag="h2")
     if progress.error:
-        note(progress.error, "bad", "error")
+        el.note(progress.error, "bad", "error")
     elif progress.state == "stopped":
-        note(
+        el.note(
             "The run was stopped before its answer. What was said so far is kept; Time travel can go on from it.",
             "warn",
         )
     if state.get("missing"):
-        note(f"No comment from: {', '.join(state['missing'])}.", "warn", "warning")
+        el.note(f"No comment from: {', '.join(state['missing'])}.", "warn", "warning")
     if state.get("selected"):
         _show_selected(state["selected"], communities)
     if state.get("choice"):
-        facts([("Choice", str(state["choice"]))])
+        el.facts([("Choice", str(state["choice"]))])
     if state.get("answer"):
-        text(str(state["answer"]), "said big")
+        el.text(str(state["answer"]), "said big")
         if (state.get("usage") or {}).get("finish_reason") == "length":
-            note("The answer was cut off at its token limit.", "warn", "content_cut")
+            el.note("The answer was cut off at its token limit.", "warn", "content_cut")
     shares = state.get("distribution")
     shares = shares["probabilities"] if isinstance(shares, Mapping) else shares
     if shares and state.get("options"):
-        with bars(80):
+        with el.bars(80):
             for option, share in zip(state["options"], shares, strict=False):
-                text(option, "who")
-                meter(share, even=1 / len(shares), kind="pooled")
-        text("The dotted line is where every option would be equally likely.", "muted small")
+                el.text(option, "who")
+                el.meter(share, even=1 / len(shares), kind="pooled")
+        el.text("The dotted line is where every option would be equally likely.", "muted small")
 
 
 def _show_selected(selected: Mapping[str, Any], communities: list[str]) -> None:
-    with box("line"):
-        text("Steered by", "muted")
-        community(selected["community"], communities, "strong")
+    with el.box("line"):
+        el.text("Steered by", "muted")
+        el.community(selected["community"], communities, "strong")
         if selected["probability"] is not None:
-            chip(percent(selected["probability"]))
+            el.chip(el.percent(selected["probability"]))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modular_pluralism.debugger.history import Change
-from modular_pluralism.debugger.page.elements import attributes, box, community, hue, percent, plain, seconds, text
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.runs.contents import BY_COMMUNITY
 
 _NAMES = {"missing": "Without a comment", "usage": "Cost of the answer", "selected": "Selected community"}
@@ -16,22 +16,22 @@ _NAMES = {"missing": "Without a comment", "usage": "Cost of the answer", "select
 def show_changes(changes: Sequence[Change], communities: Sequence[str]) -> None:
     """Every value that was written, and what stood there before."""
     if not changes:
-        text("Nothing: it only checked what it was given.", "muted")
+        el.text("Nothing: it only checked what it was given.", "muted")
     for change in changes:
         kind, word = _kind(change)
-        with box(f"change {kind}"):
-            with box("line"):
+        with el.box(f"change {kind}"):
+            with el.box("line"):
                 _name(change.key, communities)
-                text(word, "muted small", "span")
+                el.text(word, "muted small", "span")
             if kind == "other":
-                text(plain(change.before), "said small", "del")
+                el.text(el.plain(change.before), "said small", "del")
             if change.after is not None:
                 _value(change.key, change.after)
 
 
 def show_state(state: Mapping[str, Any], communities: Sequence[str]) -> None:
     """Every value of a state."""
-    with box("values"):
+    with el.box("values"):
         for key, value in state.items():
             if value in (None, {}, []):
                 continue
@@ -44,12 +44,12 @@ def show_state(state: Mapping[str, Any], communities: Sequence[str]) -> None:
 
 def _entry(key: str, value: Any, communities: Sequence[str], *, wide: bool = False) -> None:
     name = key.partition(".")[2]
-    with box("change wide" if wide else "change hued" if name in communities else "change") as made:
-        with box("line"):
+    with el.box("change wide" if wide else "change hued" if name in communities else "change") as made:
+        with el.box("line"):
             _name(key, communities)
         _value(key, value)
     if name in communities:
-        made.style(hue(list(communities).index(name)))
+        made.style(el.hue(list(communities).index(name)))
 
 
 def _kind(change: Change) -> tuple[str, str]:
@@ -61,25 +61,25 @@ def _kind(change: Change) -> tuple[str, str]:
 def _name(key: str, communities: Sequence[str]) -> None:
     group, _, name = key.partition(".")
     if name in communities:
-        community(name, communities)
-        text(group.removesuffix("s"), "muted small", "span")
+        el.community(name, communities)
+        el.text(group.removesuffix("s"), "muted small", "span")
     else:
-        text(_NAMES.get(group, group.replace("_", " ").capitalize()), tag="h3")
+        el.text(_NAMES.get(group, group.replace("_", " ").capitalize()), tag="h3")
 
 
 def _value(key: str, value: Any) -> None:
     if key.startswith("comments.") and isinstance(value, Mapping):
-        said = text(str(value.get("error") or value.get("text", "")), "said")
-        attributes(said, tabindex="0", role="region", **{"aria-label": f"Comment of {value.get('community')}"})
+        said = str(value.get("error") or value.get("text", ""))
+        el.text(said, "said", tabindex="0", role="region", label=f"Comment of {value.get('community')}")
     elif key.startswith(("distributions.", "votes.")) and isinstance(value, Mapping):
-        text(" · ".join(percent(share) for share in value.get("probabilities", [])), "mono")
+        el.text(" · ".join(el.percent(share) for share in value.get("probabilities", [])), "mono")
     elif key == "selected" and isinstance(value, Mapping):
-        text(f"{value.get('community')} ({percent(value.get('probability'))})", "said")
+        el.text(f"{value.get('community')} ({el.percent(value.get('probability'))})", "said")
     elif key == "usage" and isinstance(value, Mapping):
-        spent = seconds(value.get("seconds") or 0.0)
-        text(f"{value.get('completion_tokens')} tokens, {spent}{_cut(value)}")
+        spent = el.seconds(value.get("seconds") or 0.0)
+        el.text(f"{value.get('completion_tokens')} tokens, {spent}{_cut(value)}")
     else:
-        text(plain(value), "said")
+        el.text(el.plain(value), "said")
 
 
 def _cut(usage: Mapping[str, Any]) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import ClassVar
 
 from nicegui import context, ui
 from nicegui.element import Element
 
-from modular_pluralism.debugger.page.elements import ICON, attributes, box, button, chip, note, text
+from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.live_runs import LiveRuns
 from modular_pluralism.debugger.page.progress import RunProgress
 from modular_pluralism.debugger.page.words import RUNS
@@ -28,12 +29,13 @@ _OTHER_PROCESS_POLL_SECONDS = 2.0
 
 class View(ABC):
     """What a tab shows below its bar; `name` stands in the address. A view `of_the_store` shows what is kept, and is
-    built anew when the run has ended."""
+    built anew when the run has ended. `without_run` is what a view says instead of being shown where no run is open."""
 
     name: ClassVar[str]
     title: ClassVar[str]
     icon: ClassVar[str]
     of_the_store: ClassVar[bool] = True
+    without_run: ClassVar[str] = ""
 
     def __init__(self, tab: Tab) -> None:
         self._tab = tab
@@ -65,9 +67,9 @@ class Tab:
     def build(self) -> None:
         """The whole page."""
         self._bar()
-        self._stage = attributes(box("stage"), id="main", tabindex="-1")
+        self._stage = el.box("stage", id="main", tabindex="-1")
         with self._stage:
-            text("Reading the store…", "muted")
+            el.text("Reading the store…", "muted")
         # A page that takes long to come would be given up; this one is there at once and is filled when it has arrived.
         ui.timer(0, self._begin, once=True)
 
@@ -75,7 +77,7 @@ class Tab:
         """Show a view."""
         self._view = view
         for name, element in self._buttons.items():
-            attributes(element, **{"aria-current": "page" if name == view else None})
+            el.attributes(element, **{"aria-current": "page" if name == view else None})
         await self.refresh()
 
     async def refresh(self) -> None:
@@ -83,13 +85,15 @@ class Tab:
         self._remember()
         self._show_current()
         self._unfinished = self.progress is not None and not self.progress.done
-        self._stage.clear()
-        self._shown = self._views[self._view](self)
-        with self._stage:
+        view = self._shown = self._views[self._view](self)
+        with el.refilled(self._stage):
             try:
-                await self._shown.show()
+                if self.run is None and view.without_run:
+                    el.empty(view.icon, "No run is open", view.without_run)
+                else:
+                    await view.show()
             except PluralismError as error:
-                note(str(error), "bad", "error")
+                el.note(str(error), "bad", "error")
 
     async def open(self, run: str, view: str | None = None) -> None:
         """Look at another run."""
@@ -110,29 +114,6 @@ class Tab:
         """Have the browser do something. Views are gone when a click on them leads elsewhere; the tab is not."""
         self._client.run_javascript(code)
 
-    def notify(self, words: str, *, bad: bool = False) -> None:
-        """A short message that goes away."""
-        with self._client:
-            ui.notify(
-                words,
-                type="negative" if bad else "positive",
-                position="top",
-                multi_line=True,
-                timeout=9000 if bad else 3500,
-                close_button="Close" if bad else False,
-            )
-
-    def guarded(self, doing: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        """What is done on a click, with its errors shown."""
-
-        async def run() -> None:
-            try:
-                await doing()
-            except PluralismError as error:
-                self.notify(str(error), bad=True)
-
-        return run
-
     async def _begin(self) -> None:
         await self._load()
         await self.go(self._view)
@@ -148,7 +129,7 @@ class Tab:
             self.progress = await self.runs.progress(self.run)
         except PluralismError as error:
             self.run = None
-            self.notify(str(error), bad=True)
+            el.notify(str(error), bad=True)
 
     async def _look(self) -> None:
         """Show what has happened since the last look, and let clocks run."""
@@ -178,26 +159,21 @@ class Tab:
         self.javascript(f"history.replaceState(null, '', {json.dumps('?' + query)})")
 
     def _bar(self) -> None:
-        attributes(text("Skip to the content", "skip", "a"), href="#main")
-        with box("bar", "header"):
-            with box("brand"):
-                attributes(box("", "img"), src=f"data:image/svg+xml;base64,{b64encode(ICON.encode()).decode()}", alt="")
-                text("Modular Pluralism", "words", "span")
-            with attributes(box("nav", "nav"), **{"aria-label": "Views"}):
+        el.text("Skip to the content", "skip", "a", href="#main")
+        with el.box("bar", "header"):
+            with el.box("brand"):
+                el.box("", "img", src=f"data:image/svg+xml;base64,{b64encode(el.ICON.encode()).decode()}", alt="")
+                el.text("Modular Pluralism", "words", "span")
+            with el.box("nav", "nav", label="Views"):
                 for name, view in self._views.items():
-                    self._buttons[name] = button(view.title, self._goer(name), icon=view.icon, kind="")
-            box("grow")
-            self._current = box("current")
-            turn = lambda: self.javascript("pluralismTheme.turn()")  # noqa: E731
-            button("", turn, icon="contrast", kind="btn quiet theme", label="Colours")
-
-    def _goer(self, view: str) -> Callable[[], Awaitable[None]]:
-        return lambda: self.go(view)
+                    self._buttons[name] = el.button(view.title, partial(self.go, name), icon=view.icon, kind="")
+            el.box("grow")
+            self._current = el.box("current")
+            turn = partial(self.javascript, "pluralismTheme.turn()")
+            el.button("", turn, icon="contrast", kind="btn quiet theme", label="Colours")
 
     def _show_current(self) -> None:
-        self._current.clear()
-        if self.progress is None:
-            return
-        with self._current:
-            chip(*RUNS[self.progress.state])
-            attributes(text(self.progress.run, "name"), title=self.progress.run)
+        with el.refilled(self._current):
+            if self.progress is not None:
+                el.chip(*RUNS[self.progress.state])
+                el.text(self.progress.run, "name", title=self.progress.run)
