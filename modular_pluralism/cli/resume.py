@@ -53,13 +53,11 @@ async def _resume(run: str, place: str | None, *, anyway: bool, as_json: bool, q
         setup = await table.setup(run)
 
         async def going_on(view: TerminalView) -> dict[str, Any]:
-            contents = await read_contents(store, run, setup.mode)
             comments = contents.state.get("comments") or {}
             for name in setup.communities:
                 if name in comments and (contents.finished or comments[name]["error"] is None):
                     view.said(comments[name])
             if contents.finished:
-                typer.echo(f"The run {run} has finished already; this is its result.", err=True)
                 await table.finish(run)
                 store.forget_claim(run)
                 return contents.state
@@ -72,4 +70,7 @@ async def _resume(run: str, place: str | None, *, anyway: bool, as_json: bool, q
             return await keep(store, run, run_graph(graph, asked, view, saver=store.saver, thread=run))
 
         async with store.claim(run):
+            contents = await read_contents(store, run, setup.mode)
+            if contents.finished:
+                typer.echo(f"The run {run} has finished already; this is its result.", err=True)
             await show(going_on, setup, run, as_json=as_json, quiet=quiet)

@@ -30,6 +30,7 @@ class TerminalView:
         self._done: set[str] = set()
         self._tokens: dict[str, int] = {}
         self._writing = ""
+        self._spinner = Spinner("dots")
         # On anything but a terminal nothing moves; comments are printed as they arrive all the same.
         self.live = Live(
             get_renderable=self._progress,
@@ -81,12 +82,14 @@ class TerminalView:
     def _progress(self) -> RenderableType:
         waiting = [name for name in self._communities if name not in self._done]
         if not waiting:
-            return Group(Spinner("dots", "the base LLM is answering"), safe(self._writing, "dim"))
+            self._spinner.update(text="the base LLM is answering")
+            return Group(self._spinner, safe(self._writing, "dim"))
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for name in waiting:
             count = self._tokens.get(name, 0)
             table.add_row(name, f"speaking, {count} tokens" if count else "reading")
-        return Group(Spinner("dots", f"{len(waiting)} of {len(self._communities)} communities at work"), table)
+        self._spinner.update(text=f"{len(waiting)} of {len(self._communities)} communities at work")
+        return Group(self._spinner, table)
 
     def _print_answer(self, text: str, note: str | None = None) -> None:
         panel = Panel(safe(text), title="Answer", title_align="left", subtitle=note, border_style="bold green")
