@@ -16,6 +16,7 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -40,6 +41,8 @@ PAPER_POOLS: tuple[str, ...] = ("paper-perspective", "paper-culture")
 
 COMMUNITY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What a community's name looks like."""
+NAME_RULE = "is no usable name; write up to 64 letters, digits, '_' and '-', a letter or digit first"
+"""What is said of another one."""
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -48,7 +51,15 @@ _HUB_FILE = re.compile(r"hf:[^/]+/[^/]+/[^/].*\.gguf")
 
 _INT32 = 2**31 - 1  # llama.cpp takes these numbers as 32-bit integers
 
+
+def _checked_path(path: str) -> str:
+    if not path.isprintable():
+        raise ValueError("must be a path without control characters")
+    return path
+
+
 _Text = Annotated[str, Field(min_length=1)]
+_Path = Annotated[_Text, AfterValidator(_checked_path)]
 _Probability = Annotated[float, Field(gt=0, le=1)]
 _Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=1, le=_INT32)]
@@ -77,7 +88,7 @@ class EmbeddedModel(_Config):
     llama.cpp's; at temperature 0 the likeliest token is taken.
     """
 
-    gguf: _Text
+    gguf: _Path
     context: Annotated[int, Field(ge=64, le=_INT32)] = 2048
     memory: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     queue: _Count | None = None
@@ -98,7 +109,7 @@ class EmbeddedModel(_Config):
             raise ValueError("must read 'package:PACKAGE/FILE'")
         if gguf.startswith("hf:") and not _HUB_FILE.fullmatch(gguf):
             raise ValueError("must read 'hf:OWNER/REPO/FILE.gguf'")
-        return _checked_path(gguf)
+        return gguf
 
 
 class RemoteModel(_Config):
@@ -177,7 +188,7 @@ class CommunityConfig(_Config):
     """
 
     model: _Text
-    lora: _Text | None = None
+    lora: _Path | None = None
     lora_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     peft: _Text | None = None
     persona: str | None = None
@@ -190,11 +201,6 @@ class CommunityConfig(_Config):
         if not description.strip():
             raise ValueError("must say in a few words whom the community stands for")
         return description
-
-    @field_validator("lora")
-    @classmethod
-    def _check_lora(cls, lora: str | None) -> str | None:
-        return None if lora is None else _checked_path(lora)
 
 
 class RunSettings(_Config):
@@ -218,13 +224,8 @@ class RunSettings(_Config):
     vote_pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
 
 
-_TABLES: dict[str, tuple[type[_Config], ...]] = {
-    "models": (EmbeddedModel, RemoteModel),
-    "communities": (CommunityConfig,),
-    "run": (RunSettings,),
-    "priors": (),
-}
-"""What a pool file's tables may hold; `base` is its one key outside a table, and a table of priors has communities."""
+_TOP = ("base", "models", "communities", "run", "priors")
+"""What a pool file has: a key and tables."""
 
 
 class Pool(_Config):
@@ -318,8 +319,8 @@ class Pool(_Config):
         """
         data = _parse(text, source)
         for key in data:
-            if key != "base" and key not in _TABLES:
-                raise PoolError(f"{source}: {_unknown(key, ('base', *_TABLES), is_table=isinstance(data[key], dict))}")
+            if key not in _TOP:
+                raise PoolError(f"{source}: {_unknown(key, _TOP, is_table=isinstance(data[key], dict))}")
         filled = {"models": {}, "communities": {}} | data | {"name": Path(source).stem or "pool", "folder": folder}
         try:
             return cls.model_validate(filled)
@@ -396,10 +397,7 @@ class Pool(_Config):
         seen: dict[str, str] = {}
         for name in self.communities:
             if not COMMUNITY_NAME.fullmatch(name):
-                raise ValueError(
-                    f"{_table('communities', name)} is no usable name; write up to 64 letters, digits, '_' and '-', a "
-                    "letter or digit first"
-                )
+                raise ValueError(f"{_table('communities', name)} {NAME_RULE}")
             earlier = seen.setdefault(name.lower(), name)
             if earlier != name:
                 raise ValueError(
@@ -575,10 +573,9 @@ def _place(loc: tuple[int | str, ...]) -> tuple[str, str]:
 
 def _keys(loc: tuple[int | str, ...]) -> tuple[str, ...]:
     """The keys that a table may have."""
-    configs = _TABLES.get(str(loc[0]), ())
     if loc[0] == "models":
-        configs = (EmbeddedModel,) if loc[2] == "gguf" else (RemoteModel,)
-    return tuple(key for config in configs for key in config.model_fields)
+        return tuple((EmbeddedModel if loc[2] == "gguf" else RemoteModel).model_fields)
+    return tuple((CommunityConfig if loc[0] == "communities" else RunSettings).model_fields)
 
 
 def _kind_problem(table: object) -> str:
@@ -630,12 +627,6 @@ _SECRET_PART = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
 def without_password(value: Any) -> Any:
     """An address without the parts that may hold a password or a key; any other value as it is."""
     return _SECRET_PART.sub("", value) if isinstance(value, str) and "://" in value else value
-
-
-def _checked_path(path: str) -> str:
-    if not path.isprintable():
-        raise ValueError("must be a path without control characters")
-    return path
 
 
 def _is_web_address(address: str) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
 
-from modular_pluralism.cli.run_graph import NoView, run_graph
+from modular_pluralism.cli.run_graph import run_graph
+from modular_pluralism.cli.terminal_view import TerminalView
 from modular_pluralism.debugger.build import build_graph
 from modular_pluralism.debugger.events import Event, NodeEnded, RunEnded
 from modular_pluralism.debugger.live import LiveRun, RunRequest
@@ -78,7 +79,7 @@ async def ask(bench: Bench, request: RunRequest, run: str) -> None:
     setup = Setup.of(request.mode, request.scoring, request.asked(), (str(bench.pool), pool), (None, prompts))
     async with bench.store.claim(run):
         await RunTable(bench.store).add(run, setup)
-        going = run_graph(graph, request.asked(), NoView(), saver=bench.store.saver, thread=run)
+        going = run_graph(graph, request.asked(), TerminalView([], quiet=True), saver=bench.store.saver, thread=run)
         await keep(bench.store, run, going)
 
 

@@ -66,7 +66,7 @@ def test_an_evaluation_tells_of_itself_in_lines(monkeypatch: pytest.MonkeyPatch)
     going_on, last = out.getvalue().splitlines()
     assert going_on == "Going on: 1 of 3 results are there."
     assert last.startswith("3 of 3 results, 1 failed, ")
-    assert last.endswith(" a second, 0:00 left")
+    assert last.endswith(" a second, 0:00:00 left")
 
 
 def test_a_training_tells_of_itself_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,4 +77,4 @@ def test_a_training_tells_of_itself_in_lines(monkeypatch: pytest.MonkeyPatch) ->
         shown.stepped(15, 1.25)
     first, second = out.getvalue().splitlines()
     assert first == "Training europe: 20 steps, going on after 10."
-    assert second.startswith("15 of 20 steps, loss 1.250, 0:00 left at most")
+    assert second.startswith("15 of 20 steps, loss 1.250, 0:00:00 left at most")

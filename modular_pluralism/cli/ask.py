@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,28 +21,23 @@ from modular_pluralism.cli.call_options import (
     SeedOption,
     StoreOption,
     VoiceOption,
+    examples,
 )
 from modular_pluralism.cli.output import print_json, stoppable
 
 if TYPE_CHECKING:
-    from modular_pluralism.cli.run_graph import RunView
-    from modular_pluralism.types import Mode, Scoring, Voice
+    from modular_pluralism.cli.terminal_view import TerminalView
+    from modular_pluralism.nodes.request import Request
+    from modular_pluralism.runs.setup import Setup
 
-EXAMPLES = """
-**Examples**
-
-`pluralism ask "Should a city ban cars from its centre?"`
-
-`pluralism ask "Should wages be public?" --mode steerable --attribute "the right to privacy"`
-
-`pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --score rotate --json`
-
-`pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --voice vote`
-
-`echo "What makes a good school?" | pluralism ask - --pool culture --quiet`
-
-`pluralism ask "Should wages be public?" --thread wages`
-"""
+EXAMPLES = examples("""
+pluralism ask "Should a city ban cars from its centre?"
+pluralism ask "Should wages be public?" --mode steerable --attribute "the right to privacy"
+pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --score rotate --json
+pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --voice vote
+echo "What makes a good school?" | pluralism ask - --pool culture --quiet
+pluralism ask "Should wages be public?" --thread wages
+""")
 
 
 def ask(
@@ -71,7 +65,6 @@ def ask(
     thread: Annotated[
         str | None,
         typer.Option(
-            "--thread",
             metavar="ID",
             help="Keep the run under this new name, so that `pluralism resume ID` can go on with it.",
             show_default=False,
@@ -90,27 +83,26 @@ def ask(
     from modular_pluralism.nodes.request import Request
 
     text = sys.stdin.read().strip() if question == "-" else question
-    parts: dict[str, Any] = {"attribute": attribute, "options": option or None, "seed": seed}
-    asked = Request(question=text, mode=mode, scoring=score, voice=voice, **parts).asked(distinct=True)
+    request = Request(
+        question=text, mode=mode, attribute=attribute, options=option, scoring=score, voice=voice, seed=seed
+    )
+    request.asked(distinct=True)  # an option that is typed twice is a slip
     if store is not None and thread is None:
         raise InputError("--store says where --thread keeps a run; add --thread with a name for it, or leave it out.")
-    run(asked, mode, score, pool, prompts, voice=voice, as_json=as_json, quiet=quiet, thread=thread, store=store)
+    run(request, pool, prompts, as_json=as_json, quiet=quiet, thread=thread, store=store)
 
 
 def run(
-    asked: dict[str, Any],
-    mode: Mode,
-    score: Scoring,
+    request: Request,
     pool_name: str,
-    prompts_folder: Path | None,
+    prompts_folder: Path | None = None,
     *,
-    voice: Voice = "comment",
     as_json: bool = False,
     quiet: bool = False,
     thread: str | None = None,
     store: str | None = None,
 ) -> None:
-    """Run a checked question and print what came out; Ctrl-C ends it cleanly, with exit code 130.
+    """Ask a question and print what came out; Ctrl-C ends it cleanly, with exit code 130.
 
     With a `thread` the run is kept under that name, in `store`.
     """
@@ -118,68 +110,51 @@ def run(
     from modular_pluralism.modes import find_mode
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
+    from modular_pluralism.runs.setup import Setup
 
-    pool = Pool.load(pool_name)
-    prompts = PromptSet.load(prompts_folder)
-    described = find_mode(mode)
-    graph = described.graph(pool, scoring=score, voice=voice, prompts=prompts, models=open_models(pool))
-    shown = Shown(mode, score, pool.name, list(pool.communities), thread, voice)
+    pool, prompts = Pool.load(pool_name), PromptSet.load(prompts_folder)
+    mode, scoring, voice, asked = request.mode, request.scoring, request.voice, request.asked()
+    graph = find_mode(mode).graph(pool, scoring=scoring, voice=voice, prompts=prompts, models=open_models(pool))
+    setup = Setup.of(mode, scoring, asked, (pool_name, pool), (prompts_folder, prompts), voice=voice)
 
-    async def kept(view: RunView, name: str) -> dict[str, Any]:
+    async def running(view: TerminalView) -> dict[str, Any]:
+        if thread is None:
+            return await run_graph(graph, asked, view)
         from modular_pluralism.runs.keep import keep
         from modular_pluralism.runs.opening import open_run_store
         from modular_pluralism.runs.place import find_place, find_timeout
         from modular_pluralism.runs.run_table import RunTable, check_id
-        from modular_pluralism.runs.setup import Setup
 
-        check_id(name)
-        setup = Setup.of(mode, score, asked, (pool_name, pool), (prompts_folder, prompts), voice=voice)
-        async with open_run_store(find_place(store), find_timeout()) as opened, opened.claim(name):
-            await RunTable(opened).add(name, setup)
-            return await keep(opened, name, run_graph(graph, asked, view, saver=opened.saver, thread=name))
-
-    def running(view: RunView) -> Coroutine[Any, Any, dict[str, Any]]:
-        return run_graph(graph, asked, view) if thread is None else kept(view, thread)
+        check_id(thread)
+        async with open_run_store(find_place(store), find_timeout()) as opened, opened.claim(thread):
+            await RunTable(opened).add(thread, setup)
+            return await keep(opened, thread, run_graph(graph, asked, view, saver=opened.saver, thread=thread))
 
     with stoppable(stopped(thread, store)):
-        show(running, shown, as_json=as_json, quiet=quiet)
+        asyncio.run(show(running, setup, thread, as_json=as_json, quiet=quiet))
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What is said of a run beside its state; `thread` is its name where it is kept."""
-
-    mode: Mode
-    scoring: Scoring
-    pool_name: str
-    communities: list[str]
-    thread: str | None
-    voice: Voice = "comment"
-
-
-def show(
-    running: Callable[[RunView], Coroutine[Any, Any, dict[str, Any]]],
-    shown: Shown,
+async def show(
+    running: Callable[[TerminalView], Awaitable[dict[str, Any]]],
+    setup: Setup,
+    thread: str | None,
     *,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run something that tells a view what happens and returns a final state, and print both."""
-    from rich.console import Console
-
-    from modular_pluralism.cli.run_graph import NoView
+    """Run something that tells a view what happens and returns a final state, and print both; `thread` is the name of a
+    run that is kept."""
     from modular_pluralism.cli.terminal_view import TerminalView
 
-    if as_json or quiet:
-        state = asyncio.run(running(NoView()))
-        if as_json:
-            print_json(_whole(state, shown))
-        else:
-            typer.echo(_answer(state))
-        return
-    with TerminalView(Console(highlight=False), shown.communities) as view:
-        state = asyncio.run(running(view))
-    view.result(state, shown.communities)
+    view = TerminalView(setup.communities, quiet=as_json or quiet)
+    with view.live:
+        state = await running(view)
+    if as_json:
+        print_json(_whole(state, setup, thread))
+    elif quiet:
+        typer.echo(_answer(state))
+    else:
+        view.result(state)
 
 
 def stopped(thread: str | None, store: str | None) -> str:
@@ -192,18 +167,18 @@ def stopped(thread: str | None, store: str | None) -> str:
     return f"Stopped. Go on with: pluralism resume {thread}{where}"
 
 
-def _whole(state: Mapping[str, Any], shown: Shown) -> dict[str, Any]:
+def _whole(state: Mapping[str, Any], setup: Setup, thread: str | None) -> dict[str, Any]:
     """The whole run as one JSON object; communities stand in the pool's order."""
-    result: dict[str, Any] = {"mode": shown.mode, "pool": shown.pool_name}
-    if shown.thread is not None:
-        result["thread"] = shown.thread
+    result: dict[str, Any] = {"mode": setup.mode, "pool": setup.pool_name}
+    if thread is not None:
+        result["thread"] = thread
     if "options" in state:
-        result["scoring"] = shown.scoring
-    if shown.voice != "comment":
-        result["voice"] = shown.voice
+        result["scoring"] = setup.scoring
+    if setup.voice != "comment":
+        result["voice"] = setup.voice
     for key, value in state.items():
         by_community = key in ("comments", "distributions", "votes", "readings")
-        result[key] = {name: value[name] for name in shown.communities if name in value} if by_community else value
+        result[key] = {name: value[name] for name in setup.communities if name in value} if by_community else value
     return result
 
 

@@ -1,13 +1,17 @@
-"""Command-line options that several subcommands share."""
+"""What several subcommands share: options, and how examples stand beneath a help text."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from modular_pluralism.types import ItemScoring, MethodName, Scoring, Style, Voice
+from modular_pluralism.types import ItemScoring, Scoring, Style, Voice
 
 
 def _known_mode(name: str) -> str:
@@ -36,6 +40,7 @@ PromptsOption = Annotated[
     Path | None,
     typer.Option("--prompts", metavar="DIR", help="A folder laid over the built-in prompts, file by file."),
 ]
+PortOption = Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 ScoringOption = Annotated[
     Scoring, typer.Option("--score", help="How option probabilities are read; rotate removes letter preference.")
@@ -67,14 +72,6 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answ
 # Of commands that work on a task file.
 TaskFileArgument = Annotated[Path, typer.Argument(metavar="TASKFILE", help="A task file, as a JSON list.")]
 RealTaskFileArgument = Annotated[Path, typer.Argument(metavar="TASKFILE", help="A task file with real distributions.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take the first items only.")]
-ConcurrencyOption = Annotated[
-    int, typer.Option("--concurrency", "-c", min=1, help="Items that each method works on at once.")
-]
-MethodOption = Annotated[MethodName, typer.Option("--method", "-m", help="The method that answers the items.")]
-ItemScoringOption = Annotated[
-    ItemScoring, typer.Option("--score", help="How options are read; rotate gives label beside it.")
-]
 StyleOption = Annotated[Style, typer.Option("--style", help="Chat template, or plain text as in the paper's release.")]
 NliOption = Annotated[
     str | None,
@@ -84,12 +81,82 @@ NliOption = Annotated[
         help="Overton: what value coverage is measured with: a classifier's id or folder, llm, or llm:MODEL.",
     ),
 ]
-CommentTokensOption = Annotated[
-    int | None, typer.Option("--comment-tokens", min=1, help="Longest comment, in place of the pool's setting.")
-]
-AnswerTokensOption = Annotated[
-    int | None, typer.Option("--answer-tokens", min=1, help="Longest answer, in place of the pool's setting.")
-]
-RepeatableOption = Annotated[
-    bool, typer.Option("--repeatable", help="The same texts whatever runs beside, for weights in Q formats; slower.")
-]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """How the items of a task file are answered: what every command has of BenchSettings."""
+
+    pool: PoolOption = "perspective"
+    limit: Annotated[int | None, typer.Option(min=1, help="Take the first items only.")] = None
+    seed: SeedOption = 0
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", "-c", min=1, help="Items that each method works on at once.")
+    ] = 8
+    scoring: Annotated[
+        ItemScoring, typer.Option("--score", help="How options are read; rotate gives label beside it.")
+    ] = "rotate"
+    comment_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest comment, in place of the pool's setting.")
+    ] = None
+    repeatable: Annotated[
+        bool,
+        typer.Option("--repeatable", help="The same texts whatever runs beside, for weights in Q formats; slower."),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class VotingBenchOptions(BenchOptions):
+    """The same where communities are heard in distributional mode."""
+
+    voice: VoiceOption = "comment"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweringBenchOptions(BenchOptions):
+    """The same where texts are answered, too."""
+
+    nli: NliOption = None
+    answer_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer, in place of the pool's setting.")
+    ] = None
+
+
+def examples(calls: str) -> str:
+    """Calls of a command, one a line, as they stand beneath its help text."""
+    shown = [f"`{call}`" for call in calls.strip().splitlines()]
+    return f"**Example**: {shown[0]}" if len(shown) == 1 else "\n\n".join(["**Examples**", *shown])
+
+
+def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """The command as Typer reads it: each parameter whose type is a dataclass of options stands for these options."""
+    signature = inspect.signature(command, eval_str=True)
+    groups: dict[str, Any] = {
+        parameter.name: parameter.annotation
+        for parameter in signature.parameters.values()
+        if is_dataclass(parameter.annotation)
+    }
+
+    @functools.wraps(command)
+    def called(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{option.name: values.pop(option.name) for option in fields(group)})
+        command(**values)
+
+    parameters = [
+        option.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in signature.parameters.items()
+        for option in (_options(groups[name]) if name in groups else [parameter])
+    ]
+    called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return called
+
+
+def _options(group: Any) -> list[inspect.Parameter]:
+    types = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=types[option.name]
+        )
+        for option in fields(group)
+    ]

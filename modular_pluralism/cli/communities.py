@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption, PoolOption
+from modular_pluralism.cli.call_options import JsonOption, PoolOption, examples
 from modular_pluralism.cli.output import print_json, print_table, safe
 from modular_pluralism.errors import PluralismError
 
@@ -15,17 +15,11 @@ if TYPE_CHECKING:
     from modular_pluralism.pool import Pool
 
 app = typer.Typer(
-    help="List the communities of a pool, or check that all of them work.",
-    epilog="""
-**Examples**
-
-`pluralism communities`
-
-`pluralism communities --pool culture --json`
-
-`pluralism communities check --pool my-pool.toml`
-""",
-    rich_markup_mode="markdown",
+    epilog=examples("""
+pluralism communities
+pluralism communities --pool culture --json
+pluralism communities check --pool my-pool.toml
+"""),
 )
 
 
@@ -36,18 +30,21 @@ def list_communities(context: typer.Context, pool: PoolOption = "perspective", a
         return
     from modular_pluralism.pool import Pool
 
-    rows = _rows(Pool.load(pool))
+    headings = ("name", "model", "adapter", "prior", "description")
+    rows = [
+        (name, community.model, community.lora, community.prior, community.description)
+        for name, community in Pool.load(pool).communities.items()
+    ]
     if as_json:
-        print_json(rows)
+        print_json([dict(zip(headings, row, strict=True)) for row in rows])
     else:
         cells = [
-            (row["name"], row["model"], row["adapter"] or "none", f"{row['prior']:g}", row["description"])
-            for row in rows
+            (name, model, lora or "none", f"{prior:g}", description) for name, model, lora, prior, description in rows
         ]
-        print_table(("name", "model", "adapter", "prior", "description"), cells, right=["prior"])
+        print_table(headings, cells, right=["prior"])
 
 
-@app.command("check", epilog="**Example**: `pluralism communities check --pool my-pool.toml`")
+@app.command("check", epilog=examples("pluralism communities check --pool my-pool.toml"))
 def check(pool: PoolOption = "perspective") -> None:
     """Load every model and adapter, have each say something, and print one line each."""
     from modular_pluralism.graphs import build_pluralism
@@ -82,16 +79,3 @@ def _try(model: PoolModel, pool: Pool) -> str:
     # Which file an embedded model runs from: the one that the pool names, or one prepared from it.
     file = f", from {model.chat.gguf.name}" if isinstance(model.chat, ChatLlama) else ""
     return f"{model.place} answers, {outcome.seconds:.1f} s{file}"
-
-
-def _rows(pool: Pool) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": name,
-            "model": community.model,
-            "adapter": community.lora,
-            "prior": community.prior,
-            "description": community.description,
-        }
-        for name, community in pool.communities.items()
-    ]

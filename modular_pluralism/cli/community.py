@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption, PoolOption, SeedOption
+from modular_pluralism.cli.call_options import JsonOption, PoolOption, SeedOption, examples, expand_groups
 from modular_pluralism.cli.output import print_json
 from modular_pluralism.errors import AdapterError, ModelLoadError, PoolError, TrainingDataError
 
@@ -23,40 +23,26 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Make a community LM from data, import a published one, and put it into a pool.",
-    epilog="""
-**Examples**
-
-`pluralism community train europe --data survey.json --where continent=europe --out adapters`
-
-`pluralism community import OWNER/REPO --name news_left --model mistral.gguf --out adapters`
-
-`pluralism community add europe --pool mine.toml --model smollm2 --lora adapters/europe.gguf --description "Europeans"`
-
-`pluralism community remove europe --pool mine.toml`
-""",
-    rich_markup_mode="markdown",
+    epilog=examples("""
+pluralism community train europe --data survey.json --where continent=europe --out adapters
+pluralism community import OWNER/REPO --name news_left --model mistral.gguf --out adapters
+pluralism community add europe --pool mine.toml --model smollm2 --lora adapters/europe.gguf --description "Europeans"
+pluralism community remove europe --pool mine.toml
+"""),
     no_args_is_help=True,
 )
 
-_TRAIN_EXAMPLES = """
-**Examples**
+_TRAIN_EXAMPLES = examples("""
+pluralism community train europe --data survey.json --where continent=europe --model smollm2 --out adapters
+pluralism community train --data survey.csv --group continent --out adapters
+pluralism community train lisbon --data few.csv --start adapters/europe.gguf --out adapters
+pluralism community train farmers --data letters.txt --model mistral.gguf --license CC-BY-4.0
+""")
 
-`pluralism community train europe --data survey.json --where continent=europe --model smollm2 --out adapters`
-
-`pluralism community train --data survey.csv --group continent --out adapters`
-
-`pluralism community train lisbon --data few.csv --start adapters/europe.gguf --out adapters`
-
-`pluralism community train farmers --data letters.txt --model mistral.gguf --license CC-BY-4.0`
-"""
-
-_IMPORT_EXAMPLES = """
-**Examples**
-
-`pluralism community import ./my-peft-adapter --model smollm2 --out adapters`
-
-`pluralism community import --pool paper-perspective --out paper`
-"""
+_IMPORT_EXAMPLES = examples("""
+pluralism community import ./my-peft-adapter --model smollm2 --out adapters
+pluralism community import --pool paper-perspective --out paper
+""")
 
 ModelOption = Annotated[
     str | None,
@@ -71,57 +57,50 @@ OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Whe
 PoolFile = Annotated[Path, typer.Option("--pool", "-p", metavar="FILE", help="The pool file to edit.")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What the command has of TrainingSettings."""
+
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data; by default two, or up to ten of few data.")
+    ] = None
+    steps: Annotated[int | None, typer.Option(min=1, help="Most steps of training.")] = None
+    batch: Annotated[int, typer.Option(min=1, help="Items a step.")] = 4
+    rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 1e-3
+    rank: Annotated[int, typer.Option(min=1, max=256, help="The LoRA's rank.")] = 16
+    held_out: Annotated[float, typer.Option(help="Share of the questions that is held out.")] = 0.1
+    check_every: Annotated[int, typer.Option(min=1, help="Steps between held-out readings.")] = 50
+    patience: Annotated[int, typer.Option(min=1, help="Held-out readings without gain after which training stops.")] = 4
+    seed: SeedOption = 0
+
+
 @app.command("train", epilog=_TRAIN_EXAMPLES)
+@expand_groups
 def train(
+    data: Annotated[
+        list[Path],
+        typer.Option("--data", "-d", metavar="FILE", help="JSON, JSONL, CSV, parquet or plain text; repeat it."),
+    ],
+    training: TrainingOptions,
     name: Annotated[
         str | None, typer.Argument(help="The community's name; with --group, what the groups' names begin with.")
     ] = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option("--data", "-d", metavar="FILE", help="JSON, JSONL, CSV, parquet or plain text; repeat it."),
-    ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", metavar="FIELD=VALUE", help="Take these rows only; continent is known; repeat it."),
+        typer.Option(metavar="FIELD=VALUE", help="Take these rows only; continent is known; repeat it."),
     ] = None,
     group: Annotated[
-        str | None, typer.Option("--group", metavar="FIELD", help="Make one adapter for each value of this field.")
+        str | None, typer.Option(metavar="FIELD", help="Make one adapter for each value of this field.")
     ] = None,
     model: ModelOption = None,
     pool: PoolOption = "perspective",
     out: OutOption = Path("adapters"),
-    attribute: Annotated[
-        str, typer.Option("--attribute", metavar="FIELD", help="The field that names who answered.")
-    ] = "attribute",
-    license: Annotated[str | None, typer.Option("--license", help="The licence of the data, for the card.")] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            "--epochs",
-            min=1,
-            help="Passes over the data; by default two, or up to ten of few data.",
-        ),
-    ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Most steps of training.")] = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Items a step.")] = 4,
-    rate: Annotated[float, typer.Option("--rate", help="The highest learning rate.")] = 1e-3,
-    rank: Annotated[int, typer.Option("--rank", min=1, max=256, help="The LoRA's rank.")] = 16,
+    attribute: Annotated[str, typer.Option(metavar="FIELD", help="The field that names who answered.")] = "attribute",
+    license: Annotated[str | None, typer.Option(help="The licence of the data, for the card.")] = None,
     start: Annotated[
         Path | None,
-        typer.Option(
-            "--start",
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            help="Begin with the weights of this GGUF adapter.",
-        ),
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Begin with the weights of this GGUF adapter."),
     ] = None,
-    held_out: Annotated[float, typer.Option("--held-out", help="Share of the questions that is held out.")] = 0.1,
-    check_every: Annotated[int, typer.Option("--check-every", min=1, help="Steps between held-out readings.")] = 50,
-    patience: Annotated[
-        int, typer.Option("--patience", min=1, help="Held-out readings without gain after which training stops.")
-    ] = 4,
-    seed: SeedOption = 0,
     force: Annotated[bool, typer.Option("--force", help="Train on fewer than 20 questions, too.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew, whatever an earlier run has left.")] = False,
     as_json: JsonOption = False,
@@ -130,40 +109,25 @@ def train(
 
     A run that was stopped goes on where it was when the same command is given again; what it has finished stays.
     """
-    from modular_pluralism.training.train import check_name, check_training
+    from modular_pluralism.training import TrainingSettings
+    from modular_pluralism.training.train import check_training
 
-    if not data:
-        raise typer.BadParameter("name at least one file with --data", param_hint="--data")
     if name is None and group is None:
         raise typer.BadParameter("give the community a name, or --group FIELD", param_hint="NAME")
-    if not (0 < rate < 1 and 0 < held_out < 1):
+    if not (0 < training.rate < 1 and 0 < training.held_out < 1):
         raise typer.BadParameter("--rate and --held-out must lie between 0 and 1")
-    if name is not None:
-        check_name(name)
     base = _base(model, pool).model_copy(update={"start": start})
     communities = _communities(name, data, where or [], group, attribute, license)
-    if group is not None and len({each.lower() for each, _ in communities}) < len(communities):
+    if group is not None and len({called.lower() for called, _ in communities}) < len(communities):
         raise TrainingDataError(f"Two groups of {group!r} have the same letters and digits; rename one in the data.")
-    from modular_pluralism.training import TrainingSettings
-
-    settings = TrainingSettings(
-        rank=rank,
-        rate=rate,
-        batch=batch,
-        epochs=epochs,
-        steps=steps,
-        check_every=check_every,
-        patience=patience,
-        held_out=held_out,
-        seed=seed,
-    )
-    for each, rows in communities:  # before the first of them takes its minutes
-        check_training(each, rows, base, settings, force=force)
+    settings = TrainingSettings(**vars(training))
+    for called, rows in communities:  # before the first of them takes its minutes
+        check_training(called, rows, base, settings, force=force)
     made: dict[str, Any] = {}
     stopped = False
-    for each, rows in communities:
-        trained, stopped = _train(each, rows, base, out, settings, force=force, restart=restart)
-        made[each] = _told(trained)
+    for called, rows in communities:
+        trained, stopped = _train(called, rows, base, out, settings, force=force, restart=restart)
+        made[called] = _told(trained)
         if not as_json:
             _print(trained)
         if stopped:
@@ -180,7 +144,7 @@ def import_(
     source: Annotated[
         str | None, typer.Argument(metavar="[PATH|OWNER/REPO]", help="A PEFT adapter's folder, or its name on the hub.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="The community's name; the adapter's by default.")] = None,
+    name: Annotated[str | None, typer.Option(help="The community's name; the adapter's by default.")] = None,
     model: ModelOption = None,
     pool: PoolOption = "perspective",
     out: OutOption = Path("adapters"),
@@ -206,18 +170,18 @@ def import_(
 
 @app.command(
     "add",
-    epilog="**Example**: `pluralism community add europe --pool mine.toml --lora europe.gguf --description Europeans`",
+    epilog=examples("pluralism community add europe --pool mine.toml --lora europe.gguf --description Europeans"),
 )
 def add(
     name: Annotated[str, typer.Argument(help="The community's name.")],
     pool: PoolFile,
-    description: Annotated[str, typer.Option("--description", help="What selector and MoE see of the community.")],
+    description: Annotated[str, typer.Option(help="What selector and MoE see of the community.")],
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="A model of the pool; its base LLM by default.")
     ] = None,
-    lora: Annotated[Path | None, typer.Option("--lora", metavar="FILE", help="A GGUF adapter.")] = None,
-    persona: Annotated[str | None, typer.Option("--persona", help="The file name of a system prompt.")] = None,
-    prior: Annotated[float | None, typer.Option("--prior", help="Its weight, relative to the others'.")] = None,
+    lora: Annotated[Path | None, typer.Option(metavar="FILE", help="A GGUF adapter.")] = None,
+    persona: Annotated[str | None, typer.Option(help="The file name of a system prompt.")] = None,
+    prior: Annotated[float | None, typer.Option(help="Its weight, relative to the others'.")] = None,
 ) -> None:
     """Add a community to a pool file; comments and order stay."""
     from modular_pluralism.graphs.shape import nodes_of_builder
@@ -228,22 +192,24 @@ def add(
     if COMMUNITY_NAME.fullmatch(name):  # else the pool file's own check says what is wrong
         for mode in modes().values():
             nodes_of_builder(mode.build, [name])  # refuses a name that the graph uses itself
-    fields: dict[str, str | float] = {"model": model or Pool.load(pool).base}
+    adapter = None
     if lora is not None:
         # Paths of a pool file start at its folder, and ".." leads out of where a link to a folder leads.
-        adapter = lora.absolute().parent.resolve() / lora.name
-        fields["lora"] = Path(os.path.relpath(adapter, pool.absolute().parent.resolve())).as_posix()
-    if persona is not None:
-        fields["persona"] = persona
-    fields["description"] = description
-    if prior is not None:
-        fields["prior"] = prior
-    add_community(pool, name, fields)
+        file = lora.absolute().parent.resolve() / lora.name
+        adapter = Path(os.path.relpath(file, pool.absolute().parent.resolve())).as_posix()
+    fields = {
+        "model": model or Pool.load(pool).base,
+        "lora": adapter,
+        "persona": persona,
+        "description": description,
+        "prior": prior,
+    }
+    add_community(pool, name, {key: value for key, value in fields.items() if value is not None})
     missing = "" if lora is None or lora.is_file() else f" {lora} is not there yet."
     typer.echo(f"{pool} has the community {name}.{missing}")
 
 
-@app.command("remove", epilog="**Example**: `pluralism community remove europe --pool mine.toml`")
+@app.command("remove", epilog=examples("pluralism community remove europe --pool mine.toml"))
 def remove(name: Annotated[str, typer.Argument(help="The community's name.")], pool: PoolFile) -> None:
     """Remove a community from a pool file; its adapter stays where it is."""
     from modular_pluralism.pool_files import remove_community
@@ -262,8 +228,8 @@ def _base(model: str | None, pool: str) -> Base:
     model = model or loaded.base
     config = loaded.models.get(model)
     if isinstance(config, EmbeddedModel):
-        found = find_gguf(config.gguf, loaded.folder)
-        return Base(gguf=found, source=_public(config.gguf), template=config.template, context=config.context)
+        file = find_gguf(config.gguf, loaded.folder)
+        return Base(gguf=file, source=_public(config.gguf), template=config.template, context=config.context)
     if config is not None:
         raise ModelLoadError(f"The model {model!r} of the pool {loaded.name} is remote; name one with gguf.")
     if not (model.endswith(".gguf") or ":" in model or "/" in model):
@@ -296,11 +262,11 @@ def _communities(
 
     if group is None:
         return [(str(name), rows(records))]
-    found = grouped(records, group, attribute)
-    left = len(records) - sum(map(len, found.values()))
+    groups = grouped(records, group, attribute)
+    left = len(records) - sum(map(len, groups.values()))
     if left:
         typer.echo(f"{left} of {len(records)} rows have no {group}, and are left out.", err=True)
-    return [(_group_name(name, value), rows(chosen, f"{group}={value}")) for value, chosen in found.items()]
+    return [(_group_name(name, value), rows(chosen, f"{group}={value}")) for value, chosen in groups.items()]
 
 
 def _check_attribute(records: list[Record], attribute: str) -> None:
@@ -357,9 +323,6 @@ def _interrupt() -> Iterator[Callable[[], bool]]:
         # Written past Python's buffer, which the step may be writing to.
         os.write(sys.stderr.fileno(), b"Stopping after this step; press Ctrl-C again to stop at once.\n")
 
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
     before = signal.signal(signal.SIGINT, note)
     try:
         yield lambda: pressed
@@ -369,10 +332,7 @@ def _interrupt() -> Iterator[Callable[[], bool]]:
 
 def _told(trained: Trained) -> dict[str, Any]:
     return {
-        "adapter": str(trained.adapter),
-        "card": str(trained.card),
-        "curve": str(trained.curve),
-        "results": str(trained.results),
+        **{file: str(getattr(trained, file)) for file in ("adapter", "card", "curve", "results")},
         "steps": trained.fit.steps,
         "best_step": trained.fit.best_step,
         "trained_before": trained.known,

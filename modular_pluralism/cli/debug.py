@@ -7,18 +7,14 @@ from typing import Annotated
 
 import typer
 
-from modular_pluralism.cli.call_options import PoolOption, PromptsOption, StoreOption
+from modular_pluralism.cli.call_options import PoolOption, PortOption, PromptsOption, StoreOption, examples
 from modular_pluralism.optional import optional
 
-EXAMPLES = """
-**Examples**
-
-`pluralism debug`
-
-`pluralism debug --pool my-pool.toml --store my-runs.sqlite`
-
-`pluralism debug --port 0 --no-open`
-"""
+EXAMPLES = examples("""
+pluralism debug
+pluralism debug --pool my-pool.toml --store my-runs.sqlite
+pluralism debug --port 0 --no-open
+""")
 
 
 def debug(
@@ -26,9 +22,9 @@ def debug(
     prompts: PromptsOption = None,
     store: StoreOption = None,
     host: Annotated[
-        str, typer.Option("--host", help="Where to listen; anything but this machine needs --let-others-in.")
+        str, typer.Option(help="Where to listen; anything but this machine needs --let-others-in.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8090,
+    port: PortOption = 8090,
     open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
     others: Annotated[
         bool,

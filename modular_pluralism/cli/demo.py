@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from modular_pluralism.cli.call_options import PoolOption, SeedOption
+from modular_pluralism.cli.call_options import PoolOption, SeedOption, examples
 from modular_pluralism.cli.output import safe, say, stoppable
-
-if TYPE_CHECKING:
-    pass
 
 QUESTION = "Should a city ban cars from its centre?"
 ATTRIBUTE = "protecting the environment"
 OPTIONS = ["Yes", "No", "It depends"]
 
-EXAMPLES = """
-**Examples**
-
-`pluralism demo`
-
-`pluralism demo "Should wages be public?" --attribute "the right to privacy" --pool culture`
-"""
+EXAMPLES = examples("""
+pluralism demo
+pluralism demo "Should wages be public?" --attribute "the right to privacy" --pool culture
+""")
 
 
 def demo(
     question: Annotated[str, typer.Argument(help="The question.")] = QUESTION,
     attribute: Annotated[str, typer.Option("--attribute", "-a", help="What steerable mode shall reflect.")] = ATTRIBUTE,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", "-o", help="Options for distributional mode. [default: Yes, No, It depends]"),
-    ] = None,
+    option: Annotated[list[str], typer.Option("--option", "-o", help="Options for distributional mode.")] = OPTIONS,
     pool: PoolOption = "perspective",
     seed: SeedOption = 0,
 ) -> None:
@@ -43,7 +34,7 @@ def demo(
     from modular_pluralism.modes import modes
     from modular_pluralism.nodes.request import Request
 
-    given: dict[str, Any] = {"attribute": attribute, "options": option or OPTIONS}
+    given: dict[str, Any] = {"attribute": attribute, "options": option}
     requests = [
         Request(question=question, mode=mode.name, seed=seed, **{part: given[part] for part in mode.takes.required})
         for mode in modes().values()
@@ -55,7 +46,7 @@ def demo(
         console.print()
         console.rule(Text(mode.title, style="bold"))
         say(f"{mode.title} mode: {mode.work}.", prose=True)
-        run(request.asked(), mode.name, "rotate", pool, None)
+        run(request, pool)
     say()
     say(
         "The communities of the built-in pools are personas on one very small model: a demonstration of the method, "
@@ -75,9 +66,8 @@ def _prepare(pool_name: str) -> None:
     loaded = Pool.load(pool_name)
     config = loaded.models[loaded.base]
     alone = all(community.model == loaded.base for community in loaded.communities.values())
-    if not (alone and isinstance(config, EmbeddedModel)):
-        return
-    if config.repeatable or not config.prepared:  # what is tried here does not repeat exactly
+    # What is tried here does not repeat exactly.
+    if not (alone and isinstance(config, EmbeddedModel) and config.prepared) or config.repeatable:
         return
     chat = PoolModels(loaded).base().chat
     assert isinstance(chat, ChatLlama)

@@ -4,43 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
 import typer
 
 from modular_pluralism.cli.call_options import (
-    AnswerTokensOption,
-    CommentTokensOption,
-    ConcurrencyOption,
-    ItemScoringOption,
+    AnsweringBenchOptions,
     JsonOption,
     KindOption,
-    LimitOption,
-    NliOption,
-    PoolOption,
     PromptsOption,
-    RepeatableOption,
-    SeedOption,
     StyleOption,
     TaskFileArgument,
-    VoiceOption,
+    VotingBenchOptions,
+    examples,
+    expand_groups,
 )
 from modular_pluralism.cli.output import stoppable
 from modular_pluralism.optional import optional
 from modular_pluralism.types import MethodName
 
-EXAMPLES = """
-**Examples**
-
-`pluralism eval globalopinionqa.json --limit 40`
-
-`pluralism eval moralchoice.json --method vanilla --method modular --pool culture --out out/moralchoice`
-
-`pluralism eval valuekaleidoscope.json --nli ./deberta-v2-xlarge-mnli --judge smollm2`
-
-`pluralism eval opinionqa.json --without news_left --only reddit_right --seed 7`
-"""
+EXAMPLES = examples("""
+pluralism eval globalopinionqa.json --limit 40
+pluralism eval moralchoice.json --method vanilla --method modular --pool culture --out out/moralchoice
+pluralism eval valuekaleidoscope.json --nli ./deberta-v2-xlarge-mnli --judge smollm2
+pluralism eval opinionqa.json --without news_left --only reddit_right --seed 7
+""")
 
 
 _METHODS = get_args(MethodName)
@@ -53,8 +43,27 @@ def _method(name: str) -> str:
     return name
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(AnsweringBenchOptions, VotingBenchOptions):
+    """What else an evaluation has of EvaluationSettings."""
+
+    prompts: PromptsOption = None
+    style: StyleOption = "chat"
+    judge: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Overton: a model of the pool that judges answers.")
+    ] = None
+    perspectives: Annotated[
+        int | None, typer.Option(min=1, help="Overton: require this many perspectives, as 5 or 10.")
+    ] = None
+    retry_failures: Annotated[
+        bool, typer.Option("--retry-failures", help="Try again what failed in an earlier run.")
+    ] = False
+
+
+@expand_groups
 def evaluate(
     task_file: TaskFileArgument,
+    *,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -65,39 +74,18 @@ def evaluate(
             help="A method; repeat it. All four by default.",
         ),
     ] = None,
-    pool: PoolOption = "perspective",
-    limit: LimitOption = None,
+    bench: EvaluationOptions,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Where everything is written; out/TASKFILE by default."),
     ] = None,
-    seed: SeedOption = 0,
-    concurrency: ConcurrencyOption = 8,
-    score: ItemScoringOption = "rotate",
-    voice: VoiceOption = "comment",
-    style: StyleOption = "chat",
     kind: KindOption = None,
     without: Annotated[
-        list[str] | None, typer.Option("--without", metavar="NAME", help="Add modular without this community.")
+        list[str] | None, typer.Option(metavar="NAME", help="Add modular without this community.")
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="NAME", help="Add modular with this community alone.")
+        list[str] | None, typer.Option(metavar="NAME", help="Add modular with this community alone.")
     ] = None,
-    nli: NliOption = None,
-    judge: Annotated[
-        str | None, typer.Option("--judge", metavar="MODEL", help="Overton: a model of the pool that judges answers.")
-    ] = None,
-    perspectives: Annotated[
-        int | None,
-        typer.Option("--perspectives", min=1, help="Overton: require this many perspectives, as 5 or 10."),
-    ] = None,
-    comment_tokens: CommentTokensOption = None,
-    answer_tokens: AnswerTokensOption = None,
-    prompts: PromptsOption = None,
-    repeatable: RepeatableOption = False,
-    retry_failures: Annotated[
-        bool, typer.Option("--retry-failures", help="Try again what failed in an earlier run.")
-    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure pluralism on a task file of the paper's format.
@@ -116,24 +104,10 @@ def evaluate(
     evaluation = Evaluation(
         TaskFile.open(task_file, kind=kind),
         EvaluationSettings(
-            methods=[cast(MethodName, each) for each in method or METHODS],
-            pool=pool,
-            prompts=prompts,
-            limit=limit,
-            seed=seed,
-            concurrency=concurrency,
-            scoring=score,
-            voice=voice,
-            style=style,
-            comment_tokens=comment_tokens,
-            answer_tokens=answer_tokens,
-            repeatable=repeatable,
+            methods=[cast(MethodName, name) for name in method or METHODS],
             without=without or (),
             only=only or (),
-            nli=nli,
-            judge=judge,
-            perspectives=perspectives,
-            retry_failures=retry_failures,
+            **vars(bench),
         ),
         Files(out or Path("out") / task_file.stem),
     )

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from modular_pluralism.cli.call_options import ModeOption, PoolOption
+from modular_pluralism.cli.call_options import ModeOption, PoolOption, examples
 
-EXAMPLES = """
-**Examples**
-
-`pluralism graph --mode distributional`
-
-`pluralism graph --mode overton --pool culture > overton.mmd`
-"""
+EXAMPLES = examples("""
+pluralism graph --mode distributional
+pluralism graph --mode overton --pool culture > overton.mmd
+""")
 
 
 def graph(mode: ModeOption = "overton", pool: PoolOption = "perspective") -> None:

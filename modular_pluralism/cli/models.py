@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from modular_pluralism.cli.call_options import JsonOption, PoolOption
+from modular_pluralism.cli.call_options import JsonOption, PoolOption, examples
 from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable
 from modular_pluralism.errors import InputError
 
@@ -23,39 +22,32 @@ if TYPE_CHECKING:
     from modular_pluralism.prepared.prepare import Preparation
 
 app = typer.Typer(
-    help="Rewrite a pool's models in the format that this machine reads fastest, and list what was written.",
-    epilog="""
-**Examples**
-
-`pluralism models`
-
-`pluralism models prepare`
-
-`pluralism models prepare --pool my-pool.toml --model small --format q8_0`
-
-`pluralism models remove --all`
-""",
-    rich_markup_mode="markdown",
+    epilog=examples("""
+pluralism models
+pluralism models prepare
+pluralism models prepare --pool my-pool.toml --model small --format q8_0
+pluralism models remove --all
+"""),
 )
 
 
 @app.callback(invoke_without_command=True)
 def list_models(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List what is in the cache of prepared models, or change it."""
+    """Rewrite a pool's models in the format that this machine reads fastest, and list what was written."""
     if context.invoked_subcommand is not None:
         return
     from modular_pluralism.prepared.cache import cache_folder, everything
 
-    found = everything()
+    cached = everything()
     if as_json:
-        print_json([_row(each) for each in found])
-    elif found:
-        _print_cache(found, cache_folder())
+        print_json([_row(folder) for folder in cached])
+    elif cached:
+        _print_cache(cached, cache_folder())
     else:
         typer.echo("No model has been prepared yet; `pluralism models prepare` does it.")
 
 
-@app.command("prepare", epilog="**Example**: `pluralism models prepare --pool my-pool.toml`")
+@app.command("prepare", epilog=examples("pluralism models prepare --pool my-pool.toml"))
 def prepare(
     pool: PoolOption = "perspective",
     model: Annotated[
@@ -80,11 +72,13 @@ def prepare(
     results: list[dict[str, Any]] = []
     with stoppable("Stopped; nothing half-written is left."):
         for name, path, config in _model_files(Pool.load(pool), model):
-            usable = [each.name for each in FORMATS.values() if each.exact or not config.repeatable]
+            usable = [known.name for known in FORMATS.values() if known.exact or not config.repeatable]
             with _progress(name) as progress:
                 done = prepare_file(path, formats=usable, forced=forced, threads=config.threads, progress=progress)
             if as_json:
-                results.append(_result(name, path, done))
+                skipped = [vars(skipped) for skipped in done.skipped]
+                entry = done.entry.model_dump(mode="json")
+                results.append({"model": name, "source": str(path), "skipped": skipped, "entry": entry})
             else:
                 _print_result(name, path, done)
                 _print_unless_used(config, done)
@@ -92,7 +86,7 @@ def prepare(
         print_json(results)
 
 
-@app.command("remove", epilog="**Example**: `pluralism models remove --all`")
+@app.command("remove", epilog=examples("pluralism models remove --all"))
 def remove(
     name: Annotated[
         str | None, typer.Argument(help="An entry, as `pluralism models` names it.", show_default=False)
@@ -105,8 +99,8 @@ def remove(
     if (name is None) != everything:
         raise InputError("Name one entry of `pluralism models`, or say --all.")
     removed = cache.remove_all() if name is None else [cache.remove(name)]
-    for each in removed:
-        say(f"Removed {each.name}.")
+    for entry in removed:
+        say(f"Removed {entry.name}.")
     if not removed:
         typer.echo("There was nothing to remove.")
 
@@ -155,22 +149,13 @@ def _row(cached: Cached) -> dict[str, Any]:
     }
 
 
-def _result(name: str, path: Path, done: Preparation) -> dict[str, Any]:
-    return {
-        "model": name,
-        "source": str(path),
-        "skipped": [{"format": each.format, "reason": each.reason} for each in done.skipped],
-        "entry": done.entry.model_dump(mode="json"),
-    }
-
-
-def _print_cache(found: list[Cached], folder: Path) -> None:
+def _print_cache(cached: list[Cached], folder: Path) -> None:
     from modular_pluralism.prepared.formats import megabytes
 
     rows = []
-    for each in found:
-        formats, made = ("", "") if each.entry is None else (_formats(each.entry), each.entry.made[:10])
-        rows.append((each.name, formats, megabytes(each.bytes), made, _state(each)))
+    for one in cached:
+        formats, made = ("", "") if one.entry is None else (_formats(one.entry), one.entry.made[:10])
+        rows.append((one.name, formats, megabytes(one.bytes), made, _state(one)))
     print_table(("name", "format", "on disk", "made", "state"), rows, right=["on disk"])
     say(f"In {folder}")
 
@@ -186,7 +171,7 @@ def _state(cached: Cached) -> str:
         return f"not used: {cached.problem}"
     if cached.entry.file is None:
         return "the original is used"
-    chosen = next((each for each in cached.entry.measured if each.format == cached.entry.format), None)
+    chosen = next((measured for measured in cached.entry.measured if measured.format == cached.entry.format), None)
     changes = chosen is not None and chosen.mean_kl > MOST_KL
     return "used, although it changes the answers" if changes else "used"
 
@@ -196,19 +181,18 @@ def _print_result(name: str, path: Path, done: Preparation) -> None:
     from modular_pluralism.prepared.formats import megabytes
 
     entry = done.entry
-    table = Table(title=safe(f"{name}: {path.name}"), title_justify="left")
-    for heading in ("format", "size", "prompt tok/s", "six tok/s", "alone tok/s", "run, s", "top-1", "mean KL"):
-        table.add_column(heading, justify="left" if heading == "format" else "right")
-    for each in entry.measured:
-        speeds = (each.prompt_speed, each.together_speed, each.alone_speed)
-        table.add_row(
-            safe(each.format + (" *" if each.format == entry.format else "")),
-            megabytes(each.bytes),
-            *(f"{speed:,.0f}" for speed in speeds),
-            f"{each.typical_run:.1f}",
-            *_agreement_cells(each),
+    headings = ("format", "size", "prompt tok/s", "six tok/s", "alone tok/s", "run, s", "top-1", "mean KL")
+    rows = [
+        (
+            measured.format + (" *" if measured.format == entry.format else ""),
+            megabytes(measured.bytes),
+            *(f"{speed:,.0f}" for speed in (measured.prompt_speed, measured.together_speed, measured.alone_speed)),
+            f"{measured.typical_run:.1f}",
+            *_agreement_cells(measured),
         )
-    Console(highlight=False).print(table)
+        for measured in entry.measured
+    ]
+    print_table(headings, rows, right=headings[1:], title=f"{name}: {path.name}")
     say(_legend(entry), "dim", prose=True)
     for skipped in done.skipped:
         say(f"Not tried: {skipped.format} {skipped.reason}.", prose=True)
@@ -244,7 +228,7 @@ def _agreement_cells(measured: MeasuredFormat) -> tuple[str, str]:
 def _legend(entry: Entry) -> str:
     from modular_pluralism.prepared.measured import TYPICAL_RUN
 
-    positions = next((each.agreement.positions for each in entry.measured if each.agreement is not None), 0)
+    positions = next((measured.agreement.positions for measured in entry.measured if measured.agreement is not None), 0)
     return (
         f"Best of {len(entry.measured[0].run_seconds)} rounds. six: six sequences generated together, all counted. "
         f"run: loading, {TYPICAL_RUN.prompt} prompt tokens, {TYPICAL_RUN.together} generated together and "

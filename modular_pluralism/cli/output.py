@@ -26,11 +26,13 @@ def say(text: str = "", style: str = "", *, prose: bool = False) -> None:
     Console(highlight=False).print(safe(text, style), soft_wrap=not prose)
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = ()) -> None:
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = (), title: str = ""
+) -> None:
     """Print a table; the columns whose headings are in `right` stand at their right edge."""
-    table = Table()
+    table = Table(title=safe(title) if title else None, title_justify="left")
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+        table.add_column(safe(heading), justify="right" if heading in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(safe, row))
     Console(highlight=False).print(table)

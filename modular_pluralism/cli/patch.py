@@ -10,56 +10,41 @@ from typing import Annotated
 import typer
 
 from modular_pluralism.cli.call_options import (
-    CommentTokensOption,
-    ConcurrencyOption,
-    ItemScoringOption,
     JsonOption,
     KindOption,
-    LimitOption,
-    PoolOption,
     RealTaskFileArgument,
-    RepeatableOption,
-    SeedOption,
-    VoiceOption,
+    VotingBenchOptions,
+    examples,
+    expand_groups,
 )
 from modular_pluralism.cli.output import say, stoppable
 from modular_pluralism.optional import optional
 
-EXAMPLES = """
-**Examples**
-
-`pluralism patch globalopinionqa.json --add africa --pool my-pool.toml --voice vote`
-
-`pluralism patch globalopinionqa.json --add africa --pool culture --by country --limit 100 --out out/africa`
-"""
+EXAMPLES = examples("""
+pluralism patch globalopinionqa.json --add africa --pool my-pool.toml --voice vote
+pluralism patch globalopinionqa.json --add africa --pool culture --by country --limit 100 --out out/africa
+""")
 
 
+@expand_groups
 def patch(
     task_file: RealTaskFileArgument,
-    add: Annotated[str, typer.Option("--add", metavar="NAME", help="The community of the pool that is added.")],
-    pool: PoolOption = "perspective",
-    voice: VoiceOption = "comment",
+    add: Annotated[str, typer.Option(metavar="NAME", help="The community of the pool that is added.")],
+    bench: VotingBenchOptions,
     by: Annotated[
         str | None,
         typer.Option(
-            "--by",
             metavar="GROUPING",
-            help="How items are grouped: continent or country, category or group, or attribute.",
+            help="How items are expand_groups: continent or country, category or group, or attribute.",
             show_default=False,
         ),
     ] = None,
-    limit: LimitOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out", "-o", metavar="DIR", help="Where patch.html and patch.json go; out/patch_NAME by default."
         ),
     ] = None,
-    score: ItemScoringOption = "rotate",
-    seed: SeedOption = 0,
-    concurrency: ConcurrencyOption = 8,
-    comment_tokens: CommentTokensOption = None,
-    repeatable: RepeatableOption = False,
     kind: KindOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,7 +53,6 @@ def patch(
     The pool answers the same items with and without it; what the others say and vote is computed once. Groups that got
     worse are listed first.
     """
-    optional("ijson", "eval", "A patch")
     optional("scipy", "eval", "A patch")
     from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
     from modular_pluralism.cli.results_table import print_results
@@ -77,21 +61,7 @@ def patch(
     from modular_pluralism.evaluation.report.folder import check_folder, write_json
     from modular_pluralism.patching.patch import Patch, PatchSettings
 
-    work = Patch(
-        TaskFile.open(task_file, kind=kind),
-        PatchSettings(
-            add=add,
-            pool=pool,
-            voice=voice,
-            scoring=score,
-            by=by,
-            limit=limit,
-            seed=seed,
-            concurrency=concurrency,
-            comment_tokens=comment_tokens,
-            repeatable=repeatable,
-        ),
-    )
+    work = Patch(TaskFile.open(task_file, kind=kind), PatchSettings(add=add, by=by, **vars(bench)))
     folder = out or Path("out") / f"patch_{add}"
     check_folder(folder)
     with stoppable(NOTHING_WRITTEN), EvalProgress(work.total, sys.stderr) as progress:

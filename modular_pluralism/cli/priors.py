@@ -9,23 +9,18 @@ from typing import Annotated
 import typer
 
 from modular_pluralism.cli.call_options import (
-    CommentTokensOption,
-    ConcurrencyOption,
-    ItemScoringOption,
     JsonOption,
     KindOption,
-    PoolOption,
     RealTaskFileArgument,
-    SeedOption,
-    VoiceOption,
+    VotingBenchOptions,
+    examples,
+    expand_groups,
 )
 from modular_pluralism.cli.output import say, stoppable
 from modular_pluralism.optional import optional
 
 app = typer.Typer(
-    help="Weights of the communities, fitted on answered questions.",
-    epilog="**Example**: `pluralism priors fit globalopinionqa.json --pool my-pool.toml --voice vote`",
-    rich_markup_mode="markdown",
+    epilog=examples("pluralism priors fit globalopinionqa.json --pool my-pool.toml --voice vote"),
     no_args_is_help=True,
 )
 
@@ -37,30 +32,20 @@ def priors() -> None:
 
 @app.command(
     "fit",
-    epilog="""
-**Examples**
-
-`pluralism priors fit globalopinionqa.json --pool my-pool.toml --voice vote`
-
-`pluralism priors fit globalopinionqa.json --pool my-pool.toml --by-attribute --least 10 --write`
-""",
+    epilog=examples("""
+pluralism priors fit globalopinionqa.json --pool my-pool.toml --voice vote
+pluralism priors fit globalopinionqa.json --pool my-pool.toml --by-attribute --least 10 --write
+"""),
 )
+@expand_groups
 def fit(
     task_file: RealTaskFileArgument,
-    pool: PoolOption = "perspective",
-    voice: VoiceOption = "comment",
+    bench: VotingBenchOptions,
     by_attribute: Annotated[
         bool, typer.Option("--by-attribute", help="Weights of their own for each attribute with enough questions, too.")
     ] = False,
-    least: Annotated[
-        int, typer.Option("--least", min=1, help="Questions that an attribute needs for weights of its own.")
-    ] = 20,
+    least: Annotated[int, typer.Option(min=1, help="Questions that an attribute needs for weights of its own.")] = 20,
     write: Annotated[bool, typer.Option("--write", help="Write the weights into the pool file.")] = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=2, help="Take the first items only.")] = None,
-    score: ItemScoringOption = "rotate",
-    seed: SeedOption = 0,
-    concurrency: ConcurrencyOption = 8,
-    comment_tokens: CommentTokensOption = None,
     kind: KindOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,7 +54,6 @@ def fit(
     One half of the questions is fitted on, and the other tells whether the weights are better than uniform ones. Only
     with `--write` is the pool file changed. Weights belong to the voice that they were fitted with.
     """
-    optional("ijson", "eval", "Fitting priors")
     optional("scipy", "eval", "Fitting priors")
     from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
     from modular_pluralism.cli.results_table import print_results
@@ -77,20 +61,10 @@ def fit(
     from modular_pluralism.priors.fit import FitSettings, PriorsFit
     from modular_pluralism.priors.write import pool_file, write_priors
 
-    path = pool_file(pool) if write else None
+    path = pool_file(bench.pool) if write else None
     work = PriorsFit(
         TaskFile.open(task_file, kind=kind),
-        FitSettings(
-            pool=pool,
-            voice=voice,
-            scoring=score,
-            by_attribute=by_attribute,
-            least=least,
-            limit=limit,
-            seed=seed,
-            concurrency=concurrency,
-            comment_tokens=comment_tokens,
-        ),
+        FitSettings(by_attribute=by_attribute, least=least, **vars(bench)),
     )
     with stoppable(NOTHING_WRITTEN), EvalProgress(work.total, sys.stderr) as progress:
         result = asyncio.run(work.run(progress.made))
@@ -104,9 +78,9 @@ def fit(
     finally:
         # The work may have taken hours: neither what is printed nor what is written is lost with the other.
         if path is not None:
-            by_name = {name: each.weights for name, each in result.by_attribute.items()}
+            by_name = {name: fitted.weights for name, fitted in result.by_attribute.items()}
             write_priors(path, result.overall.weights, by_name)
     if path is not None and not as_json:
         say(f"Written: {path}")
     elif not as_json:
-        say(f"The pool {pool} is as it was; --write puts the weights into its file.", "dim", prose=True)
+        say(f"The pool {bench.pool} is as it was; --write puts the weights into its file.", "dim", prose=True)

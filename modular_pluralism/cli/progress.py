@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from modular_pluralism.cli.output import safe
 
 if TYPE_CHECKING:
     from modular_pluralism.training.fit import Point
@@ -17,30 +19,24 @@ NOTHING_WRITTEN = "Stopped. Nothing was written."
 _SECONDS_BETWEEN_LINES = 15.0
 
 
-class _Progress:
+class _Progress(Progress):
     """Shown on `file`, in a `with` block."""
 
     def __init__(self, description: str, total: int | None, file: TextIO, *columns: ProgressColumn) -> None:
-        self._file = file
+        shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *columns, TimeRemainingColumn())
+        super().__init__(*shown, console=Console(file=file), disable=not file.isatty())
         self._started = self._last_line = time.monotonic()
-        self._bar: Progress | None = None
-        if file.isatty():
-            words = TextColumn("{task.description}")
-            shown = (words, BarColumn(), MofNCompleteColumn(), *columns, TimeRemainingColumn())
-            self._bar = Progress(*shown, console=Console(file=file))
-            self._task = self._bar.add_task(description, total=total)
+        self._work = self.add_task(description, total=total)
 
     def _starts(self, done: int, total: int) -> None:
         """The rate and the time left are of what comes from now on."""
         self._started = self._last_line = time.monotonic()
-        if self._bar is not None:
-            self._bar.reset(self._task, completed=done, total=total)
+        self.reset(self._work, completed=done, total=total)
 
     def _shows(self, done: int, description: str) -> bool:
         """Move the bar on; where there is none, returns whether a line is due."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, description=description)
-        return self._bar is None and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES
+        self.update(self._work, completed=done, description=description)
+        return self.disable and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES
 
     def _seconds(self) -> float:
         """Since the start, at the line that is told now."""
@@ -48,21 +44,7 @@ class _Progress:
         return max(self._last_line - self._started, 1e-9)
 
     def _say(self, line: str) -> None:
-        if self._bar is None:
-            print(line, file=self._file, flush=True)
-        else:
-            self._bar.console.print(line, highlight=False, markup=False)
-
-    def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self.console.print(safe(line), soft_wrap=True)
 
 
 class EvalProgress(_Progress):
@@ -86,9 +68,9 @@ class EvalProgress(_Progress):
         self._failed += result["error"] is not None
         failed = f", {self._failed} failed" if self._failed else ""
         due = self._shows(self._done, f"Evaluating{failed}")
-        if due or (self._bar is None and self._done == self._total):
+        if due or (self.disable and self._done == self._total):
             rate = (self._done - self._known) / self._seconds()
-            left = _clock((self._total - self._done) / rate)
+            left = timedelta(seconds=round((self._total - self._done) / rate))
             self._say(f"{self._done} of {self._total} results{failed}, {rate:.2g} a second, {left} left")
 
 
@@ -109,7 +91,7 @@ class TrainingProgress(_Progress):
     def stepped(self, step: int, loss: float) -> None:
         """See Watcher."""
         if self._shows(step, f"Training {self._name}, loss {loss:.3f}"):
-            left = _clock(self._seconds() / (step - self._first) * (self._total - step))
+            left = timedelta(seconds=round(self._seconds() / (step - self._first) * (self._total - step)))
             self._say(f"{step} of {self._total} steps, loss {loss:.3f}, {left} left at most")
 
     def checked(self, point: Point, best: bool) -> None:
@@ -121,9 +103,3 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Results a second."""
         return Text(f"{task.speed:.2g}/s" if task.speed else "")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

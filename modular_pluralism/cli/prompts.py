@@ -4,55 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from modular_pluralism.cli.call_options import (
-    AnswerTokensOption,
-    CommentTokensOption,
-    ConcurrencyOption,
-    ItemScoringOption,
+    AnsweringBenchOptions,
     JsonOption,
     KindOption,
-    LimitOption,
-    MethodOption,
-    NliOption,
-    PoolOption,
-    RepeatableOption,
-    SeedOption,
     StyleOption,
     TaskFileArgument,
+    examples,
+    expand_groups,
 )
 from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable
 from modular_pluralism.errors import PromptError
 from modular_pluralism.optional import optional
+from modular_pluralism.types import MethodName
 
 if TYPE_CHECKING:
     from modular_pluralism.prompt_trials.result_models import ChangedItem, SearchResult, TrialResult
     from modular_pluralism.prompts import FolderFile, Prompt
 
 app = typer.Typer(
-    help="List the prompts, check a folder of your own, try it on a task, and search for a better text.",
-    epilog="""
-**Examples**
-
-`pluralism prompts`
-
-`pluralism prompts show merge > mine/merge.txt`
-
-`pluralism prompts check mine`
-
-`pluralism prompts diff merge mine`
-
-`pluralism prompts try globalopinionqa.json --variant mine --limit 40`
-
-`pluralism prompts optimise score_group --task globalopinionqa.json --limit 60 --budget 200`
-""",
-    rich_markup_mode="markdown",
+    epilog=examples("""
+pluralism prompts
+pluralism prompts show merge > mine/merge.txt
+pluralism prompts check mine
+pluralism prompts diff merge mine
+pluralism prompts try globalopinionqa.json --variant mine --limit 40
+pluralism prompts optimise score_group --task globalopinionqa.json --limit 60 --budget 200
+"""),
 )
 
 _REASONS = 3
@@ -63,11 +47,15 @@ NameArgument = Annotated[
 ]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of prompts of yours.")]
 
-MeasureOption = Annotated[
-    str | None,
-    typer.Option("--measure", metavar="NAME", help="The measure that decides; the task's first by default."),
-]
-OutOption = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write the report there, too.")]
+
+@dataclass(frozen=True, kw_only=True)
+class TrialOptions(AnsweringBenchOptions):
+    """What else trials and searches have of TrialSettings."""
+
+    method: Annotated[MethodName, typer.Option("--method", "-m", help="The method that answers the items.")] = "modular"
+    measure: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The measure that decides; the task's first by default.")
+    ] = None
 
 
 @app.callback(invoke_without_command=True)
@@ -84,7 +72,7 @@ def list_prompts(context: typer.Context, as_json: JsonOption = False) -> None:
         _print_rows(rows)
 
 
-@app.command("show", epilog="**Example**: `pluralism prompts show merge > mine/merge.txt`")
+@app.command("show", epilog=examples("pluralism prompts show merge > mine/merge.txt"))
 def show(name: NameArgument, as_json: JsonOption = False) -> None:
     """Print a built-in prompt as its file has it: a file to begin a variant with."""
     from modular_pluralism.prompts import find_prompt
@@ -96,22 +84,26 @@ def show(name: NameArgument, as_json: JsonOption = False) -> None:
         typer.echo(prompt.file_text(), nl=False)
 
 
-@app.command("check", epilog="**Example**: `pluralism prompts check mine`")
+@app.command("check", epilog=examples("pluralism prompts check mine"))
 def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Say which prompts a folder replaces, and what keeps it from being used; then the exit code is 1."""
     from modular_pluralism.prompts import read_folder
 
     files = read_folder(folder)
-    usable = bool(files) and not any(each.problems for each in files)
+    usable = bool(files) and not any(file.problems for file in files)
     if as_json:
-        print_json({"folder": str(folder), "usable": usable, "files": [_checked(each) for each in files]})
+        told = [
+            {"file": own.file, "replaces": own.prompt is not None, "same": own.same, "problems": list(own.problems)}
+            for own in files
+        ]
+        print_json({"folder": str(folder), "usable": usable, "files": told})
     else:
         _print_checked(folder, files)
     if not usable:
         raise typer.Exit(1)
 
 
-@app.command("diff", epilog="**Example**: `pluralism prompts diff merge mine`")
+@app.command("diff", epilog=examples("pluralism prompts diff merge mine"))
 def diff(name: NameArgument, folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Show how a folder's prompt differs from the built-in one, as a unified diff."""
     from difflib import unified_diff
@@ -137,25 +129,16 @@ def diff(name: NameArgument, folder: FolderArgument, as_json: JsonOption = False
         typer.echo(f"{folder / file} does not differ from the built-in prompt.")
 
 
-@app.command("try", epilog="**Example**: `pluralism prompts try globalopinionqa.json --variant mine --limit 40`")
+@app.command("try", epilog=examples("pluralism prompts try globalopinionqa.json --variant mine --limit 40"))
+@expand_groups
 def try_variants(
     task_file: TaskFileArgument,
     variant: Annotated[list[Path], typer.Option("--variant", "-v", metavar="DIR", help="A folder of prompts; repeat.")],
-    method: MethodOption = "modular",
-    pool: PoolOption = "perspective",
-    limit: LimitOption = None,
-    seed: SeedOption = 0,
-    measure: MeasureOption = None,
-    show: Annotated[int, typer.Option("--show", min=0, help="Changed items to show of each variant.")] = 5,
-    out: OutOption = None,
-    concurrency: ConcurrencyOption = 8,
-    score: ItemScoringOption = "rotate",
+    bench: TrialOptions,
+    show: Annotated[int, typer.Option(min=0, help="Changed items to show of each variant.")] = 5,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write the report there, too.")] = None,
     style: StyleOption = "chat",
     kind: KindOption = None,
-    nli: NliOption = None,
-    comment_tokens: CommentTokensOption = None,
-    answer_tokens: AnswerTokensOption = None,
-    repeatable: RepeatableOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Try folders of prompts against the built-in ones: the same items, the same seeds.
@@ -164,7 +147,6 @@ def try_variants(
     bootstrap intervals of the paired differences, and shows the items that changed most. What a folder does not change
     is computed once, for all of them.
     """
-    optional("ijson", "eval", "A trial of prompts")
     from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
     from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.evaluation.report.folder import check_folder
@@ -174,25 +156,7 @@ def try_variants(
 
     if out is not None:
         check_folder(out)
-    trial = Trial(
-        TaskFile.open(task_file, kind=kind),
-        variant,
-        TrialSettings(
-            method=method,
-            pool=pool,
-            limit=limit,
-            seed=seed,
-            concurrency=concurrency,
-            scoring=score,
-            style=style,
-            comment_tokens=comment_tokens,
-            answer_tokens=answer_tokens,
-            repeatable=repeatable,
-            nli=nli,
-            measure=measure,
-        ),
-        shown=show,
-    )
+    trial = Trial(TaskFile.open(task_file, kind=kind), variant, TrialSettings(style=style, **vars(bench)), shown=show)
     with stoppable(NOTHING_WRITTEN), EvalProgress(trial.total, sys.stderr) as progress:
         result = asyncio.run(trial.run(progress.made))
     written = [] if out is None else write_report(out, result, trial_markdown(result), "trial")
@@ -206,40 +170,26 @@ def try_variants(
 
 @app.command(
     "optimise",
-    epilog="**Example**: `pluralism prompts optimise score_group --task globalopinionqa.json --limit 60 --budget 200`",
+    epilog=examples("pluralism prompts optimise score_group --task globalopinionqa.json --limit 60 --budget 200"),
 )
+@expand_groups
 def optimise(
     name: NameArgument,
     task_file: Annotated[Path, typer.Option("--task", metavar="FILE", help="A task file, as a JSON list.")],
-    budget: Annotated[
-        int, typer.Option("--budget", min=1, help="Most metric calls of the search: items answered and scored.")
-    ],
+    budget: Annotated[int, typer.Option(min=1, help="Most metric calls of the search: items answered and scored.")],
+    bench: TrialOptions,
     reflect: Annotated[
-        str | None,
-        typer.Option("--reflect", metavar="MODEL", help="The pool's model that writes texts; by default the base LLM."),
+        str | None, typer.Option(metavar="MODEL", help="The pool's model that writes texts; by default the base LLM.")
     ] = None,
-    reflect_tokens: Annotated[
-        int, typer.Option("--reflect-tokens", min=1, help="Longest reply of the model that writes texts.")
-    ] = 512,
+    reflect_tokens: Annotated[int, typer.Option(min=1, help="Longest reply of the model that writes texts.")] = 512,
     keep: Annotated[
         bool, typer.Option("--keep", help="Write the best text even where it is not clearly better.")
     ] = False,
-    method: MethodOption = "modular",
-    pool: PoolOption = "perspective",
-    limit: LimitOption = None,
-    seed: SeedOption = 0,
-    measure: MeasureOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Where everything is written; out/optimised_NAME by default."),
     ] = None,
-    concurrency: ConcurrencyOption = 8,
-    score: ItemScoringOption = "rotate",
     kind: KindOption = None,
-    nli: NliOption = None,
-    comment_tokens: CommentTokensOption = None,
-    answer_tokens: AnswerTokensOption = None,
-    repeatable: RepeatableOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Search for a better text of one prompt, by reflection and evolution (GEPA).
@@ -248,7 +198,6 @@ def optimise(
     only where it is clearly better there is it written, to DIR/prompts, which `--prompts` takes. The built-in prompts
     are never written over.
     """
-    optional("ijson", "eval", "A search for a prompt")
     optional("gepa", "optimise", "A search for a prompt")
     from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
     from modular_pluralism.evaluation.data.task_file import TaskFile
@@ -266,19 +215,7 @@ def optimise(
         TaskFile.open(task_file, kind=kind),
         name,
         budget,
-        TrialSettings(
-            method=method,
-            pool=pool,
-            limit=limit,
-            seed=seed,
-            concurrency=concurrency,
-            scoring=score,
-            comment_tokens=comment_tokens,
-            answer_tokens=answer_tokens,
-            repeatable=repeatable,
-            nli=nli,
-            measure=measure,
-        ),
+        TrialSettings(**vars(bench)),
         reflect=reflect,
         reflect_tokens=reflect_tokens,
     )
@@ -303,13 +240,13 @@ def _own(folder: Path, file: str) -> Prompt:
     """
     from modular_pluralism.prompts import read_folder
 
-    found = {each.file: each for each in read_folder(folder)}
-    if file not in found:
-        replaced = ", ".join(each.file for each in found.values() if each.prompt) or "none at all"
+    files = {own.file: own for own in read_folder(folder)}
+    if file not in files:
+        replaced = ", ".join(own.file for own in files.values() if own.prompt) or "none at all"
         raise PromptError(f"{folder} has no {file}, so the built-in prompt stands; it replaces {replaced}.")
-    prompt = found[file].prompt
+    prompt = files[file].prompt
     if prompt is None:
-        raise PromptError(f"In {folder}: {' '.join(found[file].problems)}")
+        raise PromptError(f"In {folder}: {' '.join(files[file].problems)}")
     return prompt
 
 
@@ -342,23 +279,19 @@ def _by_persona(file: str) -> list[dict[str, str]]:
     ]
 
 
-def _checked(file: FolderFile) -> dict[str, Any]:
-    return {"file": file.file, "replaces": file.prompt is not None, "same": file.same, "problems": list(file.problems)}
-
-
 def _print_checked(folder: Path, files: list[FolderFile]) -> None:
-    for each in files:
-        for problem in each.problems:
+    for file in files:
+        for problem in file.problems:
             say(f"! {problem}")
-        if each.prompt is not None:
-            same = ", with the text that it has already" if each.same else ""
-            say(f"  {each.file} replaces the built-in prompt{same}.")
-    bad = sum(bool(each.problems) for each in files)
+        if file.prompt is not None:
+            same = ", with the text that it has already" if file.same else ""
+            say(f"  {file.file} replaces the built-in prompt{same}.")
+    bad = sum(bool(file.problems) for file in files)
     if not files:
         say(f"{folder} holds no prompt; put files such as merge.txt there.")
     elif bad:
         typer.echo(f"{bad} of {len(files)} files cannot be used; mend what is marked by an exclamation mark.")
-    elif all(each.same for each in files):
+    elif all(file.same for file in files):
         say(f"{folder} can be used, but changes nothing.")
     else:
         say(f"{folder} can be used: give it as --prompts {folder}.")
@@ -402,8 +335,8 @@ def _print_trial(result: TrialResult) -> None:
     from modular_pluralism.prompt_trials.result_models import calls_sentence
 
     print_results(result.results, rest="`--json` or `--out`")
-    for each in result.items:
-        _print_changed(each)
+    for item in result.items:
+        _print_changed(item)
     say()
     say(calls_sentence(result))
     for compared in result.variants:
@@ -420,14 +353,12 @@ def _print_changed(item: ChangedItem) -> None:
         for name, side in (("built-in", item.built_in), (item.variant, item.other)):
             say(f"{name}: {side.answer or side.error or ''}")
         return
-    grid = Table(box=None, pad_edge=False)
-    grid.add_column("")
-    for name in ("real", "built-in", item.variant):
-        grid.add_column(safe(name), justify="right")
-    for place, option in enumerate(item.options):
-        shares = (item.gold, item.built_in.predicted, item.other.predicted)
-        grid.add_row(safe(option), *(f"{each[place]:.3f}" if each else "–" for each in shares))
-    Console(highlight=False).print(grid)
+    sides = {"real": item.gold, "built-in": item.built_in.predicted, item.variant: item.other.predicted}
+    rows = [
+        (option, *(f"{shares[at]:.3f}" if shares else "–" for shares in sides.values()))
+        for at, option in enumerate(item.options)
+    ]
+    print_table(("", *sides), rows, right=sides)
 
 
 def _print_search(result: SearchResult) -> None:

@@ -58,7 +58,7 @@ def _is_long(table: Table) -> bool:
 
 def _print_table(table: Table, console: Console, told: set[tuple[str, str]]) -> None:
     texts = table_texts(table)
-    order = sorted(range(len(table.rows)), key=lambda place: _group_place(table, table.rows[place]))
+    order = sorted(range(len(table.rows)), key=lambda at: _group_order(table, table.rows[at]))
     console.print()
     console.print(safe(table.title, "bold"))
     if table.note:
@@ -76,23 +76,23 @@ def _print_table(table: Table, console: Console, told: set[tuple[str, str]]) -> 
         )
 
 
-def _group_place(table: Table, row: Row) -> tuple[int, bool]:
+def _group_order(table: Table, row: Row) -> tuple[int, bool]:
     """Groups stay together in their order, methods before baselines."""
-    groups = list(dict.fromkeys(each.group for each in table.rows))
+    groups = list(dict.fromkeys(other.group for other in table.rows))
     return groups.index(row.group), row.baseline
 
 
 def _parts(table: Table, texts: Sequence[Sequence[FigureText | None]], width: int) -> list[list[int]]:
-    """The places of the columns that stand side by side, part by part; each part has one column at least."""
+    """The numbers of the columns that stand side by side, part by part; each part has one column at least."""
     room = width - _first_columns_width(table)
     parts: list[list[int]] = [[]]
     used = 0
-    for place, column in enumerate(table.columns):
-        needed = _column_width(column, [row[place] for row in texts]) + _GAP
+    for number, column in enumerate(table.columns):
+        needed = _column_width(column, [row[number] for row in texts]) + _GAP
         if parts[-1] and used + needed > room:
             parts.append([])
             used = 0
-        parts[-1].append(place)
+        parts[-1].append(number)
         used += needed
     return parts
 
@@ -119,11 +119,11 @@ def _grid(
     if grouped:
         grid.add_column("", overflow="fold", max_width=_NAME)
     grid.add_column("", overflow="fold", max_width=_NAME)
-    for place in part:
-        heading = safe(_heading(table.columns[place]))
-        column_width = _column_width(table.columns[place], [row[place] for row in texts])
+    for column in part:
+        heading = safe(_heading(table.columns[column]))
+        column_width = _column_width(table.columns[column], [row[column] for row in texts])
         grid.add_column(heading, justify="right", min_width=min(column_width, width - _GAP), overflow="fold")
-    shown = [at for at in order if any(texts[at][place] is not None for place in part)]
+    shown = [at for at in order if any(texts[at][column] is not None for column in part)]
     has_n = any(one_n(texts[at]) is not None for at in shown)
     if has_n:
         grid.add_column("n", justify="right", style="dim")
@@ -132,7 +132,7 @@ def _grid(
         row, n = table.rows[at], one_n(texts[at])
         style = "dim" if row.baseline else ""
         first = [safe(row.group if row.group is not None else "all") if number == 0 or row.group != before else ""]
-        cells = [_cell(texts[at][place], style, with_n=n is None) for place in part]
+        cells = [_cell(texts[at][column], style, with_n=n is None) for column in part]
         grid.add_row(*(first if grouped else ()), safe(_name(row), style), *cells, *([n or ""] if has_n else []))
         before = row.group
     return grid
@@ -175,13 +175,11 @@ def _print_failures(results: Results, console: Console) -> None:
 
 
 def _print_rest(results: Results, left: Sequence[str], console: Console, rest: str) -> None:
-    more = list(left)
-    if results.reliability:
-        more.append("reliability")
-    if results.examples:
-        more.append("best and worst items")
-    if results.failed > _FAILURES:
-        more.append("further failures")
-    if more:
+    further = {
+        "reliability": results.reliability,
+        "best and worst items": results.examples,
+        "further failures": results.failed > _FAILURES,
+    }
+    if more := [*left, *(name for name, there in further.items() if there)]:
         console.print()
         console.print(safe(f"In {rest}: {', '.join(more)}.", "dim"))

@@ -7,22 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modular_pluralism.cli.ask import Shown, show, stopped
-from modular_pluralism.cli.call_options import JsonOption, QuietOption, StoreOption
+from modular_pluralism.cli.ask import show, stopped
+from modular_pluralism.cli.call_options import JsonOption, QuietOption, StoreOption, examples
 from modular_pluralism.cli.output import stoppable
 
 if TYPE_CHECKING:
-    from modular_pluralism.cli.run_graph import RunView
-    from modular_pluralism.runs.contents import Contents
-    from modular_pluralism.runs.setup import Setup
+    from modular_pluralism.cli.terminal_view import TerminalView
 
-EXAMPLES = """
-**Examples**
-
-`pluralism resume wages`
-
-`pluralism resume wages --json`
-"""
+EXAMPLES = examples("""
+pluralism resume wages
+pluralism resume wages --json
+""")
 
 
 def resume(
@@ -40,30 +35,10 @@ def resume(
     without them. Of a run that has finished, the result is printed, and no model is asked.
     """
     with stoppable(stopped(run, store)):
-        setup, contents = asyncio.run(_look(run, store))
-        shown = Shown(setup.mode, setup.scoring, setup.pool_name, setup.communities, run, setup.voice)
-        if contents.finished:
-            typer.echo(f"The run {run} has finished already; this is its result.", err=True)
-
-        def running(view: RunView) -> Any:
-            return _go_on(run, store, setup, view, anyway=anyway)
-
-        show(running, shown, as_json=as_json, quiet=quiet)
+        asyncio.run(_resume(run, store, anyway=anyway, as_json=as_json, quiet=quiet))
 
 
-async def _look(run: str, place: str | None) -> tuple[Setup, Contents]:
-    from modular_pluralism.runs.contents import read_contents
-    from modular_pluralism.runs.opening import open_kept
-    from modular_pluralism.runs.run_table import RunTable
-
-    async with open_kept(place) as store:
-        table = RunTable(store)
-        await table.get(run)
-        setup = await table.setup(run)
-        return setup, await read_contents(store, run, setup.mode)
-
-
-async def _go_on(run: str, place: str | None, setup: Setup, view: RunView, *, anyway: bool) -> dict[str, Any]:
+async def _resume(run: str, place: str | None, *, anyway: bool, as_json: bool, quiet: bool) -> None:
     from modular_pluralism.cli.run_graph import open_models, run_graph
     from modular_pluralism.modes import find_mode
     from modular_pluralism.runs.ask_again import ask_again, out_of_reach
@@ -72,22 +47,30 @@ async def _go_on(run: str, place: str | None, setup: Setup, view: RunView, *, an
     from modular_pluralism.runs.opening import open_kept
     from modular_pluralism.runs.run_table import RunTable
 
-    async with open_kept(place) as store, store.claim(run):
+    async with open_kept(place) as store:
         table = RunTable(store)
         await table.get(run)
-        contents = await read_contents(store, run, setup.mode)
-        comments = contents.state.get("comments") or {}
-        for name in setup.communities:
-            if name in comments and (contents.finished or comments[name]["error"] is None):
-                view.said(comments[name])
-        if contents.finished:
-            await table.finish(run)
-            store.forget_claim(run)
-            return contents.state
-        pool, prompts, known = setup.load(anyway=anyway, remedy=", or say --anyway to go on all the same")
-        more: dict[str, Any] = {"prompts": prompts, "models": open_models(pool), "comments": known}
-        graph = find_mode(setup.mode).graph(pool, scoring=setup.scoring, voice=setup.voice, **more)
-        await ask_again(store, run, out_of_reach(comments, pool))
-        await table.reopen(run)
-        asked = None if contents.begun else setup.asked
-        return await keep(store, run, run_graph(graph, asked, view, saver=store.saver, thread=run))
+        setup = await table.setup(run)
+
+        async def going_on(view: TerminalView) -> dict[str, Any]:
+            comments = contents.state.get("comments") or {}
+            for name in setup.communities:
+                if name in comments and (contents.finished or comments[name]["error"] is None):
+                    view.said(comments[name])
+            if contents.finished:
+                await table.finish(run)
+                store.forget_claim(run)
+                return contents.state
+            pool, prompts, known = setup.load(anyway=anyway, remedy=", or say --anyway to go on all the same")
+            more: dict[str, Any] = {"prompts": prompts, "models": open_models(pool), "comments": known}
+            graph = find_mode(setup.mode).graph(pool, scoring=setup.scoring, voice=setup.voice, **more)
+            await ask_again(store, run, out_of_reach(comments, pool))
+            await table.reopen(run)
+            asked = None if contents.begun else setup.asked
+            return await keep(store, run, run_graph(graph, asked, view, saver=store.saver, thread=run))
+
+        async with store.claim(run):
+            contents = await read_contents(store, run, setup.mode)
+            if contents.finished:
+                typer.echo(f"The run {run} has finished already; this is its result.", err=True)
+            await show(going_on, setup, run, as_json=as_json, quiet=quiet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
@@ -10,33 +10,15 @@ from langgraph.graph import StateGraph
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
-from modular_pluralism.types import Comment
 
-
-class RunView(Protocol):
-    """Somebody who watches a run."""
-
-    def speaking(self, node: str, text: str) -> None:
-        """Some more text from a node's model."""
-
-    def said(self, comment: Comment) -> None:
-        """A community has finished, well or not."""
-
-
-class NoView:
-    """Watches nothing."""
-
-    def speaking(self, node: str, text: str) -> None:
-        """See RunView."""
-
-    def said(self, comment: Comment) -> None:
-        """See RunView."""
+if TYPE_CHECKING:
+    from modular_pluralism.cli.terminal_view import TerminalView
 
 
 async def run_graph(
     graph: StateGraph[Any, Any, Any, Any],
     question: dict[str, Any] | None,
-    view: RunView,
+    view: TerminalView,
     *,
     saver: BaseCheckpointSaver[Any] | None = None,
     thread: str | None = None,
@@ -49,9 +31,7 @@ async def run_graph(
         PluralismError: the run failed.
     """
     final: dict[str, Any] = {}
-    kept: dict[str, Any] = {}
-    if saver is not None:
-        kept = {"config": {"configurable": {"thread_id": thread}}, "durability": "sync"}
+    kept: dict[str, Any] = {"config": {"configurable": {"thread_id": thread}}, "durability": "sync"} if saver else {}
     # LangGraph types the parts of a stream by its default mode, which is not this one.
     stream: Any = graph.compile(checkpointer=saver).astream(
         question, stream_mode=["messages", "updates", "values"], subgraphs=True, **kept

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption, StoreOption
+from modular_pluralism.cli.call_options import JsonOption, StoreOption, examples
 from modular_pluralism.cli.output import print_json, safe, say, stoppable
 
 if TYPE_CHECKING:
@@ -21,17 +21,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(
-    help="List the runs that are kept, show or remove one.",
-    epilog="""
-**Examples**
-
-`pluralism runs`
-
-`pluralism runs show wages --json`
-
-`pluralism runs remove wages`
-""",
-    rich_markup_mode="markdown",
+    epilog=examples("""
+pluralism runs
+pluralism runs show wages --json
+pluralism runs remove wages
+"""),
 )
 
 RunArgument = Annotated[str, typer.Argument(metavar="ID", help="The run's name.", show_default=False)]
@@ -47,16 +41,16 @@ def list_runs(context: typer.Context, as_json: JsonOption = False, store: StoreO
 
     place = find_place(store)
     absent = place.path is not None and not place.path.exists()
-    found = [] if absent else _in_store(store, lambda opened: RunTable(opened).all())
+    kept = [] if absent else _in_store(store, lambda opened: RunTable(opened).all())
     if as_json:
-        print_json([_row(each) for each in found])
-    elif found:
-        _print_table(found)
+        print_json([_row(run) for run in kept])
+    elif kept:
+        _print_table(kept)
     else:
         typer.echo(f"No run is kept in {place.shown}; `pluralism ask QUESTION --thread NAME` keeps one.")
 
 
-@app.command("show", epilog="**Example**: `pluralism runs show wages`")
+@app.command("show", epilog=examples("pluralism runs show wages"))
 def show(run: RunArgument, as_json: JsonOption = False, store: StoreOption = None) -> None:
     """Show what is kept of a run: its state, every comment so far, who is missing, and its steps."""
     from modular_pluralism.runs.contents import read_contents
@@ -74,7 +68,7 @@ def show(run: RunArgument, as_json: JsonOption = False, store: StoreOption = Non
         _print_whole(listed, setup, contents)
 
 
-@app.command("remove", epilog="**Example**: `pluralism runs remove wages`")
+@app.command("remove", epilog=examples("pluralism runs remove wages"))
 def remove(run: RunArgument, store: StoreOption = None) -> None:
     """Remove a run with everything that is kept of it."""
     from modular_pluralism.runs.run_table import RunTable
@@ -102,16 +96,7 @@ def _in_store(place: str | None, work: Callable[[RunStore], Coroutine[Any, Any, 
 
 def _row(run: ListedRun) -> dict[str, Any]:
     started = datetime.fromtimestamp(run.created, UTC).isoformat(timespec="seconds")
-    return {
-        "id": run.id,
-        "started": started,
-        "mode": run.mode,
-        "question": run.question,
-        "state": run.state,
-        "answered": run.answered,
-        "communities": run.communities,
-        "error": run.error,
-    }
+    return {"started": started} | {key: value for key, value in vars(run).items() if key != "created"}
 
 
 def _whole(run: ListedRun, setup: Setup, contents: Contents) -> dict[str, Any]:
@@ -125,7 +110,7 @@ def _whole(run: ListedRun, setup: Setup, contents: Contents) -> dict[str, Any]:
         "comments": {name: comments[name] for name in setup.communities if name in comments},
         "missing": _missing(setup, contents),
         "result": {key: value for key, value in contents.state.items() if key not in ("comments", "missing")},
-        "steps": [{"step": each.step, "at": each.at, "wrote": each.wrote} for each in contents.steps],
+        "steps": [vars(step) for step in contents.steps],
     }
 
 
@@ -136,19 +121,17 @@ def _missing(setup: Setup, contents: Contents) -> list[str]:
 
 
 def _described(run: ListedRun) -> str:
-    done = f"after {run.answered} of {run.communities} communities"
-    match run.state:
-        case "finished":
-            return "finished"
-        case "running":
-            return f"running, {run.answered} of {run.communities} communities done"
-        case "failed":
-            return f"failed {done}: {run.error}"
-        case _:
-            return f"stopped {done}"
+    done = f"{run.answered} of {run.communities} communities"
+    states = {
+        "finished": "finished",
+        "running": f"running, {done} done",
+        "failed": f"failed after {done}: {run.error}",
+        "stopped": f"stopped after {done}",
+    }
+    return states[run.state]
 
 
-def _print_table(found: list[ListedRun]) -> None:
+def _print_table(kept: list[ListedRun]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -157,25 +140,23 @@ def _print_table(found: list[ListedRun]) -> None:
         table.add_column(heading, no_wrap=True)
     table.add_column("question", no_wrap=True, overflow="ellipsis", ratio=1, min_width=12)
     table.add_column("state", overflow="fold", max_width=40)
-    for run in found:
+    for run in kept:
         state = _shortened(_described(run), 100)
         table.add_row(safe(run.id), _local(run.created), run.mode, safe(_shortened(run.question, 60)), safe(state))
     Console(highlight=False).print(table)
 
 
 def _print_whole(run: ListedRun, setup: Setup, contents: Contents) -> None:
-    from rich.console import Console
-
     from modular_pluralism.cli.terminal_view import TerminalView
 
     say(f"{run.id}: {run.mode}, pool {setup.pool}, started {_local(run.created)}", prose=True)
     say(f"Question: {run.question}", prose=True)
     say(f"State: {_described(run)}", prose=True)
-    view = TerminalView(Console(highlight=False), setup.communities)
+    view = TerminalView(setup.communities)
     for comment in _whole(run, setup, contents)["comments"].values():
         view.said(comment)
     if contents.finished:
-        view.result(contents.state, setup.communities)
+        view.result(contents.state)
     else:
         say(f"Missing: {', '.join(_missing(setup, contents)) or 'the answer'}.", prose=True)
         say(f"Go on with: pluralism resume {run.id}", prose=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from modular_pluralism.cli.call_options import JsonOption, KindOption, NliOption, PoolOption
+from modular_pluralism.cli.call_options import JsonOption, KindOption, NliOption, PoolOption, examples
 from modular_pluralism.cli.output import stoppable
 from modular_pluralism.errors import InputError
 
@@ -18,15 +18,11 @@ if TYPE_CHECKING:
     from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.evaluation.statistics.results import Results
 
-EXAMPLES = """
-**Examples**
-
-`pluralism score filled.json`
-
-`pluralism score filled.json --json > scores.json`
-
-`pluralism score overton-filled.json --nli microsoft/deberta-v2-xlarge-mnli`
-"""
+EXAMPLES = examples("""
+pluralism score filled.json
+pluralism score filled.json --json > scores.json
+pluralism score overton-filled.json --nli microsoft/deberta-v2-xlarge-mnli
+""")
 
 
 def score(
@@ -34,7 +30,7 @@ def score(
     kind: KindOption = None,
     nli: NliOption = None,
     pool: PoolOption = "perspective",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seeds the resampling of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seeds the resampling of the intervals.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a filled-in task file: JS distance and most likely options, stances, or value coverage.

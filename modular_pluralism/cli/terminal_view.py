@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,48 +12,46 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from modular_pluralism.cli.bars import distribution_table
 from modular_pluralism.cli.output import safe
 from modular_pluralism.types import Comment, OptionDistribution, Selection, Usage
 
 _LOW_MASS = 0.5
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_WIDE = 4
+"""With more options than this, options become rows and communities columns."""
 
 
 class TerminalView:
-    """Implements RunView. Use it as a context manager around the run; then `result` prints what came out."""
+    """Use `live` as a context manager around the run; then `result` prints what came out. `quiet` prints nothing."""
 
-    def __init__(self, console: Console, communities: Iterable[str]) -> None:
-        self._console = console
+    def __init__(self, communities: Iterable[str], *, quiet: bool = False) -> None:
+        self._console = Console(highlight=False, quiet=quiet)
         self._communities = list(communities)
         self._done: set[str] = set()
         self._tokens: dict[str, int] = {}
         self._writing = ""
-        self._live: Live | None = None
-
-    def __enter__(self) -> Self:
+        self._spinner = Spinner("dots")
         # On anything but a terminal nothing moves; comments are printed as they arrive all the same.
-        if self._console.is_terminal:
-            self._live = Live(self._progress(), console=self._console, transient=True, refresh_per_second=8)
-            self._live.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._live is not None:
-            self._live.__exit__(kind, error, at)
+        self.live = Live(
+            get_renderable=self._progress,
+            console=self._console,
+            transient=True,
+            refresh_per_second=8,
+            redirect_stdout=not quiet,
+            redirect_stderr=not quiet,
+        )
 
     def speaking(self, node: str, text: str) -> None:
-        """See RunView."""
+        """Some more text from a node's model."""
         if not text:
             return
         if node in self._communities:
             self._tokens[node] = self._tokens.get(node, 0) + 1
         else:
             self._writing += text
-        if self._live is not None:
-            self._live.update(self._progress())
 
     def said(self, comment: Comment) -> None:
-        """See RunView."""
+        """A community has finished, well or not."""
         name = comment["community"]
         if name in self._done and comment["error"] is None:
             return  # a comment that fails afterwards, when it is scored, is told once more
@@ -66,44 +63,41 @@ class TerminalView:
         title = Text(f"{'✗' if comment['error'] else '✓'} {name}")
         self._console.print(Panel(body, title=title, title_align="left", subtitle=note, border_style=style))
 
-    def result(self, state: Mapping[str, Any], communities: Iterable[str]) -> None:
+    def result(self, state: Mapping[str, Any]) -> None:
         """Print the outcome of a run in any mode."""
         if "selected" in state:
             self._console.print(_selection(state["selected"]))
         if "distributions" in state:
-            self._print_distribution(state, communities)
+            self._print_distribution(state)
         elif "choice" in state:
-            self._print_choice(state)
+            self._print_answer(state["choice"])
+            read: OptionDistribution = state["distribution"]
+            self._console.print(distribution_table(state["options"], read["probabilities"], {}, self._console.width))
+            self._print_reading([read], read["mass"])
         else:
-            self._print_answer(state)
+            self._print_answer(state["answer"], _cost(state["usage"]))
         if state["missing"]:
             self._console.print(Text(f"Missing: {', '.join(state['missing'])}.", style="yellow"))
 
     def _progress(self) -> RenderableType:
         waiting = [name for name in self._communities if name not in self._done]
         if not waiting:
-            return Group(Spinner("dots", "the base LLM is answering"), safe(self._writing, "dim"))
+            self._spinner.update(text="the base LLM is answering")
+            return Group(self._spinner, safe(self._writing, "dim"))
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for name in waiting:
             count = self._tokens.get(name, 0)
             table.add_row(name, f"speaking, {count} tokens" if count else "reading")
-        return Group(Spinner("dots", f"{len(waiting)} of {len(self._communities)} communities at work"), table)
+        self._spinner.update(text=f"{len(waiting)} of {len(self._communities)} communities at work")
+        return Group(self._spinner, table)
 
-    def _print_answer(self, state: Mapping[str, Any]) -> None:
-        usage: Usage = state["usage"]
-        panel = Panel(safe(state["answer"]), title="Answer", title_align="left", subtitle=_cost(usage))
-        panel.border_style = "bold green"
+    def _print_answer(self, text: str, note: str | None = None) -> None:
+        panel = Panel(safe(text), title="Answer", title_align="left", subtitle=note, border_style="bold green")
         self._console.print(panel)
 
-    def _print_choice(self, state: Mapping[str, Any]) -> None:
-        read: OptionDistribution = state["distribution"]
-        self._console.print(Panel(safe(state["choice"]), title="Answer", title_align="left", border_style="bold green"))
-        self._console.print(distribution_table(state["options"], read["probabilities"], {}, self._console.width))
-        self._print_reading([read], read["mass"])
-
-    def _print_distribution(self, state: Mapping[str, Any], communities: Iterable[str]) -> None:
+    def _print_distribution(self, state: Mapping[str, Any]) -> None:
         of_each: Mapping[str, OptionDistribution] = state["distributions"]
-        rows = {name: of_each[name]["probabilities"] for name in communities if name in of_each}
+        rows = {name: of_each[name]["probabilities"] for name in self._communities if name in of_each}
         self._console.print(distribution_table(state["options"], state["distribution"], rows, self._console.width))
         self._console.print(
             Text(f"Disagreement of the communities: {state['disagreement']:.4f} nats (0 is none).", style="dim")
@@ -140,3 +134,42 @@ def _cost(usage: Usage | Comment) -> str:
     cut = ", cut off at its limit" if usage["finish_reason"] == "length" else ""
     cached = f", {usage['cached_tokens']} read from the cache" if usage["cached_tokens"] else ""
     return f"{usage['completion_tokens']} tokens, {usage['seconds']:.1f} s{cut}{cached}"
+
+
+def bar(share: float, width: int) -> str:
+    """A bar of `width` characters for a share from 0 to 1, exact to an eighth of a character."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
+
+
+def distribution_table(
+    options: Sequence[str], pooled: Sequence[float], communities: Mapping[str, Sequence[float]], width: int
+) -> Table:
+    """The pooled distribution beside each community's own; `width` is that of the terminal."""
+    rows = {"all communities": pooled, **communities}
+    if len(options) > _WIDE:
+        return _options_as_rows(options, rows)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for option in options:
+        table.add_column(safe(option), justify="left", overflow="fold")
+    room = width - max(map(len, rows)) - 2
+    bar_width = max(4, min(24, room // len(options) - 9))
+    for number, (name, distribution) in enumerate(rows.items()):
+        style = "bold cyan" if number == 0 else ""
+        cells = [Text(f"{bar(share, bar_width)} {share:5.1%}", style=style) for share in distribution]
+        table.add_row(Text(name, style=style), *cells, end_section=number == 0)
+    return table
+
+
+def _options_as_rows(options: Sequence[str], rows: Mapping[str, Sequence[float]]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("", overflow="fold")
+    for name in rows:
+        table.add_column(name.replace("_", " "), justify="right")
+    for at, option in enumerate(options):
+        shares = [distribution[at] for distribution in rows.values()]
+        first = Text(f"{bar(shares[0], 10)} {shares[0]:5.1%}", style="bold cyan")
+        table.add_row(safe(option), first, *(Text(f"{share:.0%}") for share in shares[1:]))
+    return table

@@ -56,29 +56,25 @@ def check_writable(path: Path) -> None:
 
 @dataclass(frozen=True)
 class PoolText:
-    """The text of a pool file, with the line ends that it has; `marked` where the file begins with a byte order mark,
-    which is no part of the text."""
+    """The text of a pool file. No part of it are a byte order mark, where the file is `marked` with one, and Windows'
+    line ends, where `newline` says that all lines have them."""
 
     path: Path
     text: str
     marked: bool = False
+    newline: str = "\n"
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """What stands in the file. Raises PoolError where it cannot be read, or is no TOML."""
         try:
             text = path.read_bytes().decode("utf-8")
-            file = cls(path, text.removeprefix(_MARK), text.startswith(_MARK))
+            newline = "\r\n" if 0 < text.count("\n") == text.count("\r\n") else "\n"
+            file = cls(path, text.removeprefix(_MARK).replace(newline, "\n"), text.startswith(_MARK), newline)
             file.data()
         except (OSError, ValueError) as error:
             raise PoolError(f"{path} cannot be read to edit it ({error}); correct the file") from error
         return file
-
-    @property
-    def newline(self) -> str:
-        """What ends a new line: Windows' line end where all the others are such."""
-        ends = self.text.count("\n")
-        return "\r\n" if ends and self.text.count("\r\n") == ends else "\n"
 
     def data(self) -> dict[str, Any]:
         """What TOML makes of the text. Raises ValueError where it is no TOML."""
@@ -92,15 +88,12 @@ class PoolText:
             raise by_hand(self.path) from error
 
     def edited(self, document: tomlkit.TOMLDocument) -> Self:
-        """With the text of the document, whose new lines end as the others do."""
-        text = tomlkit.dumps(document)
-        if self.newline == "\r\n":  # tomlkit keeps such an end, but gives a new line none
-            text = text.replace("\r\n", "\n").replace("\n", "\r\n")
-        return replace(self, text=text)
+        """With the text of the document."""
+        return replace(self, text=tomlkit.dumps(document))
 
     def with_table(self, names: tuple[str, str], fields: Mapping[str, str | float]) -> Self:
         """With a table of these keys behind the last one of the same kind, or else at the end."""
-        whole = self if self.text.endswith("\n") else replace(self, text=self.text + self.newline)
+        whole = self if self.text.endswith("\n") else replace(self, text=self.text + "\n")
         document = whole.document()
         tables = [entry for entry in _entries(document.body) if isinstance(entry.item, Table)]
         kind, name = names
@@ -156,7 +149,7 @@ class PoolText:
         try:
             # Behind a link stands the file that is meant.
             with replaced_file(self.path.resolve()) as file:
-                file.write(_MARK * self.marked + self.text)
+                file.write(_MARK * self.marked + self.text.replace("\n", self.newline))
         except OSError as error:
             raise _not_written(self.path, error) from error
 

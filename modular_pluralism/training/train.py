@@ -17,7 +17,7 @@ import numpy as np
 from modular_pluralism.errors import TrainingDataError, TrainingError
 from modular_pluralism.llama.model_file import check_is_gguf
 from modular_pluralism.optional import optional
-from modular_pluralism.pool import COMMUNITY_NAME
+from modular_pluralism.pool import COMMUNITY_NAME, NAME_RULE
 from modular_pluralism.prepared.entry import file_hash
 from modular_pluralism.training.base_model import PURPOSE, add_lora, load_base, lora_state, set_lora_state, shrink_base
 from modular_pluralism.training.checkpoint import Checkpoints
@@ -73,9 +73,7 @@ class _Task:
 def check_name(name: str) -> None:
     """Raise TrainingDataError unless a community, and so a file, can have this name."""
     if not COMMUNITY_NAME.fullmatch(name):
-        raise TrainingDataError(
-            f"{name!r} is no usable name; write up to 64 letters, digits, '_' and '-', a letter or digit first."
-        )
+        raise TrainingDataError(f"{name!r} {NAME_RULE}.")
 
 
 def check_training(name: str, data: Data, base: Base, settings: TrainingSettings, *, force: bool = False) -> None:
