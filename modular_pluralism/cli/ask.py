@@ -126,15 +126,14 @@ def run(
     shown = Shown(mode, score, pool.name, list(pool.communities), thread, voice)
 
     async def kept(view: RunView, name: str) -> dict[str, Any]:
-        from modular_pluralism.runs.keep import keep
+        from modular_pluralism.runs.location import find_location, find_timeout
         from modular_pluralism.runs.opening import open_run_store
-        from modular_pluralism.runs.place import find_place, find_timeout
-        from modular_pluralism.runs.run_table import RunTable, check_id
+        from modular_pluralism.runs.run_table import RunTable, check_id, keep
         from modular_pluralism.runs.setup import Setup
 
         check_id(name)
         setup = Setup.of(mode, score, asked, (pool_name, pool), (prompts_folder, prompts), voice=voice)
-        async with open_run_store(find_place(store), find_timeout()) as opened, opened.claim(name):
+        async with open_run_store(find_location(store), find_timeout()) as opened, opened.claim(name):
             await RunTable(opened).add(name, setup)
             return await keep(opened, name, run_graph(graph, asked, view, saver=opened.saver, thread=name))
 
@@ -184,11 +183,11 @@ def show(
 
 def stopped(thread: str | None, store: str | None) -> str:
     """What is said after Ctrl-C, with how to go on where the run is kept; an address' password is not repeated."""
-    from modular_pluralism.runs.place import find_place
+    from modular_pluralism.runs.location import find_location
 
     if thread is None:
         return "Stopped."
-    where = "" if store is None else f" --store {shlex.quote(find_place(store).shown)}"
+    where = "" if store is None else f" --store {shlex.quote(find_location(store).shown)}"
     return f"Stopped. Go on with: pluralism resume {thread}{where}"
 
 
