@@ -15,15 +15,9 @@ from langgraph.graph import END, START, StateGraph
 from modular_pluralism.errors import InputError
 from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.parts import Comments, Models, Parts
-from modular_pluralism.graphs.state import (
-    BranchOutput,
-    DistributionalQuestion,
-    DistributionalState,
-    TwoVoicesBranchOutput,
-    TwoVoicesState,
-)
+from modular_pluralism.graphs.state import BranchOutput, DistributionalQuestion, DistributionalState
 from modular_pluralism.modes import ModeDescription, Takes, register_mode
-from modular_pluralism.nodes.aggregate import aggregate, aggregate_both
+from modular_pluralism.nodes.aggregate import aggregate
 from modular_pluralism.nodes.request import check_scoring, check_voice
 from modular_pluralism.nodes.score import score
 from modular_pluralism.nodes.step import State, Step
@@ -58,7 +52,7 @@ def build_distributional(
         comments: Comments that are known already, by community: those communities are not asked.
 
     Returns:
-        The graph, not compiled. Where both voices are heard, its state is a `TwoVoicesState`.
+        The graph, not compiled.
 
     Raises:
         PoolError: The pool is unusable.
@@ -82,8 +76,7 @@ def build_distributional(
     check_scoring(scoring)
     check_voice(voice)
     parts = Parts.of(pool, prompts, models, "distributional", {"seed": seed}, comments, DISTRIBUTIONAL.takes)
-    state = TwoVoicesState if voice == "both" else DistributionalState
-    graph = NestingGraph(state, input_schema=DistributionalQuestion)
+    graph = NestingGraph(DistributionalState, input_schema=DistributionalQuestion)
     parts.add_check(graph)
     for name in parts.communities:
         if voice == "vote":
@@ -92,16 +85,13 @@ def build_distributional(
             parts.add_graph(graph, name, _branch(parts, name, scoring, voice), role="branch", community=name)
         graph.add_edge("check", name)
         graph.add_edge(name, "aggregate")  # after all of them, which run in one superstep
-    parts.add(graph, "aggregate", _aggregate(parts.pool, voice))
+    run = parts.pool.run
+    pooling = aggregate(
+        priors=parts.pool.priors_of, quorum=parts.pool.quorum, share=run.vote_share, pooling=run.vote_pooling
+    )
+    parts.add(graph, "aggregate", pooling)
     graph.add_edge("aggregate", END)
     return graph
-
-
-def _aggregate(pool: Pool, voice: Voice) -> Step:
-    if voice != "both":
-        return aggregate(priors=pool.priors_of, quorum=pool.quorum)
-    run = pool.run
-    return aggregate_both(priors=pool.priors_of, quorum=pool.quorum, share=run.vote_share, pooling=run.vote_pooling)
 
 
 def _branch(
@@ -109,8 +99,7 @@ def _branch(
 ) -> StateGraph[DistributionalState, None, DistributionalQuestion, BranchOutput]:
     """One community's own work. A subgraph, since in one layer after another the slowest community would hold up the
     scoring of all comments."""
-    state, output = (TwoVoicesState, TwoVoicesBranchOutput) if voice == "both" else (DistributionalState, BranchOutput)
-    branch = StateGraph(state, input_schema=DistributionalQuestion, output_schema=output)
+    branch = StateGraph(DistributionalState, input_schema=DistributionalQuestion, output_schema=BranchOutput)
     parts.add_comment(branch, name)
     samples = parts.pool.run.score_samples
     scoring_step = score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)
@@ -120,7 +109,7 @@ def _branch(
     if voice == "comment":
         branch.add_edge("score", END)
         return branch
-    _add_vote(parts, branch, "vote", name, scoring, into="votes")
+    parts.add(branch, "vote", _vote(parts, name, scoring, "votes"), community=name)
     branch.add_conditional_edges("score", _unless_failed(name, "vote"), ["vote", END])
     branch.add_edge("vote", END)
     return branch
@@ -134,7 +123,7 @@ def _add_voter(parts: Parts, graph: StateGraph[Any, Any, Any, Any], name: str, s
     """A community that votes and does nothing else. What is known of it can only be that it has failed."""
     known = parts.comments.get(name)
     if known is None:
-        _add_vote(parts, graph, name, name, scoring)
+        parts.add(graph, name, _vote(parts, name, scoring, "distributions"), role="vote", community=name)
     elif isinstance(known, str) or known["error"] is None:
         raise InputError(
             f'A comment of {name} is given, but with the voice "vote" the communities do not comment; leave it out, or '
@@ -144,17 +133,9 @@ def _add_voter(parts: Parts, graph: StateGraph[Any, Any, Any, Any], name: str, s
         parts.add_comment(graph, name)
 
 
-def _add_vote(
-    parts: Parts,
-    graph: StateGraph[Any, Any, Any, Any],
-    node: str,
-    name: str,
-    scoring: Scoring,
-    into: str = "distributions",
-) -> None:
+def _vote(parts: Parts, name: str, scoring: Scoring, into: str) -> Step:
     samples = parts.pool.run.score_samples
-    step = vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples, into=into)
-    parts.add(graph, node, step, role="vote", community=name)
+    return vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples, into=into)
 
 
 DISTRIBUTIONAL = register_mode(
@@ -165,7 +146,7 @@ DISTRIBUTIONAL = register_mode(
         outcome="a distribution over the options",
         tool="Tell how people's answers to a question are distributed over given options.",
         build=build_distributional,
-        state=TwoVoicesState,
+        state=DistributionalState,
         takes=Takes(attribute="optional", options="required", voice=True),
         result="distribution",
     )

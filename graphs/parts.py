@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy
 
@@ -17,12 +16,14 @@ from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import Need, Takes
+from modular_pluralism.nodes.answer import answer
 from modular_pluralism.nodes.check import check
 from modular_pluralism.nodes.comment import Community, comment, given
-from modular_pluralism.nodes.step import QuestionParts, Step, Update, as_runnable
+from modular_pluralism.nodes.request import check_scoring
+from modular_pluralism.nodes.step import QuestionParts, Step, as_runnable
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Comment
+from modular_pluralism.types import Comment, Scoring
 
 Models = PoolModels | Mapping[str, BaseChatModel] | None
 Comments = Mapping[str, str | Comment] | None
@@ -88,13 +89,6 @@ class Parts:
         """What each community is said to be, in the pool's order."""
         return {name: community.description for name, community in self.pool.communities.items()}
 
-    def node(
-        self, step: Step, name: str, *, role: str | None = None, community: str | None = None
-    ) -> RunnableLambda[Any, Update]:
-        """A runnable for a step. Callbacks are told the mode, the node's role (default: its name), and the community
-        that it belongs to."""
-        return as_runnable(step.with_defaults(self.defaults), self.caller, name, self._marks(role or name, community))
-
     def add(
         self,
         graph: StateGraph[Any, Any, Any, Any],
@@ -104,15 +98,17 @@ class Parts:
         role: str | None = None,
         community: str | None = None,
     ) -> None:
-        """Add a step to a graph as `node` makes it. LangGraph's metadata of the node say what callbacks are told, and
-        the names of the prompts that the step may use."""
+        """Add a step to a graph. Callbacks are told the mode, the node's role (default: its name), and the community
+        that it belongs to. LangGraph's metadata of the node say the same, and the names of the prompts that the step
+        may use."""
         self._check_names(graph, name, is_community=name == community)
-        key = NodeKey(step.with_defaults(self.defaults), [self.mode, name, community or ""], graph, name)
+        step, marks = step.with_defaults(self.defaults), self._marks(role or name, community)
+        key = NodeKey(step, [self.mode, name, community or ""], graph, name)
         prompts = list(dict.fromkeys(prompt for question in self._questions() for prompt in step.prompts(question)))
         graph.add_node(
             name,
-            self.node(step, name, role=role, community=community),
-            metadata={**self._marks(role or name, community), **({"prompts": prompts} if prompts else {})},
+            as_runnable(step, self.caller, name, marks),
+            metadata={**marks, **({"prompts": prompts} if prompts else {})},
             cache_policy=CachePolicy(key_func=key),
         )
 
@@ -163,12 +159,25 @@ class Parts:
 
     def add_comment(self, graph: StateGraph[Any, Any, Any, Any], name: str) -> None:
         """Add the node in which a community comments."""
-        self.add(graph, name, self._comment(name), role="comment", community=name)
+        known = self.comments.get(name)
+        step = comment(self.community(name), self.models, self.prompts) if known is None else given(name, known)
+        self.add(graph, name, step, role="comment", community=name)
 
-    def _comment(self, name: str) -> Step:
-        if name in self.comments:
-            return given(name, self.comments[name])
-        return comment(self.community(name), self.models, self.prompts)
+    def answer(self, prompt: str, scoring: Scoring, group_prompt: str | None = None) -> Step:
+        """The base LLM's answer with the prompt of that name; see `nodes.answer`.
+
+        Raises:
+            InputError: there is no such scoring.
+        """
+        return answer(
+            self.models,
+            self.prompts,
+            prompt,
+            max_tokens=self.pool.run.answer_tokens,
+            scoring=check_scoring(scoring),
+            samples=self.pool.run.score_samples,
+            group_prompt=group_prompt,
+        )
 
     def community(self, name: str) -> Community:
         """What the nodes of a community know of it."""

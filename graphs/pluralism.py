@@ -9,7 +9,7 @@ from langgraph.graph import END, StateGraph
 
 from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.parts import Models, Parts
-from modular_pluralism.graphs.state import PluralismQuestion, PluralismState, PluralismTwoVoicesState
+from modular_pluralism.graphs.state import PluralismQuestion, PluralismState
 from modular_pluralism.modes import ModeDescription, find_mode, modes
 from modular_pluralism.nodes.request import check_scoring, check_voice
 from modular_pluralism.pool import Pool
@@ -40,7 +40,7 @@ def build_pluralism(
         mode: For questions that name none.
 
     Returns:
-        The graph, not compiled. Where both voices are heard, its state is a `PluralismTwoVoicesState`.
+        The graph, not compiled.
 
     Raises:
         PoolError: The pool is unusable.
@@ -66,7 +66,7 @@ def build_pluralism(
     if mode is not None:
         find_mode(mode)
     graph: NestingGraph[PluralismState, None, PluralismQuestion, PluralismState]
-    graph = NestingGraph(_state(voice), input_schema=PluralismQuestion)
+    graph = NestingGraph(_state(), input_schema=PluralismQuestion)
     parts.add_check(graph, any_mode=True)
     for name, each in modes().items():
         settings = each.settings(scoring, voice if each.takes.voice else "comment")
@@ -77,17 +77,16 @@ def build_pluralism(
     return graph
 
 
-def _state(voice: Voice) -> type:
+def _state() -> type:
     """The state, with the keys of modes that were added."""
-    known = get_type_hints(PluralismTwoVoicesState)
-    more = {
+    known = get_type_hints(PluralismState, include_extras=True)
+    added = {
         key: hint
-        for each in modes().values()
-        for key, hint in get_type_hints(each.state, include_extras=True).items()
+        for mode in modes().values()
+        for key, hint in get_type_hints(mode.state, include_extras=True).items()
         if key not in known
     }
-    state = PluralismTwoVoicesState if voice == "both" else PluralismState
-    return _typed(state.__name__, get_type_hints(state, include_extras=True) | more) if more else state
+    return _typed(PluralismState.__name__, known | added) if added else PluralismState
 
 
 def _question(mode: ModeDescription) -> type:

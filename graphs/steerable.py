@@ -9,8 +9,6 @@ from langgraph.graph import END, StateGraph
 from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import SteerableQuestion, SteerableState
 from modular_pluralism.modes import ModeDescription, Takes, register_mode
-from modular_pluralism.nodes.request import check_scoring
-from modular_pluralism.nodes.respond import respond
 from modular_pluralism.nodes.select import select
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -60,8 +58,6 @@ def build_steerable(
         ```
     """
     parts = Parts.of(pool, prompts, models, "steerable", {"seed": seed}, comments, STEERABLE.takes)
-    run = parts.pool.run
-    check_scoring(scoring)
     graph = StateGraph(SteerableState, input_schema=SteerableQuestion)
     parts.add_check(graph)
     for name in parts.communities:
@@ -70,10 +66,7 @@ def build_steerable(
         graph.add_edge(name, "select")  # after all of them, which run in one superstep
     selecting = select(parts.models, parts.prompts, communities=parts.communities, quorum=parts.pool.quorum)
     parts.add(graph, "select", selecting)
-    responding = respond(
-        parts.models, parts.prompts, max_tokens=run.answer_tokens, scoring=scoring, samples=run.score_samples
-    )
-    parts.add(graph, "respond", responding)
+    parts.add(graph, "respond", parts.answer("respond", scoring))
     graph.add_edge("select", "respond")
     graph.add_edge("respond", END)
     return graph

@@ -1,50 +1,89 @@
-"""Reading an option distribution from the base LLM, by one of three scorings."""
+"""Reading an option distribution from a model, by one of three scorings."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from langchain_core.messages import BaseMessage
 
-from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError, NoUsableReplyError
-from modular_pluralism.models.calls import Call, Outcome
+from modular_pluralism.errors import (
+    ContextOverflowError,
+    DeadlineError,
+    ModelCallError,
+    NoLogProbabilitiesError,
+    NoUsableReplyError,
+)
 from modular_pluralism.models.option_reader import LabelReading
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.nodes import ask
-from modular_pluralism.nodes.persona import with_persona
-from modular_pluralism.nodes.render import option_lines
-from modular_pluralism.nodes.step import PromptsOf, QuestionParts, derive_seed
+from modular_pluralism.nodes.comment import failure
+from modular_pluralism.nodes.render import fill, option_lines, with_persona
+from modular_pluralism.nodes.step import PromptsOf, QuestionParts, State, Steps, derive_seed
 from modular_pluralism.option_math import from_mean_logprobs, letters, mean_over_rotations, normalise, rotations
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import OptionDistribution, Scoring
+from modular_pluralism.types import Comment, OptionDistribution, Scoring
 
-Reading: TypeAlias = Generator[Call[Any], Outcome[Any], OptionDistribution]
+Reading: TypeAlias = ask.Asking[OptionDistribution]
 Prompt: TypeAlias = list[BaseMessage]
 
 
 def read_options(
     model: PoolModel,
-    options: Sequence[str],
+    state: State,
     prompts: PromptSet,
     prompt: str,
-    known: Mapping[str, str],
+    comment: Comment | None = None,
     *,
     scoring: Scoring,
     samples: int,
     seed: int,
     persona: str | None = None,
 ) -> Reading:
-    """The distribution over the options, as the scoring reads it, with the prompt of that name below a persona. All but
-    "text" fill the prompt with the options, too."""
+    """The distribution over the question's options, as the scoring reads it, with the prompt of that name below a
+    persona. All but "text" fill the prompt with the options, too."""
+    options, asked = state["options"], prompts[prompt]
     if scoring == "text":
-        return (yield from read_by_text(model, options, with_persona(persona, prompts[prompt].render(**known))))
+        return (yield from read_by_text(model, options, with_persona(persona, fill(asked, state, comment))))
 
     def lettered(order: Sequence[str]) -> Prompt:
-        return with_persona(persona, prompts[prompt].render(**known, options=option_lines(prompts, order)))
+        return with_persona(persona, fill(asked, state, comment, options=option_lines(prompts, order)))
 
     return (yield from read_by_label(model, options, lettered, rotate=scoring == "rotate", samples=samples, seed=seed))
+
+
+def read_of_community(
+    community: str,
+    model: PoolModel,
+    state: State,
+    prompts: PromptSet,
+    prompt: str,
+    comment: Comment | None = None,
+    *,
+    into: str,
+    scoring: Scoring,
+    samples: int,
+    persona: str | None = None,
+) -> Steps:
+    """A community's distribution, to `into` of the state under its name, read with the prompt of that name for the
+    people that an attribute names, or for anybody. Where it cannot be read, the community's comment gets an error, and
+    so the community counts as missing."""
+    try:
+        distribution = yield from read_options(
+            model,
+            state,
+            prompts,
+            group_prompt(prompt, bool(state.get("attribute")), scoring),
+            comment,
+            scoring=scoring,
+            samples=samples,
+            seed=derive_seed(state.get("seed") or 0, prompt, community),
+            persona=persona,
+        )
+    except (ModelCallError, DeadlineError, ContextOverflowError) as error:
+        return failure(state, community, error)
+    return {into: {community: distribution}}
 
 
 def group_prompt(name: str, attribute: bool, scoring: Scoring) -> str:
@@ -127,9 +166,7 @@ def _normalised(reading: LabelReading, model: PoolModel) -> list[float]:
         raise ModelCallError(f"{model.place} gave no probability to any option's letter.") from None
 
 
-def _sample(
-    model: PoolModel, prompt: Prompt, labels: str, count: int, seed: int
-) -> Generator[Call[Any], Outcome[Any], LabelReading]:
+def _sample(model: PoolModel, prompt: Prompt, labels: str, count: int, seed: int) -> ask.Asking[LabelReading]:
     """Shares of the labels among `count` sampled replies."""
     found = []
     for number in range(count):

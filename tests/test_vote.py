@@ -29,7 +29,7 @@ from modular_pluralism.evaluation.run.methods import Setting, build_methods
 from modular_pluralism.graphs import build_distributional, build_pluralism
 from modular_pluralism.graphs.node_cache import NodeCache
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.nodes.unite import unite
+from modular_pluralism.nodes.aggregate import unite
 from modular_pluralism.option_math import linear_pool, log_linear_pool
 from modular_pluralism.runs.edits import Edits
 from modular_pluralism.runs.location import find_location
