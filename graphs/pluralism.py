@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypedDict, get_type_hints
 
 from langgraph.graph import END, StateGraph
@@ -10,8 +11,7 @@ from langgraph.graph import END, StateGraph
 from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import PluralismQuestion, PluralismState
-from modular_pluralism.modes import ModeDescription, find_mode, modes
-from modular_pluralism.nodes.request import check_scoring, check_voice
+from modular_pluralism.modes import find_mode, modes
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Mode, Scoring, Voice
@@ -61,8 +61,6 @@ def build_pluralism(
         ```
     """
     parts = Parts.of(pool, prompts, models, defaults={"mode": mode})
-    check_scoring(scoring)
-    check_voice(voice)
     if mode is not None:
         find_mode(mode)
     graph: NestingGraph[PluralismState, None, PluralismQuestion, PluralismState]
@@ -71,7 +69,7 @@ def build_pluralism(
     for name, each in modes().items():
         settings = each.settings(scoring, voice if each.takes.voice else "comment")
         inner = each.build(parts.pool, prompts=parts.prompts, models=parts.models, seed=seed, **settings)
-        parts.add_graph(graph, name, inner, role="mode", input_schema=_question(each))
+        parts.add_graph(graph, name, inner, role="mode", input_schema=_question(inner.input_schema))
         graph.add_edge(name, END)
     graph.add_conditional_edges("check", lambda state: state.get("mode") or mode, list(modes()))
     return graph
@@ -89,15 +87,11 @@ def _state() -> type:
     return _typed(PluralismState.__name__, known | added) if added else PluralismState
 
 
-def _question(mode: ModeDescription) -> type:
-    """What the mode takes of a question: on a thread, the rest may be left from a question of another mode."""
-    taken = {
-        "question": str,
-        "seed": int | None,
-        **({} if mode.takes.attribute == "refused" else {"attribute": str | None}),
-        **({} if mode.takes.options == "refused" else {"options": list[str] | None}),
-    }
-    return _typed(f"{mode.title}Part", taken)
+def _question(asked: type) -> type:
+    """What a mode's graph is asked, without what it refuses: on a thread, that may be left from a question of another
+    mode."""
+    hints = get_type_hints(asked, include_extras=True)
+    return _typed(f"{asked.__name__}Part", {key: hint for key, hint in hints.items() if hint is not NoneType})
 
 
 def _typed(name: str, keys: dict[str, Any]) -> type:

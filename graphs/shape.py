@@ -46,20 +46,14 @@ def graph_nodes(graph: StateGraph[Any, Any, Any, Any]) -> list[GraphNode]:
     return sorted(nodes, key=lambda node: depths[node.id])
 
 
+@lru_cache(128)
 def nodes_of_builder(
-    build: Callable[..., StateGraph[Any, Any, Any, Any]], communities: Sequence[str], **settings: Any
+    build: Callable[..., StateGraph[Any, Any, Any, Any]], communities: tuple[str, ...], **settings: Any
 ) -> list[GraphNode]:
     """The nodes of the graph that a builder makes for these communities, to be looked at: no pool has to be there."""
-    return list(_looked_at(build, tuple(communities), tuple(sorted(settings.items()))))
-
-
-@lru_cache(128)
-def _looked_at(
-    build: Callable[..., StateGraph[Any, Any, Any, Any]], communities: tuple[str, ...], settings: tuple[Any, ...]
-) -> list[GraphNode]:
     described = {name: CommunityConfig(model="model", description=name) for name in communities}
     pool = Pool(base="model", models={"model": EmbeddedModel(gguf="none.gguf")}, communities=described)
-    return graph_nodes(build(pool, **dict(settings)))
+    return graph_nodes(build(pool, **settings))
 
 
 def _inside(

@@ -138,7 +138,7 @@ def test_removing(kept: Kept) -> None:
             assert store.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (0,)
     kept.result(*kept.ask("school"))
     for command in (["resume", "shcool"], ["runs", "show", "shcool"], ["runs", "remove", "shcool"]):
-        assert "did you mean school?" in kept.command(*command).err
+        assert "did you mean 'school'?" in kept.command(*command).err
 
 
 def test_calls_that_make_no_sense(kept: Kept) -> None:

@@ -29,6 +29,7 @@ from modular_pluralism.errors import (
 from modular_pluralism.local_names import is_loopback
 from modular_pluralism.models.redaction import keep_secret
 from modular_pluralism.modes import find_mode
+from modular_pluralism.nodes.render import with_persona
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.api_error import ApiError, api_error
@@ -41,7 +42,6 @@ from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.middleware import request_id
 from modular_pluralism.serving.mode_question import question_of, take_headers
 from modular_pluralism.serving.mode_talk import Written
-from modular_pluralism.serving.model_talk import with_persona
 from modular_pluralism.serving.request_log import Exchange, RequestLog
 from modular_pluralism.serving.schemas import ChatRequest, CompletionRequest
 from modular_pluralism.serving.sending import AnswerResponse

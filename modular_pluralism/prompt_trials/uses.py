@@ -66,7 +66,7 @@ def _nodes() -> Iterator[tuple[str, GraphNode]]:
 
 def _of_baseline(name: str, scoring: Scoring, mode: str) -> list[GraphNode]:
     more: dict[str, Any] = {"mode": mode} if name == "prompting" else {}
-    return nodes_of_builder(BASELINES[name], ["community"], scoring=scoring, **more)
+    return nodes_of_builder(BASELINES[name], ("community",), scoring=scoring, **more)
 
 
 def _part(node: GraphNode) -> str:

@@ -7,13 +7,13 @@ import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from modular_pluralism.errors import InputError, PluralismError, StoreError
 from modular_pluralism.models.redaction import redact
+from modular_pluralism.prompts.loader import hint
 from modular_pluralism.runs.run_store import Row, RunStore
 from modular_pluralism.runs.setup import Setup
 
@@ -110,10 +110,9 @@ class RunTable:
         rows = await self._store.fetch(f"SELECT {_COLUMNS} FROM pluralism_runs WHERE id = ?", run)
         if not rows:
             known = [row["id"] for row in await self._store.fetch("SELECT id FROM pluralism_runs")]
-            close = get_close_matches(run[:200], known, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
             raise InputError(
-                f"There is no run {run} in {self._store.shown}{hint}; `pluralism runs` lists those there are."
+                f"There is no run {run} in {self._store.shown}{hint(run, known)}; `pluralism runs` lists those there "
+                "are."
             )
         return (await self._listed(rows))[0]
 

@@ -11,13 +11,12 @@ from modular_pluralism.errors import ContextOverflowError, ModelCallError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import ModeDescription
-from modular_pluralism.nodes.render import quoted
+from modular_pluralism.nodes.render import quoted, with_persona
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Facts, Tokens
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.mode_question import question_of
-from modular_pluralism.serving.model_talk import with_persona
 from modular_pluralism.serving.sampling import SampledModels, seed_of, top_p_of
 from modular_pluralism.serving.schemas import ChatRequest
 from modular_pluralism.types import Mode, Scoring, Voice

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, SystemMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 
 from modular_pluralism.errors import ModelCallError, PluralismError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.calls import Caller, describe
 from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.nodes.render import with_persona
 from modular_pluralism.serving.answers import Answer, Choice, Delta, End, Event, Tokens
 from modular_pluralism.serving.concurrency import all_of, called, pumped
 from modular_pluralism.serving.sampling import seed_of, seed_of_choice, top_p_of
@@ -95,15 +96,6 @@ class ModelTalk:
         if request.logprobs:
             settings |= {"logprobs": True, "top_logprobs": request.top_logprobs or 0}
         return settings | _format_settings(request, embedded=embedded)
-
-
-def with_persona(persona: str | None, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """The chat as a community reads it: one system message, its persona above what the client asks for."""
-    if persona is None:
-        return list(messages)
-    own = [str(message.text) for message in messages if isinstance(message, SystemMessage)]
-    rest = [message for message in messages if not isinstance(message, SystemMessage)]
-    return [SystemMessage("\n\n".join([persona, *own])), *rest]
 
 
 def _format_settings(request: ChatRequest, *, embedded: bool) -> dict[str, Any]:
