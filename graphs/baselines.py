@@ -31,8 +31,7 @@ def build_vanilla(
 
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
-        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
-            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
 
@@ -40,8 +39,7 @@ def build_vanilla(
         The graph, not compiled.
 
     Raises:
-        PoolError: The pool is unusable.
-        PromptError: A prompt is unusable.
+        PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such scoring.
 
@@ -73,8 +71,7 @@ def build_prompting(
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
         mode: The mode; "steerable" needs questions with an attribute, and "distributional" takes one.
-        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
-            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
 
@@ -82,8 +79,7 @@ def build_prompting(
         The graph, not compiled.
 
     Raises:
-        PoolError: The pool is unusable.
-        PromptError: A prompt is unusable.
+        PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such scoring.
 
@@ -119,8 +115,7 @@ def build_moe(
 
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
-        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
-            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
 
@@ -128,8 +123,7 @@ def build_moe(
         The graph, not compiled.
 
     Raises:
-        PoolError: The pool is unusable.
-        PromptError: A prompt is unusable.
+        PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such scoring.
 

@@ -42,8 +42,7 @@ def build_distributional(
 
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
-        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
-            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         voice: How a community is heard: by its comment, which the base LLM reads as in the paper ("comment"), by its
             own probability of every option ("vote"), or by both, united as the pool's [run] table says ("both").
         prompts: Prompts in the place of the built-in ones.
@@ -55,8 +54,7 @@ def build_distributional(
         The graph, not compiled.
 
     Raises:
-        PoolError: The pool is unusable.
-        PromptError: A prompt is unusable.
+        PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such scoring or voice, or a comment is given of a community that is not in the pool or
             only votes.
