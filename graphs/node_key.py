@@ -83,7 +83,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseMessage):
         return [value.type, value.content]
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(entry) for entry in value]
     return value
 
 

@@ -64,9 +64,9 @@ def build_pluralism(
     graph: NestingGraph[PluralismState, None, PluralismQuestion, PluralismState]
     graph = NestingGraph(_state(), input_schema=PluralismQuestion)
     parts.add_check(graph, any_mode=True)
-    for name, each in modes().items():
-        settings = each.settings(scoring, voice if each.takes.voice else "comment")
-        inner = each.build(parts.pool, prompts=parts.prompts, models=parts.models, seed=seed, **settings)
+    for name, described in modes().items():
+        settings = described.settings(scoring, voice if described.takes.voice else "comment")
+        inner = described.build(parts.pool, prompts=parts.prompts, models=parts.models, seed=seed, **settings)
         parts.add_graph(graph, name, inner, role="mode", input_schema=_question(inner.input_schema))
         graph.add_edge(name, END)
     graph.add_conditional_edges("check", lambda state: state.get("mode") or mode, list(modes()))

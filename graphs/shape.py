@@ -70,7 +70,7 @@ def _inside(
         for start in starts:
             if start not in ends:
                 visit(start)
-        after = list(dict.fromkeys(each for start in starts for each in ends[start]))
+        after = list(dict.fromkeys(end for start in starts for end in ends[start]))
         spec = graph.nodes[name]
         if isinstance(spec.runnable, CompiledStateGraph):
             inner, ends[name] = _inside(spec.runnable.builder, f"{place}{name}/", after)
@@ -96,7 +96,7 @@ def _inside(
         if name not in ends:
             visit(name)
     last = [name for name in graph.nodes if {end for start, end in edges if start == name} <= {END}]
-    return nodes, [each for name in last for each in ends[name]]
+    return nodes, [end for name in last for end in ends[name]]
 
 
 def _edges(graph: StateGraph[Any, Any, Any, Any]) -> list[tuple[str, str]]:
@@ -109,7 +109,7 @@ def _edges(graph: StateGraph[Any, Any, Any, Any]) -> list[tuple[str, str]]:
         for end in (branch.ends or {}).values()
     ]
     order = list(graph.nodes)  # a graph keeps its edges in a set
-    return sorted({*graph.edges, *joined, *routes}, key=lambda edge: [_rank(order, each) for each in edge])
+    return sorted({*graph.edges, *joined, *routes}, key=lambda edge: [_rank(order, name) for name in edge])
 
 
 def _rank(order: Sequence[str], name: str) -> int:

@@ -129,11 +129,11 @@ def read_by_label(
         outcome = yield ask.label_probabilities(model, prompts, labels)
         readings: list[LabelReading] = outcome.value
     except NoLogProbabilitiesError:
-        each = max(1, samples // len(prompts))
-        drawn = each * len(prompts)
+        count = max(1, samples // len(prompts))
+        drawn = count * len(prompts)
         readings = []
         for number, prompt in enumerate(prompts):
-            readings.append((yield from _sample(model, prompt, labels, each, derive_seed(seed, number))))
+            readings.append((yield from _sample(model, prompt, labels, count, derive_seed(seed, number))))
     distributions = [_normalised(reading, model) for reading in readings]
     unread = {options[orders[row][at]] for row, reading in enumerate(readings) for at in reading.unread}
     return OptionDistribution(
@@ -168,15 +168,15 @@ def _normalised(reading: LabelReading, model: PoolModel) -> list[float]:
 
 def _sample(model: PoolModel, prompt: Prompt, labels: str, count: int, seed: int) -> ask.Asking[LabelReading]:
     """Shares of the labels among `count` sampled replies."""
-    found = []
+    named = []
     for number in range(count):
         outcome = yield ask.text(
             model, prompt, streamed=False, max_tokens=8, temperature=1.0, seed=derive_seed(seed, number)
         )
-        found.append(parse_label(str(outcome.value.text), labels))
-    if not any(found):
+        named.append(parse_label(str(outcome.value.text), labels))
+    if not any(named):
         raise NoUsableReplyError(f"{model.place} named none of the options in {count} sampled replies.", count)
-    return LabelReading(tuple(found.count(label) / count for label in labels))
+    return LabelReading(tuple(named.count(label) / count for label in labels))
 
 
 def parse_label(reply: str, labels: str) -> str | None:

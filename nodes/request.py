@@ -130,9 +130,9 @@ T = TypeVar("T")
 
 
 def _known(value: object, known: Sequence[T], what: str) -> T:
-    for each in known:
-        if value == each:
-            return each
+    for name in known:
+        if value == name:
+            return name
     raise InputError(f"There is no {what} {value!r}; use {', '.join(map(str, known))}.")
 
 

@@ -214,9 +214,9 @@ def _plain(value: Any, what: str) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(each, what) for key, each in value.items()}
+        return {str(key): _plain(entry, what) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each, what) for each in value]
+        return [_plain(entry, what) for entry in value]
     if hasattr(value, "model_dump_json"):  # pydantic's models
         return value.model_dump_json()
     if hasattr(value, "__dataclass_fields__"):

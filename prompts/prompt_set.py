@@ -229,7 +229,7 @@ def _replaced(path: Path, folder: Path) -> tuple[str, Prompt]:
         return file, replacement(path, known[file])
     if path.is_dir():
         raise PromptError(f"{path} is a folder that prompts do not have; move its files up, or call it {_PERSONAS!r}")
-    beside = [Path(each).name for each in known if Path(each).parent == Path(file).parent]
+    beside = [Path(name).name for name in known if Path(name).parent == Path(file).parent]
     raise PromptError(
         f"{path} replaces no built-in prompt; rename it to one that `pluralism prompts` lists, or remove it"
         f"{hint(path.name, beside)}"

@@ -130,7 +130,7 @@ def _offering(base: type[RunContext], name: str, values: list[Any]) -> Any:
 def _nodes_by_prompt(graph: str, communities: Iterable[str] = ()) -> dict[str, list[str]]:
     """The graph's prompts, and the nodes of it that use each, however options are read and communities heard. In the
     graph of all modes, those are the modes."""
-    found: dict[str, dict[str, None]] = {}
+    nodes_of: dict[str, dict[str, None]] = {}
     for mode in modes().values() if graph == PLURALISM else [find_mode(graph)]:
         voices: tuple[Voice, ...] = get_args(Voice) if mode.takes.voice else ("comment",)
         scorings: tuple[Scoring, ...] = get_args(Scoring)
@@ -138,8 +138,8 @@ def _nodes_by_prompt(graph: str, communities: Iterable[str] = ()) -> dict[str, l
             for node in mode.nodes(scoring=scoring, voice=voice):
                 names = [mode.name] if graph == PLURALISM else list(communities) if node.community else [node.name]
                 for prompt in _whole(node.prompts):
-                    found.setdefault(prompt, {}).update(dict.fromkeys(names))
-    return {prompt: list(names) for prompt, names in found.items()}
+                    nodes_of.setdefault(prompt, {}).update(dict.fromkeys(names))
+    return {prompt: list(names) for prompt, names in nodes_of.items()}
 
 
 def _whole(names: Iterable[str]) -> list[str]:

@@ -84,8 +84,8 @@ async def open_kept(location: str | None) -> AsyncIterator[RunStore]:
     Raises:
         InputError: there is no such file. The rest is as for `open_store`.
     """
-    found = find_location(location)
-    if found.path is not None and not found.path.exists():
-        raise InputError(f"There is no store {found.shown}; check --store and {STORE_VARIABLE}.")
-    async with open_run_store(found, find_timeout()) as store:
+    store_location = find_location(location)
+    if store_location.path is not None and not store_location.path.exists():
+        raise InputError(f"There is no store {store_location.shown}; check --store and {STORE_VARIABLE}.")
+    async with open_run_store(store_location, find_timeout()) as store:
         yield store

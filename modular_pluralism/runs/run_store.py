@@ -74,12 +74,12 @@ async def check_version(store: RunStore) -> None:
     Raises:
         StoreError: the store was made by a later version of this package.
     """
-    found = await store.fetch("SELECT version FROM pluralism_schema ORDER BY version DESC")
-    if not found:
+    versions = await store.fetch("SELECT version FROM pluralism_schema ORDER BY version DESC")
+    if not versions:
         new = "INSERT INTO pluralism_schema SELECT ? WHERE NOT EXISTS (SELECT 1 FROM pluralism_schema)"
         await store.change((new, [VERSION]))
-    elif found[0]["version"] > VERSION:
+    elif versions[0]["version"] > VERSION:
         raise StoreError(
-            f"The store {store.shown} was made by a newer modular-pluralism (its schema is {found[0]['version']}, and "
-            f"this version knows {VERSION}); upgrade with `pip install -U modular-pluralism`, or give another --store."
+            f"The store {store.shown} was made by a newer modular-pluralism (its schema is {versions[0]['version']}, "
+            f"and this version knows {VERSION}); upgrade with `pip install -U modular-pluralism`, or give another --store."
         )
