@@ -115,14 +115,8 @@ class Parts:
     def add_check(self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False) -> None:
         """Add the node with which every run begins."""
         asked = get_type_hints(graph.input_schema)
-        step = check(
-            results=[key for key in graph.channels if key not in asked],
-            mode=self.mode,
-            attribute=self.takes.attribute,
-            options=self.takes.options,
-            any_mode=any_mode,
-        )
-        self.add(graph, "check", step)
+        results = [key for key in graph.channels if key not in asked]
+        self.add(graph, "check", check(results=results, mode=self.mode, takes=self.takes, any_mode=any_mode))
         graph.add_edge(START, "check")
 
     def add_graph(

@@ -1,9 +1,11 @@
-"""What a step reads of the state before it first asks a model, noted, so that a node's cache key can have all of it."""
+"""What a step may use, and what of it it has used, so that a node's cache key can have all that it depends on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from modular_pluralism.prompts import Prompt, PromptSet
 
 
 class NotNotedError(RuntimeError):
@@ -77,3 +79,19 @@ class Noted(Mapping[str, Any]):
 def plain_update(update: Mapping[str, Any]) -> dict[str, Any]:
     """An update with plain dicts in the place of mappings that come from the state."""
     return {key: plain_update(value) if isinstance(value, Mapping) else value for key, value in update.items()}
+
+
+class DeclaredPrompts(PromptSet):
+    """Those prompts that a step's maker names for a question."""
+
+    def __init__(self, prompts: PromptSet, names: Sequence[str], step: str) -> None:
+        super().__init__({name: prompts[name] for name in names}, {})
+        self._step = step
+
+    def __getitem__(self, name: str) -> Prompt:
+        if name not in self:
+            raise NotNotedError(
+                f"The step {self._step} uses the prompt {name} on a question for which its maker does not name it; add "
+                "it to the prompts of its step_maker."
+            )
+        return super().__getitem__(name)

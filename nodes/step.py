@@ -15,8 +15,8 @@ from langchain_core.runnables.config import merge_configs
 from modular_pluralism.models.calls import Caller, Outcome
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.ask import Asking, ModelCall
-from modular_pluralism.nodes.noted import Noted, Notes, NotNotedError, plain_update
-from modular_pluralism.prompts import Prompt, PromptSet
+from modular_pluralism.nodes.noted import DeclaredPrompts, Noted, Notes, NotNotedError, plain_update
+from modular_pluralism.prompts import PromptSet
 
 P = ParamSpec("P")
 State: TypeAlias = Mapping[str, Any]
@@ -102,7 +102,7 @@ class Step:
         state = {**state, **{key: value for key, value in self.defaults.items() if state.get(key) is None}}
         name, parts = self._make.__qualname__, QuestionParts(bool(state.get("options")), bool(state.get("attribute")))
         declared = {
-            key: _DeclaredPrompts(value, self.prompts(parts), name)
+            key: DeclaredPrompts(value, self.prompts(parts), name)
             for key, value in self._arguments.items()
             if isinstance(value, PromptSet)
         }
@@ -191,22 +191,6 @@ def as_runnable(
         return begun.update
 
     return RunnableLambda(run, arun, name=name)
-
-
-class _DeclaredPrompts(PromptSet):
-    """Those prompts that a step's maker names for a question."""
-
-    def __init__(self, prompts: PromptSet, names: Sequence[str], step: str) -> None:
-        super().__init__({name: prompts[name] for name in names}, {})
-        self._step = step
-
-    def __getitem__(self, name: str) -> Prompt:
-        if name not in self:
-            raise NotNotedError(
-                f"The step {self._step} uses the prompt {name} on a question for which its maker does not name it; add "
-                "it to the prompts of its step_maker."
-            )
-        return super().__getitem__(name)
 
 
 def _plain(value: Any, what: str) -> Any:

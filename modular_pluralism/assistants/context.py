@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -132,13 +131,10 @@ def _nodes_by_prompt(graph: str, communities: Iterable[str] = ()) -> dict[str, l
     graph of all modes, those are the modes."""
     nodes_of: dict[str, dict[str, None]] = {}
     for mode in modes().values() if graph == PLURALISM else [find_mode(graph)]:
-        voices: tuple[Voice, ...] = get_args(Voice) if mode.takes.voice else ("comment",)
-        scorings: tuple[Scoring, ...] = get_args(Scoring)
-        for voice, scoring in product(voices, scorings):
-            for node in mode.nodes(scoring=scoring, voice=voice):
-                names = [mode.name] if graph == PLURALISM else list(communities) if node.community else [node.name]
-                for prompt in _whole(node.prompts):
-                    nodes_of.setdefault(prompt, {}).update(dict.fromkeys(names))
+        for node in mode.nodes_of_every_setting():
+            names = [mode.name] if graph == PLURALISM else list(communities) if node.community else [node.name]
+            for prompt in _whole(node.prompts):
+                nodes_of.setdefault(prompt, {}).update(dict.fromkeys(names))
     return {prompt: list(names) for prompt, names in nodes_of.items()}
 
 

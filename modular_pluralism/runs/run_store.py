@@ -81,5 +81,6 @@ async def check_version(store: RunStore) -> None:
     elif versions[0]["version"] > VERSION:
         raise StoreError(
             f"The store {store.shown} was made by a newer modular-pluralism (its schema is {versions[0]['version']}, "
-            f"and this version knows {VERSION}); upgrade with `pip install -U modular-pluralism`, or give another --store."
+            f"and this version knows {VERSION}); upgrade with `pip install -U modular-pluralism`, or give another "
+            "--store."
         )
