@@ -89,7 +89,7 @@ class Ours:
     def __init__(self, chat: ChatLlama) -> None:
         pool = Pool.load("perspective")
         self._chat = chat
-        self._parts = Parts.of(pool, None, {pool.base: chat})
+        self._parts = Parts(pool, None, {pool.base: chat})
 
     def item(self, number: int, scoring: Scoring) -> Item:
         """The item for round `number`: its comments begin with numbers of their own, so that they are new to all."""

@@ -54,7 +54,7 @@ def build_vanilla(
         print(graph.invoke({"question": "Should wages be public?"})["answer"])
         ```
     """
-    parts = Parts.of(pool, prompts, models, "vanilla")
+    parts = Parts(pool, prompts, models, "vanilla")
     return _base_alone(parts, parts.answer("vanilla", scoring))
 
 
@@ -96,7 +96,7 @@ def build_prompting(
     """
     needed = find_mode(mode).takes.attribute == "required"
     takes = Takes("required", "optional") if needed else ANYTHING
-    parts = Parts.of(pool, prompts, models, f"prompting_{mode}", takes=takes)
+    parts = Parts(pool, prompts, models, f"prompting_{mode}", takes=takes)
     of_group = "prompting_group" if mode == "distributional" else None
     return _base_alone(parts, parts.answer(f"prompting_{mode}", scoring, of_group))
 
@@ -139,7 +139,7 @@ def build_moe(
         print(state["selected"]["community"], state["answer"])
         ```
     """
-    parts = Parts.of(pool, prompts, models, "moe")
+    parts = Parts(pool, prompts, models, "moe")
     graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
     parts.add_check(graph)
     parts.add(graph, "route", route(parts.models, parts.prompts, descriptions=parts.descriptions))

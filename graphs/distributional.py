@@ -73,7 +73,7 @@ def build_distributional(
     """
     check_scoring(scoring)
     check_voice(voice)
-    parts = Parts.of(pool, prompts, models, "distributional", {"seed": seed}, comments, DISTRIBUTIONAL.takes)
+    parts = Parts(pool, prompts, models, "distributional", {"seed": seed}, comments, DISTRIBUTIONAL.takes)
     graph = NestingGraph(DistributionalState, input_schema=DistributionalQuestion)
     parts.add_check(graph)
     for name in parts.communities:

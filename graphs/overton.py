@@ -51,7 +51,7 @@ def build_overton(
         print(state["answer"], state["missing"])
         ```
     """
-    parts = Parts.of(pool, prompts, models, "overton", {"seed": seed}, comments, OVERTON.takes)
+    parts = Parts(pool, prompts, models, "overton", {"seed": seed}, comments, OVERTON.takes)
     graph = StateGraph(OvertonState, input_schema=OvertonQuestion)
     parts.add_check(graph)
     for name in parts.communities:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -34,23 +33,11 @@ ANYTHING = Takes("optional", "optional")
 _MAY_BE: Mapping[Need, tuple[bool, ...]] = {"refused": (False,), "optional": (False, True), "required": (True,)}
 
 
-@dataclass(frozen=True)
 class Parts:
-    """Everything that a graph is built from. `mode` is what callbacks are told; `defaults` are taken for parts of the
-    question that it leaves out; `comments` are known already; `takes` is what questions have beside their text."""
+    """Everything that a graph is built from, with what the caller of a builder left out."""
 
-    pool: Pool
-    models: PoolModels
-    prompts: PromptSet
-    caller: Caller
-    mode: str = ""
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    comments: Mapping[str, str | Comment] = field(default_factory=dict)
-    takes: Takes = ANYTHING
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         pool: Pool | str | Path,
         prompts: PromptSet | None,
         models: Models,
@@ -58,26 +45,22 @@ class Parts:
         defaults: Mapping[str, Any] | None = None,
         comments: Comments = None,
         takes: Takes = ANYTHING,
-    ) -> Parts:
-        """Fill in what the caller of a builder left out; `pool` may be a built-in name or a file.
+    ) -> None:
+        """`pool` may be a built-in name or a file. `mode` is what callbacks are told; `defaults` are taken for parts of
+        the question that it leaves out; `comments` are known already; `takes` is what questions have beside their text.
 
         Raises:
             InputError: a comment is given of a community that the pool does not have.
         """
-        pool = pool if isinstance(pool, Pool) else Pool.load(pool)
+        self.pool = pool if isinstance(pool, Pool) else Pool.load(pool)
         for name in comments or {}:
-            if name not in pool.communities:
-                raise InputError(f"A comment of {name} is given; the pool has only {', '.join(pool.communities)}.")
-        return cls(
-            pool,
-            models if isinstance(models, PoolModels) else PoolModels(pool, models),
-            prompts or PromptSet.load(),
-            Caller(attempts=pool.run.attempts, deadline=pool.run.deadline),
-            mode,
-            {name: value for name, value in (defaults or {}).items() if value is not None},
-            comments or {},
-            takes,
-        )
+            if name not in self.pool.communities:
+                raise InputError(f"A comment of {name} is given; the pool has only {', '.join(self.communities)}.")
+        self.models = models if isinstance(models, PoolModels) else PoolModels(self.pool, models)
+        self.prompts = prompts or PromptSet.load()
+        self.caller = Caller(attempts=self.pool.run.attempts, deadline=self.pool.run.deadline)
+        self.mode, self.takes, self.comments = mode, takes, comments or {}
+        self.defaults = {name: value for name, value in (defaults or {}).items() if value is not None}
 
     @property
     def communities(self) -> list[str]:

@@ -58,7 +58,7 @@ def build_pluralism(
         print(state["answer"])
         ```
     """
-    parts = Parts.of(pool, prompts, models, defaults={"mode": mode})
+    parts = Parts(pool, prompts, models, defaults={"mode": mode})
     if mode is not None:
         find_mode(mode)
     graph: NestingGraph[PluralismState, None, PluralismQuestion, PluralismState]

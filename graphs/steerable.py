@@ -55,7 +55,7 @@ def build_steerable(
         print(state["selected"]["community"], state["answer"])
         ```
     """
-    parts = Parts.of(pool, prompts, models, "steerable", {"seed": seed}, comments, STEERABLE.takes)
+    parts = Parts(pool, prompts, models, "steerable", {"seed": seed}, comments, STEERABLE.takes)
     graph = StateGraph(SteerableState, input_schema=SteerableQuestion)
     parts.add_check(graph)
     for name in parts.communities:

@@ -69,7 +69,7 @@ def pluralism_tool(
         ```
     """
     described = find_mode(mode)
-    parts = Parts.of(pool, prompts, models)
+    parts = Parts(pool, prompts, models)
     more: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed}
     graph = described.graph(parts.pool, scoring=scoring, voice=voice, **more)
     # A call of a tool is one step of the agent, not to be taken up in its middle.

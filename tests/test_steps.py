@@ -72,7 +72,7 @@ def says(models: PoolModels, prompts: PromptSet, *, after: str = "", prompt: str
 
 
 def graph_of(step: Step) -> StateGraph[Any, Any, Any, Any]:
-    parts = Parts.of(POOL, PROMPTS, MODELS, "test")
+    parts = Parts(POOL, PROMPTS, MODELS, "test")
     graph = StateGraph(BaselineState)
     parts.add(graph, "node", step)
     graph.add_edge(START, "node")
@@ -155,7 +155,7 @@ def test_a_step_cannot_be_made_with_what_no_key_can_tell() -> None:
 
 
 def test_where_the_edges_lead_is_in_the_key() -> None:
-    parts = Parts.of(POOL, PROMPTS, MODELS, "test")
+    parts = Parts(POOL, PROMPTS, MODELS, "test")
     keys = []
     for ends in (["one"], ["one", "two"]):
         graph = StateGraph(BaselineState)
