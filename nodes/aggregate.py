@@ -39,6 +39,7 @@ def aggregate(*, priors: Priors, quorum: int, share: float, pooling: Pooling) ->
 
 def _united(state: State, share: float, pooling: Pooling) -> Update:
     votes: Mapping[str, OptionDistribution] = state["votes"]
+    said: Mapping[str, Comment] = state["comments"]
     readings = {name: reading for name, reading in state["distributions"].items() if name in votes}
     united: dict[str, OptionDistribution] = {}
     comments: dict[str, Comment] = {}
@@ -46,7 +47,7 @@ def _united(state: State, share: float, pooling: Pooling) -> Update:
         try:
             united[name] = unite(reading, votes[name], share=share, pooling=pooling)
         except ValueError:
-            comments[name] = {**state["comments"][name], "error": _NOTHING_IN_COMMON}
+            comments[name] = {**said[name], "error": _NOTHING_IN_COMMON}
     update: Update = {"readings": readings, "distributions": united}
     return {**update, "comments": comments} if comments else update
 
