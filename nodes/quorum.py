@@ -26,8 +26,11 @@ def attendance(state: State, communities: Sequence[str], quorum: int) -> Attenda
         QuorumError: fewer than `quorum` have; the message says who is missing and why.
     """
     said: dict[str, Comment] = state.get("comments") or {}
-    read = state.get("distributions") or {}
-    names = [name for name in communities if (said[name]["error"] is None if name in said else name in read)]
+    names = [
+        name
+        for name in communities
+        if (said[name]["error"] is None if name in said else name in (state.get("distributions") or {}))
+    ]
     missing = [name for name in communities if name not in names]
     if len(names) < quorum:
         reasons = " ".join(f"{name}: {said[name]['error'] if name in said else 'never asked.'}" for name in missing)
