@@ -80,7 +80,8 @@ def build_distributional(
         if voice == "vote":
             _add_voter(parts, graph, name, scoring)
         else:
-            parts.add_graph(graph, name, _branch(parts, name, scoring, voice), role="branch", community=name)
+            branch = _branch(parts, name, scoring, voice).compile()
+            graph.add_node(name, branch, metadata=parts.marks("branch", name))
         graph.add_edge("check", name)
         graph.add_edge(name, "aggregate")  # after all of them, which run in one superstep
     run = parts.pool.run

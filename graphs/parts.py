@@ -85,7 +85,7 @@ class Parts:
         that it belongs to. LangGraph's metadata of the node say the same, and the names of the prompts that the step
         may use."""
         self._check_names(graph, name, is_community=name == community)
-        step, marks = step.with_defaults(self.defaults), self._marks(role or name, community)
+        step, marks = step.with_defaults(self.defaults), self.marks(role or name, community)
         key = NodeKey(step, [self.mode, name, community or ""], graph, name)
         prompts = list(dict.fromkeys(prompt for question in self._questions() for prompt in step.prompts(question)))
         graph.add_node(
@@ -95,25 +95,17 @@ class Parts:
             cache_policy=CachePolicy(key_func=key),
         )
 
+    def marks(self, role: str, community: str | None = None) -> dict[str, str]:
+        """What a node says of itself to callbacks and in LangGraph's metadata."""
+        marks = {"community": community, "mode": self.mode or None, "role": role}
+        return {key: value for key, value in marks.items() if value is not None}
+
     def add_check(self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False) -> None:
         """Add the node with which every run begins."""
         asked = get_type_hints(graph.input_schema)
         results = [key for key in graph.channels if key not in asked]
         self.add(graph, "check", check(results=results, mode=self.mode, takes=self.takes, any_mode=any_mode))
         graph.add_edge(START, "check")
-
-    def add_graph(
-        self,
-        graph: StateGraph[Any, Any, Any, Any],
-        name: str,
-        inner: StateGraph[Any, Any, Any, Any],
-        *,
-        role: str,
-        community: str | None = None,
-        **more: Any,
-    ) -> None:
-        """Add a graph as a node; `more` is for LangGraph's `add_node`."""
-        graph.add_node(name, inner.compile(), metadata=self._marks(role, community), **more)
 
     def _check_names(self, graph: StateGraph[Any, Any, Any, Any], node: str, *, is_community: bool) -> None:
         """Raise PoolError where a community is called as a part of the graph is, be it in another case."""
@@ -129,10 +121,6 @@ class Parts:
         for options in _MAY_BE[self.takes.options]:
             for attribute in _MAY_BE[self.takes.attribute]:
                 yield QuestionParts(options, attribute)
-
-    def _marks(self, role: str, community: str | None) -> dict[str, str]:
-        marks = {"community": community, "mode": self.mode or None, "role": role}
-        return {key: value for key, value in marks.items() if value is not None}
 
     def add_comment(self, graph: StateGraph[Any, Any, Any, Any], name: str) -> None:
         """Add the node in which a community comments."""

@@ -67,7 +67,8 @@ def build_pluralism(
     for name, described in modes().items():
         settings = described.settings(scoring, voice if described.takes.voice else "comment")
         inner = described.build(parts.pool, prompts=parts.prompts, models=parts.models, seed=seed, **settings)
-        parts.add_graph(graph, name, inner, role="mode", input_schema=_question(inner.input_schema))
+        asked = _question(inner.input_schema)
+        graph.add_node(name, inner.compile(), metadata=parts.marks("mode"), input_schema=asked)
         graph.add_edge(name, END)
     graph.add_conditional_edges("check", lambda state: state.get("mode") or mode, list(modes()))
     return graph
