@@ -108,9 +108,5 @@ def _edges(graph: StateGraph[Any, Any, Any, Any]) -> list[tuple[str, str]]:
         for branch in branches.values()
         for end in (branch.ends or {}).values()
     ]
-    order = list(graph.nodes)  # a graph keeps its edges in a set
-    return sorted({*graph.edges, *joined, *routes}, key=lambda edge: [_rank(order, name) for name in edge])
-
-
-def _rank(order: Sequence[str], name: str) -> int:
-    return order.index(name) if name in order else -1
+    order = {name: number for number, name in enumerate(graph.nodes)}  # a graph keeps its edges in a set
+    return sorted({*graph.edges, *joined, *routes}, key=lambda edge: [order.get(name, -1) for name in edge])
