@@ -29,6 +29,7 @@ from modular_pluralism.graphs.parts import Parts
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.nodes.render import one_line, option_lines
 from modular_pluralism.nodes.score import score
+from modular_pluralism.nodes.step import as_runnable
 from modular_pluralism.option_math import letters, mean_over_rotations, normalise, rotations
 from modular_pluralism.types import Comment, Scoring
 
@@ -88,7 +89,7 @@ class Ours:
     def __init__(self, chat: ChatLlama) -> None:
         pool = Pool.load("perspective")
         self._chat = chat
-        self._parts = Parts.of(pool, None, {pool.base: chat})
+        self._parts = Parts(pool, None, {pool.base: chat})
 
     def item(self, number: int, scoring: Scoring) -> Item:
         """The item for round `number`: its comments begin with numbers of their own, so that they are new to all."""
@@ -119,7 +120,9 @@ class Ours:
         """Seconds, and a distribution for each community."""
         parts, scoring = self._parts, item.scoring
         nodes = {
-            name: parts.node(score(name, parts.models, parts.prompts, scoring=scoring, samples=1), "score")
+            name: as_runnable(
+                score(name, parts.models, parts.prompts, scoring=scoring, samples=1), parts.caller, "score"
+            )
             for name in item.comments
         }
         state = {"question": QUESTION, "options": list(OPTIONS), "comments": item.comments, "seed": 0}

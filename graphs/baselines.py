@@ -11,11 +11,8 @@ from langgraph.graph import END, StateGraph
 from modular_pluralism.graphs.parts import ANYTHING, Models, Parts
 from modular_pluralism.graphs.state import BaselineQuestion, BaselineState
 from modular_pluralism.modes import Takes, find_mode
-from modular_pluralism.nodes.answer import Known, answer
-from modular_pluralism.nodes.render import one_line, quoted
-from modular_pluralism.nodes.request import check_scoring
-from modular_pluralism.nodes.route import expert_comment, route
-from modular_pluralism.nodes.step import State, Step
+from modular_pluralism.nodes.route import route
+from modular_pluralism.nodes.step import Step
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Mode, Scoring
@@ -34,8 +31,7 @@ def build_vanilla(
 
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
-        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
-            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
 
@@ -43,8 +39,7 @@ def build_vanilla(
         The graph, not compiled.
 
     Raises:
-        PoolError: The pool is unusable.
-        PromptError: A prompt is unusable.
+        PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such scoring.
 
@@ -59,8 +54,8 @@ def build_vanilla(
         print(graph.invoke({"question": "Should wages be public?"})["answer"])
         ```
     """
-    parts = Parts.of(pool, prompts, models, "vanilla")
-    return _base_alone(parts, _answer(parts, "vanilla", _question, scoring))
+    parts = Parts(pool, prompts, models, "vanilla")
+    return _base_alone(parts, parts.answer("vanilla", scoring))
 
 
 def build_prompting(
@@ -76,8 +71,7 @@ def build_prompting(
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
         mode: The mode; "steerable" needs questions with an attribute, and "distributional" takes one.
-        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
-            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
 
@@ -85,8 +79,7 @@ def build_prompting(
         The graph, not compiled.
 
     Raises:
-        PoolError: The pool is unusable.
-        PromptError: A prompt is unusable.
+        PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such scoring.
 
@@ -103,11 +96,9 @@ def build_prompting(
     """
     needed = find_mode(mode).takes.attribute == "required"
     takes = Takes("required", "optional") if needed else ANYTHING
-    parts = Parts.of(pool, prompts, models, f"prompting_{mode}", takes=takes)
+    parts = Parts(pool, prompts, models, f"prompting_{mode}", takes=takes)
     of_group = "prompting_group" if mode == "distributional" else None
-    known = _question if mode == "overton" else _question_and_attribute
-    step = _answer(parts, f"prompting_{mode}", known, scoring, of_group)
-    return _base_alone(parts, step)
+    return _base_alone(parts, parts.answer(f"prompting_{mode}", scoring, of_group))
 
 
 def build_moe(
@@ -124,8 +115,7 @@ def build_moe(
 
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
-        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
-            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
 
@@ -133,8 +123,7 @@ def build_moe(
         The graph, not compiled.
 
     Raises:
-        PoolError: The pool is unusable.
-        PromptError: A prompt is unusable.
+        PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such scoring.
 
@@ -150,15 +139,14 @@ def build_moe(
         print(state["selected"]["community"], state["answer"])
         ```
     """
-    parts = Parts.of(pool, prompts, models, "moe")
+    parts = Parts(pool, prompts, models, "moe")
     graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
     parts.add_check(graph)
-    routing = route(parts.models, parts.prompts, descriptions=parts.descriptions)
-    parts.add(graph, "route", routing)
+    parts.add(graph, "route", route(parts.models, parts.prompts, descriptions=parts.descriptions))
     for name in parts.communities:
         parts.add_comment(graph, name)
         graph.add_edge(name, "answer")
-    parts.add(graph, "answer", _answer(parts, "moe", _question_and_comment, scoring))
+    parts.add(graph, "answer", parts.answer("moe", scoring))
     graph.add_edge("check", "route")
     graph.add_conditional_edges("route", lambda state: state["selected"]["community"], parts.communities)
     graph.add_edge("answer", END)
@@ -172,34 +160,6 @@ def _base_alone(parts: Parts, step: Step) -> StateGraph[BaselineState, None, Bas
     graph.add_edge("check", "answer")
     graph.add_edge("answer", END)
     return graph
-
-
-def _answer(parts: Parts, prompt: str, known: Known, scoring: Scoring, group_prompt: str | None = None) -> Step:
-    run = parts.pool.run
-    check_scoring(scoring)
-    return answer(
-        parts.models,
-        parts.prompts,
-        prompt,
-        known=known,
-        max_tokens=run.answer_tokens,
-        scoring=scoring,
-        samples=run.score_samples,
-        group_prompt=group_prompt,
-    )
-
-
-def _question(state: State) -> dict[str, str]:
-    return {"question": quoted(state["question"])}
-
-
-def _question_and_attribute(state: State) -> dict[str, str]:
-    attribute = {"attribute": one_line(state["attribute"])} if state.get("attribute") else {}
-    return {**_question(state), **attribute}
-
-
-def _question_and_comment(state: State) -> dict[str, str]:
-    return {"question": quoted(state["question"]), "comment": expert_comment(state)}
 
 
 BASELINES: Mapping[str, Callable[..., StateGraph[Any, Any, Any, Any]]] = {

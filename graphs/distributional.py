@@ -15,15 +15,9 @@ from langgraph.graph import END, START, StateGraph
 from modular_pluralism.errors import InputError
 from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.parts import Comments, Models, Parts
-from modular_pluralism.graphs.state import (
-    BranchOutput,
-    DistributionalQuestion,
-    DistributionalState,
-    TwoVoicesBranchOutput,
-    TwoVoicesState,
-)
+from modular_pluralism.graphs.state import BranchOutput, DistributionalQuestion, DistributionalState
 from modular_pluralism.modes import ModeDescription, Takes, register_mode
-from modular_pluralism.nodes.aggregate import aggregate, aggregate_both
+from modular_pluralism.nodes.aggregate import aggregate
 from modular_pluralism.nodes.request import check_scoring, check_voice
 from modular_pluralism.nodes.score import score
 from modular_pluralism.nodes.step import State, Step
@@ -48,8 +42,7 @@ def build_distributional(
 
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
-        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
-            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         voice: How a community is heard: by its comment, which the base LLM reads as in the paper ("comment"), by its
             own probability of every option ("vote"), or by both, united as the pool's [run] table says ("both").
         prompts: Prompts in the place of the built-in ones.
@@ -58,11 +51,10 @@ def build_distributional(
         comments: Comments that are known already, by community: those communities are not asked.
 
     Returns:
-        The graph, not compiled. Where both voices are heard, its state is a `TwoVoicesState`.
+        The graph, not compiled.
 
     Raises:
-        PoolError: The pool is unusable.
-        PromptError: A prompt is unusable.
+        PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such scoring or voice, or a comment is given of a community that is not in the pool or
             only votes.
@@ -81,27 +73,24 @@ def build_distributional(
     """
     check_scoring(scoring)
     check_voice(voice)
-    parts = Parts.of(pool, prompts, models, "distributional", {"seed": seed}, comments, DISTRIBUTIONAL.takes)
-    state = TwoVoicesState if voice == "both" else DistributionalState
-    graph = NestingGraph(state, input_schema=DistributionalQuestion)
+    parts = Parts(pool, prompts, models, "distributional", {"seed": seed}, comments, DISTRIBUTIONAL.takes)
+    graph = NestingGraph(DistributionalState, input_schema=DistributionalQuestion)
     parts.add_check(graph)
     for name in parts.communities:
         if voice == "vote":
             _add_voter(parts, graph, name, scoring)
         else:
-            parts.add_graph(graph, name, _branch(parts, name, scoring, voice), role="branch", community=name)
+            branch = _branch(parts, name, scoring, voice).compile()
+            graph.add_node(name, branch, metadata=parts.marks("branch", name))
         graph.add_edge("check", name)
         graph.add_edge(name, "aggregate")  # after all of them, which run in one superstep
-    parts.add(graph, "aggregate", _aggregate(parts.pool, voice))
+    run = parts.pool.run
+    pooling = aggregate(
+        priors=parts.pool.priors_of, quorum=parts.pool.quorum, share=run.vote_share, pooling=run.vote_pooling
+    )
+    parts.add(graph, "aggregate", pooling)
     graph.add_edge("aggregate", END)
     return graph
-
-
-def _aggregate(pool: Pool, voice: Voice) -> Step:
-    if voice != "both":
-        return aggregate(priors=pool.priors_of, quorum=pool.quorum)
-    run = pool.run
-    return aggregate_both(priors=pool.priors_of, quorum=pool.quorum, share=run.vote_share, pooling=run.vote_pooling)
 
 
 def _branch(
@@ -109,8 +98,7 @@ def _branch(
 ) -> StateGraph[DistributionalState, None, DistributionalQuestion, BranchOutput]:
     """One community's own work. A subgraph, since in one layer after another the slowest community would hold up the
     scoring of all comments."""
-    state, output = (TwoVoicesState, TwoVoicesBranchOutput) if voice == "both" else (DistributionalState, BranchOutput)
-    branch = StateGraph(state, input_schema=DistributionalQuestion, output_schema=output)
+    branch = StateGraph(DistributionalState, input_schema=DistributionalQuestion, output_schema=BranchOutput)
     parts.add_comment(branch, name)
     samples = parts.pool.run.score_samples
     scoring_step = score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)
@@ -120,7 +108,7 @@ def _branch(
     if voice == "comment":
         branch.add_edge("score", END)
         return branch
-    _add_vote(parts, branch, "vote", name, scoring, into="votes")
+    parts.add(branch, "vote", _vote(parts, name, scoring, "votes"), community=name)
     branch.add_conditional_edges("score", _unless_failed(name, "vote"), ["vote", END])
     branch.add_edge("vote", END)
     return branch
@@ -134,7 +122,7 @@ def _add_voter(parts: Parts, graph: StateGraph[Any, Any, Any, Any], name: str, s
     """A community that votes and does nothing else. What is known of it can only be that it has failed."""
     known = parts.comments.get(name)
     if known is None:
-        _add_vote(parts, graph, name, name, scoring)
+        parts.add(graph, name, _vote(parts, name, scoring, "distributions"), role="vote", community=name)
     elif isinstance(known, str) or known["error"] is None:
         raise InputError(
             f'A comment of {name} is given, but with the voice "vote" the communities do not comment; leave it out, or '
@@ -144,17 +132,9 @@ def _add_voter(parts: Parts, graph: StateGraph[Any, Any, Any, Any], name: str, s
         parts.add_comment(graph, name)
 
 
-def _add_vote(
-    parts: Parts,
-    graph: StateGraph[Any, Any, Any, Any],
-    node: str,
-    name: str,
-    scoring: Scoring,
-    into: str = "distributions",
-) -> None:
+def _vote(parts: Parts, name: str, scoring: Scoring, into: str) -> Step:
     samples = parts.pool.run.score_samples
-    step = vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples, into=into)
-    parts.add(graph, node, step, role="vote", community=name)
+    return vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples, into=into)
 
 
 DISTRIBUTIONAL = register_mode(
@@ -165,7 +145,7 @@ DISTRIBUTIONAL = register_mode(
         outcome="a distribution over the options",
         tool="Tell how people's answers to a question are distributed over given options.",
         build=build_distributional,
-        state=TwoVoicesState,
+        state=DistributionalState,
         takes=Takes(attribute="optional", options="required", voice=True),
         result="distribution",
     )

@@ -58,15 +58,15 @@ class NodeCache(BaseCache[Any]):
 
     def get(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """See BaseCache."""
-        found = {}
+        kept = {}
         with self._lock:
             for key in keys:
                 writes, until = self._kept.get(key, (None, None))
                 if writes is None or (until is not None and until < time.monotonic()):
                     continue
                 self._kept.move_to_end(key)
-                found[key] = deepcopy(writes)
-        return found
+                kept[key] = deepcopy(writes)
+        return kept
 
     async def aget(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """See BaseCache."""

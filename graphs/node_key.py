@@ -27,9 +27,9 @@ _known: dict[int, tuple[weakref.ref[BaseChatModel], str]] = {}
 class NodeKey:
     """Makes the key of the node `name` of a graph from the state that the node is given.
 
-    A node depends on what its step is made with, on what it has read of the state, on the prompts and the models that
-    it has taken, and on what it asks first: `Step.begin` finds all of that out and asks no model, and a step can use
-    nothing else later on. A node that asks no model depends on what it makes of the state, which costs nothing to find
+    A node depends on what its step is made with, on what it has read of the state, on its prompts, and on what it asks
+    first, and of which model: `Step.begin` finds all of that out and asks no model, and a step can use nothing else
+    later on. A node that asks no model depends on what it makes of the state, which costs nothing to find
     out. The edges after a node are cached with it, so where they lead is in the key, too. `place` is where it stands.
     """
 
@@ -53,20 +53,15 @@ class NodeKey:
             PluralismError: the node cannot begin.
         """
         begun = self.step.begin(state)
-        if begun.call is None:
-            return begun.update
-        assert isinstance(begun.call, ModelCall)
-        return begun.call
+        return begun.call or begun.update
 
     def _depends(self, state: State) -> list[Any]:
         begun = self.step.begin(state)
         if begun.call is None:
             return [begun.update, self._leads_to({**state, **begun.update})]
-        assert isinstance(begun.call, ModelCall)
         given = {key: _plain(value) for key, value in begun.call.given.items()}
-        notes = begun.notes
-        models = {name: _identity(model.chat) for name, model in notes.models.items()}
-        return [self.step.making, notes.read, notes.prompts, models, given, self._leads_to(state)]
+        model = _identity(begun.call.model.chat)
+        return [self.step.making, begun.read, begun.prompts, model, given, self._leads_to(state)]
 
     def _leads_to(self, state: State) -> list[Any]:
         """The nodes that its edges lead to; of an edge that depends on the state, what it reads of `state` (before it
@@ -74,7 +69,7 @@ class NodeKey:
         edges = [*self._graph.edges, *((start, end) for starts, end in self._graph.waiting_edges for start in starts)]
         ends: list[Any] = sorted(end for start, end in edges if start == self._name)
         for branch in self._graph.branches.get(self._name, {}).values():
-            notes = Notes(self._name, frozenset())
+            notes = Notes(self._name)
             path: Any = branch.path
             if path.func is None:
                 raise TypeError(f"the edge after {self._name} is a coroutine, which cannot be followed here")
@@ -88,7 +83,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseMessage):
         return [value.type, value.content]
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(entry) for entry in value]
     return value
 
 

@@ -35,8 +35,7 @@ def build_overton(
         The graph, not compiled: `compile()` it, to run it or as a node of a graph of your own.
 
     Raises:
-        PoolError: The pool is unusable.
-        PromptError: A prompt is unusable.
+        PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: A comment is given of a community that is not in the pool.
 
@@ -52,7 +51,7 @@ def build_overton(
         print(state["answer"], state["missing"])
         ```
     """
-    parts = Parts.of(pool, prompts, models, "overton", {"seed": seed}, comments, OVERTON.takes)
+    parts = Parts(pool, prompts, models, "overton", {"seed": seed}, comments, OVERTON.takes)
     graph = StateGraph(OvertonState, input_schema=OvertonQuestion)
     parts.add_check(graph)
     for name in parts.communities:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy
 
@@ -17,12 +15,14 @@ from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import Need, Takes
+from modular_pluralism.nodes.answer import answer
 from modular_pluralism.nodes.check import check
 from modular_pluralism.nodes.comment import Community, comment, given
-from modular_pluralism.nodes.step import QuestionParts, Step, Update, as_runnable
+from modular_pluralism.nodes.request import check_scoring
+from modular_pluralism.nodes.step import QuestionParts, Step, as_runnable
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Comment
+from modular_pluralism.types import Comment, Scoring
 
 Models = PoolModels | Mapping[str, BaseChatModel] | None
 Comments = Mapping[str, str | Comment] | None
@@ -33,23 +33,11 @@ ANYTHING = Takes("optional", "optional")
 _MAY_BE: Mapping[Need, tuple[bool, ...]] = {"refused": (False,), "optional": (False, True), "required": (True,)}
 
 
-@dataclass(frozen=True)
 class Parts:
-    """Everything that a graph is built from. `mode` is what callbacks are told; `defaults` are taken for parts of the
-    question that it leaves out; `comments` are known already; `takes` is what questions have beside their text."""
+    """Everything that a graph is built from, with what the caller of a builder left out."""
 
-    pool: Pool
-    models: PoolModels
-    prompts: PromptSet
-    caller: Caller
-    mode: str = ""
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    comments: Mapping[str, str | Comment] = field(default_factory=dict)
-    takes: Takes = ANYTHING
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         pool: Pool | str | Path,
         prompts: PromptSet | None,
         models: Models,
@@ -57,26 +45,22 @@ class Parts:
         defaults: Mapping[str, Any] | None = None,
         comments: Comments = None,
         takes: Takes = ANYTHING,
-    ) -> Parts:
-        """Fill in what the caller of a builder left out; `pool` may be a built-in name or a file.
+    ) -> None:
+        """`pool` may be a built-in name or a file. `mode` is what callbacks are told; `defaults` are taken for parts of
+        the question that it leaves out; `comments` are known already; `takes` is what questions have beside their text.
 
         Raises:
             InputError: a comment is given of a community that the pool does not have.
         """
-        pool = pool if isinstance(pool, Pool) else Pool.load(pool)
+        self.pool = pool if isinstance(pool, Pool) else Pool.load(pool)
         for name in comments or {}:
-            if name not in pool.communities:
-                raise InputError(f"A comment of {name} is given; the pool has only {', '.join(pool.communities)}.")
-        return cls(
-            pool,
-            models if isinstance(models, PoolModels) else PoolModels(pool, models),
-            prompts or PromptSet.load(),
-            Caller(attempts=pool.run.attempts, deadline=pool.run.deadline),
-            mode,
-            {name: value for name, value in (defaults or {}).items() if value is not None},
-            comments or {},
-            takes,
-        )
+            if name not in self.pool.communities:
+                raise InputError(f"A comment of {name} is given; the pool has only {', '.join(self.communities)}.")
+        self.models = models if isinstance(models, PoolModels) else PoolModels(self.pool, models)
+        self.prompts = prompts or PromptSet.load()
+        self.caller = Caller(attempts=self.pool.run.attempts, deadline=self.pool.run.deadline)
+        self.mode, self.takes, self.comments = mode, takes, comments or {}
+        self.defaults = {name: value for name, value in (defaults or {}).items() if value is not None}
 
     @property
     def communities(self) -> list[str]:
@@ -88,13 +72,6 @@ class Parts:
         """What each community is said to be, in the pool's order."""
         return {name: community.description for name, community in self.pool.communities.items()}
 
-    def node(
-        self, step: Step, name: str, *, role: str | None = None, community: str | None = None
-    ) -> RunnableLambda[Any, Update]:
-        """A runnable for a step. Callbacks are told the mode, the node's role (default: its name), and the community
-        that it belongs to."""
-        return as_runnable(step.with_defaults(self.defaults), self.caller, name, self._marks(role or name, community))
-
     def add(
         self,
         graph: StateGraph[Any, Any, Any, Any],
@@ -104,43 +81,31 @@ class Parts:
         role: str | None = None,
         community: str | None = None,
     ) -> None:
-        """Add a step to a graph as `node` makes it. LangGraph's metadata of the node say what callbacks are told, and
-        the names of the prompts that the step may use."""
+        """Add a step to a graph. Callbacks are told the mode, the node's role (default: its name), and the community
+        that it belongs to. LangGraph's metadata of the node say the same, and the names of the prompts that the step
+        may use."""
         self._check_names(graph, name, is_community=name == community)
-        key = NodeKey(step.with_defaults(self.defaults), [self.mode, name, community or ""], graph, name)
+        step, marks = step.with_defaults(self.defaults), self.marks(role or name, community)
+        key = NodeKey(step, [self.mode, name, community or ""], graph, name)
         prompts = list(dict.fromkeys(prompt for question in self._questions() for prompt in step.prompts(question)))
         graph.add_node(
             name,
-            self.node(step, name, role=role, community=community),
-            metadata={**self._marks(role or name, community), **({"prompts": prompts} if prompts else {})},
+            as_runnable(step, self.caller, name, marks),
+            metadata={**marks, **({"prompts": prompts} if prompts else {})},
             cache_policy=CachePolicy(key_func=key),
         )
+
+    def marks(self, role: str, community: str | None = None) -> dict[str, str]:
+        """What a node says of itself to callbacks and in LangGraph's metadata."""
+        marks = {"community": community, "mode": self.mode or None, "role": role}
+        return {key: value for key, value in marks.items() if value is not None}
 
     def add_check(self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False) -> None:
         """Add the node with which every run begins."""
         asked = get_type_hints(graph.input_schema)
-        step = check(
-            results=[key for key in graph.channels if key not in asked],
-            mode=self.mode,
-            attribute=self.takes.attribute,
-            options=self.takes.options,
-            any_mode=any_mode,
-        )
-        self.add(graph, "check", step)
+        results = [key for key in graph.channels if key not in asked]
+        self.add(graph, "check", check(results=results, mode=self.mode, takes=self.takes, any_mode=any_mode))
         graph.add_edge(START, "check")
-
-    def add_graph(
-        self,
-        graph: StateGraph[Any, Any, Any, Any],
-        name: str,
-        inner: StateGraph[Any, Any, Any, Any],
-        *,
-        role: str,
-        community: str | None = None,
-        **more: Any,
-    ) -> None:
-        """Add a graph as a node; `more` is for LangGraph's `add_node`."""
-        graph.add_node(name, inner.compile(), metadata=self._marks(role, community), **more)
 
     def _check_names(self, graph: StateGraph[Any, Any, Any, Any], node: str, *, is_community: bool) -> None:
         """Raise PoolError where a community is called as a part of the graph is, be it in another case."""
@@ -157,18 +122,27 @@ class Parts:
             for attribute in _MAY_BE[self.takes.attribute]:
                 yield QuestionParts(options, attribute)
 
-    def _marks(self, role: str, community: str | None) -> dict[str, str]:
-        marks = {"community": community, "mode": self.mode or None, "role": role}
-        return {key: value for key, value in marks.items() if value is not None}
-
     def add_comment(self, graph: StateGraph[Any, Any, Any, Any], name: str) -> None:
         """Add the node in which a community comments."""
-        self.add(graph, name, self._comment(name), role="comment", community=name)
+        known = self.comments.get(name)
+        step = comment(self.community(name), self.models, self.prompts) if known is None else given(name, known)
+        self.add(graph, name, step, role="comment", community=name)
 
-    def _comment(self, name: str) -> Step:
-        if name in self.comments:
-            return given(name, self.comments[name])
-        return comment(self.community(name), self.models, self.prompts)
+    def answer(self, prompt: str, scoring: Scoring, group_prompt: str | None = None) -> Step:
+        """The base LLM's answer with the prompt of that name; see `nodes.answer`.
+
+        Raises:
+            InputError: there is no such scoring.
+        """
+        return answer(
+            self.models,
+            self.prompts,
+            prompt,
+            max_tokens=self.pool.run.answer_tokens,
+            scoring=check_scoring(scoring),
+            samples=self.pool.run.score_samples,
+            group_prompt=group_prompt,
+        )
 
     def community(self, name: str) -> Community:
         """What the nodes of a community know of it."""

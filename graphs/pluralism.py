@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypedDict, get_type_hints
 
 from langgraph.graph import END, StateGraph
 
 from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.parts import Models, Parts
-from modular_pluralism.graphs.state import PluralismQuestion, PluralismState, PluralismTwoVoicesState
-from modular_pluralism.modes import ModeDescription, find_mode, modes
-from modular_pluralism.nodes.request import check_scoring, check_voice
+from modular_pluralism.graphs.state import PluralismQuestion, PluralismState
+from modular_pluralism.modes import find_mode, modes
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Mode, Scoring, Voice
@@ -31,8 +31,7 @@ def build_pluralism(
 
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
-        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
-            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         voice: How a community is heard in distributional mode: by its "comment", its "vote", or "both".
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
@@ -40,11 +39,10 @@ def build_pluralism(
         mode: For questions that name none.
 
     Returns:
-        The graph, not compiled. Where both voices are heard, its state is a `PluralismTwoVoicesState`.
+        The graph, not compiled.
 
     Raises:
-        PoolError: The pool is unusable.
-        PromptError: A prompt is unusable.
+        PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such scoring, voice or mode.
 
@@ -60,45 +58,39 @@ def build_pluralism(
         print(state["answer"])
         ```
     """
-    parts = Parts.of(pool, prompts, models, defaults={"mode": mode})
-    check_scoring(scoring)
-    check_voice(voice)
+    parts = Parts(pool, prompts, models, defaults={"mode": mode})
     if mode is not None:
         find_mode(mode)
     graph: NestingGraph[PluralismState, None, PluralismQuestion, PluralismState]
-    graph = NestingGraph(_state(voice), input_schema=PluralismQuestion)
+    graph = NestingGraph(_state(), input_schema=PluralismQuestion)
     parts.add_check(graph, any_mode=True)
-    for name, each in modes().items():
-        settings = each.settings(scoring, voice if each.takes.voice else "comment")
-        inner = each.build(parts.pool, prompts=parts.prompts, models=parts.models, seed=seed, **settings)
-        parts.add_graph(graph, name, inner, role="mode", input_schema=_question(each))
+    for name, described in modes().items():
+        settings = described.settings(scoring, voice if described.takes.voice else "comment")
+        inner = described.build(parts.pool, prompts=parts.prompts, models=parts.models, seed=seed, **settings)
+        asked = _question(inner.input_schema)
+        graph.add_node(name, inner.compile(), metadata=parts.marks("mode"), input_schema=asked)
         graph.add_edge(name, END)
     graph.add_conditional_edges("check", lambda state: state.get("mode") or mode, list(modes()))
     return graph
 
 
-def _state(voice: Voice) -> type:
+def _state() -> type:
     """The state, with the keys of modes that were added."""
-    known = get_type_hints(PluralismTwoVoicesState)
-    more = {
+    known = get_type_hints(PluralismState, include_extras=True)
+    added = {
         key: hint
-        for each in modes().values()
-        for key, hint in get_type_hints(each.state, include_extras=True).items()
+        for mode in modes().values()
+        for key, hint in get_type_hints(mode.state, include_extras=True).items()
         if key not in known
     }
-    state = PluralismTwoVoicesState if voice == "both" else PluralismState
-    return _typed(state.__name__, get_type_hints(state, include_extras=True) | more) if more else state
+    return _typed(PluralismState.__name__, known | added) if added else PluralismState
 
 
-def _question(mode: ModeDescription) -> type:
-    """What the mode takes of a question: on a thread, the rest may be left from a question of another mode."""
-    taken = {
-        "question": str,
-        "seed": int | None,
-        **({} if mode.takes.attribute == "refused" else {"attribute": str | None}),
-        **({} if mode.takes.options == "refused" else {"options": list[str] | None}),
-    }
-    return _typed(f"{mode.title}Part", taken)
+def _question(asked: type) -> type:
+    """What a mode's graph is asked, without what it refuses: on a thread, that may be left from a question of another
+    mode."""
+    hints = get_type_hints(asked, include_extras=True)
+    return _typed(f"{asked.__name__}Part", {key: hint for key, hint in hints.items() if hint is not NoneType})
 
 
 def _typed(name: str, keys: dict[str, Any]) -> type:

@@ -46,20 +46,14 @@ def graph_nodes(graph: StateGraph[Any, Any, Any, Any]) -> list[GraphNode]:
     return sorted(nodes, key=lambda node: depths[node.id])
 
 
+@lru_cache(128)
 def nodes_of_builder(
-    build: Callable[..., StateGraph[Any, Any, Any, Any]], communities: Sequence[str], **settings: Any
+    build: Callable[..., StateGraph[Any, Any, Any, Any]], communities: tuple[str, ...], **settings: Any
 ) -> list[GraphNode]:
     """The nodes of the graph that a builder makes for these communities, to be looked at: no pool has to be there."""
-    return list(_looked_at(build, tuple(communities), tuple(sorted(settings.items()))))
-
-
-@lru_cache(128)
-def _looked_at(
-    build: Callable[..., StateGraph[Any, Any, Any, Any]], communities: tuple[str, ...], settings: tuple[Any, ...]
-) -> list[GraphNode]:
     described = {name: CommunityConfig(model="model", description=name) for name in communities}
     pool = Pool(base="model", models={"model": EmbeddedModel(gguf="none.gguf")}, communities=described)
-    return graph_nodes(build(pool, **dict(settings)))
+    return graph_nodes(build(pool, **settings))
 
 
 def _inside(
@@ -76,7 +70,7 @@ def _inside(
         for start in starts:
             if start not in ends:
                 visit(start)
-        after = list(dict.fromkeys(each for start in starts for each in ends[start]))
+        after = list(dict.fromkeys(end for start in starts for end in ends[start]))
         spec = graph.nodes[name]
         if isinstance(spec.runnable, CompiledStateGraph):
             inner, ends[name] = _inside(spec.runnable.builder, f"{place}{name}/", after)
@@ -102,7 +96,7 @@ def _inside(
         if name not in ends:
             visit(name)
     last = [name for name in graph.nodes if {end for start, end in edges if start == name} <= {END}]
-    return nodes, [each for name in last for each in ends[name]]
+    return nodes, [end for name in last for end in ends[name]]
 
 
 def _edges(graph: StateGraph[Any, Any, Any, Any]) -> list[tuple[str, str]]:
@@ -114,9 +108,5 @@ def _edges(graph: StateGraph[Any, Any, Any, Any]) -> list[tuple[str, str]]:
         for branch in branches.values()
         for end in (branch.ends or {}).values()
     ]
-    order = list(graph.nodes)  # a graph keeps its edges in a set
-    return sorted({*graph.edges, *joined, *routes}, key=lambda edge: [_rank(order, each) for each in edge])
-
-
-def _rank(order: Sequence[str], name: str) -> int:
-    return order.index(name) if name in order else -1
+    order = {name: number for number, name in enumerate(graph.nodes)}  # a graph keeps its edges in a set
+    return sorted({*graph.edges, *joined, *routes}, key=lambda edge: [order.get(name, -1) for name in edge])

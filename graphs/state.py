@@ -90,25 +90,19 @@ class SteerableState(SteerableQuestion, Commented, total=False):
 
 
 class DistributionalState(DistributionalQuestion, Commented, total=False):
-    """Distributional: the pooled distribution in the order of the options, and what it was pooled from."""
+    """Distributional: the pooled distribution in the order of the options, and what it was pooled from.
+
+    Where each community is heard by both voices, `votes` has its own distribution, `readings` what the base LLM read in
+    its comment, and `distributions` the two united.
+    """
 
     distributions: Annotated[dict[str, OptionDistribution], by_community]
+    votes: Annotated[dict[str, OptionDistribution] | None, by_community]
+    readings: dict[str, OptionDistribution] | None
     distribution: list[float] | None
     label_mass: float | None
     disagreement: float | None
     weights: dict[str, float] | None
-
-
-class Voices(TypedDict, total=False):
-    """What is there where each community is heard by both voices: its own distribution in `votes`, and in `readings`
-    what the base LLM read in its comment. `distributions` has the two united."""
-
-    votes: Annotated[dict[str, OptionDistribution], by_community]
-    readings: dict[str, OptionDistribution] | None
-
-
-class TwoVoicesState(DistributionalState, Voices, total=False):
-    """Distributional, with both voices of each community."""
 
 
 class BranchOutput(TypedDict, total=False):
@@ -116,12 +110,7 @@ class BranchOutput(TypedDict, total=False):
 
     comments: Annotated[dict[str, Comment], by_community]
     distributions: Annotated[dict[str, OptionDistribution], by_community]
-
-
-class TwoVoicesBranchOutput(BranchOutput, total=False):
-    """The same, with the community's vote."""
-
-    votes: Annotated[dict[str, OptionDistribution], by_community]
+    votes: Annotated[dict[str, OptionDistribution] | None, by_community]
 
 
 class PluralismState(PluralismQuestion, Commented, total=False):
@@ -132,14 +121,12 @@ class PluralismState(PluralismQuestion, Commented, total=False):
     selected: Selection | None
     choice: str | None
     distributions: Annotated[dict[str, OptionDistribution], by_community]
+    votes: Annotated[dict[str, OptionDistribution] | None, by_community]
+    readings: dict[str, OptionDistribution] | None
     distribution: list[float] | OptionDistribution | None
     label_mass: float | None
     disagreement: float | None
     weights: dict[str, float] | None
-
-
-class PluralismTwoVoicesState(PluralismState, Voices, total=False):
-    """The same, where distributional mode hears both voices of each community."""
 
 
 class BaselineState(BaselineQuestion, Commented, total=False):

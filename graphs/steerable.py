@@ -9,8 +9,6 @@ from langgraph.graph import END, StateGraph
 from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import SteerableQuestion, SteerableState
 from modular_pluralism.modes import ModeDescription, Takes, register_mode
-from modular_pluralism.nodes.request import check_scoring
-from modular_pluralism.nodes.respond import respond
 from modular_pluralism.nodes.select import select
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -31,8 +29,7 @@ def build_steerable(
 
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
-        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
-            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
         seed: For questions that have none (default 0).
@@ -42,8 +39,7 @@ def build_steerable(
         The graph, not compiled.
 
     Raises:
-        PoolError: The pool is unusable.
-        PromptError: A prompt is unusable.
+        PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such scoring, or a comment is given of a community that is not in the pool.
 
@@ -59,9 +55,7 @@ def build_steerable(
         print(state["selected"]["community"], state["answer"])
         ```
     """
-    parts = Parts.of(pool, prompts, models, "steerable", {"seed": seed}, comments, STEERABLE.takes)
-    run = parts.pool.run
-    check_scoring(scoring)
+    parts = Parts(pool, prompts, models, "steerable", {"seed": seed}, comments, STEERABLE.takes)
     graph = StateGraph(SteerableState, input_schema=SteerableQuestion)
     parts.add_check(graph)
     for name in parts.communities:
@@ -70,10 +64,7 @@ def build_steerable(
         graph.add_edge(name, "select")  # after all of them, which run in one superstep
     selecting = select(parts.models, parts.prompts, communities=parts.communities, quorum=parts.pool.quorum)
     parts.add(graph, "select", selecting)
-    responding = respond(
-        parts.models, parts.prompts, max_tokens=run.answer_tokens, scoring=scoring, samples=run.score_samples
-    )
-    parts.add(graph, "respond", responding)
+    parts.add(graph, "respond", parts.answer("respond", scoring))
     graph.add_edge("select", "respond")
     graph.add_edge("respond", END)
     return graph

@@ -6,12 +6,13 @@ An application adds a mode of its own with `register_mode`. A package whose entr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from itertools import product
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.types import Scoring, Voice
@@ -123,6 +124,12 @@ class ModeDescription:
         from modular_pluralism.graphs.shape import nodes_of_builder
 
         return nodes_of_builder(self.build, communities, **self.settings(scoring, voice))
+
+    def nodes_of_every_setting(self) -> Iterator[GraphNode]:
+        """The nodes for one community, however options are read and communities heard."""
+        voices: tuple[Voice, ...] = get_args(Voice) if self.takes.voice else ("comment",)
+        for voice, scoring in product(voices, get_args(Scoring)):
+            yield from self.nodes(voice=voice, scoring=scoring)
 
 
 _modes: dict[str, ModeDescription] = {}

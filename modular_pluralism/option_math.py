@@ -70,17 +70,17 @@ def log_linear_pool(distributions: Sequence[Sequence[float]], weights: Sequence[
     Raises:
         ValueError: every option has no probability in some distribution with a weight above 0.
     """
-    counted = [(each, weight) for each, weight in zip(distributions, weights, strict=True) if weight > 0]
+    counted = [(row, weight) for row, weight in zip(distributions, weights, strict=True) if weight > 0]
     logs = [
         math.fsum(weight * math.log(value) for value, (_, weight) in zip(column, counted, strict=True))
         if all(column)
         else -math.inf
-        for column in zip(*(each for each, _ in counted), strict=True)
+        for column in zip(*(row for row, _ in counted), strict=True)
     ]
     largest = max(logs)
     if largest == -math.inf:
         raise ValueError("the distributions have no option in common")
-    return normalise([math.exp(each - largest) for each in logs])
+    return normalise([math.exp(log - largest) for log in logs])
 
 
 def disagreement(distributions: Sequence[Sequence[float]], weights: Sequence[float]) -> float:
@@ -88,7 +88,7 @@ def disagreement(distributions: Sequence[Sequence[float]], weights: Sequence[flo
 
     0 where all distributions are the same; at most the entropy of the weights.
     """
-    own = math.fsum(weight * entropy(each) for weight, each in zip(weights, distributions, strict=True))
+    own = math.fsum(weight * entropy(row) for weight, row in zip(weights, distributions, strict=True))
     return max(0.0, entropy(linear_pool(distributions, weights)) - own)
 
 

@@ -41,8 +41,7 @@ def pluralism_tool(
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
         mode: What the tool does.
-        scoring: How option probabilities are read. "label" takes the option's letter as the next token, "rotate"
-            averages over all rotations of the options, and "text" takes the likelihood of the option's text.
+        scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         voice: How a community is heard in distributional mode: by its "comment", its "vote", or "both".
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
@@ -54,8 +53,7 @@ def pluralism_tool(
         A LangChain tool.
 
     Raises:
-        PoolError: The pool is unusable.
-        PromptError: A prompt is unusable.
+        PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such mode, scoring or voice, or the mode has no choice of voices.
 
@@ -71,7 +69,7 @@ def pluralism_tool(
         ```
     """
     described = find_mode(mode)
-    parts = Parts.of(pool, prompts, models)
+    parts = Parts(pool, prompts, models)
     more: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed}
     graph = described.graph(parts.pool, scoring=scoring, voice=voice, **more)
     # A call of a tool is one step of the agent, not to be taken up in its middle.

@@ -12,7 +12,8 @@ Mode = str
 "distributional", or one that was added; see `modular_pluralism.modes`."""
 
 Scoring = Literal["label", "rotate", "text"]
-"""How the probability of an answer option is read; see `modular_pluralism.nodes.score`."""
+"""How the probability of an answer option is read: "label" takes the option's letter as the next token, "rotate"
+averages over all rotations of the options, and "text" takes the likelihood of the option's text."""
 
 Voice = Literal["comment", "vote", "both"]
 """How a community is heard in distributional mode: by its comment, which the base LLM reads (the paper's way), by its

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
+from modular_pluralism.nodes.quorum import attendance
 from modular_pluralism.nodes.read_options import read_options, with_fragments
+from modular_pluralism.nodes.render import fill
 from modular_pluralism.nodes.step import Body, QuestionParts, State, Steps, derive_seed, step_maker
 from modular_pluralism.option_math import most_likely
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Scoring
-
-Known = Callable[[State], Mapping[str, str]]
-"""What a prompt is filled with, beside the options."""
 
 
 def _prompts(question: QuestionParts, arguments: Mapping[str, Any]) -> Sequence[str]:
@@ -37,36 +36,40 @@ def answer(
     prompts: PromptSet,
     prompt: str,
     *,
-    known: Known,
     max_tokens: int,
     scoring: Scoring,
     samples: int,
     group_prompt: str | None = None,
 ) -> Body:
     """Step that writes the answer: a text in `answer`, or, where the question has options, the likeliest one in
-    `choice` and all their probabilities in `distribution`.
+    `choice` and all their probabilities in `distribution`. Where a community is selected, its comment is told.
 
     `prompt` names the prompt for a text; that for a choice is called the same with `_options` after it.
     `group_prompt` takes its place where the question has an attribute.
+
+    Raises (in the step):
+        QuorumError: the selected community has failed.
     """
 
     def step(state: State) -> Steps:
         model, name = models.base(), _prompt(bool(group_prompt and state.get("attribute")), prompt, group_prompt)
         seed, options = derive_seed(state.get("seed") or 0, name), state.get("options")
+        selected = state.get("selected")
+        comment = attendance(state, [selected["community"]], 1).comments[0] if selected else None
         if options:
             read = yield from read_options(
                 model,
-                options,
+                state,
                 prompts,
                 _for_options(name, scoring),
-                known(state),
+                comment,
                 scoring=scoring,
                 samples=samples,
                 seed=seed,
             )
             best = most_likely(read["probabilities"])
             return {"choice": options[best], "answer": options[best], "distribution": read}
-        outcome = yield ask.text(model, prompts[name].render(**known(state)), max_tokens=max_tokens, seed=seed)
+        outcome = yield ask.text(model, fill(prompts[name], state, comment), max_tokens=max_tokens, seed=seed)
         reply = ask.reply(outcome, model.place)
         return {"answer": reply["text"], "usage": ask.usage(reply)}
 

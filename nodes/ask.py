@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
@@ -21,12 +21,16 @@ from modular_pluralism.types import Reply, Usage
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelCall(Call[T]):
     """A call that can tell what it asks of which model: `given` are the messages, labels and settings."""
 
-    model: PoolModel | None = None
-    given: Mapping[str, Any] = field(default_factory=dict)
+    model: PoolModel
+    given: Mapping[str, Any]
+
+
+Asking: TypeAlias = Generator[ModelCall[Any], CallResult[Any], T]
+"""Work that asks models by yielding calls; errors are raised at the yield."""
 
 
 def text(
@@ -52,7 +56,7 @@ def text(
         return _whole(await model.chat.ainvoke(prompt, tagged(config), **settings))
 
     asked = _asked("chat", model, settings)
-    return ModelCall(model.place, run, arun, asked, model, {"messages": prompt, "settings": settings})
+    return ModelCall(model.place, run, arun, asked, model=model, given={"messages": prompt, "settings": settings})
 
 
 def _asked(operation: Literal["chat", "score"], model: PoolModel, settings: dict[str, Any]) -> Asked:
@@ -122,8 +126,8 @@ def _reading(
         lambda config: traced.invoke(given, config),
         lambda config: traced.ainvoke(given, config),
         _asked("score", model, {}),
-        model,
-        given,
+        model=model,
+        given=given,
     )
 
 

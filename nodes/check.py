@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from modular_pluralism.modes import Need, find_mode
+from modular_pluralism.modes import Takes, find_mode
 from modular_pluralism.nodes.request import check_parts
 from modular_pluralism.nodes.step import Body, State, Update, step_maker
 
 
 @step_maker()
-def check(
-    *,
-    results: Sequence[str],
-    mode: str = "",
-    attribute: Need = "optional",
-    options: Need = "optional",
-    any_mode: bool = False,
-) -> Body:
-    """Step that checks the question's parts, for a mode that says this of them, or for `any_mode`, that the question
-    names one.
+def check(*, results: Sequence[str], mode: str, takes: Takes, any_mode: bool = False) -> Body:
+    """Step that checks the question's parts, for a mode that takes these, or for `any_mode`, that the question names
+    one.
 
     It also empties the `results` that an earlier run on the same thread left in the state: without that, the answer to
     one question would stand below the next one until there is a new answer, or for good where the new run leaves none
@@ -32,7 +25,7 @@ def check(
     def step(state: State) -> Update:
         if any_mode:
             find_mode(state.get("mode"))
-        check_parts(state, mode, attribute, options)
+        check_parts(state, mode, takes)
         return {key: None for key in results if state.get(key) is not None}
 
     return step

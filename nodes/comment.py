@@ -12,8 +12,7 @@ from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelC
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.noted import Noted
-from modular_pluralism.nodes.persona import with_persona
-from modular_pluralism.nodes.render import plain_option_lines, quoted
+from modular_pluralism.nodes.render import fill, plain_option_lines, with_persona
 from modular_pluralism.nodes.step import Body, QuestionParts, State, Steps, Update, derive_seed, step_maker
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment
@@ -98,9 +97,7 @@ def failed(community: str, error: str) -> Comment:
 def _messages(community: Community, prompts: PromptSet, state: State) -> list[BaseMessage]:
     options = state.get("options")
     if options:
-        messages = prompts["comment_options"].render(
-            question=quoted(state["question"]), options=plain_option_lines(prompts, options)
-        )
+        messages = fill(prompts["comment_options"], state, options=plain_option_lines(prompts, options))
     else:
-        messages = prompts["comment"].render(question=quoted(state["question"]))
+        messages = fill(prompts["comment"], state)
     return with_persona(community.persona, messages)

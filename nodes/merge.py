@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.quorum import attendance
-from modular_pluralism.nodes.render import comment_lines, quoted
+from modular_pluralism.nodes.render import comment_lines, fill
 from modular_pluralism.nodes.step import Body, State, Steps, derive_seed, step_maker
 from modular_pluralism.prompts import PromptSet
 
@@ -19,9 +19,7 @@ def merge(models: PoolModels, prompts: PromptSet, *, communities: Sequence[str],
     def step(state: State) -> Steps:
         present = attendance(state, communities, quorum)
         model = models.base()
-        messages = prompts["merge"].render(
-            question=quoted(state["question"]), comments=comment_lines(prompts, present.comments)
-        )
+        messages = fill(prompts["merge"], state, comments=comment_lines(prompts, present.comments))
         outcome = yield ask.text(
             model, messages, max_tokens=max_tokens, seed=derive_seed(state.get("seed") or 0, "merge")
         )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage
 
 from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError, NoUsableReplyError
-from modular_pluralism.models.calls import Call, CallResult
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.step import derive_seed
@@ -28,7 +26,7 @@ _NUMBER = re.compile(
 
 def pick(
     model: PoolModel, messages: Sequence[BaseMessage], communities: Sequence[str], seed: int
-) -> Generator[Call[Any], CallResult[Any], Selection]:
+) -> ask.Asking[Selection]:
     """The community whose number, from 1 in the prompt's list, is the likeliest reply.
 
     The choice comes from the log-probabilities of the numbers, so it is always valid. Where the model does not report
@@ -59,7 +57,7 @@ def _likeliest(raw: Sequence[float], communities: Sequence[str], model: PoolMode
 
 def _ask_for_number(
     model: PoolModel, messages: Sequence[BaseMessage], communities: Sequence[str], seed: int
-) -> Generator[Call[Any], CallResult[Any], Selection]:
+) -> ask.Asking[Selection]:
     for attempt in range(1, _ASKS + 1):
         # A new seed each time: the same one would bring the same reply.
         outcome = yield ask.text(

@@ -19,22 +19,19 @@ class Attendance(NamedTuple):
     missing: list[str]
 
 
-def heard(state: State, communities: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names of `communities` that have answered, by a comment or a vote, and those of the others."""
-    said: dict[str, Comment] = state.get("comments") or {}
-    read = state.get("distributions") or {}
-    answered = [name for name in communities if (said[name]["error"] is None if name in said else name in read)]
-    return answered, [name for name in communities if name not in answered]
-
-
 def attendance(state: State, communities: Sequence[str], quorum: int) -> Attendance:
-    """Who of `communities` has answered.
+    """Who of `communities` has answered, by a comment or a vote.
 
     Raises:
         QuorumError: fewer than `quorum` have; the message says who is missing and why.
     """
     said: dict[str, Comment] = state.get("comments") or {}
-    names, missing = heard(state, communities)
+    names = [
+        name
+        for name in communities
+        if (said[name]["error"] is None if name in said else name in (state.get("distributions") or {}))
+    ]
+    missing = [name for name in communities if name not in names]
     if len(names) < quorum:
         reasons = " ".join(f"{name}: {said[name]['error'] if name in said else 'never asked.'}" for name in missing)
         raise QuorumError(

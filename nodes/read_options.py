@@ -1,50 +1,89 @@
-"""Reading an option distribution from the base LLM, by one of three scorings."""
+"""Reading an option distribution from a model, by one of three scorings."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from langchain_core.messages import BaseMessage
 
-from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError, NoUsableReplyError
-from modular_pluralism.models.calls import Call, CallResult
+from modular_pluralism.errors import (
+    ContextOverflowError,
+    DeadlineError,
+    ModelCallError,
+    NoLogProbabilitiesError,
+    NoUsableReplyError,
+)
 from modular_pluralism.models.option_reader import LabelReading
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.nodes import ask
-from modular_pluralism.nodes.persona import with_persona
-from modular_pluralism.nodes.render import option_lines
-from modular_pluralism.nodes.step import PromptsOf, QuestionParts, derive_seed
+from modular_pluralism.nodes.comment import failure
+from modular_pluralism.nodes.render import fill, option_lines, with_persona
+from modular_pluralism.nodes.step import PromptsOf, QuestionParts, State, Steps, derive_seed
 from modular_pluralism.option_math import from_mean_logprobs, letters, mean_over_rotations, normalise, rotations
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import OptionDistribution, Scoring
+from modular_pluralism.types import Comment, OptionDistribution, Scoring
 
-Reading: TypeAlias = Generator[Call[Any], CallResult[Any], OptionDistribution]
+Reading: TypeAlias = ask.Asking[OptionDistribution]
 Prompt: TypeAlias = list[BaseMessage]
 
 
 def read_options(
     model: PoolModel,
-    options: Sequence[str],
+    state: State,
     prompts: PromptSet,
     prompt: str,
-    known: Mapping[str, str],
+    comment: Comment | None = None,
     *,
     scoring: Scoring,
     samples: int,
     seed: int,
     persona: str | None = None,
 ) -> Reading:
-    """The distribution over the options, as the scoring reads it, with the prompt of that name below a persona. All but
-    "text" fill the prompt with the options, too."""
+    """The distribution over the question's options, as the scoring reads it, with the prompt of that name below a
+    persona. All but "text" fill the prompt with the options, too."""
+    options, asked = state["options"], prompts[prompt]
     if scoring == "text":
-        return (yield from read_by_text(model, options, with_persona(persona, prompts[prompt].render(**known))))
+        return (yield from read_by_text(model, options, with_persona(persona, fill(asked, state, comment))))
 
     def lettered(order: Sequence[str]) -> Prompt:
-        return with_persona(persona, prompts[prompt].render(**known, options=option_lines(prompts, order)))
+        return with_persona(persona, fill(asked, state, comment, options=option_lines(prompts, order)))
 
     return (yield from read_by_label(model, options, lettered, rotate=scoring == "rotate", samples=samples, seed=seed))
+
+
+def read_of_community(
+    community: str,
+    model: PoolModel,
+    state: State,
+    prompts: PromptSet,
+    prompt: str,
+    comment: Comment | None = None,
+    *,
+    into: str,
+    scoring: Scoring,
+    samples: int,
+    persona: str | None = None,
+) -> Steps:
+    """A community's distribution, to `into` of the state under its name, read with the prompt of that name for the
+    people that an attribute names, or for anybody. Where it cannot be read, the community's comment gets an error, and
+    so the community counts as missing."""
+    try:
+        distribution = yield from read_options(
+            model,
+            state,
+            prompts,
+            group_prompt(prompt, bool(state.get("attribute")), scoring),
+            comment,
+            scoring=scoring,
+            samples=samples,
+            seed=derive_seed(state.get("seed") or 0, prompt, community),
+            persona=persona,
+        )
+    except (ModelCallError, DeadlineError, ContextOverflowError) as error:
+        return failure(state, community, error)
+    return {into: {community: distribution}}
 
 
 def group_prompt(name: str, attribute: bool, scoring: Scoring) -> str:
@@ -90,11 +129,11 @@ def read_by_label(
         outcome = yield ask.label_probabilities(model, prompts, labels)
         readings: list[LabelReading] = outcome.value
     except NoLogProbabilitiesError:
-        each = max(1, samples // len(prompts))
-        drawn = each * len(prompts)
+        count = max(1, samples // len(prompts))
+        drawn = count * len(prompts)
         readings = []
         for number, prompt in enumerate(prompts):
-            readings.append((yield from _sample(model, prompt, labels, each, derive_seed(seed, number))))
+            readings.append((yield from _sample(model, prompt, labels, count, derive_seed(seed, number))))
     distributions = [_normalised(reading, model) for reading in readings]
     unread = {options[orders[row][at]] for row, reading in enumerate(readings) for at in reading.unread}
     return OptionDistribution(
@@ -127,19 +166,17 @@ def _normalised(reading: LabelReading, model: PoolModel) -> list[float]:
         raise ModelCallError(f"{model.place} gave no probability to any option's letter.") from None
 
 
-def _sample(
-    model: PoolModel, prompt: Prompt, labels: str, count: int, seed: int
-) -> Generator[Call[Any], CallResult[Any], LabelReading]:
+def _sample(model: PoolModel, prompt: Prompt, labels: str, count: int, seed: int) -> ask.Asking[LabelReading]:
     """Shares of the labels among `count` sampled replies."""
-    found = []
+    named = []
     for number in range(count):
         outcome = yield ask.text(
             model, prompt, streamed=False, max_tokens=8, temperature=1.0, seed=derive_seed(seed, number)
         )
-        found.append(parse_label(str(outcome.value.text), labels))
-    if not any(found):
+        named.append(parse_label(str(outcome.value.text), labels))
+    if not any(named):
         raise NoUsableReplyError(f"{model.place} named none of the options in {count} sampled replies.", count)
-    return LabelReading(tuple(found.count(label) / count for label in labels))
+    return LabelReading(tuple(named.count(label) / count for label in labels))
 
 
 def parse_label(reply: str, labels: str) -> str | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage, SystemMessage
 
 from modular_pluralism.option_math import letters
-from modular_pluralism.prompts import PromptSet
+from modular_pluralism.prompts import Prompt, PromptSet
 from modular_pluralism.types import Comment
 
 
@@ -25,6 +28,26 @@ def quoted(text: str) -> str:
     """
     lines = text.strip().splitlines()
     return text.strip() if len(lines) < 2 else "\n".join(f"> {line}".rstrip() for line in lines)
+
+
+def fill(prompt: Prompt, state: Mapping[str, Any], comment: Comment | None = None, **more: str) -> list[BaseMessage]:
+    """The prompt as messages, with what it takes of a question and of a comment on it; `more` is put in as it is."""
+    values = {"question": quoted(state["question"]), **more}
+    if "attribute" in prompt.variables:
+        values["attribute"] = one_line(state["attribute"])
+    if comment is not None:
+        values["comment"] = one_line(comment["text"])
+    return prompt.render(**values)
+
+
+def with_persona(persona: str | None, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The messages below the persona, which is a system message; without a persona, as they are."""
+    if persona is None:
+        return list(messages)
+    # Many chat templates take one system message only: a prompt that has one of its own goes below the persona.
+    own = [str(message.text) for message in messages if isinstance(message, SystemMessage)]
+    rest = [message for message in messages if not isinstance(message, SystemMessage)]
+    return [SystemMessage("\n\n".join([persona, *own])), *rest]
 
 
 def option_lines(prompts: PromptSet, options: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.modes import Need, find_mode, takers
+from modular_pluralism.modes import Takes, find_mode, takers
 from modular_pluralism.nodes.render import one_line
 from modular_pluralism.option_math import MOST_OPTIONS
 from modular_pluralism.types import Mode, Scoring, Voice
@@ -53,7 +53,7 @@ class Request(BaseModel):
     def _check(cls, given: Any) -> Any:
         if isinstance(given, Mapping):  # else it is nobody's request, which pydantic says itself
             mode = find_mode(given.get("mode", "overton"))
-            check_parts(given, mode.name, mode.takes.attribute, mode.takes.options)
+            check_parts(given, mode.name, mode.takes)
             mode.settings(given.get("scoring", "rotate"), given.get("voice", "comment"))
         return given
 
@@ -72,26 +72,24 @@ class Request(BaseModel):
         return {"question": self.question, **{name: value for name, value in parts.items() if value is not None}}
 
 
-def check_parts(
-    given: Mapping[str, Any], mode: str = "", attribute: Need = "optional", options: Need = "optional"
-) -> None:
-    """Check the parts of a question for a mode that says this of its attribute and its options.
+def check_parts(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
+    """Check the parts of a question for a mode that takes these.
 
     Raises:
         InputError: a part is missing, unusable, or not for this mode.
     """
     check_question(given.get("question"))
     check_seed(given.get("seed"))
-    if attribute == "required" or given.get("attribute") is not None:
-        _refuse(attribute, "attribute", mode)
+    if takes.attribute == "required" or given.get("attribute") is not None:
+        _refuse(takes, "attribute", mode)
         check_attribute(given.get("attribute"))
-    if options == "required" or given.get("options"):
-        _refuse(options, "options", mode)
+    if takes.options == "required" or given.get("options"):
+        _refuse(takes, "options", mode)
         check_options(given.get("options"))
 
 
-def _refuse(need: Need, part: Literal["attribute", "options"], mode: str) -> None:
-    if need == "refused":
+def _refuse(takes: Takes, part: Literal["attribute", "options"], mode: str) -> None:
+    if getattr(takes, part) == "refused":
         raise InputError(
             f"{mode.capitalize()} mode takes no {part}; leave {'them' if part == 'options' else 'it'} out, or choose "
             f"{takers(part)} mode."
@@ -130,9 +128,9 @@ T = TypeVar("T")
 
 
 def _known(value: object, known: Sequence[T], what: str) -> T:
-    for each in known:
-        if value == each:
-            return each
+    for name in known:
+        if value == name:
+            return name
     raise InputError(f"There is no {what} {value!r}; use {', '.join(map(str, known))}.")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.pick import pick
 from modular_pluralism.nodes.quorum import attendance
-from modular_pluralism.nodes.render import comment_lines, one_line, quoted
+from modular_pluralism.nodes.render import comment_lines, fill
 from modular_pluralism.nodes.step import Body, State, Steps, derive_seed, step_maker
 from modular_pluralism.prompts import PromptSet
 
@@ -18,11 +18,7 @@ def select(models: PoolModels, prompts: PromptSet, *, communities: Sequence[str]
 
     def step(state: State) -> Steps:
         present = attendance(state, communities, quorum)
-        messages = prompts["select"].render(
-            question=quoted(state["question"]),
-            attribute=one_line(state["attribute"]),
-            comments=comment_lines(prompts, present.comments),
-        )
+        messages = fill(prompts["select"], state, comments=comment_lines(prompts, present.comments))
         names = [comment["community"] for comment in present.comments]
         selected = yield from pick(models.base(), messages, names, derive_seed(state.get("seed") or 0, "select"))
         return {"selected": selected, "missing": present.missing}

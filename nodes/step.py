@@ -12,18 +12,19 @@ from typing import Any, NamedTuple, ParamSpec, TypeAlias
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import merge_configs
 
-from modular_pluralism.models.calls import Call, Caller, CallResult
+from modular_pluralism.models.calls import Caller, CallResult
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.nodes.noted import Noted, NotedModels, NotedPrompts, Notes, plain_update
+from modular_pluralism.nodes.ask import Asking, ModelCall
+from modular_pluralism.nodes.noted import DeclaredPrompts, Noted, Notes, NotNotedError, plain_update
 from modular_pluralism.prompts import PromptSet
 
 P = ParamSpec("P")
 State: TypeAlias = Mapping[str, Any]
 Update: TypeAlias = dict[str, Any]
-Steps: TypeAlias = Generator[Call[Any], CallResult[Any], Update]
+Steps: TypeAlias = Asking[Update]
 Body: TypeAlias = Callable[[State], Steps | Update]
-"""Takes the state and returns an update of it. Each `yield` asks a model; errors are raised at the yield. A body that
-asks no model is a plain function."""
+"""Takes the state and returns an update of it. Each `yield` asks a model, the same one every time; errors are raised at
+the yield. A body that asks no model is a plain function."""
 
 
 class QuestionParts(NamedTuple):
@@ -44,9 +45,9 @@ def step_maker(prompts: Sequence[str] | PromptsOf = ()) -> Callable[[Callable[P,
         def greet(models: PoolModels, prompts: PromptSet, *, warmth: int) -> Step: ...
 
     The function's arguments are in the cache key of the step's node; they have to be plain values, beside the models
-    and the prompts. What the step reads of the state, and which prompts and models it takes, is noted until it first
-    asks a model, and is in the key, too. From then on it can use nothing that it has not used before: a step that tries
-    raises, so that no result can depend on what its key leaves out.
+    and the prompts. What the step reads of the state before it first asks a model, those prompts, and the model that it
+    asks are in the key, too. A step that then reads something else, takes another prompt or asks another model raises
+    NotNotedError, so that no result can depend on what its key leaves out.
     """
 
     def decorated(make: Callable[P, Body]) -> Callable[P, Step]:
@@ -99,16 +100,22 @@ class Step:
     def begin(self, state: State) -> Begun:
         """Work until the step first asks a model, or, where it asks none, until its end."""
         state = {**state, **{key: value for key, value in self.defaults.items() if state.get(key) is None}}
-        parts = QuestionParts(bool(state.get("options")), bool(state.get("attribute")))
-        notes = Notes(self._make.__qualname__, frozenset(self.prompts(parts)))
-        body = self._make(**{name: _noted(value, notes) for name, value in self._arguments.items()})
+        name, parts = self._make.__qualname__, QuestionParts(bool(state.get("options")), bool(state.get("attribute")))
+        declared = {
+            key: DeclaredPrompts(value, self.prompts(parts), name)
+            for key, value in self._arguments.items()
+            if isinstance(value, PromptSet)
+        }
+        texts = {prompt: prompts[prompt].text for prompts in declared.values() for prompt in prompts}
+        body = self._make(**{**self._arguments, **declared})
         if not isgeneratorfunction(body):
             update = body(state)
             assert isinstance(update, dict)
-            return Begun(notes, None, update)
+            return Begun(name, {}, {}, None, update)
+        notes = Notes(name)
         steps = body(Noted(state, notes))
         assert isinstance(steps, Generator)
-        begun = Begun(notes, steps, {})
+        begun = Begun(name, notes.read, texts, steps, {})
         begun.go_on(lambda: next(steps))
         notes.close()
         return begun
@@ -116,12 +123,15 @@ class Step:
 
 @dataclass
 class Begun:
-    """A step at work: `call` is what it asks next, and `update` what it writes once it asks nothing more."""
+    """A step at work: `call` is what it asks next, and `update` what it writes once it asks nothing more. `read` is
+    what it has read of the state, and `prompts` are the texts that it may use."""
 
-    notes: Notes
+    name: str
+    read: Mapping[str, Any]
+    prompts: Mapping[str, str]
     _steps: Steps | None
     update: Update
-    call: Call[Any] | None = None
+    call: ModelCall[Any] | None = None
 
     def answered(self, outcome: CallResult[Any]) -> None:
         """Tell the step what the model has said."""
@@ -131,12 +141,18 @@ class Begun:
         """Tell the step that the call has failed."""
         self.go_on(lambda: self._steps.throw(error) if self._steps else None)
 
-    def go_on(self, work: Callable[[], Call[Any] | None]) -> None:
+    def go_on(self, work: Callable[[], ModelCall[Any] | None]) -> None:
         """Do some of the step's work, which ends with its next call."""
+        before = self.call
         try:
             self.call = work()
         except StopIteration as end:
             self.call, self.update = None, plain_update(end.value)
+        if before and self.call and self.call.model.chat is not before.model.chat:
+            raise NotNotedError(
+                f"The step {self.name} asks {self.call.model.place} after {before.model.place}, of which alone a cache "
+                "would know; make two nodes of it."
+            )
 
 
 def as_runnable(
@@ -177,20 +193,14 @@ def as_runnable(
     return RunnableLambda(run, arun, name=name)
 
 
-def _noted(value: Any, notes: Notes) -> Any:
-    if isinstance(value, PoolModels):
-        return NotedModels(value, notes)
-    return NotedPrompts(value, notes) if isinstance(value, PromptSet) else value
-
-
 def _plain(value: Any, what: str) -> Any:
     """The value in a form that tells it from others: of a function, where it is written, if that is all that it is."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(each, what) for key, each in value.items()}
+        return {str(key): _plain(entry, what) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each, what) for each in value]
+        return [_plain(entry, what) for entry in value]
     if hasattr(value, "model_dump_json"):  # pydantic's models
         return value.model_dump_json()
     if hasattr(value, "__dataclass_fields__"):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from modular_pluralism.prompts.loader import HEADER_KEYS, MODES, Prompt, Section
+from modular_pluralism.prompts.loader import MODES, Prompt
 from modular_pluralism.prompts.prompt_set import FolderFile, PromptSet, built_in_files, find_prompt, read_folder
 from modular_pluralism.types import Style
 
 __all__ = [
-    "HEADER_KEYS",
     "MODES",
     "FolderFile",
     "Prompt",
     "PromptSet",
-    "Section",
     "Style",
     "built_in_files",
     "find_prompt",

@@ -124,16 +124,10 @@ class PromptSet:
         """The set with a sentence added to these prompts: as the last of a chat prompt, or as the first of one that
         ends where the reply begins. `demand` is put in as it stands."""
         text = demand.replace("{", "{{").replace("}", "}}")
-        changed = {
-            name: replace(
-                self[name],
-                text=f"{text}\n\n{self[name].text}"
-                if self._style == "completion"
-                else f"{self[name].text}\n\n{text}\n",
-            )
-            for name in names
-        }
-        return PromptSet(self._prompts | changed, self._personas, self._style)
+        first = self._style == "completion"
+        texts = {name: self[name].text for name in names}
+        with_text = {name: f"{text}\n\n{own}" if first else f"{own}\n\n{text}\n" for name, own in texts.items()}
+        return self.with_prompts({name: replace(self[name], text=new) for name, new in with_text.items()})
 
     def with_texts(self, texts: Mapping[str, str], source: str = "the text") -> PromptSet:
         """The set with other texts in the place of its own.
@@ -156,13 +150,14 @@ class PromptSet:
             prompts = PromptSet.load().with_texts({"vanilla": "Answer in one word: {question}"})
             ```
         """
-        prompts, personas = dict(self._prompts), dict(self._personas)
-        for name, text in texts.items():
-            if name in personas:
-                personas[name] = personas[name].with_text(text, f"{source} for {name}")
-            else:
-                prompts[name] = self[name].with_text(text, f"{source} for {name}")
-        return PromptSet(prompts, personas, self._style)
+        known = {name: self._personas.get(name) or self[name] for name in texts}
+        return self.with_prompts({name: known[name].with_text(texts[name], f"{source} for {name}") for name in texts})
+
+    def with_prompts(self, prompts: Mapping[str, Prompt]) -> PromptSet:
+        """The set with these prompts in the place of its own, or beside them; personas are by their files' names."""
+        personas = {name: prompt for name, prompt in prompts.items() if prompt.mode == "persona"}
+        others = {name: prompt for name, prompt in prompts.items() if prompt.mode != "persona"}
+        return PromptSet(self._prompts | others, self._personas | personas, self._style)
 
 
 def built_in_files() -> dict[str, Prompt]:
@@ -234,7 +229,7 @@ def _replaced(path: Path, folder: Path) -> tuple[str, Prompt]:
         return file, replacement(path, known[file])
     if path.is_dir():
         raise PromptError(f"{path} is a folder that prompts do not have; move its files up, or call it {_PERSONAS!r}")
-    beside = [Path(each).name for each in known if Path(each).parent == Path(file).parent]
+    beside = [Path(name).name for name in known if Path(name).parent == Path(file).parent]
     raise PromptError(
         f"{path} replaces no built-in prompt; rename it to one that `pluralism prompts` lists, or remove it"
         f"{hint(path.name, beside)}"

@@ -18,11 +18,10 @@ from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import Edited
-from modular_pluralism.runs.keep import keep
+from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.opening import open_run_store
-from modular_pluralism.runs.place import find_place
 from modular_pluralism.runs.run_store import RunStore
-from modular_pluralism.runs.run_table import RunTable
+from modular_pluralism.runs.run_table import RunTable, keep
 from modular_pluralism.runs.setup import Setup
 from tests.fake_models import FakeChat, choosing, fake_models
 
@@ -67,7 +66,7 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(folder: Path, **others: BaseChatModel) -> AsyncIterator[Bench]:
-    async with open_run_store(find_place(folder / "runs.sqlite"), 10.0) as store:
+    async with open_run_store(find_location(folder / "runs.sqlite"), 10.0) as store:
         yield Bench(folder, store, **others)
 
 

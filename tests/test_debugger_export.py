@@ -18,8 +18,8 @@ from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.live import RunRequest, start_run
 from modular_pluralism.debugger.snippet import run_as_python
 from modular_pluralism.runs.edits import AddedCommunity, Edits
+from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.opening import open_run_store
-from modular_pluralism.runs.place import find_place
 from tests.debugging import NAMES, followed, open_bench
 from tests.fake_models import FakeChat, always, scripted
 from tests.test_debugger_model import POOL, QUESTION
@@ -134,7 +134,7 @@ async def test_a_snippet_holds_texts_as_literals(tmp_path: Path) -> None:
 
 async def test_a_snippet_gives_the_same_answer_again(tmp_path: Path) -> None:
     (tmp_path / "pool.toml").write_text(POOL)
-    async with open_run_store(find_place(tmp_path / "runs.sqlite"), 30.0) as store:
+    async with open_run_store(find_location(tmp_path / "runs.sqlite"), 30.0) as store:
         request = RunRequest(question=QUESTION, pool=str(tmp_path / "pool.toml"), seed=1)
         await followed(await start_run(store, request, run="one"))
         edits = Edits(comments={"left": 'It\'s "fine".'}, dropped=["centre"])

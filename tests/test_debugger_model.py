@@ -18,8 +18,8 @@ from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.live import RunRequest, start_run
 from modular_pluralism.debugger.records import own_calls
 from modular_pluralism.runs.edits import Edits
+from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.opening import open_run_store
-from modular_pluralism.runs.place import find_place
 from modular_pluralism.runs.run_store import RunStore
 from tests.command import pluralism
 from tests.debugging import finished, followed
@@ -53,7 +53,7 @@ QUESTION = "Should a city ban cars from its centre?"
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[RunStore]:
     (tmp_path / "pool.toml").write_text(POOL)
-    async with open_run_store(find_place(tmp_path / "runs.sqlite"), 30.0) as store:
+    async with open_run_store(find_location(tmp_path / "runs.sqlite"), 30.0) as store:
         yield store
 
 

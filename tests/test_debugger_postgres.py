@@ -11,8 +11,8 @@ from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import list_runs, read_run
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.runs.edits import Edits
+from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.opening import open_run_store
-from modular_pluralism.runs.place import find_place
 from modular_pluralism.runs.run_table import RunTable
 from tests.debugging import NAMES, Bench, finished, followed
 from tests.fake_models import always
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.faults
 
 
 async def test_runs_are_kept_forked_and_removed(database: str, tmp_path: Path) -> None:
-    async with open_run_store(find_place(database), 30.0) as store:
+    async with open_run_store(find_location(database), 30.0) as store:
         bench = Bench(tmp_path, store, ann=always("A null character: \x00."))
         live = await start_run(store, bench.request("distributional"), run="parent", models=bench.models)
         finished((await followed(live))[-1])

@@ -34,7 +34,7 @@ from modular_pluralism.nodes.request import Request
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompt_trials.uses import uses_of
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.runs.place import find_place
+from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.setup import Setup
 from modular_pluralism.serving.answers import Delta, End, Event
 from modular_pluralism.serving.mode_question import question_of
@@ -201,7 +201,7 @@ def test_the_toy_mode_is_in_the_debugger(chorus: None, tmp_path: Path) -> None:
         ("east", "comment", ["check"]),
         ("join", "join", ["north", "east"]),
     ]
-    runs = LiveRuns("perspective", None, find_place(str(tmp_path / "runs.sqlite")), 1.0)
+    runs = LiveRuns("perspective", None, find_location(str(tmp_path / "runs.sqlite")), 1.0)
     request = RunRequest(question="Is it so?", mode="chorus", attribute="thrift")
     prompts, pool = PromptSet.load(), Pool.load("perspective")
     setup = Setup.of("chorus", "rotate", request.asked(), ("perspective", pool), (None, prompts))

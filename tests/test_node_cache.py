@@ -50,7 +50,7 @@ class Lab:
     def with_prompt(self, name: str) -> PromptSet:
         """The prompts with one that is another text."""
         changed = replace(self.prompts[name], text=f"{self.prompts[name].text}\nThink first.")
-        return PromptSet({**{each: self.prompts[each] for each in self.prompts}, name: changed}, _personas())
+        return self.prompts.with_prompts({name: changed})
 
     def with_communities(self, **changes: dict[str, Any]) -> Pool:
         """The pool with other settings of some communities."""
@@ -63,10 +63,6 @@ class Lab:
         model = self.models[name]
         assert isinstance(model, FakeChat)
         return len(model.seen)
-
-
-def _personas() -> dict[str, Any]:
-    return dict(PromptSet.load()._personas)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_prompts_pools_and_types_are_in_the_wheel(wheel: Path) -> None:
         assert files
         inside = folder if folder.startswith("modular_pluralism") else f"modular_pluralism/{folder}"
         assert {f"{inside}/{file.name}" for file in files} <= names
-    assert "modular_pluralism/py.typed" in names
+    assert {"modular_pluralism/py.typed", "modular_pluralism/__init__.pyi"} <= set(names)
 
 
 def test_the_installed_package_can_be_imported_from_anywhere(wheel: Path, tmp_path: Path) -> None:

@@ -77,4 +77,4 @@ def test_python_snippet(snippet: str, tmp_path: Path) -> None:
 def test_pool_snippet(snippet: str, tmp_path: Path) -> None:
     (tmp_path / "farmers.md").write_text("You are a farmer.")
     pool = Pool.from_toml(snippet, source="README.md", folder=tmp_path)
-    assert Parts.of(pool, None, None).communities == list(pool.communities)
+    assert Parts(pool, None, None).communities == list(pool.communities)

@@ -14,8 +14,8 @@ import pytest
 from langgraph.graph import END, START, StateGraph
 
 from modular_pluralism.runs import StoreError, open_store
+from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.opening import open_run_store
-from modular_pluralism.runs.place import find_place
 from modular_pluralism.runs.run_table import RunTable
 from tests.fake_endpoint import FakeEndpoint
 from tests.kept_runs import KEY, MODES, NAMES, QUICK, SLOW, Kept
@@ -138,7 +138,7 @@ def test_removing(kept: Kept) -> None:
             assert store.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (0,)
     kept.result(*kept.ask("school"))
     for command in (["resume", "shcool"], ["runs", "show", "shcool"], ["runs", "remove", "shcool"]):
-        assert "did you mean school?" in kept.command(*command).err
+        assert "did you mean 'school'?" in kept.command(*command).err
 
 
 def test_calls_that_make_no_sense(kept: Kept) -> None:
@@ -171,7 +171,7 @@ def test_a_forged_checkpoint_is_refused(
 
 
 async def test_a_thousand_runs_are_listed_without_reading_what_was_said(tmp_path: Path) -> None:
-    place = find_place(tmp_path / "runs.sqlite")
+    place = find_location(tmp_path / "runs.sqlite")
     async with open_run_store(place, 5) as store:
         with closing(sqlite3.connect(tmp_path / "runs.sqlite")) as raw:
             rows = [(f"r{at}", at, "stopped" if at % 2 else "finished") for at in range(1000)]
@@ -188,7 +188,7 @@ async def test_a_thousand_runs_are_listed_without_reading_what_was_said(tmp_path
 
 
 async def test_one_at_a_time_works_on_a_run(tmp_path: Path) -> None:
-    place = find_place(tmp_path / "runs.sqlite")
+    place = find_location(tmp_path / "runs.sqlite")
     async with open_run_store(place, 5) as one, open_run_store(place, 5) as other:
         async with one.claim("run"):
             assert await other.claimed(["run", "another"]) == {"run"}

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from modular_pluralism.runs import StoreError
+from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.opening import open_run_store
-from modular_pluralism.runs.place import find_place
 from tests.fake_endpoint import FakeEndpoint, free_port
 from tests.kept_runs import KEY, NAMES, QUICK, SLOW, Kept
 
@@ -100,7 +100,7 @@ def test_a_run_fails_is_shown_resumed_and_removed(kept: Kept, database: str, mod
 
 
 async def test_one_process_at_a_time(database: str) -> None:
-    place = find_place(database)
+    place = find_location(database)
     async with open_run_store(place, 5) as one, open_run_store(place, 5) as other, one.claim("run"):
         assert await other.claimed(["run", "another"]) == {"run"}
         with pytest.raises(StoreError, match="at work on the run"):

@@ -29,7 +29,7 @@ from modular_pluralism.errors import (
 from modular_pluralism.local_names import is_loopback
 from modular_pluralism.models.redaction import keep_secret
 from modular_pluralism.modes import find_mode
-from modular_pluralism.nodes.persona import with_persona
+from modular_pluralism.nodes.render import with_persona
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.api_error import ApiError, api_error

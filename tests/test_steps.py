@@ -62,16 +62,17 @@ def reads(*, path: tuple[str, ...], early: bool = True) -> Body:
 @step_maker(prompts=["merge"])
 def says(models: PoolModels, prompts: PromptSet, *, after: str = "", prompt: str = "merge", second: str = "") -> Body:
     def step(state: State) -> Steps:
-        outcome = yield ask.text(models.base(), prompts[prompt].render(question=state["question"], comments="1. a"))
+        messages = prompts[prompt].render(question=state["question"], comments="1. a")
+        outcome = yield ask.text(models.base(), messages)
         if second:
-            models.community(second)
+            yield ask.text(models.community(second), messages)
         return {"answer": f"{outcome.value.text}{after}"}
 
     return step
 
 
 def graph_of(step: Step) -> StateGraph[Any, Any, Any, Any]:
-    parts = Parts.of(POOL, PROMPTS, MODELS, "test")
+    parts = Parts(POOL, PROMPTS, MODELS, "test")
     graph = StateGraph(BaselineState)
     parts.add(graph, "node", step)
     graph.add_edge(START, "node")
@@ -132,10 +133,10 @@ def test_another_prompt_or_model_is_another_key() -> None:
     assert key(says(MODELS, PROMPTS), STATE) != key(says(models, PROMPTS), STATE)
 
 
-def test_a_prompt_that_is_not_declared_and_a_model_that_is_opened_late_are_refused() -> None:
+def test_a_prompt_that_is_not_declared_and_a_second_model_are_refused() -> None:
     with pytest.raises(NotNotedError, match="uses the prompt perspectives on a question for which its maker does not"):
         graph_of(says(MODELS, PROMPTS, prompt="perspectives")).compile().invoke(STATE)
-    with pytest.raises(NotNotedError, match="uses the model of north only after"):
+    with pytest.raises(NotNotedError, match=r"asks .* after .*, of which alone a cache would know"):
         graph_of(says(MODELS, PROMPTS, second="north")).compile().invoke(STATE)
     assert says(MODELS, PROMPTS).prompts(QuestionParts(options=True, attribute=False)) == ["merge"]
 
@@ -154,7 +155,7 @@ def test_a_step_cannot_be_made_with_what_no_key_can_tell() -> None:
 
 
 def test_where_the_edges_lead_is_in_the_key() -> None:
-    parts = Parts.of(POOL, PROMPTS, MODELS, "test")
+    parts = Parts(POOL, PROMPTS, MODELS, "test")
     keys = []
     for ends in (["one"], ["one", "two"]):
         graph = StateGraph(BaselineState)

@@ -28,11 +28,11 @@ from modular_pluralism.graphs import build_distributional, build_pluralism
 from modular_pluralism.graphs.node_cache import NodeCache
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import find_mode
-from modular_pluralism.nodes.unite import unite
+from modular_pluralism.nodes.aggregate import unite
 from modular_pluralism.option_math import linear_pool, log_linear_pool
 from modular_pluralism.runs.edits import Edits
+from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.opening import open_run_store
-from modular_pluralism.runs.place import find_place
 from modular_pluralism.runs.setup import Setup
 from modular_pluralism.types import OptionDistribution, Pooling, Voice
 from tests.command import pluralism
@@ -358,7 +358,7 @@ def test_a_kept_run_is_shown_and_a_fork_of_it_reads_no_vote_again(tmp_path: Path
     )  # fmt: skip
 
     async def watched() -> tuple[Any, Any, Any, Any]:
-        async with open_run_store(find_place(str(tmp_path / "runs.sqlite")), 30.0) as store:
+        async with open_run_store(find_location(str(tmp_path / "runs.sqlite")), 30.0) as store:
             live = await start_run(store, request, models=models)
             await live.wait()
             events = [event async for event in live.events()]

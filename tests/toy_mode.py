@@ -52,7 +52,7 @@ def build_chorus(
     comments: Comments = None,
 ) -> StateGraph[Any, Any, Any, Any]:
     """The graph: check → every community comments in parallel → join."""
-    parts = Parts.of(pool, prompts, models, "chorus", {"seed": seed}, comments, CHORUS.takes)
+    parts = Parts(pool, prompts, models, "chorus", {"seed": seed}, comments, CHORUS.takes)
     graph = StateGraph(ChorusState, input_schema=ChorusQuestion)
     parts.add_check(graph)
     for name in parts.communities:

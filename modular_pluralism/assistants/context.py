@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from difflib import get_close_matches
-from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -18,7 +15,8 @@ from modular_pluralism.assistants.offered import offered_pools, offered_prompts
 from modular_pluralism.errors import ContextError, PromptError
 from modular_pluralism.modes import Takes, find_mode, modes
 from modular_pluralism.pool import Pool
-from modular_pluralism.prompts import Prompt, PromptSet
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.prompts.loader import hint
 from modular_pluralism.types import Scoring, Voice
 
 PLURALISM = "pluralism"
@@ -63,9 +61,8 @@ def check_keys(graph: str, given: Iterable[str]) -> None:
     known = [*_context(graph).model_fields, *map(_field, _nodes_by_prompt(graph))]
     for key in given:
         if key not in known and not _OF_LANGGRAPH.fullmatch(key):
-            close = get_close_matches(key[:64], known, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise ContextError(f"The context of {graph} has no {key[:64]!r}{hint}; use {', '.join(known)}.")
+            meant = hint(key, known)
+            raise ContextError(f"The context of {graph} has no {key[:64]!r}{meant}; use {', '.join(known)}.")
 
 
 def read_context(graph: str, values: Mapping[str, Any]) -> RunContext:
@@ -97,17 +94,10 @@ def edited_prompts(graph: str, values: Mapping[str, Any], prompts: PromptSet) ->
         if not isinstance(text, str):
             raise ContextError(f"The context's {_field(name)} is no text; write the prompt, or leave it out.")
         try:
-            changed[name] = replace(prompts[name], text=text, path=f"the context's {_field(name)}", first_line=1)
-            _ = changed[name].sections  # takes the text apart, which finds what is wrong with it
+            changed[name] = prompts[name].with_text(text, f"the context's {_field(name)}")
         except PromptError as error:
             raise ContextError(str(error)) from None
-    if not changed:
-        return prompts
-    personas = {
-        name: Prompt(name.removesuffix(".md"), "persona", (), 1, prompts.persona(name), name)
-        for name in prompts.personas
-    }
-    return PromptSet({name: prompts[name] for name in prompts} | changed, personas)
+    return prompts.with_prompts(changed)
 
 
 def context_schema(graph: str, pool: Pool, prompts: PromptSet) -> type[RunContext]:
@@ -139,16 +129,13 @@ def _offering(base: type[RunContext], name: str, values: list[Any]) -> Any:
 def _nodes_by_prompt(graph: str, communities: Iterable[str] = ()) -> dict[str, list[str]]:
     """The graph's prompts, and the nodes of it that use each, however options are read and communities heard. In the
     graph of all modes, those are the modes."""
-    found: dict[str, dict[str, None]] = {}
+    nodes_of: dict[str, dict[str, None]] = {}
     for mode in modes().values() if graph == PLURALISM else [find_mode(graph)]:
-        voices: tuple[Voice, ...] = get_args(Voice) if mode.takes.voice else ("comment",)
-        scorings: tuple[Scoring, ...] = get_args(Scoring)
-        for voice, scoring in product(voices, scorings):
-            for node in mode.nodes(scoring=scoring, voice=voice):
-                names = [mode.name] if graph == PLURALISM else list(communities) if node.community else [node.name]
-                for prompt in _whole(node.prompts):
-                    found.setdefault(prompt, {}).update(dict.fromkeys(names))
-    return {prompt: list(names) for prompt, names in found.items()}
+        for node in mode.nodes_of_every_setting():
+            names = [mode.name] if graph == PLURALISM else list(communities) if node.community else [node.name]
+            for prompt in _whole(node.prompts):
+                nodes_of.setdefault(prompt, {}).update(dict.fromkeys(names))
+    return {prompt: list(names) for prompt, names in nodes_of.items()}
 
 
 def _whole(names: Iterable[str]) -> list[str]:

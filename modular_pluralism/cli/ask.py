@@ -120,13 +120,12 @@ def run(
     async def running(view: TerminalView) -> dict[str, Any]:
         if thread is None:
             return await run_graph(graph, asked, view)
-        from modular_pluralism.runs.keep import keep
+        from modular_pluralism.runs.location import find_location, find_timeout
         from modular_pluralism.runs.opening import open_run_store
-        from modular_pluralism.runs.place import find_place, find_timeout
-        from modular_pluralism.runs.run_table import RunTable, check_id
+        from modular_pluralism.runs.run_table import RunTable, check_id, keep
 
         check_id(thread)
-        async with open_run_store(find_place(store), find_timeout()) as opened, opened.claim(thread):
+        async with open_run_store(find_location(store), find_timeout()) as opened, opened.claim(thread):
             await RunTable(opened).add(thread, setup)
             return await keep(opened, thread, run_graph(graph, asked, view, saver=opened.saver, thread=thread))
 
@@ -159,11 +158,11 @@ async def show(
 
 def stopped(thread: str | None, store: str | None) -> str:
     """What is said after Ctrl-C, with how to go on where the run is kept; an address' password is not repeated."""
-    from modular_pluralism.runs.place import find_place
+    from modular_pluralism.runs.location import find_location
 
     if thread is None:
         return "Stopped."
-    where = "" if store is None else f" --store {shlex.quote(find_place(store).shown)}"
+    where = "" if store is None else f" --store {shlex.quote(find_location(store).shown)}"
     return f"Stopped. Go on with: pluralism resume {thread}{where}"
 
 

@@ -191,7 +191,7 @@ def add(
 
     if COMMUNITY_NAME.fullmatch(name):  # else the pool file's own check says what is wrong
         for mode in modes().values():
-            nodes_of_builder(mode.build, [name])  # refuses a name that the graph uses itself
+            nodes_of_builder(mode.build, (name,))  # refuses a name that the graph uses itself
     adapter = None
     if lora is not None:
         # Paths of a pool file start at its folder, and ".." leads out of where a link to a folder leads.

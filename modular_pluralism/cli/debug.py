@@ -45,11 +45,11 @@ def debug(
     from modular_pluralism.debugger.page.server import end_process, serve_page
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
-    from modular_pluralism.runs.place import find_place, find_timeout
+    from modular_pluralism.runs.location import find_location, find_timeout
 
     Pool.load(pool)
     PromptSet.load(prompts)
-    runs = LiveRuns(pool, prompts, find_place(store), find_timeout())
+    runs = LiveRuns(pool, prompts, find_location(store), find_timeout())
     ended_by = serve_page(runs, host, port, lambda url: _ready(url, open_it), others=others)
     if ended_by == signal.SIGINT:
         typer.echo("Stopped.", err=True)

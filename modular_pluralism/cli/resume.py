@@ -43,9 +43,8 @@ async def _resume(run: str, place: str | None, *, anyway: bool, as_json: bool, q
     from modular_pluralism.modes import find_mode
     from modular_pluralism.runs.ask_again import ask_again, out_of_reach
     from modular_pluralism.runs.contents import read_contents
-    from modular_pluralism.runs.keep import keep
     from modular_pluralism.runs.opening import open_kept
-    from modular_pluralism.runs.run_table import RunTable
+    from modular_pluralism.runs.run_table import RunTable, keep
 
     async with open_kept(place) as store:
         table = RunTable(store)

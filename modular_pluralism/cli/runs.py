@@ -36,10 +36,10 @@ def list_runs(context: typer.Context, as_json: JsonOption = False, store: StoreO
     """List the runs that are kept, the newest first; show or remove one."""
     if context.invoked_subcommand is not None:
         return
-    from modular_pluralism.runs.place import find_place
+    from modular_pluralism.runs.location import find_location
     from modular_pluralism.runs.run_table import RunTable
 
-    place = find_place(store)
+    place = find_location(store)
     absent = place.path is not None and not place.path.exists()
     kept = [] if absent else _in_store(store, lambda opened: RunTable(opened).all())
     if as_json:

@@ -34,9 +34,8 @@ from modular_pluralism.nodes.request import Request
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import Edited
-from modular_pluralism.runs.keep import keep
 from modular_pluralism.runs.run_store import RunStore
-from modular_pluralism.runs.run_table import RunTable, check_id
+from modular_pluralism.runs.run_table import RunTable, check_id, keep
 from modular_pluralism.runs.setup import Setup
 
 

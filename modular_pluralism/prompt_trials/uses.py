@@ -13,7 +13,7 @@ from modular_pluralism.graphs import BASELINES
 from modular_pluralism.graphs.shape import GraphNode, nodes_of_builder
 from modular_pluralism.modes import find_mode, modes
 from modular_pluralism.nodes.step import QuestionParts
-from modular_pluralism.types import ItemScoring, MethodName, Scoring, Voice
+from modular_pluralism.types import ItemScoring, MethodName, Scoring
 
 
 class Use(NamedTuple):
@@ -53,18 +53,15 @@ def prompts_in_use(kind: Kind, method: MethodName, scoring: ItemScoring) -> froz
 
 def _nodes() -> Iterator[tuple[str, GraphNode]]:
     """The nodes of every graph, however options are read and communities heard."""
-    scorings: tuple[Scoring, ...] = get_args(Scoring)
-    voices: tuple[Voice, ...] = get_args(Voice)
     for mode in modes().values():
-        for scoring, voice in product(scorings, voices if mode.takes.voice else ("comment",)):
-            yield from ((mode.name, node) for node in mode.nodes(scoring=scoring, voice=voice))
-    for name, scoring, of_mode in product(BASELINES, scorings, modes()):
+        yield from ((mode.name, node) for node in mode.nodes_of_every_setting())
+    for name, scoring, of_mode in product(BASELINES, get_args(Scoring), modes()):
         yield from ((name, node) for node in _of_baseline(name, scoring, of_mode))
 
 
 def _of_baseline(name: str, scoring: Scoring, mode: str) -> list[GraphNode]:
     more: dict[str, Any] = {"mode": mode} if name == "prompting" else {}
-    return nodes_of_builder(BASELINES[name], ["community"], scoring=scoring, **more)
+    return nodes_of_builder(BASELINES[name], ("community",), scoring=scoring, **more)
 
 
 def _part(node: GraphNode) -> str:

@@ -6,9 +6,9 @@ checkpoint before the communities were asked, and what the failed ones wrote sin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from langgraph.checkpoint.base import CheckpointTuple
+from langchain_core.runnables import RunnableConfig
 
 from modular_pluralism.pool import Pool
 from modular_pluralism.runs.run_store import RunStore
@@ -31,42 +31,29 @@ async def ask_again(store: RunStore, run: str, failed: Collection[str]) -> None:
     """
     if not failed:
         return
-    found = [each async for each in store.saver.alist({"configurable": {"thread_id": run, "checkpoint_ns": ""}})]
-    before = next((each for each in found if _comments_after(each)), None)
-    if before is None:
-        return
-    checkpoint = before.checkpoint["id"]
-    statements: list[Statement] = [
-        (f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id > ?", [run, checkpoint])
-        for table in store.checkpoint_tables
-    ]
-    for task in _tasks_of(before, failed):
-        statements.append(
-            (
-                f"DELETE FROM {store.writes} WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ? "
-                "AND task_id = ?",
-                [run, checkpoint, task],
-            )
+    config: RunnableConfig = {"configurable": {"thread_id": run, "checkpoint_ns": ""}}
+    for before in [checkpoint async for checkpoint in store.saver.alist(config)]:
+        said = {task: value for task, channel, value in before.pending_writes or [] if channel == "comments" and value}
+        if said:  # communities were asked after this checkpoint
+            tasks = [task for task, comments in said.items() if set(comments) <= set(failed)]
+            await store.change(*_statements(store, run, before.checkpoint["id"], tasks, failed))
+            return
+
+
+def _statements(
+    store: RunStore, run: str, checkpoint: str, tasks: Sequence[str], failed: Collection[str]
+) -> Iterator[Statement]:
+    for table in store.checkpoint_tables:
+        yield (
+            f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id > ?",
+            [run, checkpoint],
         )
-    for name in failed:  # what its branch has kept of its own work
-        statements += [
-            (
-                f"DELETE FROM {table} WHERE thread_id = ? AND substr(checkpoint_ns, 1, ?) = ?",
-                [run, len(name) + 1, f"{name}:"],
-            )
-            for table in store.checkpoint_tables
-        ]
-    await store.change(*statements)
-
-
-def _comments_after(found: CheckpointTuple) -> bool:
-    """Whether communities were asked after this checkpoint."""
-    return any(channel == "comments" and value for _, channel, value in found.pending_writes or [])
-
-
-def _tasks_of(found: CheckpointTuple, communities: Collection[str]) -> set[str]:
-    return {
-        task
-        for task, channel, value in found.pending_writes or []
-        if channel == "comments" and value and set(value) <= set(communities)
-    }
+        for name in failed:  # what its branch has kept of its own work
+            of_branch = f"DELETE FROM {table} WHERE thread_id = ? AND substr(checkpoint_ns, 1, ?) = ?"
+            yield of_branch, [run, len(name) + 1, f"{name}:"]
+    for task in tasks:
+        yield (
+            f"DELETE FROM {store.writes} WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ? "
+            "AND task_id = ?",
+            [run, checkpoint, task],
+        )

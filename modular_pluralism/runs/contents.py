@@ -55,8 +55,8 @@ async def read_contents(store: RunStore, run: str, mode: Mode) -> Contents:
 
 async def read_checkpoints(store: RunStore, run: str) -> list[CheckpointTuple]:
     """The checkpoints of a run and of the branches in it, in the order of time."""
-    checkpoints = [each async for each in store.saver.alist({"configurable": {"thread_id": run}})]
-    return sorted(checkpoints, key=lambda each: str(each.checkpoint["id"]))
+    checkpoints = [checkpoint async for checkpoint in store.saver.alist({"configurable": {"thread_id": run}})]
+    return sorted(checkpoints, key=lambda kept: str(kept.checkpoint["id"]))
 
 
 @contextmanager
@@ -71,34 +71,33 @@ def damage(store: RunStore, run: str) -> Iterator[None]:
         ) from error
 
 
-def _contents(found: list[CheckpointTuple], keys: list[str]) -> Contents:
-    """`found` is in the order of time."""
-    whole = [each for each in found if not each.config["configurable"]["checkpoint_ns"]]
+def _contents(checkpoints: list[CheckpointTuple], keys: list[str]) -> Contents:
+    whole = [kept for kept in checkpoints if not kept.config["configurable"]["checkpoint_ns"]]
     if not whole:
         return Contents()
     values: Mapping[str, Any] = whole[-1].checkpoint["channel_values"]
     state = {key: values[key] for key in keys if key in values}
     for key in BY_COMMUNITY:
-        said = _of_communities(found, key)
+        said = _of_communities(checkpoints, key)
         if said and key in keys:
             state[key] = said
-    return Contents(True, {key: state[key] for key in keys if key in state}, [_step(each, keys) for each in whole])
+    return Contents(True, {key: state[key] for key in keys if key in state}, [_step(kept, keys) for kept in whole])
 
 
-def _of_communities(found: list[CheckpointTuple], key: str) -> dict[str, Any]:
+def _of_communities(checkpoints: list[CheckpointTuple], key: str) -> dict[str, Any]:
     """What every community has left under `key`, be it in a checkpoint, in one of its own branch, or not yet in any."""
     merged: dict[str, Any] = {}
-    for each in found:
-        merged |= each.checkpoint["channel_values"].get(key) or {}
-        for _, channel, value in each.pending_writes or []:
+    for kept in checkpoints:
+        merged |= kept.checkpoint["channel_values"].get(key) or {}
+        for _, channel, value in kept.pending_writes or []:
             if channel == key:
                 merged |= value or {}
     return merged
 
 
-def _step(found: CheckpointTuple, keys: list[str]) -> RunStep:
-    values = found.checkpoint["channel_values"]
-    updated = found.checkpoint.get("updated_channels") or []
+def _step(kept: CheckpointTuple, keys: list[str]) -> RunStep:
+    values = kept.checkpoint["channel_values"]
+    updated = kept.checkpoint.get("updated_channels") or []
     return RunStep(
-        found.metadata["step"], found.checkpoint["ts"], [key for key in keys if key in updated and values.get(key)]
+        kept.metadata["step"], kept.checkpoint["ts"], [key for key in keys if key in updated and values.get(key)]
     )

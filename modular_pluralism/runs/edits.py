@@ -106,9 +106,11 @@ def apply_edits(pool: Pool, prompts: PromptSet, edits: Edits) -> Edited:
             raise InputError(f"The comment of {name} is empty; write it, or drop the community.")
     changed = _checked(pool, left, edits.priors)
     personas = {**{name: new.persona for name, new in edits.added.items() if new.persona}, **edits.personas}
-    texts = prompts.with_texts(edits.prompts, "the edited text")
+    texts = prompts.with_texts(edits.prompts, "the edited text").with_prompts(
+        {_file(name): Prompt(name, "persona", (), 1, text, "the edited persona") for name, text in personas.items()}
+    )
     known: dict[str, str | Comment] = {name: cast(Comment, comment) for name, comment in edits.kept.items()}
-    return Edited(_with_personas(changed, personas), _with_persona_texts(texts, personas), {**known, **edits.comments})
+    return Edited(_with_personas(changed, personas), texts, {**known, **edits.comments})
 
 
 def _checked(pool: Pool, communities: Mapping[str, CommunityConfig], priors: Mapping[str, float]) -> Pool:
@@ -148,15 +150,6 @@ def _with_personas(pool: Pool, personas: Mapping[str, str]) -> Pool:
         for name, config in pool.communities.items()
     }
     return pool.model_copy(update={"communities": communities})
-
-
-def _with_persona_texts(prompts: PromptSet, personas: Mapping[str, str]) -> PromptSet:
-    if not personas:
-        return prompts
-    texts = {file: prompts.persona(file) for file in prompts.personas}
-    texts |= {_file(name): text for name, text in personas.items()}
-    known = {file: Prompt(file, "persona", (), 1, text, "the edited persona") for file, text in texts.items()}
-    return PromptSet({name: prompts[name] for name in prompts}, known)
 
 
 def _file(community: str) -> str:

@@ -10,14 +10,14 @@ from typing import Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from modular_pluralism.errors import InputError, StoreError
-from modular_pluralism.runs.place import STORE_VARIABLE, Place, find_place, find_timeout
+from modular_pluralism.runs.location import STORE_VARIABLE, StoreLocation, find_location, find_timeout
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.sqlite_store import open_sqlite
 
 
 @asynccontextmanager
 async def open_store(
-    place: str | Path | None = None, *, timeout: float | None = None
+    location: str | Path | None = None, *, timeout: float | None = None
 ) -> AsyncIterator[BaseCheckpointSaver[Any]]:
     """A checkpointer for graphs, in a file or in Postgres. Checkpoints hold plain values only.
 
@@ -25,8 +25,8 @@ async def open_store(
     store before the next one begins.
 
     Args:
-        place: A file or a postgresql:// address (None: what the environment variable MODULAR_PLURALISM_STORE names,
-            else a file of this user).
+        location: A file or a postgresql:// address (None: what the environment variable MODULAR_PLURALISM_STORE
+            names, else a file of this user).
         timeout: Seconds to wait for a file that another process has locked (None: MODULAR_PLURALISM_STORE_TIMEOUT, else
             30).
 
@@ -34,7 +34,7 @@ async def open_store(
         An asynchronous context manager that gives the checkpointer.
 
     Raises:
-        InputError: The place is no usable address.
+        InputError: The location is no usable address.
         StoreError: The store cannot be opened, read or written, or holds something that must not be read.
 
     Example:
@@ -58,15 +58,15 @@ async def open_store(
         asyncio.run(main())
         ```
     """
-    async with open_run_store(find_place(place), find_timeout() if timeout is None else timeout) as store:
+    async with open_run_store(find_location(location), find_timeout() if timeout is None else timeout) as store:
         yield store.saver
 
 
-def open_run_store(place: Place, timeout: float) -> AbstractAsyncContextManager[RunStore]:
+def open_run_store(location: StoreLocation, timeout: float) -> AbstractAsyncContextManager[RunStore]:
     """The whole store. Arguments and errors are those of `open_store`."""
-    if place.url is None:
-        assert place.path is not None
-        return open_sqlite(place.path, place.shown, timeout)
+    if location.url is None:
+        assert location.path is not None
+        return open_sqlite(location.path, location.shown, timeout)
     try:
         from modular_pluralism.runs.postgres_store import open_postgres
     except ImportError:
@@ -74,18 +74,18 @@ def open_run_store(place: Place, timeout: float) -> AbstractAsyncContextManager[
             "Runs are kept in Postgres by an extra that is not installed; run `pip install "
             "'modular-pluralism[postgres]'` first."
         ) from None
-    return open_postgres(place.url, place.shown, timeout)
+    return open_postgres(location.url, location.shown, timeout)
 
 
 @asynccontextmanager
-async def open_kept(place: str | None) -> AsyncIterator[RunStore]:
+async def open_kept(location: str | None) -> AsyncIterator[RunStore]:
     """The store in which runs are kept already, for looking at them or going on with them.
 
     Raises:
         InputError: there is no such file. The rest is as for `open_store`.
     """
-    found = find_place(place)
-    if found.path is not None and not found.path.exists():
-        raise InputError(f"There is no store {found.shown}; check --store and {STORE_VARIABLE}.")
-    async with open_run_store(found, find_timeout()) as store:
+    store_location = find_location(location)
+    if store_location.path is not None and not store_location.path.exists():
+        raise InputError(f"There is no store {store_location.shown}; check --store and {STORE_VARIABLE}.")
+    async with open_run_store(store_location, find_timeout()) as store:
         yield store

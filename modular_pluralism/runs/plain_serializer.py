@@ -49,8 +49,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return _plain_dict(value)
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, set | frozenset) and all(type(each) is str for each in value):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, set | frozenset) and all(type(entry) is str for entry in value):
         return {_SET: sorted(value)}
     if isinstance(value, BaseException):
         return redact(f"{type(value).__name__}: {value}")
@@ -68,7 +68,7 @@ def _plain_dict(value: dict[Any, Any]) -> dict[str, Any]:
             )
     if _makes_object(value):
         raise StoreError("A checkpoint cannot hold a dict that describes an object of LangChain's; leave it out.")
-    return {key: _plain(each) for key, each in value.items()}
+    return {key: _plain(entry) for key, entry in value.items()}
 
 
 def _checked(value: dict[str, Any]) -> Any:
@@ -78,7 +78,7 @@ def _checked(value: dict[str, Any]) -> Any:
     if _SET not in value:
         return value
     names = value[_SET]
-    if len(value) != 1 or not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+    if len(value) != 1 or not isinstance(names, list) or not all(isinstance(entry, str) for entry in names):
         raise StoreError(f"A checkpoint is damaged and cannot be read; {_REMEDY}.")
     return set(names)
 

@@ -3,79 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from hashlib import blake2b
-from typing import Any
 
 import psycopg
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import DictRow, dict_row
 
-from modular_pluralism.errors import InputError, RunInUseError
-from modular_pluralism.runs.place import MALFORMED_ADDRESS
+from modular_pluralism.errors import InputError, RunInUseError, StoreError
+from modular_pluralism.models.redaction import redact
+from modular_pluralism.runs.location import MALFORMED_ADDRESS
+from modular_pluralism.runs.plain_saver import PlainSaver
 from modular_pluralism.runs.plain_serializer import PlainSerializer
-from modular_pluralism.runs.postgres_errors import postgres_errors
-from modular_pluralism.runs.run_store import Row, RunStore
-from modular_pluralism.runs.schema import TABLES, check_version
+from modular_pluralism.runs.run_store import TABLES, Row, RunStore, check_version
 
 _CONNECT_SECONDS = 10
 Connection = psycopg.AsyncConnection[DictRow]
 
 
-class PostgresSaver(AsyncPostgresSaver):
+class PostgresSaver(PlainSaver, AsyncPostgresSaver):
     """LangGraph's saver, with plain values only and clear errors."""
 
     def __init__(self, connection: Connection, shown: str) -> None:
         super().__init__(connection, serde=PlainSerializer())
         self._shown = shown
 
-    def with_allowlist(self, extra_allowlist: object) -> PostgresSaver:
-        """Itself: no class is ever made from a checkpoint, so there is no list of allowed ones."""
-        return self
-
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """See LangGraph."""
-        with postgres_errors(self._shown):
-            return await super().aget_tuple(config)
-
-    async def alist(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[CheckpointTuple]:
-        """See LangGraph."""
-        with postgres_errors(self._shown):
-            async for each in super().alist(config, filter=filter, before=before, limit=limit):
-                yield each
-
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """See LangGraph."""
-        with postgres_errors(self._shown):
-            return await super().aput(config, checkpoint, metadata, new_versions)
-
-    async def aput_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-    ) -> None:
-        """See LangGraph."""
-        with postgres_errors(self._shown):
-            await super().aput_writes(config, writes, task_id, task_path)
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        """See LangGraph."""
-        with postgres_errors(self._shown):
-            await super().adelete_thread(thread_id)
+    def errors(self) -> AbstractContextManager[None]:
+        """See PlainSaver."""
+        return _postgres_errors(self._shown)
 
 
 class PostgresRunStore(RunStore):
@@ -93,7 +49,7 @@ class PostgresRunStore(RunStore):
 
     async def fetch(self, sql: str, *values: object) -> list[Row]:
         """See RunStore."""
-        with postgres_errors(self.shown):
+        with self.saver.errors():
             async with self.saver.lock, self._connection.cursor() as cursor:
                 await cursor.execute(_for_psycopg(sql), values)
                 return await cursor.fetchall()
@@ -101,7 +57,7 @@ class PostgresRunStore(RunStore):
     async def change(self, *statements: tuple[str, Sequence[object]]) -> int:
         """See RunStore."""
         changed = 0
-        with postgres_errors(self.shown):
+        with self.saver.errors():
             async with self.saver.lock, self._connection.transaction(), self._connection.cursor() as cursor:
                 for sql, values in statements:
                     await cursor.execute(_for_psycopg(sql), values)
@@ -142,10 +98,10 @@ async def open_postgres(url: str, shown: str, timeout: float) -> AsyncIterator[P
         InputError: the address is malformed.
         StoreError: the database cannot be used.
     """
-    with postgres_errors(shown):
+    with _postgres_errors(shown):
         connection = await _connect(url, timeout)
     try:
-        with postgres_errors(shown):
+        with _postgres_errors(shown):
             saver = PostgresSaver(connection, shown)
             await _make_tables(connection, saver)
         store = PostgresRunStore(saver, connection, shown)
@@ -194,3 +150,24 @@ def _for_psycopg(sql: str) -> bytes:
 def _lock_key(run: str) -> int:
     """A signed number of 64 bits, as Postgres takes it."""
     return int.from_bytes(blake2b(f"modular-pluralism:{run}".encode(), digest_size=8).digest(), signed=True)
+
+
+@contextmanager
+def _postgres_errors(shown: str) -> Iterator[None]:
+    """Turn what psycopg raises in this block into a StoreError."""
+    try:
+        yield
+    except psycopg.Error as error:
+        # Not as its cause: a traceback would show the address with its password.
+        raise StoreError(f"The store {shown} {_sentence(error)}") from None
+
+
+def _sentence(error: psycopg.Error) -> str:
+    said = redact(" ".join(str(error).split())).rstrip(" .")
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return "has been locked by another process for too long; wait for it, and try again."
+    if isinstance(error, psycopg.errors.DiskFull):
+        return f"cannot be written ({said}); make room on the server's disk."
+    if isinstance(error, psycopg.OperationalError):
+        return f"cannot be reached ({said}); check that the server runs, and the address of the store."
+    return f"cannot be used ({said}); check the database and this user's rights in it."

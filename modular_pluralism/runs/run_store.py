@@ -1,4 +1,4 @@
-"""An open store: LangGraph's checkpoints, and beside them a table of the runs that the command line keeps."""
+"""An open store: LangGraph's checkpoints, and beside them our own tables of the runs that are kept."""
 
 from __future__ import annotations
 
@@ -8,6 +8,22 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from modular_pluralism.errors import StoreError
+
+VERSION = 1
+"""Of our own tables."""
+
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS pluralism_schema (version INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS pluralism_runs (id TEXT PRIMARY KEY, created DOUBLE PRECISION NOT NULL, "
+    "mode TEXT NOT NULL, question TEXT NOT NULL, communities INTEGER NOT NULL, state TEXT NOT NULL, error TEXT, "
+    "setup TEXT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS pluralism_runs_by_time ON pluralism_runs (created)",
+    # What a debugger has seen of a run beside its state; each record is JSON.
+    "CREATE TABLE IF NOT EXISTS pluralism_records (run TEXT NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, "
+    "record TEXT NOT NULL, PRIMARY KEY (run, kind, number))",
+)
 
 Row = dict[str, Any]
 
@@ -50,3 +66,21 @@ class RunStore(ABC):
     @abstractmethod
     def forget_claim(self, run: str) -> None:
         """Clean up after a run that nobody will work on again; only for the one who has claimed it."""
+
+
+async def check_version(store: RunStore) -> None:
+    """Note the version in a new store.
+
+    Raises:
+        StoreError: the store was made by a later version of this package.
+    """
+    versions = await store.fetch("SELECT version FROM pluralism_schema ORDER BY version DESC")
+    if not versions:
+        new = "INSERT INTO pluralism_schema SELECT ? WHERE NOT EXISTS (SELECT 1 FROM pluralism_schema)"
+        await store.change((new, [VERSION]))
+    elif versions[0]["version"] > VERSION:
+        raise StoreError(
+            f"The store {store.shown} was made by a newer modular-pluralism (its schema is {versions[0]['version']}, "
+            f"and this version knows {VERSION}); upgrade with `pip install -U modular-pluralism`, or give another "
+            "--store."
+        )

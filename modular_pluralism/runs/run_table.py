@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from modular_pluralism.errors import InputError, StoreError
+from modular_pluralism.errors import InputError, PluralismError, StoreError
 from modular_pluralism.models.redaction import redact
+from modular_pluralism.prompts.loader import hint
 from modular_pluralism.runs.run_store import Row, RunStore
 from modular_pluralism.runs.setup import Setup
 
@@ -108,10 +110,9 @@ class RunTable:
         rows = await self._store.fetch(f"SELECT {_COLUMNS} FROM pluralism_runs WHERE id = ?", run)
         if not rows:
             known = [row["id"] for row in await self._store.fetch("SELECT id FROM pluralism_runs")]
-            close = get_close_matches(run[:200], known, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
             raise InputError(
-                f"There is no run {run} in {self._store.shown}{hint}; `pluralism runs` lists those there are."
+                f"There is no run {run} in {self._store.shown}{hint(run, known)}; `pluralism runs` lists those there "
+                "are."
             )
         return (await self._listed(rows))[0]
 
@@ -153,6 +154,25 @@ class RunTable:
             f"AND channel = 'comments' AND length({self._store.written}) > {len('null')} GROUP BY thread_id"
         )
         return {row["thread_id"]: row["done"] for row in rows}
+
+
+async def keep(store: RunStore, run: str, running: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """Wait for a run's final state and note that it has finished, or why it has failed. A run that is cancelled or
+    killed stays noted as stopped.
+
+    Raises:
+        PluralismError: the run failed.
+    """
+    table = RunTable(store)
+    try:
+        state = await running
+    except PluralismError as error:
+        with suppress(StoreError):  # what ended the run says more
+            await table.fail(run, str(error))
+        raise
+    await table.finish(run)
+    store.forget_claim(run)
+    return state
 
 
 def _text(text: str) -> str:

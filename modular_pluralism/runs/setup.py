@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from modular_pluralism.errors import StoreError
-from modular_pluralism.pool import BUILT_IN_POOLS, Pool
+from modular_pluralism.pool import BUILT_IN_POOLS, Pool, without_password
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import Edited, Edits, Origin, apply_edits
-from modular_pluralism.runs.fingerprint import pool_fingerprint, prompts_fingerprint
 from modular_pluralism.types import Mode, Scoring, Voice
+
+_OTHER_USES = ("judge", "baseline")
+"""Modes of prompts that no run of `pluralism ask` uses."""
+
+_VOTES = ("vote", "vote_group", "vote_text", "vote_group_text")
 
 
 class Setup(BaseModel):
@@ -56,10 +62,10 @@ class Setup(BaseModel):
             asked=asked,
             pool=named if named in BUILT_IN_POOLS else str(Path(named).absolute()),
             pool_name=loaded.name,
-            pool_fingerprint=pool_fingerprint(loaded, texts),
+            pool_fingerprint=_pool_fingerprint(loaded, texts),
             communities=list(loaded.communities),
             prompts=None if folder is None else str(folder.absolute()),
-            prompts_fingerprint=prompts_fingerprint(texts, voice),
+            prompts_fingerprint=_prompts_fingerprint(texts, voice),
         )
 
     def load(self, *, anyway: bool = False, remedy: str = "") -> Edited:
@@ -81,9 +87,9 @@ class Setup(BaseModel):
                 "put it back as it was, or ask anew."
             )
         changed = []
-        if pool_fingerprint(pool, prompts) != self.pool_fingerprint:
+        if _pool_fingerprint(pool, prompts) != self.pool_fingerprint:
             changed.append(f"the pool {self.pool}")
-        if prompts_fingerprint(prompts, self.voice) != self.prompts_fingerprint:
+        if _prompts_fingerprint(prompts, self.voice) != self.prompts_fingerprint:
             changed.append("the prompts" if self.prompts is None else f"the prompts in {self.prompts}")
         if changed and not anyway:
             raise StoreError(
@@ -95,3 +101,24 @@ class Setup(BaseModel):
 
 def _begun(what: str) -> str:
     return f"{what[0].upper()}{what[1:]} {'have' if 'prompts' in what else 'has'}"
+
+
+def _pool_fingerprint(pool: Pool, prompts: PromptSet) -> str:
+    """Of the pool's tables and its personas' texts: not of model files, nor of a password in an address."""
+    tables = pool.model_dump(mode="json", exclude={"folder", "name"})
+    for model in tables["models"].values():
+        if "base_url" in model:
+            model["base_url"] = without_password(model["base_url"])
+    return _digest([tables, {name: pool.persona_text(name, prompts) for name in pool.communities}])
+
+
+def _prompts_fingerprint(prompts: PromptSet, voice: Voice) -> str:
+    """Of the texts that the modes use with this voice of the communities."""
+    names = [name for name in prompts if prompts[name].mode not in _OTHER_USES]
+    if voice == "comment":  # nobody votes
+        names = [name for name in names if name not in _VOTES]
+    return _digest({name: prompts[name].text for name in names})
+
+
+def _digest(value: Any) -> str:
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

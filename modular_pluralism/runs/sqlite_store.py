@@ -5,25 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import aiosqlite
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from modular_pluralism.errors import RunInUseError, StoreError
+from modular_pluralism.runs.plain_saver import PlainSaver
 from modular_pluralism.runs.plain_serializer import PlainSerializer
-from modular_pluralism.runs.run_store import Row, RunStore
-from modular_pluralism.runs.schema import TABLES, check_version
+from modular_pluralism.runs.run_store import TABLES, Row, RunStore, check_version
 from modular_pluralism.runs.sqlite_claim import is_claimed, take_claim
-from modular_pluralism.runs.sqlite_errors import sqlite_errors
 
 
-class SqliteSaver(AsyncSqliteSaver):
+class SqliteSaver(PlainSaver, AsyncSqliteSaver):
     """LangGraph's saver, with plain values only and clear errors."""
 
     def __init__(self, connection: aiosqlite.Connection, shown: str, timeout: float) -> None:
@@ -31,14 +27,14 @@ class SqliteSaver(AsyncSqliteSaver):
         self._shown, self._timeout = shown, timeout
         self._turn = asyncio.Lock()
 
-    def with_allowlist(self, extra_allowlist: object) -> SqliteSaver:
-        """Itself: no class is ever made from a checkpoint, so there is no list of allowed ones."""
-        return self
+    def errors(self) -> AbstractContextManager[None]:
+        """See PlainSaver."""
+        return _sqlite_errors(self._shown, self._timeout)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
         """One writer at a time, who leaves nothing half-written for the next one to commit."""
-        with sqlite_errors(self._shown, self._timeout):
+        with self.errors():
             async with self._turn:
                 try:
                     yield
@@ -46,47 +42,6 @@ class SqliteSaver(AsyncSqliteSaver):
                     with suppress(sqlite3.Error, ValueError):  # the latter where the connection has been closed
                         await self.conn.rollback()
                     raise
-
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """See LangGraph."""
-        with sqlite_errors(self._shown, self._timeout):
-            return await super().aget_tuple(config)
-
-    async def alist(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[CheckpointTuple]:
-        """See LangGraph."""
-        with sqlite_errors(self._shown, self._timeout):
-            async for each in super().alist(config, filter=filter, before=before, limit=limit):
-                yield each
-
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """See LangGraph."""
-        async with self.writing():
-            return await super().aput(config, checkpoint, metadata, new_versions)
-
-    async def aput_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-    ) -> None:
-        """See LangGraph."""
-        async with self.writing():
-            await super().aput_writes(config, writes, task_id, task_path)
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        """See LangGraph."""
-        async with self.writing():
-            await super().adelete_thread(thread_id)
 
 
 class SqliteRunStore(RunStore):
@@ -96,15 +51,14 @@ class SqliteRunStore(RunStore):
     written = "value"
     checkpoint_tables = ("checkpoints", "writes")
 
-    def __init__(self, saver: SqliteSaver, path: Path, shown: str, timeout: float) -> None:
+    def __init__(self, saver: SqliteSaver, path: Path, shown: str) -> None:
         self.saver: SqliteSaver = saver
         self.shown = shown
         self._locks = path.with_name(f"{path.name}.locks")
-        self._timeout = timeout
 
     async def fetch(self, sql: str, *values: object) -> list[Row]:
         """See RunStore."""
-        with sqlite_errors(self.shown, self._timeout):
+        with self.saver.errors():
             async with self.saver.lock, self.saver.conn.execute(sql, values) as cursor:
                 names = [column[0] for column in cursor.description]
                 return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
@@ -123,7 +77,7 @@ class SqliteRunStore(RunStore):
     async def claim(self, run: str) -> AsyncIterator[None]:
         """See RunStore."""
         try:
-            with sqlite_errors(self.shown, self._timeout):
+            with self.saver.errors():
                 lock = await asyncio.to_thread(take_claim, self._locks / run)
         except OSError as error:
             raise StoreError(_unusable(str(self._locks), error)) from error
@@ -155,20 +109,20 @@ async def open_sqlite(path: Path, shown: str, timeout: float) -> AsyncIterator[S
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         # Here first: aiosqlite's thread is still busy giving up when its error arrives.
-        with sqlite_errors(shown, timeout), closing(sqlite3.connect(path)):
+        with _sqlite_errors(shown, timeout), closing(sqlite3.connect(path)):
             pass
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise StoreError(_unusable(shown, error)) from error
     connection = aiosqlite.connect(path, timeout=timeout)
     try:
-        with sqlite_errors(shown, timeout):
+        with _sqlite_errors(shown, timeout):
             await connection
             saver = SqliteSaver(connection, shown, timeout)
             await saver.setup()
             for table in TABLES:
                 async with connection.execute(table):
                     pass
-        store = SqliteRunStore(saver, path, shown, timeout)
+        store = SqliteRunStore(saver, path, shown)
         await check_version(store)
         yield store
     finally:
@@ -179,3 +133,39 @@ async def open_sqlite(path: Path, shown: str, timeout: float) -> AsyncIterator[S
 def _unusable(shown: str, error: OSError | ValueError) -> str:
     reason = getattr(error, "strerror", None) or error
     return f"The store {shown} cannot be made ({reason}); check the permissions of its folder, or give another --store."
+
+
+@contextmanager
+def _sqlite_errors(shown: str, timeout: float) -> Iterator[None]:
+    """Turn what SQLite raises in this block into a StoreError; `timeout` is how many seconds it waits for a lock."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(_sentence(error, shown, timeout)) from error
+
+
+def _sentence(error: sqlite3.Error, shown: str, timeout: float) -> str:
+    code = getattr(error, "sqlite_errorcode", None)
+    match code & 0xFF if isinstance(code, int) else None:  # the lowest byte is the kind of error
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return (
+                f"The store {shown} has been locked by another process for more than {timeout:g} seconds; wait for it, "
+                "or give another --store."
+            )
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
+            return (
+                f"The store {shown} cannot be written ({error}); make room on its disk, and check any limit on the "
+                "size of files."
+            )
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return (
+                f"The store {shown} cannot be opened for writing ({error}); check the permissions of the file and its "
+                "folder, or give another --store."
+            )
+        case sqlite3.SQLITE_NOTADB:
+            return f"{shown} is no store of runs: it is not an SQLite database; give another --store."
+        case sqlite3.SQLITE_CORRUPT:
+            return (
+                f"The store {shown} is damaged ({error}); put a copy of it back, or move it away and begin a new one."
+            )
+    return f"The store {shown} cannot be used: {error}; check it, or give another --store."

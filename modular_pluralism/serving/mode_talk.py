@@ -11,8 +11,7 @@ from modular_pluralism.errors import ContextOverflowError, ModelCallError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import ModeDescription
-from modular_pluralism.nodes.persona import with_persona
-from modular_pluralism.nodes.render import quoted
+from modular_pluralism.nodes.render import quoted, with_persona
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.answers import Delta, End, Event, Facts, Tokens

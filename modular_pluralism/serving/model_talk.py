@@ -11,7 +11,7 @@ from modular_pluralism.errors import ModelCallError, PluralismError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.calls import Caller, describe
 from modular_pluralism.models.pool_models import PoolModel
-from modular_pluralism.nodes.persona import with_persona
+from modular_pluralism.nodes.render import with_persona
 from modular_pluralism.serving.answers import Delta, End, Event, Tokens
 from modular_pluralism.serving.concurrency import called, pumped
 from modular_pluralism.serving.schemas import ChatRequest, seed_of_choice

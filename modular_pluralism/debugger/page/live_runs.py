@@ -12,8 +12,8 @@ from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.live import LiveRun, RunRequest, start_run
 from modular_pluralism.debugger.page.progress import RunProgress
+from modular_pluralism.runs.location import StoreLocation
 from modular_pluralism.runs.opening import open_run_store
-from modular_pluralism.runs.place import Place
 from modular_pluralism.runs.run_store import RunStore
 
 _SHUTDOWN_SECONDS = 10.0
@@ -24,7 +24,7 @@ class LiveRuns:
     """What all browser tabs share: the store, and the runs that are on. `pool` and `prompts` are what the page offers
     first."""
 
-    def __init__(self, pool: str, prompts: Path | None, place: Place, timeout: float) -> None:
+    def __init__(self, pool: str, prompts: Path | None, place: StoreLocation, timeout: float) -> None:
         self.pool = pool
         self.prompts = prompts
         self.place = place

@@ -13,7 +13,7 @@ from modular_pluralism.errors import InputError
 from modular_pluralism.models.redaction import keep_secret
 
 STORE_VARIABLE = "MODULAR_PLURALISM_STORE"
-"""The environment variable that names another place."""
+"""The environment variable that names another location."""
 
 TIMEOUT_VARIABLE = "MODULAR_PLURALISM_STORE_TIMEOUT"
 """The environment variable with the seconds to wait for a store that another process has locked."""
@@ -27,7 +27,7 @@ MALFORMED_ADDRESS = (
 
 
 @dataclass(frozen=True)
-class Place:
+class StoreLocation:
     """A file (`path`) or a Postgres database (`url`). `shown` is what messages call it; it holds no password."""
 
     shown: str
@@ -35,8 +35,8 @@ class Place:
     url: str | None = None
 
 
-def find_place(given: str | Path | None = None) -> Place:
-    """The place that is given, else the one in MODULAR_PLURALISM_STORE, else the file of this user.
+def find_location(given: str | Path | None = None) -> StoreLocation:
+    """The location that is given, else the one in MODULAR_PLURALISM_STORE, else the file of this user.
 
     A password in an address is kept out of every message from now on.
 
@@ -48,9 +48,9 @@ def find_place(given: str | Path | None = None) -> Place:
         raise InputError("--store is empty; give a file, or a postgresql:// address.")
     if not named:
         path = platformdirs.user_data_path("modular-pluralism", appauthor=False) / "runs.sqlite"
-        return Place(str(path), path=path)
+        return StoreLocation(str(path), path=path)
     if "://" not in named:
-        return Place(named, path=Path(named))
+        return StoreLocation(named, path=Path(named))
     return _database(named)
 
 
@@ -70,7 +70,7 @@ def find_timeout() -> float:
     return seconds
 
 
-def _database(url: str) -> Place:
+def _database(url: str) -> StoreLocation:
     try:
         parts = urlsplit(url)
         if parts.scheme not in _POSTGRES:
@@ -86,7 +86,7 @@ def _database(url: str) -> Place:
     if parts.netloc.count("@") > 1 or parts.fragment:
         raise InputError(MALFORMED_ADDRESS)
     user = f"{unquote(parts.username)}@" if parts.username else ""
-    return Place(f"postgresql://{user}{host}{port}{parts.path}", url=url)
+    return StoreLocation(f"postgresql://{user}{host}{port}{parts.path}", url=url)
 
 
 def _keep_passwords(*passwords: str | None) -> None:

@@ -8,15 +8,15 @@ import pytest
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.models.redaction import redact
-from modular_pluralism.runs.place import STORE_VARIABLE, TIMEOUT_VARIABLE, find_place, find_timeout
+from modular_pluralism.runs.location import STORE_VARIABLE, TIMEOUT_VARIABLE, find_location, find_timeout
 
 
 def test_the_place_given_then_the_variable_then_a_file_of_this_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(STORE_VARIABLE, "there.sqlite")
-    assert find_place("here.sqlite").path == Path("here.sqlite")
-    assert find_place().path == Path("there.sqlite")
+    assert find_location("here.sqlite").path == Path("here.sqlite")
+    assert find_location().path == Path("there.sqlite")
     monkeypatch.delenv(STORE_VARIABLE)
-    path = find_place().path
+    path = find_location().path
     assert path is not None
     assert path.parts[-2:] == ("modular-pluralism", "runs.sqlite")
 
@@ -30,8 +30,8 @@ def test_the_place_given_then_the_variable_then_a_file_of_this_user(monkeypatch:
     ],
 )
 def test_a_database_is_shown_without_its_password(url: str, shown: str) -> None:
-    place = find_place(url)
-    assert (place.url, place.shown) == (url, shown)
+    location = find_location(url)
+    assert (location.url, location.shown) == (url, shown)
     assert redact("it says geheim1") == "it says ***"
 
 
@@ -40,7 +40,7 @@ def test_a_database_is_shown_without_its_password(url: str, shown: str) -> None:
 )
 def test_other_addresses_are_refused(url: str) -> None:
     with pytest.raises(InputError) as error:
-        find_place(url)
+        find_location(url)
     assert "heim" not in str(error.value)
 
 

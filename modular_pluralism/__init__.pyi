@@ -1,0 +1,88 @@
+# What is importable from the package's root, and which module has it. Type checkers and editors read this file, and so
+# does __init__.py: it imports a module when one of its names is first used.
+# ruff: noqa: I001 - an import of each module, with the names that it has, in place of one for each name
+
+from modular_pluralism.errors import (
+    AdapterError as AdapterError,
+    ConfigurationError as ConfigurationError,
+    ContextError as ContextError,
+    ContextOverflowError as ContextOverflowError,
+    DeadlineError as DeadlineError,
+    EngineClosedError as EngineClosedError,
+    EngineFullError as EngineFullError,
+    EvaluationError as EvaluationError,
+    InputError as InputError,
+    ModelCallError as ModelCallError,
+    ModelLoadError as ModelLoadError,
+    NoLogProbabilitiesError as NoLogProbabilitiesError,
+    NoUsableReplyError as NoUsableReplyError,
+    PluralismError as PluralismError,
+    PoolError as PoolError,
+    PreparationError as PreparationError,
+    PromptError as PromptError,
+    QuorumError as QuorumError,
+    RunInUseError as RunInUseError,
+    StoreError as StoreError,
+    TaskFileError as TaskFileError,
+    TrainingDataError as TrainingDataError,
+    TrainingError as TrainingError,
+)
+from modular_pluralism.graphs import (
+    NodeCache as NodeCache,
+    build_distributional as build_distributional,
+    build_moe as build_moe,
+    build_overton as build_overton,
+    build_pluralism as build_pluralism,
+    build_prompting as build_prompting,
+    build_steerable as build_steerable,
+    build_vanilla as build_vanilla,
+)
+from modular_pluralism.graphs.state import (
+    BaselineQuestion as BaselineQuestion,
+    BaselineState as BaselineState,
+    DistributionalQuestion as DistributionalQuestion,
+    DistributionalState as DistributionalState,
+    OvertonQuestion as OvertonQuestion,
+    OvertonState as OvertonState,
+    PluralismQuestion as PluralismQuestion,
+    PluralismState as PluralismState,
+    Question as Question,
+    SteerableQuestion as SteerableQuestion,
+    SteerableState as SteerableState,
+)
+from modular_pluralism.llama import ChatLlama as ChatLlama, close_engines as close_engines
+from modular_pluralism.models.pool_models import PoolModels as PoolModels
+from modular_pluralism.modes import (
+    ModeDescription as ModeDescription,
+    Takes as Takes,
+    find_mode as find_mode,
+    register_mode as register_mode,
+)
+from modular_pluralism.nodes.request import Request as Request
+from modular_pluralism.pool import (
+    CommunityConfig as CommunityConfig,
+    EmbeddedModel as EmbeddedModel,
+    Pool as Pool,
+    RemoteModel as RemoteModel,
+    RunSettings as RunSettings,
+)
+from modular_pluralism.prompts import Prompt as Prompt, PromptSet as PromptSet
+from modular_pluralism.runs import open_store as open_store
+from modular_pluralism.tool import pluralism_tool as pluralism_tool
+from modular_pluralism.types import (
+    Comment as Comment,
+    ItemScoring as ItemScoring,
+    MethodName as MethodName,
+    Mode as Mode,
+    OptionDistribution as OptionDistribution,
+    Pooling as Pooling,
+    Reply as Reply,
+    Scoring as Scoring,
+    Selection as Selection,
+    Style as Style,
+    Usage as Usage,
+    Voice as Voice,
+)
+
+__version__: str
+__all__: list[str]
