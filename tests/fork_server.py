@@ -3,7 +3,8 @@
 Each command is a process of its own with its own arguments, environment, folder and streams, as a user's is. Run as a
 script it is the server. A message says what to run, and carries the three streams and a socket: over that a keeper,
 forked for this command alone, tells the command's process and then its exit code (negative: the signal that ended it).
-Who closes the other end of the socket no longer wants the command, which is killed then.
+Who closes the other end of the socket no longer wants the command, which is killed then. What libraries a command has
+imported besides, the server imports before the next command of that name.
 """
 
 from __future__ import annotations
@@ -35,12 +36,6 @@ _IMPORTED = (
     "modular_pluralism.llama",
     "modular_pluralism.runs.opening",
 )
-_IMPORTED_FOR = {
-    "community": ("modular_pluralism.training.train", "modular_pluralism.training.peft_files"),
-    "debug": ("modular_pluralism.debugger.page.server",),
-    "serve": ("modular_pluralism.serving.server",),
-}
-"""What a command of this name needs besides, imported when the first one of them is started."""
 _MOST_BYTES = 1 << 20
 _STREAMS = 3
 _lock = threading.Lock()
@@ -119,37 +114,61 @@ def _connected() -> socket.socket:
 
 
 def _serve(control: socket.socket) -> None:
-    _import(_IMPORTED)
+    for module in _IMPORTED:
+        importlib.import_module(module)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
+    libraries = _Libraries()
     while True:
         message, files, _, _ = socket.recv_fds(control, _MOST_BYTES, _STREAMS + 1)
         if not message:
             return
         wanted = json.loads(message)
-        _import(_IMPORTED_FOR.get(next(iter(wanted["command"][1:]), ""), ()))
+        libraries.load(_name(wanted))
+        assert threading.active_count() == 1, "a process with threads cannot be forked safely"
+        gc.freeze()  # so that a collection does not write to shared memory, either
         if os.fork() == 0:
             control.close()
-            _keep(wanted, files)
+            _keep(wanted, files, libraries)
         for file in files:
             os.close(file)
 
 
-def _import(modules: tuple[str, ...]) -> None:
-    missing = [module for module in modules if module not in sys.modules]
-    for module in missing:
-        importlib.import_module(module)
-    assert threading.active_count() == 1, "a process with threads cannot be forked safely"
-    if missing:
-        gc.freeze()  # so that a collection does not write to shared memory, either
+def _name(wanted: dict[str, Any]) -> str:
+    return str(next(iter(wanted["command"][1:]), ""))
 
 
-def _keep(wanted: dict[str, Any], files: list[int]) -> NoReturn:
+class _Libraries:
+    """What commands have imported: each tells it at its end, and the server imports it for others of its name."""
+
+    def __init__(self) -> None:
+        self._told, self._telling = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._told.setblocking(False)
+        self._of: dict[str, list[str]] = {}
+
+    def tell(self, command: str) -> None:
+        """In the command's process: what it has imported."""
+        modules = [
+            name for name, module in sys.modules.items() if "site-packages" in str(getattr(module, "__file__", ""))
+        ]
+        self._telling.send(json.dumps([command, modules]).encode())
+
+    def load(self, command: str) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                name, modules = json.loads(self._told.recv(_MOST_BYTES))
+                self._of[name] = modules
+        for module in self._of.pop(command, ()):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
+
+
+def _keep(wanted: dict[str, Any], files: list[int], libraries: _Libraries) -> NoReturn:
     """Fork the command, and tell what becomes of it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     process = os.fork()
     if process == 0:
         os.close(files.pop())
-        _become(wanted, files)
+        _become(wanted, files, libraries)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a whole terminal, which the command gets, too
     with socket.socket(fileno=files.pop()) as asker, contextlib.suppress(BrokenPipeError):
         for file in files:
@@ -162,7 +181,7 @@ def _keep(wanted: dict[str, Any], files: list[int]) -> NoReturn:
     os._exit(0)
 
 
-def _become(wanted: dict[str, Any], streams: list[int]) -> NoReturn:
+def _become(wanted: dict[str, Any], streams: list[int], libraries: _Libraries) -> NoReturn:
     """Turn this process into the command; it ends as the command does."""
     for number, file in enumerate(streams):
         os.dup2(file, number)
@@ -190,6 +209,7 @@ def _become(wanted: dict[str, Any], streams: list[int]) -> NoReturn:
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
+    libraries.tell(_name(wanted))
     # Taking every module apart writes to all the memory that is shared until then, which takes a second.
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
