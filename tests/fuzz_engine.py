@@ -74,10 +74,14 @@ class Fuzz:
             tell(f"{number} engines: {self.done} requests so far, {len(self.problems)} problems")
 
     def run_each_shape(self, requests: int) -> None:
-        """Fuzz an engine of every shape with about so many requests."""
+        """Fuzz an engine of every shape with about so many requests, until there is a problem."""
         for number in range(len(_SHAPES)):
             enough = self.done + requests
-            self._run_one(number, lambda enough=enough: self.done >= enough)  # type: ignore[misc]
+
+            def over(enough: int = enough) -> bool:
+                return self.done >= enough or bool(self.problems)
+
+            self._run_one(number, over)
 
     def _run_one(self, number: int, over: Callable[[], bool]) -> None:
         engine = Engine(
