@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # A file's tests share what is dear to set up, so a file stays with one process.
-PARALLEL := -n auto --maxprocesses 8 --dist loadfile
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 # The tests start hundreds of processes: what Python has compiled is kept for the next one, whatever the machine says.
 unexport PYTHONDONTWRITEBYTECODE

@@ -51,6 +51,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("model")
         if item.get_closest_marker("model") and "demo_gguf" not in item.fixturenames:
             item.fixturenames.insert(0, "demo_gguf")
+    # Processes take file after file. What takes long begins first, so that all of them end at about the same time.
+    long = {item.path for item in items if any(map(item.get_closest_marker, ("model", "browser", "faults")))}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.hookimpl(tryfirst=True)

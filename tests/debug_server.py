@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.command import Started
 from tests.listening import listening
 
 PATIENCE = 90_000
@@ -46,7 +46,7 @@ answer_tokens = 24
 class Debugging:
     """A running page: `url` ends in a slash."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+    def __init__(self, process: Started, url: str) -> None:
         self.process = process
         self.url = url
 
@@ -60,6 +60,6 @@ class Debugging:
 @contextmanager
 def debugging(pool: Path | str, store: Path, *options: str, cwd: Path | None = None) -> Iterator[Debugging]:
     """`pluralism debug` at a free port of this machine, until the block ends."""
-    arguments = ["debug", "--pool", str(pool), "--store", str(store), "--port", "0", "--no-open", *options]
-    with listening(arguments, r"http://\S+/", env={"COLUMNS": "100"}, cwd=cwd) as (process, address):
+    arguments = ("debug", "--pool", str(pool), "--store", str(store), "--port", "0", "--no-open", *options)
+    with listening(*arguments, address=r"http://\S+/", cwd=cwd) as (process, address):
         yield Debugging(process, address)

@@ -31,16 +31,23 @@ from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, S
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.llama.reading import continuations, next_tokens
+from tests.free_slots import all_slots_are_free
 from tests.random_model import RANDOM_GGUF, make_random_model
 from tests.tiny_gguf import write_lora
 
 _WORDS = """the of people who think that a city should not ban cars because some say it is right
 and others wrong""".split()  # noqa: SIM905
 _CONTEXT = 384
+_SHAPES: list[dict[str, int]] = [
+    {"slots": 4, "queue": 12},
+    {"slots": 1},
+    {"slots": 9, "repeatable": True},
+    {"slots": 5, "reuse": False},
+]
 
 
 class Fuzz:
-    """Asks one engine for random things until the time is up, and counts what came of it."""
+    """Asks engines of several shapes for random things, and counts what came of it."""
 
     def __init__(self, seed: int, folder: Path) -> None:
         self.counts: Counter[str] = Counter()
@@ -51,57 +58,62 @@ class Fuzz:
         self._adapters = [Adapter(write_lora(folder / f"{number}.gguf", seed=number)) for number in range(2)]
         self._prefixes = [" ".join(self._random.choices(_WORDS, k=length)) for length in (5, 60, 90, 150)]
 
-    def run(self, seconds: float, tell: Callable[[str], None] = lambda _: None, *, least: int = 0) -> None:
-        """Fuzz engines of several shapes, one after the other; longer than `seconds` if that was not enough for `least`
-        requests."""
-        shapes = [
-            {"slots": 4, "queue": 12},
-            {"slots": 1},
-            {"slots": 9, "repeatable": True},
-            {"slots": 5, "reuse": False},
-        ]
-        end = time.monotonic() + seconds
-        for number in range(10**6):
-            now = time.monotonic()
-            if now >= end and sum(self.counts.values()) >= least:
-                break
-            shape = shapes[number % len(shapes)]
-            share = min(max(seconds / len(shapes), 2.0), 30.0)
-            if now < end:
-                share = min(share, end - now)
-            self._run_one(shape, number, now + share)
-            done = sum(self.counts.values())
-            tell(f"engine {number + 1} {shape}: {done} requests so far, {len(self.problems)} problems")
+    @property
+    def done(self) -> int:
+        """How many requests have ended, well or not."""
+        return sum(self.counts.values()) + len(self.problems)
 
-    def _run_one(self, shape: dict[str, int], number: int, end: float) -> None:
+    def run(self, seconds: float, tell: Callable[[str], None]) -> None:
+        """Fuzz one engine after another, each for a part of the time."""
+        end = time.monotonic() + seconds
+        share = min(max(seconds / len(_SHAPES), 2.0), 30.0)
+        number = 0
+        while (now := time.monotonic()) < end:
+            last = min(now + share, end)
+            self._run_one(number, lambda last=last: time.monotonic() >= last)  # type: ignore[misc]
+            number += 1
+            tell(f"{number} engines: {self.done} requests so far, {len(self.problems)} problems")
+
+    def run_each_shape(self, requests: int) -> None:
+        """Fuzz an engine of every shape with about so many requests, until there is a problem."""
+        for number in range(len(_SHAPES)):
+            enough = self.done + requests
+
+            def over(enough: int = enough) -> bool:
+                return self.done >= enough or bool(self.problems)
+
+            self._run_one(number, over)
+
+    def _run_one(self, number: int, over: Callable[[], bool]) -> None:
         engine = Engine(
             EngineSettings(
                 RANDOM_GGUF,
                 context=_CONTEXT,
                 audit=True,
                 adapters=tuple(adapter.path for adapter in self._adapters),
-                **shape,  # type: ignore[arg-type]
+                **_SHAPES[number % len(_SHAPES)],  # type: ignore[arg-type]
             )
         )
         with ThreadPoolExecutor(7) as pool:
-            workers = [pool.submit(self._ask_in_thread, engine, number * 100 + at, end) for at in range(6)]
-            workers.append(pool.submit(lambda: asyncio.run(self._ask_in_tasks(engine, number, end))))
+            workers = [pool.submit(self._ask_in_thread, engine, number * 100 + at, over) for at in range(6)]
+            workers.append(pool.submit(lambda: asyncio.run(self._ask_in_tasks(engine, number, over))))
             if number % 3 == 2:  # every third engine is closed while requests run
-                time.sleep(max(0.0, end - time.monotonic()))
+                while not over():
+                    time.sleep(0.01)
                 engine.close()
             for worker in workers:
                 worker.result(timeout=600)
-        if not engine.closed and not _is_idle(engine):
+        if not engine.closed and not self.problems and not all_slots_are_free(engine):
             self._problem("the engine did not become idle")
-        if engine.stats.most_running > len(engine._scheduler.slots):
+        if engine.stats.most_running > engine.stats.slots:
             self._problem("more requests ran than there are slots")
         engine.close()
-        if engine._thread.is_alive():
+        if any(thread.name == f"engine {RANDOM_GGUF.name}" for thread in threading.enumerate()):
             self._problem("the engine's thread did not end")
 
-    def _ask_in_thread(self, engine: Engine, number: int, end: float) -> None:
+    def _ask_in_thread(self, engine: Engine, number: int, over: Callable[[], bool]) -> None:
         chance = random.Random(self._seed * 10_007 + number)
-        while time.monotonic() < end and not engine.closed:
+        while not over() and not engine.closed:
             kind = chance.choice(
                 ["generate", "generate", "stream", "leave", "cancel", "read", "score", "huge", "empty", "strange"]
             )
@@ -116,7 +128,7 @@ class Fuzz:
                 self._problem(f"{kind}: {error!r}")
                 return
 
-    async def _ask_in_tasks(self, engine: Engine, number: int, end: float) -> None:
+    async def _ask_in_tasks(self, engine: Engine, number: int, over: Callable[[], bool]) -> None:
         chance = random.Random(self._seed * 20_011 + number)
 
         async def one() -> None:
@@ -135,7 +147,7 @@ class Fuzz:
             except Exception as error:
                 self._problem(f"task: {error!r}")
 
-        while time.monotonic() < end and not engine.closed:
+        while not over() and not engine.closed:
             tasks = [asyncio.create_task(one()) for _ in range(chance.randint(1, 6))]
             await asyncio.sleep(chance.random() * 0.2)
             for task in tasks:
@@ -273,14 +285,6 @@ class Fuzz:
     def _problem(self, text: str) -> None:
         with self._lock:
             self.problems.append(text)
-
-
-def _is_idle(engine: Engine) -> bool:
-    for _ in range(3000):
-        if not engine._arrived and not engine._scheduler.has_work():
-            return all(slot.job is None for slot in engine._scheduler.slots)
-        time.sleep(0.01)
-    return False
 
 
 def _minutes(text: str) -> float:

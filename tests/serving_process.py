@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.command import Started
 from tests.listening import listening
 
 POOL = """
@@ -44,7 +44,7 @@ answer_tokens = 16
 class Served:
     """A running server: `url` ends in /v1, `log` is what it has written to standard error so far."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str, key: str | None) -> None:
+    def __init__(self, process: Started, url: str, key: str | None) -> None:
         self.process = process
         self.url = url
         self.root = url.removesuffix("/v1")
@@ -54,7 +54,6 @@ class Served:
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
         for line in self.process.stderr:
             self._lines.append(line)
 
@@ -96,6 +95,6 @@ def served(
 ) -> Iterator[Served]:
     """`pluralism serve` at a free port of this machine, until the block ends."""
     keys = {} if key is None else {"MODULAR_PLURALISM_KEYS": key}
-    arguments = ["serve", "--pool", str(pool), "--port", "0", *options]
-    with listening(arguments, r"http://\S+/v1", env={**keys, **(env or {})}) as (process, address):
+    arguments = ("serve", "--pool", str(pool), "--port", "0", *options)
+    with listening(*arguments, address=r"http://\S+/v1", env={**keys, **(env or {})}) as (process, address):
         yield Served(process, address, key)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-import time
 import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,9 +19,6 @@ from modular_pluralism.models import calls
 from modular_pluralism.models.calls import Call, Caller, CallResult, describe, is_transient
 from modular_pluralism.models.redaction import keep_secret, redact
 from tests.fake_models import wait_until
-
-AT_ONCE = 25
-"""Seconds; what is left behind would take 30."""
 
 Make = Callable[[Caller, Call[str]], CallResult[str]]
 
@@ -161,15 +157,14 @@ def test_a_hanging_call_is_left_behind_at_the_deadline() -> None:
     release, ended = threading.Event(), threading.Event()
 
     def hang(config: RunnableConfig) -> str:
-        release.wait(30)
+        release.wait(60)
         ended.set()
         raise ConnectionError("gone")
 
     tries: list[int] = []
-    started = time.monotonic()
     with pytest.raises(DeadlineError) as caught:
         Caller(attempts=3, deadline=0.2).call(Call("model 'm'", lambda c: (tries.append(1), hang(c))[1], None), {})  # type: ignore[arg-type,func-returns-value]
-    assert time.monotonic() - started < AT_ONCE
+    assert not ended.is_set(), "it is not waited for"
     assert str(caught.value) == (
         "model 'm' did not answer within 0.2 seconds; check it, or raise deadline in the pool's [run] table."
     )
@@ -191,25 +186,26 @@ async def test_a_hanging_coroutine_is_cancelled_at_the_deadline() -> None:
             raise
         return ""
 
-    started = time.monotonic()
     with pytest.raises(DeadlineError, match=r"did not answer within 0\.2 seconds; check it"):
         await Caller(attempts=3, deadline=0.2).acall(Call("model 'm'", None, hang), {})  # type: ignore[arg-type]
-    assert time.monotonic() - started < AT_ONCE
     assert cancelled.is_set()
 
 
 async def test_a_blocking_thread_does_not_hold_up_the_deadline_in_asyncio() -> None:
-    release = threading.Event()
+    release, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        release.wait(60)
+        ended.set()
 
     async def hang(config: RunnableConfig) -> str:
-        await asyncio.get_running_loop().run_in_executor(None, release.wait, 30)
+        await asyncio.get_running_loop().run_in_executor(None, work)
         return ""
 
-    started = time.monotonic()
     try:
         with pytest.raises(DeadlineError):
             await Caller(deadline=0.2).acall(Call("model 'm'", None, hang), {})  # type: ignore[arg-type]
-        assert time.monotonic() - started < AT_ONCE
+        assert not ended.is_set()
     finally:
         release.set()
 
@@ -229,10 +225,8 @@ async def test_an_error_in_answer_to_the_deadline_is_the_deadline() -> None:
 @both_ways
 def test_the_deadline_covers_the_pauses_and_tells_what_went_wrong_before(make: Make) -> None:
     asked = Scripted(status_error(429, "slow down", {"Retry-After": "30"}))
-    started = time.monotonic()
     with pytest.raises(DeadlineError) as caught:
         make(Caller(attempts=3, deadline=0.3), asked.call)
-    assert time.monotonic() - started < AT_ONCE
     assert "within 0.3 seconds (attempt 1 of 3; before: status 429: slow down); check it" in str(caught.value)
     assert asked.tries == 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from modular_pluralism.pool import Pool
 from modular_pluralism.pool_files import add_community, remove_community
 from modular_pluralism.pool_files.moved_pool import moved_pool, write_moved_pool
 from modular_pluralism.training.base_model import load_base
-from tests.command import PLURALISM, pluralism
+from tests.command import pluralism, started
 from tests.training_models import survey_rows, write_tiny
 
 POOL = """# People whom we asked.
@@ -57,60 +56,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def started(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [PLURALISM, *arguments], cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
-    )
-
-
-def wait_for_line(stream: IO[str] | None, part: str) -> None:
-    assert stream is not None
+def wait_for_line(stream: IO[str], part: str) -> None:
     said = []
     for line in stream:
         said.append(line)
         if part in line:
             return
     raise AssertionError(f"no line has {part!r}: {said}")
-
-
-@pytest.mark.faults
-def test_a_killed_training_goes_on_and_its_community_joins_a_pool(folder: Path) -> None:
-    arguments = ["community", "train", "europe", "--data", "survey.json", "--where", "continent=europe"]
-    arguments += ["--model", "tiny", "--pool", "pool.toml", "--out", "adapters", "--license", "CC0-1.0", "--rank", "4"]
-    arguments += ["--epochs", "1000", "--steps", "150", "--check-every", "10", "--patience", "1000", "--rate", "0.005"]
-    killed = started(arguments, folder)
-    wait_for_line(killed.stderr, "After 10 steps")
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert [path.name for path in (folder / "adapters").iterdir()] == [".europe.training"]
-
-    stopped = started(arguments, folder)
-    wait_for_line(stopped.stderr, "going on after")
-    wait_for_line(stopped.stderr, "steps: held-out loss")
-    stopped.send_signal(signal.SIGINT)
-    _, told = stopped.communicate(timeout=600)
-    assert stopped.returncode == 130, told
-    assert "the same command goes on" in told
-    assert [path.name for path in (folder / "adapters").iterdir()] == [".europe.training"]
-
-    done = pluralism(*arguments, "--json", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    made = json.loads(done.stdout)["europe"]
-    assert made["figures"]["with the adapter"]["value"] < made["figures"]["without it"]["value"]
-    names = ["europe.gguf", "europe.json", "europe.md", "europe.svg"]
-    assert sorted(path.name for path in (folder / "adapters").iterdir()) == names
-    results = json.loads((folder / made["results"]).read_text())
-    assert results["counts"]["populations"] == "2"
-    assert [point["step"] for point in results["curve"]] == list(range(0, 151, 10))
-
-    options = ["--lora", "adapters/europe.gguf", "--description", "Europeans", "--pool", "pool.toml"]
-    added = pluralism("community", "add", "europe", *options, cwd=folder)
-    assert added.returncode == 0, added.stderr
-    check = pluralism("communities", "check", "--pool", "pool.toml", cwd=folder)
-    assert check.returncode == 0, check.stdout
-    assert "ok      europe" in check.stdout
-    assert pluralism("community", "remove", "europe", "--pool", "pool.toml", cwd=folder).returncode == 0
-    assert (folder / "pool.toml").read_text() == POOL
 
 
 def test_a_group_each_has_an_adapter(folder: Path) -> None:
@@ -149,6 +101,46 @@ def test_nobody_is_named_by_a_field_that_is_not_there(folder: Path) -> None:
     done = pluralism("community", "train", "x", *arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "No row has a field 'attribute', so that all answers to a question are added up" in done.stderr
+
+
+@pytest.mark.faults
+def test_a_killed_training_goes_on_and_its_community_joins_a_pool(folder: Path) -> None:
+    arguments = ["community", "train", "europe", "--data", "survey.json", "--where", "continent=europe"]
+    arguments += ["--model", "tiny", "--pool", "pool.toml", "--out", "adapters", "--license", "CC0-1.0", "--rank", "4"]
+    arguments += ["--epochs", "1000", "--steps", "100", "--check-every", "10", "--patience", "1000", "--rate", "0.005"]
+    with started(*arguments, cwd=folder) as killed:
+        wait_for_line(killed.stderr, "After 10 steps")
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    assert [path.name for path in (folder / "adapters").iterdir()] == [".europe.training"]
+
+    with started(*arguments, cwd=folder) as stopped:
+        wait_for_line(stopped.stderr, "going on after")
+        wait_for_line(stopped.stderr, "steps: held-out loss")
+        stopped.send_signal(signal.SIGINT)
+        _, told = stopped.communicate()
+    assert stopped.returncode == 130, told
+    assert "the same command goes on" in told
+    assert [path.name for path in (folder / "adapters").iterdir()] == [".europe.training"]
+
+    done = pluralism(*arguments, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)["europe"]
+    assert made["figures"]["with the adapter"]["value"] < made["figures"]["without it"]["value"]
+    names = ["europe.gguf", "europe.json", "europe.md", "europe.svg"]
+    assert sorted(path.name for path in (folder / "adapters").iterdir()) == names
+    results = json.loads((folder / made["results"]).read_text())
+    assert results["counts"]["populations"] == "2"
+    assert [point["step"] for point in results["curve"]] == list(range(0, 101, 10))
+
+    options = ["--lora", "adapters/europe.gguf", "--description", "Europeans", "--pool", "pool.toml"]
+    added = pluralism("community", "add", "europe", *options, cwd=folder)
+    assert added.returncode == 0, added.stderr
+    check = pluralism("communities", "check", "--pool", "pool.toml", cwd=folder)
+    assert check.returncode == 0, check.stdout
+    assert "ok      europe" in check.stdout
+    assert pluralism("community", "remove", "europe", "--pool", "pool.toml", cwd=folder).returncode == 0
+    assert (folder / "pool.toml").read_text() == POOL
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import re
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modular_pluralism.errors import ModelLoadError
-from modular_pluralism.evaluation.measures import coverage as coverage_file
 from modular_pluralism.evaluation.measures.coverage import coverage, sentences
 from modular_pluralism.evaluation.measures.entailment import Counts
+from tests.command import python
 
 
 class Overlap:
@@ -76,8 +75,12 @@ async def test_an_empty_answer_covers_nothing_and_asks_nobody(answer: str) -> No
     assert measure.asked == []
 
 
-def test_without_the_splitter_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    coverage_file._splitter.cache_clear()
-    monkeypatch.setitem(sys.modules, "sentence_splitter", None)
-    with pytest.raises(ModelLoadError, match=r"sentence-splitter.*modular-pluralism\[eval\]"):
-        sentences("A sentence.")
+def test_without_the_splitter_the_message_says_what_to_install() -> None:
+    # A process of its own: here it has been loaded before.
+    done = python(
+        "import sys\n"
+        "sys.modules['sentence_splitter'] = None\n"
+        "from modular_pluralism.evaluation.measures.coverage import sentences\n"
+        "sentences('A sentence.')\n"
+    )
+    assert re.search(r"ModelLoadError: .*sentence-splitter.*modular-pluralism\[eval\]", done.stderr), done.stderr

@@ -8,7 +8,6 @@ import signal
 import socket
 import sqlite3
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -344,9 +343,7 @@ def test_an_interrupt_ends_it_while_a_run_is_on(browser: Browser, home: Home, tm
         seen.open("run")
         seen.page.get_by_role("button", name="Start").click()
         seen.page.wait_for_selector("[data-node=north][data-state=started], [data-node=north][data-state=speaking]")
-        began = time.monotonic()
         assert server.stop(signal.SIGINT) == (130, "Stopped.\n")
-        assert time.monotonic() - began < 30  # 1 on an idle machine
         seen.page.context.close()
     with closing(sqlite3.connect(store)) as kept:
         assert kept.execute("SELECT state FROM pluralism_runs").fetchall() == [("stopped",)]
@@ -381,7 +378,7 @@ def test_narrow_pages(browser: Browser, server: Debugging, run: str, scheme: str
     seen.page.context.close()
 
 
-def test_a_thousand_runs_are_listed_at_once(seen: Seen, run: str, home: Home) -> None:
+def test_of_a_thousand_runs_forty_are_listed_at_once(seen: Seen, run: str, home: Home) -> None:
     with closing(sqlite3.connect(home.store, timeout=30)) as store, store:
         columns = "mode, question, communities, state, error, setup"
         store.executemany(
@@ -390,10 +387,9 @@ def test_a_thousand_runs_are_listed_at_once(seen: Seen, run: str, home: Home) ->
             [(f"old-{number}", 1000.0 + number, run) for number in range(1000)],
         )
     try:
-        began = time.monotonic()
         seen.open("time")
         seen.page.wait_for_selector("[role=listitem]")
-        assert time.monotonic() - began < 20
+        assert seen.page.locator("[role=listitem]").count() == 40
         assert re.search(r"1–40 of 1\s0\d\d", seen.page.locator(".pager").inner_text())
         seen.page.get_by_role("button", name="Older runs").click()
         seen.page.wait_for_selector("text=/41–80 of/")

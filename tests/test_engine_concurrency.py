@@ -18,6 +18,7 @@ from modular_pluralism.errors import DeadlineError, EngineClosedError
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.reading import continuations, next_tokens
+from tests.free_slots import all_slots_are_free
 from tests.random_model import RANDOM_GGUF
 
 TEXT = "In the middle of the old town there is a square where people meet, and they talk about"
@@ -38,15 +39,6 @@ def request(engine: Engine, number: int = 0, max_tokens: int = 12, text: str = T
     return GenerationRequest(
         tokens(engine, f"{text} matter {number}."), max_tokens, Sampling(seed=number), ignore_end=True
     )
-
-
-def everything_is_given_back(engine: Engine) -> bool:
-    """A finished request is off the engine's books before its caller hears of it; a cancelled one a step later."""
-    for _ in range(500):
-        if not engine._arrived and not engine._scheduler.has_work():
-            return all(slot.job is None and slot.track is None for slot in engine._scheduler.slots)
-        time.sleep(0.01)
-    return False
 
 
 def resident() -> int:
@@ -107,7 +99,7 @@ def test_a_hundred_requests_from_threads_and_tasks_all_finish_and_memory_stays(e
                     assert [len(row) for row in result] == [1, 2]
                     assert all(np.all(row <= 0) for row in result)
         assert engine.stats.requests - before == 100
-        assert everything_is_given_back(engine)
+        assert all_slots_are_free(engine)
         gc.collect()
         sizes.append(resident())
     assert engine.stats.failed == 0
@@ -151,7 +143,7 @@ def test_leaving_a_stream_frees_its_place_and_harms_nobody(engine: Engine) -> No
         assert isinstance(next(stream), Piece)
         stream.close()  # type: ignore[attr-defined]
         assert [type(event) for event in other.result()] == [type(event) for event in alone]
-    assert everything_is_given_back(engine)
+    assert all_slots_are_free(engine)
 
 
 async def test_cancelling_a_task_frees_its_place(engine: Engine) -> None:
@@ -172,7 +164,7 @@ async def test_cancelling_a_task_frees_its_place(engine: Engine) -> None:
     assert all(
         isinstance(each, asyncio.CancelledError) for each in await asyncio.gather(*tasks, return_exceptions=True)
     )
-    assert everything_is_given_back(engine)
+    assert all_slots_are_free(engine)
 
 
 def test_a_deadline_ends_what_runs_and_what_waits() -> None:
@@ -186,7 +178,7 @@ def test_a_deadline_ends_what_runs_and_what_waits() -> None:
                 with pytest.raises(DeadlineError):
                     each.result()
         assert engine.stats.failed == 2
-        assert everything_is_given_back(engine)
+        assert all_slots_are_free(engine)
     finally:
         engine.close()
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from llama_cpp import Llama
+from llama_cpp import Llama, llama_get_logits_ith
 
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
@@ -26,21 +26,13 @@ from modular_pluralism.llama.reading import LogProbs
 from modular_pluralism.llama.sampling import log_normaliser
 from tests.demo_model import DEMO_GGUF
 
-_LENGTH = 48
+_LENGTH = 32
 _QUESTIONS = [
     "What is pluralism?",
-    "Name three colours.",
     "Write a haiku about rain.",
-    "Who was Charles Darwin?",
-    "Explain gravity to a child.",
-    "How do I cook rice?",
     "What is 7 times 8?",
     "Translate 'good morning' into French.",
-    "Why is the sky blue?",
-    "Tell me a joke.",
-    "Describe Paris in one sentence.",
     "Is it wrong to lie to a friend?",
-    "What do people in Japan eat for breakfast?",
     "Give me arguments for and against nuclear power.",
     "Schreibe einen Satz über Berlin.",
     "写一句关于春天的话。",
@@ -73,23 +65,23 @@ def _ask_llama() -> list[_Reference]:
         # That has left the prompt's tokens behind, as this Llama read them.
         prompt = llama.input_ids[: usage["prompt_tokens"]].tolist()
         llama.reset()
+        for piece in _pieces(prompt):
+            llama.eval(piece)
+        row = _last_logits(llama)
         reply: list[int] = []
-        *first, last = _pieces(prompt)
-        _read(llama, first)
-        for token in llama.generate(last, temp=0, reset=False):
-            if token in (llama.token_eos(), llama.token_bos()) or len(reply) == _LENGTH:
+        while len(reply) < _LENGTH:
+            token = int(_last_logits(llama).argmax())
+            if token in (llama.token_eos(), llama.token_bos()):
                 break
             reply.append(token)
-        references.append(_Reference(prompt, usage["prompt_tokens"], reply, np.empty(0, dtype=np.float32)))
-    llama.close()
-    llama = Llama(str(DEMO_GGUF), logits_all=True, n_threads=threads, n_threads_batch=threads, **settings)
-    for index, reference in enumerate(references):
-        llama.reset()
-        _read(llama, _pieces(reference.prompt))
-        row = np.array(llama.scores[len(reference.prompt) - 1], dtype=np.float32)
-        references[index] = reference._replace(logprobs=row - np.float32(log_normaliser(row)))
+            llama.eval([token])
+        references.append(_Reference(prompt, usage["prompt_tokens"], reply, row - np.float32(log_normaliser(row))))
     llama.close()
     return references
+
+
+def _last_logits(llama: Llama) -> LogProbs:
+    return np.ctypeslib.as_array(llama_get_logits_ith(llama.ctx, -1), shape=(llama.n_vocab(),)).copy()
 
 
 def _pieces(prompt: list[int]) -> list[list[int]]:
@@ -97,11 +89,6 @@ def _pieces(prompt: list[int]) -> list[list[int]]:
     wide = wide_length(len(prompt))
     cuts = [0, *([wide] if wide else []), *range(wide + 48, len(prompt) - 1, 48), len(prompt)]
     return [prompt[start:end] for start, end in pairwise(cuts) if end > start]
-
-
-def _read(llama: Llama, pieces: list[list[int]]) -> None:
-    for piece in pieces:
-        llama.eval(piece)
 
 
 def _in_a_thread_that_ends(function: Callable[[], list[_Reference]]) -> list[_Reference]:

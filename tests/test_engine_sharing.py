@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +14,8 @@ from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, S
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import JobControl
 from modular_pluralism.llama.reading import continuations
+from tests.fake_models import wait_until
+from tests.free_slots import all_slots_are_free
 from tests.random_model import RANDOM_GGUF
 
 _WORDS = ["Cats", "Rain", "Money", "Paris", "War", "Love", "Bread", "Music", "Snow", "Truth", "Fire", "Time"]
@@ -78,18 +79,6 @@ def _submitted(engine: Engine, request: GenerationRequest, then: Callable[[Event
     listener = _Listener(then)
     engine.submit_generation(request, listener)
     return listener
-
-
-def _eventually(condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 60
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.005)
-    return condition()
-
-
-def _all_is_given_back(engine: Engine) -> bool:
-    scheduler = engine._scheduler
-    return not scheduler.has_work() and all(slot.job is None and slot.track is None for slot in scheduler.slots)
 
 
 def test_a_seed_gives_the_same_text_alone_and_among_eleven_others(engine: Engine) -> None:
@@ -170,7 +159,7 @@ def test_cancelling_frees_the_place_and_tells_nobody_else(when: str) -> None:
         events = other.wait()
         assert isinstance(events[-1], Finish)
         assert other.tokens[:10] == [token for piece in expected for token in piece.tokens][:10]
-        assert _eventually(lambda: _all_is_given_back(engine))
+        assert all_slots_are_free(engine)
         # At most the token of the step in which it was cancelled still came.
         assert len(cancelled.events) - seen[0] <= 1
         assert bool(cancelled.events) == (when == "running")
@@ -194,7 +183,7 @@ def test_a_request_that_is_late_in_the_queue_does_not_disturb_the_one_that_runs(
         assert running.wait()[-1] == Finish("length", 2, 40)
         assert [type(event) for event in late.wait()] == [DeadlineError]
         assert engine.stats.failed == 1
-        assert _all_is_given_back(engine)
+        assert all_slots_are_free(engine)
     finally:
         engine.close()
 
@@ -262,7 +251,7 @@ def test_more_than_64_texts_go_on_side_by_side() -> None:
             assert len(listener.tokens) == 6
         assert engine.stats.most_running == 80
         assert engine.stats.steps - steps <= 8
-        assert _all_is_given_back(engine)
+        assert all_slots_are_free(engine)
     finally:
         engine.close()
 
@@ -287,6 +276,6 @@ def test_nobody_waits_for_ever_who_submits_while_the_engine_closes(round_: int) 
     with ThreadPoolExecutor(8) as pool:
         askers = [pool.submit(ask, number) for number in range(8)]
         begun.wait()
-        assert _eventually(lambda: engine.stats.steps > 3 * round_)
+        assert wait_until(lambda: engine.stats.steps > 3 * round_, 60)
         engine.close()
         assert [asker.result(timeout=60) for asker in askers] == ["closed"] * 8

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,8 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.run.methods import METHODS
 from modular_pluralism.evaluation.statistics.results import Results
-from tests.command import PLURALISM, pluralism
+from tests.command import pluralism, started
+from tests.fake_models import wait_until
 from tests.task_items import option_item, overton_item, value_item, write_task
 from tests.tiny_nli import make_tiny_nli
 
@@ -148,20 +146,10 @@ def test_killed_and_started_again_is_the_same_as_in_one_go(folder: Path) -> None
     command = ["eval", "distributional.json", *REPEATABLE]
     whole, broken = folder / "whole", folder / "broken"
     assert pluralism(*command, "--out", str(whole), cwd=folder).returncode == 0
-    process = subprocess.Popen(
-        [PLURALISM, *command, "--out", str(broken), "--concurrency", "1"],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    before: dict[tuple[str, int], str] = {}
-    end = time.monotonic() + 120
-    while len(before) < 3 and time.monotonic() < end and process.poll() is None:
-        time.sleep(0.005)
-        if (broken / "journal.sqlite-wal").exists():
-            before = copied(broken)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    with started(*command, "--out", str(broken), "--concurrency", "1", cwd=folder) as process:
+        assert wait_until(lambda: len(copied(broken)) >= 3 or process.poll() is not None, 120)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
     before = copied(broken)
     assert 3 <= len(before) < 2 * ITEMS, "it was killed in the middle"
     done = pluralism(*command, "--out", str(broken), cwd=folder)
@@ -174,40 +162,35 @@ def test_killed_and_started_again_is_the_same_as_in_one_go(folder: Path) -> None
 
 
 def copied(out: Path) -> dict[tuple[str, int], str]:
-    """What is in a journal that another process holds, from a copy of its files."""
+    """What is in a journal that another process holds, if there is one, from a copy of its files."""
+    if not (out / "journal.sqlite-wal").exists():
+        return {}
     copy = out.with_name(f"{out.name}-copy")
     copy.mkdir(exist_ok=True)
-    for file in ("journal.sqlite", "journal.sqlite-wal"):
-        if (out / file).exists():
-            (copy / file).write_bytes((out / file).read_bytes())
     try:
+        for file in ("journal.sqlite", "journal.sqlite-wal"):
+            (copy / file).write_bytes((out / file).read_bytes())
         store = sqlite3.connect(copy / "journal.sqlite")
         rows = store.execute(RESULTS).fetchall()
         store.close()
-    except sqlite3.Error:  # copied while it was written
+    except (sqlite3.Error, FileNotFoundError):  # copied while it was written
         return {}
     return {(maker, place): text for maker, place, text in rows}
 
 
 def test_ctrl_c_ends_cleanly_and_the_run_goes_on(folder: Path) -> None:
-    command = [PLURALISM, "eval", "distributional.json", *REPEATABLE, "--out", str(folder / "stopped")]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 120
-    while not copied_or_nothing(folder / "stopped") and time.monotonic() < end:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    command = ["eval", "distributional.json", *REPEATABLE, "--out", str(folder / "stopped")]
+    with started(*command, cwd=folder) as process:
+        assert wait_until(lambda: bool(copied(folder / "stopped")), 120)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate()
     assert process.returncode == 130, (stdout, stderr)
     assert "Traceback" not in stderr
     assert "The same command goes on from here." in stderr
     assert not (folder / "stopped" / "results.json").exists()
-    done = pluralism(*command[1:], cwd=folder)
+    done = pluralism(*command, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "Going on:" in done.stderr
-
-
-def copied_or_nothing(out: Path) -> dict[tuple[str, int], str]:
-    return copied(out) if (out / "journal.sqlite-wal").exists() else {}
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.command import PLURALISM
+from tests.command import PLURALISM, pluralism, started
 from tests.fake_endpoint import FakeEndpoint
 from tests.fake_models import wait_until
 from tests.kept_runs import NAMES, QUICK, SLOW, Done, Kept
@@ -35,37 +35,15 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
         yield kept
 
 
-@contextmanager
-def started(kept: Kept, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process of its own, which does not outlive this block."""
-    process = subprocess.Popen(
-        [PLURALISM, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **kept.environment},
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def finished(kept: Kept, *arguments: str, before: list[str] | None = None, limit: int | None = None) -> Done:
-    """The command in a process of its own, which may write no file of more than `limit` bytes."""
-
-    def limited() -> None:
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
+def finished(kept: Kept, *arguments: str, before: Sequence[str] = (), limit: int = resource.RLIM_INFINITY) -> Done:
+    """The command in a process of its own, started by `before`, which may write no file of more than `limit` bytes."""
     done = subprocess.run(
-        [*(before or []), PLURALISM, *arguments],
+        [*before, PLURALISM, *arguments],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         env={**os.environ, **kept.environment},
-        preexec_fn=limited,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
         check=False,
     )
     assert "Traceback" not in done.stderr
@@ -73,7 +51,7 @@ def finished(kept: Kept, *arguments: str, before: list[str] | None = None, limit
 
 
 def kill_when(kept: Kept, arguments: list[str], ready: Callable[[], bool]) -> None:
-    with started(kept, *arguments) as process:
+    with started(*arguments, env=kept.environment) as process:
         assert wait_until(lambda: ready() or process.poll() is not None, PATIENCE)
         assert process.poll() is None, process.communicate()
         # While it lives, nobody else works on the same run.
@@ -96,9 +74,9 @@ def test_communities_that_had_finished_before_a_kill_are_not_asked_again(kept: K
     assert shown["missing"] == SLOW
     for name in SLOW:
         kept.endpoint.behave(name, "logprobs")
-    done = finished(kept, "resume", "one", "--json")
-    assert done.code == 0, done.err
-    result = json.loads(done.out)
+    done = pluralism("resume", "one", "--json", env=kept.environment)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
     assert {name: kept.asked()[name] for name in NAMES} == {**dict.fromkeys(QUICK, 1), **dict.fromkeys(SLOW, 2)}
     assert [each["error"] for each in result["comments"].values()] == [None] * 6
     assert result["missing"] == []
@@ -126,7 +104,7 @@ def test_an_embedded_model_goes_on_after_a_kill(kept: Kept) -> None:
         + "".join(f'[communities.{name}]\nmodel = "demo"\ndescription = "People like {name}"\n' for name in QUICK)
         + "[run]\ncomment_tokens = 1500\nanswer_tokens = 16\n"  # long enough to be killed in the middle
     )
-    with started(kept, *kept.ask("one")) as process:
+    with started(*kept.ask("one"), env=kept.environment) as process:
         assert wait_until(lambda: kept.count("checkpoint_ns = ''") >= 1 or process.poll() is not None, PATIENCE)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -143,7 +121,7 @@ def test_an_embedded_model_goes_on_after_a_kill(kept: Kept) -> None:
 def test_ctrl_c_says_how_to_go_on(kept: Kept) -> None:
     for name in SLOW:
         kept.endpoint.behave(name, "hang")
-    with started(kept, *kept.ask("one"), "--store", str(kept.store)) as process:
+    with started(*kept.ask("one"), "--store", str(kept.store), env=kept.environment) as process:
         assert wait_until(lambda: kept.count("checkpoint_ns = ''") == 3, PATIENCE)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=PATIENCE)
@@ -178,9 +156,11 @@ def test_a_full_disk(kept: Kept, tmp_path: Path) -> None:
     try:
         store = str(disk / "runs.sqlite")
         question = "Is it so? " * 3000
-        done = finished(kept, "ask", question, "--pool", str(kept.pool), "--thread", "one", "--store", store)
-        assert done.code == 1
-        assert "make room on its disk" in done.err
+        asked = ("ask", question, "--pool", str(kept.pool), "--thread", "one", "--store", store)
+        done = pluralism(*asked, env=kept.environment)
+        assert done.returncode == 1
+        assert "make room on its disk" in done.stderr
+        assert "Traceback" not in done.stderr
         assert kept.endpoint.requests
         assert json.loads(kept.command("runs", "--json", "--store", store).out)[0]["id"] == "one"
         subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
@@ -192,7 +172,7 @@ def test_a_full_disk(kept: Kept, tmp_path: Path) -> None:
 def test_a_locked_store(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODULAR_PLURALISM_STORE_TIMEOUT", "0.5")
     kept.endpoint.behave("fay", "hang")
-    with started(kept, *kept.ask("one")) as process:
+    with started(*kept.ask("one"), env=kept.environment) as process:
         assert wait_until(lambda: kept.count("checkpoint_ns = ''") == 5, PATIENCE)
         with closing(sqlite3.connect(kept.store, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
-from inspect_ai.model import ChatMessageUser, GenerateConfig, ModelName, ModelOutput
+from inspect_ai import eval as inspect_eval
+from inspect_ai._util.error import PrerequisiteError
+from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
+from inspect_ai.model import ChatMessageUser, GenerateConfig, ModelName, ModelOutput, get_model
 from inspect_ai.solver import TaskState
 from inspect_ai.solver._task_state import set_sample_state
 
@@ -19,7 +22,6 @@ from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
 from tests.fake_models import FakeChat, choosing, fake_models, fake_pool
 
-INSPECT = Path(sys.executable).parent / "inspect"
 TASK = """
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
@@ -37,64 +39,63 @@ def saying():
 """
 
 
-def inspect(folder: Path, task: str, model: str, *more: str) -> subprocess.CompletedProcess[str]:
-    (folder / "tasks.py").write_text(TASK)
-    command = [
-        str(INSPECT),
-        "eval",
-        f"tasks.py@{task}",
-        "--model",
-        model,
-        "--log-dir",
-        "logs",
-        "--display",
-        "plain",
-        *more,
-    ]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    (tmp_path / "tasks.py").write_text(TASK)
+    return tmp_path / "tasks.py"
 
 
-def log(folder: Path) -> EvalLog:
-    (found,) = list_eval_logs(str(folder / "logs"))
-    return read_eval_log(found)
+def by_command(tasks: Path, task: str, model: str, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).parent / "inspect"), "eval", f"{tasks.name}@{task}", "--model", model]
+    command += ["--log-dir", "logs", "--display", "plain", *more]
+    return subprocess.run(command, cwd=tasks.parent, capture_output=True, text=True, timeout=300, check=False)
 
 
-@pytest.mark.parametrize("mode", ["distributional", "moe"])
-def test_a_multiple_choice_task(tmp_path: Path, mode: str) -> None:
-    done = inspect(tmp_path, "choosing", f"pluralism/{mode}", "-M", "seed=3")
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = log(tmp_path)
-    assert found.status == "success", found.error
-    assert found.samples is not None
-    assert len(found.samples) == 2
-    for sample in found.samples:
+def logged(tasks: Path, task: str, model: str, **more: Any) -> list[EvalSample]:
+    """The samples of an evaluation, which succeeded."""
+    (log,) = inspect_eval(f"{tasks}@{task}", model=model, log_dir=str(tasks.parent), display="none", **more)
+    return samples_of(log)
+
+
+def samples_of(log: EvalLog) -> list[EvalSample]:
+    assert log.status == "success", log.error
+    assert log.samples is not None
+    return log.samples
+
+
+def check_choices(samples: list[EvalSample], voices: int) -> None:
+    assert len(samples) == 2
+    for sample in samples:
         assert sample.output.completion in ("ANSWER: A", "ANSWER: B")
         assert sample.output.metadata is not None
-        assert len(sample.output.metadata["comments"]) == {"distributional": 6, "moe": 1}[mode]
+        assert len(sample.output.metadata["comments"]) == voices
         assert sample.output.usage is not None
         assert sample.output.usage.output_tokens > 0
 
 
-def test_a_task_with_a_text_for_an_answer(tmp_path: Path) -> None:
-    done = inspect(
-        *(tmp_path, "saying", "pluralism/steerable", "-M", "attribute=the right to privacy", "--max-tokens", "16")
-    )
+def test_a_multiple_choice_task_on_the_command_line(tasks: Path) -> None:
+    done = by_command(tasks, "choosing", "pluralism/distributional", "-M", "seed=3")
     assert done.returncode == 0, done.stdout + done.stderr
-    found = log(tmp_path)
-    assert found.status == "success", found.error
-    assert found.samples is not None
-    output = found.samples[0].output
+    (log,) = list_eval_logs(str(tasks.parent / "logs"))
+    check_choices(samples_of(read_eval_log(log)), 6)
+
+
+def test_a_multiple_choice_task_for_one_expert(tasks: Path) -> None:
+    check_choices(logged(tasks, "choosing", "pluralism/moe", model_args={"seed": 3}), 1)
+
+
+def test_a_task_with_a_text_for_an_answer(tasks: Path) -> None:
+    arguments = {"attribute": "the right to privacy"}
+    (sample,) = logged(tasks, "saying", "pluralism/steerable", model_args=arguments, max_tokens=16)
+    output = sample.output
     assert output.completion
     assert output.stop_reason == "max_tokens"
     assert output.metadata is not None
     assert output.metadata["selected"]["community"] in output.metadata["comments"]
 
 
-def test_prompting_draws_anew_in_each_epoch(tmp_path: Path) -> None:
-    done = inspect(tmp_path, "saying", "pluralism/prompting", "--epochs", "2", "--max-tokens", "24", "-M", "seed=5")
-    assert done.returncode == 0, done.stdout + done.stderr
-    samples = log(tmp_path).samples
-    assert samples is not None
+def test_prompting_draws_anew_in_each_epoch(tasks: Path) -> None:
+    samples = logged(tasks, "saying", "pluralism/prompting", model_args={"seed": 5}, epochs=2, max_tokens=24)
     said = {sample.epoch: sample.output for sample in samples}
     assert said[1].completion != said[2].completion
     assert said[1].metadata is not None
@@ -195,19 +196,24 @@ async def test_prompting_tells_what_the_question_wants(
 
 
 @pytest.mark.parametrize(
-    ("model", "more", "message"),
+    ("name", "arguments", "message"),
     [
-        ("pluralism/nosuch", (), "There is no pluralism/nosuch"),
-        ("pluralism/steerable", (), "needs an attribute"),
-        ("pluralism/overton", ("-M", "pool=nosuch"), "nosuch"),
-        ("pluralism/vanilla", ("-M", "scoring=dice"), "no scoring 'dice'"),
+        ("pluralism/nosuch", {}, "There is no pluralism/nosuch"),
+        ("pluralism/steerable", {}, "needs an attribute"),
+        ("pluralism/overton", {"pool": "nosuch"}, "nosuch"),
+        ("pluralism/vanilla", {"scoring": "dice"}, "no scoring 'dice'"),
     ],
 )
-def test_what_cannot_be_a_model(tmp_path: Path, model: str, more: tuple[str, ...], message: str) -> None:
-    done = inspect(tmp_path, "saying", model, *more)
+def test_what_cannot_be_a_model(name: str, arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(PrerequisiteError, match=message):
+        get_model(name, **arguments)
+
+
+def test_what_cannot_be_a_model_is_told_on_the_command_line(tasks: Path) -> None:
+    done = by_command(tasks, "saying", "pluralism/vanilla", "-M", "scoring=dice")
     assert done.returncode != 0
     said = " ".join((done.stdout + done.stderr).split())
-    assert message in said
+    assert "no scoring 'dice'" in said
     assert "Traceback" not in said
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,8 +56,14 @@ def test_another_run_is_refused(tmp_path: Path, facts: dict[str, object]) -> Non
         Journal(path, facts)
 
 
-def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
+def test_two_runs_at_once_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.sqlite"
+    connect = sqlite3.connect
+
+    def impatient(place: Path, **settings: Any) -> sqlite3.Connection:
+        return connect(place, **{**settings, "timeout": 0.1})
+
+    monkeypatch.setattr(sqlite3, "connect", impatient)
     with Journal(path, FACTS) as journal:
         journal.put("moe", 0, {"error": None})
         with pytest.raises(EvaluationError, match="in use by another run"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from inspect_ai.model import ChatMessageUser, GenerateConfig
 from nicegui import Client, ui
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 import modular_pluralism.cli.run_graph
 import modular_pluralism.evaluation.inspect.model as inspect_model
+import modular_pluralism.serving.catalogue
 from modular_pluralism import modes as registry
 from modular_pluralism.assistants import factories
 from modular_pluralism.assistants.context import context_schema, read_context
@@ -36,9 +38,12 @@ from modular_pluralism.prompt_trials.uses import uses_of
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.setup import Setup
-from modular_pluralism.serving.answers import Delta, End, Event
+from modular_pluralism.serving.app import make_app
+from modular_pluralism.serving.catalogue import Catalogue
+from modular_pluralism.serving.keys import Keys
+from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.mode_question import question_of
-from modular_pluralism.serving.mode_talk import ModeTalk
+from modular_pluralism.serving.request_log import RequestLog
 from modular_pluralism.serving.schemas import ChatMessage, ChatRequest
 from modular_pluralism.tool import pluralism_tool
 from tests.fake_models import always, fake_models, fake_pool
@@ -169,21 +174,19 @@ def test_the_toy_mode_is_on_the_command_line(chorus: None, pool_file: Path, monk
     assert "join --> __end__;" in drawn
 
 
-def test_the_toy_mode_is_served(chorus: None) -> None:
-    pool = fake_pool(TWO)
-    talk = ModeTalk(find_mode("chorus"), pool, PoolModels(pool, models()), PromptSet.load(), "rotate", "vote")
-    message = ChatMessage(role="user", content="Attribute: thrift\n\nIs it so?")
-    request = ChatRequest(model="pluralism/chorus", messages=[message])
+def test_the_toy_mode_is_served(chorus: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modular_pluralism.serving.catalogue, "PoolModels", lambda pool: PoolModels(pool, models()))
+    limits = Limits()
+    catalogue = Catalogue(fake_pool(TWO), PromptSet.load(), "rotate", limits, "vote")
+    app = make_app(catalogue, keys=Keys(), limits=limits, gate=Gate(limits), log=RequestLog(out=io.StringIO()))
+    asked = [{"role": "user", "content": "Attribute: thrift\n\nIs it so?"}]
+    with TestClient(app, base_url="http://localhost") as client:
+        assert "pluralism/chorus" in [model["id"] for model in client.get("/v1/models").json()["data"]]
+        reply = client.post("/v1/chat/completions", json={"model": "pluralism/chorus", "messages": asked}).json()
+    assert reply["choices"][0]["message"]["content"] == SAID
+    assert reply["pluralism"]["voices"] == 2
+    request = ChatRequest(model="pluralism/chorus", messages=[ChatMessage.model_validate(asked[0])])
     assert question_of(CHORUS, request, 3) == {"question": "Is it so?", "seed": 3, "attribute": "thrift"}
-
-    async def told() -> list[Event]:
-        return [event async for event in talk.events(request)]
-
-    delta, end = asyncio.run(told())
-    assert isinstance(delta, Delta)
-    assert isinstance(end, End)
-    assert delta.text == SAID
-    assert end.facts["voices"] == 2
 
 
 def test_the_toy_mode_is_a_tool(chorus: None) -> None:
@@ -191,6 +194,14 @@ def test_the_toy_mode_is_a_tool(chorus: None) -> None:
     assert (tool.name, set(tool.args)) == ("pluralism_chorus", {"question", "attribute"})
     assert tool.description.startswith(CHORUS.tool)
     assert tool.invoke({"question": "Is it so?"}) == SAID
+
+
+def is_shown(caption: str, client: Client) -> bool:
+    """Whether a page shows the field of this caption."""
+    (element,) = (each for each in client.elements.values() if getattr(each, "text", None) == caption)
+    while element.visible and element.parent_slot is not None:
+        element = element.parent_slot.parent
+    return element.visible
 
 
 def test_the_toy_mode_is_in_the_debugger(chorus: None, tmp_path: Path) -> None:
@@ -209,9 +220,9 @@ def test_the_toy_mode_is_in_the_debugger(chorus: None, tmp_path: Path) -> None:
         form = RunForm(runs, setup, lambda: None)
         assert form.request() == request
         assert GraphView(boxes, lambda node: None).nodes == ["check", *TWO, "join"]
-    shown = {each.props.get("aria-label") for each in client.elements.values() if each.visible}
-    assert "Attribute" in shown
-    assert not {"Options, one a line", "How communities are heard"} & shown
+        assert is_shown("Attribute", client)
+        assert not is_shown("Options, one a line", client)
+        assert not is_shown("How communities are heard", client)
     used = [each.key for each in prompts_of(setup, pool, prompts) if each.community is None]
     assert used == ["comment"]
     code = run_as_python("r", setup)

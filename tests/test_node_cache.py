@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +18,6 @@ from modular_pluralism.graphs import (
     build_steerable,
     build_vanilla,
 )
-from modular_pluralism.graphs.node_key import _own_name
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from tests.fake_models import FakeChat, always, choosing, fake_models, fake_pool, scripted
@@ -42,15 +39,14 @@ class Lab:
 
     def run(self, build: Build, question: dict[str, Any], pool: Pool | None = None, **more: Any) -> set[str]:
         """Who was asked."""
-        counts = {name: self._count(name) for name in self.models}
+        counts = {name: self.count(name) for name in self.models}
         given = {"models": self.models, "prompts": self.prompts, **more}
         self.state = build(pool or self.pool, **given).compile(cache=self.cache).invoke(question)
-        return {name for name in self.models if self._count(name) > counts[name]}
+        return {name for name in self.models if self.count(name) > counts[name]}
 
     def with_prompt(self, name: str) -> PromptSet:
         """The prompts with one that is another text."""
-        changed = replace(self.prompts[name], text=f"{self.prompts[name].text}\nThink first.")
-        return self.prompts.with_prompts({name: changed})
+        return self.prompts.with_texts({name: f"{self.prompts[name].text}\nThink first."})
 
     def with_communities(self, **changes: dict[str, Any]) -> Pool:
         """The pool with other settings of some communities."""
@@ -59,7 +55,7 @@ class Lab:
         }
         return self.pool.model_copy(update={"communities": communities})
 
-    def _count(self, name: str) -> int:
+    def count(self, name: str) -> int:
         model = self.models[name]
         assert isinstance(model, FakeChat)
         return len(model.seen)
@@ -89,7 +85,7 @@ def test_without_a_cache_everything_is_asked_again() -> None:
     graph = build_overton(lab.pool, models=lab.models).compile()
     graph.invoke(OVERTON)
     graph.invoke(OVERTON)
-    assert lab._count("north") == 2
+    assert lab.count("north") == 2
     assert len(lab.cache) == 0
 
 
@@ -199,7 +195,12 @@ def test_what_is_cached_cannot_be_changed_from_outside() -> None:
 
 
 def test_a_model_has_one_name_for_nodes_that_run_side_by_side() -> None:
-    with ThreadPoolExecutor(8) as pool:
-        for _ in range(100):
-            chat = always("Said.")
-            assert len(set(pool.map(_own_name, [chat] * 16))) == 1
+    names = [f"north_{number}" for number in range(16)]
+    for _ in range(20):
+        shared = always("Said.")
+        graph = build_overton(fake_pool(names), models=dict.fromkeys(["boss", *names], shared))
+        compiled = graph.compile(cache=NodeCache())
+        compiled.invoke(OVERTON)
+        assert len(shared.seen) == 17
+        compiled.invoke(OVERTON)
+        assert len(shared.seen) == 17

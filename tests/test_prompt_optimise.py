@@ -21,7 +21,7 @@ from modular_pluralism.prompt_trials.markdown import search_markdown
 from modular_pluralism.prompt_trials.optimisation import Optimisation, write_winner
 from modular_pluralism.prompt_trials.result_models import SearchResult
 from modular_pluralism.prompts import PromptSet
-from tests.command import PLURALISM, pluralism
+from tests.command import PLURALISM, pluralism, started
 from tests.fake_models import FakeChat, Seen, choosing, fake_models, fake_pool, label_of, scripted, wait_until
 from tests.task_items import COUNTRIES, option_item, overton_item, value_item, write_task
 
@@ -30,17 +30,17 @@ GROUP = PromptSet.load()["score_group"].text
 GOOD = f"```\n{GROUP}\nGOOD\n```"
 
 
-def task_of(folder: Path, count: int) -> TaskFile:
-    """So many questions of two items each; what is right is A."""
+def task_of(folder: Path, count: int, each: int = 2) -> TaskFile:
+    """So many questions of `each` items, one or two; what is right is A."""
     items = [
         option_item(
-            2 * place + half,
+            each * place + half,
             question=f"Question: Is number {place} a good one?\nOptions: A. Yes B. No C. It depends\nAnswer:",
             gold_distribution=[0.8, 0.1, 0.1],
             attribute=COUNTRIES[half],
         )
         for place in range(count)
-        for half in (0, 1)
+        for half in range(each)
     ]
     return TaskFile.open(write_task(folder / "task.json", items))
 
@@ -65,7 +65,8 @@ def search(
     say: Callable[[Seen], str | Exception],
     *,
     questions: int = 40,
-    budget: int = 200,
+    each: int = 1,
+    budget: int = 100,
     name: str = "score_group",
     **settings: Any,
 ) -> tuple[Optimisation, FakeChat]:
@@ -73,7 +74,7 @@ def search(
     models = {**fake_models(choosing(by_mark), TWO), "south": reflecting}
     given = TrialSettings(pool=fake_pool(TWO, quorum=1), models=models, **settings)
     # South's comments come from the same model; nobody looks at them here.
-    return Optimisation(task_of(tmp_path, questions), name, budget, given, reflect="south"), reflecting
+    return Optimisation(task_of(tmp_path, questions, each), name, budget, given, reflect="south"), reflecting
 
 
 def reflecting_only(say: Callable[[Seen], str | Exception]) -> Callable[[Seen], str | Exception]:
@@ -86,7 +87,7 @@ def asked_for_texts(model: FakeChat) -> list[str]:
 
 
 def test_a_better_text_is_found_and_judged_on_other_questions(tmp_path: Path) -> None:
-    optimisation, reflecting = search(tmp_path, reflecting_only(scripted(GOOD)))
+    optimisation, reflecting = search(tmp_path, reflecting_only(scripted(GOOD)), each=2)
     result = optimisation.run()
     assert result.better
     assert result.sentence.startswith("A better text was found. On the items held back, best found is better than")
@@ -163,11 +164,11 @@ def test_a_text_without_the_variables_is_refused_and_told(tmp_path: Path) -> Non
     ],
 )
 def test_unusable_replies_end_a_turn_and_not_the_search(tmp_path: Path, reply: str, reason: str) -> None:
-    result = search(tmp_path, reflecting_only(scripted(reply)), budget=100)[0].run()
+    result = search(tmp_path, reflecting_only(scripted(reply)), budget=60)[0].run()
     assert not result.better
     assert any(reason in each for each in result.reasons)
     assert result.refused == result.reflections
-    assert result.metric_calls <= 100
+    assert result.metric_calls <= 60
 
 
 def test_a_reflecting_model_that_fails_ends_the_search(tmp_path: Path) -> None:
@@ -190,13 +191,13 @@ def test_the_same_seed_gives_the_same_search(tmp_path: Path) -> None:
 
 
 def test_the_budget_is_kept(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"budget of 85 does not suffice.*--budget 86 or more"):
-        search(tmp_path, reflecting_only(scripted(GOOD)), budget=85)[0].run()
+    with pytest.raises(InputError, match=r"budget of 45 does not suffice.*--budget 46 or more"):
+        search(tmp_path, reflecting_only(scripted(GOOD)), budget=45)[0].run()
     made: list[Any] = []
-    optimisation, _ = search(tmp_path, reflecting_only(scripted(GOOD)), budget=86)
+    optimisation, _ = search(tmp_path, reflecting_only(scripted(GOOD)), budget=46)
     result = optimisation.run(lambda maker, result: made.append(result))
-    assert result.metric_calls == 86
-    assert len(made) <= optimisation.total == 86 + 80
+    assert result.metric_calls == 46
+    assert len(made) <= optimisation.total == 46 + 40
     assert result.better
 
 
@@ -325,16 +326,11 @@ def test_on_the_demo_model(tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     task_of(tmp_path, 100)
-    process = subprocess.Popen(
-        [PLURALISM, "prompts", "optimise", "score_group", "--task", "task.json", "--budget", "500"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert wait_until(lambda: "SmolLM2" in Path(f"/proc/{process.pid}/maps").read_text(), 120)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=120)
+    call = ("prompts", "optimise", "score_group", "--task", "task.json", "--budget", "500")
+    with started(*call, cwd=tmp_path) as process:
+        assert wait_until(lambda: "SmolLM2" in Path(f"/proc/{process.pid}/maps").read_text(), 120)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate()
     assert process.returncode == 130, stderr
     assert "Stopped. Nothing was written." in stderr
     assert "Traceback" not in stderr

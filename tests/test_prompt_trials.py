@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from modular_pluralism.prompt_trials.trial import Trial
 from modular_pluralism.prompt_trials.uses import prompts_in_use, uses_of
 from modular_pluralism.prompts import Prompt, PromptSet, built_in_files
 from modular_pluralism.types import ItemScoring, MethodName
-from tests.command import PLURALISM, pluralism
+from tests.command import pluralism, started
 from tests.fake_models import (
     FakeChat,
     FakeChatWithLogprobs,
@@ -118,16 +117,18 @@ def run(trial: Trial) -> TrialResult:
 # Which prompts are in use
 
 
-class Recording(PromptSet):
-    """Remembers which prompts were asked for."""
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of prompts that have been looked up."""
+    names: set[str] = set()
+    look_up = PromptSet.__getitem__
 
-    def __init__(self, prompts: PromptSet) -> None:
-        super().__init__(prompts._prompts, prompts._personas)
-        self.asked: set[str] = set()
+    def recording(prompts: PromptSet, name: str) -> Prompt:
+        names.add(name)
+        return look_up(prompts, name)
 
-    def __getitem__(self, name: str) -> Prompt:
-        self.asked.add(name)
-        return super().__getitem__(name)
+    monkeypatch.setattr(PromptSet, "__getitem__", recording)
+    return names
 
 
 ITEMS: dict[Kind, list[dict[str, Any]]] = {
@@ -144,15 +145,19 @@ def prefers(seen: Seen) -> dict[str, float]:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ITEMS)
-def test_the_prompts_in_use_are_those_that_a_run_asks_for(tmp_path: Path, kind: Kind, method: MethodName) -> None:
+def test_the_prompts_in_use_are_those_that_a_run_asks_for(
+    tmp_path: Path, kind: Kind, method: MethodName, asked: set[str]
+) -> None:
     task = TaskFile.open(write_task(tmp_path / "task.json", ITEMS[kind]))
     assert task.kind == kind
-    pool, prompts = fake_pool(TWO), Recording(PromptSet.load())
+    pool, prompts = fake_pool(TWO), PromptSet.load()
     setting = Setting(kind, pool, PoolModels(pool, fake_models(choosing(prefers), TWO)), prompts, "rotate", 0)
+    asked.clear()
     maker = build_methods([method], setting)[0]
     for item in task.items():
         assert asyncio.run(maker.answer(item))["error"] is None
-    assert prompts.asked == prompts_in_use(kind, method, "rotate")
+    by_the_run = set(asked)
+    assert by_the_run == prompts_in_use(kind, method, "rotate")
 
 
 @pytest.mark.parametrize("scoring", ["rotate", "text"])
@@ -418,17 +423,11 @@ def test_a_plainly_worse_variant_on_real_data(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     task_of(tmp_path, 200)
     rewritten(tmp_path / "mine", "score_group", "More.")
-    process = subprocess.Popen(
-        [PLURALISM, "prompts", "try", "task.json", "--variant", "mine", "--out", "report"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    # Not before the weights are there, that is, in the middle of the items.
-    assert wait_until(lambda: "SmolLM2" in Path(f"/proc/{process.pid}/maps").read_text(), 120)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=120)
+    with started("prompts", "try", "task.json", "--variant", "mine", "--out", "report", cwd=tmp_path) as process:
+        # Not before the weights are there, that is, in the middle of the items.
+        assert wait_until(lambda: "SmolLM2" in Path(f"/proc/{process.pid}/maps").read_text(), 120)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate()
     assert process.returncode == 130, stderr
     assert "Stopped. Nothing was written." in stderr
     assert "Traceback" not in stderr

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from functools import cache
+from ssl import SSLContext
 from urllib.parse import unquote, urlsplit
 
+import httpx
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 from pydantic import SecretStr
 
@@ -22,13 +24,7 @@ def open_remote(name: str, config: RemoteModel, place: str, timeout: float) -> R
     Raises:
         ModelLoadError: the variable with the API key is not set, or holds no usable key.
     """
-    key, login = _key(name, config), _login(config.base_url)
-    clients: dict[str, Any] = {
-        # Not the one that langchain-openai shares between all models, whose connections outlive their event loop.
-        "http_async_client": DefaultAsyncHttpxClient(auth=login),
-    }
-    if login is not None:
-        clients["http_client"] = DefaultHttpxClient(auth=login)
+    key, login, trusted = _key(name, config), _login(config.base_url), _trusted()
     return RemoteChat(
         place=place,
         model=config.openai,
@@ -43,8 +39,16 @@ def open_remote(name: str, config: RemoteModel, place: str, timeout: float) -> R
         max_retries=0,
         stream_usage=True,
         use_responses_api=False,
-        **clients,
+        # Not those that langchain-openai shares between all models, whose connections outlive their event loop.
+        http_client=DefaultHttpxClient(auth=login, verify=trusted),
+        http_async_client=DefaultAsyncHttpxClient(auth=login, verify=trusted),
     )
+
+
+@cache
+def _trusted() -> SSLContext:
+    """The authorities that every client trusts: to read them takes longer than all else of opening a model."""
+    return httpx.create_ssl_context()
 
 
 def _login(address: str | None) -> tuple[str, str] | None:
