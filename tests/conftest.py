@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "demo_gguf" in item.fixturenames or "DEMO_GGUF" in vars(item.module):
             item.add_marker("model")
         if item.get_closest_marker("model") and "demo_gguf" not in item.fixturenames:
-            item.fixturenames.insert(0, "demo_gguf")
+            item.fixturenames = ["demo_gguf", *item.fixturenames]  # the list is shared by all parameters of a test
 
 
 @pytest.hookimpl(tryfirst=True)
