@@ -15,7 +15,7 @@ from pydantic import BaseModel
 import modular_pluralism
 from modular_pluralism.llama import close_engines
 from modular_pluralism.modes import modes
-from tests.demo_model import DEMO_GGUF
+from tests.random_model import RANDOM_GGUF
 
 EMBEDDING = (Path(__file__).parents[1] / "docs" / "embedding.md").read_text("utf-8")
 NEEDS_A_MODEL = {"ChatLlama"}
@@ -91,10 +91,9 @@ def test_an_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     run(EXAMPLES[name], tmp_path, monkeypatch)
 
 
-@pytest.mark.model
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name.split(":")[0] in NEEDS_A_MODEL])
 def test_an_example_with_a_model_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "model.gguf").symlink_to(DEMO_GGUF)
+    (tmp_path / "model.gguf").symlink_to(RANDOM_GGUF)
     run(EXAMPLES[name], tmp_path, monkeypatch)
     close_engines()
 

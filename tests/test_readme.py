@@ -13,14 +13,12 @@ import pytest
 
 from modular_pluralism import Pool
 from modular_pluralism.graphs.parts import Parts
-from modular_pluralism.prepared.cache import FOLDER_VARIABLE
+from modular_pluralism.modes import modes
 from tests.command import pluralism, python
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+COVERED = ("make demo", "make test", "pip install .")  # below, by running this, and by the packaging test
 TEXT = "\n".join(file.read_text() for file in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))))
-
-
-pytestmark = pytest.mark.model
 
 
 def blocks(language: str) -> list[str]:
@@ -29,20 +27,8 @@ def blocks(language: str) -> list[str]:
 
 def commands() -> list[str]:
     lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    found = [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
-    return list(dict.fromkeys(found))
-
-
-@pytest.fixture(scope="module")
-def cache_of_a_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def model_cache(cache_of_a_reader: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One for all: who follows the README has prepared the demo model with its first command."""
-    monkeypatch.setenv(FOLDER_VARIABLE, str(cache_of_a_reader))
-    return cache_of_a_reader / "prepared"
+    told = [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+    return list(dict.fromkeys(told))
 
 
 def test_there_is_something_to_test() -> None:
@@ -51,8 +37,17 @@ def test_there_is_something_to_test() -> None:
     assert blocks("toml")
 
 
-# `make test` is what runs this; `git clone` and `pip install` are covered by the packaging test.
-@pytest.mark.parametrize("command", [each for each in commands() if each not in ("make test", "pip install .")])
+@pytest.mark.model
+@pytest.mark.usefixtures("model_cache")  # which is empty, as a new reader's is
+def test_the_demo_answers_in_every_mode() -> None:
+    done = subprocess.run(["make", "demo"], cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    for mode in modes().values():
+        assert f" {mode.title} " in done.stdout
+
+
+@pytest.mark.documents
+@pytest.mark.parametrize("command", [each for each in commands() if each not in COVERED])
 def test_command(command: str) -> None:
     words = shlex.split(command)
     if words[1] == "eval":  # not what an earlier version left there
@@ -60,12 +55,13 @@ def test_command(command: str) -> None:
     if words[0] == "pluralism":
         done = pluralism(*words[1:], cwd=REPOSITORY)
     else:
-        words[0] = shutil.which(Path(sys.executable).with_name(words[0])) or words[0]
+        words[0] = str(Path(sys.executable).with_name(words[0]))
         done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert done.stdout.strip()
 
 
+@pytest.mark.documents
 @pytest.mark.parametrize("snippet", blocks("python"))
 def test_python_snippet(snippet: str, tmp_path: Path) -> None:
     done = python(snippet, cwd=tmp_path)
