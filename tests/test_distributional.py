@@ -12,10 +12,20 @@ import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 from langgraph.checkpoint.memory import InMemorySaver
 
-from modular_pluralism.errors import ContextOverflowError, InputError, ModelLoadError, PluralismError, QuorumError
+from modular_pluralism.errors import (
+    ContextOverflowError,
+    InputError,
+    ModelCallError,
+    ModelLoadError,
+    PluralismError,
+    QuorumError,
+)
 from modular_pluralism.graphs import build_distributional
 from modular_pluralism.graphs.state import DistributionalQuestion
-from modular_pluralism.nodes.read_options import parse_label
+from modular_pluralism.models.calls import Outcome
+from modular_pluralism.models.option_reader import LabelReading
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.nodes.read_options import parse_label, read_by_label, read_by_text
 from modular_pluralism.nodes.request import Request, check_options
 from tests.fake_models import (
     NAMES,
@@ -217,6 +227,20 @@ def test_a_comment_that_the_base_llm_cannot_answer_for_is_missing_and_not_unifor
     assert "put none of the labels among its 1 likeliest replies" in result["comments"]["east"]["error"]
 
 
+def test_a_reading_without_any_probability_is_an_error_and_not_uniform() -> None:
+    base = PoolModels(fake_pool(), fake_models(choosing(opinions))).base()
+    by_label = read_by_label(base, OPTIONS, lambda order: [], rotate=False, samples=1, seed=0)
+    by_text = read_by_text(base, OPTIONS, [])
+    readings: list[tuple[Any, Any, str]] = [
+        (by_label, [LabelReading((0.0, 0.0, 0.0))], "letter"),
+        (by_text, [[-math.inf]] * 3, "text"),
+    ]
+    for steps, read, what in readings:
+        next(steps)
+        with pytest.raises(ModelCallError, match=f"'boss' gave no probability to any option's {what}"):
+            steps.send(Outcome(read, 0.0, 1))
+
+
 def test_too_many_failing_scorings_are_below_the_quorum() -> None:
     with pytest.raises(QuorumError) as caught:
         run(FakeChatWithLogprobs(say=lambda s: RuntimeError("odd"), prefer=opinions))
@@ -265,7 +289,13 @@ def test_samples_are_an_estimate_and_flagged_with_their_number(scoring: str, sam
     draws = [each.settings for each in boss.seen if not each.settings.get("logprobs")]
     assert len(draws) == drawn * len(NAMES)
     assert len({each["seed"] for each in draws}) == len(draws), "equal seeds draw equal replies"
-    assert {each["temperature"] for each in draws} == {1.0}
+    assert {(each["temperature"], each["max_tokens"]) for each in draws} == {(1.0, 8)}
+
+
+def test_samples_are_not_streamed_as_if_they_were_an_answer() -> None:
+    graph = built(sampled(lambda seen: "A"), scoring="label").compile()
+    shown = graph.stream(ASKED, stream_mode="messages", subgraphs=True)
+    assert "A" not in {message.text for _, (message, _) in shown}
 
 
 def test_samples_are_counted_and_what_names_no_option_lowers_the_mass() -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from modular_pluralism.errors import InputError
+from modular_pluralism.errors import InputError, ModelLoadError
 from modular_pluralism.llama import ChatLlama
-from modular_pluralism.llama.grammar import JSON_OBJECT, grammar_of_schema
+from modular_pluralism.llama.grammar import JSON_OBJECT, grammar_of_schema, grammar_tokenizer
 from modular_pluralism.llama.reading import continuations, prompt_tokens
 from tests.random_model import RANDOM_GGUF
 
@@ -74,6 +75,14 @@ def test_log_probabilities_are_those_before_the_grammar(model: ChatLlama) -> Non
 def test_a_schema_that_no_grammar_can_express(schema: dict[str, Any], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         grammar_of_schema(schema)
+
+
+def test_without_llguidance_it_is_told_what_to_install(model: ChatLlama, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    with pytest.raises(ModelLoadError, match=r"pip install 'modular-pluralism\[serve\]'"):
+        grammar_of_schema(PERSON)
+    with pytest.raises(ModelLoadError, match="need llguidance"):
+        grammar_tokenizer(model.engine.model)
 
 
 def test_a_grammar_that_cannot_be_read(model: ChatLlama) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from modular_pluralism.option_math import (
     from_mean_logprobs,
     letters,
     linear_pool,
+    log_linear_pool,
     mean_over_rotations,
     most_likely,
     normalise,
@@ -104,6 +106,17 @@ def test_disagreement_of_opposites_is_the_entropy_of_the_weights() -> None:
     # By hand: the pool is (0.6, 0.4).
     mixed = entropy([0.6, 0.4]) - 0.5 * (entropy([0.9, 0.1]) + entropy([0.3, 0.7]))
     assert disagreement([[0.9, 0.1], [0.3, 0.7]], [0.5, 0.5]) == pytest.approx(mixed)
+
+
+@pytest.mark.parametrize("pool", [linear_pool, log_linear_pool, disagreement])
+@pytest.mark.parametrize(
+    ("parts", "weights"), [([[1, 0], [0, 1]], [1]), ([[0.5, 0.5]], [0.5, 0.5]), ([[1], [0, 1]], [0.5] * 2)]
+)
+def test_every_part_has_a_weight_and_the_same_options(
+    pool: Any, parts: list[list[float]], weights: list[float]
+) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        pool(parts, weights)
 
 
 @given(weighted(), st.randoms(use_true_random=False))

@@ -127,6 +127,16 @@ def test_a_body_that_is_no_plain_json(data: bytes, said: str) -> None:
     assert caught.value.status == 400
 
 
+@pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ('{"a": ', "}")])
+def test_a_body_may_nest_sixty_four_levels_deep(opens: str, closes: str) -> None:
+    def nested(levels: int) -> bytes:
+        return ('{"a": ' + opens * (levels - 2) + "[]" + closes * (levels - 2) + "}").encode()
+
+    assert parse_object(nested(64))
+    with pytest.raises(ApiError, match="64 levels"):
+        parse_object(nested(65))
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(ApiError):
@@ -147,6 +157,45 @@ async def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> Non
     assert caught.value.status == 408
     with pytest.raises(ApiError, match="was closed"):
         await read_json(Request(scope, gone), 100)
+
+
+def with_headers(**headers: str) -> dict[str, Any]:
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http", "method": "POST", "headers": named}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "said"),
+    [
+        ({}, 415, "must be JSON"),
+        ({"content_type": "text/plain"}, 415, "must be JSON"),
+        ({"content_type": "application/json", "content_encoding": "gzip"}, 415, "must not be compressed"),
+        ({"content_type": "application/json", "content_length": "101"}, 413, "larger than 100 bytes"),
+        ({"content_type": "application/json", "content_length": "9" * 5000}, 413, "larger than 100 bytes"),
+    ],
+)
+async def test_a_body_that_its_headers_rule_out_is_not_even_read(
+    headers: dict[str, str], status: int, said: str
+) -> None:
+    async def never() -> Any:
+        raise AssertionError("the body is read")
+
+    with pytest.raises(ApiError, match=said) as caught:
+        await read_json(Request(with_headers(**headers), never), 100)
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("declared", [{}, {"content_length": "2"}, {"content_length": "soon"}])
+async def test_a_body_is_as_large_as_it_is_and_not_as_it_says(declared: dict[str, str]) -> None:
+    async def whole() -> Any:
+        return {"type": "http.request", "body": b'{"a": 1}', "more_body": False}
+
+    scope = with_headers(content_type=" Application/JSON; charset=utf-8", content_encoding="Identity", **declared)
+    read = await read_json(Request(scope, whole), 8)
+    assert (await read.json(), await read.body()) == ({"a": 1}, b'{"a": 1}')
+    with pytest.raises(ApiError, match="larger than 7 bytes") as caught:
+        await read_json(Request(scope, whole), 7)
+    assert (caught.value.status, caught.value.code) == (413, "body_too_large")
 
 
 async def test_a_client_that_takes_nothing_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:

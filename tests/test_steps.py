@@ -133,6 +133,13 @@ def test_another_prompt_or_model_is_another_key() -> None:
     assert key(says(MODELS, PROMPTS), STATE) != key(says(models, PROMPTS), STATE)
 
 
+def test_a_node_that_cannot_begin_has_another_key_each_time_so_that_it_says_itself_what_is_wrong() -> None:
+    asked = {name: value for name, value in STATE.items() if name != "question"}
+    assert key(says(MODELS, PROMPTS), asked) != key(says(MODELS, PROMPTS), asked)
+    with pytest.raises(KeyError, match="question"):
+        graph_of(says(MODELS, PROMPTS)).compile(cache=NodeCache()).invoke(asked)
+
+
 def test_a_prompt_that_is_not_declared_and_a_second_model_are_refused() -> None:
     with pytest.raises(NotNotedError, match="uses the prompt perspectives on a question for which its maker does not"):
         graph_of(says(MODELS, PROMPTS, prompt="perspectives")).compile().invoke(STATE)

@@ -68,6 +68,13 @@ def test_a_value_item_is_read(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("item", [VALUE, OVERTON])
+def test_the_answer_that_a_file_brings_is_read_with_its_item(tmp_path: Path, item: dict[str, Any]) -> None:
+    [read] = TaskFile.open(written(tmp_path, [{**item, "output": "Said before."}])).items()
+    assert isinstance(read, ValueItem | OvertonItem)
+    assert read.output == "Said before."
+
+
 def test_an_overton_item_is_read(tmp_path: Path) -> None:
     task = TaskFile.open(written(tmp_path, [OVERTON]))
     assert task.kind == "overton"
