@@ -20,6 +20,7 @@ from modular_pluralism.llama.host import usable_cores
 from modular_pluralism.prepared.cache import FOLDER_VARIABLE, find_entry
 from modular_pluralism.prepared.prepare import Thoroughness, prepare
 from modular_pluralism.prepared.processor import instructions
+from modular_pluralism.prepared.speed import SpeedSample
 from tests.demo_model import DEMO_GGUF
 from tests.random_model import make_random_model, stand_in
 
@@ -92,7 +93,8 @@ def demo_gguf(request: pytest.FixtureRequest) -> Path:
     """
     with FileLock(request.config.cache.mkdir("models") / "lock"):
         if "AVX512_BF16" in instructions() and find_entry(DEMO_GGUF) is None:
-            prepare(DEMO_GGUF, forced="BF16", thoroughness=Thoroughness(rounds=1, texts=4))
+            short = SpeedSample(prompt=32, together=4, alone=4)  # whatever comes out is taken
+            prepare(DEMO_GGUF, forced="BF16", thoroughness=Thoroughness(rounds=1, texts=2, speed=short))
     return DEMO_GGUF
 
 
