@@ -70,6 +70,16 @@ def test_a_usable_folder(mine: Path) -> None:
     assert told["files"] == [{"file": "merge.txt", "replaces": True, "same": False, "problems": []}]
 
 
+def test_braces_in_a_persona_are_no_variables_in_what_is_told_of_it(tmp_path: Path) -> None:
+    (tmp_path / "personas").mkdir()
+    text = built_in_files()["personas/news_left.md"].file_text().replace("version: 1", "version: new")
+    (tmp_path / "personas" / "news_left.md").write_text(f"{text}\nYou write {{this}}.\n")
+    [file] = read_folder(tmp_path)
+    [problem] = file.problems
+    assert "version" in problem
+    assert "{this}" not in problem
+
+
 def test_all_that_is_wrong_with_a_folder_is_told_at_once(mine: Path) -> None:
     (mine / "merge.txt").write_text(MERGE.replace("{comments}", "{coments}"))
     (mine / "merg.txt").write_text("anything")

@@ -170,6 +170,7 @@ def with_headers(**headers: str) -> dict[str, Any]:
         ({}, 415, "must be JSON"),
         ({"content_type": "text/plain"}, 415, "must be JSON"),
         ({"content_type": "application/json", "content_encoding": "gzip"}, 415, "must not be compressed"),
+        ({"content_type": "application/json", "content_encoding": "zstd"}, 415, "must not be compressed"),
         ({"content_type": "application/json", "content_length": "101"}, 413, "larger than 100 bytes"),
         ({"content_type": "application/json", "content_length": "9" * 5000}, 413, "larger than 100 bytes"),
     ],

@@ -133,6 +133,23 @@ def test_another_prompt_or_model_is_another_key() -> None:
     assert key(says(MODELS, PROMPTS), STATE) != key(says(models, PROMPTS), STATE)
 
 
+class NamedChat(FakeChat):
+    """A chat model that tells what its replies depend on."""
+
+    name_of_weights: str
+
+    def pluralism_identity(self) -> list[Any]:
+        return ["named", self.name_of_weights]
+
+
+def test_models_that_tell_what_they_depend_on_are_known_by_that() -> None:
+    keys = []
+    for weights in ("small", "small", "large"):
+        boss = NamedChat(say=lambda seen: "Well.", name_of_weights=weights)
+        keys.append(key(says(PoolModels(POOL, fake_models(boss, TWO)), PROMPTS), STATE))
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_a_node_that_cannot_begin_has_another_key_each_time_so_that_it_says_itself_what_is_wrong() -> None:
     asked = {name: value for name, value in STATE.items() if name != "question"}
     assert key(says(MODELS, PROMPTS), asked) != key(says(MODELS, PROMPTS), asked)
