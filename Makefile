@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # A file's tests share what is dear to set up, so a file stays with one process.
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 
+# The tests start hundreds of processes: what Python has compiled is kept for the next one, whatever the machine says.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo check test test-newest lint format types notebooks benchmark study clean
 .DEFAULT_GOAL := help
 

@@ -100,7 +100,10 @@ def _project() -> dict[str, dict[str, list[str]]]:
 def _pip(
     title: str, arguments: Sequence[str], environment: dict[str, str], how_far: Callable[[str], str | None]
 ) -> None:
-    pip_install = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+    quiet = ["--disable-pip-version-check", "--progress-bar", "off"]
+    # Python compiles a file when it is first imported, and most of 25,000 never are; unless it is told to keep nothing.
+    lazily = [] if sys.dont_write_bytecode else ["--no-compile"]
+    pip_install = [sys.executable, "-m", "pip", "install", *quiet, *lazily]
     progress = Progress(title)
     with (
         LOG.open("a") as log,
