@@ -22,7 +22,7 @@ from modular_pluralism.errors import (
 )
 from modular_pluralism.graphs import build_distributional
 from modular_pluralism.graphs.state import DistributionalQuestion
-from modular_pluralism.models.calls import Outcome
+from modular_pluralism.models.calls import CallResult
 from modular_pluralism.models.option_reader import LabelReading
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.read_options import parse_label, read_by_label, read_by_text
@@ -238,7 +238,7 @@ def test_a_reading_without_any_probability_is_an_error_and_not_uniform() -> None
     for steps, read, what in readings:
         next(steps)
         with pytest.raises(ModelCallError, match=f"'boss' gave no probability to any option's {what}"):
-            steps.send(Outcome(read, 0.0, 1))
+            steps.send(CallResult(read, 0.0, 1))
 
 
 def test_too_many_failing_scorings_are_below_the_quorum() -> None:

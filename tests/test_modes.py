@@ -201,7 +201,7 @@ def is_shown(caption: str, client: Client) -> bool:
     (element,) = (each for each in client.elements.values() if getattr(each, "text", None) == caption)
     while element.visible and element.parent_slot is not None:
         element = element.parent_slot.parent
-    return element.visible
+    return bool(element.visible)
 
 
 def test_the_toy_mode_is_in_the_debugger(chorus: None, tmp_path: Path) -> None:

@@ -192,8 +192,7 @@ async def test_a_body_is_as_large_as_it_is_and_not_as_it_says(declared: dict[str
         return {"type": "http.request", "body": b'{"a": 1}', "more_body": False}
 
     scope = with_headers(content_type=" Application/JSON; charset=utf-8", content_encoding="Identity", **declared)
-    read = await read_json(Request(scope, whole), 8)
-    assert (await read.json(), await read.body()) == ({"a": 1}, b'{"a": 1}')
+    assert await read_json(Request(scope, whole), 8) == b'{"a": 1}'
     with pytest.raises(ApiError, match="larger than 7 bytes") as caught:
         await read_json(Request(scope, whole), 7)
     assert (caught.value.status, caught.value.code) == (413, "body_too_large")
