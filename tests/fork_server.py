@@ -175,7 +175,8 @@ def _keep(wanted: dict[str, Any], files: list[int], libraries: _Libraries) -> No
             os.close(file)
         asker.sendall(f"{process}\n".encode())
         ended = os.pidfd_open(process)
-        if ended not in select.select([ended, asker.fileno()], [], [])[0]:
+        either: list[socket.socket | int] = [asker, ended]
+        if ended not in select.select(either, [], [])[0]:
             os.kill(process, signal.SIGKILL)
         asker.sendall(f"{os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])}\n".encode())
     os._exit(0)
