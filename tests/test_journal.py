@@ -61,8 +61,8 @@ def test_two_runs_at_once_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     connect = sqlite3.connect
 
     def impatient(place: Path, **settings: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = connect(place, **{**settings, "timeout": 0.1})
-        return connection
+        opened: sqlite3.Connection = connect(place, **{**settings, "timeout": 0.1})
+        return opened
 
     monkeypatch.setattr(sqlite3, "connect", impatient)
     with Journal(path, FACTS) as journal:
