@@ -53,7 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("model") and "demo_gguf" not in item.fixturenames:
             item.fixturenames = ["demo_gguf", *item.fixturenames]  # the list is shared by all parameters of a test
     # Processes take file after file. What takes long begins first, so that all of them end at about the same time.
-    long = {item.path for item in items if any(map(item.get_closest_marker, ("model", "browser", "faults", "documents")))}
+    marks = ("model", "browser", "faults", "documents")
+    long = {item.path for item in items if any(map(item.get_closest_marker, marks))}
     items.sort(key=lambda item: item.path not in long)
 
 
