@@ -204,7 +204,7 @@ async def test_prompting_tells_what_the_question_wants(
         ("pluralism/vanilla", {"scoring": "dice"}, "no scoring 'dice'"),
     ],
 )
-def test_what_cannot_be_a_model(name: str, arguments: dict[str, str], message: str) -> None:
+def test_what_cannot_be_a_model(name: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(PrerequisiteError, match=message):
         get_model(name, **arguments)
 
