@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from inspect_ai.model import ChatMessageUser, GenerateConfig
 from nicegui import Client, ui
+from nicegui.element import Element
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -198,6 +199,7 @@ def test_the_toy_mode_is_a_tool(chorus: None) -> None:
 
 def is_shown(caption: str, client: Client) -> bool:
     """Whether a page shows the field of this caption."""
+    element: Element
     (element,) = (each for each in client.elements.values() if getattr(each, "text", None) == caption)
     while element.visible and element.parent_slot is not None:
         element = element.parent_slot.parent
