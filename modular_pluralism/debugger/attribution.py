@@ -85,7 +85,7 @@ async def attribute_answer(
         note=f"{measure.note(counts)} {about}".strip(),
         threshold=threshold,
         sentences=attributed,
-        left_out=[name for name in comments if all(each.scores[name] <= threshold for each in attributed)],
+        left_out=[name for name in comments if all(sentence.scores[name] <= threshold for sentence in attributed)],
     )
 
 

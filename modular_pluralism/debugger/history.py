@@ -111,10 +111,10 @@ async def read_run(store: RunStore, run: str) -> KeptRun:
 def _supersteps(checkpoints: list[CheckpointTuple], tasks: list[KeptTask], setup: Setup) -> Iterator[Superstep]:
     before: dict[str, Any] = {}
     step, at = -2, ""
-    for each in checkpoints:
-        if not namespace(each):
-            step, at = each.metadata["step"], each.checkpoint["ts"]
-            state = _in_order(setup.asked if step < 0 else plain_values(each), setup.communities)
+    for checkpoint in checkpoints:
+        if not namespace(checkpoint):
+            step, at = checkpoint.metadata["step"], checkpoint.checkpoint["ts"]
+            state = _in_order(setup.asked if step < 0 else plain_values(checkpoint), setup.communities)
             nodes = list(dict.fromkeys(task.id.partition("/")[0] for task in tasks if task.step == step))
             yield Superstep(step, at, nodes, state, list(_changes(before, state)))
             before = state

@@ -44,16 +44,20 @@ async def tasks_of(store: RunStore, run: str, checkpoints: list[CheckpointTuple]
     paths = {row["task_id"]: row["task_path"] for row in rows}
     with damage(store, run):
         # LangGraph names a branch after the task that it is, and notes from which checkpoint of the whole it began.
-        branches = {namespace(each).partition(":")[2] for each in checkpoints}
-        ended = {each.checkpoint["id"]: each.metadata["step"] for each in checkpoints if not namespace(each)}
+        branches = {namespace(checkpoint).partition(":")[2] for checkpoint in checkpoints}
+        ended = {
+            checkpoint.checkpoint["id"]: checkpoint.metadata["step"]
+            for checkpoint in checkpoints
+            if not namespace(checkpoint)
+        }
         tasks = []
-        for each in checkpoints:
-            began = each.metadata.get("parents", {}).get("", each.checkpoint["id"])
-            state = {**{key: {} for key in BY_COMMUNITY}, **plain_values(each)}
-            for task, writes in _writes(each).items():
-                if task not in branches and each.metadata["step"] >= 0:
+        for checkpoint in checkpoints:
+            began = checkpoint.metadata.get("parents", {}).get("", checkpoint.checkpoint["id"])
+            state = {**{key: {} for key in BY_COMMUNITY}, **plain_values(checkpoint)}
+            for task, writes in _writes(checkpoint).items():
+                if task not in branches and checkpoint.metadata["step"] >= 0:
                     name = _node(paths[task])
-                    tasks.append(KeptTask(node_id(name, namespace(each)), name, ended[began] + 1, state, writes))
+                    tasks.append(KeptTask(node_id(name, namespace(checkpoint)), name, ended[began] + 1, state, writes))
         return sorted(tasks, key=lambda task: task.step)
 
 

@@ -220,8 +220,8 @@ def sent_prompts(
     sent = [
         SentPrompt(
             messages=[
-                SentMessage(role=_ROLES.get(each.type, each.type), content=without_keys(str(each.text)))
-                for each in prompt
+                SentMessage(role=_ROLES.get(message.type, message.type), content=without_keys(str(message.text)))
+                for message in prompt
             ],
             text=None,
         )

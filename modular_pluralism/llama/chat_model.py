@@ -239,8 +239,8 @@ class ChatLlama(BaseChatModel):
 
         return {
             "content": [
-                {**entry(each.token, each.logprob), "top_logprobs": [entry(*other) for other in each.top]}
-                for each in tokens
+                {**entry(token.token, token.logprob), "top_logprobs": [entry(*other) for other in token.top]}
+                for token in tokens
             ]
         }
 

@@ -116,10 +116,10 @@ class RunProgress:
         self.version += 1
         match event:
             case RunStarted(nodes=nodes):
-                for each in nodes:
-                    self[each.id]
-                    if each.community is None:
-                        self._titles[each.id] = role_words(each.role).title
+                for box in nodes:
+                    self[box.id]
+                    if box.community is None:
+                        self._titles[box.id] = role_words(box.role).title
             case NodeStarted(node=node):
                 self[node].state = "scoring" if "/" in node else "started"
                 self[node].began = time.monotonic()

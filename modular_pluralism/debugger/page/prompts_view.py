@@ -41,13 +41,17 @@ class PromptsView(View):
         made_of = setup.load(anyway=True)
         pool = made_of.pool
         used = prompts_of(setup, pool, made_of.prompts)
-        self._used = {each.key: each for each in used}
-        self._texts = {each.key: each.prompt.text.strip("\n") for each in used}
+        self._used = {used_prompt.key: used_prompt for used_prompt in used}
+        self._texts = {used_prompt.key: used_prompt.prompt.text.strip("\n") for used_prompt in used}
         with el.box("two prompts"):
             with el.box("card side", "nav", label="Prompts of the run"):
                 el.text("Prompts of this run", tag="h2")
-                self._list([each for each in used if each.community is None], "Texts")
-                self._list([each for each in used if each.community is not None], "Personas", list(pool.communities))
+                self._list([used_prompt for used_prompt in used if used_prompt.community is None], "Texts")
+                self._list(
+                    [used_prompt for used_prompt in used if used_prompt.community is not None],
+                    "Personas",
+                    list(pool.communities),
+                )
             with el.box("card stack", "section", label="Editor"):
                 self._editor_card()
         self._open(used[0].key)
@@ -57,15 +61,15 @@ class PromptsView(View):
             return
         el.text(caption, "muted small group")
         with el.box("names"):
-            for each in used:
-                with el.button("", partial(self._open, each.key), kind="", label=each.title) as made:
-                    if communities and each.community:
-                        el.community(each.community, communities, "")
-                    el.text(each.title, "title", "span")
-                    self._marks[each.key] = el.chip("edited", "warn", "edit")
-                    el.text(each.use, "muted small use", "span")
-                self._marks[each.key].set_visibility(False)
-                self._buttons[each.key] = made
+            for used_prompt in used:
+                with el.button("", partial(self._open, used_prompt.key), kind="", label=used_prompt.title) as made:
+                    if communities and used_prompt.community:
+                        el.community(used_prompt.community, communities, "")
+                    el.text(used_prompt.title, "title", "span")
+                    self._marks[used_prompt.key] = el.chip("edited", "warn", "edit")
+                    el.text(used_prompt.use, "muted small use", "span")
+                self._marks[used_prompt.key].set_visibility(False)
+                self._buttons[used_prompt.key] = made
 
     def _editor_card(self) -> None:
         with el.box("line between"):
@@ -85,12 +89,14 @@ class PromptsView(View):
 
     def _open(self, key: str) -> None:
         self._key = key
-        each = self._used[key]
+        used_prompt = self._used[key]
         for name, made in self._buttons.items():
             el.attributes(made, **{"aria-pressed": "true" if name == key else "false"})
-        self._title.set_text(each.title)
-        self._origin.set_text(f"for {each.use}" if each.community is None else f"persona of {each.community}")
-        el.attributes(self._editor, f"Text of {each.title}")
+        self._title.set_text(used_prompt.title)
+        self._origin.set_text(
+            f"for {used_prompt.use}" if used_prompt.community is None else f"persona of {used_prompt.community}"
+        )
+        el.attributes(self._editor, f"Text of {used_prompt.title}")
         self._editor.set_value(self._texts[key])
         self._show_state()
 
@@ -100,10 +106,10 @@ class PromptsView(View):
             self._show_state()
 
     def _show_state(self) -> None:
-        each = self._used[self._key]
-        self._marks[self._key].set_visibility(self._is_edited(each))
-        problems = problems_of(each.prompt, self._texts[self._key])
-        self._show_variables(each)
+        used_prompt = self._used[self._key]
+        self._marks[self._key].set_visibility(self._is_edited(used_prompt))
+        problems = problems_of(used_prompt.prompt, self._texts[self._key])
+        self._show_variables(used_prompt)
         with el.refilled(self._checked):
             for problem in problems:
                 el.note(problem, "bad", "error")
@@ -112,22 +118,22 @@ class PromptsView(View):
         edited = [one for one in self._used.values() if self._is_edited(one)]
         usable = not any(problems_of(one.prompt, self._texts[one.key]) for one in edited)
         el.enable(self._again, bool(edited) and usable)
-        el.enable(self._undo, self._is_edited(each))
-        el.enable(self._save, not problems and self._is_edited(each))
+        el.enable(self._undo, self._is_edited(used_prompt))
+        el.enable(self._save, not problems and self._is_edited(used_prompt))
 
-    def _show_variables(self, each: UsedPrompt) -> None:
+    def _show_variables(self, used_prompt: UsedPrompt) -> None:
         with el.refilled(self._variables):
-            if not each.prompt.variables:
+            if not used_prompt.prompt.variables:
                 el.text("Sent as it stands; nothing is filled in.", "muted small")
                 return
             el.text("Filled in for you:", "muted small")
             used = variables_in(self._texts[self._key])
-            for name in each.prompt.variables:
+            for name in used_prompt.prompt.variables:
                 kind, icon = ("good", "check") if name in used else ("bad", "close")
                 el.chip(f"{{{name}}}" if name in used else f"{{{name}}} is missing", kind, icon)
 
-    def _is_edited(self, each: UsedPrompt) -> bool:
-        return self._texts[each.key].strip() != each.prompt.text.strip()
+    def _is_edited(self, used_prompt: UsedPrompt) -> bool:
+        return self._texts[used_prompt.key].strip() != used_prompt.prompt.text.strip()
 
     def _reset(self) -> None:
         self._texts[self._key] = self._used[self._key].prompt.text.strip("\n")
@@ -137,8 +143,8 @@ class PromptsView(View):
         folder = str(self._folder.value or "").strip()
         if not folder:
             raise InputError("Name a folder first.")
-        each = self._used[self._key]
-        path = save_prompt(Path(folder), each.prompt, self._texts[self._key])
+        used_prompt = self._used[self._key]
+        path = save_prompt(Path(folder), used_prompt.prompt, self._texts[self._key])
         el.notify(f"Saved as {path}")
 
     async def _run_again(self) -> None:

@@ -180,7 +180,7 @@ class RunView(View):
 def _descriptions(setup: Setup) -> dict[str, str]:
     """What each community of a run is said to be; empty where its pool cannot be read any more."""
     try:
-        return {name: each.description for name, each in setup.load(anyway=True).pool.communities.items()}
+        return {name: community.description for name, community in setup.load(anyway=True).pool.communities.items()}
     except PluralismError:
         return {}
 

@@ -56,7 +56,7 @@ class Tab:
         self.run = run or None
         self.beside = beside or None
         self.progress: RunProgress | None = None
-        self._views = {each.name: each for each in views}
+        self._views = {view.name: view for view in views}
         self._view = view if view in self._views else views[0].name
         self._seen = -1
         self._unfinished = False

@@ -188,7 +188,7 @@ class TimeView(View):
         """A step in a user's words."""
         if number < 0:
             return "The input"
-        step = next((each for each in self._kept.steps if each.step == number), None)
+        step = next((step for step in self._kept.steps if step.step == number), None)
         if step is None:
             return f"Step {number}"
         roles = {node.id: node.role for node in self._kept.nodes}

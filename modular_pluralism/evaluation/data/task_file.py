@@ -105,7 +105,7 @@ class TaskFile:
         return kind
 
     def _item(self, raw: dict[str, Any], place: int) -> Item:
-        shape = next((shape for shape, fields in _SHAPES.items() if any(each in raw for each in fields)), self._shape)
+        shape = next((shape for shape, fields in _SHAPES.items() if any(field in raw for field in fields)), self._shape)
         if shape is None:
             raise TaskFileError(
                 f"{self.path}, item {place}, has none of the fields gold_distribution, label and explanation, so there "
@@ -174,13 +174,13 @@ class _Fields:
             self.refuse(field, "is not a list of numbers; correct it")
         if len(value) != options:
             self.refuse(field, f"has {len(value)} numbers for {options} options; give each option one")
-        for each in value:
-            if isinstance(each, bool) or not isinstance(each, int | float) or not 0 <= each < math.inf:
-                self.refuse(field, f"has {str(each)[:40]} in it, which is no share; each is a number from 0 to 1")
+        for share in value:
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < math.inf:
+                self.refuse(field, f"has {str(share)[:40]} in it, which is no share; each is a number from 0 to 1")
         total = math.fsum(value)
         if abs(total - 1) > TOLERANCE:
             self.refuse(field, f"sums to {total:.6g}, not to 1; correct it")
-        return tuple(float(each) for each in value)
+        return tuple(float(share) for share in value)
 
     def optional_distribution(self, field: str, options: int) -> tuple[float, ...] | None:
         return None if self._raw.get(field) is None else self.distribution(field, options)

@@ -147,8 +147,8 @@ async def rate(
 
 def ratings_as_measures(ratings: Mapping[str, Rating]) -> dict[str, float]:
     """The scores that could be read, and their masses, under names for an Outcome's `measures`."""
-    scores = {f"rating_{name}": each.score for name, each in ratings.items()}
-    masses = {f"rating_{name}_mass": each.mass for name, each in ratings.items()}
+    scores = {f"rating_{name}": rating.score for name, rating in ratings.items()}
+    masses = {f"rating_{name}_mass": rating.mass for name, rating in ratings.items()}
     return {name: value for name, value in (scores | masses).items() if value is not None}
 
 
@@ -170,7 +170,7 @@ async def label_shares(
     """
     readings: list[LabelReading] = (await caller.acall(ask.label_probabilities(model, asked, labels), {})).value
     try:
-        return [(normalise(each.probabilities), math.fsum(each.probabilities)) for each in readings]
+        return [(normalise(reading.probabilities), math.fsum(reading.probabilities)) for reading in readings]
     except ValueError:
         raise ModelCallError(f"{model.place} gave no probability to any of the labels; use another judge.") from None
 

@@ -113,10 +113,10 @@ class NliEntailment:
         try:
             sides = [[self._plain(text) for text in side] for side in zip(*pairs, strict=True)]
             encoded = self.tokenizer(*sides, verbose=False)
-            cut = sum(len(each) > self._limit for each in encoded["input_ids"])
+            cut = sum(len(tokens) > self._limit for tokens in encoded["input_ids"])
             if cut:
                 encoded = self.tokenizer(*sides, truncation=True, max_length=self._limit)
-            lengths = [len(each) for each in encoded["input_ids"]]
+            lengths = [len(tokens) for tokens in encoded["input_ids"]]
             for batch in batches_by_length(lengths, _MOST_TOKENS, _MOST_ROWS):
                 if stopped.is_set():
                     break

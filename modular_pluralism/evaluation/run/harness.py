@@ -179,7 +179,7 @@ def _held(path: Path) -> tuple[str | None, _Log | None]:
 
 def _maker_in(file_name: str, makers: set[str]) -> str | None:
     """The maker whose log is called so, as Inspect calls them: TIME_TASK_ID.eval."""
-    return next((each for each in makers if re.search(rf"_{re.escape(_task_name(each))}(-\d+)*_", file_name)), None)
+    return next((maker for maker in makers if re.search(rf"_{re.escape(_task_name(maker))}(-\d+)*_", file_name)), None)
 
 
 def _task_name(maker: str) -> str:

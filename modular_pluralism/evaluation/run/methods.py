@@ -165,7 +165,7 @@ def build_methods(
     for name, kept in _patches(list(setting.pool.communities), without, only).items():
         pool = setting.pool.model_copy(
             update={
-                "communities": {each: setting.pool.communities[each] for each in kept},
+                "communities": {community: setting.pool.communities[community] for community in kept},
                 "priors_by_attribute": setting.pool.priors_tables(kept),
                 "run": setting.pool.run.model_copy(update={"quorum": _quorum(setting.pool, len(kept))}),
             }
@@ -239,9 +239,9 @@ def fill_outcome(outcome: Outcome, state: Mapping[str, Any]) -> None:
         outcome["answer"] = state["answer"]
     texts: list[Usage] = [*comments.values(), *([state["usage"]] if state.get("usage") else [])]
     outcome["tokens"] = {
-        "prompt": sum(each["prompt_tokens"] for each in texts),
-        "cached": sum(each["cached_tokens"] for each in texts),
-        "generated": sum(each["completion_tokens"] for each in texts),
+        "prompt": sum(text["prompt_tokens"] for text in texts),
+        "cached": sum(text["cached_tokens"] for text in texts),
+        "generated": sum(text["completion_tokens"] for text in texts),
     }
 
 
@@ -277,7 +277,7 @@ def _pooled(state: Mapping[str, Any]) -> Prediction:
 
 def _unparsed(reads: Sequence[OptionDistribution]) -> int:
     """Sampled replies that named no option: what a sampled mass lacks to 1."""
-    return sum(round(each["samples"] * (1 - (each["mass"] or 0))) for each in reads if each["samples"] is not None)
+    return sum(round(read["samples"] * (1 - (read["mass"] or 0))) for read in reads if read["samples"] is not None)
 
 
 def _mean(values: Sequence[float | None], weights: Sequence[float]) -> float | None:

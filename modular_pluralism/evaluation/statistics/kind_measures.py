@@ -118,7 +118,7 @@ def cost_measures(methods: Mapping[str, Scores]) -> list[Measure]:
 
 def check_measure(kind: Kind, key: str | None) -> None:
     """Raise InputError unless the kind has a measure of that name which says what is better."""
-    known = [each.column.key for each in main_measures(kind, {}, ties=True) if each.column.better is not None]
+    known = [measure.column.key for measure in main_measures(kind, {}, ties=True) if measure.column.better is not None]
     known += ["coverage"] if kind == "overton" else []
     if key is not None and key not in known:
         raise InputError(f"This task has no measure {key!r}; use one of {', '.join(dict.fromkeys(known))}.")
@@ -130,12 +130,12 @@ def deciding(measures: Sequence[Measure], key: str | None) -> Measure:
     Raises:
         InputError: no item has a value of it.
     """
-    by_key = {each.column.key: each for each in measures}
+    by_key = {measure.column.key: measure for measure in measures}
     if key is not None and key not in by_key:
         raise InputError(f"No item has a value of {key}; take another --measure.")
     if not measures:
         raise InputError("No item has a value of any measure, since all of them failed; see why with `pluralism eval`.")
-    worst = next((by_key[each] for each in _WORST if each in by_key), measures[0])
+    worst = next((by_key[name] for name in _WORST if name in by_key), measures[0])
     return worst if key is None else by_key[key]
 
 
@@ -181,7 +181,7 @@ def _overton_measures(methods: Mapping[str, Scores], failures: bool) -> list[Mea
         known = [measure for measure in known if measure.key != "coverage_worst"]
     if not any(scores.has("coverage") for scores in methods.values()):  # failures alone would fill these
         known = [measure for measure in known if measure.key not in ("covered", "coverage_worst")]
-    shown = {"failed", "missing", "parse_failures", "seconds", "words", *(each.key for each in known)}
+    shown = {"failed", "missing", "parse_failures", "seconds", "words", *(measure.key for measure in known)}
     apart = {*shown, *_COUNTS, "covered", "coverage_worst"}
     further = sorted({key for scores in methods.values() for key in scores.names() if not key.startswith("tokens_")})
     return [

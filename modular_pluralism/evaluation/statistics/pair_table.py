@@ -58,7 +58,7 @@ def pair_table(
                 help="Items where a method had no answer, the judge failed, or a reply of it named neither answer.",
             ),
         ],
-        rows=[Row(name=name, cells=_cells(each, draw)) for name, each in verdicts.items()],
+        rows=[Row(name=name, cells=_cells(verdict, draw)) for name, verdict in verdicts.items()],
         chart="net",
     )
 

@@ -59,7 +59,7 @@ class ScoredMethods:
         """What the kind's items are measured by, as far as a method has a value of it; where `directed`, those measures
         alone that say which way is better."""
         measures = seen(main_measures(self.kind, self.methods, ties=self.ties), self.methods)
-        return [each for each in measures if each.column.better is not None or not directed]
+        return [measure for measure in measures if measure.column.better is not None or not directed]
 
     def _see(self, item: Item, known: TrainingFree) -> None:
         self.count += 1

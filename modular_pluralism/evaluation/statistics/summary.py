@@ -160,7 +160,7 @@ def _after_rotation(scored: ScoredMethods) -> list[Table]:
 
 def _gains(plain: Scores, scores: Scores, draw: Draw) -> dict[str, Figure]:
     """All three over the items where both methods have both distances."""
-    gains = [plain.column(each.key) - scores.column(each.key) for each in (JS_LABEL, JS)]
+    gains = [plain.column(measure.key) - scores.column(measure.key) for measure in (JS_LABEL, JS)]
     both = np.isfinite(gains[0]) & np.isfinite(gains[1])
     features = np.stack([*(np.where(both, gain, 0.0) for gain in gains), both.astype(np.float64)], axis=1)
     bootstrap = draw.of(features)
