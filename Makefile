@@ -24,6 +24,7 @@ test: $(VENV)/.dev-installed  ## Run the whole test suite: real model, real brow
 	$(BIN)/python -m pytest $(PARALLEL)
 
 test-newest:  ## The whole suite with the newest versions that pyproject.toml admits, in an environment of its own
+	@rm -f .venv-newest/.dev-installed
 	@$(MAKE) --no-print-directory VENV=.venv-newest INSTALL=--newest test
 
 lint: $(VENV)/.dev-installed  ## Check style

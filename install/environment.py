@@ -75,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     LOG.write_text("")
     environment = {**os.environ, "CMAKE_ARGS": f"{CMAKE_ARGS} {os.environ.get('CMAKE_ARGS', '')}".strip()}
-    if not given.newest:
+    if given.newest:
+        environment.update(PIP_UPGRADE="1", PIP_UPGRADE_STRATEGY="eager")
+    else:
         environment["PIP_CONSTRAINT"] = str(LOCK)  # as a variable it holds for what builds a package, too
     try:
         engine = next(text for text in _project()["dependencies"] if text.startswith(ENGINE))

@@ -108,11 +108,11 @@ async def test_a_failed_run_has_its_error_and_its_steps(tmp_path: Path) -> None:
     assert steps[-1].nodes == [*NAMES]
 
 
-async def test_a_store_in_which_no_nodes_are_noted_is_damaged(tmp_path: Path) -> None:
+async def test_a_run_of_which_no_nodes_are_noted_is_told_as_such_and_not_as_damaged(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         await run(bench, "overton")
         await bench.store.change(("UPDATE writes SET task_path = '' WHERE thread_id = 'one'", []))
-        with pytest.raises(StoreError, match="no node is noted"):
+        with pytest.raises(StoreError, match="did not note the nodes"):
             await read_tasks(bench.store, "one")
 
 

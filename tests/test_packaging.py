@@ -49,6 +49,13 @@ def test_prompts_pools_and_types_are_in_the_wheel(wheel: Path) -> None:
         ("prompts/personas", "*.md"),
         ("modular_pluralism/pools", "*.toml"),
         ("modular_pluralism/prepared", "*.txt"),
+        ("modular_pluralism/evaluation/data", "*.csv"),
+        ("modular_pluralism/evaluation/report", "*.jinja"),
+        ("modular_pluralism/evaluation/report", "*.css"),
+        ("modular_pluralism/prompt_trials", "*.jinja"),
+        ("modular_pluralism/training", "*.jinja"),
+        ("modular_pluralism/debugger", "*.jinja"),
+        ("modular_pluralism/debugger/page", "*.css"),
     ):
         files = list((REPOSITORY / folder).glob(pattern))
         assert files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -74,6 +74,28 @@ def test_on_a_processor_without_a_fast_format_nothing_is_measured(
     engine: Engine, model_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(first_use, "instructions", lambda: frozenset({"AVX2"}))
+    assert prepare_on_first_use(DEMO_GGUF, engine) == FirstUse(False, SUGGESTION)
+    assert not model_cache.exists()
+
+
+@pytest.mark.parametrize(("setting", "value"), [("free_disk", lambda: 1000), ("usable_memory", lambda: 1000)])
+def test_where_a_fast_format_does_not_fit_now_nothing_is_measured_or_remembered(
+    setting: str,
+    value: Callable[[], int],
+    speeds: dict[bool, Speeds],
+    engine: Engine,
+    model_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(first_use, setting, value)
+    assert prepare_on_first_use(DEMO_GGUF, engine) == FirstUse(False, SUGGESTION)
+    assert not model_cache.exists()
+
+
+def test_a_large_file_is_rewritten_only_when_asked_for(
+    speeds: dict[bool, Speeds], engine: Engine, model_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_use, "_MOST_BYTES", 1000)
     assert prepare_on_first_use(DEMO_GGUF, engine) == FirstUse(False, SUGGESTION)
     assert not model_cache.exists()
 

@@ -35,7 +35,7 @@ def patch(
         str | None,
         typer.Option(
             metavar="GROUPING",
-            help="How items are expand_groups: continent or country, category or group, or attribute.",
+            help="How items are grouped: continent or country, category or group, or attribute.",
             show_default=False,
         ),
     ] = None,

@@ -8,6 +8,7 @@ from typing import Any
 from langgraph.checkpoint.base import CheckpointTuple
 
 from modular_pluralism.debugger.build import build_graph, node_id
+from modular_pluralism.errors import StoreError
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.graphs.shape import graph_nodes
 from modular_pluralism.models.pool_models import PoolModels
@@ -42,6 +43,11 @@ async def tasks_of(store: RunStore, run: str, checkpoints: list[CheckpointTuple]
     """The same, for those who have the checkpoints. A node that is a branch is left out: those in it are there."""
     rows = await store.fetch(f"SELECT DISTINCT task_id, task_path FROM {store.writes} WHERE thread_id = ?", run)
     paths = {row["task_id"]: row["task_path"] for row in rows}
+    if not all(paths.values()):
+        raise StoreError(
+            f"The run {run} was kept by a version that did not note the nodes of a run, so it cannot be taken apart; "
+            f"`pluralism runs show {run}` still shows its result."
+        )
     with damage(store, run):
         # LangGraph names a branch after the task that it is, and notes from which checkpoint of the whole it began.
         branches = {namespace(checkpoint).partition(":")[2] for checkpoint in checkpoints}

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.llama.engine import Engine
+from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.prepared.cache import find_entry
-from modular_pluralism.prepared.prepare import Thoroughness, describe_source, prepare
+from modular_pluralism.prepared.formats import FORMATS, sensible_formats
+from modular_pluralism.prepared.prepare import Thoroughness, describe_source, free_disk, prepare
 from modular_pluralism.prepared.processor import instructions
 from modular_pluralism.prepared.speed import SpeedSample
 
@@ -17,6 +19,8 @@ SLOW_FORMATS = frozenset({"Q4_1", "Q5_1"})
 """Formats for which llama.cpp has no kernel that reads whole prompts at once."""
 _QUICK = Thoroughness(rounds=1, texts=4, speed=SpeedSample(prompt=128, together=8, alone=4), quick=True)
 """A few seconds for the demo's model: less than its three modes gain."""
+_MOST_BYTES = 500_000_000
+"""The largest file that is rewritten in passing: a larger one takes minutes, which people ask for themselves."""
 
 SUGGESTION = "`pluralism models prepare` may make this model faster on this machine."
 
@@ -41,9 +45,12 @@ def prepare_on_first_use(source: Path, engine: Engine) -> FirstUse | None:
         return None
     began = time.perf_counter()
     try:
-        if describe_source(engine).format not in SLOW_FORMATS:
+        file = describe_source(engine)
+        if file.format not in SLOW_FORMATS:
             return None
-        if "AVX512_BF16" not in instructions():
+        wanted = [FORMATS["BF16"]] if "AVX512_BF16" in instructions() and file.bytes <= _MOST_BYTES else []
+        # What does not fit now may fit another day, so nothing is remembered of it.
+        if not sensible_formats(file, wanted, free_disk=free_disk(), free_memory=usable_memory())[0]:
             return FirstUse(False, SUGGESTION)
         entry = prepare(source, formats=["BF16"], threads=engine.settings.threads, thoroughness=_QUICK).entry
     except (PluralismError, OSError):
