@@ -232,6 +232,38 @@ async def test_a_body_without_a_key_is_not_even_read() -> None:
     assert json.loads(out.getvalue())["status"] == 401
 
 
+def scope_of(path: str) -> dict[str, Any]:
+    headers = [(b"content-type", b"application/json"), (b"content-encoding", b"gzip"), (b"host", b"localhost")]
+    return {"type": "http", "method": "POST", "path": path, "query_string": b"", "root_path": "", "headers": headers}
+
+
+PATHS_WITH_A_BODY = ("/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize")
+
+
+@pytest.mark.parametrize("path", PATHS_WITH_A_BODY)
+async def test_no_spelling_of_a_path_leads_around_the_checks_of_a_body(client: TestClient, path: str) -> None:
+    async def never(*_: Any) -> Any:
+        raise AssertionError("the body is read, or an answer is sent")
+
+    app: Any = client.app
+    for spelled in (path, f"{path}\n"):
+        with pytest.raises(ApiError, match="must not be compressed"):
+            await app.router(scope_of(spelled), never, never)
+    response = client.post(f"{path}%0A", json={"model": "base"})
+    assert response.status_code == 404
+    assert "unprintable" in response.json()["error"]["message"]
+
+
+def test_every_path_with_a_body_is_known_here(client: TestClient) -> None:
+    described = client.get("/openapi.json").json()["paths"]
+    assert {path for path, methods in described.items() if "post" in methods} == set(PATHS_WITH_A_BODY)
+
+
+def test_a_body_is_checked_only_where_there_is_something(client: TestClient) -> None:
+    assert client.post("/no/such/path", content=b"{").status_code == 404
+    assert client.post("/v1/models", content=b"{").status_code == 405
+
+
 def test_what_there_is_is_told_to_those_with_a_key_only() -> None:
     with TestClient(make_server(Keys([KEY]), io.StringIO()), base_url="http://localhost") as client:
         for path in ("/v1/models", "/openapi.json", "/no/such/path"):

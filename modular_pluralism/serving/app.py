@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 import modular_pluralism
 from modular_pluralism.serving.api_error import ApiError, ErrorBody, invalid_field
 from modular_pluralism.serving.catalogue import Catalogue
+from modular_pluralism.serving.json_body import checked_route
 from modular_pluralism.serving.keys import Keys
 from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.metrics import Metrics
@@ -34,13 +35,14 @@ def make_app(catalogue: Catalogue, *, keys: Keys, limits: Limits, gate: Gate, lo
         responses={"default": {"model": ErrorBody, "description": "What is wrong."}},
         exception_handlers={HTTPException: _no_such_path, RequestValidationError: _no_such_body},
     )
+    app.router.route_class = checked_route(limits.body)
     add_texts(app, catalogue, limits, gate, log)
     add_tokenizer(app, catalogue)
     add_models(app, catalogue)
     add_health(app, gate, metrics)
     _tell_limits(app.openapi(), catalogue, limits)
-    paths = {str(getattr(route, "path", "")): getattr(route, "body_field", None) is not None for route in app.routes}
-    app.add_middleware(RequestMiddleware, keys=keys, limits=limits, log=log, metrics=metrics, paths=paths)
+    paths = {str(getattr(route, "path", "")) for route in app.routes}
+    app.add_middleware(RequestMiddleware, keys=keys, log=log, metrics=metrics, paths=paths)
     return app
 
 

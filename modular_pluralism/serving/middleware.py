@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from modular_pluralism.local_names import is_loopback, name_of
 from modular_pluralism.serving.api_error import ApiError, api_error
-from modular_pluralism.serving.json_body import read_json
 from modular_pluralism.serving.keys import Keys
-from modular_pluralism.serving.limits import Limits
 from modular_pluralism.serving.metrics import Metrics
 from modular_pluralism.serving.request_log import Exchange, RequestLog
 
@@ -25,15 +22,11 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class RequestMiddleware:
-    """An ASGI application around another, whose errors it answers. `paths` are those that the metrics tell apart, each
-    with whether it takes a body."""
+    """An ASGI application around another, whose errors it answers. `paths` are those that the metrics tell apart."""
 
-    def __init__(
-        self, app: ASGIApp, keys: Keys, limits: Limits, log: RequestLog, metrics: Metrics, paths: Mapping[str, bool]
-    ) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys, log: RequestLog, metrics: Metrics, paths: AbstractSet[str]) -> None:
         self._app = app
         self._keys = keys
-        self._limits = limits
         self._log = log
         self._metrics = metrics
         self._paths = paths
@@ -58,8 +51,9 @@ class RequestMiddleware:
 
         try:
             self._admit(exchange, headers)
-            if scope["method"] == "POST" and self._paths.get(scope["path"]):
-                receive = _given(await read_json(Request(scope, receive), self._limits.body), receive)
+            if not scope["path"].isprintable():
+                # To Starlette, a path and the same one with a line end behind it are one path.
+                raise ApiError(404, "There is nothing at a path with unprintable characters; see /openapi.json.")
             await self._app(scope, receive, send_with_id)
         except Exception as error:
             answer = api_error(error)
@@ -84,16 +78,6 @@ class RequestMiddleware:
                 code="foreign_host",
             )
         exchange.key = self._keys.number(headers.get("authorization"))
-
-
-def _given(body: bytes, receive: Receive) -> Receive:
-    """`receive`, whose body has been read."""
-    messages = iter([{"type": "http.request", "body": body}])
-
-    async def given() -> Message:
-        return next(messages, None) or await receive()
-
-    return given
 
 
 def request_id(given: str | None) -> str:
