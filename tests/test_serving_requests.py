@@ -287,6 +287,24 @@ def test_the_log_holds_what_was_asked_only_where_that_is_wanted(prompts: bool) -
     assert completion_line.get("prompt") == ([1, 2] if prompts else None)
 
 
+def test_what_a_client_makes_up_is_no_series_of_the_metrics() -> None:
+    with TestClient(make_server(Keys(), io.StringIO()), base_url="http://localhost") as client:
+        for number in range(3):
+            client.post("/v1/chat/completions", json={"model": f"nobody-{number}", "messages": [USER]})
+            client.post("/v1/completions", json={"model": f"nobody-{number}", "prompt": "a"})
+            client.get(f"/nowhere-{number}")
+        client.post("/v1/completions", json={"model": "pluralism/overton", "prompt": "a"})
+        lines = client.get("/metrics").text.splitlines()
+    series = [line for line in lines if line.startswith("pluralism_requests_total{")]
+    assert sorted(series) == [
+        'pluralism_requests_total{model="",path="other",status="404"} 3.0',
+        'pluralism_requests_total{model="other",path="/v1/chat/completions",status="404"} 3.0',
+        'pluralism_requests_total{model="other",path="/v1/completions",status="404"} 3.0',
+        'pluralism_requests_total{model="pluralism/overton",path="/v1/completions",status="400"} 1.0',
+    ]
+    assert not [line for line in lines if "nobody" in line or "nowhere" in line]
+
+
 # -- fields ------------------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from modular_pluralism.serving.tokenizer import add_tokenizer
 
 def make_app(catalogue: Catalogue, *, keys: Keys, limits: Limits, gate: Gate, log: RequestLog) -> FastAPI:
     """The ASGI application over a catalogue whose models are loaded."""
-    metrics = Metrics(gate, catalogue.load())
+    metrics = Metrics(gate, catalogue.load(), catalogue.ids)
     # FastAPI's pages of documentation fetch scripts from elsewhere, which an offline machine cannot.
     app = FastAPI(
         title="modular-pluralism",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
@@ -24,9 +24,11 @@ _ENGINE_COUNTS = {
 
 
 class Metrics:
-    """A registry of its own, so that two servers in one process do not mix theirs."""
+    """A registry of its own, so that two servers in one process do not mix theirs. `models` are the ids that are told
+    apart."""
 
-    def __init__(self, gate: Gate, embedded: Sequence[ChatLlama]) -> None:
+    def __init__(self, gate: Gate, embedded: Sequence[ChatLlama], models: Collection[str]) -> None:
+        self._models = models
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "pluralism_requests", "Requests answered.", ["path", "model", "status"], registry=self._registry
@@ -63,6 +65,8 @@ class Metrics:
     def done(self, exchange: Exchange, path: str) -> None:
         """Count a request that has ended; `path` is one of the server's own."""
         model = exchange.model or ""
+        if model and model not in self._models:
+            model = "other"  # each label is a series that is kept for good, and clients could make up ever new ones
         self._requests.labels(path, model, str(exchange.status)).inc()
         self._seconds.labels(path, model).observe(exchange.seconds)
         if exchange.first_seconds is not None:
