@@ -32,6 +32,7 @@ from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.render import with_persona
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.serving.answers import Delta, End, Tokens
 from modular_pluralism.serving.api_error import ApiError, api_error
 from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
@@ -43,6 +44,7 @@ from modular_pluralism.serving.middleware import request_id
 from modular_pluralism.serving.mode_question import question_of, take_headers
 from modular_pluralism.serving.mode_talk import Written
 from modular_pluralism.serving.request_log import Exchange, RequestLog
+from modular_pluralism.serving.responses import response_parts
 from modular_pluralism.serving.schemas import ChatRequest, CompletionRequest
 from modular_pluralism.serving.sending import AnswerResponse
 from modular_pluralism.serving.server import check_host
@@ -303,6 +305,34 @@ def test_what_a_client_makes_up_is_no_series_of_the_metrics() -> None:
         'pluralism_requests_total{model="pluralism/overton",path="/v1/completions",status="400"} 1.0',
     ]
     assert not [line for line in lines if "nobody" in line or "nowhere" in line]
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_whole_answer_looks_at_every_part_a_few_times_only() -> None:
+    looks = 0
+
+    class Part(Delta):
+        def __getattribute__(self, name: str) -> Any:
+            nonlocal looks
+            looks += name == "index"
+            return super().__getattribute__(name)
+
+    async def events() -> Any:
+        for number in range(3):
+            for index in range(40):
+                yield Part(index, f"{index}.{number} ", {"tokens": [number]})
+        for index in reversed(range(40)):
+            yield End(index, "stop", Tokens(completion=3))
+
+    request = CompletionRequest(model="base", prompt=["a"] * 40)
+    (answer,) = [part async for part in response_parts(events(), request, Exchange("1", "POST", "/v1/completions"))]
+    assert [choice["index"] for choice in answer["choices"]] == list(range(40))
+    assert answer["choices"][7]["text"] == "7.0 7.1 7.2 "
+    assert answer["choices"][7]["logprobs"] == {"tokens": [0, 1, 2]}
+    assert answer["usage"]["completion_tokens"] == 120
+    assert looks <= 2 * 120
 
 
 # -- fields ------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -54,10 +55,15 @@ class _Response:
         }
 
     def whole(self, events: Sequence[Event], tokens: Tokens) -> dict[str, Any]:
-        choices = []
-        ends = sorted((event for event in events if isinstance(event, End)), key=lambda end: end.index)
+        choices, deltas_of, ends = [], defaultdict[int, list[Delta]](list), list[End]()
+        for event in events:
+            if isinstance(event, Delta):
+                deltas_of[event.index].append(event)
+            else:
+                ends.append(event)
+        ends.sort(key=lambda end: end.index)
         for end in ends:
-            deltas = [event for event in events if isinstance(event, Delta) and event.index == end.index]
+            deltas = deltas_of[end.index]
             text = "".join(delta.text for delta in deltas)
             message = {"role": "assistant", "content": text, "refusal": None}
             logprobs = _joined([delta.logprobs for delta in deltas if delta.logprobs is not None])
