@@ -130,12 +130,15 @@ class RemoteModel(_Config):
     @property
     def address(self) -> str | None:
         """The endpoint without what `base_url` may hold of a password; None for OpenAI itself."""
-        return None if self.base_url is None else _SECRET_PART.sub("", self.base_url)
+        if self.base_url is None:
+            return None
+        parts = urlsplit(self.base_url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """An address may hold a password, which is not shown."""
         for key, value in super().__repr_args__():
-            yield key, self.address if key == "base_url" else value
+            yield key, without_password(self.address) if key == "base_url" else value
 
     @field_validator("base_url", mode="before")
     @classmethod
@@ -625,7 +628,8 @@ _SECRET_PART = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
 
 
 def without_password(value: Any) -> Any:
-    """An address without the parts that may hold a password or a key; any other value as it is."""
+    """An address without the parts that may hold a password or a key, for people: also where it is written wrongly, or
+    holds another one. Any other value as it is."""
     return _SECRET_PART.sub("", value) if isinstance(value, str) and "://" in value else value
 
 

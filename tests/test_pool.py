@@ -77,9 +77,17 @@ def test_the_address_of_a_remote_model_is_its_base_url_without_a_password() -> N
     assert RemoteModel(openai="m").address is None
     assert RemoteModel(openai="m", base_url="http://a/v1").address == "http://a/v1"
     assert RemoteModel(openai="m", base_url="https://me:w%21@[::1]:80/v1").address == "https://[::1]:80/v1"
+    assert RemoteModel(openai="m", base_url="http://me:w@h//x@y/v1").address == "http://h//x@y/v1"
+    assert RemoteModel(openai="m", base_url="http:/\t/me:w@h/v1").address == "http://h/v1"
 
 
-@pytest.mark.parametrize("address", ["http://me:canary@h/v1", "ftp://me:canary@h/v1", "http://h/v1?key=canary"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("http://me:canary@h/v1", "ftp://me:canary@h/v1", "http://h/v1?key=canary"),
+        *("http://other/v1,http://me:canary@h/v1", "http:/\\t/me:canary@h/v1"),
+    ],
+)
 def test_a_password_in_an_address_is_not_shown(address: str) -> None:
     shown = []
     for value in (f'"{address}"', f'["http://other/v1", "{address}"]'):

@@ -18,7 +18,7 @@ from modular_pluralism.models.engine_reader import EngineOptionReader
 from modular_pluralism.models.gguf_source import find_gguf
 from modular_pluralism.models.option_reader import OptionReader
 from modular_pluralism.models.reply_reader import ReplyOptionReader
-from modular_pluralism.pool import EmbeddedModel, ModelConfig, Pool
+from modular_pluralism.pool import EmbeddedModel, ModelConfig, Pool, without_password
 from modular_pluralism.prepared.cache import prepared_file
 
 
@@ -142,7 +142,7 @@ class PoolModels:
             # Here, since importing OpenAI's client takes a third of the start of a command that needs none.
             from modular_pluralism.models.remote import open_remote
 
-            where = f"model {name!r} ({config.openai} at {config.address or 'OpenAI'})"
+            where = f"model {name!r} ({config.openai} at {without_password(config.address) or 'OpenAI'})"
             chat = open_remote(name, config, where, config.try_seconds or self._pool.run.deadline)
             return PoolModel(where, chat, ReplyOptionReader(chat, where))
         if lora is not None:
