@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 
-from modular_pluralism.errors import InputError
+from modular_pluralism.errors import EvaluationError, InputError
 from modular_pluralism.evaluation.data.items import Item
 from modular_pluralism.evaluation.data.task_file import TaskFile
-from modular_pluralism.evaluation.run.bench import Bench, BenchSettings, each_item
+from modular_pluralism.evaluation.run.bench import Bench, BenchSettings, each_item, untold
 from modular_pluralism.evaluation.run.evaluation import Evaluation, EvaluationSettings, Files
 from modular_pluralism.patching.patch import Patch, PatchSettings
 from modular_pluralism.priors.fit import FitSettings, PriorsFit
@@ -64,6 +65,24 @@ def test_all_refuse_the_same(task: TaskFile, tmp_path: Path, name: str, changes:
 def test_prompts_are_tried_with_comments_alone(task: TaskFile, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="with the voice comment, not vote"):
         BENCHES["trial"](task, tmp_path, settings_of(voice="vote"))
+
+
+@pytest.mark.parametrize("name", ["prompts", "perspectives", "judge"])
+def test_prompts_are_compared_with_the_built_in_ones_as_they_are(tmp_path: Path, name: str) -> None:
+    folder = Path(__file__).parents[1] / "docs" / "example_prompts"
+    given = {"prompts": folder, "perspectives": 5, "judge": "boss"}
+    task = TaskFile.open(write_task(tmp_path / "task.json", [overton_item(0)]))
+    with pytest.raises(InputError, match=f"leave {name} out"):
+        BENCHES["trial"](task, tmp_path, settings_of(nli="llm", **{name: given[name]}))
+
+
+def test_an_evaluation_is_not_continued_with_other_chat_models(task: TaskFile, tmp_path: Path) -> None:
+    run = {"methods": ["vanilla"], "limit": 1}
+    asyncio.run(BENCHES["evaluation"](task, tmp_path, settings_of(**run)).run(untold, lambda known: None))
+    others = {name: FakeListChatModel(responses=["A"]) for name in ("boss", *TWO)}
+    evaluation = BENCHES["evaluation"](task, tmp_path, settings_of(**run, models=others))
+    with pytest.raises(EvaluationError, match="another models"):
+        asyncio.run(evaluation.run(untold, lambda known: None))
 
 
 def test_an_evaluation_takes_a_pool_and_chat_models(task: TaskFile, tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ def test_top_k_of_one_draws_a_likeliest_token(logits: Row, seed: int, temperatur
 @given(logits=_LOGITS, seed=_SEEDS, temperature=st.sampled_from([5e-324, 1e-310, 1e-200, 1e-30]))
 def test_a_tiny_temperature_is_nearly_greedy(logits: Row, seed: int, temperature: float) -> None:
     token = Sampler(Sampling(temperature=temperature, top_k=0, top_p=1, min_p=0, seed=seed)).draw(logits)
-    assert logits[token] == logits.max()
+    # One that is 1,000 temperatures below the highest has a probability of exactly 0.
+    assert float(logits.max()) - float(logits[token]) <= 1000 * temperature
 
 
 @given(

@@ -37,6 +37,9 @@ class TrialBench(Bench[TrialSettings]):
             raise InputError(f"Prompts are tried with the voice comment, not {settings.voice}; leave the voice out.")
         check_measure(task.kind, settings.measure)
         super().__init__(task, settings)
+        for name in ("prompts", "perspectives", "judge"):
+            if getattr(settings, name) is not None:
+                raise InputError(f"Prompts are compared with the built-in ones as they are; leave {name} out.")
 
     @property
     def used(self) -> frozenset[str]:

@@ -64,6 +64,7 @@ class Optimisation:
         bench = self.bench = TrialBench(task, settings)
         self._key = Path(self.file).name if self.prompt.mode == "persona" else self.prompt.name
         self._check_use()
+        _ = bench.models  # are all there
         self.training, self.held_back = halve(bench.items, settings.seed)
         self._reflecting_model = reflect or bench.pool.base
         self._reflection = Reflection(

@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from langchain_core.language_models.chat_models import BaseChatModel
+
 from modular_pluralism.errors import EvaluationError, InputError
 from modular_pluralism.evaluation.data.filled_file import write_filled
 from modular_pluralism.evaluation.data.items import OvertonItem
@@ -30,7 +32,7 @@ from modular_pluralism.evaluation.statistics.pair_table import pair_table
 from modular_pluralism.evaluation.statistics.results import Results, Table
 from modular_pluralism.evaluation.statistics.summary import summarise
 from modular_pluralism.llama.chat_model import ChatLlama
-from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.models.pool_models import HasIdentity, PoolModels
 from modular_pluralism.pool import EmbeddedModel, Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import MethodName
@@ -220,6 +222,7 @@ class Evaluation:
             "judge": settings.judge,
             "perspectives": settings.perspectives,
             "files": _files(bench.pool, bench.models),
+            **({} if settings.models is None else {"models": _digest(_identities(settings.models))}),
             "modular-pluralism": version("modular-pluralism"),
         }
 
@@ -254,6 +257,16 @@ def _files(pool: Pool, models: PoolModels) -> list[str]:
     chats = [model.chat for model in opened if isinstance(model.chat, ChatLlama)]
     adapters = [chat.adapter.path for chat in chats if chat.adapter is not None]
     return sorted({f"{file.name} {file.stat().st_size}" for file in (*(chat.gguf for chat in chats), *adapters)})
+
+
+def _identities(models: Mapping[str, BaseChatModel]) -> dict[str, list[Any]]:
+    """What is known of chat models that were given: their own word, or their class and what they call their model."""
+    return {
+        name: chat.pluralism_identity()
+        if isinstance(chat, HasIdentity)
+        else [type(chat).__module__, type(chat).__qualname__, getattr(chat, "model_name", getattr(chat, "model", None))]
+        for name, chat in models.items()
+    }
 
 
 def _digest(content: Mapping[str, Any]) -> str:
