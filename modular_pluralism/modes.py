@@ -125,11 +125,11 @@ class ModeDescription:
 
         return nodes_of_builder(self.build, communities, **self.settings(scoring, voice))
 
-    def nodes_of_every_setting(self) -> Iterator[GraphNode]:
-        """The nodes for one community, however options are read and communities heard."""
+    def every_setting(self) -> Iterator[dict[str, Any]]:
+        """The builder's settings, however options are read and communities heard."""
         voices: tuple[Voice, ...] = get_args(Voice) if self.takes.voice else ("comment",)
-        for voice, scoring in product(voices, get_args(Scoring)):
-            yield from self.nodes(voice=voice, scoring=scoring)
+        scorings: tuple[Scoring, ...] = get_args(Scoring) if self.takes.scoring else ("rotate",)
+        return (self.settings(scoring, voice) for voice, scoring in product(voices, scorings))
 
 
 _modes: dict[str, ModeDescription] = {}
