@@ -69,7 +69,8 @@ def test_prompts_are_tried_with_comments_alone(task: TaskFile, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["prompts", "perspectives", "judge"])
 def test_prompts_are_compared_with_the_built_in_ones_as_they_are(tmp_path: Path, name: str) -> None:
-    given = {"prompts": tmp_path, "perspectives": 5, "judge": "boss"}
+    folder = Path(__file__).parents[1] / "docs" / "example_prompts"
+    given = {"prompts": folder, "perspectives": 5, "judge": "boss"}
     task = TaskFile.open(write_task(tmp_path / "task.json", [overton_item(0)]))
     with pytest.raises(InputError, match=f"leave {name} out"):
         BENCHES["trial"](task, tmp_path, settings_of(nli="llm", **{name: given[name]}))
