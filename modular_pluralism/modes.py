@@ -165,7 +165,8 @@ def register_mode(mode: ModeDescription) -> ModeDescription:
         )
         ```
     """
-    _load_own_modes()
+    # The package's files register theirs while they are imported; Python then does not begin that import anew.
+    import_module("modular_pluralism.graphs")
     if _modes.setdefault(mode.name, mode) is not mode:
         raise InputError(f"There is a mode {mode.name!r} already; give yours another name.")
     return mode
@@ -180,15 +181,9 @@ def modes() -> Mapping[str, ModeDescription]:
 @cache
 def _load_modes() -> None:
     """Import the files that register modes: it takes a second, which no `--help` should cost."""
-    _load_own_modes()
+    import_module("modular_pluralism.graphs")
     for entry in entry_points(group="modular_pluralism.modes"):
         entry.load()
-
-
-def _load_own_modes() -> None:
-    """The package's modes come before any other. Their files register them while they are imported here, and Python
-    then does not begin that import anew."""
-    import_module("modular_pluralism.graphs")
 
 
 def takers(part: Literal["attribute", "options", "voice"]) -> str:

@@ -196,7 +196,7 @@ def test_what_cannot_be_fitted_is_refused(tmp_path: Path) -> None:
         fit(tmp_path, [value_item(0)])
     with pytest.raises(InputError, match="a single community"):
         fit(tmp_path, items_like([0.7, 0.2, 0.1], 4), pool=fake_pool(("north",)))
-    with pytest.raises(InputError, match="takes two at least, and the items ask 1; use more items"):
+    with pytest.raises(InputError, match="held back, and the items ask only 1; use more"):
         fit(tmp_path, items_like([0.7, 0.2, 0.1], 4), limit=1, pool=example_pool(TWO))  # whose models cannot be opened
 
 

@@ -64,10 +64,7 @@ def halve(items: Sequence[AnItem], seed: int) -> tuple[list[AnItem], list[AnItem
     """
     questions = by_question(items)
     if questions.count < 2:
-        raise InputError(
-            f"Half of the questions are held back, which takes two at least, and the items ask {questions.count}; use "
-            "more items."
-        )
+        raise InputError(f"Half of the questions are held back, and the items ask only {questions.count}; use more.")
     numbers = list(range(questions.count))
     random.Random(seed).shuffle(numbers)
     training = np.isin(questions.of_items(), numbers[: len(numbers) // 2])
