@@ -167,4 +167,9 @@ BASELINES: Mapping[str, Callable[..., StateGraph[Any, Any, Any, Any]]] = {
     "prompting": build_prompting,
     "moe": build_moe,
 }
-"""The builders, by name. Beside what all take, prompting takes the `mode` in whose way it is pluralistic."""
+"""The builders, by name. Beside what all take, they take `baseline_settings`."""
+
+
+def baseline_settings(name: str, mode: Mode) -> dict[str, Any]:
+    """What this baseline's builder takes of the mode that it is compared with: prompting is pluralistic in its way."""
+    return {"mode": mode} if name == "prompting" else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langgraph.graph import START, StateGraph
@@ -12,6 +12,7 @@ from langgraph.types import CachePolicy
 
 from modular_pluralism.errors import InputError, PoolError
 from modular_pluralism.graphs.node_key import NodeKey
+from modular_pluralism.graphs.shape import written_keys
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import Need, Takes
@@ -102,8 +103,7 @@ class Parts:
 
     def add_check(self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False) -> None:
         """Add the node with which every run begins."""
-        asked = get_type_hints(graph.input_schema)
-        results = [key for key in graph.channels if key not in asked]
+        results = written_keys(graph)
         self.add(graph, "check", check(results=results, mode=self.mode, takes=self.takes, any_mode=any_mode))
         graph.add_edge(START, "check")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_type_hints
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -46,14 +46,25 @@ def graph_nodes(graph: StateGraph[Any, Any, Any, Any]) -> list[GraphNode]:
     return sorted(nodes, key=lambda node: depths[node.id])
 
 
+def written_keys(graph: StateGraph[Any, Any, Any, Any]) -> list[str]:
+    """The keys of the state that a run of the graph writes: all that are no part of its question."""
+    asked = get_type_hints(graph.input_schema)
+    return [key for key in graph.channels if key not in asked]
+
+
+def example_pool(communities: Iterable[str], name: str = "pool") -> Pool:
+    """A pool of these communities, for graphs that are only looked at: none of its models is there."""
+    described = {community: CommunityConfig(model="model", description=community) for community in communities}
+    model = EmbeddedModel(gguf="none.gguf")
+    return Pool(base="model", models={"model": model}, communities=described, name=name)
+
+
 @lru_cache(128)
 def nodes_of_builder(
     build: Callable[..., StateGraph[Any, Any, Any, Any]], communities: tuple[str, ...], **settings: Any
 ) -> list[GraphNode]:
     """The nodes of the graph that a builder makes for these communities, to be looked at: no pool has to be there."""
-    described = {name: CommunityConfig(model="model", description=name) for name in communities}
-    pool = Pool(base="model", models={"model": EmbeddedModel(gguf="none.gguf")}, communities=described)
-    return graph_nodes(build(pool, **settings))
+    return graph_nodes(build(example_pool(communities), **settings))
 
 
 def _inside(

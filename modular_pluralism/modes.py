@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.types import Scoring, Voice
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 Need = Literal["required", "optional", "refused"]
 """What a mode says of a part of a question."""
-
-_REQUEST = ("question", "attribute", "options", "seed", "mode")
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,8 @@ class ModeDescription:
         state: The type of the graph's state.
         takes: What its questions have.
         result: The key of the state that is shown: the text "answer", with "choice" where it is one of the options, or
-            the "distribution" over the options.
+            the "distribution" over the options. What the package's modes write beside it, such as `usage` and
+            `missing`, is shown where it is there.
         writer: The node that writes the text, to be shown as it is written (None: it comes whole).
     """
 
@@ -90,7 +89,9 @@ class ModeDescription:
     @property
     def results(self) -> list[str]:
         """The keys of the state that a run writes."""
-        return [key for key in get_type_hints(self.state) if key not in _REQUEST]
+        from modular_pluralism.graphs.shape import example_pool, written_keys
+
+        return written_keys(self.build(example_pool(("community",))))
 
     def graph(
         self, pool: Any = "perspective", *, scoring: Scoring = "rotate", voice: Voice = "comment", **more: Any
@@ -125,11 +126,11 @@ class ModeDescription:
 
         return nodes_of_builder(self.build, communities, **self.settings(scoring, voice))
 
-    def nodes_of_every_setting(self) -> Iterator[GraphNode]:
-        """The nodes for one community, however options are read and communities heard."""
+    def every_setting(self) -> Iterator[dict[str, Any]]:
+        """The builder's settings, however options are read and communities heard."""
         voices: tuple[Voice, ...] = get_args(Voice) if self.takes.voice else ("comment",)
-        for voice, scoring in product(voices, get_args(Scoring)):
-            yield from self.nodes(voice=voice, scoring=scoring)
+        scorings: tuple[Scoring, ...] = get_args(Scoring) if self.takes.scoring else ("rotate",)
+        return (self.settings(scoring, voice) for voice, scoring in product(voices, scorings))
 
 
 _modes: dict[str, ModeDescription] = {}
@@ -164,6 +165,8 @@ def register_mode(mode: ModeDescription) -> ModeDescription:
         )
         ```
     """
+    # The package's files register theirs while they are imported; Python then does not begin that import anew.
+    import_module("modular_pluralism.graphs")
     if _modes.setdefault(mode.name, mode) is not mode:
         raise InputError(f"There is a mode {mode.name!r} already; give yours another name.")
     return mode

@@ -130,7 +130,8 @@ def _text(mode: ModeDescription, state: dict[str, Any]) -> str:
 
 def _distribution(state: dict[str, Any]) -> list[str]:
     lines = [f"{option}: {share:.1%}" for option, share in zip(state["options"], state["distribution"], strict=True)]
-    lines.append(f"Disagreement between the communities: {state['disagreement']:.3f} nats.")
-    if state["label_mass"] is not None:
+    if state.get("disagreement") is not None:
+        lines.append(f"Disagreement between the communities: {state['disagreement']:.3f} nats.")
+    if state.get("label_mass") is not None:
         lines.append(f"Probability that the model answered with one of the options at all: {state['label_mass']:.1%}.")
     return lines

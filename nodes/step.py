@@ -42,7 +42,7 @@ def step_maker(prompts: Sequence[str] | PromptsOf = ()) -> Callable[[Callable[P,
     """Make a step of what the decorated function returns; `prompts` are those that the step may use.
 
         @step_maker(prompts=["greet"])
-        def greet(models: PoolModels, prompts: PromptSet, *, warmth: int) -> Step: ...
+        def greet(models: PoolModels, prompts: PromptSet, *, warmth: int) -> Body: ...
 
     The function's arguments are in the cache key of the step's node; they have to be plain values, beside the models
     and the prompts. What the step reads of the state before it first asks a model, those prompts, and the model that it

@@ -40,7 +40,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from modular_pluralism.errors import PromptError
 
 Role = Literal["system", "user"]
-"""Whether prompts are made for a chat template, or for plain text that the model goes on with."""
+"""Whose chat message a section of a prompt becomes."""
 Segment = tuple[str, str | None]
 """A stretch of literal text, and the variable that follows it (None at the end)."""
 

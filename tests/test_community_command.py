@@ -12,7 +12,9 @@ from typing import IO
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from typer.testing import CliRunner
 
+from modular_pluralism.cli.app import app
 from modular_pluralism.errors import PoolError
 from modular_pluralism.pool import Pool
 from modular_pluralism.pool_files import add_community, remove_community
@@ -259,7 +261,9 @@ def test_the_papers_pools_name_its_adapters(name: str, size: int) -> None:
         (["train", "x", "--data", "survey.json", "--start", "tiny.gguf"], "cannot be read as a GGUF adapter"),
         (["import", "gone", "--model", "tiny"], "There is no folder gone"),
         (["add", "towns", "--description", "d"], "'towns' already"),
-        (["add", "merge", "--description", "d"], "rename it"),
+        (["add", "merge", "--description", "d"], "pool pool.toml: [communities.merge] has a name that graphs use"),
+        (["add", "Vote", "--description", "d"], "pool pool.toml: [communities.Vote] has a name that graphs use"),
+        (["add", "route", "--description", "d"], "pool pool.toml: [communities.route] has a name that graphs use"),
         (["add", "left.news", "--description", "d"], "Error: 'left.news' is no usable name"),
         (["add", "new", "--description", "d", "--model", "gone"], "names no model of this pool"),
         (["remove", "gone"], "no community 'gone'"),
@@ -272,6 +276,14 @@ def test_a_wrong_call_is_one_clear_sentence(folder: Path, arguments: list[str], 
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert (folder / "pool.toml").read_text() == POOL
+
+
+@pytest.mark.parametrize("name", ["vote", "route"])
+def test_a_check_finds_a_name_that_a_graph_uses(tmp_path: Path, name: str) -> None:
+    pool = tmp_path / "pool.toml"
+    pool.write_text(POOL.replace("[communities.towns]", f"[communities.{name}]"))
+    done = CliRunner().invoke(app, ["communities", "check", "--pool", str(pool)])
+    assert str(done.exception) == f"pool {pool}: [communities.{name}] has a name that graphs use themselves; rename it"
 
 
 def test_communities_come_and_go_and_all_else_in_the_file_stays(tmp_path: Path) -> None:

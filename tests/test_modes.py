@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Required
 
 import pytest
 from inspect_ai.model import ChatMessageUser, GenerateConfig
+from langgraph.graph import END, START, StateGraph
 from nicegui import Client, ui
 from nicegui.element import Element
 from starlette.testclient import TestClient
@@ -31,8 +33,9 @@ from modular_pluralism.debugger.snippet import run_as_python
 from modular_pluralism.errors import ContextError, InputError
 from modular_pluralism.graphs import build_pluralism
 from modular_pluralism.graphs.shape import graph_nodes
+from modular_pluralism.graphs.state import Question
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.modes import find_mode, modes, register_mode
+from modular_pluralism.modes import ModeDescription, Takes, find_mode, modes, register_mode
 from modular_pluralism.nodes.request import Request
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompt_trials.uses import uses_of
@@ -47,6 +50,7 @@ from modular_pluralism.serving.mode_question import question_of
 from modular_pluralism.serving.request_log import RequestLog
 from modular_pluralism.serving.schemas import ChatMessage, ChatRequest
 from modular_pluralism.tool import pluralism_tool
+from tests.command import python
 from tests.fake_models import always, fake_models, fake_pool
 from tests.toy_mode import CHORUS, ChorusState, register
 
@@ -158,21 +162,92 @@ def test_a_builder_refuses_a_scoring_that_there_is_not(name: str) -> None:
         find_mode(name).build(fake_pool(TWO), scoring="rotat")
 
 
+def test_the_package_s_modes_are_there_before_any_other() -> None:
+    code = """
+from dataclasses import replace
+from modular_pluralism import InputError, ModeDescription, register_mode
+from modular_pluralism.modes import modes
+
+own = ModeDescription(name="own", work="", outcome="", tool="", build=print, state=dict)
+try:
+    register_mode(replace(own, name="overton"))
+except InputError as error:
+    print(error)
+print(*modes(), register_mode(own) is own, *modes())
+"""
+    known = "overton steerable distributional"
+    said = f"There is a mode 'overton' already; give yours another name.\n{known} True {known} own\n"
+    assert python(code).stdout == said
+
+
 # A mode that was added
 
 
-def test_the_toy_mode_is_on_the_command_line(chorus: None, pool_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_toy_mode_is_on_the_command_line(
+    chorus: None, pool_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(modular_pluralism.cli.run_graph, "open_models", lambda pool: PoolModels(pool, models()))
     ask = ["ask", "Is it so?", "--mode", "chorus", "--pool", str(pool_file)]
     done = CliRunner().invoke(app, [*ask, "--attribute", "thrift", "--json"])
     told = json.loads(done.output)
     assert (told["mode"], told["answer"], told["voices"], told["attribute"]) == ("chorus", SAID, 2, "thrift")
     assert CliRunner().invoke(app, [*ask, "--quiet"]).output == f"{SAID}\n"
+    store = ["--store", str(tmp_path / "runs.sqlite")]
+    for call in ([*ask, "--thread", "one", *store], ["resume", "one", *store], ["runs", "show", "one", *store]):
+        done = CliRunner().invoke(app, call)
+        assert done.exception is None
+        assert SAID in done.output
     refused = CliRunner().invoke(app, [*ask, "--option", "Yes", "--option", "No"]).exception
     assert str(refused) == ("Chorus mode takes no options; leave them out, or choose steerable or distributional mode.")
     drawn = CliRunner().invoke(app, ["graph", "--mode", "chorus", "--pool", str(pool_file)]).output
     assert "check --> north;" in drawn
     assert "join --> __end__;" in drawn
+
+
+class CoinQuestion(Question, total=False):
+    """It has a key that no other mode's question has."""
+
+    options: Required[list[str]]
+    bias: float | None
+
+
+class CoinState(CoinQuestion, total=False):
+    """It has nothing but the result."""
+
+    distribution: list[float] | None
+
+
+def build_coin(pool: Any, **more: Any) -> StateGraph[CoinState, None, CoinQuestion, CoinState]:
+    graph = StateGraph(CoinState, input_schema=CoinQuestion)
+    graph.add_node("toss", lambda state: {"distribution": [0.75, 0.25]})
+    graph.add_edge(START, "toss")
+    graph.add_edge("toss", END)
+    return graph
+
+
+COIN = ModeDescription(
+    name="coin",
+    work="a coin is tossed",
+    outcome="a distribution",
+    tool="Toss a coin.",
+    build=build_coin,
+    state=CoinState,
+    takes=Takes(options="required"),
+    result="distribution",
+)
+
+
+def test_a_mode_may_write_nothing_but_its_result(pool_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_modes", {**modes(), "coin": COIN})
+    monkeypatch.setattr(modular_pluralism.cli.run_graph, "open_models", lambda pool: PoolModels(pool, models()))
+    ask = ["ask", "Is it so?", "--mode", "coin", "--option", "Yes", "--option", "No", "--pool", str(pool_file)]
+    done = CliRunner().invoke(app, ask)
+    assert done.exception is None
+    assert re.search("all communities .* 75.0% .* 25.0%", done.output)
+    assert CliRunner().invoke(app, [*ask, "--quiet"]).output == "0.7500  Yes\n0.2500  No\n"
+    tool = pluralism_tool(fake_pool(TWO), mode="coin", models=models())
+    assert tool.invoke({"question": "Is it so?", "options": ["Yes", "No"]}) == "Yes: 75.0%\nNo: 25.0%"
+    assert COIN.results == ["distribution"]
 
 
 def test_the_toy_mode_is_served(chorus: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 from modular_pluralism.cli.priors import app
 from modular_pluralism.errors import InputError, PoolError
 from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.graphs.shape import example_pool
 from modular_pluralism.pool import Pool
 from modular_pluralism.pool_files import pool_text as editing
 from modular_pluralism.priors.em import FLOOR, AnsweredItem, fit_weights, log_likelihood
@@ -195,8 +196,8 @@ def test_what_cannot_be_fitted_is_refused(tmp_path: Path) -> None:
         fit(tmp_path, [value_item(0)])
     with pytest.raises(InputError, match="a single community"):
         fit(tmp_path, items_like([0.7, 0.2, 0.1], 4), pool=fake_pool(("north",)))
-    with pytest.raises(InputError, match="All items ask the same question"):
-        fit(tmp_path, items_like([0.7, 0.2, 0.1], 1))
+    with pytest.raises(InputError, match="held back, and the items ask only 1; use more"):
+        fit(tmp_path, items_like([0.7, 0.2, 0.1], 4), limit=1, pool=example_pool(TWO))  # whose models cannot be opened
 
 
 # Writing into the pool

@@ -209,7 +209,7 @@ def test_the_halves_share_no_question(tmp_path: Path) -> None:
     assert len(training) == 8
     assert halve(items, 3) == (training, held_back)
     assert halve(items, 4) != (training, held_back)
-    with pytest.raises(InputError, match="the same question"):
+    with pytest.raises(InputError, match="the items ask only 1; use more"):
         halve(items[:2], 0)
 
 
@@ -350,7 +350,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
             ("score_group", "--task", "task.json", "--budget", "99", "--reflect", "gpt"),
             "no model 'gpt' to reflect with",
         ),
-        (("score_group", "--task", "task.json", "--budget", "99", "--limit", "1"), "the same question"),
+        (("score_group", "--task", "task.json", "--budget", "99", "--limit", "1"), "the items ask only 1; use more"),
         (("score_group", "--task", "task.json", "--budget", "99", "--out", "mine"), "is there already"),
         (("score_group", "--task", "task.json"), "--budget"),
     ],

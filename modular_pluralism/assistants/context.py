@@ -131,7 +131,7 @@ def _nodes_by_prompt(graph: str, communities: Iterable[str] = ()) -> dict[str, l
     graph of all modes, those are the modes."""
     nodes_of: dict[str, dict[str, None]] = {}
     for mode in modes().values() if graph == PLURALISM else [find_mode(graph)]:
-        for node in mode.nodes_of_every_setting():
+        for node in (node for settings in mode.every_setting() for node in mode.nodes(**settings)):
             names = [mode.name] if graph == PLURALISM else list(communities) if node.community else [node.name]
             for prompt in _whole(node.prompts):
                 nodes_of.setdefault(prompt, {}).update(dict.fromkeys(names))

@@ -27,6 +27,7 @@ from modular_pluralism.cli.output import print_json, stoppable
 
 if TYPE_CHECKING:
     from modular_pluralism.cli.terminal_view import TerminalView
+    from modular_pluralism.modes import ModeDescription
     from modular_pluralism.nodes.request import Request
     from modular_pluralism.runs.setup import Setup
 
@@ -144,16 +145,17 @@ async def show(
     """Run something that tells a view what happens and returns a final state, and print both; `thread` is the name of a
     run that is kept."""
     from modular_pluralism.cli.terminal_view import TerminalView
+    from modular_pluralism.modes import find_mode
 
-    view = TerminalView(setup.communities, quiet=as_json or quiet)
+    mode, view = find_mode(setup.mode), TerminalView(setup.communities, quiet=as_json or quiet)
     with view.live:
         state = await running(view)
     if as_json:
         print_json(_whole(state, setup, thread))
     elif quiet:
-        typer.echo(_answer(state))
+        typer.echo(_answer(mode, state))
     else:
-        view.result(state)
+        view.result(mode, state)
 
 
 def stopped(thread: str | None, store: str | None) -> str:
@@ -181,9 +183,9 @@ def _whole(state: Mapping[str, Any], setup: Setup, thread: str | None) -> dict[s
     return result
 
 
-def _answer(state: Mapping[str, Any]) -> str:
+def _answer(mode: ModeDescription, state: Mapping[str, Any]) -> str:
     """The outcome alone, as plain text."""
-    if "answer" in state:
+    if mode.result == "answer":
         return str(state["answer"])
     shares = zip(state["options"], state["distribution"], strict=True)
     return "\n".join(f"{share:.4f}  {option}" for option, share in shares)

@@ -47,13 +47,13 @@ def list_communities(context: typer.Context, pool: PoolOption = "perspective", a
 @app.command("check", epilog=examples("pluralism communities check --pool my-pool.toml"))
 def check(pool: PoolOption = "perspective") -> None:
     """Load every model and adapter, have each say something, and print one line each."""
-    from modular_pluralism.graphs import build_pluralism
+    from modular_pluralism.graphs.every_graph import check_names
     from modular_pluralism.models.pool_models import PoolModels
     from modular_pluralism.pool import Pool
 
     loaded = Pool.load(pool)
+    check_names(loaded.model_copy(update={"name": pool}))
     models = PoolModels(loaded)
-    build_pluralism(loaded, models=models)  # finds communities that are called as a part of a graph is
     works = True
     for name in [None, *loaded.communities]:
         try:

@@ -184,14 +184,13 @@ def add(
     prior: Annotated[float | None, typer.Option(help="Its weight, relative to the others'.")] = None,
 ) -> None:
     """Add a community to a pool file; comments and order stay."""
-    from modular_pluralism.graphs.shape import nodes_of_builder
-    from modular_pluralism.modes import modes
+    from modular_pluralism.graphs.every_graph import check_names
+    from modular_pluralism.graphs.shape import example_pool
     from modular_pluralism.pool import COMMUNITY_NAME, Pool
     from modular_pluralism.pool_files import add_community
 
     if COMMUNITY_NAME.fullmatch(name):  # else the pool file's own check says what is wrong
-        for mode in modes().values():
-            nodes_of_builder(mode.build, (name,))  # refuses a name that the graph uses itself
+        check_names(example_pool([name], str(pool)))
     adapter = None
     if lora is not None:
         # Paths of a pool file start at its folder, and ".." leads out of where a link to a folder leads.

@@ -148,6 +148,7 @@ def _print_table(kept: list[ListedRun]) -> None:
 
 def _print_whole(run: ListedRun, setup: Setup, contents: Contents) -> None:
     from modular_pluralism.cli.terminal_view import TerminalView
+    from modular_pluralism.modes import find_mode
 
     say(f"{run.id}: {run.mode}, pool {setup.pool}, started {_local(run.created)}", prose=True)
     say(f"Question: {run.question}", prose=True)
@@ -156,7 +157,7 @@ def _print_whole(run: ListedRun, setup: Setup, contents: Contents) -> None:
     for comment in _whole(run, setup, contents)["comments"].values():
         view.said(comment)
     if contents.finished:
-        view.result(contents.state)
+        view.result(find_mode(setup.mode), contents.state)
     else:
         say(f"Missing: {', '.join(_missing(setup, contents)) or 'the answer'}.", prose=True)
         say(f"Go on with: pluralism resume {run.id}", prose=True)

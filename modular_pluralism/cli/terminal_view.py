@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from modular_pluralism.cli.output import safe
+from modular_pluralism.modes import ModeDescription
 from modular_pluralism.types import Comment, OptionDistribution, Selection, Usage
 
 _LOW_MASS = 0.5
@@ -63,20 +64,15 @@ class TerminalView:
         title = Text(f"{'✗' if comment['error'] else '✓'} {name}")
         self._console.print(Panel(body, title=title, title_align="left", subtitle=note, border_style=style))
 
-    def result(self, state: Mapping[str, Any]) -> None:
-        """Print the outcome of a run in any mode."""
-        if "selected" in state:
+    def result(self, mode: ModeDescription, state: Mapping[str, Any]) -> None:
+        """Print the outcome of a run in that mode. What not every mode writes is printed where it is there."""
+        if state.get("selected"):
             self._console.print(_selection(state["selected"]))
-        if "distributions" in state:
+        if mode.result == "distribution":
             self._print_distribution(state)
-        elif "choice" in state:
-            self._print_answer(state["choice"])
-            read: OptionDistribution = state["distribution"]
-            self._console.print(distribution_table(state["options"], read["probabilities"], {}, self._console.width))
-            self._print_reading([read], read["mass"])
         else:
-            self._print_answer(state["answer"], _cost(state["usage"]))
-        if state["missing"]:
+            self._print_answer(state)
+        if state.get("missing"):
             self._console.print(Text(f"Missing: {', '.join(state['missing'])}.", style="yellow"))
 
     def _progress(self) -> RenderableType:
@@ -91,18 +87,23 @@ class TerminalView:
         self._spinner.update(text=f"{len(waiting)} of {len(self._communities)} communities at work")
         return Group(self._spinner, table)
 
-    def _print_answer(self, text: str, note: str | None = None) -> None:
-        panel = Panel(safe(text), title="Answer", title_align="left", subtitle=note, border_style="bold green")
-        self._console.print(panel)
+    def _print_answer(self, state: Mapping[str, Any]) -> None:
+        note = _cost(state["usage"]) if state.get("usage") else None
+        text = safe(state["answer"])
+        self._console.print(Panel(text, title="Answer", title_align="left", subtitle=note, border_style="bold green"))
+        read: OptionDistribution | list[float] | None = state.get("distribution")
+        if isinstance(read, dict):
+            self._console.print(distribution_table(state["options"], read["probabilities"], {}, self._console.width))
+            self._print_reading([read], read["mass"])
 
     def _print_distribution(self, state: Mapping[str, Any]) -> None:
-        of_each: Mapping[str, OptionDistribution] = state["distributions"]
+        of_each: Mapping[str, OptionDistribution] = state.get("distributions") or {}
         rows = {name: of_each[name]["probabilities"] for name in self._communities if name in of_each}
         self._console.print(distribution_table(state["options"], state["distribution"], rows, self._console.width))
-        self._console.print(
-            Text(f"Disagreement of the communities: {state['disagreement']:.4f} nats (0 is none).", style="dim")
-        )
-        self._print_reading(list(of_each.values()), state["label_mass"])
+        if state.get("disagreement") is not None:
+            line = f"Disagreement of the communities: {state['disagreement']:.4f} nats (0 is none)."
+            self._console.print(Text(line, style="dim"))
+        self._print_reading(list(of_each.values()), state.get("label_mass"))
 
     def _print_reading(self, readings: list[OptionDistribution], mass: float | None) -> None:
         """What a reader has to know before trusting the numbers."""
@@ -110,7 +111,7 @@ class TerminalView:
             low = mass < _LOW_MASS
             note = ": most of the probability was on other replies, so read these numbers with care" if low else ""
             self._console.print(Text(f"Label mass {mass:.0%}{note}.", style="yellow" if low else "dim"))
-        samples = readings[0]["samples"]
+        samples = readings[0]["samples"] if readings else None
         if samples is not None:
             text = f"An estimate from {samples} sampled replies each: the endpoint reports no log-probabilities."
             self._console.print(Text(text, style="yellow"))

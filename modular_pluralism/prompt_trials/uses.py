@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import product
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple
 
 from modular_pluralism.evaluation.data.items import Kind
 from modular_pluralism.evaluation.measures.judge import CRITERIA
 from modular_pluralism.evaluation.run.methods import MODES
-from modular_pluralism.graphs import BASELINES
+from modular_pluralism.graphs.baselines import BASELINES, baseline_settings
+from modular_pluralism.graphs.every_graph import every_graph
 from modular_pluralism.graphs.shape import GraphNode, nodes_of_builder
-from modular_pluralism.modes import find_mode, modes
+from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.step import QuestionParts
 from modular_pluralism.types import ItemScoring, MethodName, Scoring
 
@@ -53,15 +53,12 @@ def prompts_in_use(kind: Kind, method: MethodName, scoring: ItemScoring) -> froz
 
 def _nodes() -> Iterator[tuple[str, GraphNode]]:
     """The nodes of every graph, however options are read and communities heard."""
-    for mode in modes().values():
-        yield from ((mode.name, node) for node in mode.nodes_of_every_setting())
-    for name, scoring, of_mode in product(BASELINES, get_args(Scoring), modes()):
-        yield from ((name, node) for node in _of_baseline(name, scoring, of_mode))
+    for name, build, settings in every_graph():
+        yield from ((name, node) for node in nodes_of_builder(build, ("community",), **settings))
 
 
 def _of_baseline(name: str, scoring: Scoring, mode: str) -> list[GraphNode]:
-    more: dict[str, Any] = {"mode": mode} if name == "prompting" else {}
-    return nodes_of_builder(BASELINES[name], ("community",), scoring=scoring, **more)
+    return nodes_of_builder(BASELINES[name], ("community",), scoring=scoring, **baseline_settings(name, mode))
 
 
 def _part(node: GraphNode) -> str:

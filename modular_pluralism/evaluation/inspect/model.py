@@ -31,7 +31,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from modular_pluralism.errors import InputError, PluralismError
 from modular_pluralism.evaluation.data.outcome import empty_outcome
 from modular_pluralism.evaluation.run.methods import fill_outcome
-from modular_pluralism.graphs import BASELINES
+from modular_pluralism.graphs.baselines import BASELINES, baseline_settings
 from modular_pluralism.graphs.parts import ANYTHING
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import Takes, find_mode, modes
@@ -88,8 +88,8 @@ class PluralismModel(ModelAPI):
         changes = {} if answer_tokens is None else {"answer_tokens": answer_tokens}
         pool = self._pool.model_copy(update={"run": self._pool.run.model_copy(update=changes)})
         if self.model_name in BASELINES:
-            mode = {"mode": prompting} if self.model_name == "prompting" else {}
-            return BASELINES[self.model_name](pool, models=self._models, scoring=self._scoring, **mode).compile()
+            more = baseline_settings(self.model_name, prompting)
+            return BASELINES[self.model_name](pool, models=self._models, scoring=self._scoring, **more).compile()
         return find_mode(self.model_name).graph(pool, models=self._models, scoring=self._scoring).compile()
 
     async def generate(

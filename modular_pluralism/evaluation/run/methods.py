@@ -20,7 +20,7 @@ from modular_pluralism.evaluation.data.outcome import Outcome, Prediction, empty
 from modular_pluralism.evaluation.measures.distances import most_likely_agrees
 from modular_pluralism.evaluation.measures.judge import CRITERIA
 from modular_pluralism.evaluation.run.makers import Maker, OvertonMeasures, Result
-from modular_pluralism.graphs import BASELINES
+from modular_pluralism.graphs.baselines import BASELINES, baseline_settings
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.step import derive_seed
@@ -194,9 +194,8 @@ def _patches(communities: list[str], without: Sequence[str], only: Sequence[str]
 def _graph(name: MethodName, setting: Setting) -> Any:
     if name == "modular":
         return _modular(setting, setting.pool)
-    mode = {"mode": MODES[setting.kind]} if name == "prompting" else {}
     more: dict[str, Any] = {"prompts": setting.prompts, "models": setting.models, "scoring": setting.scoring}
-    return BASELINES[name](setting.pool, **more, **mode)
+    return BASELINES[name](setting.pool, **more, **baseline_settings(name, MODES[setting.kind]))
 
 
 def _modular(setting: Setting, pool: Pool) -> Any:

@@ -60,11 +60,11 @@ def halve(items: Sequence[AnItem], seed: int) -> tuple[list[AnItem], list[AnItem
     items in their order; so that no item of one half asks what one of the other asks.
 
     Raises:
-        InputError: all items ask the same question.
+        InputError: the items ask fewer than two questions.
     """
     questions = by_question(items)
     if questions.count < 2:
-        raise InputError("All items ask the same question, and half of the questions have to be held back; use more.")
+        raise InputError(f"Half of the questions are held back, and the items ask only {questions.count}; use more.")
     numbers = list(range(questions.count))
     random.Random(seed).shuffle(numbers)
     training = np.isin(questions.of_items(), numbers[: len(numbers) // 2])
