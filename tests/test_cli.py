@@ -14,7 +14,8 @@ import pytest
 
 import modular_pluralism
 from tests.command import PLURALISM, pluralism
-from tests.short_pool import PARIS, pair_pool, short_pool
+from tests.random_model import can_write
+from tests.short_pool import pair_pool, short_pool
 
 SIX = ["news_left", "news_center", "news_right", "reddit_left", "reddit_center", "reddit_right"]
 
@@ -37,12 +38,13 @@ def test_overton_as_json_has_six_comments_and_an_answer() -> None:
 
 @pytest.mark.model
 @pytest.mark.parametrize("mode", [("overton",), ("steerable", "--attribute", "the right to privacy")])
-def test_the_demo_model_answers_what_was_asked(mode: tuple[str, ...], tmp_path: Path) -> None:
-    done = pluralism("ask", PARIS, "--pool", str(pair_pool(tmp_path)), "--seed", "1", "--json", "--mode", *mode)
+def test_the_demo_model_answers_in_sentences(mode: tuple[str, ...], tmp_path: Path) -> None:
+    done = pluralism("ask", "Should wages be public?", "--pool", str(pair_pool(tmp_path)), "--json", "--mode", *mode)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     texts = [comment["text"] for comment in result["comments"].values()]
-    assert any("Paris" in text for text in [*texts, result["answer"]])
+    assert result["answer"].strip()
+    assert not all(map(can_write, [*texts, result["answer"]]))
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Path) -> None:

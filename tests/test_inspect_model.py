@@ -21,6 +21,7 @@ from modular_pluralism.evaluation.inspect.model import PluralismModel, take_opti
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
 from tests.fake_models import FakeChat, choosing, fake_models, fake_pool
+from tests.random_model import can_write
 from tests.short_pool import pair_pool
 
 TASK = """
@@ -36,8 +37,7 @@ def choosing():
 
 @task
 def saying():
-    sample = Sample(input="Is Paris a good place to live?", target="Paris")
-    return Task(dataset=[sample], solver=generate(), scorer=includes())
+    return Task(dataset=[Sample(input="Should wages be public?", target="wages")], solver=generate(), scorer=includes())
 """
 
 
@@ -102,7 +102,7 @@ def test_an_overton_answer_of_the_demo_model(tasks: Path) -> None:
     (sample,) = logged(tasks, "saying", "pluralism/overton", model_args=arguments)
     assert sample.output.completion
     assert sample.output.metadata is not None
-    assert any("Paris" in comment["text"] for comment in sample.output.metadata["comments"].values())
+    assert not all(can_write(comment["text"]) for comment in sample.output.metadata["comments"].values())
 
 
 def test_prompting_draws_anew_in_each_epoch(tasks: Path) -> None:
