@@ -54,6 +54,11 @@ def make_random_model() -> None:
             unfinished.replace(RANDOM_GGUF)
 
 
+def can_write(text: str) -> bool:
+    """Whether it can: no text of it has a mark, or a capital letter before a small one, as all sentences have."""
+    return re.search(r"[A-Z][a-z]|[^A-Za-z0-9 \n]", text) is None
+
+
 def stand_in(wanted: bool) -> None:
     """Let the random model be found in the demo model's place, here and in processes started from now on, or not."""
     place = str(_PACKAGES)

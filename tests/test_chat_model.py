@@ -1,4 +1,4 @@
-"""ChatLlama against LangChain's own standard tests, on the real demo model."""
+"""ChatLlama against LangChain's own standard tests, on an embedded model."""
 
 from __future__ import annotations
 

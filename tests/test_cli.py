@@ -1,4 +1,4 @@
-"""The command line on the real demo model."""
+"""The command line on an embedded model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 
 import modular_pluralism
 from tests.command import PLURALISM, pluralism
-from tests.short_pool import short_pool
+from tests.random_model import can_write
+from tests.short_pool import pair_pool, short_pool
 
 SIX = ["news_left", "news_center", "news_right", "reddit_left", "reddit_center", "reddit_right"]
 
@@ -33,6 +34,17 @@ def test_overton_as_json_has_six_comments_and_an_answer() -> None:
     assert result["answer"].strip()
     assert result["missing"] == []
     assert done.stderr == ""
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("mode", [("overton",), ("steerable", "--attribute", "the right to privacy")])
+def test_the_demo_model_answers_in_sentences(mode: tuple[str, ...], tmp_path: Path) -> None:
+    done = pluralism("ask", "Should wages be public?", "--pool", str(pair_pool(tmp_path)), "--json", "--mode", *mode)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    texts = [comment["text"] for comment in result["comments"].values()]
+    assert result["answer"].strip()
+    assert not all(map(can_write, [*texts, result["answer"]]))
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Path) -> None:

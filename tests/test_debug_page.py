@@ -1,4 +1,4 @@
-"""The debugger's page in a real browser, on the real demo model."""
+"""The debugger's page in a real browser, on an embedded model."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from modular_pluralism.prompts import PromptSet
 from tests.browser import chromium
 from tests.command import pluralism
 from tests.debug_server import PATIENCE, POOL, Debugging, debugging
+from tests.random_model import RANDOM_GGUF
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -170,7 +171,7 @@ def test_a_run_and_what_lies_behind_a_box(seen: Seen, run: str, home: Home) -> N
     assert page.get_by_label("Output as the model wrote it").inner_text()
     page.get_by_role("radio", name="Settings").click()
     page.wait_for_selector("dt:text('seed')")
-    assert "SmolLM2" in page.locator(".sheet dl").inner_text()
+    assert RANDOM_GGUF.stem in page.locator(".sheet dl").inner_text()
     page.keyboard.press("Escape")
     page.wait_for_selector(".sheet", state="detached")
     assert page.evaluate("document.activeElement.dataset.node") == "north"

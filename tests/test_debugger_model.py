@@ -1,4 +1,4 @@
-"""The debugger on the real demo model: what it records, and what a fork costs."""
+"""The debugger on an embedded model: what it records, and what a fork costs."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from modular_pluralism.runs.run_store import RunStore
 from tests.command import pluralism
 from tests.debugging import finished, followed
 from tests.fake_models import HangingChat
+from tests.random_model import can_write
+from tests.short_pool import pair_pool
 
 POOL = """
 base = "demo"
@@ -110,6 +112,15 @@ async def test_resume_goes_on_with_a_fork_that_was_stopped(store: RunStore, tmp_
     state = json.loads(done.stdout)
     assert state["comments"]["left"]["text"] == "Ban them all."
     assert state["answer"]
+
+
+@pytest.mark.model
+async def test_a_run_of_the_demo_model_is_recorded(store: RunStore, tmp_path: Path) -> None:
+    live = await start_run(store, RunRequest(question=QUESTION, pool=str(pair_pool(tmp_path))))
+    finished((await followed(live))[-1])
+    calls = await own_calls(store, live.run)
+    assert {call.node for call in calls} == {"left", "right", "merge"}
+    assert not all(can_write(str(call.reply)) for call in calls)
 
 
 async def test_readings_have_their_probabilities(store: RunStore, tmp_path: Path) -> None:

@@ -322,7 +322,7 @@ def test_arguments_of_the_wrong_kind_are_told_to_the_agent() -> None:
     assert "options" in str(told.content)
 
 
-# The real model
+# An embedded model
 
 
 async def test_an_embedded_model_is_loaded_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:

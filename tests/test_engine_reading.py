@@ -1,4 +1,4 @@
-"""Next-token log-probabilities and scores on the real demo model: right, shared, and never more than asked for.
+"""Next-token log-probabilities and scores of an embedded model: right, shared, and never more than asked for.
 
 What is shared has to give exactly, to the last bit, what is read alone.
 """

@@ -1,4 +1,4 @@
-"""Evaluations on the real model, as a user runs them: every kind of task, killed runs, and what is refused."""
+"""Evaluations on an embedded model, as a user runs them: every kind of task, killed runs, and what is refused."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from modular_pluralism.evaluation.run.methods import METHODS
 from modular_pluralism.evaluation.statistics.results import Results
 from tests.command import pluralism, started
 from tests.fake_models import wait_until
+from tests.short_pool import pair_pool
 from tests.task_items import option_item, overton_item, value_item, write_task
 from tests.tiny_nli import make_tiny_nli
 
@@ -239,6 +240,22 @@ def test_a_folder_takes_more_items_and_no_other_seed(folder: Path) -> None:
     assert "Going on: 1 of 2 results are there." in done.stderr
     (told,) = (each for each in results_in(out).warnings if "after its first start" in each)
     assert "continued once after its first start, to finish it or to extend it" in told
+
+
+@pytest.mark.model
+def test_the_demo_model_is_nearer_to_what_is_known_than_no_model(tmp_path: Path) -> None:
+    known = {"question": "What is the capital of France?", "options": ["Paris", "A green horse"]}
+    write_task(tmp_path / "known.json", [option_item(place, **known, gold_distribution=[1, 0]) for place in range(2)])
+    done = pluralism(
+        *("eval", "known.json", "--pool", str(pair_pool(tmp_path)), "--comment-tokens", "4", "--method", "modular"),
+        *("--score", "text", "--out", "out", "--json"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    js = {row.name: row.cells["js"].value for row in Results.model_validate_json(done.stdout).tables[0].rows}
+    assert js["modular"] is not None
+    assert js["uniform"] is not None
+    assert js["modular"] < js["uniform"]
 
 
 def test_completion_style_and_patches(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Texts that keep to a JSON schema, on the demo model."""
+"""Texts that keep to a JSON schema, on an embedded model."""
 
 from __future__ import annotations
 

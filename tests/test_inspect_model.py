@@ -1,4 +1,4 @@
-"""A pool as a model of Inspect: real tasks, on the real model."""
+"""A pool as a model of Inspect: real tasks, on an embedded model."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from modular_pluralism.evaluation.inspect.model import PluralismModel, take_opti
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
 from tests.fake_models import FakeChat, choosing, fake_models, fake_pool
+from tests.random_model import can_write
+from tests.short_pool import pair_pool
 
 TASK = """
 from inspect_ai import Task, task
@@ -92,6 +94,15 @@ def test_a_task_with_a_text_for_an_answer(tasks: Path) -> None:
     assert output.stop_reason == "max_tokens"
     assert output.metadata is not None
     assert output.metadata["selected"]["community"] in output.metadata["comments"]
+
+
+@pytest.mark.model
+def test_an_overton_answer_of_the_demo_model(tasks: Path) -> None:
+    arguments = {"pool": str(pair_pool(tasks.parent)), "seed": 3}
+    (sample,) = logged(tasks, "saying", "pluralism/overton", model_args=arguments)
+    assert sample.output.completion
+    assert sample.output.metadata is not None
+    assert not all(can_write(comment["text"]) for comment in sample.output.metadata["comments"].values())
 
 
 def test_prompting_draws_anew_in_each_epoch(tasks: Path) -> None:

@@ -1,4 +1,4 @@
-"""The load command: what it counts, and one short round of each kind on the real model."""
+"""The load command: what it counts, and one short round of each kind on an embedded model."""
 
 from __future__ import annotations
 

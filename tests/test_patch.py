@@ -14,11 +14,11 @@ from scipy.spatial.distance import jensenshannon
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.option_math import linear_pool
-from modular_pluralism.patching.patch import Patch, PatchSettings
+from modular_pluralism.patching.patch import Patch, PatchResult, PatchSettings
 from modular_pluralism.pool import Pool
 from tests.command import pluralism
 from tests.fake_models import FakeChatWithLogprobs, Seen, choosing, fake_pool, label_of
-from tests.short_pool import short_pool
+from tests.short_pool import pair_pool, short_pool
 from tests.task_items import option_item, value_item, write_task
 
 TWO = ("north", "east")
@@ -143,7 +143,22 @@ def test_what_cannot_be_patched_is_refused(tmp_path: Path) -> None:
         patched(tmp_path, [value_item(0)])
 
 
-def test_a_patch_of_the_demo_model_is_a_table_a_plot_and_a_page(tmp_path: Path) -> None:
+@pytest.mark.model
+def test_the_demo_model_knows_an_answer_with_a_community_and_without(tmp_path: Path) -> None:
+    known = {"question": "What is the capital of France?", "options": ["Paris", "A green horse"]}
+    items = [option_item(place, **known, gold_distribution=[1, 0]) for place in range(2)]
+    done = pluralism(
+        *("patch", str(write_task(tmp_path / "task.json", items)), "--add", "right"),
+        *("--pool", str(pair_pool(tmp_path)), "--voice", "vote", "--score", "text", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    everybody = PatchResult.model_validate_json(done.stdout).groups[0]
+    for figure in (everybody.without, everybody.with_it):
+        assert figure.value is not None
+        assert figure.value < 0.5
+
+
+def test_a_patch_of_an_embedded_model_is_a_table_a_plot_and_a_page(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task.json", [option_item(place) for place in range(8)])
     pool, out = short_pool(tmp_path, "culture", tokens=12), tmp_path / "out"
     done = pluralism(

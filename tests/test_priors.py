@@ -319,7 +319,7 @@ def test_a_file_that_could_not_be_written_after_the_work_is_refused_before_it(
 # The command
 
 
-def test_priors_are_fitted_on_the_demo_model_s_votes(tmp_path: Path) -> None:
+def test_priors_are_fitted_on_an_embedded_model_s_votes(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task.json", [option_item(place) for place in range(8)])
     pool = short_pool(tmp_path, "culture")
     before = pool.read_text()

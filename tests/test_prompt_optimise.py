@@ -23,6 +23,7 @@ from modular_pluralism.prompt_trials.result_models import SearchResult
 from modular_pluralism.prompts import PromptSet
 from tests.command import PLURALISM, pluralism, started
 from tests.fake_models import FakeChat, Seen, choosing, fake_models, fake_pool, label_of, scripted, wait_until
+from tests.random_model import RANDOM_GGUF
 from tests.task_items import COUNTRIES, option_item, overton_item, value_item, write_task
 
 TWO = ("north", "south")
@@ -308,17 +309,20 @@ def test_the_winner_is_a_folder_that_loads(tmp_path: Path) -> None:
 # As a user runs it
 
 
-def test_on_the_demo_model(tmp_path: Path) -> None:
-    task_of(tmp_path, 4)
-    call = ("prompts", "optimise", "vanilla_options", "--task", "task.json", "--method", "vanilla", "--budget", "17")
-    done = pluralism(*call, "--limit", "8", "--reflect-tokens", "24", "--json", cwd=tmp_path)
+@pytest.mark.parametrize(("questions", "budget"), [(4, 17), pytest.param(2, 8, marks=pytest.mark.model)])
+def test_an_embedded_model_finds_nothing_better(tmp_path: Path, questions: int, budget: int) -> None:
+    task_of(tmp_path, questions)
+    call = ("prompts", "optimise", "vanilla_options", "--task", "task.json", "--method", "vanilla", "--budget")
+    done = pluralism(
+        *call, str(budget), "--limit", str(2 * questions), "--reflect-tokens", "24", "--json", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     result = SearchResult.model_validate_json(done.stdout)
     assert not result.better
     assert "Nothing better was found" in result.sentence
-    assert result.metric_calls <= 17
+    assert result.metric_calls <= budget
     assert result.reflections >= 1
-    assert any("Only 2 questions were held back" in warning for warning in result.results.warnings)
+    assert any(f"Only {questions // 2} question" in warning for warning in result.results.warnings)
     out = tmp_path / "out" / "optimised_vanilla_options"
     assert sorted(path.name for path in out.iterdir()) == ["search.json", "search.md"]
     assert json.loads((out / "search.json").read_text()) == json.loads(done.stdout)
@@ -328,7 +332,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     task_of(tmp_path, 100)
     call = ("prompts", "optimise", "score_group", "--task", "task.json", "--budget", "500")
     with started(*call, cwd=tmp_path) as process:
-        assert wait_until(lambda: "SmolLM2" in Path(f"/proc/{process.pid}/maps").read_text(), 120)
+        assert wait_until(lambda: str(RANDOM_GGUF) in Path(f"/proc/{process.pid}/maps").read_text(), 120)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate()
     assert process.returncode == 130, stderr

@@ -35,6 +35,7 @@ from tests.fake_models import (
     label_of,
     wait_until,
 )
+from tests.random_model import RANDOM_GGUF
 from tests.task_items import option_item, overton_item, value_item, write_task
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -425,7 +426,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     rewritten(tmp_path / "mine", "score_group", "More.")
     with started("prompts", "try", "task.json", "--variant", "mine", "--out", "report", cwd=tmp_path) as process:
         # Not before the weights are there, that is, in the middle of the items.
-        assert wait_until(lambda: "SmolLM2" in Path(f"/proc/{process.pid}/maps").read_text(), 120)
+        assert wait_until(lambda: str(RANDOM_GGUF) in Path(f"/proc/{process.pid}/maps").read_text(), 120)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate()
     assert process.returncode == 130, stderr

@@ -1,4 +1,4 @@
-"""The clients that people have, against a real server over the real demo model."""
+"""The clients that people have, against a real server over an embedded model."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from pydantic import SecretStr
 from modular_pluralism import Pool, build_overton
 from tests.command import pluralism
 from tests.fake_models import wait_until
-from tests.random_model import RANDOM_GGUF
+from tests.random_model import RANDOM_GGUF, can_write
 from tests.serving_process import POOL, Served, served
+from tests.short_pool import pair_pool
 from tests.tiny_gguf import write_lora
 
 KEY = "a-key-of-the-tests-0123456789"
@@ -286,6 +287,19 @@ def test_communities_vote_where_the_server_was_started_so(pool: Path) -> None:
     assert list(facts["distributions"]) == ["north", "south"]
     assert not facts.get("comments")
     assert reply.usage.completion_tokens == 0  # nobody has written anything
+
+
+@pytest.mark.model
+def test_the_demo_model_answers_as_a_mode_and_as_a_community(tmp_path: Path) -> None:
+    with served(pair_pool(tmp_path)) as running, openai.OpenAI(base_url=running.url, api_key="none") as client:
+        overton, community = (
+            client.chat.completions.create(model=model, max_tokens=12, seed=1, **asked("Should wages be public?"))
+            for model in ("pluralism/overton", "community/left")
+        )
+    assert overton.choices[0].message.content
+    assert overton.model_extra is not None
+    assert overton.model_extra["pluralism"]["missing"] == []
+    assert not all(can_write(str(reply.choices[0].message.content)) for reply in (overton, community))
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

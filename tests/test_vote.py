@@ -37,7 +37,7 @@ from modular_pluralism.runs.setup import Setup
 from modular_pluralism.types import OptionDistribution, Pooling, Voice
 from tests.command import pluralism
 from tests.fake_models import FakeChatWithLogprobs, Seen, always, choosing, fake_pool, label_of
-from tests.short_pool import short_pool
+from tests.short_pool import pair_pool, short_pool
 from tests.task_items import value_item, write_task
 
 OPTIONS = ["Yes", "No", "Only some"]
@@ -388,7 +388,18 @@ def test_a_voice_for_another_mode_is_refused_before_anything_is_loaded(tmp_path:
     assert "The voice 'vote' is for distributional mode" in done.stderr
 
 
+@pytest.mark.model
 def test_the_demo_model_s_communities_vote(tmp_path: Path) -> None:
+    asked = ("ask", "What is the capital of France?", "--mode", "distributional", "--option", "Paris")
+    options = ("--option", "A green horse", "--score", "text", "--voice", "vote", "--json")
+    done = pluralism(*asked, *options, "--pool", str(pair_pool(tmp_path)))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert list(result["distributions"]) == ["left", "right"]
+    assert result["distribution"][0] > 0.8
+
+
+def test_communities_of_an_embedded_model_vote(tmp_path: Path) -> None:
     asked = ("ask", "Is it acceptable to lie?", "--mode", "distributional", "--option", "Yes", "--option", "No")
     pool = short_pool(tmp_path, "culture")
     done = pluralism(*asked, "--voice", "vote", "--json", "--pool", str(pool))
