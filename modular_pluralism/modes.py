@@ -6,6 +6,7 @@ An application adds a mode of its own with `register_mode`. A package whose entr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +15,7 @@ from importlib.metadata import entry_points
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from modular_pluralism.errors import InputError
+from modular_pluralism.errors import ConfigurationError, InputError
 from modular_pluralism.types import Scoring, Voice
 
 if TYPE_CHECKING:
@@ -134,6 +135,8 @@ class ModeDescription:
 
 
 _modes: dict[str, ModeDescription] = {}
+_RESERVED = ("base", "moe", "pluralism", "prompting", "vanilla")
+"""What the server, Inspect and LangGraph's server call what is no mode."""
 
 
 def register_mode(mode: ModeDescription) -> ModeDescription:
@@ -146,7 +149,8 @@ def register_mode(mode: ModeDescription) -> ModeDescription:
         The same, so that a file can describe and add its mode in one statement.
 
     Raises:
-        InputError: There is another mode of that name.
+        InputError: There is another mode of that name, or the description is unusable. A mode whose builder is a newer
+            version of the same function, as after a notebook's cell was run again, takes the place of the old one.
 
     Example:
         ```python
@@ -167,9 +171,27 @@ def register_mode(mode: ModeDescription) -> ModeDescription:
     """
     # The package's files register theirs while they are imported; Python then does not begin that import anew.
     import_module("modular_pluralism.graphs")
-    if _modes.setdefault(mode.name, mode) is not mode:
-        raise InputError(f"There is a mode {mode.name!r} already; give yours another name.")
+    _check(mode)
+    other = _modes.get(mode.name, mode)
+    if (other.build.__module__, other.build.__qualname__) != (mode.build.__module__, mode.build.__qualname__):
+        raise InputError(
+            f"There is a mode {mode.name!r} already, of {other.build.__module__}; give yours another name."
+        )
+    _modes[mode.name] = mode
     return mode
+
+
+def _check(mode: ModeDescription) -> None:
+    if not isinstance(mode.name, str) or not re.fullmatch("[a-z][a-z0-9_]*", mode.name):
+        raise InputError(
+            f"A mode is called {mode.name!r}; use small letters, digits and underscores, as in 'two_rounds'."
+        )
+    if mode.name in _RESERVED:
+        raise InputError(f"A mode is called {mode.name!r}, as something else is; use another name.")
+    if not callable(mode.build) or not hasattr(mode.build, "__qualname__") or not isinstance(mode.takes, Takes):
+        raise InputError(f"The mode {mode.name} needs a function as its builder, and a Takes.")
+    if mode.result not in ("answer", "distribution"):
+        raise InputError(f"The mode {mode.name} shows {mode.result!r}; its result is 'answer' or 'distribution'.")
 
 
 def modes() -> Mapping[str, ModeDescription]:
@@ -183,7 +205,14 @@ def _load_modes() -> None:
     """Import the files that register modes: it takes a second, which no `--help` should cost."""
     import_module("modular_pluralism.graphs")
     for entry in entry_points(group="modular_pluralism.modes"):
-        entry.load()
+        try:
+            entry.load()
+        except Exception as error:  # whatever it is, people have to know which package it comes from
+            package = entry.dist.name if entry.dist else "an installed package"
+            raise ConfigurationError(
+                f"The mode {entry.name} of {package} ({entry.value}) cannot be loaded ({type(error).__name__}: "
+                f"{error}); mend or uninstall the package."
+            ) from error
 
 
 def takers(part: Literal["attribute", "options", "voice"]) -> str:

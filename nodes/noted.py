@@ -28,8 +28,9 @@ class Notes:
     def add(self, path: str, value: Any) -> None:
         """A value of the state, or a fact about it."""
         if self._closed and path not in self.read:
+            what = path.lstrip("/") or "the keys"
             raise NotNotedError(
-                f"The step {self._name} uses {path} of the state only after it has asked a model, so a cache would not "
+                f"The step {self._name} uses {what} of the state only after it has asked a model, so a cache would not "
                 "know of it; take it into a variable before the first yield."
             )
         self.read[path] = value

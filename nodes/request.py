@@ -52,6 +52,8 @@ class Request(BaseModel):
     @classmethod
     def _check(cls, given: Any) -> Any:
         if isinstance(given, Mapping):  # else it is nobody's request, which pydantic says itself
+            for name in given.keys() - cls.model_fields.keys():
+                raise InputError(f"A request has no {name!r}; it has {', '.join(cls.model_fields)}.")
             mode = find_mode(given.get("mode", "overton"))
             check_parts(given, mode.name, mode.takes)
             mode.settings(given.get("scoring", "rotate"), given.get("voice", "comment"))
@@ -98,7 +100,9 @@ def _refuse(takes: Takes, part: Literal["attribute", "options"], mode: str) -> N
 
 def check_question(question: object) -> None:
     """Raise InputError unless there is a question."""
-    if not isinstance(question, str) or not question.strip():
+    if question is not None and not isinstance(question, str):
+        raise InputError(f"The question is {question!r}; write it as text.")
+    if not question or not question.strip():
         raise InputError("The question is empty; write what the communities shall comment on.")
     _check_unicode(question, "The question")
 

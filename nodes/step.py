@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from hashlib import blake2b
 from inspect import isgeneratorfunction, signature
+from types import CodeType
 from typing import Any, NamedTuple, ParamSpec, TypeAlias
 
 from langchain_core.runnables import RunnableConfig, RunnableLambda
@@ -39,15 +40,17 @@ PromptsOf: TypeAlias = Callable[[QuestionParts, Mapping[str, Any]], Sequence[str
 
 
 def step_maker(prompts: Sequence[str] | PromptsOf = ()) -> Callable[[Callable[P, Body]], Callable[P, Step]]:
-    """Make a step of what the decorated function returns; `prompts` are those that the step may use.
+    """Make a step of what the decorated function returns. `prompts` are those that the step may use: their names, or a
+    function of the `QuestionParts` and of the maker's arguments, by name, that gives them.
 
         @step_maker(prompts=["greet"])
         def greet(models: PoolModels, prompts: PromptSet, *, warmth: int) -> Body: ...
 
-    The function's arguments are in the cache key of the step's node; they have to be plain values, beside the models
-    and the prompts. What the step reads of the state before it first asks a model, those prompts, and the model that it
-    asks are in the key, too. A step that then reads something else, takes another prompt or asks another model raises
-    NotNotedError, so that no result can depend on what its key leaves out.
+    The function's code and arguments are in the cache key of the step's node; what it takes from its module's globals
+    is not. Arguments have to be plain values, beside the models and the prompts. What the step reads of the state
+    before it first asks a model, those prompts, and the model that it asks are in the key, too. A step that then reads
+    something else, takes another prompt or asks another model raises NotNotedError, so that no result can depend on
+    what its key leaves out.
     """
 
     def decorated(make: Callable[P, Body]) -> Callable[P, Step]:
@@ -87,7 +90,7 @@ class Step:
             for name, value in self._arguments.items()
             if not isinstance(value, PoolModels | PromptSet)
         }
-        return [self._make.__module__, self._make.__qualname__, given]
+        return [_function(self._make, f"what {self._make.__qualname__} takes from around it"), given]
 
     def prompts(self, question: QuestionParts) -> list[str]:
         """The prompts that it uses on a question with these parts, the one that it begins with first."""
@@ -208,12 +211,25 @@ def _plain(value: Any, what: str) -> Any:
     if hasattr(value, "__self__"):
         return [value.__name__, _plain(value.__self__, what)]
     if hasattr(value, "__code__") and value.__closure__ is None:
-        place = [value.__module__, value.__qualname__, value.__code__.co_firstlineno]
-        return [*place, _plain([value.__defaults__, value.__kwdefaults__], what)]
+        return _function(value, what)
     raise TypeError(
         f"{what} is no plain value, so that a cache cannot tell the step from others; give texts, numbers, lists, "
         "dataclasses, or a function that has everything from its own arguments."
     )
+
+
+def _function(function: Any, what: str) -> list[Any]:
+    """A function by its name, its code, and the values that it has from its definition. What it has from its module's
+    globals is not in it."""
+    around = [cell.cell_contents for cell in function.__closure__ or ()]
+    values = _plain([function.__defaults__, function.__kwdefaults__, around], what)
+    return [function.__module__, function.__qualname__, _code(function.__code__), values]
+
+
+def _code(code: CodeType) -> list[Any]:
+    """A cell of a notebook that was edited has another code under the same name."""
+    inner = [_code(const) if isinstance(const, CodeType) else repr(const) for const in code.co_consts]
+    return [code.co_code.hex(), code.co_names, inner]
 
 
 def derive_seed(seed: int, *parts: object) -> int:

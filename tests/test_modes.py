@@ -6,6 +6,8 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Required
 
@@ -30,13 +32,15 @@ from modular_pluralism.debugger.page.live_runs import LiveRuns
 from modular_pluralism.debugger.page.run_form import RunForm
 from modular_pluralism.debugger.page.run_prompts import prompts_of
 from modular_pluralism.debugger.snippet import run_as_python
-from modular_pluralism.errors import ContextError, InputError
+from modular_pluralism.errors import ConfigurationError, ContextError, InputError
 from modular_pluralism.graphs import build_pluralism
+from modular_pluralism.graphs.parts import Parts
 from modular_pluralism.graphs.shape import graph_nodes
 from modular_pluralism.graphs.state import Question
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import ModeDescription, Takes, find_mode, modes, register_mode
 from modular_pluralism.nodes.request import Request
+from modular_pluralism.nodes.step import Body, step_maker
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompt_trials.uses import uses_of
 from modular_pluralism.prompts import PromptSet
@@ -176,11 +180,50 @@ except InputError as error:
 print(*modes(), register_mode(own) is own, *modes())
 """
     known = "overton steerable distributional"
-    said = f"There is a mode 'overton' already; give yours another name.\n{known} True {known} own\n"
+    refused = "There is a mode 'overton' already, of modular_pluralism.graphs.overton; give yours another name."
+    said = f"{refused}\n{known} True {known} own\n"
     assert python(code).stdout == said
 
 
 # A mode that was added
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": None}, "A mode is called None; use small letters"),
+        ({"name": "Has Space"}, "use small letters"),
+        ({"name": "duel\n"}, "use small letters"),
+        ({"name": "moe"}, "as something else is"),
+        ({"name": "overton"}, "There is a mode 'overton' already, of modular_pluralism.graphs.overton"),
+        ({"build": None}, "needs a function as its builder"),
+        ({"takes": {"attribute": "required"}}, "needs a function as its builder, and a Takes"),
+        ({"result": "sentence"}, "shows 'sentence'"),
+    ],
+)
+def test_an_unusable_mode_is_refused(changes: dict[str, Any], message: str) -> None:
+    before = list(modes())
+    with pytest.raises(InputError, match=message):
+        register_mode(replace(CHORUS, **changes))
+    assert list(modes()) == before
+
+
+def test_a_mode_whose_cell_was_run_again_takes_the_place_of_the_old_one(chorus: None) -> None:
+    assert find_mode("chorus") is CHORUS
+    again = replace(CHORUS, work="another way")
+    assert register_mode(again) is again
+    assert find_mode("chorus").work == "another way"
+
+
+def test_a_package_whose_mode_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = EntryPoint("duel", "nowhere_at_all.duel", "modular_pluralism.modes")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [broken])
+    registry._load_modes.cache_clear()
+    try:
+        with pytest.raises(ConfigurationError, match=r"The mode duel of .* \(nowhere_at_all.duel\) cannot be loaded"):
+            modes()
+    finally:
+        registry._load_modes.cache_clear()
 
 
 def test_the_toy_mode_is_on_the_command_line(
@@ -330,6 +373,35 @@ async def test_the_toy_mode_is_a_model_of_inspect(
     model = inspect_model.PluralismModel("chorus", pool=str(pool_file))
     output = await model.generate([ChatMessageUser(content="Is it so?")], [], "none", GenerateConfig())
     assert output.completion == SAID
+
+
+def test_a_mode_may_bring_a_prompt_of_its_own(tmp_path: Path) -> None:
+    @step_maker(prompts=["brief"])
+    def briefly() -> Body:
+        return lambda state: {"answer": "Well."}
+
+    def build(pool: Any, *, prompts: PromptSet | None = None, models: Any = None, **more: Any) -> Any:
+        built_in = prompts or PromptSet.load()
+        mine = built_in.with_prompts({"brief": replace(built_in["route"], name="brief")})
+        parts = Parts(pool, mine, models, "brief", {}, None, Takes())
+        graph = StateGraph(ChorusState, input_schema=Question)
+        parts.add_check(graph)
+        parts.add(graph, "briefly", briefly())
+        graph.add_edge("check", "briefly")
+        graph.add_edge("briefly", END)
+        return graph
+
+    register_mode(replace(CHORUS, name="brief", build=build, takes=Takes()))
+    try:
+        shown = context_schema("pluralism", fake_pool(TWO), PromptSet.load()).model_fields
+        assert "merge_prompt" in shown
+        assert "brief_prompt" not in shown
+        pool, prompts = fake_pool(TWO), PromptSet.load()
+        setup = Setup.of("brief", "rotate", {"question": "Is it so?"}, ("fake", pool), (None, prompts))
+        assert prompts_of(setup, pool, prompts) == []
+        assert build(fake_pool(TWO), models=models()).compile().invoke({"question": "Is it so?"})["answer"] == "Well."
+    finally:
+        del registry._modes["brief"]
 
 
 def test_the_toy_mode_s_prompts_say_where_they_are_used(chorus: None) -> None:

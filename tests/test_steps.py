@@ -30,6 +30,31 @@ STATE: dict[str, Any] = {
 }
 
 
+def added(suffix: str) -> Step:
+    """A step that has a value from around its maker."""
+
+    @step_maker()
+    def adds() -> Body:
+        return lambda state: {"answer": suffix}
+
+    return adds()
+
+
+def test_what_a_maker_has_from_around_it_and_its_code_are_in_the_key() -> None:
+    def edited() -> Step:
+        @step_maker()
+        def adds() -> Body:
+            return lambda state: {"answer": "a" + "b" * len(state)}
+
+        return adds()
+
+    assert added("a").making == added("a").making
+    assert added("a").making != added("b").making
+    assert added("a").making[0][2] != edited().making[0][2]
+    with pytest.raises(TypeError, match=r"what .*adds takes from around it is no plain value"):
+        added(object())  # type: ignore[arg-type]
+
+
 def late(path: tuple[str, ...], early: bool = False) -> Callable[[State], Steps]:
     """A body that reads something of the state after its first call, and, if it is `early`, before it, too."""
 
@@ -110,7 +135,7 @@ def test_a_key_has_what_the_step_reads_and_nothing_else(
 
 @pytest.mark.parametrize("path", PATHS)
 def test_what_is_read_only_after_the_first_call_is_refused(path: tuple[str, ...]) -> None:
-    with pytest.raises(NotNotedError, match=f"The step reads uses /{path[0]}.* only after it has asked a model"):
+    with pytest.raises(NotNotedError, match=f"The step reads uses {path[0]}.* only after it has asked a model"):
         graph_of(reads(path=path, early=False)).compile().invoke(STATE)
 
 

@@ -139,9 +139,9 @@ def _nodes_by_prompt(graph: str, communities: Iterable[str] = ()) -> dict[str, l
 
 
 def _whole(names: Iterable[str]) -> list[str]:
-    """Those prompts that do not stand inside others."""
+    """Those prompts that do not stand inside others. A prompt that a mode brings itself is its own affair."""
     built_in = PromptSet.load()
-    return [name for name in names if built_in[name].mode != "fragment"]
+    return [name for name in names if name in built_in and built_in[name].mode != "fragment"]
 
 
 def _field(prompt: str) -> str:

@@ -45,7 +45,7 @@ def prompts_of(setup: Setup, pool: Pool, prompts: PromptSet) -> list[UsedPrompt]
 def _names(setup: Setup, prompts: PromptSet) -> Iterator[tuple[str, str]]:
     asked = QuestionParts(bool(setup.asked.get("options")), bool(setup.asked.get("attribute")))
     for node in find_mode(setup.mode).nodes(scoring=setup.scoring, voice=setup.voice):
-        for name in node.prompts_on(asked):
+        for name in (name for name in node.prompts_on(asked) if name in prompts):  # a mode may bring its own
             prompt = prompts[name]
             # A fragment stands inside other prompts, once for each of what its last variable is.
             inside = f"one {prompt.variables[-1]}" if prompt.mode == "fragment" else None
