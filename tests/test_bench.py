@@ -85,6 +85,18 @@ def test_an_evaluation_is_not_continued_with_other_chat_models(task: TaskFile, t
         asyncio.run(evaluation.run(untold, lambda known: None))
 
 
+def test_an_evaluation_is_not_continued_as_another_kind(task: TaskFile, tmp_path: Path) -> None:
+    run = settings_of(methods=["vanilla"], limit=1)
+    asyncio.run(BENCHES["evaluation"](task, tmp_path, run).run(untold, lambda known: None))
+    other = TaskFile.open(task.path, kind="steerable-opinion")
+    with pytest.raises(EvaluationError, match="another kind"):
+        asyncio.run(BENCHES["evaluation"](other, tmp_path, run).run(untold, lambda known: None))
+
+
+def test_a_limit_beyond_the_file_takes_all(task: TaskFile) -> None:
+    assert len(Bench(task, BenchSettings(**settings_of(limit=10**30))).items) == 6
+
+
 def test_an_evaluation_takes_a_pool_and_chat_models(task: TaskFile, tmp_path: Path) -> None:
     evaluation = BENCHES["evaluation"](task, tmp_path, settings_of(methods=["vanilla", "modular"], limit=3))
     results = asyncio.run(evaluation.run(lambda maker, result: None, lambda known: None))

@@ -51,6 +51,7 @@ def test_a_name_is_used_once(kept: Kept) -> None:
     assert again.code == 1
     assert "pluralism resume one" in again.err
     assert "cannot be a run's name" in kept.command(*kept.ask("../one")).err
+    assert "cannot be a run's name" in kept.command("runs", "show", "\udcff").err
 
 
 @pytest.mark.parametrize("mode", MODES)

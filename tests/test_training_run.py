@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from modular_pluralism.prompts import PromptSet
 from modular_pluralism.training import Base, Data, Trained, TrainingDataError, TrainingError, TrainingSettings
 from modular_pluralism.training.fit import Point, steps_of
 from modular_pluralism.training.measure import CHANGE
+from modular_pluralism.training.model_card import TrainingResults, card_text
 from modular_pluralism.training.records import Record
 from modular_pluralism.training.survey_objective import SurveyObjective
 from modular_pluralism.training.train import train_community
@@ -129,6 +131,19 @@ def test_a_licence_given_later_is_told_by_the_card_without_a_new_training(
     assert train_community("europe", other, base, tmp_path, SETTINGS, Silent()).known
     assert (tmp_path / "europe.md").read_text() == card.replace("CC0-1.0", "CC-BY-4.0")
     assert json.loads((tmp_path / "europe.json").read_text())["license"] == "CC-BY-4.0"
+
+
+def test_texts_of_others_are_text_in_a_card(whole: Trained) -> None:
+    results = TrainingResults.model_validate_json(whole.results.read_text())
+    hostile = "![x](http://evil) <script>`\n\n# Approved | \x1b[31m"
+    card = card_text(
+        results.model_copy(update={"license": hostile, "base": hostile, "start": hostile, "conditions": [hostile]})
+    )
+    assert "\x1b" not in card
+    assert "\n# Approved" not in card
+    shown = re.sub(r"`[^`\n]*`", "", card.partition("# Community LM")[2])  # what is code is text
+    assert r"\<script\>" in shown
+    assert not re.search(r"(?<!\\)<script|(?<!\\)\]\(", shown)
 
 
 def test_a_training_begins_with_the_weights_of_another(whole: Trained, base: Base, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from modular_pluralism.cli.call_options import (
     VoiceOption,
     examples,
 )
-from modular_pluralism.cli.output import print_json, stoppable
+from modular_pluralism.cli.output import print_json, safe, stoppable
 
 if TYPE_CHECKING:
     from modular_pluralism.cli.terminal_view import TerminalView
@@ -83,7 +83,7 @@ def ask(
     from modular_pluralism.errors import InputError
     from modular_pluralism.nodes.request import Request
 
-    text = sys.stdin.read().strip() if question == "-" else question
+    text = _piped() if question == "-" else question
     request = Request(
         question=text, mode=mode, attribute=attribute, options=option, scoring=score, voice=voice, seed=seed
     )
@@ -153,9 +153,19 @@ async def show(
     if as_json:
         print_json(_whole(state, setup, thread))
     elif quiet:
-        typer.echo(_answer(mode, state))
+        answer = _answer(mode, state)
+        typer.echo(safe(answer).plain if sys.stdout.isatty() else answer)
     else:
         view.result(mode, state)
+
+
+def _piped() -> str:
+    from modular_pluralism.errors import InputError
+
+    try:
+        return sys.stdin.read().strip()
+    except (UnicodeDecodeError, AttributeError):  # a closed standard input is None
+        raise InputError("The question cannot be read from standard input; send it as UTF-8 text.") from None
 
 
 def stopped(thread: str | None, store: str | None) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modular_pluralism.cli.call_options import JsonOption, PoolOption, SeedOption, examples, expand_groups
-from modular_pluralism.cli.output import print_json
+from modular_pluralism.cli.output import print_json, say
 from modular_pluralism.errors import AdapterError, ModelLoadError, PoolError, TrainingDataError
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def import_(
     if target.exists():
         raise AdapterError(f"{target} is there already; choose another name with --name, or remove that file.")
     made_for = import_adapter(source, _base(model, pool).gguf, target)
-    typer.echo(f"{target} is there{f'; its author names {made_for} as its base' if made_for else ''}.")
+    say(f"{target} is there{f'; its author names {made_for} as its base' if made_for else ''}.")
 
 
 @app.command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from functools import cache
 from ssl import SSLContext
 from urllib.parse import unquote, urlsplit
@@ -59,7 +60,9 @@ def _login(address: str | None) -> tuple[str, str] | None:
     password = unquote(parts.password or "")
     keep_secret(parts.password or "")
     keep_secret(password)
-    return unquote(parts.username or ""), password
+    user = unquote(parts.username or "")
+    keep_secret(b64encode(f"{user}:{password}".encode()).decode())  # as it stands in the header that is sent
+    return user, password
 
 
 def _key(name: str, config: RemoteModel) -> str:

@@ -150,7 +150,7 @@ class PoolText:
             # Behind a link stands the file that is meant.
             with replaced_file(self.path.resolve()) as file:
                 file.write(_MARK * self.marked + self.text.replace("\n", self.newline))
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:
             raise _not_written(self.path, error) from error
 
 
@@ -197,8 +197,9 @@ def cut_end(body: list[Line]) -> list[Line]:
     return end
 
 
-def _not_written(path: Path, error: OSError) -> PoolError:
-    return PoolError(f"{path} cannot be written ({error.strerror or error}); make room, or allow writing it")
+def _not_written(path: Path, error: OSError | UnicodeEncodeError) -> PoolError:
+    why = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return PoolError(f"{path} cannot be written ({why}); make room, or allow writing it")
 
 
 def by_hand(path: Path) -> PoolError:

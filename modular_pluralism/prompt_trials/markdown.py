@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from modular_pluralism.evaluation.report.figure_text import table_texts
 from modular_pluralism.evaluation.report.folder import write_json, write_text
-from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
+from modular_pluralism.evaluation.report.plain_text import fact_text, inline, plain_text
 from modular_pluralism.option_math import letters
 from modular_pluralism.prompt_trials.result_models import SearchResult, TrialResult, calls_sentence, search_sentence
 
@@ -42,11 +42,6 @@ def quoted(text: str) -> str:
     longest = max((len(ticks) for ticks in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
-
-
-def inline(text: str) -> str:
-    """A text on one line in which nothing is Markdown or HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>|#~&])", r"\\\1", " ".join(plain_text(text).split()))
 
 
 def _document(name: str, result: TrialResult | SearchResult, sentences: Sequence[str], calls: str) -> str:

@@ -107,6 +107,7 @@ class RunTable:
         Raises:
             InputError: there is none of that name.
         """
+        check_id(run)
         rows = await self._store.fetch(f"SELECT {_COLUMNS} FROM pluralism_runs WHERE id = ?", run)
         if not rows:
             known = [row["id"] for row in await self._store.fetch("SELECT id FROM pluralism_runs")]

@@ -7,6 +7,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from pydantic import BaseModel, ConfigDict
 
+from modular_pluralism.evaluation.report.plain_text import inline, plain_text
 from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM
 from modular_pluralism.evaluation.statistics.results import Figure
 from modular_pluralism.training.fit import Fit, Point
@@ -72,7 +73,7 @@ def card_text(results: TrainingResults) -> str:
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters |= {"cell": _cell, "quoted": _quoted, "three": _three}
+    environment.filters |= {"code": _code, "inline": inline, "quoted": _quoted, "three": _three}
     card = environment.from_string(template)
     return card.render(results=results, clear_from=CLEAR_FROM, nothing_learnt=NOTHING_LEARNT)
 
@@ -81,9 +82,9 @@ def _three(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+def _code(text: str) -> str:
+    return f"`{' '.join(plain_text(text).split()).replace('`', chr(39))}`"
 
 
 def _quoted(text: str) -> str:
-    return '"' + " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + " ".join(plain_text(text).split()).replace("\\", "\\\\").replace('"', '\\"') + '"'

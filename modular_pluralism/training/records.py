@@ -62,6 +62,8 @@ def _json(path: Path) -> Iterator[dict[str, Any]]:
         raise TrainingDataError(
             f"{path}, line {error.lineno}: this is not JSON ({error.msg}); correct the line."
         ) from error
+    except (ValueError, RecursionError):
+        raise TrainingDataError(f"{path} has too long a number or too many brackets in one another.") from None
     if not isinstance(rows, list):
         raise TrainingDataError(f"{path} is not a list of rows; write them as [{{...}}, {{...}}].")
     for number, row in enumerate(rows, start=1):
@@ -78,6 +80,10 @@ def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 raise TrainingDataError(
                     f"{path}, line {number}: this is not JSON ({error.msg}); write one object a line."
                 ) from error
+            except (ValueError, RecursionError):
+                raise TrainingDataError(
+                    f"{path}, line {number}: a number is too long, or there are too many brackets in one another."
+                ) from None
             yield _object(row, f"{path.name}, line {number}")
 
 

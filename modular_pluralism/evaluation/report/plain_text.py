@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Any
 
@@ -15,6 +16,11 @@ def plain_text(text: str) -> str:
     Escaping for HTML is left to the template.
     """
     return "".join(map(_seen, text.replace("\r\n", "\n")))
+
+
+def inline(text: str) -> str:
+    """A text on one line of Markdown, in which nothing is Markdown or HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~&])", r"\\\1", " ".join(plain_text(text).split()))
 
 
 def fact_text(value: Any) -> str:

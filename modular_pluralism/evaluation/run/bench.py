@@ -136,7 +136,7 @@ class Bench(Generic[Settings]):
     @cached_property
     def items(self) -> list[Item]:
         """The items that are answered."""
-        return list(self.task.items(self.settings.limit))
+        return list(self.task.items(min(self.settings.limit or self.task.count, self.task.count)))
 
     @cached_property
     def overton(self) -> OvertonMeasures | None:

@@ -34,6 +34,7 @@ from modular_pluralism.evaluation.statistics.summary import summarise
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.models.pool_models import HasIdentity, PoolModels
 from modular_pluralism.pool import EmbeddedModel, Pool
+from modular_pluralism.prepared.entry import file_hash
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import MethodName
 
@@ -210,6 +211,7 @@ class Evaluation:
         settings, bench = self.settings, self.bench
         return {
             "task file": self.task.digest,
+            "kind": self.task.kind,
             "pool": _pool_facts(bench.pool, bench.prompts),
             "prompts": _digest({name: bench.prompts[name].text for name in bench.prompts}),
             "seed": settings.seed,
@@ -252,11 +254,13 @@ def _pool_facts(pool: Pool, prompts: PromptSet) -> Any:
 
 
 def _files(pool: Pool, models: PoolModels) -> list[str]:
-    """The weights and adapters that are used, with their sizes: a file that was replaced gives other results."""
+    """The weights and adapters that are used: a file that was replaced gives other results."""
     opened = [models.base(), *(models.community(name) for name in pool.communities)]
     chats = [model.chat for model in opened if isinstance(model.chat, ChatLlama)]
     adapters = [chat.adapter.path for chat in chats if chat.adapter is not None]
-    return sorted({f"{file.name} {file.stat().st_size}" for file in (*(chat.gguf for chat in chats), *adapters)})
+    weights = {f"{file.name} {file.stat().st_size}" for file in (chat.gguf for chat in chats)}
+    # Adapters that were trained alike have the same size, and are quickly read.
+    return sorted(weights | {f"{file.name} {file_hash(file)[:16]}" for file in adapters})
 
 
 def _identities(models: Mapping[str, BaseChatModel]) -> dict[str, list[Any]]:
