@@ -14,10 +14,11 @@ import pytest
 from modular_pluralism.errors import InputError, ModelCallError, PromptError
 from modular_pluralism.evaluation.data.items import Kind
 from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.report.plain_text import inline
 from modular_pluralism.evaluation.run.methods import METHODS, MODES, Setting, build_methods
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.prompt_trials.bench import TrialSettings
-from modular_pluralism.prompt_trials.markdown import inline, quoted, trial_markdown
+from modular_pluralism.prompt_trials.markdown import quoted, trial_markdown
 from modular_pluralism.prompt_trials.result_models import TrialResult
 from modular_pluralism.prompt_trials.trial import Trial
 from modular_pluralism.prompt_trials.uses import prompts_in_use, uses_of
