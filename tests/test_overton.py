@@ -281,13 +281,17 @@ def test_attempts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 # What is checked before any model is asked
 
 
-@pytest.mark.parametrize("question", ["", " \n", None, 3, ["Why?"]])
-def test_an_empty_question_is_refused(question: Any) -> None:
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [(text, "question is empty") for text in ("", " \n", None)]
+    + [(3, "is 3; write it as"), (["Why?"], "write it as text")],
+)
+def test_what_is_no_question_is_refused(question: Any, message: str) -> None:
     boss = always("All views.")
     graph = build_overton(fake_pool(), models=fake_models(boss)).compile()
-    with pytest.raises(InputError, match="question is empty"):
+    with pytest.raises(InputError, match=message):
         graph.invoke({"question": question})
-    with pytest.raises(InputError, match="question is empty"):
+    with pytest.raises(InputError, match=message):
         check_question(question)
     assert boss.seen == []
 
