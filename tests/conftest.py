@@ -25,7 +25,9 @@ from tests.demo_model import DEMO_GGUF
 from tests.random_model import make_random_model, stand_in
 
 # An example that takes long says something about the machine: examples are counted, not timed.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The draws are the same each time; `pytest --hypothesis-profile=search` draws others.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", settings.get_profile("search"), derandomize=True)
 settings.load_profile("suite")
 _stopped = False
 

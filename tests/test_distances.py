@@ -40,7 +40,11 @@ def test_the_js_distance_is_the_root_of_the_divergence(case: tuple[list[float], 
     assert 0 <= found <= FARTHEST + 1e-12
     by_scipy = float(jensenshannon(gold, predicted))
     # Shares that are too small for a float to be halved exactly count as none here.
-    assert found == pytest.approx(by_scipy, rel=1e-12, abs=1e-150) or (math.isnan(by_scipy) and found == 0) or math.isinf(by_scipy)
+    assert (
+        found == pytest.approx(by_scipy, rel=1e-12, abs=1e-150)
+        or (math.isnan(by_scipy) and found == 0)
+        or math.isinf(by_scipy)
+    )
 
 
 def test_a_share_next_to_nothing_is_no_distance() -> None:
