@@ -135,8 +135,6 @@ class ModeDescription:
 
 
 _modes: dict[str, ModeDescription] = {}
-_RESERVED = ("base", "moe", "pluralism", "prompting", "vanilla")
-"""What the server, Inspect and LangGraph's server call what is no mode."""
 
 
 def register_mode(mode: ModeDescription) -> ModeDescription:
@@ -182,11 +180,14 @@ def register_mode(mode: ModeDescription) -> ModeDescription:
 
 
 def _check(mode: ModeDescription) -> None:
+    from modular_pluralism.graphs.baselines import BASELINES
+
     if not isinstance(mode.name, str) or not re.fullmatch("[a-z][a-z0-9_]*", mode.name):
         raise InputError(
             f"A mode is called {mode.name!r}; use small letters, digits and underscores, as in 'two_rounds'."
         )
-    if mode.name in _RESERVED:
+    # The server, Inspect and LangGraph's server call other things so.
+    if mode.name in ("base", "pluralism", *BASELINES):
         raise InputError(f"A mode is called {mode.name!r}, as something else is; use another name.")
     if not callable(mode.build) or not hasattr(mode.build, "__qualname__") or not isinstance(mode.takes, Takes):
         raise InputError(f"The mode {mode.name} needs a function as its builder, and a Takes.")
