@@ -44,6 +44,7 @@ def test_the_demo_answers_in_every_mode() -> None:
     assert done.returncode == 0, (done.stdout, done.stderr)
     for mode in modes().values():
         assert f" {mode.title} " in done.stdout
+    assert "Attribute: protecting the environment" in done.stdout
 
 
 @pytest.mark.documents

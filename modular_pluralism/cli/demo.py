@@ -46,6 +46,8 @@ def demo(
         console.print()
         console.rule(Text(mode.title, style="bold"))
         say(f"{mode.title} mode: {mode.work}.", prose=True)
+        if request.attribute is not None:
+            say(f"Attribute: {request.attribute}", prose=True)
         run(request, pool)
     say()
     say(
