@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -24,7 +23,7 @@ from tests.debugging import NAMES, followed, open_bench
 from tests.fake_models import FakeChat, always, scripted
 from tests.test_debugger_model import POOL, QUESTION
 
-NASTY = "<script>alert('x')</script><img src=x onerror=alert(1)> & \u202e \x07 {{ 7 * 7 }} ''' \"\"\" \\"
+NASTY = "<script>alert('x')</script><img src=x onerror=alert(1)> & \u202e \x07 {{ 7919 * 7907 }} ''' \"\"\" \\"
 
 
 class Seen(HTMLParser):
@@ -79,7 +78,7 @@ async def test_a_page_shows_text_as_text_and_runs_nothing(tmp_path: Path, mode: 
                 name for name, _ in seen.attributes if name.startswith("on") or name in ("src", "href", "style")
             ]
             assert "<script>alert('x')</script>" in seen.text
-            assert "49" not in re.findall(r"\{\{.*?\}\}|\b49\b", seen.text)
+            assert "62615533" not in seen.text  # nothing was computed; no time of day looks like it
             assert "\u202e" not in page
             assert "⟨U+202E⟩" in page
             assert "default-src 'none'" in page
