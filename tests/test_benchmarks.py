@@ -268,6 +268,7 @@ def test_a_worker_reports_its_errors() -> None:
         process.ask(do="nothing")
 
 
+@pytest.mark.faults
 def test_an_interrupted_run_ends_what_it_started(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     code = (

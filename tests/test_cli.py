@@ -132,6 +132,7 @@ def test_quiet_prints_the_answer_alone(short: tuple[str, str]) -> None:
     assert sum(shares) == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.faults
 def test_ctrl_c_ends_cleanly() -> None:
     # A terminal of its own, since that is where people press Ctrl-C.
     leader, follower = pty.openpty()

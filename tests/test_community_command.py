@@ -106,6 +106,7 @@ def test_nobody_is_named_by_a_field_that_is_not_there(folder: Path) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.faults
 def test_a_killed_training_goes_on_and_its_community_joins_a_pool(folder: Path) -> None:
     arguments = ["community", "train", "europe", "--data", "survey.json", "--where", "continent=europe"]
     arguments += ["--model", "tiny", "--pool", "pool.toml", "--out", "adapters", "--license", "CC0-1.0", "--rank", "4"]

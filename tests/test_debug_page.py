@@ -337,6 +337,7 @@ def test_a_run_is_stopped_and_kept(seen: Seen, home: Home) -> None:
     assert home.state(seen.run) == "stopped"
 
 
+@pytest.mark.faults
 def test_an_interrupt_ends_it_while_a_run_is_on(browser: Browser, home: Home, tmp_path: Path) -> None:
     store = tmp_path / "runs.sqlite"
     with debugging(home.slow, store) as server:

@@ -143,6 +143,7 @@ def figures(out: Path) -> Any:
     return results
 
 
+@pytest.mark.faults
 def test_killed_and_started_again_is_the_same_as_in_one_go(folder: Path) -> None:
     command = ["eval", "distributional.json", *REPEATABLE]
     whole, broken = folder / "whole", folder / "broken"
@@ -179,6 +180,7 @@ def copied(out: Path) -> dict[tuple[str, int], str]:
     return {(maker, place): text for maker, place, text in rows}
 
 
+@pytest.mark.faults
 def test_ctrl_c_ends_cleanly_and_the_run_goes_on(folder: Path) -> None:
     command = ["eval", "distributional.json", *REPEATABLE, "--out", str(folder / "stopped")]
     with started(*command, cwd=folder) as process:

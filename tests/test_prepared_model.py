@@ -165,6 +165,7 @@ def test_too_little_room_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.model
+@pytest.mark.faults
 def test_an_interrupted_command_leaves_the_cache_as_it_was(model_cache: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [PLURALISM, "models", "prepare", "--format", "bf16"],

@@ -328,6 +328,7 @@ def test_an_embedded_model_finds_nothing_better(tmp_path: Path, questions: int, 
     assert json.loads((out / "search.json").read_text()) == json.loads(done.stdout)
 
 
+@pytest.mark.faults
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     task_of(tmp_path, 100)
     call = ("prompts", "optimise", "score_group", "--task", "task.json", "--budget", "500")

@@ -422,6 +422,7 @@ def test_a_plainly_worse_variant_on_real_data(tmp_path: Path) -> None:
     assert "uniform" in {row.name for row in result.results.tables[0].rows}
 
 
+@pytest.mark.faults
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     task_of(tmp_path, 200)
     rewritten(tmp_path / "mine", "score_group", "More.")

@@ -101,6 +101,7 @@ def _pool(first: str, second: str, *, quorum: int) -> Pool:
     return Pool.from_toml(f'base = "boss"\n{models}{communities}{run}', source="two.toml", folder=Path())
 
 
+@pytest.mark.faults
 def test_a_run_over_two_servers_goes_on_when_one_is_killed(servers: Servers) -> None:
     first, second = servers.addresses
     pool = _pool(first, second, quorum=2)
