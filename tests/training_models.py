@@ -1,4 +1,4 @@
-"""Two-layer models of random weights, which load, run and train in no time, with the demo model's tokenizer."""
+"""Two-layer models of random weights, which load, run and train in no time, with a real model's tokenizer."""
 
 from __future__ import annotations
 
@@ -26,9 +26,13 @@ def write_tiny(
     context: int = 512,
     own: dict[str, NDArray[np.float32]] | None = None,
     stored: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
+    tokenizer: Path | None = None,
+    template: str | None = None,
 ) -> Path:
     """A model of random weights, but for the tensors that `own` gives; its tokens are the first `vocabulary` ones of
-    the demo model. Its matrices are `stored` in this format."""
+    the demo model, or all those of the file `tokenizer`. Its matrices are `stored` in this format."""
+    if tokenizer is not None:
+        vocabulary = len(_reader(tokenizer).fields["tokenizer.ggml.tokens"].data)
     random = np.random.default_rng(1)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name(name)
@@ -42,7 +46,13 @@ def write_tiny(
     writer.add_rope_freq_base(10000.0)
     writer.add_rope_dimension_count(hidden // HEADS)
     writer.add_vocab_size(vocabulary)
-    _add_tokenizer(writer, vocabulary)
+    if tokenizer is None:
+        _add_tokenizer(writer, vocabulary)
+        template = template or read_tokenizer("chat_template")
+    else:
+        _copy_tokenizer(writer, tokenizer)
+    if template is not None:
+        writer.add_chat_template(template)
     keys = hidden // HEADS * KEY_HEADS
     shapes = {"token_embd": (vocabulary, hidden), "output": (vocabulary, hidden)}
     for layer in range(LAYERS):
@@ -73,14 +83,14 @@ def write_tiny(
 
 
 @cache
-def _reader() -> gguf.GGUFReader:
-    return gguf.GGUFReader(DEMO_GGUF)
+def _reader(path: Path) -> gguf.GGUFReader:
+    return gguf.GGUFReader(path)
 
 
 @cache
 def read_tokenizer(key: str) -> Any:
     """What the demo model's file says of its tokenizer under `key`."""
-    field = _reader().get_field(f"tokenizer.{key}")
+    field = _reader(DEMO_GGUF).get_field(f"tokenizer.{key}")
     assert field is not None
     return field.contents()
 
@@ -101,7 +111,14 @@ def _add_tokenizer(writer: Any, vocabulary: int) -> None:
     writer.add_pad_token_id(2)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    writer.add_chat_template(read_tokenizer("chat_template"))
+
+
+def _copy_tokenizer(writer: gguf.GGUFWriter, source: Path) -> None:
+    """All that the file says of its tokenizer, but for the chat template."""
+    for name, field in _reader(source).fields.items():
+        if name.startswith("tokenizer.") and name != "tokenizer.chat_template":
+            inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(name, field.contents(), field.types[0], sub_type=inner)
 
 
 THINGS = ("tea", "cars", "cats", "rain", "music", "bread", "trees", "boats", "books", "trains", "work", "rest")
