@@ -17,7 +17,7 @@ from modular_pluralism.evaluation.run.evaluation import continued
 from modular_pluralism.evaluation.run.methods import METHODS
 from modular_pluralism.evaluation.statistics.results import Results
 from tests.command import pluralism, started
-from tests.fake_endpoint import FakeEndpoint
+from tests.fake_endpoint import Behaviour, FakeEndpoint
 from tests.fake_models import wait_until
 from tests.short_pool import pair_pool
 from tests.task_items import option_item, overton_item, value_item, write_task
@@ -155,12 +155,18 @@ def base(folder: Path) -> Iterator[FakeEndpoint]:
         yield endpoint
 
 
+def hold_up(base: FakeEndpoint, *, after: int) -> None:
+    """The base LLM answers so often and then no more."""
+    answers: list[Behaviour] = ["logprobs"] * after
+    base.behave("base", *answers, "hang")
+
+
 @pytest.mark.faults
 def test_killed_and_started_again_is_the_same_as_in_one_go(folder: Path, base: FakeEndpoint) -> None:
     command = ["eval", "distributional.json", *HELD]
     whole, broken = folder / "whole", folder / "broken"
     assert pluralism(*command, "--out", str(whole), cwd=folder).returncode == 0
-    base.behave("base", *["logprobs"] * (len(base.requests) // 2), "hang")
+    hold_up(base, after=len(base.requests) // 2)
     with started(*command, "--out", str(broken), "--concurrency", "1", cwd=folder) as process:
         assert wait_until(lambda: len(copied(broken)) >= 3, 120)
         process.send_signal(signal.SIGKILL)
@@ -208,7 +214,7 @@ def copied(out: Path) -> dict[tuple[str, int], str]:
 
 @pytest.mark.faults
 def test_ctrl_c_ends_cleanly_and_the_run_goes_on(folder: Path, base: FakeEndpoint) -> None:
-    base.behave("base", *["logprobs"] * 5, "hang")
+    hold_up(base, after=5)
     command = ["eval", "distributional.json", *HELD, "--out", str(folder / "stopped")]
     with started(*command, cwd=folder) as process:
         assert wait_until(lambda: bool(copied(folder / "stopped")), 120)
