@@ -124,4 +124,4 @@ def check_prompts(who: str, counts: Sequence[int], prompts: Sequence[Sequence[in
 def end_tokens(chat: ChatLlama) -> list[int]:
     """The tokens with which the model may end its turn: peers that cannot ignore them have them ruled out."""
     model = chat.engine.model
-    return [token for token in model.control_tokens if model.is_end(token)]
+    return [token for token in model.special_tokens.spelled if model.is_end(token)]

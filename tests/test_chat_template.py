@@ -39,11 +39,11 @@ def reference() -> Iterator[Llama]:
 
 
 def _control_count(model: ModelFile, tokens: list[int]) -> int:
-    return sum(token in model.control_tokens for token in tokens)
+    return sum(token in model.special_tokens.spelled for token in tokens)
 
 
 def _spelled(model: ModelFile, tokens: list[int]) -> bytes:
-    return b"".join(model.control_tokens.get(token, "").encode() or model.piece(token) for token in tokens)
+    return b"".join(model.special_tokens.spelled.get(token, "").encode() or model.piece(token) for token in tokens)
 
 
 @functools.cache
@@ -110,8 +110,8 @@ def test_a_message_cannot_make_control_tokens(model: ModelFile, template: ChatTe
 def test_every_control_spelling_of_the_vocabulary_is_plain_in_a_message(
     model: ModelFile, template: ChatTemplate
 ) -> None:
-    assert len(model.control_tokens) > 10
-    text = " ".join(model.control_tokens.values())
+    assert len(model.special_tokens.spelled) > 10
+    text = " ".join(model.special_tokens.spelled.values())
     assert _control_count(model, template.tokens([Turn("user", text)])) == _control_count(
         model, template.tokens([Turn("user", "x")])
     )

@@ -1,24 +1,33 @@
 """From chat messages to tokens, through the model's own chat template.
 
-What a user or another model wrote cannot start a turn of its own: where a message contains the spelling of a control
-token ("<|im_start|>"), that spelling is tokenised as plain text.
+What a user or another model wrote cannot start a turn of its own: the characters that spell special tokens
+("<|im_start|>") are marked in the messages, and a spelling of which a character is so marked is tokenised as plain
+text, wherever the template has put it and whatever it has put beside it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Any, NamedTuple, NoReturn
 
 import jinja2
+from jinja2.ext import Extension, loopcontrols
+from jinja2.nodes import Node
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-from modular_pluralism.errors import InputError, ModelLoadError
+from modular_pluralism.errors import InputError, ModelCallError, ModelLoadError
 from modular_pluralism.llama.model_file import ModelFile
 
-# Private-use characters around a number stand in for a control spelling while the template is rendered.
-_OPEN, _CLOSE = "\uf8f0", "\uf8f1"
-_STAND_IN = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+TODAY = datetime(2026, 1, 1)
+"""What templates that print the day take it for, so that a seed gives the same text tomorrow."""
+
+_ROLES = ("system", "user", "assistant", "developer", "tool")
+# Characters that nobody has use for: one of them stands for a marked one while a template is rendered.
+_STAND_INS = range(0xF0000, 0x10FFFE)
 
 
 class Turn(NamedTuple):
@@ -28,72 +37,200 @@ class Turn(NamedTuple):
     content: str
 
 
+class _Rendered(NamedTuple):
+    """A prompt, and which of its places hold marked characters of the messages."""
+
+    text: str
+    is_data: Callable[[int], bool]
+
+
 class ChatTemplate:
     """Renders turns to tokens for one model.
 
     With `raw=True` the contents are joined by blank lines and sent as a completion prompt, without any template.
+    `template` takes the place of the model's own, and `variables` are what it is given beside the messages, such as
+    `enable_thinking`.
+
+    What a template refuses is put so that it can take it: the text of a system turn stands before that of the first
+    user turn where there is no such role, and neighbouring turns of one role become one where roles must alternate.
+
+    Raises:
+        ModelLoadError: there is no template, or it cannot be used.
     """
 
-    def __init__(self, model: ModelFile, *, raw: bool = False) -> None:
+    def __init__(
+        self,
+        model: ModelFile,
+        *,
+        raw: bool = False,
+        template: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> None:
         self._model = model
-        spellings = sorted([_OPEN, _CLOSE, *filter(None, model.control_tokens.values())], key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, spellings)))
-        template = model.metadata.get("tokenizer.chat_template")
-        self._formatter: Jinja2ChatFormatter | None = None
+        self._variables = dict(variables or {})
+        self._template: jinja2.Template | None = None
         if raw:
             return
-        if not template:
+        source = template or model.metadata.get("tokenizer.chat_template")
+        if not source:
             raise ModelLoadError(
-                f"{model.path.name} carries no chat template; set template = false to send it plain completion text."
+                f"{model.path.name} carries no chat template; name one with template_file, or set template = false to "
+                "send it plain completion text."
             )
         try:
-            self._formatter = Jinja2ChatFormatter(
-                template=template,
-                bos_token=model.token_text(model.begin_token) if model.begin_token >= 0 else "",
-                eos_token=model.token_text(model.end_token) if model.end_token >= 0 else "",
-            )
-        except jinja2.TemplateError as error:
+            self._template = _environment().from_string(source)
+        except (jinja2.TemplateError, RecursionError) as error:
             raise ModelLoadError(f"The chat template of {model.path.name} cannot be used: {error}.") from None
 
     def render(self, turns: Sequence[Turn]) -> str:
         """The text that the model reads, for showing it to people."""
-        spellings: list[str] = []
-        text = self._render(turns, spellings)
-        return _STAND_IN.sub(lambda match: spellings[int(match[1])], text)
+        return self._join(turns) if self._template is None else self._marked(turns).text
 
     def tokens(self, turns: Sequence[Turn]) -> list[int]:
         """The tokens that the model reads, up to and including the start of its own turn."""
-        if self._formatter is None:
-            return self._model.tokenize(self._join(turns), parse_special=False, add_special=True)
-        spellings: list[str] = []
-        tokens: list[int] = []
-        for index, part in enumerate(_STAND_IN.split(self._render(turns, spellings))):
-            is_stand_in = index % 2 == 1
-            text = spellings[int(part)] if is_stand_in else part
-            tokens += self._model.tokenize(text, parse_special=not is_stand_in)
-        return tokens
-
-    def _render(self, turns: Sequence[Turn], spellings: list[str]) -> str:
-        if self._formatter is None:
-            return self._join(turns)
-        messages: list[Any] = [
-            {"role": self._set_aside(turn.role, spellings), "content": self._set_aside(turn.content, spellings)}
-            for turn in turns
-        ]
-        try:
-            return str(self._formatter(messages=messages).prompt)
-        except (jinja2.TemplateError, ValueError) as error:
-            raise InputError(f"The chat template of {self._model.path.name} refuses these messages: {error}.") from None
+        model = self._model
+        if self._template is None:
+            return model.tokenize(self._join(turns), parse_special=False, add_special=True)
+        rendered = self._marked(turns)
+        tokens = model.tokenize(rendered.text, parse_special=True, is_data=rendered.is_data)
+        # Many templates leave the begin-of-text token to who tokenises what they print, and others print it.
+        return [model.begin_token, *tokens] if model.wants_begin and tokens[:1] != [model.begin_token] else tokens
 
     @staticmethod
     def _join(turns: Sequence[Turn]) -> str:
         return "\n\n".join(turn.content for turn in turns)
 
-    def _set_aside(self, content: str, spellings: list[str]) -> str:
-        """Replace each control spelling in `content` by a numbered stand-in, and remember it."""
+    def _marked(self, turns: Sequence[Turn]) -> _Rendered:
+        unusual = "".join(turn.role for turn in turns if turn.role not in _ROLES)
+        marks = sorted(self._model.special_tokens.marks | set(unusual))
+        block = self._free_block(turns, len(marks))
+        stand_ins = dict(zip(map(ord, marks), block, strict=True))
+        marked = [
+            Turn(
+                turn.role if turn.role in _ROLES else turn.role.translate(stand_ins), turn.content.translate(stand_ins)
+            )
+            for turn in turns
+        ]
+        text = self._render(marked)
+        known = {chr(code) for code in block}
+        return _Rendered(
+            text.translate({code: mark for mark, code in stand_ins.items()}), lambda place: text[place] in known
+        )
 
-        def stand_in(match: re.Match[str]) -> str:
-            spellings.append(match[0])
-            return f"{_OPEN}{len(spellings) - 1}{_CLOSE}"
+    @staticmethod
+    def _free_block(turns: Sequence[Turn], size: int) -> range:
+        """So many stand-ins that are in none of the messages."""
+        taken = {ord(sign) for turn in turns for sign in turn.role + turn.content if ord(sign) in _STAND_INS}
+        for start in range(_STAND_INS.start, _STAND_INS.stop - size, max(1, size)):
+            block = range(start, start + size)
+            if not taken.intersection(block):
+                return block
+        raise InputError("The messages hold characters of every private block of Unicode; take them out.")
 
-        return self._control.sub(stand_in, content)
+    # -- what the template takes ---------------------------------------------------------------------------------------
+
+    def _render(self, turns: Sequence[Turn]) -> str:
+        given = turns if self._takes_system else _without_system(turns)
+        try:
+            return self._print(given)
+        except (InputError, ModelCallError):
+            if given == (alternating := _alternating(given)):
+                raise
+            return self._print(alternating)
+
+    @cached_property
+    def _takes_system(self) -> bool:
+        """Whether the text of a system turn reaches the prompt."""
+        try:
+            return _PROBE in self._print([Turn("system", _PROBE), Turn("user", "Hello")])
+        except (InputError, ModelCallError):
+            return False
+
+    @cached_property
+    def _takes_text(self) -> bool:
+        """Whether a content may be a text, and need not be a list of blocks."""
+        try:
+            return _PROBE in self._call([{"role": "user", "content": _PROBE}])
+        except (InputError, ModelCallError):
+            return True  # what it says of a text tells more than what it says of blocks
+
+    def _print(self, turns: Sequence[Turn]) -> str:
+        if self._takes_text:
+            return self._call([{"role": turn.role, "content": turn.content} for turn in turns])
+        return self._call([{"role": turn.role, "content": [{"type": "text", "text": turn.content}]} for turn in turns])
+
+    def _call(self, messages: list[Any]) -> str:
+        assert self._template is not None
+        model = self._model
+        known = {
+            "messages": messages,
+            "add_generation_prompt": True,
+            "bos_token": model.token_text(model.begin_token) if model.begin_token >= 0 else "",
+            "eos_token": model.token_text(model.end_token) if model.end_token >= 0 else "",
+        }
+        try:
+            return self._template.render(**known, **self._variables)
+        except _RefusedError as error:
+            raise InputError(f"The chat template of {model.path.name} refuses these messages: {error}.") from None
+        except Exception as error:  # a template is a program of others: it may fail of anything
+            raise ModelCallError(
+                f"The chat template of {model.path.name} failed ({type(error).__name__}: {error}); name another with "
+                "template_file, or set template = false."
+            ) from None
+
+
+_PROBE = "zebra 47"
+
+
+def _without_system(turns: Sequence[Turn]) -> list[Turn]:
+    """The system turns' text before that of the first user turn, or as a user turn where there is none."""
+    system = [turn.content for turn in turns if turn.role == "system"]
+    others = [turn for turn in turns if turn.role != "system"]
+    if not system:
+        return others
+    first = next((at for at, turn in enumerate(others) if turn.role == "user"), None)
+    if first is None:
+        return [Turn("user", "\n\n".join(system)), *others]
+    others[first] = Turn("user", "\n\n".join([*system, others[first].content]))
+    return others
+
+
+def _alternating(turns: Iterable[Turn]) -> list[Turn]:
+    """The turns, of which neighbours of one role have become one."""
+    joined: list[Turn] = []
+    for turn in turns:
+        if joined and joined[-1].role == turn.role:
+            joined[-1] = Turn(turn.role, f"{joined[-1].content}\n\n{turn.content}")
+        else:
+            joined.append(turn)
+    return joined
+
+
+class _RefusedError(Exception):
+    """The template's own `raise_exception`."""
+
+
+class _GenerationTag(Extension):
+    """`{% generation %}`, with which templates mark what was generated: here it is as if it were not there."""
+
+    tags = {"generation"}  # noqa: RUF012 - jinja2's own declaration
+
+    def parse(self, parser: Parser) -> list[Node]:
+        """See jinja2."""
+        next(parser.stream)
+        return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    """As transformers renders chat templates: they are written for that."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols]
+    )
+    environment.filters["tojson"] = Jinja2ChatFormatter.tojson
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = TODAY.strftime
+    return environment
+
+
+def _refuse(message: object) -> NoReturn:
+    raise _RefusedError(str(message).rstrip(" ."))

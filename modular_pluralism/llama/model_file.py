@@ -7,7 +7,7 @@ import ctypes
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from llama_cpp import llama_cpp as native
 from modular_pluralism.errors import EngineClosedError, ModelLoadError
 from modular_pluralism.llama.captured_log import captured_log, reason
 from modular_pluralism.llama.host import usable_memory
+from modular_pluralism.llama.special_tokens import SpecialTokens
 
 _MAGIC = b"GGUF"
+_SPACED = (native.LLAMA_VOCAB_TYPE_SPM, native.LLAMA_VOCAB_TYPE_UGM)
 _backend_lock = threading.Lock()
 _backend_ready = False
 
@@ -59,19 +61,23 @@ def _check_fits(path: Path) -> None:
 
 
 class ModelFile:
-    """The weights and the vocabulary of one GGUF file, shared by every sequence that uses them.
+    """The weights and the vocabulary of one GGUF file, shared by every sequence that uses them; or, with
+    `vocabulary_only`, the vocabulary and what the file says of itself.
 
     Raises:
         ModelLoadError: the file is missing, unreadable, not GGUF, or llama.cpp cannot use it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, vocabulary_only: bool = False) -> None:
         check_is_gguf(path)
-        _check_fits(path)
+        if not vocabulary_only:
+            _check_fits(path)
         _start_backend()
         self.path = path
+        parameters = native.llama_model_default_params()
+        parameters.vocab_only = vocabulary_only
         with captured_log() as log:
-            self.pointer = native.llama_model_load_from_file(os.fsencode(path), native.llama_model_default_params())
+            self.pointer = native.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.pointer:
             raise ModelLoadError(f"{path} cannot be loaded: {reason(log)}. Use a complete GGUF of a text model.")
         self._vocabulary = native.llama_model_get_vocab(self.pointer)
@@ -84,6 +90,10 @@ class ModelFile:
         turn_end: int = native.llama_vocab_eot(self._vocabulary)
         self.turn_end_token = turn_end if turn_end >= 0 else self.end_token
         """The token with which the model ends a turn; the end-of-text token where it has no other."""
+        self.wants_begin = bool(native.llama_vocab_get_add_bos(self._vocabulary)) and self.begin_token >= 0
+        """Whether texts begin with the begin-of-text token."""
+        self.wants_end = bool(native.llama_vocab_get_add_eos(self._vocabulary)) and self.end_token >= 0
+        self._begins_with_space = native.llama_vocab_type(self._vocabulary) in _SPACED
         self.n_ctx_train: int = native.llama_model_n_ctx_train(self.pointer)
         self.is_recurrent = bool(
             native.llama_model_is_recurrent(self.pointer) or native.llama_model_is_hybrid(self.pointer)
@@ -113,12 +123,33 @@ class ModelFile:
                 raise EngineClosedError(f"The engine of {self.path.name} is closed; open the pool again.")
             yield self._vocabulary
 
-    def tokenize(self, text: str, *, parse_special: bool, add_special: bool = False) -> list[int]:
+    def tokenize(
+        self,
+        text: str,
+        *,
+        parse_special: bool,
+        add_special: bool = False,
+        is_data: Callable[[int], bool] | None = None,
+    ) -> list[int]:
         """The tokens of `text`.
 
-        `parse_special` turns texts such as "<|im_end|>" into control tokens, so it must be off for anything that a
-        user or a model wrote. `add_special` adds a begin-of-text token where the model wants one.
+        `parse_special` turns texts such as "<|im_end|>" into the tokens that templates use, except where a character of
+        it is data: `is_data` tells that of each place in the text. Without `parse_special` no such token comes out, as
+        it must be for anything that a user or a model wrote. `add_special` adds a begin-of-text token where the model
+        wants one.
         """
+        if parse_special and is_data is None:
+            return self._tokenize(text, True, add_special)
+        pieces = self.special_tokens.pieces(text, is_data or (lambda _place: True))
+        if len(pieces) == 1:
+            return self._tokenize(text, parse_special, add_special)
+        tokens = [self.begin_token] if add_special and self.wants_begin else []
+        tokens += self._tokenize(pieces[0], parse_special)
+        for piece in pieces[1:]:
+            tokens += self._tokenize_on(piece, parse_special)
+        return tokens + ([self.end_token] if add_special and self.wants_end else [])
+
+    def _tokenize(self, text: str, parse_special: bool, add_special: bool = False) -> list[int]:
         data = text.encode("utf-8", "replace")
         size = len(data) + 8
         with self.open_vocabulary() as vocabulary:
@@ -128,6 +159,14 @@ class ModelFile:
                 if count >= 0:
                     return list(tokens[:count])
                 size = -count
+
+    def _tokenize_on(self, text: str, parse_special: bool) -> list[int]:
+        """The tokens of a text that stands within another: without the space that some vocabularies begin one with."""
+        if not self._begins_with_space:
+            return self._tokenize(text, parse_special)
+        line = self._tokenize("\n", parse_special)
+        together = self._tokenize(f"\n{text}", parse_special)
+        return together[len(line) :] if together[: len(line)] == line else self._tokenize(text, parse_special)
 
     def piece(self, token: int) -> bytes:
         """The bytes of one token; not always whole characters. Control tokens have none."""
@@ -159,14 +198,22 @@ class ModelFile:
         return known
 
     @cached_property
-    def control_tokens(self) -> dict[int, str]:
-        """The tokens that only `tokenize(parse_special=True)` makes out of text, each with that spelling."""
-        special = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_UNKNOWN
+    def special_tokens(self) -> SpecialTokens:
+        """The tokens that templates use, which nothing that a user or a model wrote may become."""
+        control = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_UNKNOWN
+        defined = native.LLAMA_TOKEN_ATTR_USER_DEFINED
         with self.open_vocabulary() as vocabulary:
-            tokens = [
-                token for token in range(self.n_vocab) if native.llama_vocab_get_attr(vocabulary, token) & special
-            ]
-        return {token: self.token_text(token) for token in tokens}
+            attributes = [int(native.llama_vocab_get_attr(vocabulary, token)) for token in range(self.n_vocab)]
+        spelled = {
+            token: self.token_text(token) for token, found in enumerate(attributes) if found & (control | defined)
+        }
+        return SpecialTokens(
+            {
+                token: text
+                for token, text in spelled.items()
+                if attributes[token] & control or len(text.replace("\u2581", " ").strip()) > 1
+            }
+        )
 
     def cache_bytes(self, tokens: int) -> int:
         """Bytes of KV cache for so many tokens: 16-bit keys and values of every layer.
