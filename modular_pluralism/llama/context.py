@@ -111,12 +111,25 @@ class Context:
     def cut(self, stream: int, length: int) -> bool:
         """Drop a stream's tokens from position `length` on.
 
-        False where the model's memory cannot be cut there (recurrent models); the stream is then empty.
+        False where the model's memory cannot be cut there; the stream is then empty.
         """
-        if native.llama_memory_seq_rm(self._memory, stream, length, -1):
+        cut = native.llama_memory_seq_rm(self._memory, stream, length, -1)
+        if cut and self.tokens_in(stream) == length:
             return True
         native.llama_memory_seq_rm(self._memory, stream, -1, -1)
         return False
+
+    def held_from(self, stream: int) -> int:
+        """The first position from which on a stream holds everything; 0 of an empty one."""
+        return max(0, int(native.llama_memory_seq_pos_min(self._memory, stream)))
+
+    def checkpoint(self, stream: int) -> bytearray:
+        """The part of a stream's memory that cannot be cut: what its sliding windows hold, and its recurrent states."""
+        return self._save(stream, native.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY)
+
+    def restore(self, stream: int, state: bytearray) -> None:
+        """Put such a part back; what follows it has still to be cut off."""
+        self._put(stream, state, native.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY)
 
     def tokens_in(self, stream: int) -> int:
         """How many tokens llama.cpp holds for a stream."""
@@ -132,18 +145,21 @@ class Context:
         for target, data in saved.items():
             self._load(target, data)
 
-    def _save(self, stream: int) -> bytearray:
+    def _save(self, stream: int, flags: int = native.LLAMA_STATE_SEQ_FLAGS_NONE) -> bytearray:
         # llama_memory_seq_cp would copy the cells that are empty, too.
-        data = bytearray(native.llama_state_seq_get_size(self._pointer, stream))
+        data = bytearray(native.llama_state_seq_get_size_ext(self._pointer, stream, flags))
         buffer = (ctypes.c_uint8 * len(data)).from_buffer(data)
-        if native.llama_state_seq_get_data(self._pointer, buffer, len(data), stream) != len(data):
+        if native.llama_state_seq_get_data_ext(self._pointer, buffer, len(data), stream, flags) != len(data):
             raise DecodeError("llama_state_seq_get_data failed")
         return data
 
     def _load(self, stream: int, data: bytearray) -> None:
         native.llama_memory_seq_rm(self._memory, stream, -1, -1)
+        self._put(stream, data, native.LLAMA_STATE_SEQ_FLAGS_NONE)
+
+    def _put(self, stream: int, data: bytearray, flags: int) -> None:
         buffer = (ctypes.c_uint8 * len(data)).from_buffer(data)
-        if native.llama_state_seq_set_data(self._pointer, buffer, len(data), stream) == 0:
+        if native.llama_state_seq_set_data_ext(self._pointer, buffer, len(data), stream, flags) == 0:
             raise DecodeError("llama_state_seq_set_data failed")
 
     def close(self) -> None:

@@ -102,6 +102,8 @@ class ModelFile:
             native.llama_model_is_recurrent(self.pointer) or native.llama_model_is_hybrid(self.pointer)
         )
         """Whether any layer keeps a state in which single tokens cannot be told apart."""
+        self.window: int = max(0, native.llama_model_n_swa(self.pointer))
+        """Tokens that its sliding windows hold, or 0."""
         self.metadata = self._read_metadata()
         self._adapters: dict[Path, Any] = {}
         self._pieces: dict[int, bytes] = {}

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from llama_cpp import llama_cpp as native
 
 from modular_pluralism.errors import DeadlineError, ModelCallError, ModelLoadError, PluralismError
+from modular_pluralism.llama.checkpoints import Checkpoints
 from modular_pluralism.llama.chunks import WIDE, narrow_chunks, wide_chunk, wide_length
 from modular_pluralism.llama.context import Chunk, Context, DecodeError
 from modular_pluralism.llama.devices import gpus
@@ -26,7 +27,7 @@ from modular_pluralism.llama.parameters import OUTPUTS
 from modular_pluralism.llama.sampling import Row
 from modular_pluralism.llama.settings import GIB, EngineSettings, EngineStats
 from modular_pluralism.llama.slot_layout import is_contiguous, moves_to_contiguous
-from modular_pluralism.llama.slots import Choice, Slot, choose, running
+from modular_pluralism.llama.slots import Choice, Memory, Slot, choose, running
 
 _READ_BESIDE_OTHERS = 256
 """About how many prompt tokens a step reads while other sequences are generating and have to wait for it."""
@@ -57,7 +58,9 @@ class Scheduler:
         self._threads = settings.threads or usable_cores()
         slots = self._affordable_slots(plan)
         self._context = Context(model, settings.hardware, slots, self._stream, self._threads)
-        self.slots = [Slot(number) for number in range(self._context.streams)]
+        self._memory = Memory(model.window, model.is_recurrent)
+        self.slots = [Slot(number, memory=self._memory) for number in range(self._context.streams)]
+        self._checkpoints = Checkpoints(self._context, self.slots, room=slots * plan.cache // 2)
         stats.slots = len(self.slots)
         self._waiting: deque[Track] = deque()
         self._last_turn: Adapter | None = None
@@ -157,6 +160,7 @@ class Scheduler:
             track = self._waiting.popleft()
             choice = self._choose(track)
             if choice is None:
+                self._checkpoints.plan_for_waiting(track)
                 passed_over.append(track)
             else:
                 self._start(track, choice)
@@ -173,7 +177,8 @@ class Scheduler:
         slot, reused, source = choice
         if source is not None:
             self._context.copy(source.number, slot.number)
-            slot.cached, slot.wide, slot.adapter = list(source.cached), source.wide, source.adapter
+            slot.take_over(source)
+            slot.held_from = self._held_from(slot)
             self._stats.copies += 1
         slot.job = track.job
         slot.last_used = next(self._clock)
@@ -182,6 +187,9 @@ class Scheduler:
     def _begin(self, slot: Slot, track: Track, reused: int) -> None:
         """Let a track run on a slot, of whose tokens it keeps `reused`."""
         if len(slot.cached) > reused:
+            checkpoint = None if slot.can_be_cut(reused) else slot.checkpoint_at(reused)
+            if checkpoint is not None:
+                self._context.restore(slot.number, checkpoint.state)
             if self._context.cut(slot.number, reused):
                 slot.keep(reused)
             else:
@@ -190,6 +198,7 @@ class Scheduler:
         slot.adapter = track.job.adapter
         slot.track = track
         track.read = reused
+        self._checkpoints.plan(track)
         track.job.on_reuse(reused)
         self._stats.reuses += reused > 0
         self._stats.tokens_reused += reused
@@ -225,15 +234,17 @@ class Scheduler:
         wide = wide_length(oldest.prompt)
         if oldest.read < wide:
             # Chunks are at most 127 tokens, where that is more than the room; no decode gives more rows than OUTPUTS.
-            count = wide_chunk(wide - oldest.read, min(room, self._context.batch))
+            # A checkpoint may be wanted within; what is left behind it has to be wide, too.
+            end = min((stop for stop in oldest.stops if oldest.read + WIDE <= stop <= wide - WIDE), default=wide)
+            count = wide_chunk(end - oldest.read, min(room, self._context.batch))
             if oldest.outputs(count) > OUTPUTS:
-                count = wide_chunk(wide - oldest.read, WIDE)
+                count = wide_chunk(end - oldest.read, WIDE)
             return [reading[0]], count
         narrow = [at for at, track in enumerate(tracks) if track.read >= wide_length(track.prompt)]
-        places, count = narrow_chunks([tracks[at].left for at in narrow], self._context.batch)
+        places, count = narrow_chunks([tracks[at].until_stop() for at in narrow], self._context.batch)
         group = [narrow[place] for place in places]
         if sum(tracks[at].outputs(count) for at in group) > OUTPUTS:
-            group, count = [0], narrow_chunks([oldest.left], self._context.batch)[1]
+            group, count = [0], narrow_chunks([oldest.until_stop()], self._context.batch)[1]
         return [reading[at] for at in group], count
 
     def _decode_together(self, adapter: Adapter | None) -> None:
@@ -262,15 +273,13 @@ class Scheduler:
         displaced = [at[number] for number in sorted(set(moves.values()) - set(moves))]
         left = [at[number] for number in sorted(set(moves) - set(moves.values()))]
         for idle, moved in zip(displaced, left, strict=True):
-            idle.number, idle.cached, idle.wide, idle.adapter = (
-                moved.number,
-                list(moved.cached),
-                moved.wide,
-                moved.adapter,
-            )
+            idle.take_over(moved)
+            idle.number = moved.number
         for source, target in moves.items():
             at[source].number = target
         self.slots.sort(key=lambda slot: slot.number)
+        for slot in self.slots:
+            slot.held_from = self._held_from(slot)
 
     def _decode(self, slots: Sequence[Slot], count: int) -> None:
         """Read the next `count` tokens of each slot's track, and hand out the logits that are wanted."""
@@ -294,10 +303,15 @@ class Scheduler:
             if len(chunk.tokens) >= WIDE:
                 slot.wide = len(slot.cached)
             slot.track.read += len(chunk.tokens)
+            slot.held_from = self._held_from(slot)
+            self._checkpoints.keep(slot)
             for position, row in zip(chunk.outputs, rows, strict=False):
                 self._hand_out(slot, position, row)
         for slot in slots:
             self._go_on(slot)
+
+    def _held_from(self, slot: Slot) -> int:
+        return self._context.held_from(slot.number) if self._memory.window else 0
 
     def _padded_decode(self, slots: Sequence[Slot], chunks: Sequence[Chunk]) -> Iterable[Row]:
         """Decode; a lone token of a repeatable engine gets company, so that the same kernel reads it as in a crowd."""
