@@ -110,6 +110,7 @@ def _model_files(pool: Pool, only: str | None) -> list[tuple[str, Path, Embedded
 
     Raises InputError where there is none.
     """
+    from modular_pluralism.llama.gguf_parts import real_path
     from modular_pluralism.models.gguf_source import find_gguf
     from modular_pluralism.pool import EmbeddedModel
 
@@ -123,7 +124,7 @@ def _model_files(pool: Pool, only: str | None) -> list[tuple[str, Path, Embedded
     files: dict[Path, tuple[str, Path, EmbeddedModel]] = {}
     for name in wanted:
         path = find_gguf(embedded[name].gguf, pool.folder)
-        files.setdefault(path.resolve(), (name, path, embedded[name]))
+        files.setdefault(real_path(path), (name, path, embedded[name]))
     return list(files.values())
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from llama_cpp import _logger as llama_cpp_logger
 from llama_cpp import llama_cpp as native
 
-_WARNING, _ERROR = 2, 3
+_WARNING, _ERROR = 3, 4
 # llama.cpp has one log callback for the whole process.
 _lock = threading.Lock()
 _lines: list[str] | None = None

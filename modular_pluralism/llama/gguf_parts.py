@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modular_pluralism.errors import ModelLoadError
 
-_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<ending>\.gguf)", re.IGNORECASE)
+_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,6 @@ class PartName:
     stem: str
     number: int
     count: int
-    ending: str = ".gguf"
 
     @classmethod
     def of(cls, name: str) -> PartName | None:
@@ -26,7 +25,7 @@ class PartName:
         match = _PART.fullmatch(name)
         if match is None or not 1 <= int(match["number"]) <= int(match["count"]):
             return None
-        return cls(match["stem"], int(match["number"]), int(match["count"]), match["ending"])
+        return cls(match["stem"], int(match["number"]), int(match["count"]))
 
     @property
     def first(self) -> str:
@@ -36,7 +35,7 @@ class PartName:
     @property
     def names(self) -> list[str]:
         """The names of all parts, in order."""
-        return [f"{self.stem}-{number:05d}-of-{self.count:05d}{self.ending}" for number in range(1, self.count + 1)]
+        return [f"{self.stem}-{number:05d}-of-{self.count:05d}.gguf" for number in range(1, self.count + 1)]
 
 
 def parts(path: Path) -> list[Path]:
@@ -51,6 +50,11 @@ def parts(path: Path) -> list[Path]:
 def size_of(path: Path) -> int:
     """Bytes of the model that `path` names, all its parts together. Raises OSError where one is missing."""
     return sum(part.stat().st_size for part in parts(path))
+
+
+def latest_change(path: Path) -> int:
+    """When the model, or that of its parts which changed last, was changed; in nanoseconds. Raises as `size_of`."""
+    return max(part.stat().st_mtime_ns for part in parts(path))
 
 
 def real_path(path: Path) -> Path:

@@ -17,6 +17,7 @@ from llama_cpp import llama_cpp as native
 
 from modular_pluralism.errors import EngineClosedError, ModelLoadError
 from modular_pluralism.llama.captured_log import captured_log, reason
+from modular_pluralism.llama.gguf_parts import check_parts, size_of
 from modular_pluralism.llama.host import usable_memory
 
 _MAGIC = b"GGUF"
@@ -50,7 +51,7 @@ def check_is_gguf(path: Path) -> None:
 
 def _check_fits(path: Path) -> None:
     """Raise ModelLoadError where the weights would not fit: the process would be killed without a word."""
-    size, free = path.stat().st_size, usable_memory()
+    size, free = size_of(path), usable_memory()
     if free is not None and size > free:
         raise ModelLoadError(
             f"{path} needs {size / 2**30:.2f} GiB of memory, and {free / 2**30:.2f} GiB are free; use a smaller file "
@@ -67,6 +68,7 @@ class ModelFile:
 
     def __init__(self, path: Path) -> None:
         check_is_gguf(path)
+        path = check_parts(path)
         _check_fits(path)
         _start_backend()
         self.path = path

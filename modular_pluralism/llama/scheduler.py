@@ -17,6 +17,7 @@ from modular_pluralism.errors import DeadlineError, ModelCallError, ModelLoadErr
 from modular_pluralism.llama.chunks import WIDE, narrow_chunks, wide_chunk, wide_length
 from modular_pluralism.llama.context import BATCH, OUTPUTS, Chunk, Context, DecodeError
 from modular_pluralism.llama.generation import GenerationJob
+from modular_pluralism.llama.gguf_parts import size_of
 from modular_pluralism.llama.host import usable_cores, usable_memory
 from modular_pluralism.llama.job import Adapter, Job, Track
 from modular_pluralism.llama.model_file import ModelFile
@@ -110,7 +111,7 @@ class Scheduler:
         elif wanted is not None:
             budget = wanted * each
         else:
-            budget = max(_LEAST_BUDGET, self._model.path.stat().st_size, each)
+            budget = max(_LEAST_BUDGET, size_of(self._model.path), each)
             budget = budget if free is None else min(budget, max(free // 2, each))
         most: int = native.llama_max_parallel_sequences()
         slots = min(wanted or _MOST_SLOTS, budget // each, most, OUTPUTS)
