@@ -15,16 +15,14 @@ import numpy as np
 from llama_cpp import llama_cpp as native
 
 from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.batch import Batch
-from modular_pluralism.llama.captured_log import captured_log, reason
+from modular_pluralism.llama.captured_log import captured_log
 from modular_pluralism.llama.job import Adapter
+from modular_pluralism.llama.memory import no_context
 from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.llama.parameters import context_parameters
 from modular_pluralism.llama.sampling import Row
-
-BATCH = 512
-"""Most tokens of one decode."""
-OUTPUTS = 128
-"""Most rows of logits of one decode; llama.cpp keeps a buffer of vocabulary size for each."""
 
 
 class DecodeError(Exception):
@@ -53,29 +51,20 @@ class Context:
         ModelLoadError: llama.cpp cannot make it, for lack of memory as a rule.
     """
 
-    def __init__(self, model: ModelFile, streams: int, length: int, threads: int) -> None:
+    def __init__(self, model: ModelFile, hardware: Hardware, streams: int, length: int, threads: int) -> None:
         self.streams = streams
         self.length = length
+        self.batch = hardware.ubatch
+        """Most tokens of one decode."""
         self._model = model
-        params = native.llama_context_default_params()
-        params.n_ctx = streams * length
-        params.n_batch = params.n_ubatch = BATCH
-        params.n_seq_max = streams
-        params.n_outputs_max = OUTPUTS
-        params.n_threads = params.n_threads_batch = threads
-        params.kv_unified = False
-        # Without it a token's attention would depend on how many are read with it.
-        params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
-        params.no_perf = True
         with captured_log() as log:
-            self._pointer = native.llama_init_from_model(model.pointer, params)
-        if not self._pointer:
-            raise ModelLoadError(
-                f"No context of {streams} sequences of {length} tokens could be made for {model.path.name}: "
-                f"{reason(log)}. Lower context, slots or memory in the pool file."
+            self._pointer = native.llama_init_from_model(
+                model.pointer, context_parameters(hardware, streams=streams, length=length, threads=threads)
             )
+        if not self._pointer:
+            raise ModelLoadError(no_context(model.path, streams, length, log))
         self._memory = native.llama_get_memory(self._pointer)
-        self._batch = Batch(BATCH)
+        self._batch = Batch(self.batch)
         self._adapter: Adapter | None = None
 
     def decode(self, chunks: Sequence[Chunk]) -> Sequence[Row]:

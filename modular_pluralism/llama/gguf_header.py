@@ -10,7 +10,8 @@ from typing import Any
 
 from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.llama.captured_log import captured_log, reason
-from modular_pluralism.llama.ggml_library import ReadParameters, function
+from modular_pluralism.llama.devices import ggml_function
+from modular_pluralism.llama.gguf_tensors import InitParameters
 from modular_pluralism.llama.model_file import check_is_gguf
 
 _TEXT = 8
@@ -48,19 +49,19 @@ def read_header(path: Path, keys: Iterable[str]) -> GgufHeader:
     """
     check_is_gguf(path)
     with captured_log() as log:
-        read = function("gguf_init_from_file", ctypes.c_void_p, [ctypes.c_char_p, ReadParameters])
-        context = read(os.fsencode(path), ReadParameters(True, None))
+        read = ggml_function("gguf_init_from_file", ctypes.c_void_p, ctypes.c_char_p, InitParameters)
+        context = read(os.fsencode(path), InitParameters(True, None))
     if not context:
         raise ModelLoadError(f"{path} cannot be read as a GGUF file: {reason(log)}. Use a complete file.")
     try:
         values = {key: value for key in keys if (value := _value(context, key)) is not None}
         return GgufHeader(values, _call("gguf_get_n_tensors", ctypes.c_int64, context))
     finally:
-        function("gguf_free", None, [ctypes.c_void_p])(context)
+        ggml_function("gguf_free", None, ctypes.c_void_p)(context)
 
 
 def _value(context: int, key: str) -> str | int | None:
-    index = function("gguf_find_key", ctypes.c_int64, [ctypes.c_void_p, ctypes.c_char_p])(context, key.encode())
+    index = ggml_function("gguf_find_key", ctypes.c_int64, ctypes.c_void_p, ctypes.c_char_p)(context, key.encode())
     if index < 0:
         return None
     kind = _call("gguf_get_kv_type", ctypes.c_int, context, index)
@@ -73,4 +74,4 @@ def _value(context: int, key: str) -> str | int | None:
 
 
 def _call(name: str, result: Any, context: int, *index: int) -> Any:
-    return function(name, result, [ctypes.c_void_p, *(ctypes.c_int64 for _ in index)])(context, *index)
+    return ggml_function(name, result, ctypes.c_void_p, *(ctypes.c_int64 for _ in index))(context, *index)

@@ -15,12 +15,14 @@ from llama_cpp import llama_cpp as native
 
 from modular_pluralism.errors import DeadlineError, ModelCallError, ModelLoadError, PluralismError
 from modular_pluralism.llama.chunks import WIDE, narrow_chunks, wide_chunk, wide_length
-from modular_pluralism.llama.context import BATCH, OUTPUTS, Chunk, Context, DecodeError
+from modular_pluralism.llama.context import Chunk, Context, DecodeError
+from modular_pluralism.llama.devices import gpus
 from modular_pluralism.llama.generation import GenerationJob
-from modular_pluralism.llama.gguf_parts import size_of
 from modular_pluralism.llama.host import usable_cores, usable_memory
 from modular_pluralism.llama.job import Adapter, Job, Track
+from modular_pluralism.llama.memory import HOST, MemoryPlan, cells, longest_sequence
 from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.llama.parameters import OUTPUTS
 from modular_pluralism.llama.sampling import Row
 from modular_pluralism.llama.settings import GIB, EngineSettings, EngineStats
 from modular_pluralism.llama.slot_layout import is_contiguous, moves_to_contiguous
@@ -32,8 +34,6 @@ _LEAST_BUDGET = GIB // 2
 _MOST_SLOTS = 48
 _SPLIT_KERNEL = 256
 """Cached tokens from which on llama.cpp decodes a sequence that runs alone with a kernel of its own."""
-_CELLS = 256
-"""llama.cpp rounds the cells of a stream up to a multiple of this."""
 
 
 class Scheduler:
@@ -43,7 +43,7 @@ class Scheduler:
         ModelLoadError: there is no memory for a single sequence, or the model cannot be repeatable.
     """
 
-    def __init__(self, model: ModelFile, settings: EngineSettings, stats: EngineStats) -> None:
+    def __init__(self, model: ModelFile, settings: EngineSettings, stats: EngineStats, plan: MemoryPlan) -> None:
         if settings.repeatable and model.is_recurrent:
             raise ModelLoadError(
                 f"{model.path.name} has recurrent layers, which cannot take a token back; leave repeatable out."
@@ -51,12 +51,12 @@ class Scheduler:
         self._model = model
         self._settings = settings
         self._stats = stats
-        self.length = min(settings.context, model.n_ctx_train)
+        self.length = longest_sequence(settings, model.n_ctx_train)
         """The most tokens of one sequence."""
-        # A lone sequence is padded with one token more in its neighbour, if texts are to be repeatable.
-        self._stream = -(-(self.length + settings.repeatable) // _CELLS) * _CELLS
+        self._stream = cells(settings, self.length)
         self._threads = settings.threads or usable_cores()
-        self._context = Context(model, self._affordable_slots(), self._stream, self._threads)
+        slots = self._affordable_slots(plan)
+        self._context = Context(model, settings.hardware, slots, self._stream, self._threads)
         self.slots = [Slot(number) for number in range(self._context.streams)]
         stats.slots = len(self.slots)
         self._waiting: deque[Track] = deque()
@@ -102,16 +102,16 @@ class Scheduler:
 
     # -- admission -----------------------------------------------------------------------------------------------------
 
-    def _affordable_slots(self) -> int:
+    def _affordable_slots(self, plan: MemoryPlan) -> int:
         """How many sequences the settings and the memory allow."""
-        each = self._model.cache_bytes(self._stream)
-        wanted, free = self._settings.slots, usable_memory()
+        each = plan.cache
+        wanted, free = self._settings.slots, self._room(plan)
         if self._settings.memory is not None:
             budget = int(self._settings.memory * GIB)
         elif wanted is not None:
             budget = wanted * each
         else:
-            budget = max(_LEAST_BUDGET, size_of(self._model.path), each)
+            budget = max(_LEAST_BUDGET, plan.weights, each)
             budget = budget if free is None else min(budget, max(free // 2, each))
         most: int = native.llama_max_parallel_sequences()
         slots = min(wanted or _MOST_SLOTS, budget // each, most, OUTPUTS)
@@ -123,6 +123,15 @@ class Scheduler:
                 f"cache, and {has}; lower context or slots, or raise memory, in the pool file."
             )
         return slots
+
+    @staticmethod
+    def _room(plan: MemoryPlan) -> int | None:
+        """Bytes that are free for the cache, where each device takes its share of it, as far as is known."""
+        free = {device.name: device.free for device in gpus() if device.free}
+        on_host = usable_memory()
+        if on_host is not None:
+            free[HOST] = on_host
+        return plan.room_for_cache(free)
 
     def _drop_cancelled_and_late(self) -> None:
         for slot in running(self.slots):
@@ -197,7 +206,7 @@ class Scheduler:
     def _read_prompts(self, adapter: Adapter | None) -> None:
         """Read prompts until the step's room is used up; a last single token is left for the decode that all share."""
         others_wait = any(self._has_one_left(slot) for slot in self.slots)
-        room = _READ_BESIDE_OTHERS if others_wait else BATCH
+        room = _READ_BESIDE_OTHERS if others_wait else self._context.batch
         while room > 0:
             reading = [slot for slot in self.slots if slot.adapter == adapter and slot.track and slot.track.left > 1]
             if not reading:
@@ -208,8 +217,7 @@ class Scheduler:
             if self._waiting:  # perhaps for what has just been read
                 self._admit()
 
-    @staticmethod
-    def _next_chunks(reading: Sequence[Slot], room: int) -> tuple[list[Slot], int]:
+    def _next_chunks(self, reading: Sequence[Slot], room: int) -> tuple[list[Slot], int]:
         """The slots of the next decode and how many tokens each reads: a wide chunk of the oldest prompt, or narrow
         ones of all that are at it."""
         tracks = [slot.track for slot in reading if slot.track is not None]
@@ -217,15 +225,15 @@ class Scheduler:
         wide = wide_length(oldest.prompt)
         if oldest.read < wide:
             # Chunks are at most 127 tokens, where that is more than the room; no decode gives more rows than OUTPUTS.
-            count = wide_chunk(wide - oldest.read, min(room, BATCH))
+            count = wide_chunk(wide - oldest.read, min(room, self._context.batch))
             if oldest.outputs(count) > OUTPUTS:
                 count = wide_chunk(wide - oldest.read, WIDE)
             return [reading[0]], count
         narrow = [at for at, track in enumerate(tracks) if track.read >= wide_length(track.prompt)]
-        places, count = narrow_chunks([tracks[at].left for at in narrow], BATCH)
+        places, count = narrow_chunks([tracks[at].left for at in narrow], self._context.batch)
         group = [narrow[place] for place in places]
         if sum(tracks[at].outputs(count) for at in group) > OUTPUTS:
-            group, count = [0], narrow_chunks([oldest.left], BATCH)[1]
+            group, count = [0], narrow_chunks([oldest.left], self._context.batch)[1]
         return [reading[at] for at in group], count
 
     def _decode_together(self, adapter: Adapter | None) -> None:

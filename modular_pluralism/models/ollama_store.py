@@ -55,8 +55,8 @@ def from_ollama(source: str) -> Path:
     known = [model.name for _, model in stored_models()]
     places = ", ".join(str(folder) for folder in store_folders()[:1])
     raise ModelLoadError(
-        f"{source} is not in Ollama's store ({places}), which has {', '.join(known[:20]) or 'no models'}. Run `ollama pull "
-        f"{source.removeprefix('ollama:')}`, or set OLLAMA_MODELS to the folder that has it."
+        f"{source} is not in Ollama's store ({places}), which has {', '.join(known[:20]) or 'no models'}. Run "
+        f"`ollama pull {source.removeprefix('ollama:')}`, or set OLLAMA_MODELS to the folder that has it."
     )
 
 
