@@ -1,14 +1,10 @@
-"""A model in several files, as llama.cpp's own tool and converter write it, and the hub's cache as it keeps one."""
+"""A model in several files, as llama.cpp's own tool and converter write it."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
 import gguf
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def write_split(whole: Path, target: Path, *, tensors: int = 9) -> list[Path]:
@@ -27,18 +23,3 @@ def write_split(whole: Path, target: Path, *, tensors: int = 9) -> list[Path]:
     writer.write_tensors_to_file()
     writer.close()
     return sorted(target.parent.glob(f"{target.stem}-*-of-*.gguf"))
-
-
-def write_hub_cache(cache: Path, repo: str, files: Iterable[Path], *, commit: str = COMMIT, ref: str = "main") -> Path:
-    """A repository in the hub's cache, as huggingface_hub lays it out: refs, blobs, and links to these in a snapshot;
-    returns the snapshot."""
-    folder = cache / f"models--{repo.replace('/', '--')}"
-    snapshot = folder / "snapshots" / commit
-    for each in (folder / "refs", folder / "blobs", snapshot):
-        each.mkdir(parents=True, exist_ok=True)
-    (folder / "refs" / ref).write_text(commit)
-    for file in files:
-        blob = folder / "blobs" / hashlib.sha256(file.read_bytes()).hexdigest()
-        blob.write_bytes(file.read_bytes())
-        (snapshot / file.name).symlink_to(Path("..") / ".." / "blobs" / blob.name)
-    return snapshot

@@ -31,11 +31,16 @@ def find_gguf(source: str, folder: Path | None = None) -> Path:
     if source.startswith("ollama:"):
         return from_ollama(source)
     path = _in_folder(source, folder)
-    if path.is_dir():
-        path = _only_model(path)
-    elif not path.is_file() and PartName.of(path.name) is None:
-        raise ModelLoadError(f"There is no file {path}; check the path in the pool file.")
-    return check_parts(path.parent.resolve() / path.name)
+    try:
+        if path.is_dir():
+            path = _only_model(path)
+        elif not path.is_file() and PartName.of(path.name) is None:
+            raise ModelLoadError(f"There is no file {path}; check the path in the pool file.")
+        return check_parts(path.parent.resolve() / path.name)
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise ModelLoadError(
+            f"{path} cannot be looked at ({error.strerror}); check the path in the pool file, and its permissions."
+        ) from error
 
 
 def _only_model(folder: Path) -> Path:

@@ -26,6 +26,11 @@ class OllamaModel:
     layers: tuple[tuple[str, str], ...]
     """Media type and digest of each."""
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether any of them holds weights in GGUF format; models that run elsewhere have none."""
+        return bool(self.digests(_MODEL))
+
     def digests(self, media_type: str) -> list[str]:
         """Of the layers of one type."""
         return [digest for kind, digest in self.layers if kind == media_type]
