@@ -27,6 +27,7 @@ from modular_pluralism.errors import InputError
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
 from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.generation import Finish, GenerationRequest, Piece, TokenLogprob
+from modular_pluralism.llama.gguf_parts import real_path
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.llama.sampling import Sampling
 from modular_pluralism.llama.settings import EngineSettings
@@ -103,7 +104,7 @@ class ChatLlama(BaseChatModel):
         settings = self._settings
         opened = self._opened
         if opened is None or opened[0] != settings or opened[1].closed:
-            engine = shared_engine(replace(settings, gguf=settings.gguf.resolve()))
+            engine = shared_engine(replace(settings, gguf=real_path(settings.gguf)))
             opened = self._opened = (settings, engine)
         return opened[1]
 
@@ -135,7 +136,7 @@ class ChatLlama(BaseChatModel):
     def pluralism_identity(self) -> list[Any]:
         """See HasIdentity."""
         adapter = None if self.adapter is None else [str(self.adapter.path), self.adapter.scale]
-        return ["gguf", str(self.gguf), adapter, *(getattr(self, key) for key in _IDENTITY)]
+        return ["gguf", str(real_path(self.gguf)), adapter, *(getattr(self, key) for key in _IDENTITY)]
 
     def prompt_tokens(self, messages: Sequence[BaseMessage]) -> list[int]:
         """The tokens that the model reads for these messages."""

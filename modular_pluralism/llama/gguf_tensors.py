@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 from pathlib import Path
 
 from modular_pluralism.llama.devices import ggml_function
+from modular_pluralism.llama.gguf_parts import parts
 
-_PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
 
+class InitParameters(ctypes.Structure):
+    """ggml's `gguf_init_params`: with `no_alloc` and no `context`, a file's header alone is read."""
 
-class _InitParameters(ctypes.Structure):
     _fields_ = (("no_alloc", ctypes.c_bool), ("context", ctypes.c_void_p))
-
-
-def parts(path: Path) -> list[Path]:
-    """The files that a GGUF consists of: itself, or all parts of the split file that it is one of."""
-    match = _PART.fullmatch(path.name)
-    if match is None:
-        return [path]
-    stem, _, count = match.groups()
-    return [path.with_name(f"{stem}-{number:05d}-of-{count}.gguf") for number in range(1, int(count) + 1)]
 
 
 def tensor_bytes(path: Path) -> dict[str, int]:
@@ -32,11 +23,11 @@ def tensor_bytes(path: Path) -> dict[str, int]:
 
 def _tensors_of(path: Path) -> dict[str, int]:
     at = (ctypes.c_void_p, ctypes.c_int64)
-    read = ggml_function("gguf_init_from_file", ctypes.c_void_p, ctypes.c_char_p, _InitParameters)
+    read = ggml_function("gguf_init_from_file", ctypes.c_void_p, ctypes.c_char_p, InitParameters)
     count = ggml_function("gguf_get_n_tensors", ctypes.c_int64, ctypes.c_void_p)
     name = ggml_function("gguf_get_tensor_name", ctypes.c_char_p, *at)
     size = ggml_function("gguf_get_tensor_size", ctypes.c_size_t, *at)
-    file = read(os.fsencode(path), _InitParameters(True, None))
+    file = read(os.fsencode(path), InitParameters(True, None))
     if not file:
         return {}
     try:

@@ -11,7 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.captured_log import captured_log, reason
 from modular_pluralism.llama.devices import Device, gpus, start_backend
+from modular_pluralism.llama.gguf_parts import check_parts
 from modular_pluralism.llama.gguf_tensors import tensor_bytes
 from modular_pluralism.llama.model_kind import check_is_decoder
 from modular_pluralism.llama.parameters import check_hardware, context_parameters, model_parameters
@@ -108,6 +109,7 @@ def plan_memory(settings: EngineSettings) -> MemoryPlan:
         ModelLoadError: the file is missing, no GGUF, or of a model that the engine cannot run; the machine has not the
             GPUs that the settings name; or this build of llama.cpp does not tell what the model would take.
     """
+    settings = replace(settings, gguf=check_parts(settings.gguf))
     start_backend()
     found = gpus()
     hardware = settings.hardware

@@ -19,6 +19,7 @@ from modular_pluralism.errors import EngineClosedError, ModelLoadError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.captured_log import captured_log, reason
 from modular_pluralism.llama.devices import start_backend
+from modular_pluralism.llama.gguf_parts import check_parts
 from modular_pluralism.llama.gguf_tensors import tensor_bytes
 from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.llama.memory import HOST, MemoryPlan, cannot_be_loaded, gpu_layers_of
@@ -73,6 +74,7 @@ class ModelFile:
     def __init__(self, path: Path, hardware: Hardware | None = None, plan: MemoryPlan | None = None) -> None:
         hardware = hardware or Hardware()
         check_is_gguf(path)
+        path = check_parts(path)
         sizes = tensor_bytes(path)
         _check_fits(path, sum(sizes.values()) if plan is None else plan.on(HOST).weights)
         _start_backend()

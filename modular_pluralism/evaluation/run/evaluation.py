@@ -32,6 +32,7 @@ from modular_pluralism.evaluation.statistics.pair_table import pair_table
 from modular_pluralism.evaluation.statistics.results import Results, Table
 from modular_pluralism.evaluation.statistics.summary import summarise
 from modular_pluralism.llama.chat_model import ChatLlama
+from modular_pluralism.llama.gguf_parts import size_of
 from modular_pluralism.models.pool_models import HasIdentity, PoolModels
 from modular_pluralism.pool import EmbeddedModel, Pool
 from modular_pluralism.prepared.entry import file_hash
@@ -258,7 +259,7 @@ def _files(pool: Pool, models: PoolModels) -> list[str]:
     opened = [models.base(), *(models.community(name) for name in pool.communities)]
     chats = [model.chat for model in opened if isinstance(model.chat, ChatLlama)]
     adapters = [chat.adapter.path for chat in chats if chat.adapter is not None]
-    weights = {f"{file.name} {file.stat().st_size}" for file in (chat.gguf for chat in chats)}
+    weights = {f"{file.name} {size_of(file)}" for file in (chat.gguf for chat in chats)}
     # Adapters that were trained alike have the same size, and are quickly read.
     return sorted(weights | {f"{file.name} {file_hash(file)[:16]}" for file in adapters})
 
