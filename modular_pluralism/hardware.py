@@ -9,6 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 """The formats in which llama.cpp keeps keys and values."""
 
+PLACEMENT = frozenset(
+    {
+        *("gpu_layers", "split_mode", "tensor_split", "main_gpu", "cpu_moe", "override_tensors"),
+        *("mmap", "mlock", "ubatch", "threads_batch", "swa_full"),
+    }
+)
+"""Keys that say where and how fast a model is computed, and not what."""
+
 _Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -65,3 +73,12 @@ class Hardware(BaseModel):
     def hardware(self) -> Hardware:
         """These keys alone, of a table that has more."""
         return Hardware(**{name: getattr(self, name) for name in Hardware.model_fields})
+
+    @property
+    def computed(self) -> dict[str, object]:
+        """The keys by which a model computes something else than without them, and their values."""
+        return {
+            name: getattr(self, name)
+            for name, field in Hardware.model_fields.items()
+            if name not in PLACEMENT and getattr(self, name) != field.default
+        }

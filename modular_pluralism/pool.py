@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from modular_pluralism.errors import PoolError, PromptError
+from modular_pluralism.hardware import Hardware
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.prompts.loader import hint
 from modular_pluralism.types import Pooling
@@ -83,7 +84,7 @@ class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
-class EmbeddedModel(_Config):
+class EmbeddedModel(Hardware, _Config):
     """A model that runs in this process, through the embedded llama.cpp engine.
 
     `gguf` is the path of a file, or of a folder with one model in it (absolute, or relative to the pool's folder),
@@ -97,7 +98,7 @@ class EmbeddedModel(_Config):
     `prepared` takes the file that `pluralism models prepare` wrote of these weights, where there is one (and where it
     keeps a repeatable model repeatable).
     `template` false sends raw text to be completed instead of the model's chat template. The sampling settings are
-    llama.cpp's; at temperature 0 the likeliest token is taken.
+    llama.cpp's; at temperature 0 the likeliest token is taken. The keys of `Hardware` say how it is laid on the machine.
     """
 
     gguf: _Path

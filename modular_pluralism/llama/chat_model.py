@@ -24,6 +24,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from modular_pluralism.errors import InputError
+from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
 from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.generation import Finish, GenerationRequest, Piece, TokenLogprob
@@ -38,7 +39,7 @@ _CALL_SETTINGS = {
     *("logprobs", "top_logprobs", "grammar", "timeout"),
 }
 
-ENGINE_SETTINGS = ("context", "slots", "memory", "threads", "queue", "repeatable")
+ENGINE_SETTINGS = ("context", "slots", "memory", "threads", "queue", "repeatable", "hardware")
 """Fields of a ChatLlama that are its engine's."""
 
 _IDENTITY = ("context", "repeatable", "template", "temperature", "top_p", "top_k", "min_p", "stop")
@@ -79,6 +80,8 @@ class ChatLlama(BaseChatModel):
     queue: int | None = None
     repeatable: bool = False
     """See `EngineSettings`."""
+    hardware: Hardware = Hardware()
+    """How the model is laid on the machine."""
     adapters: tuple[Path, ...] = ()
     """Every LoRA file that is used with this engine, by this instance or another."""
     adapter: Adapter | None = None
@@ -136,7 +139,8 @@ class ChatLlama(BaseChatModel):
     def pluralism_identity(self) -> list[Any]:
         """See HasIdentity."""
         adapter = None if self.adapter is None else [str(self.adapter.path), self.adapter.scale]
-        return ["gguf", str(real_path(self.gguf)), adapter, *(getattr(self, key) for key in _IDENTITY)]
+        told = ["gguf", str(real_path(self.gguf)), adapter, *(getattr(self, key) for key in _IDENTITY)]
+        return [*told, self.hardware.computed] if self.hardware.computed else told
 
     def prompt_tokens(self, messages: Sequence[BaseMessage]) -> list[int]:
         """The tokens that the model reads for these messages."""
