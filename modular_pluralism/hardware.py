@@ -55,6 +55,13 @@ class Hardware(BaseModel):
     rope_scale: _Factor | None = None
     rope_freq_base: _Factor | None = None
 
+    @field_validator("gpu_layers", mode="before")
+    @classmethod
+    def _check_gpu_layers(cls, layers: object) -> object:
+        if layers in ("auto", "all") or (isinstance(layers, int) and not isinstance(layers, bool) and layers >= 0):
+            return layers
+        raise ValueError("must be 'auto', 'all' or a number of layers")
+
     @field_validator("tensor_split", "override_tensors", mode="before")
     @classmethod
     def _list_as_tuple(cls, value: object) -> object:

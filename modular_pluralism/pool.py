@@ -98,7 +98,8 @@ class EmbeddedModel(Hardware, _Config):
     `prepared` takes the file that `pluralism models prepare` wrote of these weights, where there is one (and where it
     keeps a repeatable model repeatable).
     `template` false sends raw text to be completed instead of the model's chat template. The sampling settings are
-    llama.cpp's; at temperature 0 the likeliest token is taken. The keys of `Hardware` say how it is laid on the machine.
+    llama.cpp's; at temperature 0 the likeliest token is taken. The keys of `Hardware` say how it is laid
+    on the machine.
     """
 
     gguf: _Path

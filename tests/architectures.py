@@ -10,6 +10,7 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.training_models import add_tokenizer
 
 VOCABULARY = 1200
 _SHAPES = Path(__file__).with_suffix(".json")
+_ADAPTED = ("attn_output.weight", "ssm_out.weight", "ffn_down.weight", "ffn_down_shexp.weight")
 _HIDDEN, _HEADS, _KEY_HEADS, _WIDE = 64, 4, 2, 96
 
 
@@ -96,10 +98,10 @@ ARCHITECTURES = [
         like="Gemma 4",
     ),
     Architecture("gpt-oss", _WINDOW | _EXPERTS, like="gpt-oss"),
-    Architecture("granite", {"logit_scale": 8.0}, like="Granite 3 and 4 dense"),
+    Architecture("granite", {"logit_scale": 1.0}, like="Granite 3 and 4 dense"),
     Architecture(
         "granitehybrid",
-        _MAMBA2 | {"attention.head_count_kv": [0, 2], "logit_scale": 8.0},
+        _MAMBA2 | {"attention.head_count_kv": [0, 2], "logit_scale": 1.0},
         optional=_CONVOLUTION,
         like="Granite 4 H",
     ),
@@ -133,8 +135,8 @@ ARCHITECTURES = [
     ),
     Architecture("phi3", optional=("blk.*.attn_qkv.weight",), like="Phi 3.5, Phi 4 mini"),
     Architecture("olmo2", like="OLMo 2 and 3"),
-    Architecture("command-r", {"logit_scale": 0.1}, like="Command R"),
-    Architecture("cohere2", {"logit_scale": 0.1, **_WINDOW}, like="Command A, Command R7B"),
+    Architecture("command-r", {"logit_scale": 1.0}, like="Command R"),
+    Architecture("cohere2", {"logit_scale": 1.0, **_WINDOW}, like="Command A, Command R7B"),
     Architecture("exaone4", _WINDOW, like="EXAONE 4"),
     Architecture("smollm3", like="SmolLM 3"),
     Architecture("glm4", like="GLM 4"),
@@ -188,6 +190,22 @@ def write_architecture(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    return path
+
+
+def write_adapter(path: Path, architecture: Architecture) -> Path:
+    """A LoRA adapter of random weights for one matrix of the last block."""
+    shapes = {name: shape for name, shape in _shapes()[architecture.name].items() if name.endswith(_ADAPTED)}
+    name, (wide, high) = max(shapes.items())
+    with closing(gguf.GGUFWriter(path, architecture.name)) as writer:
+        writer.add_string("general.type", "adapter")
+        writer.add_string("adapter.type", "lora")
+        writer.add_float32("adapter.lora.alpha", 4.0)
+        writer.add_tensor(f"{name}.lora_a", 3 * _weights("a", (4, wide)))
+        writer.add_tensor(f"{name}.lora_b", 3 * _weights("b", (high, 4)))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
     return path
 
 

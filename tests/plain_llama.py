@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,11 @@ _AT_ONCE = 48
 """Tokens of a prompt read at once: fewer than 64, from which on llama.cpp takes another kernel."""
 
 
-def greedy(path: Path, prompts: Sequence[Sequence[int]], length: int, *, context: int = 512) -> list[list[int]]:
+def greedy(
+    path: Path, prompts: Sequence[Sequence[int]], length: int, *, context: int = 512, adapter: Path | None = None
+) -> list[list[int]]:
     """The `length` likeliest tokens, one after the other, after each prompt."""
-    with _opened(path, context) as llama:
+    with _opened(path, context, adapter) as llama:
         return [_continued(llama, prompt, length) for prompt in prompts]
 
 
@@ -38,14 +41,18 @@ def _continued(llama: Any, prompt: Sequence[int], length: int) -> list[int]:
 
 
 @contextmanager
-def _opened(path: Path, context: int) -> Iterator[Any]:
+def _opened(path: Path, context: int, adapter: Path | None) -> Iterator[Any]:
     parameters = native.llama_context_default_params()
     parameters.n_ctx = context
     parameters.n_threads = parameters.n_threads_batch = 1
     parameters.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
     with captured_log():
         model = native.llama_model_load_from_file(str(path).encode(), native.llama_model_default_params())
+        lora = None if adapter is None else native.llama_adapter_lora_init(model, str(adapter).encode())
         llama = native.llama_init_from_model(model, parameters)
+    if lora is not None:
+        one = (native.llama_adapter_lora_p_ctypes * 1)(lora), 1, (ctypes.c_float * 1)(1.0)
+        assert native.llama_set_adapters_lora(llama, *one) == 0
     try:
         yield llama
     finally:
