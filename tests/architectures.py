@@ -154,6 +154,17 @@ ARCHITECTURES = [
     Architecture("minimax-m2", _EXPERTS | {"expert_gating_func": 2}, like="MiniMax M2"),
 ]
 
+NO_DECODERS = [
+    Architecture("t5", {"attention.relative_buckets_count": 8}, like="an encoder with a decoder"),
+    Architecture("t5encoder", {"attention.relative_buckets_count": 8}, like="an encoder"),
+    Architecture("bert", {"attention.causal": False, "tokenizer.ggml.token_type_count": 2}, like="an embedding model"),
+    Architecture("gemma-embedding", _WINDOW | {"pooling_type": 1}, like="an embedding or ranking model"),
+    Architecture("llada", like="a diffusion model"),
+    Architecture("gemma-embedding", _WINDOW | {"pooling_type": None}, like="keeps nothing of what it has read"),
+    Architecture("qwen3", {"pooling_type": 3}, like="an embedding or ranking model"),
+]
+"""Models that write no text; `like` is what is said of them."""
+
 
 def keys_of(architecture: Architecture, context: int) -> dict[str, Any]:
     """All that the header says of the model, but for its tokenizer."""
@@ -173,7 +184,8 @@ def keys_of(architecture: Architecture, context: int) -> dict[str, Any]:
         "vocab_size": VOCABULARY,
     }
     keys |= architecture.keys
-    return {f"{architecture.name}.{key}": value for key, value in keys.items() if value is not None}
+    named = {key if key.startswith("tokenizer.") else f"{architecture.name}.{key}": key for key in keys}
+    return {name: keys[key] for name, key in named.items() if keys[key] is not None}
 
 
 def write_architecture(
@@ -252,7 +264,7 @@ def ask_llama_cpp(architecture: Architecture, folder: Path) -> dict[str, list[in
         if model:
             native.llama_model_free(model)
             return shapes
-        said = "\n".join(log)
+        said = "\n".join(log.errors)
         if missing := re.search(r"tensor '(\S+)' not found", said):
             shapes[missing[1]] = [2, 2, 2]
         elif wrong := re.search(r"tensor '(\S+)' has wrong shape; expected\s+([\d, ]+), got", said):
@@ -267,5 +279,5 @@ def ask_llama_cpp(architecture: Architecture, folder: Path) -> dict[str, list[in
 if __name__ == "__main__":
     native.llama_backend_init()
     with tempfile.TemporaryDirectory() as made:
-        asked = {each.name: ask_llama_cpp(each, Path(made)) for each in ARCHITECTURES}
+        asked = {each.name: ask_llama_cpp(each, Path(made)) for each in (*ARCHITECTURES, *NO_DECODERS)}
     _SHAPES.write_text(json.dumps(asked, separators=(",", ":")).replace("},", "},\n") + "\n")

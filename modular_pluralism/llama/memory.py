@@ -19,7 +19,7 @@ from llama_cpp import llama_cpp as native
 
 from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.hardware import Hardware
-from modular_pluralism.llama.captured_log import captured_log, reason
+from modular_pluralism.llama.captured_log import CapturedLog, captured_log, reason
 from modular_pluralism.llama.devices import Device, gpus, start_backend
 from modular_pluralism.llama.gguf_parts import check_parts
 from modular_pluralism.llama.gguf_tensors import tensor_bytes
@@ -164,30 +164,27 @@ def _plan(settings: EngineSettings, gpu_layers: int, sizes: Mapping[str, int]) -
     parameters = model_parameters(settings.hardware, gpu_layers)
     parameters.no_alloc = True
     parameters.load_mode = native.LLAMA_LOAD_MODE_NONE
-    with captured_log(details=True) as log:
+    with captured_log() as log:
         model = native.llama_model_load_from_file(os.fsencode(settings.gguf), parameters)
         if not model:
             raise ModelLoadError(cannot_be_loaded(settings.gguf, log, sizes))
         try:
             check_is_decoder(model, settings.gguf)
-            weights_log = list(log)
-            log.clear()
+            weights_log = list(log.lines)
             _try_context(settings, model, log)
-            if not sizes:
-                sizes = {"": native.llama_model_size(model)}
-            return read_plan(weights_log, log, sizes)
+            return read_plan(weights_log, log.lines[len(weights_log) :], sizes)
         finally:
             native.llama_model_free(model)
 
 
-def cannot_be_loaded(path: Path, log: list[str], sizes: Mapping[str, int]) -> str:
+def cannot_be_loaded(path: Path, log: CapturedLog, sizes: Mapping[str, int]) -> str:
     """Why llama.cpp could not load a file, as one sentence that says what to do."""
     if not sizes:
         return f"{path} holds no weights, only a vocabulary or nothing; use a complete GGUF of a text model."
     return f"{path} cannot be loaded: {reason(log)}. Use a complete GGUF of a text model."
 
 
-def _try_context(settings: EngineSettings, model: Any, log: list[str]) -> None:
+def _try_context(settings: EngineSettings, model: Any, log: CapturedLog) -> None:
     """Lay out a context of one sequence, and let it go."""
     length = cells(settings, longest_sequence(settings, native.llama_model_n_ctx_train(model)))
     context = native.llama_init_from_model(
@@ -204,10 +201,11 @@ def _try_context(settings: EngineSettings, model: Any, log: list[str]) -> None:
         )
 
 
-def no_context(path: Path, streams: int, length: int, log: list[str]) -> str:
+def no_context(path: Path, streams: int, length: int, log: CapturedLog) -> str:
     """That llama.cpp makes no context, and what to do."""
+    sequences = "sequence" if streams == 1 else "sequences"
     return (
-        f"No context of {streams} sequences of {length} tokens could be made for {path.name}: {reason(log)}. Lower "
+        f"No context of {streams} {sequences} of {length} tokens could be made for {path.name}: {reason(log)}. Lower "
         "context, slots or memory, or change the cache's type or flash_attention, in the pool file."
     )
 
