@@ -153,8 +153,6 @@ def test_there_is_as_much_room_for_the_cache_as_the_fullest_device_has() -> None
     plan = read_plan(_WEIGHTS_LOG, _CONTEXT_LOG, _SIZES)
     free = {"CPU": _GIB, "CUDA0": 740 * _MIB, "CUDA1": 50 * _GIB}
     assert plan.room_for_cache(free) == pytest.approx(10 * plan.cache, rel=1e-3)
-        10 * plan.cache, rel=1e-3
-    )
     assert plan.room_for_cache({"CPU": 32 * _MIB}) == pytest.approx(2 * plan.cache, rel=1e-3)
     assert plan.room_for_cache({}) is None
 
