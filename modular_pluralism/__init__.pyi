@@ -50,6 +50,7 @@ from modular_pluralism.graphs.state import (
     SteerableQuestion as SteerableQuestion,
     SteerableState as SteerableState,
 )
+from modular_pluralism.hardware import Hardware as Hardware
 from modular_pluralism.llama import ChatLlama as ChatLlama, close_engines as close_engines
 from modular_pluralism.models.pool_models import PoolModels as PoolModels
 from modular_pluralism.modes import (

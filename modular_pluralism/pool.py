@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from modular_pluralism.errors import PoolError, PromptError
+from modular_pluralism.hardware import Hardware
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.prompts.loader import hint
 from modular_pluralism.types import Pooling
@@ -47,7 +48,17 @@ NAME_RULE = "is no usable name; write up to 64 letters, digits, '_' and '-', a l
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PACKAGE_FILE = re.compile(r"package:[A-Za-z_][A-Za-z0-9_.]*/[^/].*")
-_HUB_FILE = re.compile(r"hf:[^/]+/[^/]+/[^/].*\.gguf")
+HUB_MODEL = re.compile(r"hf:(?P<repo>[^/:]+/[^/:]+)(?::(?P<tag>[^/:]+)|/(?P<file>[^/].*\.gguf))?")
+"""What a model on the Hugging Face hub looks like."""
+HUB_FORM = "'hf:OWNER/REPO:QUANT', 'hf:OWNER/REPO' or 'hf:OWNER/REPO/FILE.gguf'"
+"""How it is written, for people."""
+_WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+OLLAMA_MODEL = re.compile(rf"ollama:(?P<path>(?:{_WORD}(?::\d+)?/)?(?:{_WORD}/)?{_WORD})(?::(?P<tag>{_WORD}))?")
+"""What a model that Ollama keeps looks like."""
+OLLAMA_FORM = "'ollama:NAME' or 'ollama:NAME:TAG'"
+"""How it is written, for people."""
+NO_PATHS = ("package:", "hf:", "ollama:")
+"""How a `gguf` begins that is no path, and so is the same from every folder."""
 
 _INT32 = 2**31 - 1  # llama.cpp takes these numbers as 32-bit integers
 
@@ -73,11 +84,13 @@ class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
-class EmbeddedModel(_Config):
+class EmbeddedModel(Hardware, _Config):
     """A model that runs in this process, through the embedded llama.cpp engine.
 
-    `gguf` is a path (absolute, or relative to the pool's folder), `package:PKG/FILE` for a file inside an installed
-    package, or `hf:OWNER/REPO/FILE.gguf` for one on the Hugging Face hub. `context` is the longest single sequence in
+    `gguf` is the path of a file, or of a folder with one model in it (absolute, or relative to the pool's folder),
+    `package:PKG/FILE` for a file inside an installed package, `hf:OWNER/REPO:QUANT`, `hf:OWNER/REPO` or
+    `hf:OWNER/REPO/FILE.gguf` for one on the Hugging Face hub, or `ollama:NAME:TAG` for one that Ollama has pulled; of a
+    model in several files, the first. `context` is the longest single sequence in
     tokens, `slots` how many sequences may run at once, `memory` the most GiB of KV cache for them, and `threads` how
     many threads decode; the engine chooses where they are None. `queue` is how many requests may wait. `repeatable`
     makes a text depend on nothing but its request and seed, whatever else runs, which costs speed where a sequence runs
@@ -85,7 +98,8 @@ class EmbeddedModel(_Config):
     `prepared` takes the file that `pluralism models prepare` wrote of these weights, where there is one (and where it
     keeps a repeatable model repeatable).
     `template` false sends raw text to be completed instead of the model's chat template. The sampling settings are
-    llama.cpp's; at temperature 0 the likeliest token is taken.
+    llama.cpp's; at temperature 0 the likeliest token is taken. The keys of `Hardware` say how it is laid
+    on the machine.
     """
 
     gguf: _Path
@@ -107,8 +121,10 @@ class EmbeddedModel(_Config):
     def _check_gguf(cls, gguf: str) -> str:
         if gguf.startswith("package:") and not _PACKAGE_FILE.fullmatch(gguf):
             raise ValueError("must read 'package:PACKAGE/FILE'")
-        if gguf.startswith("hf:") and not _HUB_FILE.fullmatch(gguf):
-            raise ValueError("must read 'hf:OWNER/REPO/FILE.gguf'")
+        if gguf.startswith("hf:") and not HUB_MODEL.fullmatch(gguf):
+            raise ValueError(f"must read {HUB_FORM}")
+        if gguf.startswith("ollama:") and not OLLAMA_MODEL.fullmatch(gguf):
+            raise ValueError(f"must read {OLLAMA_FORM}")
         return gguf
 
 

@@ -47,7 +47,7 @@ def write_tiny(
     writer.add_rope_dimension_count(hidden // HEADS)
     writer.add_vocab_size(vocabulary)
     if tokenizer is None:
-        _add_tokenizer(writer, vocabulary)
+        add_tokenizer(writer, vocabulary)
         template = template or read_tokenizer("chat_template")
     else:
         _copy_tokenizer(writer, tokenizer)
@@ -95,7 +95,7 @@ def read_tokenizer(key: str) -> Any:
     return field.contents()
 
 
-def _add_tokenizer(writer: Any, vocabulary: int) -> None:
+def add_tokenizer(writer: Any, vocabulary: int) -> None:
     """The first tokens of the demo model: control tokens, bytes, and the merges that were learnt first."""
     tokens = read_tokenizer("ggml.tokens")[:vocabulary]
     known = set(tokens)

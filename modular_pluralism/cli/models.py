@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from modular_pluralism.cli.output import print_json, print_table, safe, say, sto
 from modular_pluralism.errors import InputError
 
 if TYPE_CHECKING:
+    from modular_pluralism.models.found_models import FoundModel
     from modular_pluralism.pool import EmbeddedModel, Pool
     from modular_pluralism.prepared.cache import Cached
     from modular_pluralism.prepared.entry import Entry
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     epilog=examples("""
 pluralism models
+pluralism models find
 pluralism models prepare
 pluralism models prepare --pool my-pool.toml --model small --format q8_0
 pluralism models remove --all
@@ -86,6 +89,39 @@ def prepare(
         print_json(results)
 
 
+@app.command("find", epilog=examples("pluralism models find"))
+def find(as_json: JsonOption = False) -> None:
+    """List the models that are on this machine already, each with the line that names it in a pool file.
+
+    Looks into the Hugging Face hub's cache, Ollama's store, LM Studio's folder, llama.cpp's own cache and the installed
+    Python packages. Loads nothing and fetches nothing.
+    """
+    from modular_pluralism.models.found_models import found_models
+
+    models = found_models()
+    if as_json:
+        print_json([_found_row(model) for model in models])
+        return
+    for place, those in groupby(models, key=lambda model: model.place):
+        say(place, "bold")
+        for model in those:
+            # The line alone, so that it can be copied.
+            say(f"  {model.line}")
+            say(f"      {_told(model)}", "dim")
+    if not models:
+        say('No model is on this machine; a pool file can name one of the hub, as gguf = "hf:OWNER/REPO:QUANT".')
+
+
+def _told(model: FoundModel) -> str:
+    from modular_pluralism.llama.gguf_parts import parts
+    from modular_pluralism.prepared.formats import megabytes
+
+    if model.problem is not None:
+        return f"cannot be used: {model.problem}"
+    files = f" in {len(parts(model.file))} files" if len(parts(model.file)) > 1 else ""
+    return f"{model.architecture}, {model.quantisation}, {megabytes(model.bytes)}{files}"
+
+
 @app.command("remove", epilog=examples("pluralism models remove --all"))
 def remove(
     name: Annotated[
@@ -110,6 +146,7 @@ def _model_files(pool: Pool, only: str | None) -> list[tuple[str, Path, Embedded
 
     Raises InputError where there is none.
     """
+    from modular_pluralism.llama.gguf_parts import real_path
     from modular_pluralism.models.gguf_source import find_gguf
     from modular_pluralism.pool import EmbeddedModel
 
@@ -123,7 +160,7 @@ def _model_files(pool: Pool, only: str | None) -> list[tuple[str, Path, Embedded
     files: dict[Path, tuple[str, Path, EmbeddedModel]] = {}
     for name in wanted:
         path = find_gguf(embedded[name].gguf, pool.folder)
-        files.setdefault(path.resolve(), (name, path, embedded[name]))
+        files.setdefault(real_path(path), (name, path, embedded[name]))
     return list(files.values())
 
 
@@ -136,6 +173,23 @@ def _progress(name: str) -> Iterator[Callable[[str], None]]:
         return
     with console.status(safe(name)) as status:
         yield lambda words: status.update(safe(f"{name}: {words}"))
+
+
+def _found_row(model: FoundModel) -> dict[str, Any]:
+    from modular_pluralism.llama.gguf_parts import parts
+
+    return {
+        "found_in": model.place,
+        "key": model.key,
+        "source": model.source,
+        "line": model.line,
+        "file": str(model.file),
+        "files": len(parts(model.file)),
+        "bytes": model.bytes,
+        "architecture": model.architecture or None,
+        "quantisation": model.quantisation or None,
+        "problem": model.problem,
+    }
 
 
 def _row(cached: Cached) -> dict[str, Any]:

@@ -24,9 +24,11 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from modular_pluralism.errors import InputError
+from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
 from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.generation import Finish, GenerationRequest, Piece, TokenLogprob
+from modular_pluralism.llama.gguf_parts import real_path
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.llama.sampling import Sampling
 from modular_pluralism.llama.settings import EngineSettings
@@ -37,7 +39,7 @@ _CALL_SETTINGS = {
     *("logprobs", "top_logprobs", "grammar", "timeout"),
 }
 
-ENGINE_SETTINGS = ("context", "slots", "memory", "threads", "queue", "repeatable")
+ENGINE_SETTINGS = ("context", "slots", "memory", "threads", "queue", "repeatable", "hardware")
 """Fields of a ChatLlama that are its engine's."""
 
 _IDENTITY = ("context", "repeatable", "template", "temperature", "top_p", "top_k", "min_p", "stop")
@@ -78,6 +80,8 @@ class ChatLlama(BaseChatModel):
     queue: int | None = None
     repeatable: bool = False
     """See `EngineSettings`."""
+    hardware: Hardware = Hardware()
+    """How the model is laid on the machine."""
     adapters: tuple[Path, ...] = ()
     """Every LoRA file that is used with this engine, by this instance or another."""
     adapter: Adapter | None = None
@@ -103,7 +107,7 @@ class ChatLlama(BaseChatModel):
         settings = self._settings
         opened = self._opened
         if opened is None or opened[0] != settings or opened[1].closed:
-            engine = shared_engine(replace(settings, gguf=settings.gguf.resolve()))
+            engine = shared_engine(replace(settings, gguf=real_path(settings.gguf)))
             opened = self._opened = (settings, engine)
         return opened[1]
 
@@ -135,7 +139,8 @@ class ChatLlama(BaseChatModel):
     def pluralism_identity(self) -> list[Any]:
         """See HasIdentity."""
         adapter = None if self.adapter is None else [str(self.adapter.path), self.adapter.scale]
-        return ["gguf", str(self.gguf), adapter, *(getattr(self, key) for key in _IDENTITY)]
+        told = ["gguf", str(real_path(self.gguf)), adapter, *(getattr(self, key) for key in _IDENTITY)]
+        return [*told, self.hardware.computed] if self.hardware.computed else told
 
     def prompt_tokens(self, messages: Sequence[BaseMessage]) -> list[int]:
         """The tokens that the model reads for these messages."""

@@ -15,16 +15,14 @@ import numpy as np
 from llama_cpp import llama_cpp as native
 
 from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.batch import Batch
-from modular_pluralism.llama.captured_log import captured_log, reason
+from modular_pluralism.llama.captured_log import captured_log
 from modular_pluralism.llama.job import Adapter
+from modular_pluralism.llama.memory import no_context
 from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.llama.parameters import context_parameters
 from modular_pluralism.llama.sampling import Row
-
-BATCH = 512
-"""Most tokens of one decode."""
-OUTPUTS = 128
-"""Most rows of logits of one decode; llama.cpp keeps a buffer of vocabulary size for each."""
 
 
 class DecodeError(Exception):
@@ -53,29 +51,20 @@ class Context:
         ModelLoadError: llama.cpp cannot make it, for lack of memory as a rule.
     """
 
-    def __init__(self, model: ModelFile, streams: int, length: int, threads: int) -> None:
+    def __init__(self, model: ModelFile, hardware: Hardware, streams: int, length: int, threads: int) -> None:
         self.streams = streams
         self.length = length
+        self.batch = hardware.ubatch
+        """Most tokens of one decode."""
         self._model = model
-        params = native.llama_context_default_params()
-        params.n_ctx = streams * length
-        params.n_batch = params.n_ubatch = BATCH
-        params.n_seq_max = streams
-        params.n_outputs_max = OUTPUTS
-        params.n_threads = params.n_threads_batch = threads
-        params.kv_unified = False
-        # Without it a token's attention would depend on how many are read with it.
-        params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
-        params.no_perf = True
         with captured_log() as log:
-            self._pointer = native.llama_init_from_model(model.pointer, params)
-        if not self._pointer:
-            raise ModelLoadError(
-                f"No context of {streams} sequences of {length} tokens could be made for {model.path.name}: "
-                f"{reason(log)}. Lower context, slots or memory in the pool file."
+            self._pointer = native.llama_init_from_model(
+                model.pointer, context_parameters(hardware, streams=streams, length=length, threads=threads)
             )
+        if not self._pointer:
+            raise ModelLoadError(no_context(model.path, streams, length, log))
         self._memory = native.llama_get_memory(self._pointer)
-        self._batch = Batch(BATCH)
+        self._batch = Batch(self.batch)
         self._adapter: Adapter | None = None
 
     def decode(self, chunks: Sequence[Chunk]) -> Sequence[Row]:
@@ -122,12 +111,25 @@ class Context:
     def cut(self, stream: int, length: int) -> bool:
         """Drop a stream's tokens from position `length` on.
 
-        False where the model's memory cannot be cut there (recurrent models); the stream is then empty.
+        False where the model's memory cannot be cut there; the stream is then empty.
         """
-        if native.llama_memory_seq_rm(self._memory, stream, length, -1):
+        cut = native.llama_memory_seq_rm(self._memory, stream, length, -1)
+        if cut and self.tokens_in(stream) == length:
             return True
         native.llama_memory_seq_rm(self._memory, stream, -1, -1)
         return False
+
+    def held_from(self, stream: int) -> int:
+        """The first position from which on a stream holds everything; 0 of an empty one."""
+        return max(0, int(native.llama_memory_seq_pos_min(self._memory, stream)))
+
+    def checkpoint(self, stream: int) -> bytearray:
+        """The part of a stream's memory that cannot be cut: what its sliding windows hold, and its recurrent states."""
+        return self._save(stream, native.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY)
+
+    def restore(self, stream: int, state: bytearray) -> None:
+        """Put such a part back; what follows it has still to be cut off."""
+        self._put(stream, state, native.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY)
 
     def tokens_in(self, stream: int) -> int:
         """How many tokens llama.cpp holds for a stream."""
@@ -143,18 +145,21 @@ class Context:
         for target, data in saved.items():
             self._load(target, data)
 
-    def _save(self, stream: int) -> bytearray:
+    def _save(self, stream: int, flags: int = native.LLAMA_STATE_SEQ_FLAGS_NONE) -> bytearray:
         # llama_memory_seq_cp would copy the cells that are empty, too.
-        data = bytearray(native.llama_state_seq_get_size(self._pointer, stream))
+        data = bytearray(native.llama_state_seq_get_size_ext(self._pointer, stream, flags))
         buffer = (ctypes.c_uint8 * len(data)).from_buffer(data)
-        if native.llama_state_seq_get_data(self._pointer, buffer, len(data), stream) != len(data):
+        if native.llama_state_seq_get_data_ext(self._pointer, buffer, len(data), stream, flags) != len(data):
             raise DecodeError("llama_state_seq_get_data failed")
         return data
 
     def _load(self, stream: int, data: bytearray) -> None:
         native.llama_memory_seq_rm(self._memory, stream, -1, -1)
+        self._put(stream, data, native.LLAMA_STATE_SEQ_FLAGS_NONE)
+
+    def _put(self, stream: int, data: bytearray, flags: int) -> None:
         buffer = (ctypes.c_uint8 * len(data)).from_buffer(data)
-        if native.llama_state_seq_set_data(self._pointer, buffer, len(data), stream) == 0:
+        if native.llama_state_seq_set_data_ext(self._pointer, buffer, len(data), stream, flags) == 0:
             raise DecodeError("llama_state_seq_set_data failed")
 
     def close(self) -> None:

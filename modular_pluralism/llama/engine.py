@@ -28,7 +28,8 @@ from modular_pluralism.errors import (
 from modular_pluralism.llama.generation import Event, Finish, GenerationJob, GenerationRequest, Piece
 from modular_pluralism.llama.grammar import grammar_tokenizer
 from modular_pluralism.llama.job import Adapter, Job, JobControl
-from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.llama.memory import plan_memory
+from modular_pluralism.llama.model_file import ModelFile, check_is_gguf
 from modular_pluralism.llama.reading import LogProbs, ReadingJob, ReadingRequest, next_tokens
 from modular_pluralism.llama.scheduler import Scheduler
 from modular_pluralism.llama.settings import EngineSettings, EngineStats
@@ -46,11 +47,13 @@ class Engine:
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
         self.stats = EngineStats()
-        self.model = ModelFile(settings.gguf)
+        check_is_gguf(settings.gguf)
+        self.memory = plan_memory(settings)
+        self.model = ModelFile(settings.gguf, settings.hardware, self.memory)
         try:
             for adapter in settings.adapters:
                 self.model.load_adapter(adapter)
-            self._scheduler = Scheduler(self.model, settings, self.stats)
+            self._scheduler = Scheduler(self.model, settings, self.stats, self.memory)
         except BaseException:
             self.model.close()
             raise

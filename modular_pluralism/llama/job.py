@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -31,6 +31,10 @@ class Track:
     first_output: int
     read: int = 0
     """Tokens that are in the KV cache, reused ones included."""
+    upcoming: Sequence[tuple[Sequence[int], int]] = ()
+    """Tokens and first output of the next tracks of the same job, as far as they are known."""
+    stops: set[int] = field(default_factory=set)
+    """Lengths of which a checkpoint is to be kept, where the memory cannot be cut anywhere."""
     prompt: int = field(init=False)
     """Tokens that it began with."""
 
@@ -41,6 +45,10 @@ class Track:
     def left(self) -> int:
         """Tokens still to be read."""
         return len(self.tokens) - self.read
+
+    def until_stop(self) -> int:
+        """Tokens still to be read, or fewer: up to the next length of which a checkpoint is to be kept."""
+        return min((stop - self.read for stop in self.stops if stop > self.read + 1), default=self.left)
 
     def outputs(self, count: int) -> int:
         """How many rows of logits are wanted from the next `count` tokens."""

@@ -16,25 +16,26 @@ from llama_cpp import _logger as llama_cpp_logger
 from llama_cpp import llama_cpp as native
 
 from modular_pluralism.errors import EngineClosedError, ModelLoadError
+from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.captured_log import captured_log, reason
+from modular_pluralism.llama.devices import start_backend
+from modular_pluralism.llama.gguf_parts import check_parts
+from modular_pluralism.llama.gguf_tensors import tensor_bytes
 from modular_pluralism.llama.host import usable_memory
+from modular_pluralism.llama.memory import HOST, MemoryPlan, cannot_be_loaded, gpu_layers_of
+from modular_pluralism.llama.model_kind import check_is_decoder
+from modular_pluralism.llama.parameters import model_parameters
 from modular_pluralism.llama.special_tokens import SpecialTokens
 
 _MAGIC = b"GGUF"
 _SPACED = (native.LLAMA_VOCAB_TYPE_SPM, native.LLAMA_VOCAB_TYPE_UGM)
-_backend_lock = threading.Lock()
-_backend_ready = False
 
 
 def _start_backend() -> None:
-    global _backend_ready
-    with _backend_lock:
-        if not _backend_ready:
-            # As llama_cpp.Llama(verbose=False) does; an application that has set this logger's level keeps it.
-            if llama_cpp_logger.logger.level == logging.NOTSET:
-                llama_cpp_logger.logger.setLevel(logging.ERROR)
-            native.llama_backend_init()
-            _backend_ready = True
+    # As llama_cpp.Llama(verbose=False) does; an application that has set this logger's level keeps it.
+    if llama_cpp_logger.logger.level == logging.NOTSET:
+        llama_cpp_logger.logger.setLevel(logging.ERROR)
+    start_backend()
 
 
 def check_is_gguf(path: Path) -> None:
@@ -50,9 +51,9 @@ def check_is_gguf(path: Path) -> None:
         raise ModelLoadError(f"{path} is not a GGUF file (it begins with {magic!r}); point to a .gguf file.")
 
 
-def _check_fits(path: Path) -> None:
+def _check_fits(path: Path, size: int) -> None:
     """Raise ModelLoadError where the weights would not fit: the process would be killed without a word."""
-    size, free = path.stat().st_size, usable_memory()
+    free = usable_memory()
     if free is not None and size > free:
         raise ModelLoadError(
             f"{path} needs {size / 2**30:.2f} GiB of memory, and {free / 2**30:.2f} GiB are free; use a smaller file "
@@ -64,22 +65,44 @@ class ModelFile:
     """The weights and the vocabulary of one GGUF file, shared by every sequence that uses them; or, with
     `vocabulary_only`, the vocabulary and what the file says of itself.
 
+    Args:
+        path: The file, or the first of a split one.
+        hardware: How it is laid on the machine.
+        plan: What it will take there; without one, everything lies in the host's memory.
+        vocabulary_only: Read no weights.
+
     Raises:
         ModelLoadError: the file is missing, unreadable, not GGUF, or llama.cpp cannot use it.
     """
 
-    def __init__(self, path: Path, *, vocabulary_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        hardware: Hardware | None = None,
+        plan: MemoryPlan | None = None,
+        *,
+        vocabulary_only: bool = False,
+    ) -> None:
+        hardware = hardware or Hardware()
         check_is_gguf(path)
+        path = check_parts(path)
+        sizes = tensor_bytes(path)
         if not vocabulary_only:
-            _check_fits(path)
+            _check_fits(path, sum(sizes.values()) if plan is None else plan.on(HOST).weights)
         _start_backend()
         self.path = path
-        parameters = native.llama_model_default_params()
+        parameters = model_parameters(hardware, 0 if plan is None else gpu_layers_of(plan, hardware))
         parameters.vocab_only = vocabulary_only
         with captured_log() as log:
             self.pointer = native.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.pointer:
-            raise ModelLoadError(f"{path} cannot be loaded: {reason(log)}. Use a complete GGUF of a text model.")
+            raise ModelLoadError(cannot_be_loaded(path, log, sizes))
+        if not vocabulary_only:
+            try:
+                check_is_decoder(self.pointer, path)
+            except ModelLoadError:
+                native.llama_model_free(self.pointer)
+                raise
         self._vocabulary = native.llama_model_get_vocab(self.pointer)
         self._open = threading.Lock()
         self.n_vocab: int = native.llama_vocab_n_tokens(self._vocabulary)
@@ -99,6 +122,8 @@ class ModelFile:
             native.llama_model_is_recurrent(self.pointer) or native.llama_model_is_hybrid(self.pointer)
         )
         """Whether any layer keeps a state in which single tokens cannot be told apart."""
+        self.window: int = max(0, native.llama_model_n_swa(self.pointer))
+        """Tokens that its sliding windows hold, or 0."""
         self.metadata = self._read_metadata()
         self._adapters: dict[Path, Any] = {}
         self._pieces: dict[int, bytes] = {}
@@ -214,20 +239,6 @@ class ModelFile:
                 if attributes[token] & control or len(text.replace("\u2581", " ").strip()) > 1
             }
         )
-
-    def cache_bytes(self, tokens: int) -> int:
-        """Bytes of KV cache for so many tokens: 16-bit keys and values of every layer.
-
-        Models with sliding windows or recurrent layers need less.
-        """
-        heads = max(1, native.llama_model_n_head(self.pointer))
-        width = native.llama_model_n_embd(self.pointer) // heads
-        architecture = self.metadata.get("general.architecture", "")
-        key, value = (
-            int(self.metadata.get(f"{architecture}.attention.{name}_length", width)) for name in ("key", "value")
-        )
-        per_layer = int(native.llama_model_n_head_kv(self.pointer)) * (key + value) * 2
-        return tokens * int(native.llama_model_n_layer(self.pointer)) * per_layer
 
     def load_adapter(self, path: Path) -> None:
         """Load a LoRA adapter; llama.cpp wants this done before the context is made.

@@ -5,7 +5,7 @@ What is reused has then gone through the same kernels (see `chunks`), and change
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from modular_pluralism.llama.chunks import WIDE, wide_length
 
@@ -25,17 +25,31 @@ def common_length(one: Sequence[int], other: Sequence[int]) -> int:
     return low
 
 
-def reusable_length(cached: Sequence[int], cached_wide: int, tokens: Sequence[int], first_output: int) -> int:
+def _any_length(length: int) -> int:
+    return length
+
+
+def reusable_length(
+    cached: Sequence[int],
+    cached_wide: int,
+    tokens: Sequence[int],
+    first_output: int,
+    restorable: Callable[[int], int] = _any_length,
+) -> int:
     """How many leading tokens of a prompt can be taken from a cache.
 
     `cached_wide` of the `cached` tokens were read in wide chunks. Logits are wanted from `first_output` on, so that
-    position has to be read in any case.
+    position has to be read in any case. `restorable` gives the most tokens, of so many or fewer, that the cache can be
+    brought back to; any number, where nothing else is said.
     """
     wide = wide_length(len(tokens))
     shared = min(common_length(cached, tokens), first_output)
     if shared >= wide and cached_wide != wide:
         shared = min(wide, cached_wide)
     if shared >= wide:
-        return max(wide, min(shared, len(tokens) - _SHORTEST_END))
+        restored = restorable(max(wide, min(shared, len(tokens) - _SHORTEST_END)))
+        if restored >= wide:
+            return restored
+        shared = restored
     # The next chunk has to be wide, too, and so may have to begin further back.
-    return max(0, min(shared, cached_wide, wide - WIDE))
+    return restorable(max(0, min(shared, cached_wide, wide - WIDE)))

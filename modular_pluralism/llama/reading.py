@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -22,6 +23,8 @@ from modular_pluralism.llama.sampling import Row, likeliest, log_normaliser
 
 LogProbs = npt.NDArray[np.float32]
 T = TypeVar("T", covariant=True)
+_UPCOMING = 8
+"""Paths that are looked ahead for what they share."""
 
 
 @dataclass(eq=False)
@@ -61,7 +64,8 @@ class ReadingJob:
         if not self._left:
             return None
         self._path = self._left.popleft()
-        return Track(self, self._path.tokens, self._path.first_output)
+        upcoming = [(path.tokens, path.first_output) for path in islice(self._left, _UPCOMING)]
+        return Track(self, self._path.tokens, self._path.first_output, upcoming=upcoming)
 
     def on_reuse(self, tokens: int) -> None:
         """See Job."""

@@ -14,16 +14,20 @@ from collections.abc import Callable, Iterable, Sequence
 from llama_cpp import llama_cpp as native
 
 from modular_pluralism.errors import DeadlineError, ModelCallError, ModelLoadError, PluralismError
+from modular_pluralism.llama.checkpoints import Checkpoints
 from modular_pluralism.llama.chunks import WIDE, narrow_chunks, wide_chunk, wide_length
-from modular_pluralism.llama.context import BATCH, OUTPUTS, Chunk, Context, DecodeError
+from modular_pluralism.llama.context import Chunk, Context, DecodeError
+from modular_pluralism.llama.devices import gpus
 from modular_pluralism.llama.generation import GenerationJob
 from modular_pluralism.llama.host import usable_cores, usable_memory
 from modular_pluralism.llama.job import Adapter, Job, Track
+from modular_pluralism.llama.memory import HOST, MemoryPlan, cells, longest_sequence
 from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.llama.parameters import OUTPUTS
 from modular_pluralism.llama.sampling import Row
 from modular_pluralism.llama.settings import GIB, EngineSettings, EngineStats
 from modular_pluralism.llama.slot_layout import is_contiguous, moves_to_contiguous
-from modular_pluralism.llama.slots import Choice, Slot, choose, running
+from modular_pluralism.llama.slots import Choice, Memory, Slot, choose, running
 
 _READ_BESIDE_OTHERS = 256
 """About how many prompt tokens a step reads while other sequences are generating and have to wait for it."""
@@ -31,8 +35,6 @@ _LEAST_BUDGET = GIB // 2
 _MOST_SLOTS = 48
 _SPLIT_KERNEL = 256
 """Cached tokens from which on llama.cpp decodes a sequence that runs alone with a kernel of its own."""
-_CELLS = 256
-"""llama.cpp rounds the cells of a stream up to a multiple of this."""
 
 
 class Scheduler:
@@ -42,7 +44,7 @@ class Scheduler:
         ModelLoadError: there is no memory for a single sequence, or the model cannot be repeatable.
     """
 
-    def __init__(self, model: ModelFile, settings: EngineSettings, stats: EngineStats) -> None:
+    def __init__(self, model: ModelFile, settings: EngineSettings, stats: EngineStats, plan: MemoryPlan) -> None:
         if settings.repeatable and model.is_recurrent:
             raise ModelLoadError(
                 f"{model.path.name} has recurrent layers, which cannot take a token back; leave repeatable out."
@@ -50,13 +52,15 @@ class Scheduler:
         self._model = model
         self._settings = settings
         self._stats = stats
-        self.length = min(settings.context, model.n_ctx_train)
+        self.length = longest_sequence(settings, model.n_ctx_train)
         """The most tokens of one sequence."""
-        # A lone sequence is padded with one token more in its neighbour, if texts are to be repeatable.
-        self._stream = -(-(self.length + settings.repeatable) // _CELLS) * _CELLS
+        self._stream = cells(settings, self.length)
         self._threads = settings.threads or usable_cores()
-        self._context = Context(model, self._affordable_slots(), self._stream, self._threads)
-        self.slots = [Slot(number) for number in range(self._context.streams)]
+        slots = self._affordable_slots(plan)
+        self._context = Context(model, settings.hardware, slots, self._stream, self._threads)
+        self._memory = Memory(model.window, model.is_recurrent)
+        self.slots = [Slot(number, memory=self._memory) for number in range(self._context.streams)]
+        self._checkpoints = Checkpoints(self._context, self.slots, room=slots * plan.cache // 2)
         stats.slots = len(self.slots)
         self._waiting: deque[Track] = deque()
         self._last_turn: Adapter | None = None
@@ -101,16 +105,16 @@ class Scheduler:
 
     # -- admission -----------------------------------------------------------------------------------------------------
 
-    def _affordable_slots(self) -> int:
+    def _affordable_slots(self, plan: MemoryPlan) -> int:
         """How many sequences the settings and the memory allow."""
-        each = self._model.cache_bytes(self._stream)
-        wanted, free = self._settings.slots, usable_memory()
+        each = plan.cache
+        wanted, free = self._settings.slots, self._room(plan)
         if self._settings.memory is not None:
             budget = int(self._settings.memory * GIB)
         elif wanted is not None:
             budget = wanted * each
         else:
-            budget = max(_LEAST_BUDGET, self._model.path.stat().st_size, each)
+            budget = max(_LEAST_BUDGET, plan.weights, each)
             budget = budget if free is None else min(budget, max(free // 2, each))
         most: int = native.llama_max_parallel_sequences()
         slots = min(wanted or _MOST_SLOTS, budget // each, most, OUTPUTS)
@@ -122,6 +126,15 @@ class Scheduler:
                 f"cache, and {has}; lower context or slots, or raise memory, in the pool file."
             )
         return slots
+
+    @staticmethod
+    def _room(plan: MemoryPlan) -> int | None:
+        """Bytes that are free for the cache, where each device takes its share of it, as far as is known."""
+        free = {device.name: device.free for device in gpus() if device.free}
+        on_host = usable_memory()
+        if on_host is not None:
+            free[HOST] = on_host
+        return plan.room_for_cache(free)
 
     def _drop_cancelled_and_late(self) -> None:
         for slot in running(self.slots):
@@ -147,6 +160,7 @@ class Scheduler:
             track = self._waiting.popleft()
             choice = self._choose(track)
             if choice is None:
+                self._checkpoints.plan_for_waiting(track)
                 passed_over.append(track)
             else:
                 self._start(track, choice)
@@ -163,7 +177,8 @@ class Scheduler:
         slot, reused, source = choice
         if source is not None:
             self._context.copy(source.number, slot.number)
-            slot.cached, slot.wide, slot.adapter = list(source.cached), source.wide, source.adapter
+            slot.take_over(source)
+            slot.held_from = self._held_from(slot)
             self._stats.copies += 1
         slot.job = track.job
         slot.last_used = next(self._clock)
@@ -172,6 +187,9 @@ class Scheduler:
     def _begin(self, slot: Slot, track: Track, reused: int) -> None:
         """Let a track run on a slot, of whose tokens it keeps `reused`."""
         if len(slot.cached) > reused:
+            checkpoint = None if slot.can_be_cut(reused) else slot.checkpoint_at(reused)
+            if checkpoint is not None:
+                self._context.restore(slot.number, checkpoint.state)
             if self._context.cut(slot.number, reused):
                 slot.keep(reused)
             else:
@@ -180,6 +198,7 @@ class Scheduler:
         slot.adapter = track.job.adapter
         slot.track = track
         track.read = reused
+        self._checkpoints.plan(track)
         track.job.on_reuse(reused)
         self._stats.reuses += reused > 0
         self._stats.tokens_reused += reused
@@ -196,7 +215,7 @@ class Scheduler:
     def _read_prompts(self, adapter: Adapter | None) -> None:
         """Read prompts until the step's room is used up; a last single token is left for the decode that all share."""
         others_wait = any(self._has_one_left(slot) for slot in self.slots)
-        room = _READ_BESIDE_OTHERS if others_wait else BATCH
+        room = _READ_BESIDE_OTHERS if others_wait else self._context.batch
         while room > 0:
             reading = [slot for slot in self.slots if slot.adapter == adapter and slot.track and slot.track.left > 1]
             if not reading:
@@ -207,8 +226,7 @@ class Scheduler:
             if self._waiting:  # perhaps for what has just been read
                 self._admit()
 
-    @staticmethod
-    def _next_chunks(reading: Sequence[Slot], room: int) -> tuple[list[Slot], int]:
+    def _next_chunks(self, reading: Sequence[Slot], room: int) -> tuple[list[Slot], int]:
         """The slots of the next decode and how many tokens each reads: a wide chunk of the oldest prompt, or narrow
         ones of all that are at it."""
         tracks = [slot.track for slot in reading if slot.track is not None]
@@ -216,15 +234,17 @@ class Scheduler:
         wide = wide_length(oldest.prompt)
         if oldest.read < wide:
             # Chunks are at most 127 tokens, where that is more than the room; no decode gives more rows than OUTPUTS.
-            count = wide_chunk(wide - oldest.read, min(room, BATCH))
+            # A checkpoint may be wanted within; what is left behind it has to be wide, too.
+            end = min((stop for stop in oldest.stops if oldest.read + WIDE <= stop <= wide - WIDE), default=wide)
+            count = wide_chunk(end - oldest.read, min(room, self._context.batch))
             if oldest.outputs(count) > OUTPUTS:
-                count = wide_chunk(wide - oldest.read, WIDE)
+                count = wide_chunk(end - oldest.read, WIDE)
             return [reading[0]], count
         narrow = [at for at, track in enumerate(tracks) if track.read >= wide_length(track.prompt)]
-        places, count = narrow_chunks([tracks[at].left for at in narrow], BATCH)
+        places, count = narrow_chunks([tracks[at].until_stop() for at in narrow], self._context.batch)
         group = [narrow[place] for place in places]
         if sum(tracks[at].outputs(count) for at in group) > OUTPUTS:
-            group, count = [0], narrow_chunks([oldest.left], BATCH)[1]
+            group, count = [0], narrow_chunks([oldest.until_stop()], self._context.batch)[1]
         return [reading[at] for at in group], count
 
     def _decode_together(self, adapter: Adapter | None) -> None:
@@ -253,15 +273,13 @@ class Scheduler:
         displaced = [at[number] for number in sorted(set(moves.values()) - set(moves))]
         left = [at[number] for number in sorted(set(moves) - set(moves.values()))]
         for idle, moved in zip(displaced, left, strict=True):
-            idle.number, idle.cached, idle.wide, idle.adapter = (
-                moved.number,
-                list(moved.cached),
-                moved.wide,
-                moved.adapter,
-            )
+            idle.take_over(moved)
+            idle.number = moved.number
         for source, target in moves.items():
             at[source].number = target
         self.slots.sort(key=lambda slot: slot.number)
+        for slot in self.slots:
+            slot.held_from = self._held_from(slot)
 
     def _decode(self, slots: Sequence[Slot], count: int) -> None:
         """Read the next `count` tokens of each slot's track, and hand out the logits that are wanted."""
@@ -285,10 +303,15 @@ class Scheduler:
             if len(chunk.tokens) >= WIDE:
                 slot.wide = len(slot.cached)
             slot.track.read += len(chunk.tokens)
+            slot.held_from = self._held_from(slot)
+            self._checkpoints.keep(slot)
             for position, row in zip(chunk.outputs, rows, strict=False):
                 self._hand_out(slot, position, row)
         for slot in slots:
             self._go_on(slot)
+
+    def _held_from(self, slot: Slot) -> int:
+        return self._context.held_from(slot.number) if self._memory.window else 0
 
     def _padded_decode(self, slots: Sequence[Slot], chunks: Sequence[Chunk]) -> Iterable[Row]:
         """Decode; a lone token of a repeatable engine gets company, so that the same kernel reads it as in a crowd."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from modular_pluralism.errors import InputError
+from modular_pluralism.hardware import Hardware
 
 GIB = 1 << 30
 
@@ -22,7 +23,7 @@ class EngineSettings:
     before the context is made. `reuse`: take tokens that are in the cache already from there. `repeatable`: a text then
     depends on nothing but its request, whatever else runs, at the price of up to half the speed of a sequence that runs
     alone (for weights in llama.cpp's Q formats). `audit`: compare the books with llama.cpp's after every step; for
-    tests.
+    tests. `hardware`: how the model is laid on the machine.
     """
 
     gguf: Path
@@ -35,6 +36,7 @@ class EngineSettings:
     reuse: bool = True
     repeatable: bool = False
     audit: bool = False
+    hardware: Hardware = field(default_factory=Hardware)
 
     def __post_init__(self) -> None:
         for name in ("context", "slots", "threads", "queue"):

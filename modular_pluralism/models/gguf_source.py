@@ -1,4 +1,4 @@
-"""Where a model's weights come from: a path, a Python package that carries them, or the Hugging Face hub."""
+"""Where a model's weights come from: a path, an installed package, the Hugging Face hub, or what Ollama has pulled."""
 
 from __future__ import annotations
 
@@ -6,24 +6,55 @@ import importlib.util
 from pathlib import Path
 
 from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.llama.gguf_parts import PartName, check_parts
+from modular_pluralism.models.hub_files import from_hub, is_model_name
+from modular_pluralism.models.ollama_store import from_ollama
+
+_HUB_FOLDER = "models--"
 
 
 def find_gguf(source: str, folder: Path | None = None) -> Path:
-    """The local file that `source` names; downloads it where it is on the hub and not yet in the cache.
+    """The local file that `source` names, the first one of a split model; downloads what is on the hub and not yet in
+    the cache.
 
-    `source` is "package:PACKAGE/FILE", "hf:OWNER/REPO/FILE", or a path, which is relative to `folder`.
+    `source` is "package:PACKAGE/FILE", "hf:OWNER/REPO:QUANT", "hf:OWNER/REPO", "hf:OWNER/REPO/FILE",
+    "ollama:NAME:TAG", or the path of a file or of a folder with one model, which is relative to `folder`.
 
     Raises:
-        ModelLoadError: there is no such package or file, or it cannot be downloaded.
+        ModelLoadError: there is no such package, model or file, a part of a split model is missing, or it cannot be
+            downloaded.
     """
     if source.startswith("package:"):
-        return _in_package(source.removeprefix("package:"))
+        return check_parts(_in_package(source.removeprefix("package:")))
     if source.startswith("hf:"):
-        return _from_hub(source.removeprefix("hf:"))
+        return check_parts(from_hub(source))
+    if source.startswith("ollama:"):
+        return from_ollama(source)
     path = _in_folder(source, folder)
-    if not path.is_file():
-        raise ModelLoadError(f"There is no file {path}; check the path in the pool file.")
-    return path.resolve()
+    try:
+        if path.is_dir():
+            path = _only_model(path)
+        elif not path.is_file() and PartName.of(path.name) is None:
+            raise ModelLoadError(f"There is no file {path}; check the path in the pool file.")
+        return check_parts(path.parent.resolve() / path.name)
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise ModelLoadError(
+            f"{path} cannot be looked at ({error.strerror}); check the path in the pool file, and its permissions."
+        ) from error
+
+
+def _only_model(folder: Path) -> Path:
+    """The one model of a folder, as LM Studio has one for each repository."""
+    files = sorted(path.name for path in folder.glob("*.gguf") if path.is_file())
+    models = [name for name in files if is_model_name(name)]
+    if len(models) == 1:
+        return folder / models[0]
+    if not files and folder.name.startswith(_HUB_FOLDER):
+        repository = folder.name.removeprefix(_HUB_FOLDER).replace("--", "/")
+        raise ModelLoadError(f"{folder} is a folder of the hub's cache; write hf:{repository} instead.")
+    if not files:
+        raise ModelLoadError(f"The folder {folder} holds no .gguf file; name the file itself.")
+    raise ModelLoadError(f"The folder {folder} holds {', '.join(files)}; name one of these files in the pool file.")
 
 
 def _in_folder(source: str, folder: Path | None) -> Path:
@@ -50,23 +81,7 @@ def _in_package(name: str) -> Path:
     for location in spec.submodule_search_locations:
         path = Path(location, *below, file)
         if file and path.is_file():
-            return path.resolve()
+            return path.parent.resolve() / path.name
     raise ModelLoadError(
         f"The package {package!r} has no file {file!r}; check the name after package: in the pool file."
     )
-
-
-def _from_hub(name: str) -> Path:
-    owner, _, rest = name.partition("/")
-    repository, _, file = rest.partition("/")
-    if not (owner and repository and file):
-        raise ModelLoadError(f"hf:{name} is not complete; write it as hf:OWNER/REPO/FILE.gguf.")
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(repo_id=f"{owner}/{repository}", filename=file))
-    except Exception as error:  # the hub's errors share no base class that covers network, missing and forbidden
-        raise ModelLoadError(
-            f"hf:{name} could not be downloaded ({type(error).__name__}); check the name and the network, "
-            "or point the pool file to a local file."
-        ) from error

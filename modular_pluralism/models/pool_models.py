@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_model import ENGINE_SETTINGS, ChatLlama
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.models.engine_reader import EngineOptionReader
@@ -152,7 +153,8 @@ class PoolModels:
             adapters=self._adapters_of(config),
             adapter=None if lora is None else Adapter(self._adapter_path(lora), scale),
             timeout=self._pool.run.deadline,
-            **config.model_dump(exclude={"gguf", "prepared"}),
+            hardware=config.hardware,
+            **config.model_dump(exclude={"gguf", "prepared", *Hardware.model_fields}),
         )
         return PoolModel(f"model {name!r}", llama, EngineOptionReader(llama))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modular_pluralism.errors import PoolError, PromptError
-from modular_pluralism.pool import EmbeddedModel, Pool
+from modular_pluralism.pool import NO_PATHS, EmbeddedModel, Pool
 from modular_pluralism.pool_files.pool_text import PoolText, by_hand
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.replaced_file import replaced_file
@@ -108,4 +108,4 @@ def _moved(path: str, old: Path, new: Path) -> str | None:
 
 def _is_fixed(path: str) -> bool:
     """Whether it is the same file from every folder."""
-    return path.startswith(("package:", "hf:", "~")) or Path(path).is_absolute()
+    return path.startswith((*NO_PATHS, "~")) or Path(path).is_absolute()

@@ -21,6 +21,7 @@ from platformdirs import user_cache_path
 from pydantic import ValidationError
 
 from modular_pluralism.errors import InputError, PreparationError
+from modular_pluralism.llama.gguf_parts import latest_change, real_path
 from modular_pluralism.prepared.entry import Entry
 from modular_pluralism.prepared.formats import FORMATS
 
@@ -75,7 +76,7 @@ def find_entry(source: Path) -> Entry | None:
     try:
         cached = _read(_folder_of(source))
         entry = cached.entry
-        if entry is None or cached.problem is not None or entry.source.path != str(source.resolve()):
+        if entry is None or cached.problem is not None or entry.source.path != str(real_path(source)):
             return None
         _remember_time(entry, cached.folder)
     except OSError:
@@ -85,7 +86,7 @@ def find_entry(source: Path) -> Entry | None:
 
 def _remember_time(entry: Entry, folder: Path) -> None:
     """Write down a new time of change of an unchanged source, so that it is hashed only once."""
-    now = Path(entry.source.path).stat().st_mtime_ns
+    now = latest_change(Path(entry.source.path))
     if now == entry.source.mtime_ns:
         return
     changed = entry.model_copy(update={"source": entry.source.model_copy(update={"mtime_ns": now})})
@@ -185,7 +186,7 @@ def _delete(cached: Cached) -> None:
 
 
 def _folder_of(source: Path) -> Path:
-    path = str(source.resolve())
+    path = str(real_path(source))
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", source.stem)[:80]
     return cache_folder() / f"{plain}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
 

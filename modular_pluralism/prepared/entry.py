@@ -8,12 +8,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from modular_pluralism.llama.gguf_parts import latest_change, parts, real_path, size_of
 from modular_pluralism.prepared.measured import MeasuredFormat
 from modular_pluralism.prepared.processor import describe_processor, llama_cpp_version
 
 
 class SourceStamp(BaseModel):
-    """What tells whether a model file is still the same: its real path, bytes, time of change and SHA-256."""
+    """What tells whether a model is still the same: its real path, and the bytes, latest time of change and SHA-256 of
+    its file, or of all files of a split one together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,10 +64,9 @@ class Entry(BaseModel):
     def _wrong_source(self) -> str | None:
         path = Path(self.source.path)
         try:
-            status = path.stat()
-            if status.st_size != self.source.bytes:
+            if size_of(path) != self.source.bytes:
                 return "the original has changed"
-            if status.st_mtime_ns != self.source.mtime_ns and file_hash(path) != self.source.sha256:
+            if latest_change(path) != self.source.mtime_ns and file_hash(path) != self.source.sha256:
                 return "the original has changed"
         except OSError:
             return "the original is gone"
@@ -87,12 +88,14 @@ def stamp(source: Path) -> SourceStamp:
     Raises:
         OSError: it cannot be read.
     """
-    path = source.resolve()
-    status = path.stat()
-    return SourceStamp(path=str(path), bytes=status.st_size, mtime_ns=status.st_mtime_ns, sha256=file_hash(path))
+    path = real_path(source)
+    return SourceStamp(path=str(path), bytes=size_of(path), mtime_ns=latest_change(path), sha256=file_hash(path))
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a file, or of all files of a split model one after the other, in hexadecimal."""
+    digest = hashlib.sha256()
+    for part in parts(path):
+        with part.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()

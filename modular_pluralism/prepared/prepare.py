@@ -13,6 +13,7 @@ from llama_cpp import llama_cpp as native
 
 from modular_pluralism.errors import InputError, PreparationError
 from modular_pluralism.llama.engine import Engine
+from modular_pluralism.llama.gguf_parts import PartName, size_of
 from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.prepared.agreement import WINDOW, Agreement, compare, read_predictions
 from modular_pluralism.prepared.cache import cache_folder, store, workplace
@@ -95,7 +96,7 @@ def prepare(
             agreements[target.name] = compare(reference, read_predictions(files[target.name], texts, threads))
         rounds = _measure_in_turns(files, how, threads, progress)
         measured = [
-            measured_format(name, path.stat().st_size, rounds[name], agreements[name]) for name, path in files.items()
+            measured_format(name, size_of(path), rounds[name], agreements[name]) for name, path in files.items()
         ]
         choice = force(measured, forced) if forced else choose(measured)
         entry = make_entry(source, file, measured, choice, quick=how.quick)
@@ -105,19 +106,11 @@ def prepare(
 
 
 def describe_source(engine: Engine) -> SourceFile:
-    """The file behind an engine.
-
-    Raises:
-        PreparationError: the model is spread over several files.
-    """
+    """The model behind an engine, which may lie in several files."""
     model = engine.model
-    if int(model.metadata.get("split.count", "0")) > 1:
-        raise PreparationError(
-            f"{model.path.name} is one of several files of its model; merge them first (llama-gguf-split --merge)."
-        )
     return SourceFile(
         format=name_of_file_type(model.metadata.get("general.file_type")),
-        bytes=model.path.stat().st_size,
+        bytes=size_of(model.path),
         weights=native.llama_model_n_params(model.pointer),
         weight_bytes=native.llama_model_size(model.pointer),
     )
@@ -125,7 +118,9 @@ def describe_source(engine: Engine) -> SourceFile:
 
 def prepared_name(source: Path, weight_format: str) -> str:
     """The name of a prepared file, from which people see what it was made of; results show it without its ending."""
-    return f"{source.stem}.as-{weight_format}.gguf"
+    # Without the number of a part: llama.cpp writes one file.
+    part = PartName.of(source.name)
+    return f"{source.stem if part is None else part.stem}.as-{weight_format}.gguf"
 
 
 def make_entry(

@@ -12,7 +12,7 @@ import sys
 
 from llama_cpp import llama_cpp as native
 
-_ERROR = 3
+_ERROR = 4
 _lines: list[str] = []
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modular_pluralism.errors import TrainingError
+from modular_pluralism.llama.gguf_parts import parts
 from modular_pluralism.llama.host import usable_cores
 from modular_pluralism.optional import optional
 
@@ -27,6 +28,11 @@ def load_base(gguf: Path) -> Any:
     torch = optional("torch", "train", PURPOSE)
     transformers = optional("transformers", "train", PURPOSE)
     optional("gguf", "train", PURPOSE)
+    if len(parts(gguf)) > 1:
+        raise TrainingError(
+            f"transformers reads models of one file, and {gguf.name} is one of {len(parts(gguf))}; merge them first "
+            "(llama-gguf-split --merge FIRST-PART WHOLE.gguf), and train that."
+        )
     torch.set_num_threads(usable_cores())
     try:
         with _silent(transformers):

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modular_pluralism.errors import AdapterError
+from modular_pluralism.llama.gguf_parts import parts
 from modular_pluralism.llama.model_file import check_is_gguf
 from modular_pluralism.optional import optional
 
@@ -61,7 +62,7 @@ class LoraConfig:
 
 
 def read_base(gguf: Path) -> BaseShape:
-    """The shape of a base. Reads the file's head, and none of its weights.
+    """The shape of a base. Reads the head of its file, or of each file of a split one, and none of its weights.
 
     Raises:
         ModelLoadError: it is missing or no GGUF file.
@@ -70,7 +71,7 @@ def read_base(gguf: Path) -> BaseShape:
     check_is_gguf(gguf)
     library = optional("gguf", "train", _PURPOSE)
     try:
-        reader = library.GGUFReader(gguf)
+        reader, *others = [library.GGUFReader(part) for part in parts(gguf)]
         architecture = _value(reader, "general.architecture")
     except Exception as error:  # the reader raises whatever it comes upon in a broken file
         raise _broken(gguf, error) from error
@@ -88,7 +89,8 @@ def read_base(gguf: Path) -> BaseShape:
         raise _broken(gguf, error) from error
     matrices = {
         str(tensor.name): (int(tensor.shape[1]), int(tensor.shape[0]))
-        for tensor in reader.tensors
+        for each in (reader, *others)
+        for tensor in each.tensors
         if len(tensor.shape) == 2
     }
     return BaseShape(gguf.name, architecture, layers, heads, key_heads, matrices)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from modular_pluralism.errors import TrainingDataError, TrainingError
+from modular_pluralism.llama.gguf_parts import latest_change, size_of
 from modular_pluralism.llama.model_file import check_is_gguf
 from modular_pluralism.optional import optional
 from modular_pluralism.pool import COMMUNITY_NAME, NAME_RULE
@@ -206,11 +207,10 @@ def _text_task(data: Data, encoder: VoteEncoder, _: Base, settings: TrainingSett
 
 def _fingerprint(data: Data, base: Base, settings: TrainingSettings, encoder: VoteEncoder) -> str:
     """The same for the same training, and different for any other."""
-    known = base.gguf.stat()
     told = [
         settings.model_dump(),
         [record.fields for record in data.records],
-        [base.gguf.name, known.st_size, known.st_mtime_ns, base.template],
+        [base.gguf.name, size_of(base.gguf), latest_change(base.gguf), base.template],
         None if base.start is None else file_hash(base.start),
         [encoder.prompts[name].text for name in ("vote", "vote_group", "option")],
         data.attribute,

@@ -31,9 +31,11 @@ from modular_pluralism.evaluation.statistics.clusters import by_question
 from modular_pluralism.evaluation.statistics.pair_table import pair_table
 from modular_pluralism.evaluation.statistics.results import Results, Table
 from modular_pluralism.evaluation.statistics.summary import summarise
+from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_model import ChatLlama
+from modular_pluralism.llama.gguf_parts import size_of
 from modular_pluralism.models.pool_models import HasIdentity, PoolModels
-from modular_pluralism.pool import EmbeddedModel, Pool
+from modular_pluralism.pool import EmbeddedModel, ModelConfig, Pool
 from modular_pluralism.prepared.entry import file_hash
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import MethodName
@@ -242,10 +244,7 @@ def continued(times: int) -> str:
 
 def _pool_facts(pool: Pool, prompts: PromptSet) -> Any:
     """The pool without what cannot change a result, and with its personas' texts."""
-    models = {
-        name: model.model_dump(mode="json", exclude={"memory", "slots", "threads", "queue", "api_key_env"})
-        for name, model in pool.models.items()
-    }
+    models = {name: _model_facts(model) for name, model in pool.models.items()}
     communities = {name: community.model_dump(mode="json") for name, community in pool.communities.items()}
     personas = {name: pool.persona_text(name, prompts) for name in pool.communities}
     run = pool.run.model_dump(mode="json", exclude={"deadline"})
@@ -253,12 +252,19 @@ def _pool_facts(pool: Pool, prompts: PromptSet) -> Any:
     return f"{pool.name} {_digest(content)}"
 
 
+def _model_facts(model: ModelConfig) -> Any:
+    unimportant = {"memory", "slots", "threads", "queue", "api_key_env"}
+    if isinstance(model, EmbeddedModel):
+        return model.model_dump(mode="json", exclude=unimportant | set(Hardware.model_fields)) | model.hardware.computed
+    return model.model_dump(mode="json", exclude=unimportant)
+
+
 def _files(pool: Pool, models: PoolModels) -> list[str]:
     """The weights and adapters that are used: a file that was replaced gives other results."""
     opened = [models.base(), *(models.community(name) for name in pool.communities)]
     chats = [model.chat for model in opened if isinstance(model.chat, ChatLlama)]
     adapters = [chat.adapter.path for chat in chats if chat.adapter is not None]
-    weights = {f"{file.name} {file.stat().st_size}" for file in (chat.gguf for chat in chats)}
+    weights = {f"{file.name} {size_of(file)}" for file in (chat.gguf for chat in chats)}
     # Adapters that were trained alike have the same size, and are quickly read.
     return sorted(weights | {f"{file.name} {file_hash(file)[:16]}" for file in adapters})
 

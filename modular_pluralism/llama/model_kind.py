@@ -1,0 +1,45 @@
+"""Which models the engine can run: decoders, which write one token after the other."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+from llama_cpp import llama_cpp as native
+
+from modular_pluralism.errors import ModelLoadError
+
+
+def check_is_decoder(pointer: Any, path: Path) -> None:
+    """Raise ModelLoadError unless the loaded model can write text; llama.cpp would end the process with others."""
+    what = _other_kind(pointer)
+    if what is not None:
+        raise ModelLoadError(f"{path.name} is {what}; use a GGUF of a model that writes text, such as Llama or Qwen.")
+
+
+def _other_kind(pointer: Any) -> str | None:
+    architecture = metadata_value(pointer, "general.architecture") or ""
+    if native.llama_model_has_encoder(pointer):
+        if native.llama_model_has_decoder(pointer):
+            return f"an encoder with a decoder ({architecture})"
+        return f"an encoder ({architecture})"
+    if not native.llama_model_has_decoder(pointer):
+        return f"no decoder ({architecture})"
+    if native.llama_model_is_diffusion(pointer):
+        return f"a diffusion model ({architecture}), which does not write one token after the other"
+    if metadata_value(pointer, f"{architecture}.attention.causal") == "false":
+        return f"an embedding model ({architecture}, without causal attention)"
+    if metadata_value(pointer, f"{architecture}.pooling_type") not in (None, "0", "4294967295", "-1"):
+        return f"an embedding or ranking model ({architecture}, with pooling)"
+    if native.llama_vocab_type(native.llama_model_get_vocab(pointer)) == native.LLAMA_VOCAB_TYPE_NONE:
+        return f"a model without a vocabulary ({architecture})"
+    return None
+
+
+def metadata_value(pointer: Any, key: str) -> str | None:
+    """A value of the model's header, as text; None where it has none."""
+    buffer = ctypes.create_string_buffer(1 << 10)
+    if native.llama_model_meta_val_str(pointer, key.encode(), buffer, len(buffer)) < 0:
+        return None
+    return buffer.value.decode("utf-8", "replace")
