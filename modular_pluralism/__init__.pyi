@@ -4,6 +4,7 @@
 
 from modular_pluralism.errors import (
     AdapterError as AdapterError,
+    ChatTemplateError as ChatTemplateError,
     ConfigurationError as ConfigurationError,
     ContextError as ContextError,
     ContextOverflowError as ContextOverflowError,

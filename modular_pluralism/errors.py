@@ -13,6 +13,7 @@
     │   ├── TrainingDataError
     │   └── AdapterError
     ├── ModelCallError
+    │   ├── ChatTemplateError
     │   ├── NoUsableReplyError
     │   └── EngineFullError
     ├── ContextOverflowError
@@ -102,6 +103,10 @@ class AdapterError(ConfigurationError):
 
 class ModelCallError(PluralismError):
     """A model was asked, retries included, and gave no usable reply."""
+
+
+class ChatTemplateError(ModelCallError):
+    """A model's chat template refuses the messages, or fails of them."""
 
 
 class NoUsableReplyError(ModelCallError):

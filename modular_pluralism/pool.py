@@ -10,6 +10,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -21,6 +22,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    JsonValue,
     Tag,
     ValidationError,
     field_validator,
@@ -60,6 +62,9 @@ OLLAMA_FORM = "'ollama:NAME' or 'ollama:NAME:TAG'"
 NO_PATHS = ("package:", "hf:", "ollama:")
 """How a `gguf` begins that is no path, and so is the same from every folder."""
 
+_OF_EVERY_TEMPLATE = {"messages", "add_generation_prompt", "bos_token", "eos_token", "raise_exception"}
+"""What a chat template is given in any case."""
+
 _INT32 = 2**31 - 1  # llama.cpp takes these numbers as 32-bit integers
 
 
@@ -97,9 +102,10 @@ class EmbeddedModel(Hardware, _Config):
     alone.
     `prepared` takes the file that `pluralism models prepare` wrote of these weights, where there is one (and where it
     keeps a repeatable model repeatable).
-    `template` false sends raw text to be completed instead of the model's chat template. The sampling settings are
-    llama.cpp's; at temperature 0 the likeliest token is taken. The keys of `Hardware` say how it is laid
-    on the machine.
+    `template` false sends raw text to be completed instead of the model's chat template; `template_file` is the path
+    of a Jinja template in the place of the model's own, and `template_kwargs` what templates are given beside the
+    messages, such as `enable_thinking = false`. The sampling settings are llama.cpp's; at temperature 0 the likeliest
+    token is taken. The keys of `Hardware` say how it is laid on the machine.
     """
 
     gguf: _Path
@@ -115,6 +121,28 @@ class EmbeddedModel(Hardware, _Config):
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.05
     template: bool = True
     prepared: bool = True
+    # Left out of what is dumped where they say nothing: pools of runs that are kept are compared with it.
+    template_file: Annotated[_Path | None, Field(exclude_if=lambda file: file is None)] = None
+    template_kwargs: Annotated[dict[str, JsonValue], Field(exclude_if=lambda given: not given)] = {}
+
+    @field_validator("template_kwargs")
+    @classmethod
+    def _check_template_kwargs(cls, given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if taken := sorted(_OF_EVERY_TEMPLATE & set(given)):
+            raise ValueError(f"must not set {taken[0]}, which every chat template is given anyway")
+        day = given.get("strftime_now")
+        try:
+            if day is not None:
+                date.fromisoformat(str(day))
+        except ValueError:
+            raise ValueError('must give strftime_now a day such as "2025-12-31"') from None
+        return given
+
+    @model_validator(mode="after")
+    def _check_template(self) -> Self:
+        if not self.template and (self.template_file is not None or self.template_kwargs):
+            raise ValueError("sends raw text with template = false; remove that, or template_file and template_kwargs")
+        return self
 
     @field_validator("gguf")
     @classmethod
@@ -387,6 +415,27 @@ class Pool(_Config):
         persona = self.communities[community].persona
         return None if persona is None else (prompts or PromptSet.load()).persona(persona, self.folder)
 
+    def template_text(self, model: str) -> str | None:
+        """The text of a model's `template_file`, or None where it has none.
+
+        Raises PoolError where the file cannot be read.
+        """
+        config = self.models[model]
+        file = config.template_file if isinstance(config, EmbeddedModel) else None
+        if file is None:
+            return None
+        path = self.folder / Path(file).expanduser()
+        try:
+            return path.read_text("utf-8-sig")
+        except FileNotFoundError:
+            raise PoolError(f"there is no file {path}; check the path") from None
+        except (OSError, ValueError) as error:
+            raise PoolError(f"{path} cannot be read as text ({error}); name another file") from None
+
+    def template_texts(self) -> dict[str, str]:
+        """The text of every `template_file`, by the model's name. Raises as `template_text` does."""
+        return {name: text for name in self.models if (text := self.template_text(name)) is not None}
+
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
         """What no table can tell by itself; each rule names its table and key, since pydantic cannot."""
@@ -407,6 +456,10 @@ class Pool(_Config):
                     f"{_table('models', name)} is no usable name; write up to 64 letters, digits, '_', '-' and '.', a "
                     "letter or digit first"
                 )
+            try:
+                self.template_text(name)
+            except PoolError as error:
+                raise ValueError(f"{_table('models', name)} template_file: {error}") from error
         if self.base not in self.models:
             raise ValueError(f"base {self._no_model(self.base)}")
 

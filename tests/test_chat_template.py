@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from llama_cpp import Llama
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-from modular_pluralism.errors import EngineClosedError, InputError, ModelLoadError
+from modular_pluralism.errors import ChatTemplateError, EngineClosedError, ModelLoadError
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
 from modular_pluralism.llama.model_file import ModelFile
 from tests.random_model import RANDOM_GGUF
@@ -150,7 +150,7 @@ def test_a_template_that_is_no_jinja_names_the_model(model: ModelFile, monkeypat
 def test_a_template_that_refuses_the_messages_says_why(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
     refusing = "{{ raise_exception('roles must alternate') }}"
     monkeypatch.setitem(model.metadata, "tokenizer.chat_template", refusing)
-    with pytest.raises(InputError, match="roles must alternate"):
+    with pytest.raises(ChatTemplateError, match="roles must alternate"):
         ChatTemplate(model).tokens([Turn("user", "Hello")])
 
 

@@ -17,6 +17,8 @@ from pydantic import ValidationError
 
 from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.graphs import build_pluralism
+from modular_pluralism.llama import ChatLlama
+from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import (
     BUILT_IN_POOLS,
     CommunityConfig,
@@ -25,6 +27,8 @@ from modular_pluralism.pool import (
     RemoteModel,
     RunSettings,
 )
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.runs.setup import _pool_fingerprint
 
 HEAD = 'base = "small"\n\n[models.small]\ngguf = "small.gguf"\n'
 VALID = HEAD + '\n[communities.north]\nmodel = "small"\ndescription = "People in the north"\n'
@@ -213,7 +217,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "model's name": (VALID + '[models."a b"]\ngguf = "x"\n', ["[models.'a b']", "write"]),
     "empty gguf": (HEAD.replace("small.gguf", ""), ["[models.small] gguf", "not empty"]),
     "gguf in a package": (VALID.replace("small.gguf", "package:pkg"), ["[models.small] gguf", "package:PACKAGE/FILE"]),
-    "gguf on the hub": (VALID.replace("small.gguf", "hf:o/r"), ["[models.small] gguf", "hf:OWNER/REPO/FILE.gguf"]),
+    "gguf on the hub": (VALID.replace("small.gguf", "hf:o"), ["[models.small] gguf", "hf:OWNER/REPO/FILE.gguf"]),
     "gguf with a null": (VALID.replace("small.gguf", "\\u0000"), ["[models.small] gguf", "control characters"]),
     "context too small": (HEAD + "context = 63\n", ["[models.small] context", "at least 64", "not 63"]),
     "context is text": (HEAD + 'context = "4096"\n', ["[models.small] context", "whole number", "not '4096'"]),
@@ -576,3 +580,54 @@ def test_every_valid_pool_survives_the_round_trip(data: dict[str, Any]) -> None:
     assert 1 <= pool.quorum <= len(pool.communities)
     assert math.isclose(sum(pool.priors.values()), 1.0)
     assert all(0 <= weight <= 1 for weight in pool.priors.values())
+
+
+_TEMPLATED = """
+base = "small"
+[models.small]
+gguf = "small.gguf"
+template_file = "chat.jinja"
+template_kwargs = { enable_thinking = false, reasoning_effort = "low" }
+[communities.one]
+model = "small"
+description = "one"
+"""
+
+
+def test_a_chat_template_of_a_file_is_read_beside_the_pool_and_makes_its_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "small.gguf").write_bytes(b"GGUF")
+    path = tmp_path / "pool.toml"
+    path.write_text(_TEMPLATED)
+    with pytest.raises(PoolError, match=r"\[models.small\] template_file: there is no file .*chat.jinja"):
+        Pool.load(path)
+    (tmp_path / "chat.jinja").write_text("{{ 0 }}")
+    pool = Pool.load(path)
+    prompts, fingerprints, identities = PromptSet.load(), [], []
+    for text in ("{{ 1 }}", "{{ 2 }}"):
+        (tmp_path / "chat.jinja").write_text(text)
+        chat = PoolModels(pool).base().chat
+        assert isinstance(chat, ChatLlama)
+        assert (chat.template_text, chat.template_kwargs["enable_thinking"]) == (text, False)
+        identities.append(chat.pluralism_identity())
+        fingerprints.append(_pool_fingerprint(pool, prompts))
+    path.write_text(_TEMPLATED.replace('"low"', '"high"'))
+    fingerprints.append(_pool_fingerprint(Pool.load(path), prompts))
+    identities.append(chat.model_copy(update={"template_kwargs": {}}).pluralism_identity())
+    assert len(set(fingerprints)) == 3
+    assert len({repr(identity) for identity in identities}) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("template_kwargs = { messages = 1 }", "must not set messages"),
+        ('template_kwargs = { strftime_now = "today" }', "a day such as"),
+        ("template = false\ntemplate_kwargs = { a = 1 }", "template = false"),
+    ],
+)
+def test_a_value_that_no_template_can_be_given_is_told(line: str, said: str) -> None:
+    text = _TEMPLATED.replace('template_file = "chat.jinja"\n', "").replace(
+        'template_kwargs = { enable_thinking = false, reasoning_effort = "low" }', line
+    )
+    with pytest.raises(PoolError, match=said):
+        Pool.from_toml(text, source="pool.toml", folder=Path())

@@ -42,7 +42,18 @@ _CALL_SETTINGS = {
 ENGINE_SETTINGS = ("context", "slots", "memory", "threads", "queue", "repeatable", "hardware")
 """Fields of a ChatLlama that are its engine's."""
 
-_IDENTITY = ("context", "repeatable", "template", "temperature", "top_p", "top_k", "min_p", "stop")
+_IDENTITY = (
+    "context",
+    "repeatable",
+    "template",
+    "template_text",
+    "template_kwargs",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "stop",
+)
 
 
 class ChatLlama(BaseChatModel):
@@ -88,6 +99,10 @@ class ChatLlama(BaseChatModel):
     """The LoRA adapter of this instance."""
     template: bool = True
     """Use the model's chat template; otherwise the messages' texts are sent as one completion prompt."""
+    template_text: str | None = None
+    """A Jinja template in the place of the model's own."""
+    template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """What templates are given beside the messages."""
     temperature: float = 0.7
     top_p: float = 0.95
     top_k: int = 40
@@ -99,7 +114,7 @@ class ChatLlama(BaseChatModel):
     timeout: float | None = None
     """Seconds for one call, waiting in the queue included."""
     _opened: tuple[EngineSettings, Engine] | None = PrivateAttr(default=None)
-    _template_of: tuple[tuple[Engine, bool], ChatTemplate] | None = PrivateAttr(default=None)
+    _template_of: tuple[tuple[Any, ...], ChatTemplate] | None = PrivateAttr(default=None)
 
     @property
     def engine(self) -> Engine:
@@ -130,10 +145,13 @@ class ChatLlama(BaseChatModel):
     @property
     def _chat_template(self) -> ChatTemplate:
         # It belongs to one engine, which may be closed and opened anew.
-        key = (self.engine, self.template)
+        key = (self.engine, self.template, self.template_text, self.template_kwargs)
         known = self._template_of
         if known is None or known[0] != key:
-            known = self._template_of = (key, ChatTemplate(key[0].model, raw=not self.template))
+            made = ChatTemplate(
+                key[0].model, raw=not self.template, template=self.template_text, variables=self.template_kwargs
+            )
+            known = self._template_of = (key, made)
         return known[1]
 
     def pluralism_identity(self) -> list[Any]:

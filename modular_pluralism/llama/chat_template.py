@@ -8,7 +8,7 @@ text, wherever the template has put it and whatever it has put beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date
 from functools import cached_property
 from typing import Any, NamedTuple, NoReturn
 
@@ -19,11 +19,12 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-from modular_pluralism.errors import InputError, ModelCallError, ModelLoadError
+from modular_pluralism.errors import ChatTemplateError, InputError, ModelLoadError
 from modular_pluralism.llama.model_file import ModelFile
 
-TODAY = datetime(2026, 1, 1)
-"""What templates that print the day take it for, so that a seed gives the same text tomorrow."""
+TODAY = date(2024, 7, 26)
+"""What templates that print the day take it for, so that a seed gives the same text tomorrow: the day that Llama 3's
+print where nobody tells them another."""
 
 _ROLES = ("system", "user", "assistant", "developer", "tool")
 # Characters that nobody has use for: one of them stands for a marked one while a template is rendered.
@@ -49,7 +50,7 @@ class ChatTemplate:
 
     With `raw=True` the contents are joined by blank lines and sent as a completion prompt, without any template.
     `template` takes the place of the model's own, and `variables` are what it is given beside the messages, such as
-    `enable_thinking`.
+    `enable_thinking`; `strftime_now` is a day such as "2025-12-31", in the place of `TODAY`.
 
     What a template refuses is put so that it can take it: the text of a system turn stands before that of the first
     user turn where there is no such role, and neighbouring turns of one role become one where roles must alternate.
@@ -68,6 +69,8 @@ class ChatTemplate:
     ) -> None:
         self._model = model
         self._variables = dict(variables or {})
+        day = self._variables.get("strftime_now")
+        self._variables["strftime_now"] = (date.fromisoformat(str(day)) if day else TODAY).strftime
         self._template: jinja2.Template | None = None
         if raw:
             return
@@ -133,7 +136,7 @@ class ChatTemplate:
         given = turns if self._takes_system else _without_system(turns)
         try:
             return self._print(given)
-        except (InputError, ModelCallError):
+        except ChatTemplateError:
             if given == (alternating := _alternating(given)):
                 raise
             return self._print(alternating)
@@ -143,7 +146,7 @@ class ChatTemplate:
         """Whether the text of a system turn reaches the prompt."""
         try:
             return _PROBE in self._print([Turn("system", _PROBE), Turn("user", "Hello")])
-        except (InputError, ModelCallError):
+        except ChatTemplateError:
             return False
 
     @cached_property
@@ -151,7 +154,7 @@ class ChatTemplate:
         """Whether a content may be a text, and need not be a list of blocks."""
         try:
             return _PROBE in self._call([{"role": "user", "content": _PROBE}])
-        except (InputError, ModelCallError):
+        except ChatTemplateError:
             return True  # what it says of a text tells more than what it says of blocks
 
     def _print(self, turns: Sequence[Turn]) -> str:
@@ -171,9 +174,11 @@ class ChatTemplate:
         try:
             return self._template.render(**known, **self._variables)
         except _RefusedError as error:
-            raise InputError(f"The chat template of {model.path.name} refuses these messages: {error}.") from None
+            raise ChatTemplateError(
+                f"The chat template of {model.path.name} refuses these messages: {error}."
+            ) from None
         except Exception as error:  # a template is a program of others: it may fail of anything
-            raise ModelCallError(
+            raise ChatTemplateError(
                 f"The chat template of {model.path.name} failed ({type(error).__name__}: {error}); name another with "
                 "template_file, or set template = false."
             ) from None
@@ -228,7 +233,6 @@ def _environment() -> ImmutableSandboxedEnvironment:
     )
     environment.filters["tojson"] = Jinja2ChatFormatter.tojson
     environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = TODAY.strftime
     return environment
 
 

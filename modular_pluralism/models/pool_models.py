@@ -154,7 +154,8 @@ class PoolModels:
             adapter=None if lora is None else Adapter(self._adapter_path(lora), scale),
             timeout=self._pool.run.deadline,
             hardware=config.hardware,
-            **config.model_dump(exclude={"gguf", "prepared", *Hardware.model_fields}),
+            template_text=self._pool.template_text(name),
+            **config.model_dump(exclude={"gguf", "prepared", "template_file", *Hardware.model_fields}),
         )
         return PoolModel(f"model {name!r}", llama, EngineOptionReader(llama))
 

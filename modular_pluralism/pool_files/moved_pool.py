@@ -50,7 +50,9 @@ def moved_pool(pool: Pool, path: Path, target: Path) -> PoolText:
     file, folder = PoolText.read(path), target.parent
     _check_personas(pool, folder)
     wanted, document = copy.deepcopy(file.data()), file.document()
-    paths = [("models", name, "gguf") for name, model in pool.models.items() if isinstance(model, EmbeddedModel)]
+    embedded = {name: model for name, model in pool.models.items() if isinstance(model, EmbeddedModel)}
+    paths = [("models", name, "gguf") for name in embedded]
+    paths += [("models", name, "template_file") for name, model in embedded.items() if model.template_file is not None]
     imported = {None, *(lora for _, lora in adapter_files(pool).values())}
     paths += [("communities", name, "lora") for name, each in pool.communities.items() if each.lora not in imported]
     for table, name, key in paths:

@@ -104,12 +104,14 @@ def _begun(what: str) -> str:
 
 
 def _pool_fingerprint(pool: Pool, prompts: PromptSet) -> str:
-    """Of the pool's tables and its personas' texts: not of model files, nor of a password in an address."""
+    """Of the pool's tables, its personas' and templates' texts: not of model files, nor of an address's password."""
     tables = pool.model_dump(mode="json", exclude={"folder", "name"})
     for model in tables["models"].values():
         if "base_url" in model:
             model["base_url"] = without_password(model["base_url"])
-    return _digest([tables, {name: pool.persona_text(name, prompts) for name in pool.communities}])
+    personas = {name: pool.persona_text(name, prompts) for name in pool.communities}
+    templates = pool.template_texts()
+    return _digest([tables, personas, *([templates] if templates else [])])
 
 
 def _prompts_fingerprint(prompts: PromptSet, voice: Voice) -> str:

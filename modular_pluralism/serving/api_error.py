@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from modular_pluralism.errors import (
+    ChatTemplateError,
     ContextOverflowError,
     DeadlineError,
     EngineClosedError,
@@ -105,7 +106,7 @@ def api_error(error: Exception) -> ApiError:
             return error
         case ContextOverflowError():
             return ApiError(400, message, code="context_length_exceeded")
-        case InputError():
+        case InputError() | ChatTemplateError():
             return ApiError(400, message)
         case EngineFullError():
             return ApiError(429, message, kind="rate_limit_error", code="queue_full", retry_after=5)

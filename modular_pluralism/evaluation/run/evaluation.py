@@ -243,12 +243,14 @@ def continued(times: int) -> str:
 
 
 def _pool_facts(pool: Pool, prompts: PromptSet) -> Any:
-    """The pool without what cannot change a result, and with its personas' texts."""
+    """The pool without what cannot change a result, and with its personas' and templates' texts."""
     models = {name: _model_facts(model) for name, model in pool.models.items()}
     communities = {name: community.model_dump(mode="json") for name, community in pool.communities.items()}
     personas = {name: pool.persona_text(name, prompts) for name in pool.communities}
     run = pool.run.model_dump(mode="json", exclude={"deadline"})
     content = {"base": pool.base, "models": models, "communities": communities, "personas": personas, "run": run}
+    if templates := pool.template_texts():
+        content["templates"] = templates
     return f"{pool.name} {_digest(content)}"
 
 
