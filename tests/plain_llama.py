@@ -27,9 +27,10 @@ def greedy(
     context: int = 512,
     adapter: Path | None = None,
     threads: int = 1,
+    flash: bool = True,
 ) -> list[list[int]]:
     """The `length` likeliest tokens, one after the other, after each prompt."""
-    with _opened(path, context, adapter, threads) as llama:
+    with _opened(path, context, adapter, threads, flash) as llama:
         return [_continued(llama, prompt, length) for prompt in prompts]
 
 
@@ -51,11 +52,11 @@ def _continued(llama: Any, prompt: Sequence[int], length: int) -> list[int]:
 
 
 @contextmanager
-def _opened(path: Path, context: int, adapter: Path | None, threads: int) -> Iterator[Any]:
+def _opened(path: Path, context: int, adapter: Path | None, threads: int, flash: bool) -> Iterator[Any]:
     parameters = native.llama_context_default_params()
     parameters.n_ctx = context
     parameters.n_threads = parameters.n_threads_batch = threads
-    parameters.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
+    parameters.flash_attn_type = int(flash)  # LLAMA_FLASH_ATTN_TYPE_ENABLED or _DISABLED
     with captured_log():
         model = native.llama_model_load_from_file(str(path).encode(), native.llama_model_default_params())
         lora = None if adapter is None else native.llama_adapter_lora_init(model, str(adapter).encode())
