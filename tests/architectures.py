@@ -20,6 +20,7 @@ from zlib import crc32
 import gguf
 import numpy as np
 from llama_cpp import llama_cpp as native
+from numpy.typing import NDArray
 
 from modular_pluralism.llama.captured_log import captured_log
 from tests.training_models import add_tokenizer
@@ -27,6 +28,8 @@ from tests.training_models import add_tokenizer
 VOCABULARY = 1200
 _SHAPES = Path(__file__).with_suffix(".json")
 _ADAPTED = ("attn_output.weight", "ssm_out.weight", "ffn_down.weight", "ffn_down_shexp.weight")
+_OUT = re.compile(r"(attn_output|ffn_down\w*|ssm_out|out_proj)\.weight")
+_LOUD = 6
 _HIDDEN, _HEADS, _KEY_HEADS, _WIDE = 64, 4, 2, 96
 
 
@@ -213,8 +216,8 @@ def write_adapter(path: Path, architecture: Architecture) -> Path:
         writer.add_string("general.type", "adapter")
         writer.add_string("adapter.type", "lora")
         writer.add_float32("adapter.lora.alpha", 4.0)
-        writer.add_tensor(f"{name}.lora_a", 3 * _weights("a", (4, wide)))
-        writer.add_tensor(f"{name}.lora_b", 3 * _weights("b", (high, 4)))
+        writer.add_tensor(f"{name}.lora_a", 10 * _weights("a", (4, wide)))
+        writer.add_tensor(f"{name}.lora_b", 10 * _weights("b", (high, 4)))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -232,15 +235,17 @@ def _add_key(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
         writer.add_uint32(key, value)
 
 
-def _weights(name: str, shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Such as keep the numbers tame: norms about one, decays below zero."""
+def _weights(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Such as keep the numbers tame, norms about one and decays below zero, and let the blocks say more than the
+    embeddings: a model of tied ones would repeat its last token."""
     random = np.random.default_rng(crc32(name.encode()))
     drawn = random.normal(0, 0.15, shape).astype(np.float32)
     if "norm" in name and name.endswith("weight"):
-        return 1 + drawn / 10
+        drawn = np.float32(1) + drawn / np.float32(10)
+        return drawn * np.float32(_LOUD if "post" in name else 1)
     if name.endswith(("ssm_a", "ssm_a_log")):
-        return -np.abs(drawn) - 0.1
-    return drawn
+        return -np.abs(drawn) - np.float32(0.1)
+    return drawn * np.float32(_LOUD if _OUT.search(name) else 1)
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,24 @@ import numpy as np
 from llama_cpp import llama_cpp as native
 
 from modular_pluralism.llama.captured_log import captured_log
+from modular_pluralism.llama.chunks import wide_length
 
-_AT_ONCE = 48
-"""Tokens of a prompt read at once: fewer than 64, from which on llama.cpp takes another kernel."""
+_AT_ONCE = 63
+"""Tokens of a short prompt that are read at once, as the engine reads them (see chunks.py)."""
 
 
 def greedy(
-    path: Path, prompts: Sequence[Sequence[int]], length: int, *, context: int = 512, adapter: Path | None = None
+    path: Path,
+    prompts: Sequence[Sequence[int]],
+    length: int,
+    *,
+    context: int = 512,
+    adapter: Path | None = None,
+    threads: int = 1,
+    flash: bool = True,
 ) -> list[list[int]]:
     """The `length` likeliest tokens, one after the other, after each prompt."""
-    with _opened(path, context, adapter) as llama:
+    with _opened(path, context, adapter, threads, flash) as llama:
         return [_continued(llama, prompt, length) for prompt in prompts]
 
 
@@ -29,7 +38,9 @@ def _continued(llama: Any, prompt: Sequence[int], length: int) -> list[int]:
     native.llama_memory_clear(native.llama_get_memory(llama), True)
     vocabulary = native.llama_vocab_n_tokens(native.llama_model_get_vocab(native.llama_get_model(llama)))
     written: list[int] = []
-    pieces = [list(prompt[start : start + _AT_ONCE]) for start in range(0, len(prompt), _AT_ONCE)]
+    wide = wide_length(len(prompt))
+    cuts = [0, *range(wide, len(prompt), _AT_ONCE), len(prompt)]
+    pieces = [list(prompt[start:end]) for start, end in pairwise(cuts) if end > start]
     while True:
         for piece in pieces:
             tokens = (native.llama_token * len(piece))(*piece)  # the batch holds their address alone
@@ -41,11 +52,11 @@ def _continued(llama: Any, prompt: Sequence[int], length: int) -> list[int]:
 
 
 @contextmanager
-def _opened(path: Path, context: int, adapter: Path | None) -> Iterator[Any]:
+def _opened(path: Path, context: int, adapter: Path | None, threads: int, flash: bool) -> Iterator[Any]:
     parameters = native.llama_context_default_params()
     parameters.n_ctx = context
-    parameters.n_threads = parameters.n_threads_batch = 1
-    parameters.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
+    parameters.n_threads = parameters.n_threads_batch = threads
+    parameters.flash_attn_type = int(flash)  # LLAMA_FLASH_ATTN_TYPE_ENABLED or _DISABLED
     with captured_log():
         model = native.llama_model_load_from_file(str(path).encode(), native.llama_model_default_params())
         lora = None if adapter is None else native.llama_adapter_lora_init(model, str(adapter).encode())

@@ -22,8 +22,8 @@ from modular_pluralism.llama import (
     Sampling,
     close_engines,
     model_file,
-    scheduler,
     shared_engine,
+    slot_budget,
 )
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
 from modular_pluralism.llama.generation import Event, Finish, Piece
@@ -301,7 +301,7 @@ def test_a_context_beyond_the_budget_is_refused_with_both_sizes(demo_gguf: Path)
 def test_more_than_the_host_has_is_refused_before_it_is_asked_for(
     demo_gguf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "usable_memory", lambda: 100 << 20)
+    monkeypatch.setattr(slot_budget, "usable_memory", lambda: 100 << 20)
     with pytest.raises(ModelLoadError, match=r"4 x 2048 tokens .* need 0\.18 GiB of cache, and 0\.10 GiB are free"):
         Engine(EngineSettings(demo_gguf, context=2048, slots=4))
     monkeypatch.setattr(model_file, "usable_memory", lambda: 50 << 20)

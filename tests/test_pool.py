@@ -140,7 +140,10 @@ def test_an_unset_key_is_not_looked_at_here(monkeypatch: pytest.MonkeyPatch) -> 
     assert parse(REMOTE + 'api_key_env = "NO_SUCH_KEY"\n')
 
 
-@pytest.mark.parametrize("path", ["/elsewhere/a.gguf", "../a.gguf", "package:pkg.sub/a.gguf", "hf:o/r/sub/a.gguf"])
+HUB_AND_OLLAMA = ("hf:o/r/sub/a.gguf", "hf:o/r", "hf:o/r:Q4_K_M", "ollama:gemma3", "ollama:hf.co/o/r:Q8_0")
+
+
+@pytest.mark.parametrize("path", ["/elsewhere/a.gguf", "../a.gguf", "package:pkg.sub/a.gguf", *HUB_AND_OLLAMA])
 def test_where_a_model_may_lie(path: str) -> None:
     assert parse(VALID.replace("small.gguf", path)).models["small"] == EmbeddedModel(gguf=path)
 
@@ -217,7 +220,9 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "model's name": (VALID + '[models."a b"]\ngguf = "x"\n', ["[models.'a b']", "write"]),
     "empty gguf": (HEAD.replace("small.gguf", ""), ["[models.small] gguf", "not empty"]),
     "gguf in a package": (VALID.replace("small.gguf", "package:pkg"), ["[models.small] gguf", "package:PACKAGE/FILE"]),
-    "gguf on the hub": (VALID.replace("small.gguf", "hf:o"), ["[models.small] gguf", "hf:OWNER/REPO/FILE.gguf"]),
+    "gguf on the hub": (VALID.replace("small.gguf", "hf:o"), ["[models.small] gguf", "hf:OWNER/REPO:QUANT"]),
+    "gguf with two tags": (VALID.replace("small.gguf", "hf:o/r:Q4:Q8"), ["[models.small] gguf", "hf:OWNER/REPO:QUANT"]),
+    "gguf of ollama": (VALID.replace("small.gguf", "ollama:../x"), ["[models.small] gguf", "'ollama:NAME:TAG'"]),
     "gguf with a null": (VALID.replace("small.gguf", "\\u0000"), ["[models.small] gguf", "control characters"]),
     "context too small": (HEAD + "context = 63\n", ["[models.small] context", "at least 64", "not 63"]),
     "context is text": (HEAD + 'context = "4096"\n', ["[models.small] context", "whole number", "not '4096'"]),

@@ -12,7 +12,7 @@ from modular_pluralism.llama.chunks import wide_length
 from modular_pluralism.llama.generation import GenerationJob, GenerationRequest
 from modular_pluralism.llama.job import Adapter, Track
 from modular_pluralism.llama.slot_layout import is_contiguous, moves_to_contiguous
-from modular_pluralism.llama.slots import Choice, Slot, choose
+from modular_pluralism.llama.slots import Checkpoint, Choice, Memory, Slot, choose
 
 _LEFT = Adapter(Path("left.gguf"))
 _NO_MODEL: Any = None
@@ -96,3 +96,54 @@ def test_groups_come_to_lie_side_by_side(data: st.DataObject) -> None:
 
 def test_a_gap_is_filled_with_one_move() -> None:
     assert moves_to_contiguous([[0, 1, 2, 4, 5, 6]], 8) in ({6: 3}, {0: 3})
+
+
+_WINDOWS = Memory(window=16)
+_RECURRENT = Memory(recurrent=True)
+
+
+def test_windows_are_cut_only_where_they_still_hold_what_is_seen_from_there() -> None:
+    text = list(range(200))
+    slot = _slot(0, text, memory=_WINDOWS, held_from=100)
+    assert slot.reusable(_track([*text[:150], *range(500, 510)])) == 150
+    assert slot.reusable(_track([*text[:116], *range(500, 510)])) == 116
+    assert slot.reusable(_track([*text[:115], *range(500, 510)])) == 0
+
+
+def test_a_copy_of_windows_holds_one_window_only() -> None:
+    text = list(range(200))
+    slot = _slot(0, text, memory=_WINDOWS)
+    longer = _track([*text, *range(500, 510)])
+    branch = _track([*text[:150], *range(500, 510)])
+    assert (slot.reusable(longer), slot.reusable(longer, copied=True)) == (200, 200)
+    assert (slot.reusable(branch), slot.reusable(branch, copied=True)) == (150, 0)
+    # So it runs in place, although a copy is what would be made of a memory that can be cut anywhere.
+    assert choose([slot, _slot(1, [])], branch) == Choice(slot, 150, None)
+
+
+def test_a_recurrent_state_goes_back_to_its_checkpoints_alone() -> None:
+    text = list(range(200))
+    slot = _slot(0, text, memory=_RECURRENT, checkpoints=[Checkpoint(60, bytearray()), Checkpoint(120, bytearray())])
+    assert slot.reusable(_track([*text, 7, 7])) == 200
+    assert slot.reusable(_track([*text[:150], 7, 7])) == 120
+    assert slot.reusable(_track([*text[:100], 7, 7])) == 60
+    assert slot.reusable(_track([*text[:50], 7, 7])) == 0
+    slot.keep(100)
+    assert [checkpoint.length for checkpoint in slot.checkpoints] == [60]
+
+
+def test_a_prompt_waits_for_one_that_can_still_keep_a_checkpoint_for_it() -> None:
+    text = list(range(300))
+    branch = [*text[:200], *range(500, 510)]
+    for read, waits in ((100, True), (250, False)):
+        busy = _busy(0, text, read)
+        busy.memory = _RECURRENT
+        assert (choose([busy, _slot(1, [])], _track(branch)) is None) == waits
+
+
+def test_a_track_is_read_up_to_its_next_stop() -> None:
+    track = _track(list(range(100)))
+    track.stops = {40, 80}
+    for read, left in ((0, 40), (39, 41), (40, 40), (79, 21), (80, 20)):
+        track.read = read
+        assert track.until_stop() == left

@@ -14,6 +14,7 @@ from modular_pluralism.cli import (
     community,
     debug,
     demo,
+    doctor,
     graph,
     models,
     patch,
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
 app.command("debug", epilog=debug.EXAMPLES)(debug.debug)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("patch", epilog=patch.EXAMPLES)(patch.patch)
 app.command("resume", epilog=resume.EXAMPLES)(resume.resume)

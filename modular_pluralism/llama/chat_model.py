@@ -122,9 +122,14 @@ class ChatLlama(BaseChatModel):
         settings = self._settings
         opened = self._opened
         if opened is None or opened[0] != settings or opened[1].closed:
-            engine = shared_engine(replace(settings, gguf=real_path(settings.gguf)))
-            opened = self._opened = (settings, engine)
+            opened = self._opened = (settings, shared_engine(self.engine_settings))
         return opened[1]
+
+    @property
+    def engine_settings(self) -> EngineSettings:
+        """What its engine is made from; equal for models that share one."""
+        settings = self._settings
+        return replace(settings, gguf=real_path(settings.gguf))
 
     async def aload(self) -> Engine:
         """As `engine`, without holding up the event loop for the seconds that loading takes."""

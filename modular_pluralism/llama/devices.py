@@ -92,7 +92,9 @@ def ggml_function(name: str, result: Any, *arguments: Any) -> Any:
         if function is not None:
             # A copy, since the bindings and other packages may declare the same function otherwise.
             prototype = ctypes.CFUNCTYPE(result, *arguments)
-            return prototype(ctypes.cast(function, ctypes.c_void_p).value)
+            address = ctypes.cast(function, ctypes.c_void_p).value
+            assert address is not None
+            return prototype(address)
     raise AttributeError(f"llama.cpp's libraries have no {name}")
 
 

@@ -11,28 +11,24 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from llama_cpp import llama_cpp as native
-
 from modular_pluralism.errors import DeadlineError, ModelCallError, ModelLoadError, PluralismError
 from modular_pluralism.llama.checkpoints import Checkpoints
 from modular_pluralism.llama.chunks import WIDE, narrow_chunks, wide_chunk, wide_length
 from modular_pluralism.llama.context import Chunk, Context, DecodeError
-from modular_pluralism.llama.devices import gpus
 from modular_pluralism.llama.generation import GenerationJob
-from modular_pluralism.llama.host import usable_cores, usable_memory
+from modular_pluralism.llama.host import usable_cores
 from modular_pluralism.llama.job import Adapter, Job, Track
-from modular_pluralism.llama.memory import HOST, MemoryPlan, cells, longest_sequence
+from modular_pluralism.llama.memory import MemoryPlan, cells, longest_sequence
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.parameters import OUTPUTS
 from modular_pluralism.llama.sampling import Row
-from modular_pluralism.llama.settings import GIB, EngineSettings, EngineStats
+from modular_pluralism.llama.settings import EngineSettings, EngineStats
+from modular_pluralism.llama.slot_budget import affordable_slots
 from modular_pluralism.llama.slot_layout import is_contiguous, moves_to_contiguous
 from modular_pluralism.llama.slots import Choice, Memory, Slot, choose, running
 
 _READ_BESIDE_OTHERS = 256
 """About how many prompt tokens a step reads while other sequences are generating and have to wait for it."""
-_LEAST_BUDGET = GIB // 2
-_MOST_SLOTS = 48
 _SPLIT_KERNEL = 256
 """Cached tokens from which on llama.cpp decodes a sequence that runs alone with a kernel of its own."""
 
@@ -56,7 +52,7 @@ class Scheduler:
         """The most tokens of one sequence."""
         self._stream = cells(settings, self.length)
         self._threads = settings.threads or usable_cores()
-        slots = self._affordable_slots(plan)
+        slots = affordable_slots(settings, plan, self.length)
         self._context = Context(model, settings.hardware, slots, self._stream, self._threads)
         self._memory = Memory(model.window, model.is_recurrent)
         self.slots = [Slot(number, memory=self._memory) for number in range(self._context.streams)]
@@ -104,37 +100,6 @@ class Scheduler:
         self._context.close()
 
     # -- admission -----------------------------------------------------------------------------------------------------
-
-    def _affordable_slots(self, plan: MemoryPlan) -> int:
-        """How many sequences the settings and the memory allow."""
-        each = plan.cache
-        wanted, free = self._settings.slots, self._room(plan)
-        if self._settings.memory is not None:
-            budget = int(self._settings.memory * GIB)
-        elif wanted is not None:
-            budget = wanted * each
-        else:
-            budget = max(_LEAST_BUDGET, plan.weights, each)
-            budget = budget if free is None else min(budget, max(free // 2, each))
-        most: int = native.llama_max_parallel_sequences()
-        slots = min(wanted or _MOST_SLOTS, budget // each, most, OUTPUTS)
-        needed = max(slots, 1) * each
-        if slots < 1 or (free is not None and needed > free):
-            has = f"{budget / GIB:.2f} GiB are allowed" if slots < 1 else f"{(free or 0) / GIB:.2f} GiB are free"
-            raise ModelLoadError(
-                f"{max(slots, 1)} x {self.length} tokens of {self._model.path.name} need {needed / GIB:.2f} GiB of "
-                f"cache, and {has}; lower context or slots, or raise memory, in the pool file."
-            )
-        return slots
-
-    @staticmethod
-    def _room(plan: MemoryPlan) -> int | None:
-        """Bytes that are free for the cache, where each device takes its share of it, as far as is known."""
-        free = {device.name: device.free for device in gpus() if device.free}
-        on_host = usable_memory()
-        if on_host is not None:
-            free[HOST] = on_host
-        return plan.room_for_cache(free)
 
     def _drop_cancelled_and_late(self) -> None:
         for slot in running(self.slots):

@@ -13,12 +13,13 @@ from modular_pluralism.models.ollama_store import from_ollama
 _HUB_FOLDER = "models--"
 
 
-def find_gguf(source: str, folder: Path | None = None) -> Path:
+def find_gguf(source: str, folder: Path | None = None, *, download: bool = True) -> Path:
     """The local file that `source` names, the first one of a split model; downloads what is on the hub and not yet in
     the cache.
 
     `source` is "package:PACKAGE/FILE", "hf:OWNER/REPO:QUANT", "hf:OWNER/REPO", "hf:OWNER/REPO/FILE",
-    "ollama:NAME:TAG", or the path of a file or of a folder with one model, which is relative to `folder`.
+    "ollama:NAME:TAG", or the path of a file or of a folder with one model, which is relative to `folder`. Without
+    `download`, what the hub's cache lacks is an error.
 
     Raises:
         ModelLoadError: there is no such package, model or file, a part of a split model is missing, or it cannot be
@@ -27,7 +28,7 @@ def find_gguf(source: str, folder: Path | None = None) -> Path:
     if source.startswith("package:"):
         return check_parts(_in_package(source.removeprefix("package:")))
     if source.startswith("hf:"):
-        return check_parts(from_hub(source))
+        return check_parts(from_hub(source, download=download))
     if source.startswith("ollama:"):
         return from_ollama(source)
     path = _in_folder(source, folder)

@@ -61,22 +61,24 @@ def choose_file(files: Iterable[str], tag: str | None) -> str | None:
     return models[0] if models and tag is None else None
 
 
-def from_hub(source: str) -> Path:
+def from_hub(source: str, *, download: bool = True) -> Path:
     """The local file of a model on the hub, the first of a split one's; what is not in the cache yet is downloaded.
 
-    Without a network, what the cache has is used.
+    Without a network, what the cache has is used; without `download`, the network is not asked.
 
     Raises:
         ModelLoadError: it is not there, or cannot be downloaded.
     """
     name = HubName.of(source)
-    file = name.file or _file_with_tag(source, name)
+    file = name.file or _file_with_tag(source, name, download)
     part = PartName.of(file)
     if part is not None and part.number != 1:
         raise ModelLoadError(
             f"{source} is part {part.number} of {part.count} of a split model; name the first part, "
             f"hf:{name.repo}/{part.first}, with which the others are fetched."
         )
+    if not download:
+        return _cached(source, name.repo, file)
     first = _download(source, name.repo, file)
     if part is not None:
         # All parts out of one revision, although the repository may change meanwhile.
@@ -98,7 +100,24 @@ def cached_files(repo: str) -> list[str]:
     return []
 
 
-def _file_with_tag(source: str, name: HubName) -> str:
+def _cached(source: str, repo: str, file: str) -> Path:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, file)
+    if not isinstance(found, str):
+        raise _not_cached(source)
+    return Path(found)
+
+
+def _not_cached(source: str) -> ModelLoadError:
+    return ModelLoadError(f"{source} is not on this machine yet; it is downloaded when it is first used.")
+
+
+def _file_with_tag(source: str, name: HubName, download: bool) -> str:
+    if not download:
+        if (cached := choose_file(cached_files(name.repo), name.tag)) is None:
+            raise _not_cached(source)
+        return cached
     files, failure = _listed(name.repo)
     if failure is not None:
         files = cached_files(name.repo)
@@ -123,9 +142,10 @@ def _listed(repo: str) -> tuple[list[str], Exception | None]:
 def _download(source: str, repo: str, file: str, commit: str | None = None) -> Path:
     from huggingface_hub import hf_hub_download
 
-    revision = {} if commit is None else {"revision": commit}
     try:
-        return Path(hf_hub_download(repo_id=repo, filename=file, **revision))
+        if commit is None:
+            return Path(hf_hub_download(repo_id=repo, filename=file))
+        return Path(hf_hub_download(repo_id=repo, filename=file, revision=commit))
     except Exception as error:  # the hub's errors share no base class that covers network, missing and forbidden
         raise _not_downloaded(source if commit is None else f"hf:{repo}/{file}", error) from error
 

@@ -53,6 +53,8 @@ class PoolModels:
     Args:
         pool: The pool.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        download: Whether files that are not on this machine are fetched; otherwise a model without its file is an
+            error.
 
     Raises:
         ModelLoadError: `models` has a name that the pool has not.
@@ -70,8 +72,9 @@ class PoolModels:
         ```
     """
 
-    def __init__(self, pool: Pool, models: Mapping[str, BaseChatModel] | None = None) -> None:
+    def __init__(self, pool: Pool, models: Mapping[str, BaseChatModel] | None = None, *, download: bool = True) -> None:
         self._pool = pool
+        self._download = download
         self._given = dict(models or {})
         unknown = sorted(set(self._given) - set(pool.models))
         if unknown:
@@ -93,6 +96,10 @@ class PoolModels:
         """The model behind a community LM, with the community's adapter. Raises as `base` does."""
         community = self._pool.communities[name]
         return self._open(community.model, community.lora, community.lora_scale)
+
+    def named(self, name: str) -> PoolModel:
+        """The model of one [models.*] table, without any community's adapter. Raises as `base` does."""
+        return self._open(name, None, 1.0)
 
     def check(self) -> None:
         """Open everything that the pool names, without loading weights. Raises as `base` does."""
@@ -164,7 +171,7 @@ class PoolModels:
         even if somebody prepares the model meanwhile."""
         key = (config.gguf, config.prepared, config.repeatable)
         if key not in self._files:
-            original = find_gguf(config.gguf, self._pool.folder)
+            original = find_gguf(config.gguf, self._pool.folder, download=self._download)
             prepared = prepared_file(original, exact=config.repeatable) if config.prepared else None
             self._files[key] = prepared or original
         return self._files[key]
@@ -180,7 +187,7 @@ class PoolModels:
 
     def _adapter_path(self, lora: str) -> Path:
         try:
-            return find_gguf(lora, self._pool.folder)
+            return find_gguf(lora, self._pool.folder, download=self._download)
         except ModelLoadError as error:
             if any(each.lora == lora and each.peft for each in self._pool.communities.values()):
                 raise ModelLoadError(

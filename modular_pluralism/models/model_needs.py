@@ -1,0 +1,79 @@
+"""What each model of a pool will take, and where it will lie, before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from modular_pluralism.errors import ModelLoadError, PluralismError
+from modular_pluralism.llama.chat_model import ChatLlama
+from modular_pluralism.llama.gguf_header import read_header
+from modular_pluralism.llama.host import usable_memory
+from modular_pluralism.llama.memory import HOST, MemoryPlan, plan_memory
+from modular_pluralism.llama.settings import EngineSettings
+from modular_pluralism.llama.slot_budget import affordable_slots
+from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.pool import Pool
+from modular_pluralism.prepared.formats import name_of_file_type
+
+
+@dataclass(frozen=True)
+class ModelNeeds:
+    """What is known of one [models.*] table of a pool.
+
+    Of an embedded model: its `file` (the first of a split one), `settings`, `plan`, and `slots`, how many sequences
+    there is memory for; `shares` names the model whose weights it uses, if any. A remote one has none of these.
+    `problem` says why it cannot be opened.
+    """
+
+    name: str
+    file: Path | None = None
+    architecture: str = ""
+    quantisation: str = ""
+    settings: EngineSettings | None = None
+    plan: MemoryPlan | None = None
+    slots: int = 0
+    shares: str | None = None
+    problem: str | None = None
+
+
+def model_needs(pool: Pool) -> list[ModelNeeds]:
+    """What each model of a pool needs, in the pool's order. Nothing is loaded, fetched or asked of an endpoint."""
+    models = PoolModels(pool, download=False)
+    engines: dict[EngineSettings, str] = {}
+    return [_needs(name, models, engines) for name in pool.models]
+
+
+def _needs(name: str, models: PoolModels, engines: dict[EngineSettings, str]) -> ModelNeeds:
+    needs = ModelNeeds(name)
+    try:
+        chat = models.named(name).chat
+        if not isinstance(chat, ChatLlama):
+            return needs
+        settings = chat.engine_settings
+        header = read_header(chat.gguf, ("general.architecture", "general.file_type"))
+        needs = replace(
+            needs,
+            file=chat.gguf,
+            architecture=header.text("general.architecture"),
+            quantisation=name_of_file_type(header.text("general.file_type")),
+            settings=settings,
+            shares=engines.get(settings),
+        )
+        engines.setdefault(settings, name)
+        plan = plan_memory(settings)
+        needs = replace(needs, plan=plan)
+        _check_weights(settings, plan)
+        return replace(needs, slots=affordable_slots(settings, plan, settings.context))
+    except PluralismError as error:
+        return replace(needs, problem=str(error))
+
+
+def _check_weights(settings: EngineSettings, plan: MemoryPlan) -> None:
+    """Raise ModelLoadError where the engine will refuse to load the weights."""
+    needed, free = plan.on(HOST).weights, usable_memory()
+    if free is not None and needed > free:
+        raise ModelLoadError(
+            f"{settings.gguf.name} needs {needed / 2**30:.2f} GiB of memory for its weights, and {free / 2**30:.2f} "
+            "GiB are free; use a smaller file or a larger machine."
+        )
