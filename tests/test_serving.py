@@ -40,8 +40,8 @@ ITEMS = [
     ("The moon is to be seen in the", [" night", " light", " great home"], 0),
     ("Water is made of hydrogen and", [" oxygen", " paper", " Tuesday"], 2),
 ]
-"""Context, choices, and what the task file says is right: the last is wrong on purpose, so that accuracy is not 1. After
-the choices of the moon the model ends its text."""
+"""Context, choices, and what the task file says is right: the last is wrong on purpose, so that accuracy is not 1.
+After the choices of the moon the model ends its text."""
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +172,11 @@ def test_a_reply_keeps_to_its_json_schema(client: openai.OpenAI) -> None:
     wanted["json_schema"] = {"name": "reply", "schema": {"type": "object", "not": {}}}
     with pytest.raises(openai.BadRequestError, match="schema"):
         client.chat.completions.create(model="base", **asked("Hello", response_format=wanted))
+    schema["properties"]["years"]["maximun"] = 9  # type: ignore[index]
+    wanted["json_schema"] = {"name": "reply", "schema": schema}
+    with pytest.raises(openai.BadRequestError, match=r"properties\.years\.maximun is no keyword") as caught:
+        client.chat.completions.create(model="base", **asked("Hello", response_format=wanted))
+    assert caught.value.param == "response_format.json_schema.schema"
 
 
 def test_json_object(client: openai.OpenAI) -> None:
