@@ -82,9 +82,10 @@ def check_parts(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
     """
     check_question(given.get("question"))
     check_seed(given.get("seed"))
-    if takes.attribute == "required" or given.get("attribute") is not None:
+    required = takes.attribute == "required"
+    if required or given.get("attribute") is not None:
         _refuse(takes, "attribute", mode)
-        check_attribute(given.get("attribute"))
+        check_attribute(given.get("attribute"), required=required)
     if takes.options == "required" or given.get("options"):
         _refuse(takes, "options", mode)
         check_options(given.get("options"))
@@ -107,12 +108,15 @@ def check_question(question: object) -> None:
     _check_unicode(question, "The question")
 
 
-def check_attribute(attribute: object) -> None:
-    """Raise InputError unless there is an attribute."""
-    if not isinstance(attribute, str) or not attribute.strip():
-        raise InputError(
-            'This question needs an attribute: a value, a demographic or a culture, such as "the right to privacy".'
-        )
+def check_attribute(attribute: object, *, required: bool) -> None:
+    """Raise InputError unless there is an attribute; one that is blank may be left out where it is not `required`."""
+    kinds = 'a value, a demographic or a culture, such as "the right to privacy"'
+    if attribute is not None and not isinstance(attribute, str):
+        raise InputError(f"The attribute is {attribute!r}; write it as text: {kinds}.")
+    if attribute is None or not attribute.strip():
+        if required:
+            raise InputError(f"This question needs an attribute: {kinds}.")
+        raise InputError(f"The attribute is blank; write {kinds}, or leave it out.")
     _check_unicode(attribute, "The attribute")
 
 
@@ -139,9 +143,9 @@ def _known(value: object, known: Sequence[T], what: str) -> T:
 
 
 def check_seed(seed: object) -> None:
-    """Raise InputError unless the seed is a whole number, or left out."""
-    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
-        raise InputError(f"The seed is {seed!r}; give a whole number, or leave it out.")
+    """Raise InputError unless the seed is a whole number from 0, or left out."""
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
+        raise InputError(f"The seed is {seed!r}; give a whole number from 0, or leave it out.")
 
 
 def check_options(options: Any) -> None:

@@ -66,6 +66,11 @@ class Served:
         return [json.loads(line) for line in list(self._lines)]
 
     @property
+    def complaints(self) -> list[dict[str, Any]]:
+        """Mistakes of the server, and what uvicorn and asyncio complain of."""
+        return [event for event in self.events if event["event"] in ("mistake", "server")]
+
+    @property
     def headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.key}"} if self.key else {}
 
@@ -93,8 +98,10 @@ class Served:
 def served(
     pool: Path | str, *options: str, key: str | None = None, env: dict[str, str] | None = None
 ) -> Iterator[Served]:
-    """`pluralism serve` at a free port of this machine, until the block ends."""
+    """`pluralism serve` at a free port of this machine, until the block ends, by when it must have made no mistake."""
     keys = {} if key is None else {"MODULAR_PLURALISM_KEYS": key}
     arguments = ("serve", "--pool", str(pool), "--port", "0", *options)
     with listening(*arguments, address=r"http://\S+/v1", env={**keys, **(env or {})}) as (process, address):
-        yield Served(process, address, key)
+        running = Served(process, address, key)
+        yield running
+        assert not running.complaints

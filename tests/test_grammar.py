@@ -77,6 +77,26 @@ def test_a_schema_that_no_grammar_can_express(schema: dict[str, Any], reason: st
         grammar_of_schema(schema)
 
 
+@pytest.mark.parametrize(
+    ("schema", "place"),
+    [
+        ({"propertys": {}}, "propertys"),
+        ({"properties": {"age": {"type": "integer", "minmum": 3}}}, "properties.age.minmum"),
+        ({"type": "array", "items": {"anyOf": [{}, {"nullable": True}]}}, "items.anyOf.1.nullable"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"additionalProperties": {"uniqueItems": True}}}}, "uniqueItems"),
+        ({"x-guidance": {"lenient": True}}, "x-guidance"),
+    ],
+)
+def test_a_keyword_that_constrains_nothing_is_named(schema: dict[str, Any], place: str) -> None:
+    with pytest.raises(InputError, match=f"{place} is no keyword that a reply can be kept to; leave it out"):
+        grammar_of_schema(schema)
+
+
+def test_names_and_values_in_a_schema_are_no_keywords() -> None:
+    named = {"foo": True, "items": {"const": {"foo": 1}}, "not": {"enum": [{"bar": 1}], "default": {"bar": 2}}}
+    assert grammar_of_schema({"title": "T", "type": "object", "properties": named, "additionalProperties": False})
+
+
 def test_without_llguidance_it_is_told_what_to_install(model: ChatLlama, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(ModelLoadError, match=r"pip install 'modular-pluralism\[serve\]'"):

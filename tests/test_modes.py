@@ -149,6 +149,8 @@ def test_the_tables_of_the_docs_are_those_of_the_registry() -> None:
         ({"voice": "loud"}, "There is no voice 'loud'; use comment, vote, both."),
         ({"scoring": "LABEL"}, "There is no scoring 'LABEL'; use label, rotate, text."),
         ({"mode": "steerable"}, "needs an attribute"),
+        ({"mode": "steerable", "attribute": " "}, "needs an attribute"),
+        ({"mode": "steerable", "attribute": 5}, "The attribute is 5; write it as text"),
         ({"mode": "steerable", "attribute": "a", "scoring": "rotat"}, "There is no scoring 'rotat'; use label,"),
         ({"mode": "distributional"}, "at least two options"),
         ({"mode": "nothing"}, "There is no mode 'nothing'"),

@@ -301,7 +301,7 @@ def test_a_missing_question_is_refused() -> None:
         build_overton(fake_pool()).compile().invoke({"seed": 1})  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("seed", ["5", 1.5, True])
+@pytest.mark.parametrize("seed", ["5", 1.5, True, -1])
 def test_an_odd_seed_is_refused(seed: Any) -> None:
     with pytest.raises(InputError, match="give a whole number"):
         build_overton(fake_pool()).compile().invoke({**ASKED, "seed": seed})

@@ -37,9 +37,11 @@ ITEMS = [
     ("The capital of France is", [" Paris", " a banana", " seventeen"], 0),
     ("Two plus two is", [" four", " a green horse", " Paris"], 0),
     ("The sun rises in the", [" shoe", " east", " soup"], 1),
+    ("The moon is to be seen in the", [" night", " light", " great home"], 0),
     ("Water is made of hydrogen and", [" oxygen", " paper", " Tuesday"], 2),
 ]
-"""Context, choices, and what the task file says is right: the last is wrong on purpose, so that accuracy is not 1."""
+"""Context, choices, and what the task file says is right: the last is wrong on purpose, so that accuracy is not 1.
+After the choices of the moon the model ends its text."""
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +172,11 @@ def test_a_reply_keeps_to_its_json_schema(client: openai.OpenAI) -> None:
     wanted["json_schema"] = {"name": "reply", "schema": {"type": "object", "not": {}}}
     with pytest.raises(openai.BadRequestError, match="schema"):
         client.chat.completions.create(model="base", **asked("Hello", response_format=wanted))
+    schema["properties"]["years"]["maximun"] = 9  # type: ignore[index]
+    wanted["json_schema"] = {"name": "reply", "schema": schema}
+    with pytest.raises(openai.BadRequestError, match=r"properties\.years\.maximun is no keyword") as caught:
+        client.chat.completions.create(model="base", **asked("Hello", response_format=wanted))
+    assert caught.value.param == "response_format.json_schema.schema"
 
 
 def test_json_object(client: openai.OpenAI) -> None:
@@ -348,6 +355,24 @@ def test_completions_score_what_they_echo(client: openai.OpenAI) -> None:
     assert scored.choices[0].logprobs.token_logprobs[1:] == pytest.approx(
         done.choices[0].logprobs.token_logprobs[1:], abs=0.1
     )
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_token_that_ends_a_text_has_its_row_too(client: openai.OpenAI, stream: bool) -> None:
+    prompt = "The moon is to be seen in the night"
+    settings: dict[str, Any] = {"model": "base", "prompt": prompt, "temperature": 0, "logprobs": 1}
+    made = client.completions.create(**settings, max_tokens=3, echo=True, stream=stream)
+    choices = [part.choices[0] for part in made] if stream else made.choices
+    tables = [choice.logprobs for choice in choices if choice.logprobs is not None]
+    tokens, scores, tops, offsets = (
+        [value for table in tables for value in getattr(table, column)]
+        for column in ("tokens", "token_logprobs", "top_logprobs", "text_offset")
+    )
+    assert "".join(choice.text for choice in choices) == "".join(tokens[:-1]) == prompt
+    assert choices[-1].finish_reason == "stop"
+    assert (tokens[-1], offsets[-1]) == ("<|im_end|>", len(prompt))
+    assert list(tops[-1].values()) == [scores[-1]]
+    assert -1 < scores[-1] < 0
 
 
 def test_completions_of_tokens_and_streams(server: Served, client: openai.OpenAI) -> None:
@@ -564,10 +589,11 @@ def test_no_key_and_no_prompt_is_written_down(server: Served, client: openai.Ope
     client.chat.completions.create(model="base", max_tokens=1, **asked(SECRET_QUESTION))
     with pytest.raises(openai.AuthenticationError):
         openai.OpenAI(base_url=server.url, api_key="a-wrong-key-that-is-secret", max_retries=0).models.list()
-    assert wait_until(lambda: any(event["status"] == 401 for event in server.events), 5)
+    assert wait_until(lambda: any(event.get("status") == 401 for event in server.events), 5)
     for secret in (KEY, "a-wrong-key", "another-key", "zebra"):
         assert secret not in server.log
-    last = [event for event in server.events if event["model"] == "base"][-1]
+    requests = [event for event in server.events if event["event"] == "request"]
+    last = [event for event in requests if event["model"] == "base"][-1]
     assert last["key"] == 2
     assert last["completion_tokens"] == 1
     assert {"time", "request_id", "path", "status", "seconds"} <= set(last)

@@ -68,7 +68,9 @@ async def test_who_is_missing_is_told(endpoint: FakeEndpoint) -> None:
     assert reply["pluralism"]["missing"] == ["east"]
     assert "status 500" in reply["pluralism"]["comments"]["east"]["error"]
     assert reply["choices"][0]["message"]["content"] == "The view of boss."
-    streamed = events(await ask(remote_pool(endpoint), "pluralism/overton", seed=1, stream=True))
+    response = await ask(remote_pool(endpoint), "pluralism/overton", seed=1, stream=True)
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    streamed = events(response)
     assert streamed[-1] == "[DONE]"
     assert streamed[-2]["pluralism"]["missing"] == ["east"]
     assert "".join(each["choices"][0]["delta"].get("content", "") for each in streamed[:-1]) == "The view of boss."
@@ -154,6 +156,14 @@ async def test_settings_reach_a_remote_model(endpoint: FakeEndpoint) -> None:
     assert sent.body["stop"] == ["x"]
     assert sent.body["max_completion_tokens"] == 9
     assert sent.body["response_format"] == {"type": "json_schema", "json_schema": schema}
+
+
+async def test_who_speaks_is_told_to_a_remote_model(endpoint: FakeEndpoint) -> None:
+    said = {"role": "user", "name": "ann", "content": "Should wages be public?"}
+    async with client_of(remote_pool(endpoint)) as client:
+        assert (await client.post("/v1/chat/completions", json={"model": "base", "messages": [said]})).is_success
+    (sent,) = endpoint.asked("boss")
+    assert sent.body["messages"] == [said]
 
 
 async def test_a_modes_temperature_is_that_of_every_text(endpoint: FakeEndpoint) -> None:

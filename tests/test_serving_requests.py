@@ -277,6 +277,15 @@ def test_what_there_is_is_told_to_those_with_a_key_only() -> None:
         assert client.get("/health").status_code == 200
 
 
+def test_whatever_can_be_got_has_headers(client: TestClient) -> None:
+    for path in ("/health", "/v1/models", "/openapi.json", "/no/such/path"):
+        got, head = client.get(path), client.head(path)
+        assert (head.status_code, head.headers["content-type"]) == (got.status_code, got.headers["content-type"])
+        assert not head.content
+    refused = client.head("/v1/completions")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+
+
 @pytest.mark.parametrize("prompts", [True, False])
 def test_the_log_holds_what_was_asked_only_where_that_is_wanted(prompts: bool) -> None:
     out = io.StringIO()

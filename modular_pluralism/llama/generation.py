@@ -73,6 +73,8 @@ class Finish:
     completion_tokens: int
     reused_tokens: int = field(default=0, compare=False)
     """Prompt tokens that were in the cache already."""
+    end: TokenLogprob | None = field(default=None, compare=False)
+    """The token that ended the text, which is no text; where log-probabilities were asked for."""
 
 
 Event = Piece | Finish | Exception
@@ -99,6 +101,7 @@ class GenerationJob:
         self._generated = 0
         self._reused: int | None = None
         self._reason: Literal["stop", "length"] = "length"
+        self._end: TokenLogprob | None = None
 
     def next_track(self) -> Track | None:
         """See Job: there is one."""
@@ -117,6 +120,7 @@ class GenerationJob:
         self._generated += 1
         if self.model.is_end(token) and not self.request.ignore_end:
             self._reason = "stop"
+            self._end = next(iter(self._logprobs(token, logits)), None)
             return
         if self._grammar is not None:
             self._grammar.accept(token)
@@ -141,7 +145,7 @@ class GenerationJob:
         rest = self._text.finish()
         if rest:
             self.deliver(Piece(rest, ()))
-        self.deliver(Finish(self._reason, len(self.request.tokens), self._generated, self._reused or 0))
+        self.deliver(Finish(self._reason, len(self.request.tokens), self._generated, self._reused or 0, self._end))
 
     def fail(self, error: Exception) -> None:
         """See Job."""

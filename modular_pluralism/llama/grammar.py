@@ -14,6 +14,7 @@ import numpy as np
 from modular_pluralism.errors import InputError, ModelLoadError
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.sampling import Row
+from modular_pluralism.llama.schema_keywords import unknown_keyword
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
@@ -29,9 +30,14 @@ def grammar_of_schema(schema: Mapping[str, Any]) -> str:
     """The grammar, for `GenerationRequest.grammar`, of the JSON texts that the JSON schema describes.
 
     Raises:
-        InputError: the schema holds something that no grammar can express, such as `not`.
+        InputError: the schema holds something that no grammar can express, such as `not`, or no keyword at all.
         ModelLoadError: llguidance is not installed.
     """
+    if (place := unknown_keyword(schema)) is not None:
+        raise InputError(
+            f"The JSON schema cannot be used: {_first_line(place)} is no keyword that a reply can be kept to; leave it "
+            "out."
+        )
     try:
         text = json.dumps(schema, allow_nan=False)
         grammar: str = _matcher().grammar_from_json_schema(text, defaults={"whitespace_pattern": _BLANKS})

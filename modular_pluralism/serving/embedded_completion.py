@@ -67,6 +67,8 @@ class _Text:
         async with aclosing(made) as events:  # type: ignore[type-var]
             async for event in events:
                 if isinstance(event, Finish):
+                    if event.end is not None:  # as elsewhere; clients that leave out the last row count on it
+                        yield self._delta("", table.rows(None, [event.end]))
                     tokens = Tokens(event.prompt_tokens, event.reused_tokens, event.completion_tokens)
                     yield self._end(event.reason, tokens)
                 elif event.text or event.logprobs:

@@ -39,6 +39,8 @@ class RequestMiddleware:
         headers = Headers(scope=scope)
         exchange = Exchange(request_id(headers.get("x-request-id")), scope["method"], scope["path"][:_LONGEST_PATH])
         scope.setdefault("state", {})["exchange"] = exchange
+        if exchange.method == "HEAD":  # whatever can be got has headers
+            scope = {**scope, "method": "GET"}
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -47,6 +49,8 @@ class RequestMiddleware:
                 added["x-request-id"] = exchange.id
                 added["x-content-type-options"] = "nosniff"
                 message = {**message, "headers": added.raw}
+            elif exchange.method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         try:

@@ -7,12 +7,13 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 
-from modular_pluralism.errors import ModelCallError, PluralismError
+from modular_pluralism.errors import InputError, ModelCallError, PluralismError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.calls import Caller, describe
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.nodes.render import with_persona
 from modular_pluralism.serving.answers import Delta, End, Event, Tokens
+from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.concurrency import called, pumped
 from modular_pluralism.serving.schemas import ChatRequest, seed_of_choice
 
@@ -81,7 +82,7 @@ def _format_settings(request: ChatRequest, *, embedded: bool) -> dict[str, Any]:
     """Call settings that make a model keep to the request's `response_format`.
 
     Raises:
-        InputError: the schema cannot be used.
+        ApiError: 400, the schema cannot be used.
     """
     wanted = request.response_format
     if wanted is None or wanted.type == "text":
@@ -92,7 +93,10 @@ def _format_settings(request: ChatRequest, *, embedded: bool) -> dict[str, Any]:
 
     if wanted.json_schema is None:
         return {"grammar": JSON_OBJECT}
-    return {"grammar": grammar_of_schema(wanted.json_schema.definition)}
+    try:
+        return {"grammar": grammar_of_schema(wanted.json_schema.definition)}
+    except InputError as error:
+        raise ApiError(400, str(error), param="response_format.json_schema.schema") from None
 
 
 def _finish_reason(info: dict[str, Any], model: PoolModel) -> str:

@@ -255,7 +255,14 @@ class ChatRequest(TextRequest):
 
     def turns(self) -> list[BaseMessage]:
         """The messages, as LangChain has them."""
-        return convert_to_messages([(turn.role.replace("developer", "system"), turn.content) for turn in self.messages])
+        # A name is handed to remote models; the templates of embedded ones have no place for it.
+        return convert_to_messages(
+            [
+                turn.model_dump(include={"role", "content", "name"}, exclude_none=True)
+                | {"role": turn.role.replace("developer", "system")}
+                for turn in self.messages
+            ]
+        )
 
 
 _Tokens = Annotated[list[Token], Field(min_length=1, fail_fast=True)]

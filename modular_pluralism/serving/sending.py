@@ -17,6 +17,7 @@ from modular_pluralism.serving.request_log import Exchange
 
 PATIENCE = 60.0
 """Seconds for a client to take a part of its answer; one that does not holds a turn for nothing, and has gone."""
+EVENT_STREAM = "text/event-stream; charset=utf-8"
 CLIENT_GONE = 499
 """The status that the log shows where the client went away first; nobody is sent it."""
 
@@ -39,6 +40,8 @@ class AnswerResponse(Response):
         self._gate = gate
         self._parts = parts
         self._begun = False
+        self._ended = False
+        """Nothing else is to be sent: a whole answer is on its way, or a stream has its end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See Response."""
@@ -48,10 +51,11 @@ class AnswerResponse(Response):
         over = asyncio.create_task(self._gate.over.wait())
         try:
             await asyncio.wait({work, gone, over}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
+            # To the server, a client that has its whole answer is gone, too.
+            if not (work.done() or self._ended):
                 await _cancelled(work)
                 await self._break_off(send, ClientGoneError() if gone.done() else stopping(1))
-            work.result()
+            await work
         except ClientGoneError:
             self._exchange.status, self._exchange.error = CLIENT_GONE, "client_gone"
         finally:
@@ -66,6 +70,7 @@ class AnswerResponse(Response):
                 else:
                     (answer,) = [part async for part in parts]
                     data = _json(answer)
+                    self._ended = True  # a part of it would be no answer
                     await self._begin(send, {"content-type": "application/json", "content-length": str(len(data))})
                     await send(_body(data))
         except Exception as error:
@@ -74,9 +79,10 @@ class AnswerResponse(Response):
     async def _stream(self, send: Send, parts: AsyncIterator[dict[str, Any]]) -> None:
         async for part in parts:
             if not self._begun:
-                await self._begin(send, {"content-type": "text/event-stream", "cache-control": "no-cache"})
+                await self._begin(send, {"content-type": EVENT_STREAM, "cache-control": "no-cache"})
             await send(_body(_event(_json(part)), more=True))
         await send(_body(_event(b"[DONE]")))
+        self._ended = True
 
     async def _begin(self, send: Send, headers: dict[str, str]) -> None:
         self._begun = True
@@ -85,7 +91,7 @@ class AnswerResponse(Response):
         await send({"type": "http.response.start", "status": 200, "headers": raw})
 
     async def _break_off(self, send: Send, error: Exception) -> NoReturn:
-        if self._begun and not isinstance(error, ClientGoneError):
+        if self._begun and not self._ended and not isinstance(error, ClientGoneError):
             await send(_body(_event(_json(api_error(error).body()))))
         raise error
 
@@ -103,6 +109,9 @@ def _impatient(send: Send) -> Send:
     """`send`, which does not wait for ever."""
 
     async def within(message: Message) -> None:
+        # Many parts may be there at once. Without a break the loop would not get to hear between two of them that the
+        # connection is lost, and would be written to on and on, of which asyncio complains.
+        await asyncio.sleep(0)
         try:
             async with asyncio.timeout(PATIENCE):
                 await send(message)

@@ -1,0 +1,46 @@
+"""What may stand in a JSON schema that a text is to keep to. llguidance passes over a keyword that it does not know, so
+that a misspelled one would be no constraint at all; here it is found before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_OF_ONE = {"items", "additionalItems", "additionalProperties"}
+_OF_SEVERAL = {"items", "prefixItems", "anyOf", "oneOf", "allOf"}
+_BY_NAME = {"properties", "patternProperties", "$defs", "definitions"}
+_OF_VALUES = {
+    *("$ref", "type", "const", "enum", "required", "minProperties", "maxProperties", "minItems", "maxItems"),
+    *("minLength", "maxLength", "pattern", "format"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+}
+_FOR_PEOPLE = {
+    *("$schema", "$id", "id", "$anchor", "$comment", "title", "description", "default", "examples"),
+    *("deprecated", "readOnly", "writeOnly", "discriminator"),
+}
+"""They constrain nothing. A discriminator, which pydantic writes, tells which member of a union is meant."""
+_KNOWN = _OF_ONE | _OF_SEVERAL | _BY_NAME | _OF_VALUES | _FOR_PEOPLE
+
+
+def unknown_keyword(schema: Mapping[str, Any]) -> str | None:
+    """Where the first keyword stands that constrains nothing, such as "properties.age.minmum"; None if there is none."""
+    left: list[tuple[tuple[str, ...], Any]] = [((), schema)]
+    while left:
+        path, part = left.pop()
+        if not isinstance(part, Mapping):  # true and false are schemas, too; anything else llguidance refuses
+            continue
+        for name in part:
+            if name not in _KNOWN:
+                return ".".join((*path, str(name)))
+        left += _inner(path, part)
+    return None
+
+
+def _inner(path: tuple[str, ...], schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, value in schema.items():
+        if name in _BY_NAME and isinstance(value, Mapping):
+            yield from (((*path, name, str(key)), inner) for key, inner in value.items())
+        elif name in _OF_SEVERAL and isinstance(value, list):
+            yield from (((*path, name, str(place)), inner) for place, inner in enumerate(value))
+        elif name in _OF_ONE:
+            yield (*path, name), value
