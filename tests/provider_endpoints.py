@@ -212,7 +212,9 @@ class Providers:
 
     def gives(self, model: str, body: object, *, status: int = 200, kind: str = "application/json") -> str:
         """Let a model answer that, whatever is asked. Returns its name."""
-        data = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        data = (
+            body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        )
         self.given[model] = (status, kind, data)
         return model
 

@@ -57,6 +57,8 @@ def open_remote(name: str, config: RemoteModel, place: str, timeout: float) -> R
         stream_usage=True,
         use_responses_api=False,
         http_client=http_client,
+        # The clients above obey the variables of proxies: without this, langchain-openai warns that they do not.
+        http_socket_options=(),
         http_async_client=http_async_client,
     )
 

@@ -16,6 +16,7 @@ from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError
 from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
 from modular_pluralism.models.refusals import refused_setting
 
+_ROUNDING = 0.001
 _SETTINGS: dict[str, Any] = {"logprobs": True, "top_logprobs": 20, "max_tokens": 1, "temperature": 0}
 
 
@@ -114,8 +115,10 @@ def _entry(entry: object) -> tuple[str, float] | None:
     token, logprob = entry.get("token"), entry.get("logprob")
     if not isinstance(token, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float):
         return None
-    # A little above 0 is a rounding error; not a number is none.
-    return None if math.isnan(logprob) else (token, math.exp(min(float(logprob), 0.0)))
+    # A little above 0 is a rounding error, and far above it, like what is no number, is nothing that can be true.
+    if math.isnan(logprob) or logprob > _ROUNDING:
+        return None
+    return token, math.exp(min(float(logprob), 0.0))
 
 
 def _quiet(config: RunnableConfig) -> RunnableConfig:
