@@ -291,6 +291,13 @@ def test_a_whole_reply_needs_no_finish_reason(providers: Providers) -> None:
     assert said(model).text == "A"
 
 
+def test_a_reply_that_is_longer_than_asked_is_told_once(providers: Providers, caplog: pytest.LogCaptureFixture) -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 900}
+    model = model_at(providers, providers.gives("long", {**_whole(), "usage": usage}))
+    assert [said(model, tokens=9).text for _ in range(2)] == ["A", "A"]
+    assert [each for each in caplog.messages if "counted 900 tokens" in each and "at most 9" in each] == caplog.messages
+
+
 # Reasoning
 
 
@@ -387,6 +394,7 @@ def test_a_pool_of_before_is_kept_as_it_was() -> None:
         ("HTTP_PROXY", "nonsense://proxy:1"),
         ("https_proxy", "socks9://proxy"),
         ("ALL_PROXY", "http://me:canarypass@host:notaport"),
+        ("OPENAI_PROXY", "socks9://proxy"),
         ("SSLKEYLOGFILE", "/no/such/folder/keys"),
     ],
 )
@@ -405,11 +413,21 @@ def test_a_variable_that_keeps_the_client_from_being_made_is_named(
     assert "canarypass" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["OPENAI_ORG_ID", "OPENAI_PROJECT_ID"])
+def test_a_variable_that_no_header_can_hold_is_named(
+    providers: Providers, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "é\n")
+    with pytest.raises(ModelLoadError, match=f"variable {name} holds characters that no header can have"):
+        model_at(providers, "vllm")
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "OPENAI_PROXY"])
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_proxy_is_obeyed_by_both_kinds_of_calls(
-    providers: Providers, monkeypatch: pytest.MonkeyPatch, asynchronous: bool
+    providers: Providers, monkeypatch: pytest.MonkeyPatch, asynchronous: bool, variable: str
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", providers.address.removesuffix("/v1"))
+    monkeypatch.setenv(variable, providers.address.removesuffix("/v1"))
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     text = (

@@ -32,9 +32,17 @@ def open_remote(name: str, config: RemoteModel, place: str, timeout: float) -> R
         **config.extra_body,
         **({"chat_template_kwargs": kwargs} if (kwargs := config.chat_template_kwargs) else {}),
     }
+    for variable in ("OPENAI_ORG_ID", "OPENAI_ORGANIZATION", "OPENAI_PROJECT_ID"):
+        if not _can_be_sent(os.environ.get(variable, "")):
+            raise ModelLoadError(
+                f"[models.{name}] cannot be asked, since the environment variable {variable} holds characters that no "
+                "header can have; set it again, or unset it."
+            )
     try:
         # Headers go with the connection: whatever shows the model's settings (traces, logs, repr) shows no secret.
         shared: dict[str, Any] = {"auth": login, "verify": _trusted(), "headers": headers}
+        if proxy := os.environ.get("OPENAI_PROXY"):
+            shared["proxy"] = proxy
         # Not those that langchain-openai shares between all models, whose connections outlive their event loop.
         http_client, http_async_client = DefaultHttpxClient(**shared), DefaultAsyncHttpxClient(**shared)
     except Exception as error:  # whatever a variable holds: each library has its own complaint
@@ -59,15 +67,21 @@ def open_remote(name: str, config: RemoteModel, place: str, timeout: float) -> R
         http_client=http_client,
         # The clients above obey the variables of proxies: without this, langchain-openai warns that they do not.
         http_socket_options=(),
+        openai_proxy=None,
         http_async_client=http_async_client,
     )
 
 
 _OF_CLIENT = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "OPENAI_PROXY"),
 )
 """Variables that HTTP clients obey; those of proxies also in small letters."""
+
+
+def _can_be_sent(value: str) -> bool:
+    """Whether a header can hold that."""
+    return value.isascii() and (value.isprintable() or not value)
 
 
 def _no_client(name: str, error: Exception) -> str:
@@ -92,7 +106,7 @@ def _headers(name: str, config: RemoteModel) -> dict[str, str]:
     headers = {}
     for header, variable in config.headers_env.items():
         value = os.environ.get(variable, "").strip()
-        if not (value and value.isascii() and value.isprintable()):
+        if not (value and _can_be_sent(value)):
             raise ModelLoadError(
                 f"[models.{name}] takes the header {header} from the environment variable {variable}, which "
                 f"{'holds characters that no header can have' if value else 'is not set'}; set it first."
@@ -131,7 +145,7 @@ def _key(name: str, config: RemoteModel) -> str:
             f"[models.{name}] needs an API key in the environment variable {variable}, which is not set; "
             f"run `export {variable}=...` first."
         )
-    if not (key.isascii() and key.isprintable()):
+    if not _can_be_sent(key):
         raise ModelLoadError(
             f"[models.{name}] cannot use the API key in the environment variable {variable}, which holds characters "
             "that no key has; set it again."

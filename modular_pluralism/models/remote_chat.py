@@ -154,7 +154,7 @@ class RemoteChat(ChatOpenAI):
     def _check(self, settings: dict[str, Any]) -> _StreamCheck:
         asked = settings.get("max_tokens")
         room = self._reasoning_tokens + self._terms.now().room
-        return _StreamCheck(self._place, asked, room, logprobs=bool(settings.get("logprobs")))
+        return _StreamCheck(self._terms, asked, room, logprobs=bool(settings.get("logprobs")))
 
     def _checked(self, result: ChatResult, settings: dict[str, Any]) -> ChatResult:
         if not result.generations:
@@ -233,10 +233,12 @@ def _streamed_text(content: object) -> object:
 class _StreamCheck:
     """Checks one reply, chunk by chunk or whole."""
 
-    def __init__(self, place: str, max_tokens: int | None, room: int, *, logprobs: bool) -> None:
-        self._place = place
+    def __init__(self, terms: TermsOf, max_tokens: int | None, room: int, *, logprobs: bool) -> None:
+        self._terms = terms
+        self._place = terms.place
         self._asked = max_tokens
-        self._most = None if max_tokens is None else (max_tokens + room) * LONGEST_TOKEN
+        self._given = None if max_tokens is None else max_tokens + room
+        self._most = None if self._given is None else self._given * LONGEST_TOKEN
         self._logprobs = logprobs
         self._length = 0
         self._finish = ""
@@ -298,6 +300,8 @@ class _StreamCheck:
     def ended(self) -> None:
         if not self._finish:
             raise ConnectionError("the reply broke off before its end")
+        if self._given is not None:
+            self._terms.note_length(self._spent, self._given)
         if self._length or self._logprobs:
             return
         if self._refusal:

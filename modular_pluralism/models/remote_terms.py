@@ -53,6 +53,7 @@ class Terms:
 
 
 _known: dict[tuple[str, str], Terms] = {}
+_overran: set[tuple[str, str]] = set()
 _lock = threading.Lock()
 
 
@@ -60,6 +61,7 @@ def forget_terms() -> None:
     """Forget what was learnt: for tests."""
     with _lock:
         _known.clear()
+        _overran.clear()
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,17 @@ class TermsOf:
     def give_room(self, before: Terms) -> None:
         """Let the model reason from now on, besides what a reply may take."""
         self._change(before, {"room": REASONING_ROOM}, None, "", "")
+
+    def note_length(self, tokens: int, most: int) -> None:
+        """Tell, once a model, that a reply took more tokens than it was given."""
+        with _lock:
+            if tokens <= most or self._key in _overran:
+                return
+            _overran.add(self._key)
+        _log.warning(
+            "%s counted %d tokens of a reply that was given at most %d; it may not obey the limit.",
+            *(self.place, tokens, most),
+        )
 
     def _change(self, before: Terms, change: dict[str, Any], error: BaseException | None, name: str, told: str) -> None:
         with _lock:
