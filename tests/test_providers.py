@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 
 from modular_pluralism.errors import ModelCallError, ModelLoadError, NoLogProbabilitiesError, PluralismError, PoolError
+from modular_pluralism.graphs import build_distributional, build_overton
 from modular_pluralism.models import calls
 from modular_pluralism.models.calls import Caller, describe
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
@@ -21,11 +22,10 @@ from modular_pluralism.models.refusals import reason, refused_setting
 from modular_pluralism.models.remote_terms import forget_terms
 from modular_pluralism.models.reply_parts import ThoughtSplitter, checked_usage, split_thoughts
 from modular_pluralism.nodes import ask
-from modular_pluralism.nodes.read_options import read_by_label
 from modular_pluralism.pool import Pool, RemoteModel
 from tests.provider_endpoints import FAMILIES, Providers, top_logprobs
 
-PROMPT = [HumanMessage("Which one?")]
+PROMPT: list[BaseMessage] = [HumanMessage("Which one?")]
 TABLE = Path(__file__).parent.parent / "docs" / "providers.md"
 
 
@@ -43,31 +43,20 @@ def _nothing_learnt(monkeypatch: pytest.MonkeyPatch, providers: Providers) -> No
     monkeypatch.setattr(calls, "pause", lambda state: 0.01)
 
 
-def model_at(providers: Providers, model: str, more: str = "") -> PoolModel:
+def pool_at(providers: Providers, model: str, more: str = "") -> Pool:
     text = (
         f'base = "m"\n[models.m]\nopenai = "{model}"\nbase_url = "{providers.address}"\n{more}\n'
         '[communities.c]\nmodel = "m"\ndescription = "C"\n'
     )
-    return PoolModels(Pool.from_toml(text, source="far.toml", folder=Path())).base()
+    return Pool.from_toml(text, source="far.toml", folder=Path())
+
+
+def model_at(providers: Providers, model: str, more: str = "") -> PoolModel:
+    return PoolModels(pool_at(providers, model, more)).base()
 
 
 def said(model: PoolModel, tokens: int = 60, **settings: Any) -> Any:
     return Caller(attempts=1).call(ask.text(model, PROMPT, max_tokens=tokens, **settings), {}).value
-
-
-def read(model: PoolModel) -> Any:
-    steps = read_by_label(model, ["x", "y"], lambda _: PROMPT, rotate=False, samples=2, seed=1)
-    outcome: Any = None
-    try:
-        while True:
-            call = next(steps) if outcome is None else steps.send(outcome)
-            try:
-                outcome = Caller(attempts=1).call(call, {})
-            except PluralismError as error:
-                call = steps.throw(error)
-                outcome = Caller(attempts=1).call(call, {})
-    except StopIteration as end:
-        return end.value
 
 
 # The table of docs/providers.md
@@ -321,6 +310,29 @@ def test_a_budget_that_reasoning_ate_says_what_to_raise(providers: Providers) ->
     with pytest.raises(ModelCallError, match="on reasoning and wrote no text; set reasoning_tokens in its"):
         said(model, tokens=128)
     assert len(providers.bodies) == 1
+
+
+def test_options_are_sampled_from_a_model_that_reasons_in_its_text(providers: Providers) -> None:
+    name = providers.gives("sampled", _whole(message={"content": "<think>B or A?</think>A"}))
+    graph = build_distributional(pool_at(providers, name), scoring="label").compile()
+    read = graph.invoke({"question": "Which?", "options": ["x", "y"]})["distributions"]["c"]
+    assert (read["probabilities"], read["samples"]) == ([1, 0], 20)
+
+
+def test_no_reasoning_is_streamed_as_text(providers: Providers) -> None:
+    deltas = [{"content": piece} for piece in ("<thi", "nk>secret", " thought</th", "ink>\n", "said ", "<b")]
+    chunks = [{"choices": [{"index": 0, "delta": each, "finish_reason": None}]} for each in deltas]
+    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    events = "".join(f"data: {json.dumps({'id': '1', **each})}\n\n" for each in chunks) + "data: [DONE]\n\n"
+    pool = pool_at(providers, providers.gives("streams", events, kind="text/event-stream"))
+    seen = {"merge": "", "c": ""}
+    for message, data in build_overton(pool).compile().stream({"question": "Why?"}, stream_mode="messages"):
+        seen[data["langgraph_node"]] += message.text  # type: ignore[index,union-attr]
+    assert {name: text.strip() for name, text in seen.items()} == {"merge": "said <b", "c": "said <b"}
+    whole = AIMessageChunk("")
+    for chunk in PoolModels(pool).base().chat.stream(PROMPT):
+        whole += chunk  # type: ignore[assignment]
+    assert whole.additional_kwargs["reasoning_content"] == "secret thought"
 
 
 def test_short_replies_of_a_model_that_reasons_get_room_for_it(providers: Providers) -> None:

@@ -21,7 +21,7 @@ def checked_usage(usage: object) -> dict[str, Any] | None:
     return {**counts, **details}
 
 
-def _counts(table: dict[str, Any]) -> dict[str, int]:
+def _counts(table: dict[Any, Any]) -> dict[str, int]:
     return {
         name: int(value)
         for name, value in table.items()
@@ -41,7 +41,7 @@ def reasoning_of(message: dict[str, Any]) -> str:
 def _thought(block: dict[str, Any]) -> str:
     if block.get("type") not in ("thinking", "reasoning"):
         return ""
-    inside = block.get("thinking") or block.get("text") or ""
+    inside: object = block.get("thinking") or block.get("text") or ""
     if isinstance(inside, list):
         return "".join(str(part.get("text") or "") for part in inside if isinstance(part, dict))
     return inside if isinstance(inside, str) else ""
