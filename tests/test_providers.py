@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 
-from modular_pluralism.errors import ModelCallError, ModelLoadError, NoLogProbabilitiesError, PluralismError, PoolError
+from modular_pluralism.errors import ModelCallError, ModelLoadError, NoLogProbabilitiesError, PoolError
 from modular_pluralism.graphs import build_distributional, build_overton
 from modular_pluralism.models import calls
 from modular_pluralism.models.calls import Caller, describe
