@@ -31,11 +31,10 @@ def _counts(table: dict[Any, Any]) -> dict[str, int]:
 
 def reasoning_of(message: dict[str, Any]) -> str:
     """The reasoning that a message or a delta carries beside its text."""
-    found = next((said for key in _REASONING if isinstance(said := message.get(key), str) and said), "")
+    beside = [message[key] for key in _REASONING if isinstance(message.get(key), str)]
     content = message.get("content")
-    if not found and isinstance(content, list):
-        found = "".join(_thought(block) for block in content if isinstance(block, dict))
-    return found
+    within = [_thought(block) for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    return next(filter(None, (*beside, "".join(within))), "")
 
 
 def _thought(block: dict[str, Any]) -> str:
