@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -48,6 +49,7 @@ NAME_RULE = "is no usable name; write up to 64 letters, digits, '_' and '-', a l
 """What is said of another one."""
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PACKAGE_FILE = re.compile(r"package:[A-Za-z_][A-Za-z0-9_.]*/[^/].*")
 HUB_MODEL = re.compile(r"hf:(?P<repo>[^/:]+/[^/:]+)(?::(?P<tag>[^/:]+)|/(?P<file>[^/].*\.gguf))?")
@@ -80,6 +82,10 @@ _Probability = Annotated[float, Field(gt=0, le=1)]
 _Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=1, le=_INT32)]
 _Prior = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _none_for_default(value: object) -> object:
+    return None if value == "default" else value
 
 
 class _Config(BaseModel):
@@ -161,15 +167,24 @@ class RemoteModel(_Config):
 
     `openai` is the model's id there, `base_url` the endpoint's address (None for OpenAI itself), and `api_key_env` the
     name of the environment variable that holds the key, which is read when the model is opened. `try_seconds` limits
-    one try of a call (default: the run's deadline).
+    one try of a call (default: the run's deadline). `temperature` and `top_p` are not sent where they are None, which a
+    pool file writes as "default". `reasoning_effort` and `chat_template_kwargs` go with every request, and so does what
+    `extra_body` holds; `reasoning_tokens` are added to the limit of every text, for reasoning. `headers_env` names
+    further headers, and for each the environment variable with its value. docs/providers.md says what whom takes.
     """
 
     openai: _Text
     base_url: str | None = None
     api_key_env: str | None = None
-    temperature: _Temperature = 0.7
-    top_p: _Probability = 1.0
+    temperature: Annotated[_Temperature | None, BeforeValidator(_none_for_default)] = 0.7
+    top_p: Annotated[_Probability | None, BeforeValidator(_none_for_default)] = 1.0
     try_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    # Left out of what is dumped where they say nothing: pools of runs that are kept are compared with it.
+    reasoning_effort: Annotated[_Text | None, Field(exclude_if=lambda effort: effort is None)] = None
+    reasoning_tokens: Annotated[int, Field(ge=0, le=_INT32, exclude_if=lambda tokens: tokens == 0)] = 0
+    chat_template_kwargs: Annotated[dict[str, Any], Field(exclude_if=lambda table: not table)] = {}
+    extra_body: Annotated[dict[str, Any], Field(exclude_if=lambda table: not table)] = {}
+    headers_env: Annotated[dict[str, str], Field(exclude_if=lambda table: not table)] = {}
 
     @property
     def address(self) -> str | None:
@@ -196,6 +211,23 @@ class RemoteModel(_Config):
         if isinstance(base_url, str) and set(base_url) & set("?#"):
             raise ValueError("must be an address without '?' and '#'; a key belongs into the variable of api_key_env")
         return base_url
+
+    @field_validator("headers_env")
+    @classmethod
+    def _check_headers_env(cls, headers: dict[str, str]) -> dict[str, str]:
+        if not all(_HEADER_NAME.fullmatch(name) for name in headers):
+            raise ValueError("must name headers such as X-Title")
+        if not all(_VARIABLE_NAME.fullmatch(variable) for variable in headers.values()):
+            raise ValueError("must give each header the name of an environment variable, never its value")
+        return headers
+
+    @field_validator("extra_body")
+    @classmethod
+    def _check_extra_body(cls, body: dict[str, Any]) -> dict[str, Any]:
+        ours = [name for name in ("model", "messages", "stream", "n", "tools") if name in body]
+        if ours:
+            raise ValueError(f"must not hold {ours[0]}, which the package sets itself")
+        return body
 
     @field_validator("api_key_env")
     @classmethod

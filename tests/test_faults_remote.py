@@ -204,10 +204,7 @@ ODD: dict[Behaviour, str] = {
 def test_a_reply_that_is_no_comment_is_told_as_what_it_is(six: Six, fault: Behaviour, how: How) -> None:
     state = six.ask(how, fault=fault)
     assert state["missing"] == [BAD]
-    said = ODD[fault]
-    if fault == "refusal" and how == "astream":
-        said = "gave an empty reply."  # the client's stream leaves out what a refusal says
-    assert state["comments"][BAD]["error"] == f"model '{BAD}' ({BAD} at {six.addresses[BAD]}) {said}"
+    assert state["comments"][BAD]["error"] == f"model '{BAD}' ({BAD} at {six.addresses[BAD]}) {ODD[fault]}"
     assert len(six.at[BAD].requests) == 1, "asking again would not help"
 
 

@@ -154,7 +154,7 @@ async def test_settings_reach_a_remote_model(endpoint: FakeEndpoint) -> None:
     assert sent.body["top_p"] == 0
     assert sent.body["seed"] == 4
     assert sent.body["stop"] == ["x"]
-    assert sent.body["max_completion_tokens"] == 9
+    assert sent.body["max_tokens"] == 9
     assert sent.body["response_format"] == {"type": "json_schema", "json_schema": schema}
 
 
@@ -171,7 +171,7 @@ async def test_a_modes_temperature_is_that_of_every_text(endpoint: FakeEndpoint)
     sent = [each.body for each in endpoint.requests]
     assert {each["model"] for each in sent} == {"boss", *NAMES}
     assert {each["temperature"] for each in sent} == {0.125}
-    assert [each["max_completion_tokens"] for each in sent if each["model"] == "boss"] == [11]
+    assert [each["max_tokens"] for each in sent if each["model"] == "boss"] == [11]
 
 
 async def test_estimates_say_how_many_replies_stand_behind_them(endpoint: FakeEndpoint) -> None:

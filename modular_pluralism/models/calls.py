@@ -23,6 +23,7 @@ from tenacity.wait import wait_exponential, wait_random
 
 from modular_pluralism.errors import DeadlineError, ModelCallError, PluralismError
 from modular_pluralism.models.redaction import redact
+from modular_pluralism.models.refusals import reason, shortened
 from modular_pluralism.models.spans import Asked, call_span
 
 T = TypeVar("T")
@@ -213,10 +214,8 @@ def describe(error: BaseException) -> str:
         if names & {"APITimeoutError", "TimeoutException"}:
             return "it did not answer in time"
         return "the connection broke off" if names & _BROKEN else "it could not be reached"
-    body, status = getattr(error, "body", None), getattr(error, "status_code", None)
-    said = body.get("message") if isinstance(body, dict) else None
-    text = " ".join(redact(said if isinstance(said, str) else str(error)).split()).rstrip(" .")
-    text = text if len(text) <= 300 else f"{text[:297]}..."
+    status = getattr(error, "status_code", None)
+    text = shortened(redact(reason(getattr(error, "body", None)) or reason(str(error))))
     if isinstance(error, LookupError | TypeError | AttributeError):  # from code that took a reply for something else
         return f"its reply could not be read ({type(error).__name__}: {text})"
     text = text or type(error).__name__

@@ -6,6 +6,7 @@ import os
 from base64 import b64encode
 from functools import cache
 from ssl import SSLContext
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -13,7 +14,8 @@ from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 from pydantic import SecretStr
 
 from modular_pluralism.errors import ModelLoadError
-from modular_pluralism.models.redaction import keep_secret
+from modular_pluralism.models.redaction import keep_secret, redact
+from modular_pluralism.models.refusals import shortened
 from modular_pluralism.models.remote_chat import RemoteChat
 from modular_pluralism.pool import RemoteModel
 
@@ -25,7 +27,26 @@ def open_remote(name: str, config: RemoteModel, place: str, timeout: float) -> R
     Raises:
         ModelLoadError: the variable with the API key is not set, or holds no usable key.
     """
-    key, login, trusted = _key(name, config), _login(config.base_url), _trusted()
+    key, headers, login = _key(name, config), _headers(name, config), _login(config.base_url)
+    body = {
+        **config.extra_body,
+        **({"chat_template_kwargs": kwargs} if (kwargs := config.chat_template_kwargs) else {}),
+    }
+    for variable in ("OPENAI_ORG_ID", "OPENAI_ORGANIZATION", "OPENAI_PROJECT_ID"):
+        if not _can_be_sent(os.environ.get(variable, "")):
+            raise ModelLoadError(
+                f"[models.{name}] cannot be asked, since the environment variable {variable} holds characters that no "
+                "header can have; set it again, or unset it."
+            )
+    try:
+        # Headers go with the connection: whatever shows the model's settings (traces, logs, repr) shows no secret.
+        shared: dict[str, Any] = {"auth": login, "verify": _trusted(), "headers": headers}
+        if proxy := os.environ.get("OPENAI_PROXY"):
+            shared["proxy"] = proxy
+        # Not those that langchain-openai shares between all models, whose connections outlive their event loop.
+        http_client, http_async_client = DefaultHttpxClient(**shared), DefaultAsyncHttpxClient(**shared)
+    except Exception as error:  # whatever a variable holds: each library has its own complaint
+        raise ModelLoadError(_no_client(name, error)) from None
     return RemoteChat(
         place=place,
         model=config.openai,
@@ -34,16 +55,65 @@ def open_remote(name: str, config: RemoteModel, place: str, timeout: float) -> R
         api_key=SecretStr(key),
         temperature=config.temperature,
         top_p=config.top_p,
+        reasoning_effort=config.reasoning_effort,
+        reasoning_tokens=config.reasoning_tokens,
+        extra_body=body or None,
         timeout=timeout,
         stream_chunk_timeout=timeout,
         # Retries are ours (see calls.py): two layers of them would multiply.
         max_retries=0,
         stream_usage=True,
         use_responses_api=False,
-        # Not those that langchain-openai shares between all models, whose connections outlive their event loop.
-        http_client=DefaultHttpxClient(auth=login, verify=trusted),
-        http_async_client=DefaultAsyncHttpxClient(auth=login, verify=trusted),
+        http_client=http_client,
+        # The clients above obey the variables of proxies: without this, langchain-openai warns that they do not.
+        http_socket_options=(),
+        openai_proxy=None,
+        http_async_client=http_async_client,
     )
+
+
+_OF_CLIENT = (
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "OPENAI_PROXY"),
+)
+"""Variables that HTTP clients obey; those of proxies also in small letters."""
+
+
+def _can_be_sent(value: str) -> bool:
+    """Whether a header can hold that."""
+    return value.isascii() and (value.isprintable() or not value)
+
+
+def _no_client(name: str, error: Exception) -> str:
+    held = [each for each in _OF_CLIENT if os.environ.get(each)]
+    held += [each.lower() for each in _OF_CLIENT if "PROXY" in each and os.environ.get(each.lower())]
+    for each in held:
+        if "PROXY" in each.upper():
+            keep_secret(_password(os.environ[each]))
+    which = f"check the environment variables {', '.join(held)}" if held else "check the Python installation"
+    return (
+        f"[models.{name}] cannot be opened, since no HTTP client could be made "
+        f"({shortened(redact(str(error))) or type(error).__name__}); {which}."
+    )
+
+
+def _password(address: str) -> str:
+    """The password in an address, however odd the address is."""
+    return address.rpartition("@")[0].rpartition(":")[2]
+
+
+def _headers(name: str, config: RemoteModel) -> dict[str, str]:
+    headers = {}
+    for header, variable in config.headers_env.items():
+        value = os.environ.get(variable, "").strip()
+        if not (value and _can_be_sent(value)):
+            raise ModelLoadError(
+                f"[models.{name}] takes the header {header} from the environment variable {variable}, which "
+                f"{'holds characters that no header can have' if value else 'is not set'}; set it first."
+            )
+        keep_secret(value)
+        headers[header] = value
+    return headers
 
 
 @cache
@@ -75,7 +145,7 @@ def _key(name: str, config: RemoteModel) -> str:
             f"[models.{name}] needs an API key in the environment variable {variable}, which is not set; "
             f"run `export {variable}=...` first."
         )
-    if not (key.isascii() and key.isprintable()):
+    if not _can_be_sent(key):
         raise ModelLoadError(
             f"[models.{name}] cannot use the API key in the environment variable {variable}, which holds characters "
             "that no key has; set it again."

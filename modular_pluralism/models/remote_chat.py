@@ -5,89 +5,290 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr
 
 from modular_pluralism.errors import ModelCallError
 from modular_pluralism.models.redaction import redact
+from modular_pluralism.models.refusals import reason, shortened
+from modular_pluralism.models.remote_terms import Terms, TermsOf
+from modular_pluralism.models.reply_parts import (
+    ThoughtSplitter,
+    checked_usage,
+    reasoning_of,
+    split_thoughts,
+    without_thoughts,
+)
 
 LONGEST_TOKEN = 64
 """Characters; the longest tokens of real vocabularies are runs of spaces of about this length."""
 
 
+SHORT_REPLY = 64
+"""Tokens; replies up to this limit are labels and numbers, for which nobody sets a budget."""
+
+
+class ReplyError(Exception):
+    """An error that came in the place of a reply, under a status that promised one."""
+
+    def __init__(self, body: object) -> None:
+        self.body = body
+        code = body.get("code") if isinstance(body, dict) else None
+        self.status_code = code if isinstance(code, int) and 400 <= code < 600 else None
+        super().__init__(reason(body) or "it sent an error without a reason")
+
+
+class _NoRoomError(ModelCallError):
+    """Reasoning has taken all the tokens that a reply could have."""
+
+
 class RemoteChat(ChatOpenAI):
     """ChatOpenAI, whose replies are checked as they come. `place` is what messages call the model.
 
-    Half a character (a lone surrogate, which JSON can hold and UTF-8 cannot) is replaced by U+FFFD, since nobody could
-    print, save or send it on.
+    What the endpoint refuses is learnt (see TermsOf), and the call goes on in other terms. Reasoning is kept apart from
+    the text, as `additional_kwargs["reasoning_content"]`; `reasoning_tokens` are added to every limit for it. Half a
+    character (a lone surrogate, which JSON can hold and UTF-8 cannot) is replaced by U+FFFD, since nobody could print,
+    save or send it on.
 
     Raises (at a call, besides what ChatOpenAI raises):
         ConnectionError: the reply broke off before its end.
         LookupError: the reply holds no text at all, not even an empty one.
-        ModelCallError: the reply is a refusal, a call of a tool, or far longer than `max_tokens`.
+        ModelCallError: the reply is a refusal, a call of a tool, reasoning only, or far longer than `max_tokens`.
+        ReplyError: the endpoint sent an error in the place of a reply.
     """
 
     _place: str = PrivateAttr(default="the endpoint")
+    _reasoning_tokens: int = PrivateAttr(default=0)
+    _terms: TermsOf = PrivateAttr()
 
-    def __init__(self, *, place: str, **settings: Any) -> None:
+    def __init__(self, *, place: str, reasoning_tokens: int = 0, **settings: Any) -> None:
         super().__init__(**settings)
+        # Set once more, since for some names langchain-openai leaves it out without a word.
+        self.temperature = settings.get("temperature")
         self._place = place
+        self._reasoning_tokens = reasoning_tokens
+        self._terms = TermsOf(place, self.openai_api_base, self.model_name)
 
     def pluralism_identity(self) -> list[Any]:
         """See HasIdentity."""
-        return ["openai", self.openai_api_base, self.model_name, self.temperature, self.top_p]
+        same = ["openai", self.openai_api_base, self.model_name, self.temperature, self.top_p]
+        further = (self.reasoning_effort, self.extra_body, self._reasoning_tokens)
+        return [*same, *further] if any(further) else same  # as it was before there was more
+
+    def takes_logprobs(self) -> bool:
+        """Whether the model has not refused to report log-probabilities so far."""
+        return self._terms.now().logprobs > 0
+
+    def _get_request_payload(self, *args: Any, **settings: Any) -> dict[str, Any]:
+        payload = super()._get_request_payload(*args, **settings)
+        for name in ("max_completion_tokens", "max_tokens"):
+            if isinstance(payload.get(name), int) and not payload.get("logprobs"):
+                payload[name] += self._reasoning_tokens
+        return self._terms.now().applied(payload)
 
     def _generate(self, *args: Any, **settings: Any) -> ChatResult:
-        return self._checked(super()._generate(*args, **settings), settings)
+        while True:
+            before = self._terms.now()
+            try:
+                return self._checked(super()._generate(*args, **settings), settings)
+            except Exception as error:
+                if not self._again(error, before, settings):
+                    raise
 
     async def _agenerate(self, *args: Any, **settings: Any) -> ChatResult:
-        return self._checked(await super()._agenerate(*args, **settings), settings)
+        while True:
+            before = self._terms.now()
+            try:
+                return self._checked(await super()._agenerate(*args, **settings), settings)
+            except Exception as error:
+                if not self._again(error, before, settings):
+                    raise
 
     def _stream(self, *args: Any, **settings: Any) -> Iterator[ChatGenerationChunk]:
-        check = _StreamCheck(self._place, settings.get("max_tokens"))
-        for chunk in super()._stream(*args, **settings):
-            yield check.passed(chunk)
-        check.ended()
+        said = False
+        while True:
+            before = self._terms.now()
+            check = self._check(settings)
+            try:
+                for chunk in super()._stream(*args, **settings):
+                    chunk = check.passed(chunk)
+                    said = said or bool(chunk.message.text)
+                    yield chunk
+                if last := check.rest():
+                    yield last
+                check.ended()
+                return
+            except Exception as error:
+                if said or not self._again(error, before, settings):
+                    raise
 
     async def _astream(self, *args: Any, **settings: Any) -> AsyncIterator[ChatGenerationChunk]:
-        check = _StreamCheck(self._place, settings.get("max_tokens"))
-        async for chunk in super()._astream(*args, **settings):
-            yield check.passed(chunk)
-        check.ended()
+        said = False
+        while True:
+            before = self._terms.now()
+            check = self._check(settings)
+            try:
+                async for chunk in super()._astream(*args, **settings):
+                    chunk = check.passed(chunk)
+                    said = said or bool(chunk.message.text)
+                    yield chunk
+                if last := check.rest():
+                    yield last
+                check.ended()
+                return
+            except Exception as error:
+                if said or not self._again(error, before, settings):
+                    raise
+
+    def _again(self, error: Exception, before: Terms, settings: dict[str, Any]) -> bool:
+        """Whether to send the request once more, in other terms."""
+        if isinstance(error, _NoRoomError):
+            if before.room or (settings.get("max_tokens") or 0) > SHORT_REPLY:
+                return False
+            self._terms.give_room(before)
+            return True
+        return self._terms.learn(error, before)
+
+    def _check(self, settings: dict[str, Any]) -> _StreamCheck:
+        asked = settings.get("max_tokens")
+        room = self._reasoning_tokens + self._terms.now().room
+        return _StreamCheck(self._terms, asked, room, logprobs=bool(settings.get("logprobs")))
 
     def _checked(self, result: ChatResult, settings: dict[str, Any]) -> ChatResult:
         if not result.generations:
             raise LookupError("it holds no choices")
         for generation in result.generations:
-            _StreamCheck(self._place, settings.get("max_tokens")).whole(generation)
+            self._check(settings).whole(generation)
         return result
+
+    def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
+        data = response if isinstance(response, dict | str) else response.model_dump(warnings=False)
+        if isinstance(data, str):
+            raise LookupError(f"no chat completion, but {shortened(reason(data)) or 'nothing'}")
+        if data.get("error"):
+            raise ReplyError(data["error"])
+        choices = data.get("choices")
+        if not isinstance(choices, list) or not all(
+            isinstance(each, dict) and isinstance(each.get("message"), dict) for each in choices
+        ):
+            raise LookupError(f"it holds no choices{': ' * bool(reason(data))}{shortened(reason(data))}")
+        thoughts = []
+        for choice in choices:
+            message = choice["message"] = {**choice["message"], "role": "assistant"}
+            thought, content = reasoning_of(message), without_thoughts(message.get("content"))
+            if isinstance(content, str):
+                inside, content = split_thoughts(content)
+                thought = thought or inside
+            message["content"] = content
+            thoughts.append(thought)
+            # The body has come whole: an endpoint that does not say why it ends has ended all the same.
+            choice["finish_reason"] = _finish(choice.get("finish_reason")) or "stop"
+        result = super()._create_chat_result({**data, "usage": checked_usage(data.get("usage"))}, generation_info)
+        for generation, thought, choice in zip(result.generations, thoughts, choices, strict=True):
+            extra = generation.message.additional_kwargs
+            if choice["message"].get("refusal"):
+                extra["refusal"] = choice["message"]["refusal"]
+            if thought:
+                extra["reasoning_content"] = _mended(thought)
+        return result
+
+    def _convert_chunk_to_generation_chunk(
+        self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: dict[str, Any] | None
+    ) -> ChatGenerationChunk | None:
+        choices = chunk.get("choices")
+        if not isinstance(choices, list):
+            raise ReplyError(chunk.get("error") or chunk)
+        usage = checked_usage(chunk.get("usage"))
+        thought = ""
+        if choices:
+            choice = dict(choices[0])
+            delta = choice["delta"] = {**(choice.get("delta") or {}), "role": "assistant"}
+            thought, delta["content"] = reasoning_of(delta), _streamed_text(delta.get("content"))
+            choice["finish_reason"] = _finish(choice.get("finish_reason"))
+            choices = [choice]
+        made = super()._convert_chunk_to_generation_chunk(
+            {**chunk, "choices": choices, "usage": usage}, default_chunk_class, base_generation_info
+        )
+        if made is not None and choices and choices[0]["delta"].get("refusal"):
+            made.message.additional_kwargs["refusal"] = choices[0]["delta"]["refusal"]
+        if made is not None and thought:
+            made.message.additional_kwargs["reasoning_content"] = _mended(thought)
+        return made
+
+
+def _finish(reason: object) -> str | None:
+    return reason if isinstance(reason, str) and reason else None
+
+
+def _streamed_text(content: object) -> object:
+    """A delta's text: LangChain takes blocks in a stream for the parts of one list."""
+    content = without_thoughts(content)
+    if not isinstance(content, list):
+        return content
+    return "".join(str(block.get("text") or "") for block in content if isinstance(block, dict))
 
 
 class _StreamCheck:
     """Checks one reply, chunk by chunk or whole."""
 
-    def __init__(self, place: str, max_tokens: int | None) -> None:
-        self._place = place
-        self._most = None if max_tokens is None else max_tokens * LONGEST_TOKEN
+    def __init__(self, terms: TermsOf, max_tokens: int | None, room: int, *, logprobs: bool) -> None:
+        self._terms = terms
+        self._place = terms.place
+        self._asked = max_tokens
+        self._given = None if max_tokens is None else max_tokens + room
+        self._most = None if self._given is None else self._given * LONGEST_TOKEN
+        self._logprobs = logprobs
         self._length = 0
-        self._finished = False
+        self._finish = ""
         self._called_tool = False
+        self._reasoned = False
         self._refusal = ""
+        self._splitter = ThoughtSplitter()
+        self._spent = 0
 
     def whole(self, generation: ChatGeneration) -> None:
-        self.passed(generation)
+        self._splitter = ThoughtSplitter()
+        self._note(generation)
         self.ended()
 
-    def passed(self, generation: Any) -> Any:
+    def passed(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
+        """The chunk, without reasoning in its text."""
+        if isinstance(chunk.message.content, str) and chunk.message.content:
+            thought, text = self._splitter.passed(chunk.message.content)
+            _set_parts(chunk, thought, text)
+        self._note(chunk)
+        return chunk
+
+    def rest(self) -> ChatGenerationChunk | None:
+        """What was held back of a stream that has ended."""
+        thought, text = self._splitter.ended()
+        if not thought and not text:
+            return None
+        chunk = ChatGenerationChunk(message=AIMessageChunk(content=""))
+        _set_parts(chunk, thought, text)
+        self._note(chunk)
+        return chunk
+
+    def _note(self, generation: Any) -> None:
         message = generation.message
-        self._finished = self._finished or bool((generation.generation_info or {}).get("finish_reason"))
+        self._finish = str((generation.generation_info or {}).get("finish_reason") or self._finish)
         self._called_tool = self._called_tool or bool(
             getattr(message, "tool_call_chunks", None)
             or getattr(message, "tool_calls", None)
             or getattr(message, "invalid_tool_calls", None)
         )
         self._refusal += str(message.additional_kwargs.get("refusal") or "")
+        usage = getattr(message, "usage_metadata", None) or {}
+        if usage:
+            self._spent = max(self._spent, usage.get("output_tokens") or 0)
+            # Its count comes after all else of a stream: some endpoints say nothing more of the end.
+            self._finish = self._finish or ("" if message.content else "stop")
+        self._reasoned = self._reasoned or bool(
+            message.additional_kwargs.get("reasoning_content")
+            or (usage.get("output_token_details") or {}).get("reasoning")
+        )
         _mend(generation)
         self._length += len(str(message.text))
         if self._most is not None and self._length > self._most:
@@ -95,12 +296,13 @@ class _StreamCheck:
                 f"{self._place} sent more than {self._most} characters, where it was asked for at most "
                 f"{self._most // LONGEST_TOKEN} tokens; check that it obeys max_tokens."
             )
-        return generation
 
     def ended(self) -> None:
-        if not self._finished:
+        if not self._finish:
             raise ConnectionError("the reply broke off before its end")
-        if self._length:
+        if self._given is not None:
+            self._terms.note_length(self._spent, self._given)
+        if self._length or self._logprobs:
             return
         if self._refusal:
             raise ModelCallError(f"{self._place} refused to answer: {_short(self._refusal)}.")
@@ -108,6 +310,19 @@ class _StreamCheck:
             raise ModelCallError(
                 f"{self._place} called a tool instead of answering, though it was given none; use another model."
             )
+        if self._reasoned:
+            spent = f"all {self._spent or self._asked or ''} tokens".replace("  ", " ")
+            raise _NoRoomError(
+                f"{self._place} spent {spent} on reasoning and wrote no text; set reasoning_tokens in its [models.*] "
+                "table (tokens for reasoning besides those of the text), or a lower reasoning_effort."
+            )
+
+
+def _set_parts(chunk: ChatGenerationChunk, thought: str, text: str) -> None:
+    chunk.message.content = chunk.text = text
+    if thought:
+        extra = chunk.message.additional_kwargs
+        extra["reasoning_content"] = str(extra.get("reasoning_content") or "") + thought
 
 
 def _mend(generation: Any) -> None:
@@ -136,5 +351,4 @@ def _is_unicode(text: str) -> bool:
 
 
 def _short(text: str) -> str:
-    line = " ".join(redact(text).split()).rstrip(" .")
-    return line if len(line) <= 300 else f"{line[:297]}..."
+    return shortened(redact(text))

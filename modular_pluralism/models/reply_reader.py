@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,10 +14,10 @@ from langchain_core.runnables.config import merge_configs
 
 from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError
 from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
+from modular_pluralism.models.refusals import refused_setting
 
-_TOP = 20
-"""The most that OpenAI's API reports."""
-_SETTINGS: dict[str, Any] = {"logprobs": True, "top_logprobs": _TOP, "max_tokens": 1, "temperature": 0}
+_ROUNDING = 0.001
+_SETTINGS: dict[str, Any] = {"logprobs": True, "top_logprobs": 20, "max_tokens": 1, "temperature": 0}
 
 
 class ReplyOptionReader:
@@ -66,21 +66,22 @@ class ReplyOptionReader:
         """Says in our words what keeps an endpoint from reporting log-probabilities of these labels."""
         if any(len(label) > 1 for label in labels):  # several tokens there, perhaps, and only the first is reported
             raise NoLogProbabilitiesError(f"{self._place} reports single tokens only.")
+        takes: Callable[[], bool] | None = getattr(self._chat, "takes_logprobs", None)
+        if takes is not None and not takes():  # known from an earlier refusal
+            raise NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.")
         try:
             yield
         except Exception as error:
-            if getattr(error, "status_code", None) in (400, 422) and "logprobs" in str(error):
+            if refused_setting(error) in ("logprobs", "top_logprobs"):
                 raise NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.") from error
             raise
 
     def _reading(self, reply: BaseMessage, labels: Sequence[str]) -> LabelReading:
-        content = (reply.response_metadata.get("logprobs") or {}).get("content") or []
-        if not content:
+        reported = _reported(reply.response_metadata.get("logprobs"))
+        if not reported:
             raise NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.")
-        # The chosen token may stand among the top ones or not.
-        reported = {entry["token"]: entry["logprob"] for entry in (content[0], *(content[0].get("top_logprobs") or ()))}
         logprobs: list[list[float]] = [
-            [math.exp(logprob) for token, logprob in reported.items() if token.strip() == label] for label in labels
+            [probability for token, probability in reported if token.strip() == label] for label in labels
         ]
         if not any(logprobs):
             raise ModelCallError(
@@ -90,6 +91,34 @@ class ReplyOptionReader:
         return LabelReading(
             tuple(map(math.fsum, logprobs)), tuple(at for at, spellings in enumerate(logprobs) if not spellings)
         )
+
+
+def _reported(logprobs: object) -> list[tuple[str, float]]:
+    """The first token's alternatives with their probabilities, which sum to 1 at most; a token's text may stand there
+    several times. Entries that are none, or hold no number, are left out."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    first = content[0] if isinstance(content, list) and content else None
+    if not isinstance(first, dict):
+        return []
+    top = first.get("top_logprobs")
+    found = list(filter(None, map(_entry, top if isinstance(top, list) else [])))
+    chosen = _entry(first)
+    if chosen is not None and chosen[0] not in {token for token, _ in found}:  # it stands among the top ones or not
+        found.append(chosen)
+    total = max(1.0, math.fsum(probability for _, probability in found))
+    return [(token, probability / total) for token, probability in found]
+
+
+def _entry(entry: object) -> tuple[str, float] | None:
+    if not isinstance(entry, dict):
+        return None
+    token, logprob = entry.get("token"), entry.get("logprob")
+    if not isinstance(token, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float):
+        return None
+    # A little above 0 is a rounding error, and far above it, like what is no number, is nothing that can be true.
+    if math.isnan(logprob) or logprob > _ROUNDING:
+        return None
+    return token, math.exp(min(float(logprob), 0.0))
 
 
 def _quiet(config: RunnableConfig) -> RunnableConfig:
