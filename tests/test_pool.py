@@ -617,6 +617,7 @@ def test_a_chat_template_of_a_file_is_read_beside_the_pool_and_makes_its_fingerp
         fingerprints.append(_pool_fingerprint(pool, prompts))
     path.write_text(_TEMPLATED.replace('"low"', '"high"'))
     fingerprints.append(_pool_fingerprint(Pool.load(path), prompts))
+    assert isinstance(chat, ChatLlama)
     identities.append(chat.model_copy(update={"template_kwargs": {}}).pluralism_identity())
     assert len(set(fingerprints)) == 3
     assert len({repr(identity) for identity in identities}) == 3
