@@ -1,7 +1,7 @@
 """Endpoints that are as strict as those of providers: each family refuses, ignores and answers as its reference says.
 
-Nothing is taken that a family does not document; what it answers to the rest has the shape and words of its real
-answers, as its users or its own source have them.
+What a family answers has the shape and words of the real answers where its `reference` shows them, and else their shape
+only; docs/providers.md says which refusals have no reference.
 """
 
 from __future__ import annotations

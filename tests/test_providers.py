@@ -15,7 +15,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 
 from modular_pluralism.errors import ModelCallError, ModelLoadError, NoLogProbabilitiesError, PoolError
 from modular_pluralism.graphs import build_distributional, build_overton
-from modular_pluralism.models import calls
+from modular_pluralism.models import calls, remote_terms
 from modular_pluralism.models.calls import Caller, describe
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.models.refusals import reason, refused_setting
@@ -71,8 +71,20 @@ def test_the_table_has_every_family_and_no_other() -> None:
     assert list(_rows()) == list(FAMILIES)
 
 
+def test_a_model_elsewhere_that_wants_the_new_name_of_the_limit_is_sent_it(providers: Providers) -> None:
+    said(model_at(providers, "openai-reasoning"))
+    assert "max_tokens" in providers.bodies[0]
+    assert "max_tokens" not in providers.bodies[-1]
+    assert "max_completion_tokens" in providers.bodies[-1]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_row_says_what_happens(family: str, providers: Providers, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_row_says_what_happens(
+    family: str, providers: Providers, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if family.startswith("openai"):  # as if it stood where OpenAI's stand
+        usual = remote_terms._usual_limit(None)
+        monkeypatch.setattr(remote_terms, "_usual_limit", lambda address: usual)
     caplog.set_level(logging.WARNING, logger="modular_pluralism")
     limit, left_out, _, reasoning = _rows()[family][:4]
     model = model_at(providers, family)
