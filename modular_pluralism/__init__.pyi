@@ -16,6 +16,7 @@ from modular_pluralism.errors import (
     ModelCallError as ModelCallError,
     ModelLoadError as ModelLoadError,
     NoLogProbabilitiesError as NoLogProbabilitiesError,
+    NoRoomError as NoRoomError,
     NoUsableReplyError as NoUsableReplyError,
     PluralismError as PluralismError,
     PoolError as PoolError,

@@ -14,6 +14,7 @@
     │   └── AdapterError
     ├── ModelCallError
     │   ├── ChatTemplateError
+    │   ├── NoRoomError
     │   ├── NoUsableReplyError
     │   └── EngineFullError
     ├── ContextOverflowError
@@ -107,6 +108,10 @@ class ModelCallError(PluralismError):
 
 class ChatTemplateError(ModelCallError):
     """A model's chat template refuses the messages, or fails of them."""
+
+
+class NoRoomError(ModelCallError):
+    """Reasoning has taken all the tokens that a reply could have."""
 
 
 class NoUsableReplyError(ModelCallError):

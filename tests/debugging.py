@@ -31,7 +31,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "steerable": {"attribute": "thrift"},
     "distributional": {"options": ["Yes", "No"]},
 }
-PREFER = {"A": 0.6, "B": 0.2, "1": 0.2, "2": 0.5, "3": 0.1}
+PREFER = {"A": 0.3, "B": 0.1, "1": 0.1, "2": 0.25, "3": 0.05}
 
 
 class Bench:

@@ -87,7 +87,7 @@ async def test_a_reading_has_its_orders_labels_and_probabilities(tmp_path: Path)
         record: Any = next(each for each in await own_calls(bench.store, live.run) if each.node == "ann/score")
     assert len(record.prompts) == 2
     assert list(record.labels) == ["A", "B"]
-    assert record.raw == [pytest.approx([0.6, 0.2])] * 2
+    assert record.raw == [pytest.approx([0.3, 0.1])] * 2
     assert record.community == "ann"
     assert len(record.token_logprobs) == 2
 

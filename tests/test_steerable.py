@@ -251,10 +251,12 @@ def test_numbers_in_replies(reply: str, number: int | None) -> None:
 # What is checked
 
 
-@pytest.mark.parametrize("attribute", [None, "", "  ", 3])
-def test_a_missing_attribute_is_refused(attribute: Any) -> None:
+@pytest.mark.parametrize(
+    ("attribute", "told"), [(None, "needs an attribute"), ("", "needs an"), ("  ", "needs an"), (3, "write it as text")]
+)
+def test_a_missing_attribute_is_refused(attribute: Any, told: str) -> None:
     boss = always("x")
-    with pytest.raises(InputError, match="needs an attribute"):
+    with pytest.raises(InputError, match=told):
         run(boss, {"question": "Why?", "attribute": attribute})
     assert boss.seen == []
 

@@ -10,7 +10,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr
 
-from modular_pluralism.errors import ModelCallError
+from modular_pluralism.errors import ModelCallError, NoRoomError
 from modular_pluralism.models.redaction import redact
 from modular_pluralism.models.refusals import reason, shortened
 from modular_pluralism.models.remote_terms import Terms, TermsOf
@@ -38,10 +38,6 @@ class ReplyError(Exception):
         code = body.get("code") if isinstance(body, dict) else None
         self.status_code = code if isinstance(code, int) and 400 <= code < 600 else None
         super().__init__(reason(body) or "it sent an error without a reason")
-
-
-class _NoRoomError(ModelCallError):
-    """Reasoning has taken all the tokens that a reply could have."""
 
 
 class RemoteChat(ChatOpenAI):
@@ -144,7 +140,7 @@ class RemoteChat(ChatOpenAI):
 
     def _again(self, error: Exception, before: Terms, settings: dict[str, Any]) -> bool:
         """Whether to send the request once more, in other terms."""
-        if isinstance(error, _NoRoomError):
+        if isinstance(error, NoRoomError):
             if before.room or (settings.get("max_tokens") or 0) > SHORT_REPLY:
                 return False
             self._terms.give_room(before)
@@ -312,7 +308,7 @@ class _StreamCheck:
             )
         if self._reasoned:
             spent = f"all {self._spent or self._asked or ''} tokens".replace("  ", " ")
-            raise _NoRoomError(
+            raise NoRoomError(
                 f"{self._place} spent {spent} on reasoning and wrote no text; set reasoning_tokens in its [models.*] "
                 "table (tokens for reasoning besides those of the text), or a lower reasoning_effort."
             )
