@@ -23,12 +23,13 @@ def add_tokenizer(app: FastAPI, catalogue: Catalogue) -> None:
     @app.get("/tokenizer_info")
     async def info() -> dict[str, Any]:
         """The base LLM's begin and end tokens and its chat template."""
-        model = _vocabulary(catalogue, None)
+        chat = _embedded(catalogue, None)
+        model = chat.engine.model
         return {
             "tokenizer_class": "llama.cpp",
             "bos_token": model.token_text(model.begin_token) if model.begin_token >= 0 else None,
             "eos_token": model.token_text(model.end_token) if model.end_token >= 0 else None,
-            "chat_template": model.metadata.get("tokenizer.chat_template"),
+            "chat_template": chat.template_text or model.metadata.get("tokenizer.chat_template"),
         }
 
     @app.post("/tokenize")
@@ -52,10 +53,14 @@ def add_tokenizer(app: FastAPI, catalogue: Catalogue) -> None:
 
 
 def _vocabulary(catalogue: Catalogue, model: str | None) -> ModelFile:
+    return _embedded(catalogue, model).engine.model
+
+
+def _embedded(catalogue: Catalogue, model: str | None) -> ChatLlama:
     chat = catalogue.model(model or BASE).chat
     if not isinstance(chat, ChatLlama):
         raise ApiError(400, f"{model or BASE} is remote, and its tokenizer is not here.", param="model")
-    return chat.engine.model
+    return chat
 
 
 def check_tokens(model: ModelFile, tokens: Sequence[int]) -> None:
