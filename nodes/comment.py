@@ -45,7 +45,7 @@ def comment(community: Community, models: PoolModels, prompts: PromptSet) -> Bod
         try:
             outcome = yield ask.text(
                 model,
-                _messages(community, prompts, state),
+                comment_prompt(community.persona, prompts, state),
                 max_tokens=community.max_tokens,
                 seed=derive_seed(state.get("seed") or 0, "comment", community.name),
             )
@@ -94,10 +94,11 @@ def failed(community: str, error: str) -> Comment:
     )
 
 
-def _messages(community: Community, prompts: PromptSet, state: State) -> list[BaseMessage]:
+def comment_prompt(persona: str | None, prompts: PromptSet, state: Mapping[str, Any]) -> list[BaseMessage]:
+    """What a community with this persona is asked, where it is asked for a comment."""
     options = state.get("options")
     if options:
         messages = fill(prompts["comment_options"], state, options=plain_option_lines(prompts, options))
     else:
         messages = fill(prompts["comment"], state)
-    return with_persona(community.persona, messages)
+    return with_persona(persona, messages)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,6 +14,7 @@ from modular_pluralism.errors import PluralismError
 if TYPE_CHECKING:
     from modular_pluralism.models.pool_models import PoolModel
     from modular_pluralism.pool import Pool
+    from modular_pluralism.prompts import PromptSet
 
 app = typer.Typer(
     epilog=examples("""
@@ -46,18 +48,22 @@ def list_communities(context: typer.Context, pool: PoolOption = "perspective", a
 
 @app.command("check", epilog=examples("pluralism communities check --pool my-pool.toml"))
 def check(pool: PoolOption = "perspective") -> None:
-    """Load every model and adapter, have each say something, and print one line each."""
+    """Load every model and adapter, ask each as a run does, and print one line each."""
     from modular_pluralism.graphs.every_graph import check_names
     from modular_pluralism.models.pool_models import PoolModels
     from modular_pluralism.pool import Pool
+    from modular_pluralism.prompts import PromptSet
 
     loaded = Pool.load(pool)
     check_names(loaded.model_copy(update={"name": pool}))
-    models = PoolModels(loaded)
+    models, texts = PoolModels(loaded), PromptSet.load()
     works = True
     for name in [None, *loaded.communities]:
         try:
-            said = _try(models.base() if name is None else models.community(name), loaded)
+            if name is None:
+                said = _try(models.base(), loaded, _BASE_PROMPTS)
+            else:
+                said = _try(models.community(name), loaded, _prompts(loaded.persona_text(name, texts), texts))
             mark, note = "ok    ", said
         except PluralismError as error:
             works, mark, note = False, "FAILED", str(error)
@@ -66,16 +72,29 @@ def check(pool: PoolOption = "perspective") -> None:
         raise typer.Exit(1)
 
 
-def _try(model: PoolModel, pool: Pool) -> str:
-    """Have the model say one token, and tell how long that took."""
-    from langchain_core.messages import HumanMessage
+_QUESTION = {"question": "Is it good to be kind?", "options": ["Yes", "No"]}
+_BASE_PROMPTS = [[("system", "Answer in a word."), ("user", _QUESTION["question"])]]
+
+
+def _prompts(persona: str | None, texts: PromptSet) -> list[Any]:
+    """What a run asks a community: below its persona, without options and with them."""
+    from modular_pluralism.nodes.comment import comment_prompt
+
+    plain = {"question": _QUESTION["question"]}
+    return [comment_prompt(persona, texts, plain), comment_prompt(persona, texts, _QUESTION)]
+
+
+def _try(model: PoolModel, pool: Pool, prompts: Sequence[Any]) -> str:
+    """Have the model say one token to each prompt, and tell how long that took."""
+    from langchain_core.messages import convert_to_messages
 
     from modular_pluralism.llama import ChatLlama
     from modular_pluralism.models.calls import Caller
     from modular_pluralism.nodes import ask
 
     caller = Caller(attempts=pool.run.attempts, deadline=pool.run.deadline)
-    outcome = caller.call(ask.text(model, [HumanMessage("Hello")], max_tokens=1, seed=0), {})
+    calls = [ask.text(model, convert_to_messages(prompt), max_tokens=1, seed=0) for prompt in prompts]
+    seconds = sum(caller.call(call, {}).seconds for call in calls)
     # Which file an embedded model runs from: the one that the pool names, or one prepared from it.
     file = f", from {model.chat.gguf.name}" if isinstance(model.chat, ChatLlama) else ""
-    return f"{model.place} answers, {outcome.seconds:.1f} s{file}"
+    return f"{model.place} answers, {seconds:.1f} s{file}"
