@@ -228,7 +228,14 @@ def _base(model: str | None, pool: str) -> Base:
     config = loaded.models.get(model)
     if isinstance(config, EmbeddedModel):
         file = find_gguf(config.gguf, loaded.folder)
-        return Base(gguf=file, source=_public(config.gguf), template=config.template, context=config.context)
+        return Base(
+            gguf=file,
+            source=_public(config.gguf),
+            template=config.template,
+            context=config.context,
+            template_text=loaded.template_text(model),
+            template_kwargs=config.template_kwargs,
+        )
     if config is not None:
         raise ModelLoadError(f"The model {model!r} of the pool {loaded.name} is remote; name one with gguf.")
     if not (model.endswith(".gguf") or ":" in model or "/" in model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,3 +54,5 @@ class Base(BaseModel):
     template: bool = True
     context: int = 2048
     start: Path | None = None
+    template_text: str | None = None
+    template_kwargs: dict[str, Any] = {}

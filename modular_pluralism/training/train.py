@@ -81,7 +81,7 @@ def check_training(name: str, data: Data, base: Base, settings: TrainingSettings
     """Raise what `train_community` would raise of the name, the data and the base, in a moment."""
     check_name(name)
     _read_bases(base)
-    with closing(VoteEncoder(base.gguf, template=base.template)) as encoder:
+    with closing(_encoder(base)) as encoder:
         _task(data, encoder, base, settings, force)
 
 
@@ -113,7 +113,7 @@ def train_community(
     for module in ("torch", "transformers", "peft", "gguf", "scipy", "matplotlib"):
         optional(module, "train", PURPOSE)
     shape = _read_bases(base)
-    with closing(VoteEncoder(base.gguf, template=base.template)) as encoder:
+    with closing(_encoder(base)) as encoder:
         fingerprint = _fingerprint(data, base, settings, encoder)
         checkpoints = Checkpoints(out / f".{name}.training", fingerprint)
         if restart:
@@ -205,9 +205,23 @@ def _text_task(data: Data, encoder: VoteEncoder, _: Base, settings: TrainingSett
     )
 
 
+def _encoder(base: Base) -> VoteEncoder:
+    return VoteEncoder(
+        base.gguf,
+        template=base.template,
+        template_text=base.template_text,
+        template_kwargs=base.template_kwargs,
+    )
+
+
 def _fingerprint(data: Data, base: Base, settings: TrainingSettings, encoder: VoteEncoder) -> str:
     """The same for the same training, and different for any other."""
+<<<<<<< HEAD
     told = [
+=======
+    known = base.gguf.stat()
+    told: list[Any] = [
+>>>>>>> 5977ff9 (A training reads its prompts through the pool's chat template and values, as a run does)
         settings.model_dump(),
         [record.fields for record in data.records],
         [base.gguf.name, size_of(base.gguf), latest_change(base.gguf), base.template],
@@ -215,6 +229,8 @@ def _fingerprint(data: Data, base: Base, settings: TrainingSettings, encoder: Vo
         [encoder.prompts[name].text for name in ("vote", "vote_group", "option")],
         data.attribute,
     ]
+    if base.template_text or base.template_kwargs:  # else as ever, so that trainings from before go on
+        told.append([base.template_text, base.template_kwargs])
     text = json.dumps(told, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from langchain_core.messages import BaseMessage
 
@@ -27,11 +28,23 @@ def vote_prompt(prompts: PromptSet, question: str, options: Sequence[str], attri
 class VoteEncoder:
     """Renders prompts to tokens with the vocabulary and the chat template of one GGUF file. Close it after use."""
 
-    def __init__(self, gguf: Path, *, template: bool = True, prompts: PromptSet | None = None) -> None:
-        """Raises ModelLoadError where the file cannot be loaded, or has no chat template and `template` is true."""
+    def __init__(
+        self,
+        gguf: Path,
+        *,
+        template: bool = True,
+        template_text: str | None = None,
+        template_kwargs: Mapping[str, Any] | None = None,
+        prompts: PromptSet | None = None,
+    ) -> None:
+        """The template is as in ChatTemplate.
+
+        Raises:
+            ModelLoadError: the file cannot be loaded, or has no chat template and `template` is true.
+        """
         self.prompts = prompts or PromptSet.load()
         self.model = ModelFile(gguf)
-        self._template = ChatTemplate(self.model, raw=not template)
+        self._template = ChatTemplate(self.model, raw=not template, template=template_text, kwargs=template_kwargs)
 
     def tokens(self, question: str, options: Sequence[str], attribute: str | None) -> list[int]:
         """The tokens up to where the letter is said."""
