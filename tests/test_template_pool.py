@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from modular_pluralism.cli.community import _base
 from modular_pluralism.errors import ChatTemplateError
 from modular_pluralism.graphs import build_distributional, build_overton
+from modular_pluralism.graphs.state import DistributionalQuestion
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
+from modular_pluralism.training.train import _encoder
+from modular_pluralism.types import Voice
 from tests.command import pluralism
 from tests.random_model import RANDOM_GGUF
 from tests.vendored import chat_template
@@ -47,8 +52,9 @@ def test_a_community_whose_template_cannot_render_is_missing(folder: Path) -> No
     assert result["missing"] == ["mute"]
     assert "unheard_of" in (result["comments"]["mute"]["error"] or "")
     assert all(result["comments"][name]["text"] for name in ("one", "two", "three"))
-    asked = {"question": "Should everybody vote?", "options": ["Yes", "No"], "seed": 1}
-    for voice in ("comment", "vote"):
+    asked: DistributionalQuestion = {"question": "Should everybody vote?", "options": ["Yes", "No"], "seed": 1}
+    voices: tuple[Voice, ...] = ("comment", "vote")
+    for voice in voices:
         graph = build_distributional(pool, models=models, voice=voice)
         assert graph.compile().invoke(asked)["missing"] == ["mute"]
 
@@ -66,3 +72,11 @@ def test_check_asks_what_a_run_asks(folder: Path) -> None:
     marks = {line.split(":")[0].split(maxsplit=1)[1]: line.split()[0] for line in done.stdout.splitlines()}
     assert marks == {"base LLM": "ok", "one": "ok", "two": "ok", "three": "ok", "mute": "FAILED"}
     assert "unheard_of" in done.stdout
+
+
+def test_a_training_reads_prompts_as_a_run_does(folder: Path) -> None:
+    base = _base("gemma", str(folder / "pool.toml"))
+    with closing(_encoder(base)) as encoder:
+        read = encoder.tokens("Is tea good?", ["Yes", "No"], None)
+        text = b"".join(map(encoder.model.piece, read)).decode()
+    assert "<start_of_turn>user" in text

@@ -216,12 +216,7 @@ def _encoder(base: Base) -> VoteEncoder:
 
 def _fingerprint(data: Data, base: Base, settings: TrainingSettings, encoder: VoteEncoder) -> str:
     """The same for the same training, and different for any other."""
-<<<<<<< HEAD
-    told = [
-=======
-    known = base.gguf.stat()
     told: list[Any] = [
->>>>>>> 5977ff9 (A training reads its prompts through the pool's chat template and values, as a run does)
         settings.model_dump(),
         [record.fields for record in data.records],
         [base.gguf.name, size_of(base.gguf), latest_change(base.gguf), base.template],

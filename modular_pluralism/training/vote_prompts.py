@@ -44,7 +44,7 @@ class VoteEncoder:
         """
         self.prompts = prompts or PromptSet.load()
         self.model = ModelFile(gguf)
-        self._template = ChatTemplate(self.model, raw=not template, template=template_text, kwargs=template_kwargs)
+        self._template = ChatTemplate(self.model, raw=not template, template=template_text, variables=template_kwargs)
 
     def tokens(self, question: str, options: Sequence[str], attribute: str | None) -> list[int]:
         """The tokens up to where the letter is said."""
