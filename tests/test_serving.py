@@ -361,7 +361,7 @@ def test_completions_score_what_they_echo(client: openai.OpenAI) -> None:
 def test_the_token_that_ends_a_text_has_its_row_too(client: openai.OpenAI, stream: bool) -> None:
     prompt = "The moon is to be seen in the night"
     settings: dict[str, Any] = {"model": "base", "prompt": prompt, "temperature": 0, "logprobs": 1}
-    made = client.completions.create(**settings, max_tokens=3, echo=True, stream=stream)
+    made: Any = client.completions.create(**settings, max_tokens=3, echo=True, stream=stream)
     choices = [part.choices[0] for part in made] if stream else made.choices
     tables = [choice.logprobs for choice in choices if choice.logprobs is not None]
     tokens, scores, tops, offsets = (
