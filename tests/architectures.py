@@ -46,6 +46,37 @@ class Architecture:
     like: str = ""
     """Well-known models of it."""
 
+    @property
+    def template(self) -> str | None:
+        """The vendored chat template of one of them, if there is one."""
+        return _TEMPLATES.get(self.name)
+
+
+_TEMPLATES = {
+    "llama": "meta-llama-Llama-3.1-8B-Instruct",
+    "mistral3": "mistralai-Ministral-3-14B-Reasoning-2512",
+    "qwen2": "Qwen-Qwen2.5-7B-Instruct",
+    "qwen3": "Qwen-Qwen3-0.6B",
+    "qwen3moe": "Qwen3-Coder",
+    "qwen35": "Qwen3.5-4B",
+    "gemma2": "google-gemma-2-2b-it",
+    "gemma4": "google-gemma-4-31B-it",
+    "gpt-oss": "openai-gpt-oss-120b",
+    "granite": "ibm-granite-granite-3.3-2B-Instruct",
+    "granitehybrid": "ibm-granite-granite-4.0",
+    "lfm2": "LFM2.5-Instruct",
+    "lfm2moe": "LFM2-8B-A1B",
+    "nemotron_h": "NVIDIA-Nemotron-Nano-v2",
+    "deepseek2": "deepseek-ai-DeepSeek-V3.1",
+    "phi3": "microsoft-Phi-3.5-mini-instruct",
+    "command-r": "CohereForAI-c4ai-command-r-plus-tool_use",
+    "cohere2": "CohereForAI-c4ai-command-r7b-12-2024-tool_use",
+    "smollm3": "HuggingFaceTB-SmolLM3-3B",
+    "glm4moe": "GLM-4.6",
+    "seed_oss": "ByteDance-Seed-OSS",
+    "minimax-m2": "MiniMax-M2",
+}
+"""Names of vendored chat templates, by architecture."""
 
 _MAMBA2 = {
     "ssm.conv_kernel": 4,

@@ -15,13 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
+from modular_pluralism import ModeDescription, close_engines
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Piece
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.llama.reading import continuations
+from modular_pluralism.modes import modes
 from tests.architectures import ARCHITECTURES, VOCABULARY, Architecture, write_adapter, write_architecture
 from tests.plain_llama import greedy
+from tests.training_models import read_tokenizer
+from tests.vendored import chat_template
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "models.md"
 BEGIN, END = "<!-- measured by tests/model_table.py -->", "<!-- end of what is measured -->"
@@ -29,6 +33,31 @@ _YES, _NO = "✓", "–"
 _LENGTH = 8
 _TIE = 0.005
 """Log-probabilities that are nearer to each other are a tie: which one wins depends on the order of sums."""
+
+_POOL = """
+base = "tiny"
+
+[models.tiny]
+gguf = "{file}"
+template_file = "chat.jinja"
+context = 2048
+slots = 2
+temperature = 0
+
+[communities.europe]
+model = "tiny"
+persona = "europe.md"
+description = "people in Europe"
+
+[communities.asia]
+model = "tiny"
+persona = "asia.md"
+description = "people in Asia"
+
+[run]
+comment_tokens = 4
+answer_tokens = 4
+"""
 
 
 def _prompts() -> list[list[int]]:
@@ -79,7 +108,7 @@ class Measured:
 @contextmanager
 def measured(architecture: Architecture, folder: Path) -> Iterator[Measured]:
     """The architecture's model, loaded."""
-    path = write_architecture(folder / f"{architecture.name}.gguf", architecture)
+    path = write_architecture(folder / f"{architecture.name}.gguf", architecture, context=2048)
     adapter = write_adapter(folder / f"{architecture.name}-adapter.gguf", architecture)
     settings = EngineSettings(
         path, context=512, slots=4, threads=1, adapters=(adapter,), audit=True, hardware=Hardware(ubatch=64)
@@ -141,6 +170,36 @@ def adapts(model: Measured) -> str:
     return _mark(written == expected and written != plain)
 
 
+def template(model: Measured) -> str:
+    """Whose chat template its pool has below."""
+    return model.architecture.template or "of SmolLM2"
+
+
+def answers(model: Measured) -> str:
+    """Whether a pool of it answers in all modes, with the chat template of one of its models where there is one."""
+    folder, name = model.path.parent, model.architecture.template
+    (folder / "chat.jinja").write_text(chat_template(name) if name else read_tokenizer("chat_template"), "utf-8")
+    pool = folder / "pool.toml"
+    pool.write_text(_POOL.format(file=model.path.name), "utf-8")
+    asked = {"question": "Is tea good?", "options": ["Yes", "No"], "attribute": "Spain"}
+    try:
+        overton, steerable, distributional = (
+            mode.graph(pool).compile().invoke({"seed": 1, "question": "Is tea good?", **_parts(mode, asked)})
+            for mode in modes().values()
+        )
+    finally:
+        close_engines()
+    heard = [
+        comment["text"] for state in (overton, steerable, distributional) for comment in state["comments"].values()
+    ]
+    answered = bool(overton["answer"]) and steerable["choice"] in asked["options"]
+    return _mark(len(heard) == 6 and all(heard) and answered and abs(sum(distributional["distribution"]) - 1) < 1e-6)
+
+
+def _parts(mode: ModeDescription, asked: dict[str, object]) -> dict[str, object]:
+    return {part: value for part, value in asked.items() if getattr(mode.takes, part, "refused") != "refused"}
+
+
 COLUMNS: dict[str, Callable[[Measured], str]] = {
     "architecture": lambda model: f"`{model.architecture.name}`",
     "models of it": lambda model: model.architecture.like,
@@ -149,6 +208,8 @@ COLUMNS: dict[str, Callable[[Measured], str]] = {
     "in a batch": equals_in_a_batch,
     "reuses": reuses,
     "adapter": adapts,
+    "chat template": template,
+    "three modes": answers,
 }
 
 
