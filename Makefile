@@ -17,8 +17,8 @@ help:  ## Show what there is to make
 demo: $(VENV)/.demo-installed  ## Answer one real question in all three modes
 	$(BIN)/pluralism demo
 
-check: lint types  ## Lint, types, and the tests that need no real model: for every change
-	$(BIN)/python -m pytest $(PARALLEL) -m "not model and not browser and not faults and not documents"
+check: lint types  ## Lint, types, and the tests that need no real model and start no process: for every change
+	$(BIN)/python -m pytest $(PARALLEL) -m "not model and not command and not browser and not faults and not documents"
 
 test: $(VENV)/.dev-installed  ## Run the whole test suite: real model, real browser, killed processes
 	$(BIN)/python -m pytest $(PARALLEL)

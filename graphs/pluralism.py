@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypedDict, get_type_hints
+from typing import Any, get_type_hints
 
 from langgraph.graph import END, StateGraph
+from typing_extensions import TypedDict
 
 from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.parts import Models, Parts

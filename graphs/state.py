@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Required, TypedDict, TypeVar
+from typing import Annotated, Required, TypeVar
+
+from typing_extensions import TypedDict
 
 from modular_pluralism.types import Comment, Mode, OptionDistribution, Selection, Usage
 

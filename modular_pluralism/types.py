@@ -5,7 +5,9 @@ Everything here is JSON-serialisable, so that a checkpoint of a run is complete 
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal
+
+from typing_extensions import TypedDict  # of `typing`'s, pydantic makes no schema before Python 3.12
 
 Mode = str
 """The name of a mode, that is, of how the communities collaborate (section 3 of the paper): "overton", "steerable",

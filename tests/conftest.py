@@ -1,7 +1,8 @@
 """What every test stands on: which model it gets, and that it sees nothing of the developer's or of another test's.
 
 A test that uses the fixture `demo_gguf`, or whose module imports DEMO_GGUF, is marked `model`; whatever is so marked
-gets the demo model's weights. For all others a small random model stands in for them, in pool files as well.
+gets the demo model's weights. For all others a small random model stands in for them, in pool files as well. A test
+that starts a command, a server or any other process is marked `command`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from modular_pluralism.prepared.prepare import Thoroughness, prepare
 from modular_pluralism.prepared.processor import instructions
 from modular_pluralism.prepared.speed import SpeedSample
 from tests.demo_model import DEMO_GGUF
+from tests.marks import starts_a_process
 from tests.random_model import make_random_model, stand_in
 
 # An example that takes long says something about the machine: examples are counted, not timed.
@@ -54,6 +56,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("model")
         if item.get_closest_marker("model") and "demo_gguf" not in item.fixturenames:
             item.fixturenames = ["demo_gguf", *item.fixturenames]  # the list is shared by all parameters of a test
+        if starts_a_process(item):
+            item.add_marker("command")
     # Processes take file after file. What takes long begins first, so that all of them end at about the same time.
     marks = ("model", "browser", "faults", "documents")
     long = {item.path for item in items if any(map(item.get_closest_marker, marks))}

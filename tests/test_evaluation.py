@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
 
 from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.run.evaluation import continued
 from modular_pluralism.evaluation.run.methods import METHODS
 from modular_pluralism.evaluation.statistics.results import Results
 from tests.command import pluralism, started
+from tests.fake_endpoint import Behaviour, FakeEndpoint
 from tests.fake_models import wait_until
 from tests.short_pool import pair_pool
 from tests.task_items import option_item, overton_item, value_item, write_task
@@ -40,9 +43,8 @@ persona = "reddit_right.md"
 description = "right-leaning Reddit communities"
 """
 SMALL = ("--pool", "pair.toml", "--comment-tokens", "12", "--answer-tokens", "24")
-# Long texts, so that a run can be stopped in the middle.
-LONG = ("--pool", "pair.toml", "--comment-tokens", "150", "--answer-tokens", "24")
-REPEATABLE = (*LONG, "--repeatable", "--method", "vanilla", "--method", "modular")
+TWO = ("--method", "vanilla", "--method", "modular")
+HELD = ("--pool", "held.toml", *SMALL[2:], *TWO)
 
 
 def opinion_item(place: int) -> dict[str, Any]:
@@ -143,24 +145,54 @@ def figures(out: Path) -> Any:
     return results
 
 
+@pytest.fixture
+def base(folder: Path) -> Iterator[FakeEndpoint]:
+    """The base LLM of the pool held.toml, whose communities are embedded: it can hold a run up in the middle."""
+    with FakeEndpoint().running() as endpoint:
+        endpoint.behave("base", "logprobs")
+        remote = f'[models.base]\nopenai = "base"\nbase_url = "{endpoint.address}"\n'
+        (folder / "held.toml").write_text(POOL.replace('base = "smollm2"', 'base = "base"') + remote)
+        yield endpoint
+
+
+def hold_up(base: FakeEndpoint, *, after: int) -> None:
+    """The base LLM answers so often and then no more."""
+    answers: list[Behaviour] = ["logprobs"] * after
+    base.behave("base", *answers, "hang")
+
+
 @pytest.mark.faults
-def test_killed_and_started_again_is_the_same_as_in_one_go(folder: Path) -> None:
-    command = ["eval", "distributional.json", *REPEATABLE]
+def test_killed_and_started_again_is_the_same_as_in_one_go(folder: Path, base: FakeEndpoint) -> None:
+    command = ["eval", "distributional.json", *HELD]
     whole, broken = folder / "whole", folder / "broken"
     assert pluralism(*command, "--out", str(whole), cwd=folder).returncode == 0
+    hold_up(base, after=len(base.requests) // 2)
     with started(*command, "--out", str(broken), "--concurrency", "1", cwd=folder) as process:
-        assert wait_until(lambda: len(copied(broken)) >= 3 or process.poll() is not None, 120)
+        assert wait_until(lambda: len(copied(broken)) >= 3, 120)
         process.send_signal(signal.SIGKILL)
         process.wait()
     before = copied(broken)
     assert 3 <= len(before) < 2 * ITEMS, "it was killed in the middle"
+    base.behave("base", "logprobs")
     done = pluralism(*command, "--out", str(broken), cwd=folder)
     assert done.returncode == 0, done.stderr
     assert f"Going on: {len(before)} of {2 * ITEMS} results are there." in done.stderr
     after = kept(broken)
     assert {key: after[key] for key in before} == before, "nothing is computed twice"
-    assert figures(broken) == figures(whole)
+    mine, theirs = figures(broken), figures(whole)
+    assert mine.pop("warnings") == [*theirs.pop("warnings"), continued(1)]
+    assert mine == theirs
     assert {log.status for log in map(read_eval_log, list_eval_logs(str(broken / "logs")))} == {"success"}
+
+
+def test_extended_is_the_same_as_in_one_go(folder: Path) -> None:
+    command = ["eval", "distributional.json", *SMALL, "--repeatable", *TWO]
+    whole, extended = folder / "in-one-go", folder / "extended"
+    for more in (["--out", str(whole)], ["--out", str(extended), "--limit", "2"], ["--out", str(extended)]):
+        done = pluralism(*command, *more, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    assert f"Going on: 4 of {2 * ITEMS} results are there." in done.stderr
+    assert figures(extended) == figures(whole), "and no warning, since the model is repeatable"
 
 
 def copied(out: Path) -> dict[tuple[str, int], str]:
@@ -181,8 +213,9 @@ def copied(out: Path) -> dict[tuple[str, int], str]:
 
 
 @pytest.mark.faults
-def test_ctrl_c_ends_cleanly_and_the_run_goes_on(folder: Path) -> None:
-    command = ["eval", "distributional.json", *REPEATABLE, "--out", str(folder / "stopped")]
+def test_ctrl_c_ends_cleanly_and_the_run_goes_on(folder: Path, base: FakeEndpoint) -> None:
+    hold_up(base, after=5)
+    command = ["eval", "distributional.json", *HELD, "--out", str(folder / "stopped")]
     with started(*command, cwd=folder) as process:
         assert wait_until(lambda: bool(copied(folder / "stopped")), 120)
         process.send_signal(signal.SIGINT)
@@ -191,6 +224,7 @@ def test_ctrl_c_ends_cleanly_and_the_run_goes_on(folder: Path) -> None:
     assert "Traceback" not in stderr
     assert "The same command goes on from here." in stderr
     assert not (folder / "stopped" / "results.json").exists()
+    base.behave("base", "logprobs")
     done = pluralism(*command, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "Going on:" in done.stderr

@@ -245,6 +245,8 @@ async def test_the_four_graphs_are_assistants(client: LangGraphClient) -> None:
     assert set(assistants) == {"overton", "steerable", "distributional", "pluralism"}
     schemas: Any = await client.assistants.get_schemas(assistants["overton"]["assistant_id"])
     assert schemas["context_schema"]["properties"]["merge_prompt"]["langgraph_nodes"] == ["merge"]
+    assert schemas["input_schema"]["required"] == ["question"]
+    assert schemas["output_schema"]["properties"]["comments"]["additionalProperties"]["$ref"].endswith("/Comment")
     graph: Any = await client.assistants.get_graph(assistants["overton"]["assistant_id"])
     assert "news_left" in {node["id"] for node in graph["nodes"]}
 

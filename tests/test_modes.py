@@ -80,6 +80,18 @@ def chorus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     del registry._modes["chorus"]
 
 
+@pytest.mark.filterwarnings("ignore:This API is in beta")
+@pytest.mark.parametrize("name", ["overton", "steerable", "distributional"])
+def test_a_graph_tells_its_schemas_and_is_a_tool(name: str) -> None:
+    mode = find_mode(name)
+    graph = mode.graph("culture").compile()
+    asked, told = graph.get_input_jsonschema(), graph.get_output_jsonschema()
+    assert set(asked["required"]) == {"question", *mode.takes.required}
+    assert set(mode.results) <= set(told["properties"])
+    assert "$defs" in told
+    assert set(graph.as_tool(name=name, description=mode.tool).args) == set(asked["properties"])
+
+
 def models() -> dict[str, Any]:
     return fake_models(always("Nobody asks me."), TWO)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import threading
 from collections import deque
@@ -57,6 +58,7 @@ class Engine:
         self._changed = threading.Condition()
         self._arrived: deque[Job] = deque()
         self._closing = False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._work, name=f"engine {settings.gguf.name}", daemon=True)
         self._thread.start()
 
@@ -156,7 +158,10 @@ class Engine:
         return reading.result
 
     def close(self) -> None:
-        """End every request with EngineClosedError and free the model. Safe to call twice."""
+        """End every request with EngineClosedError and free the model. Safe to call twice. In a forked process there is
+        nothing to do: what the other one has loaded is its own."""
+        if self._process != os.getpid():
+            return
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -165,8 +170,9 @@ class Engine:
 
     @property
     def closed(self) -> bool:
-        """Whether `close` has been called, or the engine's thread has broken down."""
-        return self._closing
+        """Whether `close` has been called, the engine's thread has broken down, or it stayed with the process that this
+        one was forked from."""
+        return self._closing or self._process != os.getpid()
 
     # -- still the caller's thread -------------------------------------------------------------------------------------
 
@@ -202,6 +208,11 @@ class Engine:
         if job.adapter is not None and job.adapter.path not in self.settings.adapters:
             raise ModelLoadError(f"The adapter {job.adapter.path} was not given to this engine's settings.")
         job.control.on_cancel = self._wake
+        if self._process != os.getpid():  # nobody would answer, and who held the lock may be gone
+            raise EngineClosedError(
+                f"The engine of {self.model.path.name} was left behind when this process was forked; open the model "
+                "again here, or start processes by spawn."
+            )
         with self._changed:
             if self._closing:
                 raise EngineClosedError(f"The engine of {self.model.path.name} is closed; open the pool again.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 
 from modular_pluralism.llama.engine import Engine
@@ -48,4 +49,19 @@ def close_engines() -> None:
         engine.close()
 
 
+def _forget_engines() -> None:
+    """In a forked child: the engines' threads stayed with the parent, so that a model is loaded anew where it is asked.
+
+    What the parent has loaded is left alone, since freeing it is the parent's. The lock may have been held.
+    """
+    global _lock
+    _lock = threading.Lock()
+    _left_behind.extend(_engines.values())
+    _engines.clear()
+
+
+_left_behind: list[Engine] = []
+"""Of the parent: kept, lest they are freed."""
+
 atexit.register(close_engines)
+os.register_at_fork(after_in_child=_forget_engines)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential, wait_random
 
@@ -68,6 +69,7 @@ class Caller:
             DeadlineError: the deadline passed.
             ModelCallError: it failed, and trying again did not help.
             PluralismError: whatever our own parts raise on purpose, as it is.
+            GraphBubbleUp: the model has interrupted the run, or sends it elsewhere.
         """
         with call_span(call.asked, config) as span:
             outcome = self._call(call, config)
@@ -145,8 +147,9 @@ class Caller:
         )
 
     @staticmethod
-    def _failed(call: Call[Any], progress: _Progress, error: Exception) -> PluralismError:
-        if isinstance(error, PluralismError):
+    def _failed(call: Call[Any], progress: _Progress, error: Exception) -> Exception:
+        # LangGraph's own are no failures: a model that interrupts the run, or sends it elsewhere.
+        if isinstance(error, PluralismError | GraphBubbleUp):
             return error
         times = "" if progress.tries == 1 else f" after {progress.tries} attempts"
         return ModelCallError(f"{call.place} failed{times}: {describe(error)}{_mend(error)}.")
@@ -170,7 +173,7 @@ class _Progress:
 
 def is_transient(error: BaseException) -> bool:
     """Whether trying again may help."""
-    if isinstance(error, PluralismError):
+    if isinstance(error, PluralismError | GraphBubbleUp):
         return False
     status = getattr(error, "status_code", None)
     if isinstance(status, int):

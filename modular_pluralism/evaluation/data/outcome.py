@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing_extensions import TypedDict
 
 from modular_pluralism.evaluation.data.items import ItemId
 from modular_pluralism.types import Comment
