@@ -23,7 +23,7 @@ _KNOWN = _OF_ONE | _OF_SEVERAL | _BY_NAME | _OF_VALUES | _FOR_PEOPLE
 
 
 def unknown_keyword(schema: Mapping[str, Any]) -> str | None:
-    """Where the first keyword that constrains nothing stands, such as "properties.age.minmum"; None without one."""
+    """Where the first keyword that constrains nothing stands, such as "properties.age.minmum"; None: there is none."""
     left: list[tuple[tuple[str, ...], Any]] = [((), schema)]
     while left:
         path, part = left.pop()
