@@ -7,7 +7,7 @@ heading and a function that measures its cell: add one to COLUMNS.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -196,7 +196,7 @@ def answers(model: Measured) -> str:
     return _mark(len(heard) == 6 and all(heard) and answered and abs(sum(distributional["distribution"]) - 1) < 1e-6)
 
 
-def _parts(mode: ModeDescription, asked: dict[str, object]) -> dict[str, object]:
+def _parts(mode: ModeDescription, asked: Mapping[str, object]) -> dict[str, object]:
     return {part: value for part, value in asked.items() if getattr(mode.takes, part, "refused") != "refused"}
 
 
