@@ -323,9 +323,9 @@ async def test_settings_that_cannot_be_followed(model: Open, settings: dict[str,
 
 async def test_settings_that_do_nothing_are_told_once(model: Open, caplog: pytest.LogCaptureFixture) -> None:
     opened = model("vanilla")
-    harmless = {"num_choices": 1, "presence_penalty": 0.0, "batch": False, "logprobs": True}
+    harmless: dict[str, Any] = {"num_choices": 1, "presence_penalty": 0.0, "batch": False, "logprobs": True}
     for more in ({}, {"verbosity": "low"}, {"verbosity": "low", "reasoning_effort": "high"}):
-        await said(opened, "lying?", GenerateConfig(**harmless, **more))
+        await said(opened, "lying?", GenerateConfig(**(harmless | more)))
     told = [record.getMessage().partition(";")[0] for record in caplog.records if record.levelname == "WARNING"]
     assert told == [f"pluralism/vanilla does nothing with {name}" for name in ("verbosity", "reasoning_effort")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,9 +38,9 @@ def print_table(
     Console(highlight=False).print(table)
 
 
-def print_json(value: Any) -> None:
-    """Print a value as JSON, for programs."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+def print_json(values: Mapping[str, Any]) -> None:
+    """Print one JSON object, for programs: a list has a name in it, so that more can stand beside it some day."""
+    typer.echo(json.dumps(values, ensure_ascii=False, indent=2))
 
 
 @contextmanager
