@@ -294,6 +294,12 @@ async def test_the_sample_tells_the_choices(model: Open, base: FakeChat, choices
             assert f"{letter}. {' '.join(choice.split()) or '(empty)'}" in asked_of(base).splitlines()
 
 
+async def test_more_choices_than_letters_are_refused(model: Open) -> None:
+    for mode in ("distributional", "vanilla"):
+        with pytest.raises(InputError, match="There are 27 options"):
+            await said(model(mode), in_sample("Which?", [f"The {number}th" for number in range(27)]))
+
+
 async def test_several_right_choices_are_refused(model: Open) -> None:
     text = in_sample("Which are right?", ["This", "That"], MultipleChoiceTemplate.MULTIPLE_ANSWER)
     with pytest.raises(InputError, match="without multiple_correct"):

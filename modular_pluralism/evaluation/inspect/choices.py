@@ -10,7 +10,7 @@ from inspect_ai.solver import MultipleChoiceTemplate
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.nodes.render import one_line
-from modular_pluralism.option_math import MOST_OPTIONS, letters
+from modular_pluralism.option_math import letters
 
 _LETTERED = re.compile(r"^([A-Z])\)(?:[ \t]+|$)", re.MULTILINE)
 """How Inspect's multiple choice solver begins an option."""
@@ -28,14 +28,15 @@ def asked_in(messages: Sequence[ChatMessage], choices: Sequence[str]) -> tuple[s
     """The question of a conversation and its options, without the instructions of Inspect's own templates.
 
     `choices` are those of the sample, in the order in which they are asked; their exact lines are looked for, last
-    message first. Where they are not there, options are what `take_options` finds.
+    message first. Where they are not there, options are what `take_options` finds. More choices than there are letters
+    are found by the first ones, and are for the run to refuse.
 
     Raises:
         InputError: several options may be right.
     """
     texts = [(message.role, message.text) for message in messages]
     block = "\n".join(f"{letter}) {choice}" for letter, choice in zip(letters(len(choices)), choices, strict=False))
-    if 2 <= len(choices) <= MOST_OPTIONS:
+    if len(choices) > 1:
         for place, (role, text) in reversed(list(enumerate(texts))):
             before, found, after = text.rpartition(block)
             if found:
