@@ -120,6 +120,17 @@ def test_an_output_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch, capsys:
     )
 
 
+@pytest.mark.parametrize("arguments", [["eval"], ["prompts", "check"], ["ask", "Why?", "--prompts"]])
+def test_a_name_that_no_file_can_have_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["pluralism", *arguments, "n" * 300])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == f"Error: {'n' * 100} cannot be used (File name too long); name another file.\n"
+
+
 def test_joiners_that_join_are_kept() -> None:
     assert safe("می‌خواهم 👩‍👩").plain == "می‌خواهم 👩‍👩"
     assert safe("‍a ‌ b‍").plain == "a  b"

@@ -29,6 +29,8 @@ from modular_pluralism.cli import eval as evaluate
 from modular_pluralism.cli.output import drop_output, safe, show_whatever_comes
 from modular_pluralism.errors import PluralismError
 
+_LONGEST_NAME = 100
+
 app = typer.Typer(
     name="pluralism",
     help="Answers that reflect more than one community's view: Modular Pluralism on an embedded model.",
@@ -88,10 +90,10 @@ def main() -> None:
         drop_output()
         sys.exit(1)
     except OSError as error:
-        if error.filename is not None:  # of a file, which whoever opens it has to tell
-            raise
-        drop_output()
-        typer.echo(
-            f"Error: The output cannot be written ({error.strerror}); make room, or send it elsewhere.", err=True
-        )
+        if error.filename is None:
+            drop_output()
+            told = f"The output cannot be written ({error.strerror}); make room, or send it elsewhere."
+        else:
+            told = f"{str(error.filename)[:_LONGEST_NAME]} cannot be used ({error.strerror}); name another file."
+        typer.echo(f"Error: {safe(told)}", err=True)
         sys.exit(1)

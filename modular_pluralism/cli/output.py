@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,10 +67,10 @@ def print_table(
     Console(highlight=False).print(table)
 
 
-def print_json(value: Any) -> None:
-    """Print a value as JSON, for programs."""
+def print_json(values: Mapping[str, Any]) -> None:
+    """Print one JSON object, for programs: a list has a name in it, so that more can stand beside it some day."""
     encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8")
-    typer.echo(json.dumps(value, ensure_ascii=not encoding.lower().startswith("utf"), indent=2))
+    typer.echo(json.dumps(values, ensure_ascii=not encoding.lower().startswith("utf"), indent=2))
 
 
 @contextmanager
