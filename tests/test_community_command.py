@@ -15,8 +15,9 @@ from peft import LoraConfig, get_peft_model
 from typer.testing import CliRunner
 
 from modular_pluralism.cli.app import app
+from modular_pluralism.cli.community import _group_name
 from modular_pluralism.errors import PoolError
-from modular_pluralism.pool import Pool
+from modular_pluralism.pool import COMMUNITY_NAME, Pool
 from modular_pluralism.pool_files import add_community, remove_community
 from modular_pluralism.pool_files.moved_pool import moved_pool, write_moved_pool
 from modular_pluralism.training.base_model import load_base
@@ -365,3 +366,13 @@ def test_a_pool_written_in_another_way_is_left_alone(tmp_path: Path) -> None:
 def test_the_command_starts_without_the_libraries_of_training() -> None:
     code = "import modular_pluralism.cli.app, sys; print({'torch', 'transformers', 'peft'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [("New Zealand", "new_zealand"), ("España", "espana"), ("中国", "fiqs8s"), ("Россия", "h1alffa9f")],
+)
+def test_a_group_in_any_script_has_a_name(value: str, name: str) -> None:
+    assert _group_name(None, value) == name
+    assert _group_name("mine", value) == f"mine_{name}"
+    assert COMMUNITY_NAME.fullmatch(name)

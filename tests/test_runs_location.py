@@ -15,6 +15,7 @@ def test_the_place_given_then_the_variable_then_a_file_of_this_user(monkeypatch:
     monkeypatch.setenv(STORE_VARIABLE, "there.sqlite")
     assert find_location("here.sqlite").path == Path("here.sqlite")
     assert find_location().path == Path("there.sqlite")
+    assert find_location("~/mine.sqlite").path == Path.home() / "mine.sqlite"
     monkeypatch.delenv(STORE_VARIABLE)
     path = find_location().path
     assert path is not None

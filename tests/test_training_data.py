@@ -104,6 +104,8 @@ def test_bad_rows_are_refused_in_one_sentence_that_names_them() -> None:
     assert "below 0" in refusal(single | {"answer": "A", "weight": -1})
     assert "weight 0" in refusal(single | {"answer": "A", "weight": 0})
     assert "Every row says the same" in refusal(ROW, ROW)
+    many = [single | {"answer": letter} for letter in "ABBA"]
+    assert "All rows are answers to one question" in refusal(*many)
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
@@ -195,3 +197,9 @@ def test_tiny_data_is_refused_unless_it_is_forced() -> None:
     assert (len(train), len(held_out)) == (18, 1)
     with pytest.raises(TrainingDataError, match="only one"):
         split_by(few[:1], lambda item: item.question, 0.1, 0, what="questions", force=True)
+
+
+def test_a_cell_of_csv_may_be_long(tmp_path: Path) -> None:
+    path = tmp_path / "long.csv"
+    path.write_text(f'question,options,answer\n"{"x" * 140_000}",A|B,A\nWhy?,A|B,B\n')
+    assert len(str(read_records(path)[0].fields["question"])) == 140_000

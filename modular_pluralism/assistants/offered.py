@@ -77,6 +77,6 @@ def _entries(variable: str) -> list[Path]:
     if not folder:
         return []
     try:
-        return sorted(path for path in Path(folder).iterdir() if _NAME.fullmatch(path.stem))
+        return sorted(path for path in Path(folder).expanduser().iterdir() if _NAME.fullmatch(path.stem))
     except OSError as error:
         raise InputError(f"{variable} names a folder that cannot be read ({error.strerror}); correct it.") from error

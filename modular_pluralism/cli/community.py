@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -294,7 +295,12 @@ def _check_attribute(records: list[Record], attribute: str) -> None:
 
 
 def _group_name(name: str | None, value: str) -> str:
-    plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in value.lower()).strip("_")
+    """The name of a group's community: without accents, and in punycode where its letters are no Latin ones."""
+    known = unicodedata.normalize("NFKD", value.lower())
+    letters = "".join(letter for letter in known if not unicodedata.combining(letter))
+    if not letters.isascii():
+        letters = value.lower().encode("punycode").decode("ascii")
+    plain = "".join(letter if letter.isalnum() else "_" for letter in letters).strip("_")
     return "_".join(filter(None, [name, plain]))[:64]
 
 

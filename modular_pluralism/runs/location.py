@@ -50,7 +50,7 @@ def find_location(given: str | Path | None = None) -> StoreLocation:
         path = platformdirs.user_data_path("modular-pluralism", appauthor=False) / "runs.sqlite"
         return StoreLocation(str(path), path=path)
     if "://" not in named:
-        return StoreLocation(named, path=Path(named))
+        return StoreLocation(named, path=Path(named).expanduser())
     return _database(named)
 
 

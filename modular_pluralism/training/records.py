@@ -93,6 +93,9 @@ def _object(row: Any, source: str) -> dict[str, Any]:
     return row
 
 
+csv.field_size_limit(2**31 - 1)  # a passage may be longer than the 131,072 characters that Python reads by itself
+
+
 def _csv(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file, strict=True)

@@ -71,7 +71,8 @@ def survey_items(records: Sequence[Record], attribute: str = "attribute") -> lis
             counts[known.index(_answer(record, options))] += _weight(record)
     items += [_counted(key, counts) for key, counts in counted.items()]
     if len({(item.question, item.distribution, item.attribute) for item in items}) == 1 and len(records) > 1:
-        raise TrainingDataError("Every row says the same; give different questions with the answers to them.")
+        what = "All rows are answers to one question" if counted else "Every row says the same"
+        raise TrainingDataError(f"{what}; give different questions with the answers to them.")
     return items
 
 
