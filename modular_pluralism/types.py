@@ -5,7 +5,7 @@ Everything here is JSON-serialisable, so that a checkpoint of a run is complete 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict  # of `typing`'s, pydantic makes no schema before Python 3.12
 
@@ -55,10 +55,11 @@ class Reply(Usage):
 
 class Comment(Reply):
     """What one community LM said (the paper also calls it a message); where it failed, `text` is empty and
-    `error` says why."""
+    `error` says why. `reasoning` is what a thinking model wrote before it, which nobody else reads."""
 
     community: str
     error: str | None
+    reasoning: NotRequired[str]
 
 
 class OptionDistribution(TypedDict):

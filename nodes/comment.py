@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import BaseMessage
 
@@ -49,7 +49,9 @@ def comment(community: Community, models: PoolModels, prompts: PromptSet) -> Bod
                 max_tokens=community.max_tokens,
                 seed=derive_seed(state.get("seed") or 0, "comment", community.name),
             )
-            said = Comment(community=community.name, error=None, **ask.reply(outcome, model.place))
+            said = cast(Comment, {"community": community.name, "error": None, **ask.reply(outcome, model.place)})
+            if reasoning := outcome.value.additional_kwargs.get("reasoning_content"):
+                said["reasoning"] = str(reasoning)
         except (ModelCallError, DeadlineError, ContextOverflowError) as error:
             said = failed(community.name, str(error))
         return {"comments": {community.name: said}}

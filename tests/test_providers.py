@@ -15,12 +15,13 @@ from langchain_core.messages import BaseMessage, HumanMessage
 
 from modular_pluralism.errors import ModelCallError, ModelLoadError, NoLogProbabilitiesError, PoolError
 from modular_pluralism.graphs import build_distributional, build_overton
+from modular_pluralism.llama.thinking import ThoughtSplitter
 from modular_pluralism.models import calls, remote_terms
 from modular_pluralism.models.calls import Caller, describe
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.models.refusals import reason, refused_setting
 from modular_pluralism.models.remote_terms import forget_terms
-from modular_pluralism.models.reply_parts import ThoughtSplitter, checked_usage, split_thoughts
+from modular_pluralism.models.reply_parts import checked_usage, split_thoughts
 from modular_pluralism.nodes import ask
 from modular_pluralism.pool import Pool, RemoteModel
 from tests.provider_endpoints import FAMILIES, Providers, top_logprobs

@@ -30,6 +30,7 @@ from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.generation import Finish, GenerationRequest, Piece, TokenLogprob
 from modular_pluralism.llama.gguf_parts import real_path
 from modular_pluralism.llama.job import Adapter
+from modular_pluralism.llama.reply_parts import ReplyParts
 from modular_pluralism.llama.sampling import Sampling
 from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.llama.shared_engines import shared_engine
@@ -165,9 +166,9 @@ class ChatLlama(BaseChatModel):
         told = ["gguf", str(real_path(self.gguf)), adapter, *(getattr(self, key) for key in _IDENTITY)]
         return [*told, self.hardware.computed] if self.hardware.computed else told
 
-    def prompt_tokens(self, messages: Sequence[BaseMessage]) -> list[int]:
-        """The tokens that the model reads for these messages."""
-        return self._chat_template.tokens(turns(messages))
+    def prompt_tokens(self, messages: Sequence[BaseMessage], *, answered_at_once: bool = False) -> list[int]:
+        """The tokens that the model reads for these messages; with `answered_at_once` it does not think before."""
+        return self._chat_template.tokens(turns(messages), answered_at_once=answered_at_once)
 
     def prompt_text(self, messages: Sequence[BaseMessage]) -> str:
         """The text that the model reads for these messages, after the chat template."""
@@ -206,21 +207,22 @@ class ChatLlama(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         request = self.request(self.prompt_tokens(messages), stop, **kwargs)
-        return self._result(self.engine.generate(request), request)
+        return self._result(self.engine.generate(request), request, self._parts(messages, request))
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         await self.aload()
         request = self.request(self.prompt_tokens(messages), stop, **kwargs)
-        return self._result(await self.engine.agenerate(request), request)
+        return self._result(await self.engine.agenerate(request), request, self._parts(messages, request))
 
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         request = self.request(self.prompt_tokens(messages), stop, **kwargs)
+        parts = self._parts(messages, request)
         for event in self.engine.stream(request):
-            if (chunk := self._chunk(event, request)) is not None:
+            if (chunk := self._chunk(event, request, parts)) is not None:
                 yield chunk
 
     async def _astream(
@@ -228,29 +230,48 @@ class ChatLlama(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         await self.aload()
         request = self.request(self.prompt_tokens(messages), stop, **kwargs)
+        parts = self._parts(messages, request)
         async for event in self.engine.astream(request):
-            if (chunk := self._chunk(event, request)) is not None:
+            if (chunk := self._chunk(event, request, parts)) is not None:
                 yield chunk
 
-    def _result(self, events: Sequence[Piece | Finish], request: GenerationRequest) -> ChatResult:
+    def _parts(self, messages: list[BaseMessage], request: GenerationRequest) -> ReplyParts:
+        opened = None if not self.template or request.grammar else self._chat_template.opened_by(turns(messages))
+        return ReplyParts(self.engine.model, opened, self.gguf.stem, request.max_tokens)
+
+    def _result(self, events: Sequence[Piece | Finish], request: GenerationRequest, parts: ReplyParts) -> ChatResult:
         pieces = [event for event in events if isinstance(event, Piece)]
         finish = next(event for event in events if isinstance(event, Finish))
         info = self._finish_info(finish, request)
         if request.top_logprobs is not None:
             info["logprobs"] = self._logprobs([each for piece in pieces for each in piece.logprobs])
+        said = [*map(parts.passed, pieces), parts.ended(finish)]
         message = AIMessage(
-            content="".join(piece.text for piece in pieces), usage_metadata=_usage(finish), response_metadata=info
+            content="".join(text for _, text in said),
+            additional_kwargs=_reasoning("".join(thought for thought, _ in said)),
+            usage_metadata=_usage(finish),
+            response_metadata=info,
         )
         return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
 
-    def _chunk(self, event: Piece | Finish, request: GenerationRequest) -> ChatGenerationChunk | None:
+    def _chunk(
+        self, event: Piece | Finish, request: GenerationRequest, parts: ReplyParts
+    ) -> ChatGenerationChunk | None:
         if isinstance(event, Finish):
-            message = AIMessageChunk(content="", usage_metadata=_usage(event), chunk_position="last")
+            thought, text = parts.ended(event)
+            message = AIMessageChunk(
+                content=text,
+                additional_kwargs=_reasoning(thought),
+                usage_metadata=_usage(event),
+                chunk_position="last",
+            )
             return ChatGenerationChunk(message=message, generation_info=self._finish_info(event, request))
-        if not event.text and not event.logprobs:
+        thought, text = parts.passed(event)
+        if not text and not thought and not event.logprobs:
             return None
         info = {"logprobs": self._logprobs(event.logprobs)} if event.logprobs else None
-        return ChatGenerationChunk(message=AIMessageChunk(content=event.text), generation_info=info)
+        message = AIMessageChunk(content=text, additional_kwargs=_reasoning(thought))
+        return ChatGenerationChunk(message=message, generation_info=info)
 
     def _finish_info(self, finish: Finish, request: GenerationRequest) -> dict[str, Any]:
         return {
@@ -285,6 +306,10 @@ class ChatLlama(BaseChatModel):
         params["ls_provider"] = "llama.cpp"
         params.setdefault("ls_model_name", self.gguf.stem)
         return params
+
+
+def _reasoning(thought: str) -> dict[str, Any]:
+    return {"reasoning_content": thought} if thought else {}
 
 
 def _usage(finish: Finish) -> UsageMetadata:

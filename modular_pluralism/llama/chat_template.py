@@ -21,11 +21,14 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from modular_pluralism.errors import ChatTemplateError, InputError, ModelLoadError
 from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.llama.thinking import Markers, Thinking, opened_by
 
 TODAY = date(2024, 7, 26)
 """What templates that print the day take it for, so that a seed gives the same text tomorrow: the day that Llama 3's
 print where nobody tells them another."""
 
+# With one of them every marker of reasoning begins, be it a token or not.
+_BRACKETS = "<["
 _ROLES = ("system", "user", "assistant", "developer", "tool")
 # Characters that nobody has use for: one of them stands for a marked one while a template is rendered.
 _STAND_INS = range(0xF0000, 0x10FFFE)
@@ -54,6 +57,7 @@ class ChatTemplate:
 
     What a template refuses is put so that it can take it: the text of a system turn stands before that of the first
     user turn where there is no such role, and neighbouring turns of one role become one where roles must alternate.
+    Thinking is off, unless `variables` say otherwise.
 
     Raises:
         ModelLoadError: there is no template, or it cannot be used.
@@ -80,8 +84,10 @@ class ChatTemplate:
                 f"{model.path.name} carries no chat template; name one with template_file, or set template = false to "
                 "send it plain completion text."
             )
+        environment = _environment()
         try:
-            self._template = _environment().from_string(source)
+            self._template = environment.from_string(source)
+            self._thinking = Thinking(environment, source, self._variables)
         except (jinja2.TemplateError, RecursionError) as error:
             raise ModelLoadError(f"The chat template of {model.path.name} cannot be used: {error}.") from None
 
@@ -89,12 +95,17 @@ class ChatTemplate:
         """The text that the model reads, for showing it to people."""
         return self._join(turns) if self._template is None else self._marked(turns).text
 
-    def tokens(self, turns: Sequence[Turn]) -> list[int]:
-        """The tokens that the model reads, up to and including the start of its own turn."""
+    def opened_by(self, turns: Sequence[Turn]) -> Markers | None:
+        """The markers of reasoning that the prompt for these turns begins; None where the reply is text."""
+        return None if self._template is None or self._thinking.is_off else opened_by(self._marked(turns).text)
+
+    def tokens(self, turns: Sequence[Turn], *, answered_at_once: bool = False) -> list[int]:
+        """The tokens that the model reads, up to and including the start of its own turn; with `answered_at_once`, up
+        to where its answer begins, even if it would think first."""
         model = self._model
         if self._template is None:
             return model.tokenize(self._join(turns), parse_special=False, add_special=True)
-        rendered = self._marked(turns)
+        rendered = self._marked(turns, answered_at_once=answered_at_once)
         tokens = model.tokenize(rendered.text, parse_special=True, is_data=rendered.is_data)
         # Many templates leave the begin-of-text token to who tokenises what they print, and others print it.
         return [model.begin_token, *tokens] if model.wants_begin and tokens[:1] != [model.begin_token] else tokens
@@ -103,9 +114,9 @@ class ChatTemplate:
     def _join(turns: Sequence[Turn]) -> str:
         return "\n\n".join(turn.content for turn in turns)
 
-    def _marked(self, turns: Sequence[Turn]) -> _Rendered:
+    def _marked(self, turns: Sequence[Turn], *, answered_at_once: bool = False) -> _Rendered:
         unusual = "".join(turn.role for turn in turns if turn.role not in _ROLES)
-        marks = sorted(self._model.special_tokens.marks | set(unusual))
+        marks = sorted({*self._model.special_tokens.marks, *_BRACKETS, *unusual})
         block = self._free_block(turns, len(marks))
         stand_ins = dict(zip(map(ord, marks), block, strict=True))
         marked = [
@@ -115,6 +126,7 @@ class ChatTemplate:
             for turn in turns
         ]
         text = self._render(marked)
+        text += self._thinking.closing(text, answered_at_once=answered_at_once)
         known = {chr(code) for code in block}
         return _Rendered(
             text.translate({code: mark for mark, code in stand_ins.items()}), lambda place: text[place] in known
@@ -172,7 +184,7 @@ class ChatTemplate:
             "eos_token": model.token_text(model.end_token) if model.end_token >= 0 else "",
         }
         try:
-            return self._template.render(**known, **self._variables)
+            return self._template.render(**known, **self._thinking.variables, **self._variables)
         except _RefusedError as error:
             raise ChatTemplateError(
                 f"The chat template of {model.path.name} refuses these messages: {error}."

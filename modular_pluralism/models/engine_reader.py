@@ -9,9 +9,14 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
+from modular_pluralism.errors import ModelCallError
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.llama.reading import LogProbs, ReadingRequest, continuations, next_tokens
 from modular_pluralism.models.option_reader import LabelReading
+
+_OF_CHANCE = 0.01
+"""A mass below so much of what a draw among all tokens would give the labels is none: whatever it is made of, it says
+nothing of the options."""
 
 
 class EngineOptionReader:
@@ -23,7 +28,11 @@ class EngineOptionReader:
     def read_labels(
         self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
     ) -> list[LabelReading]:
-        """See OptionReader. Prompts that begin alike share that beginning."""
+        """See OptionReader. Prompts that begin alike share that beginning.
+
+        Raises:
+            ModelCallError: the labels have next to no probability.
+        """
         readings, told = self._labels(prompts, labels)
         return told([self._chat.engine.read(reading, **self._how) for reading in readings])
 
@@ -56,10 +65,11 @@ class EngineOptionReader:
         self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str]
     ) -> tuple[list[ReadingRequest[Any]], Callable[[list[Any]], list[LabelReading]]]:
         """What has to be read, and what its results tell of the labels after each prompt."""
-        tokens = [self._chat.prompt_tokens(prompt) for prompt in prompts]
+        tokens = [self._chat.prompt_tokens(prompt, answered_at_once=True) for prompt in prompts]
         if (single := self._single_tokens(labels)) is not None:
             after = next_tokens(tokens, self._chat.engine.model.n_vocab)
-            return [after], lambda results: [_from_next_token(row, single) for row in results[0]]
+            chance = sum(map(len, single)) / self._chat.engine.model.n_vocab
+            return [after], lambda results: [self._checked(_from_next_token(row, single), chance) for row in results[0]]
         replies = self._whole_replies(labels)
         flat = [reply for spellings in replies for reply in spellings]
         whole = [continuations(prompt, flat) for prompt in tokens]
@@ -70,7 +80,17 @@ class EngineOptionReader:
         space = "" if self._chat.template else " "
         model = self._chat.engine.model
         replies = [model.tokenize(space + text, parse_special=False) for text in texts]
-        return continuations(self._chat.prompt_tokens(prompt), replies)
+        return continuations(self._chat.prompt_tokens(prompt, answered_at_once=True), replies)
+
+    def _checked(self, reading: LabelReading, chance: float) -> LabelReading:
+        """Raise ModelCallError where the model was not answering at all."""
+        mass = math.fsum(reading.probabilities)
+        if mass < chance * _OF_CHANCE:
+            raise ModelCallError(
+                f"{self._chat.gguf.stem} gives the options' letters a probability of {mass:.1e} together, far less "
+                "than a draw among all tokens would: it was not answering; change the prompt, or use another model."
+            )
+        return reading
 
     def _spellings(self, label: str) -> list[list[int]]:
         model = self._chat.engine.model

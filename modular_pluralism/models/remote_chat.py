@@ -11,11 +11,11 @@ from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr
 
 from modular_pluralism.errors import ModelCallError, NoRoomError
+from modular_pluralism.llama.thinking import ThoughtSplitter
 from modular_pluralism.models.redaction import redact
 from modular_pluralism.models.refusals import reason, shortened
 from modular_pluralism.models.remote_terms import Terms, TermsOf
 from modular_pluralism.models.reply_parts import (
-    ThoughtSplitter,
     checked_usage,
     reasoning_of,
     split_thoughts,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from modular_pluralism.llama.thinking import ThoughtSplitter
+
 _REASONING = ("reasoning_content", "reasoning", "thinking")
-_TAGS = {"<think>": "</think>", "[THINK]": "[/THINK]"}
 _MOST_TOKENS = 2**31
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 
@@ -51,47 +52,6 @@ def without_thoughts(content: object) -> object:
     if not isinstance(content, list):
         return content
     return [block for block in content if not (isinstance(block, dict) and _thought(block))]
-
-
-class ThoughtSplitter:
-    """Tells reasoning that stands at the start of a text, between tags, from the text; piece by piece."""
-
-    def __init__(self) -> None:
-        self._held = ""
-        self._end: str | None = None
-        self._in_text = False
-
-    def passed(self, piece: str) -> tuple[str, str]:
-        """Reasoning and text that are certain after this piece."""
-        if self._in_text:
-            return "", piece
-        self._held += piece
-        if self._end is None:
-            begun = self._held.lstrip()
-            tag = next((tag for tag in _TAGS if begun.startswith(tag)), None)
-            if tag is None:
-                if any(tag.startswith(begun) for tag in _TAGS):
-                    return "", ""
-                return "", self._rest()
-            self._end, self._held = _TAGS[tag], begun[len(tag) :]
-        thought, found, text = self._held.partition(self._end)
-        if found:
-            self._in_text, self._held = True, ""
-            return thought, text.lstrip()
-        kept = next((n for n in range(len(self._end) - 1, 0, -1) if thought.endswith(self._end[:n])), 0)
-        self._held = thought[len(thought) - kept :]
-        return thought[: len(thought) - kept], ""
-
-    def ended(self) -> tuple[str, str]:
-        """What was held back at the end of the text."""
-        if self._in_text:
-            return "", ""
-        rest = self._rest()
-        return (rest, "") if self._end is not None else ("", rest)
-
-    def _rest(self) -> str:
-        rest, self._held, self._in_text = self._held, "", True
-        return rest
 
 
 def split_thoughts(text: str) -> tuple[str, str]:

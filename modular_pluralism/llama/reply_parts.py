@@ -1,0 +1,52 @@
+"""What an embedded model has written, taken apart: reasoning and text."""
+
+from __future__ import annotations
+
+from modular_pluralism.errors import NoRoomError
+from modular_pluralism.llama.generation import Finish, Piece
+from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.llama.thinking import Markers, ThoughtSplitter, is_of_marker
+
+
+class ReplyParts:
+    """Takes one reply apart, piece by piece; `opened` are the markers of reasoning that the prompt has begun."""
+
+    def __init__(self, model: ModelFile, opened: Markers | None, name: str, max_tokens: int) -> None:
+        self._model = model
+        self._name = name
+        self._max_tokens = max_tokens
+        self._splitter = ThoughtSplitter(opened)
+        self._thought = self._said = False
+
+    def passed(self, piece: Piece) -> tuple[str, str]:
+        """The reasoning and the text that are certain after this piece."""
+        return self._noted(self._splitter.passed(piece.text if self._splitter.in_text else self._spelled(piece)))
+
+    def ended(self, finish: Finish) -> tuple[str, str]:
+        """What was held back.
+
+        Raises:
+            NoRoomError: reasoning has taken all the tokens.
+        """
+        rest = self._noted(self._splitter.ended())
+        if self._thought and not self._said and finish.reason == "length":
+            raise NoRoomError(
+                f"{self._name} spent all {self._max_tokens} tokens on reasoning and wrote no text; turn thinking off "
+                "in its template_kwargs, or raise comment_tokens and answer_tokens in the pool's [run] table."
+            )
+        return rest
+
+    def _noted(self, parts: tuple[str, str]) -> tuple[str, str]:
+        self._thought = self._thought or bool(parts[0])
+        self._said = self._said or bool(parts[1].strip())
+        return parts
+
+    def _spelled(self, piece: Piece) -> str:
+        """The text, with markers that are control tokens and have no text of their own."""
+        spelled = self._model.special_tokens.spelled
+        markers = [
+            text
+            for token in piece.tokens
+            if (text := spelled.get(token)) and not self._model.piece(token) and is_of_marker(text)
+        ]
+        return "".join(markers) + piece.text

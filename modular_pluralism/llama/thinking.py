@@ -1,0 +1,142 @@
+"""Thinking is off: a template is told so where it can be, and what it opens is closed, so that the answer comes next.
+
+Options are read and comments are written right where the prompt ends. Where a model would think first, its reasoning
+would be taken for the comment, and no option's letter would have any mass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jinja2
+from jinja2 import meta
+
+SWITCHES: Mapping[str, Any] = {
+    "enable_thinking": False,
+    "thinking": False,
+    "reasoning": False,
+    "thinking_budget": 0,
+    "thinking_mode": "disabled",
+}
+"""Variables by which templates are told whether to think, each with the value that says no."""
+
+
+class Markers(NamedTuple):
+    """What stands before and after reasoning."""
+
+    begin: str
+    end: str
+
+
+MARKERS = (
+    Markers("<think>", "</think>"),
+    Markers("<thinking>", "</thinking>"),
+    Markers("<seed:think>", "</seed:think>"),
+    Markers("<mm:think>", "</mm:think>"),
+    Markers("<think:opensource>", "</think:opensource>"),
+    Markers("[THINK]", "[/THINK]"),
+    Markers("<|START_THINKING|>", "<|END_THINKING|>"),
+    Markers("<|channel>thought", "<channel|>"),
+    Markers("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+)
+_HARMONY = ("<|start|>assistant", "<|channel|>", "<|channel|>final<|message|>")
+"""How a prompt ends of a template that writes channels, what tells it, and the beginning of the channel for answers."""
+
+
+class Thinking:
+    """What a template does about thinking: `source` is its text, `given` what a pool tells it.
+
+    Where a switch is given the pool decides, and nothing is closed.
+    """
+
+    def __init__(self, environment: jinja2.Environment, source: str, given: Mapping[str, Any]) -> None:
+        read = meta.find_undeclared_variables(environment.parse(source))
+        self._given = bool(read & {*SWITCHES, "reasoning_effort"} & set(given))
+        self.variables = {} if self._given else {name: no for name, no in SWITCHES.items() if name in read}
+        """What the template is told."""
+        self._source = source
+
+    @property
+    def is_off(self) -> bool:
+        """Whether no reply begins with reasoning."""
+        return not self._given
+
+    def closing(self, prompt: str, *, answered_at_once: bool = False) -> str:
+        """What has to follow the prompt, so that the answer comes next: where thinking is off, or where it is to be
+        `answered_at_once`, as an option's letter is."""
+        if self._given and not answered_at_once:
+            return ""
+        if markers := opened_by(prompt):
+            return f"{markers.end}\n\n"
+        start, tells, final = _HARMONY
+        if tells in self._source and prompt.endswith(start):
+            return final
+        return "" if self.variables or self._closed(prompt) else self._empty()
+
+    def _closed(self, prompt: str) -> bool:
+        return any(prompt.rstrip().endswith(end) for _, end in MARKERS)
+
+    def _empty(self) -> str:
+        """A template that knows both markers and has no switch is that of a model that begins to think by itself."""
+        known = (f"{begin}\n\n{end}\n\n" for begin, end in MARKERS if begin in self._source and end in self._source)
+        return next(known, "")
+
+
+def is_of_marker(spelling: str) -> bool:
+    """Whether a token of this spelling may be a part of a marker."""
+    return any(spelling in text for markers in MARKERS for text in markers)
+
+
+def opened_by(prompt: str) -> Markers | None:
+    """The markers of which a prompt ends with the first, so that the reply begins with reasoning."""
+    return next((each for each in MARKERS if prompt.rstrip().endswith(each.begin)), None)
+
+
+class ThoughtSplitter:
+    """Tells reasoning that stands at the start of a text, between markers, from the text; piece by piece.
+
+    `opened` are the markers of reasoning that the prompt has begun.
+    """
+
+    def __init__(self, opened: Markers | None = None) -> None:
+        self._held = ""
+        self._end = None if opened is None else opened.end
+        self._in_text = False
+
+    @property
+    def in_text(self) -> bool:
+        """Whether all that comes is text."""
+        return self._in_text
+
+    def passed(self, piece: str) -> tuple[str, str]:
+        """Reasoning and text that are certain after this piece."""
+        if self._in_text:
+            return "", piece
+        self._held += piece
+        if self._end is None:
+            begun = self._held.lstrip()
+            markers = next((each for each in MARKERS if begun.startswith(each.begin)), None)
+            if markers is None:
+                if any(each.begin.startswith(begun) for each in MARKERS):
+                    return "", ""
+                return "", self._rest()
+            self._end, self._held = markers.end, begun[len(markers.begin) :]
+        thought, found, text = self._held.partition(self._end)
+        if found:
+            self._in_text, self._held = True, ""
+            return thought, text.lstrip()
+        kept = next((n for n in range(len(self._end) - 1, 0, -1) if thought.endswith(self._end[:n])), 0)
+        self._held = thought[len(thought) - kept :]
+        return thought[: len(thought) - kept], ""
+
+    def ended(self) -> tuple[str, str]:
+        """What was held back at the end of the text."""
+        if self._in_text:
+            return "", ""
+        rest = self._rest()
+        return (rest, "") if self._end is not None else ("", rest)
+
+    def _rest(self) -> str:
+        rest, self._held, self._in_text = self._held, "", True
+        return rest
