@@ -169,9 +169,11 @@ class GenerationJob:
 
     @property
     def _most_reasoning(self) -> int:
-        """What the budget and the context allow, so that the text has its own tokens in any case."""
+        """What the budget and the context allow, so that the text has its own tokens, or half of the context where they
+        would fill it."""
         assert self.request.reasoning is not None
-        left = self._room - len(self.request.reasoning.closing) - self.request.max_tokens
+        left = self._room - len(self.request.reasoning.closing)
+        left -= min(self.request.max_tokens, left // 2)
         return left if self.request.reasoning.most is None else min(left, self.request.reasoning.most)
 
     @property
