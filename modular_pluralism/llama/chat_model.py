@@ -333,13 +333,15 @@ def _reasoning(thought: str) -> dict[str, Any]:
 
 
 def _usage(finish: Finish) -> UsageMetadata:
-    return UsageMetadata(
+    usage = UsageMetadata(
         input_tokens=finish.prompt_tokens,
         output_tokens=finish.completion_tokens,
         total_tokens=finish.prompt_tokens + finish.completion_tokens,
         input_token_details={"cache_read": finish.reused_tokens},
-        **({"output_token_details": {"reasoning": finish.reasoning_tokens}} if finish.reasoning_tokens else {}),
     )
+    if finish.reasoning_tokens:
+        usage["output_token_details"] = {"reasoning": finish.reasoning_tokens}
+    return usage
 
 
 def turns(messages: Sequence[BaseMessage]) -> list[Turn]:
