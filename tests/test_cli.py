@@ -163,7 +163,7 @@ def test_ctrl_c_ends_cleanly() -> None:
 
 
 def test_communities_are_listed() -> None:
-    rows = json.loads(pluralism("communities", "--pool", "mixed", "--json").stdout)
+    rows = json.loads(pluralism("communities", "--pool", "mixed", "--json").stdout)["communities"]
     assert len(rows) == 11
     assert set(rows[0]) == {"name", "model", "adapter", "prior", "description"}
     table = pluralism("communities").stdout

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import typer
 
 from modular_pluralism.cli import progress
-from modular_pluralism.cli.output import print_json, print_table, say, stoppable
+from modular_pluralism.cli.app import main
+from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable
 from modular_pluralism.cli.progress import EvalProgress, TrainingProgress
+from tests.short_pool import pair_pool
 
 LONG = "a word, " * 30
 
@@ -78,3 +82,55 @@ def test_a_training_tells_of_itself_in_lines(monkeypatch: pytest.MonkeyPatch) ->
     first, second = out.getvalue().splitlines()
     assert first == "Training europe: 20 steps, going on after 10."
     assert second.startswith("15 of 20 steps, loss 1.250, 0:00:00 left at most")
+
+
+def written(monkeypatch: pytest.MonkeyPatch, encoding: str, *arguments: str) -> str:
+    """What the command writes to an output of this encoding."""
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "argv", ["pluralism", *arguments])
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding=encoding))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    return out.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_no_output_is_lost_to_an_encoding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str) -> None:
+    pool = tmp_path / "pool.toml"
+    pool.write_text(pair_pool(tmp_path).read_text().replace("left-leaning news media", "東京🙂 people"), "utf-8")
+    shown = written(monkeypatch, encoding, "communities", "--pool", str(pool))
+    assert ("東京🙂" in shown) == (encoding == "utf-8")
+    assert encoding == "utf-8" or "\\u6771" in "".join(shown.split())
+    listed = json.loads(written(monkeypatch, encoding, "communities", "--pool", str(pool), "--json"))
+    assert "東京🙂 people" in json.dumps(listed, ensure_ascii=False)
+    assert written(monkeypatch, encoding, "prompts")
+    assert written(monkeypatch, encoding, "ask", "--help")
+
+
+def test_an_output_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["pluralism", "prompts"])
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "Error: The output cannot be written (No space left on device); make room, or send it elsewhere.\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["eval"], ["prompts", "check"], ["ask", "Why?", "--prompts"]])
+def test_a_name_that_no_file_can_have_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["pluralism", *arguments, "n" * 300])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == f"Error: {'n' * 100} cannot be used (File name too long); name another file.\n"
+
+
+def test_joiners_that_join_are_kept() -> None:
+    assert safe("می‌خواهم 👩‍👩").plain == "می‌خواهم 👩‍👩"
+    assert safe("‍a ‌ b‍").plain == "a  b"

@@ -67,7 +67,7 @@ def test_communities_that_had_finished_before_a_kill_are_not_asked_again(kept: K
         kept.endpoint.behave(name, "hang")
     kill_when(kept, kept.ask("one", mode), lambda: kept.count("checkpoint_ns = ''") == 3)
     scored = kept.asked()["boss"]
-    (listed,) = json.loads(kept.command("runs", "--json").out)
+    (listed,) = kept.result("runs", "--json")["runs"]
     assert (listed["state"], listed["answered"], listed["communities"]) == ("stopped", 3, 6)
     shown = kept.result("runs", "show", "one", "--json")
     assert sorted(shown["comments"]) == QUICK
@@ -134,7 +134,7 @@ def test_ctrl_c_says_how_to_go_on(kept: Kept) -> None:
         _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert told == f"Stopped. Go on with: pluralism resume one --store {kept.store}\n"
-    assert json.loads(kept.command("runs", "--json").out)[0]["state"] == "stopped"
+    assert kept.result("runs", "--json")["runs"][0]["state"] == "stopped"
 
 
 def test_a_file_that_may_not_grow(kept: Kept) -> None:
@@ -147,7 +147,7 @@ def test_a_file_that_may_not_grow(kept: Kept) -> None:
     assert "cannot be written" in done.err
     assert "make room on its disk" in done.err
     assert kept.asked() != asked  # it went wrong in the middle
-    states = {each["id"]: each["state"] for each in json.loads(kept.command("runs", "--json").out)}
+    states = {each["id"]: each["state"] for each in kept.result("runs", "--json")["runs"]}
     assert states["before"] == "finished"
     assert states["one"] in ("stopped", "failed")
     assert kept.result("resume", "one", "--json")["missing"] == []
@@ -169,7 +169,7 @@ def test_a_full_disk(kept: Kept, tmp_path: Path) -> None:
         assert "make room on its disk" in done.stderr
         assert "Traceback" not in done.stderr
         assert kept.endpoint.requests
-        assert json.loads(kept.command("runs", "--json", "--store", store).out)[0]["id"] == "one"
+        assert kept.result("runs", "--json", "--store", store)["runs"][0]["id"] == "one"
         subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
         assert kept.result("resume", "one", "--json", "--store", store)["missing"] == []
     finally:
@@ -191,7 +191,7 @@ def test_a_locked_store(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
             refused = kept.command(*kept.ask("two"))
             assert refused.code == 1
             assert "locked by another process" in refused.err
-    (listed,) = json.loads(kept.command("runs", "--json").out)
+    (listed,) = kept.result("runs", "--json")["runs"]
     assert (listed["state"], listed["answered"]) == ("stopped", 5)
 
 

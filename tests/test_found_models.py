@@ -41,7 +41,7 @@ def found(home: Path) -> dict[str, dict[str, Any]]:
     # A process of its own: the hub's library reads its variables once, when it is imported.
     ended = subprocess.run([PLURALISM, "models", "find", "--json"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    return {row["source"]: row for row in json.loads(ended.stdout) if row["found_in"] != "Python package"}
+    return {row["source"]: row for row in json.loads(ended.stdout)["models"] if row["found_in"] != "Python package"}
 
 
 def test_models_of_other_programs_are_listed_as_a_pool_names_them(home: Path, tiny: Path) -> None:

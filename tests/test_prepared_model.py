@@ -194,7 +194,7 @@ def test_the_command_prepares_lists_and_removes(model_cache: Path, tmp_path: Pat
     assert "smollm2: measuring, round 2 of 2" in done.stderr
     for text in ("Q4_1", "Q8_0 *", "145 MB", "mean KL", "Choice: Q8_0, because it was asked for", "as-Q8_0.gguf"):
         assert text in done.stdout
-    (row,) = json.loads(pluralism("models", "--json").stdout)
+    (row,) = json.loads(pluralism("models", "--json").stdout)["models"]
     assert row["usable"]
     assert row["entry"]["format"] == "Q8_0"
     assert row["entry"]["measured"][1]["agreement"]["positions"] == 384

@@ -39,7 +39,7 @@ def test_a_finished_run_is_printed_again_without_asking_anybody(kept: Kept, mode
     assert kept.asked() == asked
     assert first["thread"] == "one"
     assert list(first["comments"]) == NAMES
-    (listed,) = json.loads(kept.command("runs", "--json").out)
+    (listed,) = kept.result("runs", "--json")["runs"]
     assert {key: listed[key] for key in ("id", "mode", "question", "state", "answered", "error")} == {
         **{"id": "one", "mode": mode, "question": "Is it so?", "state": "finished", "answered": 6, "error": None}
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -90,7 +89,7 @@ def test_a_run_fails_is_shown_resumed_and_removed(kept: Kept, database: str, mod
     assert (list(result["comments"]), result["missing"]) == (NAMES, [])
     assert {name: kept.asked()[name] for name in NAMES} == {**dict.fromkeys(QUICK, 1), **dict.fromkeys(SLOW, 2)}
     assert kept.result("resume", "one", "--json", *store) == result
-    assert json.loads(kept.command("runs", "--json", *store).out)[0]["state"] == "finished"
+    assert kept.result("runs", "--json", *store)["runs"][0]["state"] == "finished"
     stored = _everything(database)
     assert "Is it so?" in stored
     assert KEY not in stored

@@ -26,8 +26,10 @@ from modular_pluralism.cli import (
     serve,
 )
 from modular_pluralism.cli import eval as evaluate
-from modular_pluralism.cli.output import safe
+from modular_pluralism.cli.output import drop_output, safe, show_whatever_comes
 from modular_pluralism.errors import PluralismError
+
+_LONGEST_NAME = 100
 
 app = typer.Typer(
     name="pluralism",
@@ -73,12 +75,25 @@ def _root(
 
 def main() -> None:
     """Run the command. Exit code 0; 1 where the run failed; 2 where the call was wrong; 130 after Ctrl-C."""
+    show_whatever_comes()
     try:
-        app()
+        try:
+            app()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except PluralismError as error:
         # It may quote what a model, an endpoint or a file says.
         typer.echo(f"Error: {safe(str(error))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our output has gone, as in `pluralism … | head`
-        sys.stderr.close()
+        drop_output()
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            drop_output()
+            told = f"The output cannot be written ({error.strerror}); make room, or send it elsewhere."
+        else:
+            told = f"{str(error.filename)[:_LONGEST_NAME]} cannot be used ({error.strerror}); name another file."
+        typer.echo(f"Error: {safe(told)}", err=True)
         sys.exit(1)

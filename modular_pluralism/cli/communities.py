@@ -38,7 +38,7 @@ def list_communities(context: typer.Context, pool: PoolOption = "perspective", a
         for name, community in Pool.load(pool).communities.items()
     ]
     if as_json:
-        print_json([dict(zip(headings, row, strict=True)) for row in rows])
+        print_json({"communities": [dict(zip(headings, row, strict=True)) for row in rows]})
     else:
         cells = [
             (name, model, lora or "none", f"{prior:g}", description) for name, model, lora, prior, description in rows

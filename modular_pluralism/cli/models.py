@@ -43,7 +43,7 @@ def list_models(context: typer.Context, as_json: JsonOption = False) -> None:
 
     cached = everything()
     if as_json:
-        print_json([_row(folder) for folder in cached])
+        print_json({"models": [_row(folder) for folder in cached]})
     elif cached:
         _print_cache(cached, cache_folder())
     else:
@@ -86,7 +86,7 @@ def prepare(
                 _print_result(name, path, done)
                 _print_unless_used(config, done)
     if as_json:
-        print_json(results)
+        print_json({"models": results})
 
 
 @app.command("find", epilog=examples("pluralism models find"))
@@ -100,7 +100,7 @@ def find(as_json: JsonOption = False) -> None:
 
     models = found_models()
     if as_json:
-        print_json([_found_row(model) for model in models])
+        print_json({"models": [_found_row(model) for model in models]})
         return
     for place, those in groupby(models, key=lambda model: model.place):
         say(place, "bold")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
+import os
+import sys
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,11 +18,36 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_JOINERS = "\u200c\u200d"
+"""Some scripts and many emoji need them; they do nothing but between two letters or signs."""
+
 
 def safe(text: str, style: str = "") -> Text:
     """The text without control characters (such as the one that starts terminal commands) and without markup."""
-    kept = (char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
+    kept = (char for at, char in enumerate(text) if _is_shown(text, at, char))
     return Text("".join(kept), style=style)
+
+
+def _is_shown(text: str, at: int, char: str) -> bool:
+    if char in _JOINERS:
+        around = text[at - 1 : at] + text[at + 1 : at + 2] if at else ""
+        return len(around) == 2 and all(unicodedata.category(each)[0] in "LMS" for each in around)
+    return char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs")
+
+
+def show_whatever_comes() -> None:
+    """Let no character end a command that an output's encoding cannot show: it is written as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def drop_output() -> None:
+    """Send standard output nowhere: what it still holds cannot be written, and would be tried again at the end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def say(text: str = "", style: str = "", *, prose: bool = False) -> None:
@@ -38,9 +67,10 @@ def print_table(
     Console(highlight=False).print(table)
 
 
-def print_json(value: Any) -> None:
-    """Print a value as JSON, for programs."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+def print_json(values: Mapping[str, Any]) -> None:
+    """Print one JSON object, for programs: a list has a name in it, so that more can stand beside it some day."""
+    encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8")
+    typer.echo(json.dumps(values, ensure_ascii=not encoding.lower().startswith("utf"), indent=2))
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def list_runs(context: typer.Context, as_json: JsonOption = False, store: StoreO
     absent = place.path is not None and not place.path.exists()
     kept = [] if absent else _in_store(store, lambda opened: RunTable(opened).all())
     if as_json:
-        print_json([_row(run) for run in kept])
+        print_json({"runs": [_row(run) for run in kept]})
     elif kept:
         _print_table(kept)
     else:

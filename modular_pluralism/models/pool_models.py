@@ -108,9 +108,16 @@ class PoolModels:
             self.community(name)
 
     def sampled(self, pool: Pool, sampling: Mapping[str, float]) -> PoolModels:
-        """The models of `pool` opened once more, to draw otherwise; they share these models' files, and so engines."""
-        drawing = {name: config.model_copy(update=dict(sampling)) for name, config in pool.models.items()}
-        models = PoolModels(pool.model_copy(update={"models": drawing}))
+        """The models of `pool` opened once more, to draw otherwise; they share these models' files, and so engines.
+
+        Each takes of `sampling` what its table can have. Chat models that were given in a table's place stay as they
+        are: they draw as whoever made them wants it.
+        """
+        drawing = {
+            name: config.model_copy(update={key: sampling[key] for key in sampling if key in type(config).model_fields})
+            for name, config in pool.models.items()
+        }
+        models = PoolModels(pool.model_copy(update={"models": drawing}), self._given, download=self._download)
         models._files = self._files
         return models
 

@@ -7,11 +7,11 @@ community, the distribution, stands in the output's metadata.
 from __future__ import annotations
 
 import hashlib
-import re
+import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from inspect_ai._util.error import PrerequisiteError
@@ -30,19 +30,20 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from modular_pluralism.errors import InputError, PluralismError
 from modular_pluralism.evaluation.data.outcome import empty_outcome
+from modular_pluralism.evaluation.inspect.choices import asked_in, conversation
+from modular_pluralism.evaluation.inspect.settings import Settings, settings_of
 from modular_pluralism.evaluation.run.methods import fill_outcome
 from modular_pluralism.graphs.baselines import BASELINES, baseline_settings
 from modular_pluralism.graphs.parts import ANYTHING
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import Takes, find_mode, modes
-from modular_pluralism.nodes.request import check_scoring
+from modular_pluralism.nodes.request import check_scoring, check_seed
 from modular_pluralism.nodes.step import derive_seed
-from modular_pluralism.option_math import MOST_OPTIONS, letters, most_likely
+from modular_pluralism.option_math import letters, most_likely
 from modular_pluralism.pool import Pool
 from modular_pluralism.types import Mode, Scoring
 
-_OPTION = re.compile(r"^([A-Z])\) (.+)$", re.MULTILINE)
-"""How Inspect's multiple choice solver writes options."""
+_log = logging.getLogger(__name__)
 
 
 class PluralismModel(ModelAPI):
@@ -53,6 +54,9 @@ class PluralismModel(ModelAPI):
     distributional mode needs them. Prompting asks the base LLM in the way of steerable where there is an attribute, of
     distributional where there are options, and of Overton otherwise. `seed`, or Inspect's own where it has one, is that
     of each input's first call in the first epoch; later epochs and calls have seeds derived from it.
+
+    Of Inspect's settings, `temperature`, `top_p` and `top_k` hold for every text of a run, `max_tokens` and `stop_seqs`
+    for a written answer. What would change the answer and cannot be followed is refused; the rest is told once.
 
     Raises:
         PrerequisiteError: there is no such mode, or the pool or an argument is unusable.
@@ -77,20 +81,24 @@ class PluralismModel(ModelAPI):
             self._pool = Pool.load(str(pool))
             self._models = PoolModels(self._pool)
             self._models.check()
+            check_seed(seed)
+            settings_of(config, self._pool)
         except PluralismError as error:
             raise PrerequisiteError(str(error)) from None  # which Inspect prints without a traceback
         self._attribute = attribute
-        self._seed = int(seed)
+        self._seed = seed
         self._seeds = CallSeeds()
-        self._graph = cache(self._built)
+        self._told: set[str] = set()
+        self._graph = lru_cache(maxsize=32)(self._built)
 
-    def _built(self, answer_tokens: int | None, prompting: Mode) -> Any:
+    def _built(self, answer_tokens: int | None, sampling: tuple[tuple[str, float], ...], prompting: Mode) -> Any:
         changes = {} if answer_tokens is None else {"answer_tokens": answer_tokens}
         pool = self._pool.model_copy(update={"run": self._pool.run.model_copy(update=changes)})
+        models = self._models.sampled(pool, dict(sampling)) if sampling else self._models
         if self.model_name in BASELINES:
             more = baseline_settings(self.model_name, prompting)
-            return BASELINES[self.model_name](pool, models=self._models, scoring=self._scoring, **more).compile()
-        return find_mode(self.model_name).graph(pool, models=self._models, scoring=self._scoring).compile()
+            return BASELINES[self.model_name](pool, models=models, scoring=self._scoring, **more).compile()
+        return find_mode(self.model_name).graph(pool, models=models, scoring=self._scoring).compile()
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
@@ -98,25 +106,41 @@ class PluralismModel(ModelAPI):
         """One run of the graph.
 
         Raises:
-            PluralismError: the run failed, or the task wants tools, or options are missing.
+            PluralismError: the run failed, or the task wants tools or a setting that a pool has not, or options are
+                missing.
         """
         if tools:
             raise InputError("A community pool cannot call tools; run a task without them.")
-        text = _conversation(input)
-        question, options = take_options(text)
+        settings = settings_of(config, self._pool)
+        self._tell(settings)
+        text = conversation([(message.role, message.text) for message in input])
         seed = self._seeds.next(self._seed if config.seed is None else config.seed, text)
         asked: dict[str, Any] = {"question": text, "seed": seed}
         if self._attribute is not None:
             asked["attribute"] = self._attribute
-        if self._takes.options == "required" and not options:
-            raise InputError(
-                f"pluralism/{self.model_name} needs a multiple choice question, with lines such as 'A) Yes'."
-            )
-        if options and self._takes.options != "refused":
-            asked |= {"question": question, "options": options}
+        if self._takes.options != "refused":
+            question, options = asked_in(input, _choices())
+            if options:
+                asked |= {"question": question, "options": options}
+            elif self._takes.options == "required":
+                raise InputError(
+                    f"pluralism/{self.model_name} needs a multiple choice question, with lines such as 'A) Yes'."
+                )
         started = time.monotonic()
-        state = await self._graph(config.max_tokens, _prompting(asked)).ainvoke(asked)
-        return _output(f"pluralism/{self.model_name}", {**state, "seed": seed}, time.monotonic() - started)
+        graph = self._graph(settings.answer_tokens, settings.sampling, _prompting(asked))
+        state = {**await graph.ainvoke(asked), "seed": seed}
+        return _output(f"pluralism/{self.model_name}", state, settings, time.monotonic() - started)
+
+    def _tell(self, settings: Settings) -> None:
+        """Say once which settings nothing is done with."""
+        unheard = [name for name in settings.unheard if name not in self._told]
+        self._told.update(unheard)
+        if unheard:
+            _log.warning(
+                "pluralism/%s does nothing with %s; what its models are told stands in the pool file.",
+                self.model_name,
+                ", ".join(unheard),
+            )
 
     def max_connections(self) -> int:
         """Questions at once; the engine runs their comments together."""
@@ -167,28 +191,21 @@ def _takes(model: str, attribute: str | None) -> Takes:
     return takes
 
 
-def take_options(text: str) -> tuple[str, list[str]]:
-    """The text without the lines "A) …", "B) …" that list its options, and the options; none unless they run from A."""
-    matches = list(_OPTION.finditer(text))
-    if not 2 <= len(matches) <= MOST_OPTIONS or "".join(match[1] for match in matches) != letters(len(matches)):
-        return text, []
-    return _OPTION.sub("", text).strip(), [match[2].strip() for match in matches]
+def _choices() -> list[str]:
+    """Those of the running sample, in the order in which they are asked."""
+    state = sample_state()
+    return [] if state is None else [choice.value for choice in state.choices]
 
 
-def _conversation(messages: Sequence[ChatMessage]) -> str:
-    if len(messages) == 1:
-        return messages[0].text
-    return "\n\n".join(f"{message.role}: {message.text}" for message in messages)
-
-
-def _output(model: str, state: Mapping[str, Any], seconds: float) -> ModelOutput:
+def _output(model: str, state: Mapping[str, Any], settings: Settings, seconds: float) -> ModelOutput:
     outcome = empty_outcome(model, model)
     fill_outcome(outcome, state)
     prediction, tokens = outcome["prediction"], outcome["tokens"]
     finished = (state.get("usage") or {}).get("finish_reason")
-    stop: StopReason = "max_tokens" if prediction is None and finished == "length" else "stop"
+    stop: StopReason = "stop"
     if prediction is None:
-        text = state["answer"]
+        text, stopped = settings.cut(state["answer"])
+        stop = "max_tokens" if finished == "length" and not stopped else "stop"
     else:
         text = f"ANSWER: {letters(len(prediction['rotate']))[most_likely(prediction['rotate'])]}"
     pooled = ("distribution", "distributions", "label_mass", "disagreement", "weights")
