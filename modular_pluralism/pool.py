@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -110,7 +110,8 @@ class EmbeddedModel(Hardware, _Config):
     keeps a repeatable model repeatable).
     `template` false sends raw text to be completed instead of the model's chat template; `template_file` is the path
     of a Jinja template in the place of the model's own, and `template_kwargs` what templates are given beside the
-    messages, such as `enable_thinking = false`. The sampling settings are llama.cpp's; at temperature 0 the likeliest
+    messages, such as `enable_thinking = false`. `thinking` is "off", "on", or the most tokens that reasoning may take
+    before a text (docs/thinking.md). The sampling settings are llama.cpp's; at temperature 0 the likeliest
     token is taken. The keys of `Hardware` say how it is laid on the machine.
     """
 
@@ -130,6 +131,7 @@ class EmbeddedModel(Hardware, _Config):
     # Left out of what is dumped where they say nothing: pools of runs that are kept are compared with it.
     template_file: Annotated[_Path | None, Field(exclude_if=lambda file: file is None)] = None
     template_kwargs: Annotated[dict[str, JsonValue], Field(exclude_if=lambda given: not given)] = {}
+    thinking: Annotated[Literal["off", "on"] | _Count, Field(exclude_if=lambda wanted: wanted == "off")] = "off"
 
     @field_validator("template_kwargs")
     @classmethod
@@ -144,8 +146,20 @@ class EmbeddedModel(Hardware, _Config):
             raise ValueError('must give strftime_now a day such as "2025-12-31"') from None
         return given
 
+    @field_validator("thinking", mode="before")
+    @classmethod
+    def _check_thinking(cls, wanted: object) -> object:
+        number = isinstance(wanted, int) and not isinstance(wanted, bool) and 1 <= wanted <= _INT32
+        if wanted not in ("off", "on") and not number:
+            raise ValueError('must be "off", "on", or a number of tokens of at least 1')
+        return wanted
+
     @model_validator(mode="after")
     def _check_template(self) -> Self:
+        if not self.template and self.thinking != "off":
+            raise ValueError(
+                "sends raw text with template = false, which no model thinks after; remove that or thinking"
+            )
         if not self.template and (self.template_file is not None or self.template_kwargs):
             raise ValueError("sends raw text with template = false; remove that, or template_file and template_kwargs")
         return self

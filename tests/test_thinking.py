@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from modular_pluralism import close_engines
-from modular_pluralism.errors import PluralismError, QuorumError
+from modular_pluralism import ChatLlama, close_engines
+from modular_pluralism.errors import ModelLoadError, PluralismError, PoolError, QuorumError
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.thinking import MARKERS, SWITCHES, ThoughtSplitter
@@ -128,6 +128,58 @@ def test_reasoning_that_is_asked_for_is_kept_apart(folder: Path) -> None:
     assert states["distributional"]["label_mass"] > 0.5
     votes = run(folder, "Qwen-Qwen3-0.6B", more="template_kwargs = { enable_thinking = true }", voice="vote")
     assert votes["distributional"]["label_mass"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("template", "thinking", "reasoning", "said"),
+    [
+        ("Qwen-Qwen3-0.6B", '"on"', "because of rain", "Yes, indeed"),
+        ("Qwen-Qwen3-0.6B", "2", "because", "A, indeed"),
+        ("openai-gpt-oss-120b", '"on"', "B, indeed", "B, indeed"),
+        ("llama-cpp-deepseek-r1", "2", "because", "A, indeed"),
+    ],
+)
+def test_reasoning_takes_nothing_of_a_comments_tokens(
+    folder: Path, template: str, thinking: str, reasoning: str, said: str
+) -> None:
+    """Of three tokens each, of which reasoning alone would take more. It is closed where its own are spent."""
+    for state in run(folder, template, more=f"thinking = {thinking}", tokens=3).values():
+        for comment in state["comments"].values():
+            assert comment["text"] == said
+            assert comment.get("reasoning", "").strip() == reasoning
+        assert state["missing"] == []
+        assert state.get("label_mass") is None or state["label_mass"] > 0.5
+
+
+def test_a_model_that_cannot_be_told_to_think_is_no_silent_one(folder: Path) -> None:
+    with pytest.raises(ModelLoadError, match="cannot be told to think"):
+        run(folder, "Qwen-Qwen2.5-7B-Instruct", more='thinking = "on"')
+
+
+@pytest.mark.parametrize("thinking", ["0", "true", '"yes"', "1.5", '["on"]'])
+def test_thinking_is_off_on_or_a_number_of_tokens(folder: Path, thinking: str) -> None:
+    with pytest.raises(PoolError, match=r'\[models.tiny\] thinking must be "off", "on", or a number of tokens'):
+        run(folder, "Qwen-Qwen3-0.6B", more=f"thinking = {thinking}")
+
+
+def test_streamed_reasoning_is_apart_and_counted(folder: Path) -> None:
+    chat = ChatLlama(
+        gguf=folder / "thinking.gguf",
+        template_text=chat_template("Qwen-Qwen3-0.6B"),
+        thinking="on",
+        temperature=0,
+        context=512,
+        slots=1,
+    )
+    whole = chat.invoke("Hello")
+    chunks = list(chat.stream("Hello"))
+    for message in (whole, sum(chunks[1:], chunks[0])):
+        assert message.text == "Yes, indeed"
+        assert message.additional_kwargs["reasoning_content"] == " because of rain"
+        assert message.usage_metadata["output_token_details"] == {"reasoning": 5}  # type: ignore[index]
+        assert [block["type"] for block in message.content_blocks] == ["reasoning", "text"]
+    assert not any(chunk.text and chunk.additional_kwargs for chunk in chunks)
+    close_engines()
 
 
 def test_reasoning_that_takes_all_tokens_is_told(folder: Path) -> None:

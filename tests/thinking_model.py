@@ -11,6 +11,9 @@ from tests.marker_vocabulary import write_marker_vocabulary
 from tests.training_models import HIDDEN, LAYERS, WIDE, write_tiny
 
 CHAIN = {
+    "istant": "<|channel|>",  # "assistant" is two tokens
+    "<|channel|>": "analysis",
+    "analysis": "<|message|>",
     "<|message|>": "B",
     "\n": "<think>",
     "<think>": " because",

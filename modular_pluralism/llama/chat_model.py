@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -104,6 +104,9 @@ class ChatLlama(BaseChatModel):
     """A Jinja template in the place of the model's own."""
     template_kwargs: dict[str, Any] = Field(default_factory=dict)
     """What templates are given beside the messages."""
+    thinking: Literal["off", "on"] | int = "off"
+    """Whether the model reasons before its text, and, as a number, in how many tokens at most; `max_tokens` are the
+    text's alone. Reasoning stands in `additional_kwargs["reasoning_content"]`."""
     temperature: float = 0.7
     top_p: float = 0.95
     top_k: int = 40
@@ -151,11 +154,16 @@ class ChatLlama(BaseChatModel):
     @property
     def _chat_template(self) -> ChatTemplate:
         # It belongs to one engine, which may be closed and opened anew.
-        key = (self.engine, self.template, self.template_text, self.template_kwargs)
+        thinks = self.thinking != "off"
+        key = (self.engine, self.template, self.template_text, self.template_kwargs, thinks)
         known = self._template_of
         if known is None or known[0] != key:
             made = ChatTemplate(
-                key[0].model, raw=not self.template, template=self.template_text, variables=self.template_kwargs
+                key[0].model,
+                raw=not self.template,
+                template=self.template_text,
+                variables=self.template_kwargs,
+                thinking=thinks,
             )
             known = self._template_of = (key, made)
         return known[1]
@@ -164,6 +172,8 @@ class ChatLlama(BaseChatModel):
         """See HasIdentity."""
         adapter = None if self.adapter is None else [str(self.adapter.path), self.adapter.scale]
         told = ["gguf", str(real_path(self.gguf)), adapter, *(getattr(self, key) for key in _IDENTITY)]
+        # Only where they say something: what was kept before there were any stays what it was.
+        told += [] if self.thinking == "off" else [["thinking", self.thinking]]
         return [*told, self.hardware.computed] if self.hardware.computed else told
 
     def prompt_tokens(self, messages: Sequence[BaseMessage], *, answered_at_once: bool = False) -> list[int]:
@@ -203,23 +213,31 @@ class ChatLlama(BaseChatModel):
             timeout=setting("timeout"),
         )
 
+    def _asked(self, messages: list[BaseMessage], stop: list[str] | None, **call: Any) -> GenerationRequest:
+        """As `request`, for messages."""
+        request = self.request(self.prompt_tokens(messages), stop, **call)
+        if self.thinking == "off":
+            return request
+        most = self.thinking if isinstance(self.thinking, int) else None
+        return replace(request, reasoning=self._chat_template.reasoning(turns(messages), most))
+
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        request = self.request(self.prompt_tokens(messages), stop, **kwargs)
+        request = self._asked(messages, stop, **kwargs)
         return self._result(self.engine.generate(request), request, self._parts(messages, request))
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         await self.aload()
-        request = self.request(self.prompt_tokens(messages), stop, **kwargs)
+        request = self._asked(messages, stop, **kwargs)
         return self._result(await self.engine.agenerate(request), request, self._parts(messages, request))
 
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
-        request = self.request(self.prompt_tokens(messages), stop, **kwargs)
+        request = self._asked(messages, stop, **kwargs)
         parts = self._parts(messages, request)
         for event in self.engine.stream(request):
             if (chunk := self._chunk(event, request, parts)) is not None:
@@ -229,15 +247,17 @@ class ChatLlama(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         await self.aload()
-        request = self.request(self.prompt_tokens(messages), stop, **kwargs)
+        request = self._asked(messages, stop, **kwargs)
         parts = self._parts(messages, request)
         async for event in self.engine.astream(request):
             if (chunk := self._chunk(event, request, parts)) is not None:
                 yield chunk
 
     def _parts(self, messages: list[BaseMessage], request: GenerationRequest) -> ReplyParts:
-        opened = None if not self.template or request.grammar else self._chat_template.opened_by(turns(messages))
-        return ReplyParts(self.engine.model, opened, self.gguf.stem, request.max_tokens)
+        apart = request.reasoning is not None
+        plain = apart or not self.template or request.grammar
+        opened = None if plain else self._chat_template.opened_by(turns(messages))
+        return ReplyParts(self.engine.model, opened, self.gguf.stem, request.max_tokens, apart=apart)
 
     def _result(self, events: Sequence[Piece | Finish], request: GenerationRequest, parts: ReplyParts) -> ChatResult:
         pieces = [event for event in events if isinstance(event, Piece)]
@@ -313,12 +333,15 @@ def _reasoning(thought: str) -> dict[str, Any]:
 
 
 def _usage(finish: Finish) -> UsageMetadata:
-    return UsageMetadata(
+    usage = UsageMetadata(
         input_tokens=finish.prompt_tokens,
         output_tokens=finish.completion_tokens,
         total_tokens=finish.prompt_tokens + finish.completion_tokens,
         input_token_details={"cache_read": finish.reused_tokens},
     )
+    if finish.reasoning_tokens:
+        usage["output_token_details"] = {"reasoning": finish.reasoning_tokens}
+    return usage
 
 
 def turns(messages: Sequence[BaseMessage]) -> list[Turn]:

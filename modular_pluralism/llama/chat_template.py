@@ -21,7 +21,8 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from modular_pluralism.errors import ChatTemplateError, InputError, ModelLoadError
 from modular_pluralism.llama.model_file import ModelFile
-from modular_pluralism.llama.thinking import Markers, Thinking, opened_by
+from modular_pluralism.llama.reasoning import Reasoning
+from modular_pluralism.llama.thinking import Markers, Thinking, closing_of, opened_by
 
 TODAY = date(2024, 7, 26)
 """What templates that print the day take it for, so that a seed gives the same text tomorrow: the day that Llama 3's
@@ -57,7 +58,7 @@ class ChatTemplate:
 
     What a template refuses is put so that it can take it: the text of a system turn stands before that of the first
     user turn where there is no such role, and neighbouring turns of one role become one where roles must alternate.
-    Thinking is off, unless `variables` say otherwise.
+    Thinking is off, unless `thinking` is true or `variables` say otherwise.
 
     Raises:
         ModelLoadError: there is no template, or it cannot be used.
@@ -70,6 +71,7 @@ class ChatTemplate:
         raw: bool = False,
         template: str | None = None,
         variables: Mapping[str, Any] | None = None,
+        thinking: bool = False,
     ) -> None:
         self._model = model
         self._variables = dict(variables or {})
@@ -87,7 +89,7 @@ class ChatTemplate:
         environment = _environment()
         try:
             self._template = environment.from_string(source)
-            self._thinking = Thinking(environment, source, self._variables)
+            self._thinking = Thinking(environment, source, self._variables, wanted=thinking)
         except (jinja2.TemplateError, RecursionError) as error:
             raise ModelLoadError(f"The chat template of {model.path.name} cannot be used: {error}.") from None
 
@@ -98,6 +100,23 @@ class ChatTemplate:
     def opened_by(self, turns: Sequence[Turn]) -> Markers | None:
         """The markers of reasoning that the prompt for these turns begins; None where the reply is text."""
         return None if self._template is None or self._thinking.is_off else opened_by(self._marked(turns).text)
+
+    def reasoning(self, turns: Sequence[Turn], most: int | None) -> Reasoning:
+        """What a reply to these turns may begin with, in at most so many tokens.
+
+        Raises:
+            ModelLoadError: the template names no marker of reasoning that is known.
+        """
+        markers = None if self._template is None else self._thinking.expected(self._marked(turns).text)
+        if markers is None:
+            raise ModelLoadError(
+                f"{self._model.path.name} cannot be told to think: its chat template has no marker of reasoning that "
+                "is known here; leave thinking out of its [models.*] table."
+            )
+        begin, end, closing = (
+            tuple(self._model.tokenize(text, parse_special=True)) for text in (*markers, closing_of(markers))
+        )
+        return Reasoning(begin, end, closing, most)
 
     def tokens(self, turns: Sequence[Turn], *, answered_at_once: bool = False) -> list[int]:
         """The tokens that the model reads, up to and including the start of its own turn; with `answered_at_once`, up

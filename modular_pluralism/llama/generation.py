@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,6 +11,7 @@ from modular_pluralism.errors import InputError
 from modular_pluralism.llama.grammar import Grammar
 from modular_pluralism.llama.job import Adapter, JobControl, Track, deadline_after
 from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.llama.reasoning import Place, Reasoning, ReasoningStream
 from modular_pluralism.llama.sampling import Row, Sampler, Sampling, likeliest, log_normaliser
 from modular_pluralism.llama.text_stream import TextStream
 
@@ -22,7 +24,8 @@ class GenerationRequest:
     `top_logprobs`: None for no log-probabilities, else how many alternatives are reported beside each chosen token.
     `grammar`: what the text must keep to (see `grammar_of_schema`); a text that ends by its length may be a part only.
     `timeout`: seconds until it fails with DeadlineError, waiting included. `ignore_end`: go on to `max_tokens` even
-    where the model would end; for measuring speed on texts of equal length.
+    where the model would end; for measuring speed on texts of equal length. `reasoning`: what may stand before the
+    text; its tokens are not of `max_tokens`, and neither stop strings nor a grammar hold in it.
     """
 
     tokens: tuple[int, ...]
@@ -34,6 +37,7 @@ class GenerationRequest:
     grammar: str | None = None
     timeout: float | None = None
     ignore_end: bool = False
+    reasoning: Reasoning | None = None
 
     def __post_init__(self) -> None:
         if not self.tokens:
@@ -57,11 +61,15 @@ class TokenLogprob:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some more text. `tokens` are those that completed it; it may be empty while text is held back."""
+    """Some more text. `tokens` are those that completed it; it may be empty while text is held back.
+
+    `reasoning` is what stands before the text and is no part of it; its tokens have no log-probabilities.
+    """
 
     text: str
     tokens: tuple[int, ...]
     logprobs: tuple[TokenLogprob, ...] = ()
+    reasoning: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,8 @@ class Finish:
     """Prompt tokens that were in the cache already."""
     end: TokenLogprob | None = field(default=None, compare=False)
     """The token that ended the text, which is no text; where log-probabilities were asked for."""
+    reasoning_tokens: int = field(default=0, compare=False)
+    """Those of `completion_tokens` that are reasoning and its markers."""
 
 
 Event = Piece | Finish | Exception
@@ -97,8 +107,12 @@ class GenerationJob:
         self._sampler = Sampler(self.request.sampling)
         self._grammar = None if self.request.grammar is None else Grammar(self.model, self.request.grammar)
         self._text = TextStream(self.request.stop)
-        self._most = min(self.request.max_tokens, self.context - len(self.request.tokens))
-        self._generated = 0
+        self._room = self.context - len(self.request.tokens)
+        reasoning = self.request.reasoning
+        self._reasoning = None if reasoning is None else ReasoningStream(self.model, reasoning)
+        self._thought = TextStream()
+        self._closing = deque[int]()
+        self._generated = self._reasoned = 0
         self._reused: int | None = None
         self._reason: Literal["stop", "length"] = "length"
         self._end: TokenLogprob | None = None
@@ -116,20 +130,61 @@ class GenerationJob:
 
     def on_logits(self, track: Track, position: int, logits: Row) -> None:
         """Draw the next token; unless it ends the text, it becomes the track's next token to read."""
-        token = self._sampler.draw(logits if self._grammar is None else self._grammar.mask(logits))
+        within = self._is_within
+        token = self._next_token(logits)
         self._generated += 1
-        if self.model.is_end(token) and not self.request.ignore_end:
+        if self.model.is_end(token) and not within and not self.request.ignore_end:
             self._reason = "stop"
             self._end = next(iter(self._logprobs(token, logits)), None)
             return
-        if self._grammar is not None:
+        if self._grammar is not None and not within:
             self._grammar.accept(token)
-        text = self._text.feed(self.model.piece(token))
-        self.deliver(Piece(text, (token,), self._logprobs(token, logits)))
+        thought, said = (b"", self.model.piece(token)) if self._reasoning is None else self._reasoning.feed(token)
+        if within or self._is_within:
+            self._reasoned = self._generated
+            self.deliver(Piece(self._text.feed(said), (token,), reasoning=self._thought.feed(thought)))
+        else:
+            self.deliver(Piece(self._text.feed(said), (token,), self._logprobs(token, logits)))
         if self._text.stopped or (self._grammar is not None and self._grammar.complete):
             self._reason = "stop"
-        elif self._generated < self._most:
+        elif self._goes_on:
             track.tokens.append(token)
+
+    def _next_token(self, logits: Row) -> int:
+        """The token that is drawn; where reasoning has to end, one of those that close it."""
+        reasoning = self.request.reasoning
+        if reasoning is None or not self._is_within:
+            return self._sampler.draw(logits if self._grammar is None else self._grammar.mask(logits))
+        if not self._closing:
+            drawn = None if self._reasoned >= self._most_reasoning else self._sampler.draw(logits)
+            if drawn is not None and not self.model.is_end(drawn):
+                return drawn
+            self._closing.extend(reasoning.closing)  # a model that ends here has thought and not answered
+        return self._closing.popleft()
+
+    @property
+    def _is_within(self) -> bool:
+        """Whether reasoning is being written, or closed."""
+        return self._reasoning is not None and (self._reasoning.place is Place.REASONING or bool(self._closing))
+
+    @property
+    def _most_reasoning(self) -> int:
+        """What the budget and the context allow, so that the text has its own tokens, or half of the context where they
+        would fill it."""
+        assert self.request.reasoning is not None
+        left = self._room - len(self.request.reasoning.closing)
+        left -= min(self.request.max_tokens, left // 2)
+        return left if self.request.reasoning.most is None else min(left, self.request.reasoning.most)
+
+    @property
+    def _goes_on(self) -> bool:
+        if self._generated >= self._room:
+            return False
+        if self._is_within:
+            return True
+        undecided = self._reasoning is not None and self._reasoning.place is Place.BEFORE
+        marker = len(self.request.reasoning.begin) if undecided and self.request.reasoning is not None else 0
+        return self._generated - self._reasoned < self.request.max_tokens + marker
 
     def _logprobs(self, token: int, logits: Row) -> tuple[TokenLogprob, ...]:
         count = self.request.top_logprobs
@@ -142,10 +197,21 @@ class GenerationJob:
 
     def finish(self) -> None:
         """See Job."""
-        rest = self._text.finish()
-        if rest:
-            self.deliver(Piece(rest, ()))
-        self.deliver(Finish(self._reason, len(self.request.tokens), self._generated, self._reused or 0, self._end))
+        thought, said = (b"", b"") if self._reasoning is None else self._reasoning.finish()
+        rest = self._text.feed(said) + self._text.finish()
+        reasoning = self._thought.feed(thought) + self._thought.finish()
+        if rest or reasoning:
+            self.deliver(Piece(rest, (), reasoning=reasoning))
+        self.deliver(
+            Finish(
+                self._reason,
+                len(self.request.tokens),
+                self._generated,
+                self._reused or 0,
+                self._end,
+                self._reasoned,
+            )
+        )
 
     def fail(self, error: Exception) -> None:
         """See Job."""

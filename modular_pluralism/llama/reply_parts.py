@@ -9,9 +9,13 @@ from modular_pluralism.llama.thinking import Markers, ThoughtSplitter, is_of_mar
 
 
 class ReplyParts:
-    """Takes one reply apart, piece by piece; `opened` are the markers of reasoning that the prompt has begun."""
+    """Takes one reply apart, piece by piece; `opened` are the markers of reasoning that the prompt has begun. With
+    `apart`, reasoning was asked for with a budget of its own, and the pieces have it apart already."""
 
-    def __init__(self, model: ModelFile, opened: Markers | None, name: str, max_tokens: int) -> None:
+    def __init__(
+        self, model: ModelFile, opened: Markers | None, name: str, max_tokens: int, *, apart: bool = False
+    ) -> None:
+        self._apart = apart
         self._model = model
         self._name = name
         self._max_tokens = max_tokens
@@ -20,6 +24,8 @@ class ReplyParts:
 
     def passed(self, piece: Piece) -> tuple[str, str]:
         """The reasoning and the text that are certain after this piece."""
+        if self._apart:
+            return self._noted((piece.reasoning, piece.text))
         return self._noted(self._splitter.passed(piece.text if self._splitter.in_text else self._spelled(piece)))
 
     def ended(self, finish: Finish) -> tuple[str, str]:
@@ -29,6 +35,11 @@ class ReplyParts:
             NoRoomError: reasoning has taken all the tokens.
         """
         rest = self._noted(self._splitter.ended())
+        if self._thought and not self._said and finish.reason == "length" and self._apart:
+            raise NoRoomError(
+                f"{self._name} had no room left for a text after {finish.reasoning_tokens} tokens of reasoning; raise "
+                "context in its [models.*] table, or give thinking a smaller number there."
+            )
         if self._thought and not self._said and finish.reason == "length":
             raise NoRoomError(
                 f"{self._name} spent all {self._max_tokens} tokens on reasoning and wrote no text; turn thinking off "

@@ -20,6 +20,8 @@ SWITCHES: Mapping[str, Any] = {
     "thinking_mode": "disabled",
 }
 """Variables by which templates are told whether to think, each with the value that says no."""
+_ON: Mapping[str, Any] = {"enable_thinking": True, "thinking": True, "reasoning": True, "thinking_mode": "enabled"}
+"""Those that say yes, where that is another than what a template does by itself."""
 
 
 class Markers(NamedTuple):
@@ -45,15 +47,20 @@ _HARMONY = ("<|start|>assistant", "<|channel|>", "<|channel|>final<|message|>")
 
 
 class Thinking:
-    """What a template does about thinking: `source` is its text, `given` what a pool tells it.
+    """What a template does about thinking: `source` is its text, `given` what a pool tells it, and `wanted` whether its
+    model is to think.
 
     Where a switch is given the pool decides, and nothing is closed.
     """
 
-    def __init__(self, environment: jinja2.Environment, source: str, given: Mapping[str, Any]) -> None:
+    def __init__(
+        self, environment: jinja2.Environment, source: str, given: Mapping[str, Any], *, wanted: bool = False
+    ) -> None:
         read = meta.find_undeclared_variables(environment.parse(source))
-        self._given = bool(read & {*SWITCHES, "reasoning_effort"} & set(given))
-        self.variables = {} if self._given else {name: no for name, no in SWITCHES.items() if name in read}
+        told = _ON if wanted else SWITCHES
+        self._given = wanted or bool(read & {*SWITCHES, "reasoning_effort"} & set(given))
+        known = {name: value for name, value in told.items() if name in read and name not in given}
+        self.variables = known if wanted or not self._given else {}
         """What the template is told."""
         self._source = source
 
@@ -68,11 +75,23 @@ class Thinking:
         if self._given and not answered_at_once:
             return ""
         if markers := opened_by(prompt):
-            return f"{markers.end}\n\n"
+            return closing_of(markers)
         start, tells, final = _HARMONY
         if tells in self._source and prompt.endswith(start):
             return final
-        return "" if self.variables or self._closed(prompt) else self._empty()
+        return "" if self._closed(prompt) or (self.variables and not self._given) else self._empty()
+
+    def expected(self, prompt: str) -> Markers | None:
+        """The markers between which a reply to the prompt may reason; of a prompt that has begun it, `begin` is empty.
+        None where the template names none."""
+        if opened := opened_by(prompt):
+            return opened._replace(begin="")
+        start, tells, _ = _HARMONY
+        if tells in self._source and prompt.endswith(start):
+            return MARKERS[-1]
+        if self._closed(prompt):
+            return None
+        return next((each for each in MARKERS if each.begin in self._source and each.end in self._source), None)
 
     def _closed(self, prompt: str) -> bool:
         return any(prompt.rstrip().endswith(end) for _, end in MARKERS)
@@ -81,6 +100,11 @@ class Thinking:
         """A template that knows both markers and has no switch is that of a model that begins to think by itself."""
         known = (f"{begin}\n\n{end}\n\n" for begin, end in MARKERS if begin in self._source and end in self._source)
         return next(known, "")
+
+
+def closing_of(markers: Markers) -> str:
+    """What ends reasoning that is to go no further: its marker, and the white space that templates put after it."""
+    return markers.end if markers.end.endswith(_HARMONY[2]) else f"{markers.end}\n\n"
 
 
 def is_of_marker(spelling: str) -> bool:
