@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from threading import Lock
 from typing import Any
 from uuid import uuid4
 
-from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable
 from langgraph.graph import StateGraph
 
 from modular_pluralism.models.pool_models import HasIdentity
@@ -21,7 +21,7 @@ from modular_pluralism.nodes.noted import Noted, Notes
 from modular_pluralism.nodes.step import State, Step, Update
 
 _naming = Lock()
-_known: dict[int, tuple[weakref.ref[BaseChatModel], str]] = {}
+_known: dict[int, tuple[weakref.ref[Runnable[Any, Any]], str]] = {}
 
 
 class NodeKey:
@@ -59,8 +59,8 @@ class NodeKey:
         begun = self.step.begin(state)
         if begun.call is None:
             return [begun.update, self._leads_to({**state, **begun.update})]
-        given = {key: _plain(value) for key, value in begun.call.given.items()}
-        model = _identity(begun.call.model.chat)
+        given = _plain(begun.call.given)
+        model = _identity(begun.call.model.runnable)
         return [self.step.making, begun.read, begun.prompts, model, given, self._leads_to(state)]
 
     def _leads_to(self, state: State) -> list[Any]:
@@ -82,24 +82,26 @@ class NodeKey:
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseMessage):
         return [value.type, value.content]
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     return value
 
 
-def _identity(chat: BaseChatModel) -> Any:
-    if isinstance(chat, HasIdentity):
-        return chat.pluralism_identity()
-    return ["object", _own_name(chat)]
+def _identity(answers: Runnable[Any, Any]) -> Any:
+    if isinstance(answers, HasIdentity):
+        return answers.pluralism_identity()
+    return ["object", _own_name(answers)]
 
 
-def _own_name(chat: BaseChatModel) -> str:
-    """A name of this object's own, in whatever process: what a chat model of somebody's depends on is not known."""
-    place = id(chat)
+def _own_name(answers: Runnable[Any, Any]) -> str:
+    """A name of this object's own, in whatever process: what somebody's own depends on is not known."""
+    place = id(answers)
     with _naming:  # nodes that run side by side must not give the same object two names
         known = _known.get(place)
-        if known is None or known[0]() is not chat:
-            known = _known[place] = (weakref.ref(chat, lambda _: _known.pop(place, None)), uuid4().hex)
+        if known is None or known[0]() is not answers:
+            known = _known[place] = (weakref.ref(answers, lambda _: _known.pop(place, None)), uuid4().hex)
         return known[1]
 
 

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import merge_configs
 
 from modular_pluralism.errors import ModelCallError
 from modular_pluralism.llama.chat_model import ChatLlama
+from modular_pluralism.models.answerer import Answerer, OwnPart
 from modular_pluralism.models.calls import Call, CallResult
 from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
 from modular_pluralism.models.pool_models import PoolModel
@@ -23,9 +24,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCall(Call[T]):
-    """A call that can tell what it asks of which model: `given` are the messages, labels and settings."""
+    """A call that can tell what it asks of whom: `given` are the messages, labels and settings."""
 
-    model: PoolModel
+    model: Answerer
     given: Mapping[str, Any]
 
 
@@ -128,6 +129,36 @@ def _reading(
         _asked("score", model, {}),
         model=model,
         given=given,
+    )
+
+
+def own(part: OwnPart, given: Mapping[str, Any]) -> ModelCall[Any]:
+    """Ask a part of the application's own, with the retries, the deadline and the span of a model's call."""
+    asked = Asked("invoke_agent", part.place, "application", embedded=True)
+    return ModelCall(
+        part.place,
+        lambda config: part.runnable.invoke(dict(given), config),
+        lambda config: part.runnable.ainvoke(dict(given), config),
+        asked,
+        model=part,
+        given=given,
+    )
+
+
+def as_message(value: object, place: str) -> BaseMessage:
+    """What a part of the application's own has said: a text, a message, or the last of a state's `messages`.
+
+    Raises:
+        TypeError: it is none of these, which is a mistake in the application.
+    """
+    if isinstance(value, Mapping) and isinstance(value.get("messages"), Sequence) and value["messages"]:
+        value = value["messages"][-1]
+    if isinstance(value, str):
+        return AIMessage(value)
+    if isinstance(value, BaseMessage):
+        return value
+    raise TypeError(
+        f"{place} returned {type(value).__name__}; return a text, a message, or a state whose `messages` end with it."
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeAlias
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import merge_configs
 
+from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import Caller, CallResult
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.ask import Asking, ModelCall
@@ -80,7 +81,7 @@ class Step:
 
     @property
     def making(self) -> list[Any]:
-        """What the step is made with, as plain values, without models and prompts.
+        """What the step is made with, as plain values, without models, prompts and parts of the application's own.
 
         Raises:
             TypeError: an argument is no plain value.
@@ -88,7 +89,7 @@ class Step:
         given = {
             name: _plain(value, f"{self._make.__qualname__}'s {name}")
             for name, value in self._arguments.items()
-            if not isinstance(value, PoolModels | PromptSet)
+            if not isinstance(value, PoolModels | PromptSet | OwnPart)
         }
         return [_function(self._make, f"what {self._make.__qualname__} takes from around it"), given]
 
@@ -151,7 +152,7 @@ class Begun:
             self.call = work()
         except StopIteration as end:
             self.call, self.update = None, plain_update(end.value)
-        if before and self.call and self.call.model.chat is not before.model.chat:
+        if before and self.call and self.call.model.runnable is not before.model.runnable:
             raise NotNotedError(
                 f"The step {self.name} asks {self.call.model.place} after {before.model.place}, of which alone a cache "
                 "would know; make two nodes of it."

@@ -39,6 +39,11 @@ class PoolModel:
     chat: BaseChatModel
     reader: OptionReader
 
+    @property
+    def runnable(self) -> BaseChatModel:
+        """What is asked for a text."""
+        return self.chat
+
 
 _Key = tuple[str, str | None, float]
 """A model's name, and the adapter with its scale."""
