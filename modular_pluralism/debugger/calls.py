@@ -13,7 +13,7 @@ from modular_pluralism.debugger.watch import sent_prompts
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.graphs.shape import GraphNode
-from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.models.redaction import without_keys
 from modular_pluralism.nodes.ask import ModelCall
 from modular_pluralism.runs.run_store import RunStore
@@ -81,7 +81,7 @@ def _asked_again(run: str, task: KeptTask, node: GraphNode, key: NodeKey) -> Cal
     call = key.asks(task.state)
     if not isinstance(call, ModelCall):
         return None
-    assert call.model is not None
+    assert isinstance(call.model, PoolModel)  # a run that can be built again has no parts of an application's own
     given = call.given
     kind: CallKind = "chat" if "messages" in given else "label_probabilities" if "labels" in given else "text_logprobs"
     prompts = given.get("prompts") or [given.get("messages") or given.get("prompt")]
