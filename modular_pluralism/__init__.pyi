@@ -31,6 +31,7 @@ from modular_pluralism.errors import (
 )
 from modular_pluralism.graphs import (
     NodeCache as NodeCache,
+    build_conversation as build_conversation,
     build_distributional as build_distributional,
     build_moe as build_moe,
     build_overton as build_overton,
@@ -83,6 +84,7 @@ from modular_pluralism.types import (
     Scoring as Scoring,
     Selection as Selection,
     Style as Style,
+    Turn as Turn,
     Usage as Usage,
     Voice as Voice,
 )

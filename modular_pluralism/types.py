@@ -62,6 +62,13 @@ class Comment(Reply):
     reasoning: NotRequired[str]
 
 
+class Turn(TypedDict):
+    """What was said before a question, by whom."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
 class OptionDistribution(TypedDict):
     """Probabilities over the answer options, in the order of the options; they sum to 1.
 
