@@ -33,6 +33,7 @@ from pydantic_core import ErrorDetails
 
 from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.hardware import Hardware
+from modular_pluralism.home import expanded
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.prompts.loader import hint
 from modular_pluralism.types import Pooling
@@ -470,7 +471,7 @@ class Pool(_Config):
         file = config.template_file if isinstance(config, EmbeddedModel) else None
         if file is None:
             return None
-        path = self.folder / Path(file).expanduser()
+        path = self.folder / expanded(file, PoolError)
         try:
             return path.read_text("utf-8-sig")
         except FileNotFoundError:

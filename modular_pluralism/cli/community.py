@@ -14,8 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption, PoolOption, SeedOption, examples, expand_groups
+from modular_pluralism.cli.call_options import (
+    JsonOption,
+    PoolOption,
+    SeedOption,
+    examples,
+    expand_groups,
+    name_or_path_argument,
+    name_or_path_option,
+    path_option,
+)
 from modular_pluralism.cli.output import print_json, say
+from modular_pluralism.cli.typed import typed_file
 from modular_pluralism.errors import AdapterError, ModelLoadError, PoolError, TrainingDataError
 
 if TYPE_CHECKING:
@@ -47,15 +57,15 @@ pluralism community import --pool paper-perspective --out paper
 
 ModelOption = Annotated[
     str | None,
-    typer.Option(
+    name_or_path_option(
         "--model",
         "-m",
         metavar="NAME|FILE",
         help="A model of the pool, or a GGUF file; the pool's base LLM by default.",
     ),
 ]
-OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the results are written.")]
-PoolFile = Annotated[Path, typer.Option("--pool", "-p", metavar="FILE", help="The pool file to edit.")]
+OutOption = Annotated[Path, path_option("--out", "-o", metavar="DIR", help="Where the results are written.")]
+PoolFile = Annotated[Path, path_option("--pool", "-p", metavar="FILE", help="The pool file to edit.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +90,7 @@ class TrainingOptions:
 def train(
     data: Annotated[
         list[Path],
-        typer.Option("--data", "-d", metavar="FILE", help="JSON, JSONL, CSV, parquet or plain text; repeat it."),
+        path_option("--data", "-d", metavar="FILE", help="JSON, JSONL, CSV, parquet or plain text; repeat it."),
     ],
     training: TrainingOptions,
     name: Annotated[
@@ -100,7 +110,7 @@ def train(
     license: Annotated[str | None, typer.Option(help="The licence of the data, for the card.")] = None,
     start: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Begin with the weights of this GGUF adapter."),
+        typer.Option(parser=typed_file, metavar="FILE", help="Begin with the weights of this GGUF adapter."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Train on fewer than 20 questions, too.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew, whatever an earlier run has left.")] = False,
@@ -143,7 +153,8 @@ def train(
 @app.command("import", epilog=_IMPORT_EXAMPLES)
 def import_(
     source: Annotated[
-        str | None, typer.Argument(metavar="[PATH|OWNER/REPO]", help="A PEFT adapter's folder, or its name on the hub.")
+        str | None,
+        name_or_path_argument(metavar="[PATH|OWNER/REPO]", help="A PEFT adapter's folder, or its name on the hub."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The community's name; the adapter's by default.")] = None,
     model: ModelOption = None,
@@ -180,7 +191,7 @@ def add(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="A model of the pool; its base LLM by default.")
     ] = None,
-    lora: Annotated[Path | None, typer.Option(metavar="FILE", help="A GGUF adapter.")] = None,
+    lora: Annotated[Path | None, path_option(metavar="FILE", help="A GGUF adapter.")] = None,
     persona: Annotated[str | None, typer.Option(help="The file name of a system prompt.")] = None,
     prior: Annotated[float | None, typer.Option(help="Its weight, relative to the others'.")] = None,
 ) -> None:
