@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,6 +44,9 @@ pluralism community remove europe --pool mine.toml
 """),
     no_args_is_help=True,
 )
+
+_LONGEST_NAME, _BEFORE_HASH = 64, 50
+"""Letters of a community's name, and those that are left of one before a part of a hash."""
 
 _TRAIN_EXAMPLES = examples("""
 pluralism community train europe --data survey.json --where continent=europe --model smollm2 --out adapters
@@ -129,8 +134,6 @@ def train(
         raise typer.BadParameter("--rate and --held-out must lie between 0 and 1")
     base = _base(model, pool).model_copy(update={"start": start})
     communities = _communities(name, data, where or [], group, attribute, license)
-    if group is not None and len({called.lower() for called, _ in communities}) < len(communities):
-        raise TrainingDataError(f"Two groups of {group!r} have the same letters and digits; rename one in the data.")
     settings = TrainingSettings(**vars(training))
     for called, rows in communities:  # before the first of them takes its minutes
         check_training(called, rows, base, settings, force=force)
@@ -269,7 +272,7 @@ def _communities(
 ) -> list[tuple[str, Data]]:
     """The communities to train, each with its rows."""
     from modular_pluralism.training import Data
-    from modular_pluralism.training.conditions import Condition, choose, grouped
+    from modular_pluralism.training.conditions import Condition, choose, grouped, plain
     from modular_pluralism.training.records import read_records
 
     conditions = [Condition.parse(text) for text in where]
@@ -286,7 +289,11 @@ def _communities(
     left = len(records) - sum(map(len, groups.values()))
     if left:
         typer.echo(f"{left} of {len(records)} rows have no {group}, and are left out.", err=True)
-    return [(_group_name(name, value), rows(chosen, f"{group}={value}")) for value, chosen in groups.items()]
+    names = _group_names(name, list(groups))
+    for value, called in names.items():
+        if called != "_".join(filter(None, [name, plain(value).replace(" ", "_")])):
+            typer.echo(f"The group {value[:100]!r} is called {called}.", err=True)
+    return [(names[value], rows(chosen, f"{group}={value}")) for value, chosen in groups.items()]
 
 
 def _check_attribute(records: list[Record], attribute: str) -> None:
@@ -305,14 +312,27 @@ def _check_attribute(records: list[Record], attribute: str) -> None:
     )
 
 
+def _group_names(name: str | None, values: Sequence[str]) -> dict[str, str]:
+    """The name of each group's community. Where it would be too long, or another one's, a part of a hash stands in it,
+    which is the same whatever other groups there are."""
+    names = {value: _group_name(name, value) for value in values}
+    used = Counter(names.values())
+    for value, called in names.items():
+        if used[called] > 1 or len(called) > _LONGEST_NAME or called in ("", name):
+            names[value] = "_".join(
+                filter(None, [called[:_BEFORE_HASH], sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:8]])
+            )
+    return names
+
+
 def _group_name(name: str | None, value: str) -> str:
-    """The name of a group's community: without accents, and in punycode where its letters are no Latin ones."""
+    """The group's own part is without accents, and in punycode where its letters are no Latin ones."""
     known = unicodedata.normalize("NFKD", value.lower())
     letters = "".join(letter for letter in known if not unicodedata.combining(letter))
     if not letters.isascii():
         letters = value.lower().encode("punycode").decode("ascii")
     plain = "".join(letter if letter.isalnum() else "_" for letter in letters).strip("_")
-    return "_".join(filter(None, [name, plain]))[:64]
+    return "_".join(filter(None, [name, plain]))
 
 
 def _train(
