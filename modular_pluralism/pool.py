@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -33,6 +34,7 @@ from pydantic_core import ErrorDetails
 
 from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.hardware import Hardware
+from modular_pluralism.home import expanded
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.prompts.loader import hint
 from modular_pluralism.types import Pooling
@@ -470,7 +472,7 @@ class Pool(_Config):
         file = config.template_file if isinstance(config, EmbeddedModel) else None
         if file is None:
             return None
-        path = self.folder / Path(file).expanduser()
+        path = self.folder / expanded(file, PoolError)
         try:
             return path.read_text("utf-8-sig")
         except FileNotFoundError:
@@ -625,6 +627,9 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 
 def _toml_sentence(message: str, text: str, source: str) -> str:
     match = _TOML_ERROR.fullmatch(message)
+    if match is None and (long := re.search(rf"\d(?:_?\d){{{sys.get_int_max_str_digits() or len(text)}}}", text)):
+        line = text.count("\n", 0, long.start()) + 1
+        return f"{source}, line {line}: the number has more digits than can be read; write a smaller one"
     if match is None:
         return f"{source}: the TOML holds a value that cannot be read ({_one_line(message)}); correct it"
     line = match["line"] or text.count("\n") + 1

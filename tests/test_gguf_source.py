@@ -74,7 +74,7 @@ def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     assert find_gguf("~/model.gguf", Path("/elsewhere")) == (tmp_path / "model.gguf").resolve()
-    with pytest.raises(ModelLoadError, match="begins with no user's home folder"):
+    with pytest.raises(ModelLoadError, match="no user 'nobody-of-that-name' has a home folder here"):
         find_gguf("~nobody-of-that-name/model.gguf")
 
 

@@ -27,6 +27,8 @@ from modular_pluralism.cli import (
 )
 from modular_pluralism.cli import eval as evaluate
 from modular_pluralism.cli.output import drop_output, safe, show_whatever_comes
+from modular_pluralism.cli.streams import check_output
+from modular_pluralism.cli.typed import typed_words
 from modular_pluralism.errors import PluralismError
 
 _LONGEST_NAME = 100
@@ -77,11 +79,11 @@ def main() -> None:
     """Run the command. Exit code 0; 1 where the run failed; 2 where the call was wrong; 130 after Ctrl-C."""
     show_whatever_comes()
     try:
+        check_output()
         try:
-            app()
+            app(args=typed_words())
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except PluralismError as error:
         # It may quote what a model, an endpoint or a file says.
         typer.echo(f"Error: {safe(str(error))}", err=True)

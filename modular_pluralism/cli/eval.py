@@ -20,6 +20,7 @@ from modular_pluralism.cli.call_options import (
     VotingBenchOptions,
     examples,
     expand_groups,
+    path_option,
 )
 from modular_pluralism.cli.output import stoppable
 from modular_pluralism.optional import optional
@@ -77,7 +78,7 @@ def evaluate(
     bench: EvaluationOptions,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Where everything is written; out/TASKFILE by default."),
+        path_option("--out", "-o", metavar="DIR", help="Where everything is written; out/TASKFILE by default."),
     ] = None,
     kind: KindOption = None,
     without: Annotated[

@@ -18,6 +18,8 @@ from modular_pluralism.cli.call_options import (
     TaskFileArgument,
     examples,
     expand_groups,
+    path_argument,
+    path_option,
 )
 from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable
 from modular_pluralism.errors import PromptError
@@ -45,7 +47,7 @@ _REASONS = 3
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="A prompt, such as merge, completion/merge or personas/news_left.")
 ]
-FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of prompts of yours.")]
+FolderArgument = Annotated[Path, path_argument(metavar="DIR", help="A folder of prompts of yours.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,10 +135,10 @@ def diff(name: NameArgument, folder: FolderArgument, as_json: JsonOption = False
 @expand_groups
 def try_variants(
     task_file: TaskFileArgument,
-    variant: Annotated[list[Path], typer.Option("--variant", "-v", metavar="DIR", help="A folder of prompts; repeat.")],
+    variant: Annotated[list[Path], path_option("--variant", "-v", metavar="DIR", help="A folder of prompts; repeat.")],
     bench: TrialOptions,
     show: Annotated[int, typer.Option(min=0, help="Changed items to show of each variant.")] = 5,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write the report there, too.")] = None,
+    out: Annotated[Path | None, path_option("--out", "-o", metavar="DIR", help="Write the report there, too.")] = None,
     style: StyleOption = "chat",
     kind: KindOption = None,
     as_json: JsonOption = False,
@@ -175,7 +177,7 @@ def try_variants(
 @expand_groups
 def optimise(
     name: NameArgument,
-    task_file: Annotated[Path, typer.Option("--task", metavar="FILE", help="A task file, as a JSON list.")],
+    task_file: Annotated[Path, path_option("--task", metavar="FILE", help="A task file, as a JSON list.")],
     budget: Annotated[int, typer.Option(min=1, help="Most metric calls of the search: items answered and scored.")],
     bench: TrialOptions,
     reflect: Annotated[
@@ -187,7 +189,7 @@ def optimise(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Where everything is written; out/optimised_NAME by default."),
+        path_option("--out", "-o", metavar="DIR", help="Where everything is written; out/optimised_NAME by default."),
     ] = None,
     kind: KindOption = None,
     as_json: JsonOption = False,

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.home import expanded
 from modular_pluralism.llama.gguf_parts import PartName, check_parts
 from modular_pluralism.models.hub_files import from_hub, is_model_name
 from modular_pluralism.models.ollama_store import from_ollama
@@ -59,10 +60,7 @@ def _only_model(folder: Path) -> Path:
 
 
 def _in_folder(source: str, folder: Path | None) -> Path:
-    try:
-        return (folder or Path()) / Path(source).expanduser()
-    except RuntimeError as error:  # "~somebody" who does not exist
-        raise ModelLoadError(f"The path {source} begins with no user's home folder; write it out.") from error
+    return (folder or Path()) / expanded(source, ModelLoadError)
 
 
 def _in_package(name: str) -> Path:

@@ -23,7 +23,7 @@ from modular_pluralism.evaluation.measures.entailment import Counts
 from modular_pluralism.evaluation.report import write_report
 from modular_pluralism.evaluation.report.folder import check_folder, write_json
 from modular_pluralism.evaluation.run.bench import Bench, BenchSettings, OnResult
-from modular_pluralism.evaluation.run.harness import PART, Harness
+from modular_pluralism.evaluation.run.harness import PART, Harness, check_traces
 from modular_pluralism.evaluation.run.journal import Journal
 from modular_pluralism.evaluation.run.makers import Maker, PairMaker, verdict
 from modular_pluralism.evaluation.run.methods import METHODS
@@ -93,6 +93,7 @@ class Evaluation:
         cache = self.bench.cache(PART) if settings.without or settings.only else None
         self._makers = self.bench.makers(settings.methods, without=settings.without, only=settings.only, cache=cache)
         self._patched = self._makers[len(dict.fromkeys(settings.methods)) :]
+        check_traces()
         _make_folder(files, task.path)
 
     @property
