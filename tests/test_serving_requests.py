@@ -448,7 +448,7 @@ def test_messages_are_texts() -> None:
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "One, "}, {"type": "text", "text": "two."}]},
         {"role": "assistant", "content": None},
-        {"role": "assistant"},
+        {"role": "assistant", "reasoning_content": "They want it brief."},
         USER,
     )
     assert [(turn.type, turn.text) for turn in request.turns()] == [

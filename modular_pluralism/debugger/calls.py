@@ -114,6 +114,7 @@ def _with_outcome(record: CallRecord, task: KeptTask) -> CallRecord:
     if record.kind != "chat" or not usage:
         return record
     record.reply = usage.get("text") or values.get("answer")
+    record.reasoning = usage.get("reasoning")
     for key in get_type_hints(Usage):
         setattr(record, key, usage[key])
     record.errors = [usage["error"]] if usage.get("error") else []

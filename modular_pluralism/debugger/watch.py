@@ -180,6 +180,8 @@ class _OpenCall:
 
     def answered(self, message: BaseMessage) -> None:
         self.record.reply = without_keys(str(message.text))
+        if reasoning := message.additional_kwargs.get("reasoning_content"):
+            self.record.reasoning = without_keys(str(reasoning))
         info = message.response_metadata
         self.record.finish_reason = info.get("finish_reason")
         if info.get("seed") is not None:
