@@ -26,6 +26,7 @@ from modular_pluralism.cli import (
     serve,
 )
 from modular_pluralism.cli import eval as evaluate
+from modular_pluralism.cli.flags import with_flag
 from modular_pluralism.cli.output import drop_output, safe, show_whatever_comes
 from modular_pluralism.cli.streams import check_output
 from modular_pluralism.cli.typed import typed_words
@@ -86,7 +87,7 @@ def main() -> None:
             sys.stdout.flush()
     except PluralismError as error:
         # It may quote what a model, an endpoint or a file says.
-        typer.echo(f"Error: {safe(str(error))}", err=True)
+        typer.echo(f"Error: {safe(with_flag(str(error)))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our output has gone, as in `pluralism … | head`
         drop_output()

@@ -52,7 +52,7 @@ _ANSWERING = ("vanilla", "prompting_overton", "moe", "merge")
 OnResult: TypeAlias = Callable[[Any, Result], None]
 """Told of each result that was made, with its maker."""
 
-AnItem = TypeVar("AnItem", bound=Item)
+AnItem = TypeVar("AnItem")
 Made = TypeVar("Made")
 
 
