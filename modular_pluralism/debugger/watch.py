@@ -256,4 +256,4 @@ def _file(model: PoolModel) -> dict[str, Any]:
         return {}
     adapter = model.chat.adapter
     with_adapter = {} if adapter is None else {"adapter": adapter.path.name, "adapter_scale": adapter.scale}
-    return {"file": model.chat.gguf.name, **with_adapter}
+    return {"file": model.chat.file.name, **with_adapter}

@@ -14,9 +14,9 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_model import ENGINE_SETTINGS, ChatLlama
+from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.models.engine_reader import EngineOptionReader
-from modular_pluralism.models.gguf_source import find_gguf
 from modular_pluralism.models.option_reader import OptionReader
 from modular_pluralism.models.reply_reader import ReplyOptionReader
 from modular_pluralism.pool import EmbeddedModel, ModelConfig, Pool, without_password

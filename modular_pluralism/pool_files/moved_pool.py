@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from modular_pluralism.errors import PoolError, PromptError
-from modular_pluralism.pool import NO_PATHS, EmbeddedModel, Pool
+from modular_pluralism.gguf_names import NO_PATHS
+from modular_pluralism.pool import EmbeddedModel, Pool
 from modular_pluralism.pool_files.pool_text import PoolText, by_hand
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.replaced_file import replaced_file

@@ -260,7 +260,7 @@ class Bench(Generic[Settings]):
         """The weights' file, or the remote model's name."""
         config, chat = self.pool.models[self.pool.base], self.models.base().chat
         if isinstance(chat, ChatLlama):
-            return chat.gguf.name
+            return chat.file.name
         return self.pool.base if isinstance(config, EmbeddedModel) else config.openai
 
 

@@ -42,7 +42,7 @@ def model_files(pool: Pool, models: PoolModels) -> list[str]:
     opened = [models.base(), *(models.community(name) for name in pool.communities)]
     chats = [model.chat for model in opened if isinstance(model.chat, ChatLlama)]
     adapters = [chat.adapter.path for chat in chats if chat.adapter is not None]
-    weights = {f"{file.name} {size_of(file)}" for file in (chat.gguf for chat in chats)}
+    weights = {f"{file.name} {size_of(file)}" for file in (chat.file for chat in chats)}
     # Adapters that were trained alike have the same size, and are quickly read.
     return sorted(weights | {f"{file.name} {file_hash(file)[:16]}" for file in adapters})
 
