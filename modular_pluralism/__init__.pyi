@@ -74,6 +74,8 @@ from modular_pluralism.runs import open_store as open_store
 from modular_pluralism.tool import pluralism_tool as pluralism_tool
 from modular_pluralism.types import (
     Comment as Comment,
+    Event as Event,
+    Happened as Happened,
     ItemScoring as ItemScoring,
     MethodName as MethodName,
     Mode as Mode,

@@ -34,6 +34,10 @@ Pooling = Literal["linear", "log-linear"]
 """How two distributions become one: by their weighted mean, or by their weighted geometric mean, normalised."""
 
 
+Happened = Literal["started", "answered", "scored", "voted", "failed"]
+"""What a node tells of its work: that it asks a model for the first time, and how that ended."""
+
+
 class Usage(TypedDict):
     """What one model call cost, and how it ended: `finish_reason` is "stop", or "length" where the text was cut off by
     its token limit. Tokens are the model's own; `cached_tokens` of the prompt were in the model's cache and not read
@@ -91,3 +95,25 @@ class Selection(TypedDict):
     probabilities: dict[str, float] | None
     mass: float | None
     attempts: int
+
+
+class Event(TypedDict):
+    """What a node tells as it happens, to whoever streams a run with `stream_mode="custom"`.
+
+    `event` is "started" before the node first asks a model; then "answered", or where it reads the probabilities of
+    options "scored" (by the base LLM) or "voted" (by a community); or "failed", with an `error`, where its community
+    counts as missing or the run ends. `node` is its name in the graph, `role` what it does there. `seconds` are those
+    since it started, `attempts` the tries of all its calls; tokens are None where no model has counted any, as where
+    probabilities are read without a text.
+    """
+
+    event: Happened
+    node: str
+    role: str
+    community: str | None
+    mode: str | None
+    seconds: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    attempts: int
+    error: str | None
