@@ -31,6 +31,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from modular_pluralism.checked import checked
 from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.prompts import PromptSet
@@ -364,6 +365,7 @@ class Pool(_Config):
     folder: Path = Field(default_factory=Path.cwd)
 
     @classmethod
+    @checked
     def load(cls, name_or_path: str | Path = "perspective") -> Self:
         """Read a pool.
 

@@ -9,6 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from pydantic import BaseModel, Field, create_model
 
+from modular_pluralism.checked import checked
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.modes import ModeDescription, find_mode
@@ -20,6 +21,7 @@ Told = tuple[str, dict[str, Any]]
 """What a tool returns: the text for the agent's model, and the graph's state as the artifact."""
 
 
+@checked
 def pluralism_tool(
     pool: Pool | str | Path = "perspective",
     *,
