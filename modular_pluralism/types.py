@@ -117,3 +117,34 @@ class Event(TypedDict):
     completion_tokens: int | None
     attempts: int
     error: str | None
+
+
+class Cost(TypedDict):
+    """Calls of models, the tokens of their prompts, and the most tokens of their replies. Every prompt counts as one
+    call, be it one of the rotations of the options or a sampled reply."""
+
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class RoleEstimate(Cost):
+    """What one role costs of one model: `tokens` of prompts are "counted" with the model's tokenizer, or "estimated"
+    from their length. `sampled` is what it costs instead where the model reports no log-probabilities, so that options
+    are read from sampled replies; None where that cannot be, or makes no difference."""
+
+    role: str
+    model: str
+    tokens: Literal["counted", "estimated"]
+    sampled: Cost | None
+
+
+class Estimate(TypedDict):
+    """What a question costs at most if every community answers at its first try, with comments as long as they may be:
+    in `total`, and in `sampled` where the models that are not embedded report no log-probabilities (None: the same)."""
+
+    mode: str
+    pool: str
+    roles: list[RoleEstimate]
+    total: Cost
+    sampled: Cost | None
