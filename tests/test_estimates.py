@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
@@ -12,6 +14,7 @@ from modular_pluralism import Estimate, InputError, NoLogProbabilitiesError, Poo
 from modular_pluralism.llama import shared_engines
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.types import Scoring, Voice
+from tests.command import pluralism
 from tests.fake_models import FakeChat, Seen, always, choosing, fake_models, fake_pool
 from tests.random_model import RANDOM_GGUF
 
@@ -104,9 +107,47 @@ def test_an_embedded_models_tokens_are_counted_without_its_weights(scoring: Scor
     assert score["completion_tokens"] == 0
 
 
+POOL = """base = "m"
+[models.m]
+openai = "far"
+base_url = "http://127.0.0.1:9/v1"
+[communities.a]
+model = "m"
+description = "A"
+[run]
+attempts = 1
+score_samples = 80
+"""
+LIE = ("ask", "Is it right to lie?", "--mode", "distributional", "-o", "Yes", "-o", "No")
+
+
+def test_the_command_prints_it_and_asks_nobody(tmp_path: Path) -> None:
+    (tmp_path / "pool.toml").write_text(POOL)
+    shown = pluralism(*LIE, "--pool", "pool.toml", "--dry-run", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines()[-1] == "No model was asked."
+    assert re.search(r"all +│ +│ +3 │ +~\d+ │ +130 │", shown.stdout)
+    told = pluralism(*LIE, "--pool", "pool.toml", "--dry-run", "--json", cwd=tmp_path)
+    assert json.loads(told.stdout)["sampled"]["calls"] == 81
+    kept = pluralism(*LIE, "--dry-run", "--thread", "x", cwd=tmp_path)
+    assert (kept.returncode, kept.stdout) == (2, "")
+
+
+def test_the_command_hints_at_many_samples_before_it_asks(tmp_path: Path) -> None:
+    (tmp_path / "pool.toml").write_text(POOL)
+    done = pluralism(*LIE, "--pool", "pool.toml", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "Where a model reports no log-probabilities, options are read from sampled replies: that is 81 calls for this "
+        "question, instead of 3."
+    )
+    quiet = pluralism(*LIE, "--pool", "pool.toml", "--quiet", cwd=tmp_path)
+    assert quiet.stderr.startswith("Error: ")
+
+
 def test_what_a_run_would_refuse_is_refused() -> None:
     with pytest.raises(InputError, match="takes no attribute"):
         estimate(QUESTION, fake_pool(TWO), attribute="age")
+    models = fake_models(always("A"), TWO)
     with pytest.raises(NoLogProbabilitiesError, match="cannot score given texts"):
-        models = fake_models(always("A"), TWO)
         estimate(QUESTION, fake_pool(TWO), mode="distributional", options=OPTIONS, scoring="text", models=models)
