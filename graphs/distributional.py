@@ -12,6 +12,7 @@ from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 
+from modular_pluralism.checked import checked
 from modular_pluralism.errors import InputError
 from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.parts import Comments, Models, Parts
@@ -27,6 +28,7 @@ from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Scoring, Voice
 
 
+@checked
 def build_distributional(
     pool: Pool | str | Path = "perspective",
     *,

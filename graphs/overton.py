@@ -6,6 +6,7 @@ from pathlib import Path
 
 from langgraph.graph import END, StateGraph
 
+from modular_pluralism.checked import checked
 from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import OvertonQuestion, OvertonState
 from modular_pluralism.modes import ModeDescription, register_mode
@@ -14,6 +15,7 @@ from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 
 
+@checked
 def build_overton(
     pool: Pool | str | Path = "perspective",
     *,

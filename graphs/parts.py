@@ -19,7 +19,7 @@ from modular_pluralism.modes import Need, Takes
 from modular_pluralism.nodes.answer import answer
 from modular_pluralism.nodes.check import check
 from modular_pluralism.nodes.comment import Community, comment, given
-from modular_pluralism.nodes.request import check_scoring
+from modular_pluralism.nodes.request import check_scoring, check_seed
 from modular_pluralism.nodes.step import QuestionParts, Step, as_runnable
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -61,6 +61,7 @@ class Parts:
         self.prompts = prompts or PromptSet.load()
         self.caller = Caller(attempts=self.pool.run.attempts, deadline=self.pool.run.deadline)
         self.mode, self.takes, self.comments = mode, takes, comments or {}
+        check_seed((defaults or {}).get("seed"))
         self.defaults = {name: value for name, value in (defaults or {}).items() if value is not None}
 
     @property

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from langgraph.graph import END, StateGraph
 from typing_extensions import TypedDict
 
+from modular_pluralism.checked import checked
 from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import PluralismQuestion, PluralismState
@@ -18,6 +19,7 @@ from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Mode, Scoring, Voice
 
 
+@checked
 def build_pluralism(
     pool: Pool | str | Path = "perspective",
     *,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from langgraph.graph import END, StateGraph
 
+from modular_pluralism.checked import checked
 from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import SteerableQuestion, SteerableState
 from modular_pluralism.modes import ModeDescription, Takes, register_mode
@@ -15,6 +16,7 @@ from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Scoring
 
 
+@checked
 def build_steerable(
     pool: Pool | str | Path = "perspective",
     *,

@@ -29,6 +29,7 @@ from modular_pluralism.errors import (
     TrainingDataError as TrainingDataError,
     TrainingError as TrainingError,
 )
+from modular_pluralism.estimates import estimate as estimate
 from modular_pluralism.graphs import (
     NodeCache as NodeCache,
     build_conversation as build_conversation,
@@ -75,12 +76,17 @@ from modular_pluralism.runs import open_store as open_store
 from modular_pluralism.tool import pluralism_tool as pluralism_tool
 from modular_pluralism.types import (
     Comment as Comment,
+    Cost as Cost,
+    Estimate as Estimate,
+    Event as Event,
+    Happened as Happened,
     ItemScoring as ItemScoring,
     MethodName as MethodName,
     Mode as Mode,
     OptionDistribution as OptionDistribution,
     Pooling as Pooling,
     Reply as Reply,
+    RoleEstimate as RoleEstimate,
     Scoring as Scoring,
     Selection as Selection,
     Style as Style,

@@ -32,6 +32,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from modular_pluralism.checked import checked
 from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.gguf_names import form_of
 from modular_pluralism.hardware import Hardware
@@ -351,6 +352,7 @@ class Pool(_Config):
     folder: Path = Field(default_factory=Path.cwd)
 
     @classmethod
+    @checked
     def load(cls, name_or_path: str | Path = "perspective") -> Self:
         """Read a pool.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -79,6 +80,9 @@ def _root(
 def main() -> None:
     """Run the command. Exit code 0; 1 where the run failed; 2 where the call was wrong; 130 after Ctrl-C."""
     show_whatever_comes()
+    # Every command says itself who is missing, and why; a traceback is for applications.
+    logging.getLogger("modular_pluralism.nodes").addHandler(logging.NullHandler())
+    logging.getLogger("modular_pluralism.nodes").propagate = False
     try:
         check_output()
         try:

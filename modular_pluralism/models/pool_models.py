@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.language_models.chat_models import BaseChatModel
 
+from modular_pluralism.checked import checked
 from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_model import ENGINE_SETTINGS, ChatLlama
@@ -77,6 +78,7 @@ class PoolModels:
         ```
     """
 
+    @checked
     def __init__(self, pool: Pool, models: Mapping[str, BaseChatModel] | None = None, *, download: bool = True) -> None:
         self._pool = pool
         self._download = download
