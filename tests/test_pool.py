@@ -21,7 +21,7 @@ from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import (
     BUILT_IN_POOLS,
-    CommunityConfig,
+    Community,
     EmbeddedModel,
     Pool,
     RemoteModel,
@@ -427,7 +427,7 @@ def test_mixed_is_the_other_two_together() -> None:
 
 def test_a_pool_made_in_python_is_checked_alike() -> None:
     models: dict[str, Any] = {"small": EmbeddedModel(gguf="small.gguf")}
-    north = CommunityConfig(model="small", description="d")
+    north = Community(model="small", description="d")
     assert Pool(base="small", models=models, communities={"north": north}).folder == Path.cwd()
     with pytest.raises(ValidationError, match="names no model"):
         Pool(base="big", models=models, communities={"north": north})
@@ -441,7 +441,7 @@ def test_a_pool_made_in_python_is_checked_alike() -> None:
 
 KEYS = sorted(
     {"base", "name", "models", "communities"}
-    | {key for table in (EmbeddedModel, RemoteModel, CommunityConfig, RunSettings) for key in table.model_fields}
+    | {key for table in (EmbeddedModel, RemoteModel, Community, RunSettings) for key in table.model_fields}
 )
 SCALARS = st.one_of(
     st.booleans(),

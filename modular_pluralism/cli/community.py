@@ -248,7 +248,7 @@ def _base(model: str | None, pool: str) -> Base:
 
 def _public(source: str) -> str:
     """What a card may tell of a model's source: of a path on this machine, the file's name."""
-    from modular_pluralism.pool import NO_PATHS
+    from modular_pluralism.model_tables import NO_PATHS
 
     return source if source.startswith(NO_PATHS) else Path(source).name
 
