@@ -178,9 +178,8 @@ class Pool(Table):
     communities: dict[str, Community]
     run: RunSettings = RunSettings()
     priors_by_attribute: Annotated[
-        dict[str, dict[str, _Prior]],
-        Field(alias="priors", default_factory=dict, exclude_if=lambda tables: not tables),
-    ]
+        dict[str, dict[str, _Prior]], Field(alias="priors", exclude_if=lambda tables: not tables)
+    ] = {}  # noqa: RUF012 - pydantic copies it
     name: str = "pool"
     folder: Path = Field(default_factory=Path.cwd)
 

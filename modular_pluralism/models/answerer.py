@@ -35,7 +35,7 @@ class OwnPart:
     runnable: Runnable[Any, Any]
 
 
-class AsChat(Runnable[Any, BaseMessage]):
+class AsChat(Runnable[Any, AIMessage]):
     """What an application has brought, asked as a chat model is: with messages, and answering with one.
 
     `given` says how it is asked itself. An agent gets no settings: how long its models write is its own affair.
@@ -46,17 +46,21 @@ class AsChat(Runnable[Any, BaseMessage]):
         self._as_state = given == "state"
         self._place = place
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **settings: Any) -> BaseMessage:
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **settings: Any) -> AIMessage:
         """See Runnable."""
         if self._as_state:
-            return as_message(self._answering.invoke({"messages": list(input)}, config), self._place)
-        return as_message(self._answering.invoke(input, config, **settings), self._place)
+            return self._said(self._answering.invoke({"messages": list(input)}, config))
+        return self._said(self._answering.invoke(input, config, **settings))
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **settings: Any) -> BaseMessage:
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **settings: Any) -> AIMessage:
         """See Runnable."""
         if self._as_state:
-            return as_message(await self._answering.ainvoke({"messages": list(input)}, config), self._place)
-        return as_message(await self._answering.ainvoke(input, config, **settings), self._place)
+            return self._said(await self._answering.ainvoke({"messages": list(input)}, config))
+        return self._said(await self._answering.ainvoke(input, config, **settings))
+
+    def _said(self, value: object) -> AIMessage:
+        message = as_message(value, self._place)
+        return message if isinstance(message, AIMessage) else AIMessage(message.content)
 
 
 def as_message(value: object, place: str) -> BaseMessage:

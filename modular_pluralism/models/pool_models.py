@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 
 from modular_pluralism.answering import given_to
@@ -42,7 +42,7 @@ class PoolModel:
     `own` is what the application has brought, where that is no chat model."""
 
     place: str
-    chat: Runnable[Any, BaseMessage]
+    chat: Runnable[Any, AIMessage]
     reader: OptionReader
     own: Runnable[Any, Any] | None = None
 
@@ -180,7 +180,7 @@ class PoolModels:
 
     def _make(self, name: str, lora: str | None, scale: float) -> PoolModel:
         config = self._pool.models[name]
-        if name in self._given:
+        if isinstance(config, GivenModel) or name in self._given:
             where = f"model {name!r}"
             if lora is not None:
                 raise ModelLoadError(
