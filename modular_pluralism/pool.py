@@ -36,7 +36,7 @@ from modular_pluralism.model_tables import EmbeddedModel as EmbeddedModel
 from modular_pluralism.model_tables import ModelConfig as ModelConfig
 from modular_pluralism.model_tables import RemoteModel as RemoteModel
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.prompts.loader import hint
+from modular_pluralism.prompts.loader import hint, inline_persona
 from modular_pluralism.types import Pooling
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ class Community(Table):
         lora_scale: The weight with which it is added.
         peft: The published PEFT adapter from which `pluralism community import` makes the file that `lora` has to name
             then.
-        persona: The name of a file with a system prompt, beside the pool file or among the built-in personas.
+        persona: A system prompt; or, where it ends in ".md", the name of a file with one, beside the pool file or among
+            the built-in personas. Without a persona, an adapter and a model of its own, a community has one that is
+            made of its description.
         description: What the selector and the MoE baseline are told about the community.
         prior: Its weight, relative to those of the others.
 
@@ -97,6 +99,11 @@ class Community(Table):
     persona: str | None = None
     description: str = ""
     prior: _Prior = 1.0
+
+    @property
+    def persona_file(self) -> str | None:
+        """The name of the persona's file, where it stands in one."""
+        return self.persona if self.persona is not None and self.persona.endswith(".md") else None
 
     @field_validator("model")
     @classmethod
@@ -326,20 +333,111 @@ class Pool(Table):
         }
         return {attribute: table for attribute, table in tables.items() if any(table.values())}
 
+    def only(self, names: Iterable[str]) -> Self:
+        """The pool with some of its communities, in the pool's order.
+
+        Args:
+            names: The communities that stay. Where [run] says no quorum, it is a majority of them; where it says one
+                that is above their number, it is all of them.
+
+        Returns:
+            The pool, checked.
+
+        Raises:
+            PoolError: One of them is none of the pool's, there are none, or what is left is no usable pool.
+
+        Example:
+            ```python
+            from modular_pluralism import Pool
+
+            print(list(Pool.load("culture").only(["europe", "asia"]).communities))
+            ```
+        """
+        wanted = list(names)
+        for name in wanted:
+            if name not in self.communities:
+                raise PoolError(self._no_community(name))
+        kept = {name: config for name, config in self.communities.items() if name in wanted}
+        if not kept:
+            raise PoolError(f"pool {self.name}: no community is asked; name some of {', '.join(self.communities)}")
+        quorum = None if self.run.quorum is None else min(self.run.quorum, len(kept))
+        return self._with(
+            communities=kept,
+            priors_by_attribute=self.priors_tables(kept),
+            run=self.run.model_copy(update={"quorum": quorum}),
+        )
+
+    def with_run(self, **settings: Any) -> Self:
+        """The pool with other settings in its [run] table.
+
+        Args:
+            settings: Keys of the table, as `RunSettings` has them.
+
+        Returns:
+            The pool, checked.
+
+        Raises:
+            PoolError: The table has no such key, or the key no such value.
+
+        Example:
+            ```python
+            from modular_pluralism import Pool
+
+            print(Pool.load("culture").with_run(comment_tokens=24).run.comment_tokens)
+            ```
+        """
+        return self._with(run={**dict(self.run), **settings})
+
+    def _with(self, **parts: Any) -> Self:
+        try:
+            return type(self)(**{**dict(self), **parts})
+        except ValidationError as error:
+            raise PoolError(f"pool {self.name}: {_sentence(error.errors(include_url=False)[0])}") from error
+
+    def _no_community(self, name: str) -> str:
+        return (
+            f"pool {self.name} has no community {_short(name)}; use one of {', '.join(self.communities)}"
+            f"{hint(name, self.communities)}"
+        )
+
     def persona_text(self, community: str, prompts: PromptSet | None = None) -> str | None:
-        """The system prompt of a community, or None where it has no persona.
+        """The system prompt of a community: its persona, or what is made of its description; None where its adapter,
+        or a model of its own, speaks for it.
 
         `prompts` is the set to look in where no such file lies beside the pool file (default: the built-in prompts).
         Raises PromptError where the file has gone or changed since the pool was read, and PoolError for an unknown
         community.
         """
         if community not in self.communities:
-            raise PoolError(
-                f"pool {self.name} has no community {_short(community)}; use one of {', '.join(self.communities)}"
-                f"{hint(community, self.communities)}"
-            )
-        persona = self.communities[community].persona
-        return None if persona is None else (prompts or PromptSet.load()).persona(persona, self.folder)
+            raise PoolError(self._no_community(community))
+        config = self.communities[community]
+        if config.persona_file is not None:
+            return (prompts or PromptSet.load()).persona(config.persona_file, self.folder)
+        if config.persona is not None:
+            return inline_persona(config.persona)
+        if not self._is_bare(community):
+            return None
+        described = (prompts or PromptSet.load())["described_persona"]
+        return described.render_text(description=one_space(config.description)).strip()
+
+    def persona_source(self, community: str) -> str | None:
+        """Where a community's persona stands, for people: its file's name, or in a few words; None where it has
+        none."""
+        config = self.communities[community]
+        if config.persona is not None:
+            return config.persona_file or "in the pool"
+        return "from its description" if self._is_bare(community) else None
+
+    def _is_bare(self, community: str) -> bool:
+        """Whether nothing but a persona could make the community's model speak otherwise than another one's."""
+        config = self.communities[community]
+        if config.persona is not None or config.lora is not None:
+            return False
+        model = self.models[config.model]
+        if isinstance(model, GivenModel) and model.asked_with != "messages":
+            return False
+        others = [each.model for name, each in self.communities.items() if name != community]
+        return config.model in (self.base, *others)
 
     def template_text(self, model: str) -> str | None:
         """The text of a model's `template_file`, or None where it has none.

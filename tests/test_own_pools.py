@@ -198,8 +198,10 @@ async def test_an_agents_tool_may_interrupt_the_run_and_goes_on(asynchronous: bo
 def test_an_agent_votes_by_its_replies_and_may_be_the_base() -> None:
     names_one = agent(RunnableLambda(lambda messages: AIMessage("A")))
     pool = pool_of({"left": names_one}, names_one).model_copy(update={"run": RunSettings(attempts=1, score_samples=2)})
-    state = build_distributional(pool, voice="both", scoring="label").compile().invoke(
-        {**QUESTION, "options": ["Yes", "No"]}
+    state = (
+        build_distributional(pool, voice="both", scoring="label")
+        .compile()
+        .invoke({**QUESTION, "options": ["Yes", "No"]})
     )
     assert state["distribution"] == [1.0, 0.0]
     assert state["votes"]["left"]["samples"] == 2
@@ -271,7 +273,7 @@ def test_a_function_cannot_vote_nor_be_the_base_nor_take_an_adapter() -> None:
     assert "base must be a chat model" in refusal(lambda: pool_of({"left": always("x")}, lambda given: "x"))
     adapted = Community(model=always("x"), lora="x.gguf")
     assert "lora cannot be added to what answers as 'left'" in refusal(lambda: pool_of({"left": adapted}))
-    with pytest.raises(PoolError, match="can only comment; ask it in a mode"):
+    with pytest.raises(PoolError, match=r"can only comment; ask it in a mode"):
         PoolModels(pool).community("left")
     PoolModels(pool).check()
 
@@ -295,7 +297,7 @@ def test_a_pool_dumps_class_names_and_is_not_read_again_nor_handed_on() -> None:
     with pytest.raises(PoolError, match="cannot be handed to another one"):
         pickle.dumps(pool)
     assert copy.deepcopy(pool).models["base"].given is pool.models["base"].given  # type: ignore[union-attr]
-    with pytest.raises(PoolError, match="make the pool with Pool.of"):
+    with pytest.raises(PoolError, match=r"make the pool with Pool\.of"):
         Pool.from_toml(
             'base = "b"\n[models.b]\ngiven = "x"\n[communities.a]\nmodel = "b"\ndescription = "d"\n',
             source="my.toml",

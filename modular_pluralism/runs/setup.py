@@ -19,6 +19,9 @@ from modular_pluralism.types import Mode, Scoring, Voice
 _OTHER_USES = ("judge", "baseline")
 """Modes of prompts that no run of `pluralism ask` uses."""
 
+_OF_PERSONAS = "described_persona"
+"""What a pool's fingerprint has already."""
+
 _VOTES = ("vote", "vote_group", "vote_text", "vote_group_text")
 
 
@@ -117,7 +120,7 @@ def _pool_fingerprint(pool: Pool, prompts: PromptSet) -> str:
 
 def _prompts_fingerprint(prompts: PromptSet, voice: Voice) -> str:
     """Of the texts that the modes use with this voice of the communities."""
-    names = [name for name in prompts if prompts[name].mode not in _OTHER_USES]
+    names = [name for name in prompts if prompts[name].mode not in _OTHER_USES and name != _OF_PERSONAS]
     if voice == "comment":  # nobody votes
         names = [name for name in names if name not in _VOTES]
     return _digest({name: prompts[name].text for name in names})
