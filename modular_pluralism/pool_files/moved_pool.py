@@ -75,7 +75,7 @@ def write_moved_pool(pool: Pool, file: PoolText) -> None:
         PoolError: a file cannot be read or written.
     """
     folder = file.path.parent
-    for persona in {file for each in pool.communities.values() if (file := each.persona_file) is not None}:
+    for persona in filter(None, {each.persona_file for each in pool.communities.values()}):
         own, there = pool.folder / persona, folder / persona
         if own.is_file() and not there.is_file():
             try:
