@@ -135,6 +135,7 @@ def _add_voter(parts: Parts, graph: StateGraph[Any, Any, Any, Any], name: str, s
 
 
 def _vote(parts: Parts, name: str, scoring: Scoring, into: str) -> Step:
+    parts.models.check_votes(name)
     samples = parts.pool.run.score_samples
     return vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples, into=into)
 

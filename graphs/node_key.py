@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 from langgraph.graph import StateGraph
@@ -90,7 +91,8 @@ def _plain(value: Any) -> Any:
 
 
 def _identity(answers: Runnable[Any, Any]) -> Any:
-    if isinstance(answers, HasIdentity):
+    # Of what wraps a chat model, its identity would be asked, which is not all that it depends on.
+    if isinstance(answers, BaseChatModel) and isinstance(answers, HasIdentity):
         return answers.pluralism_identity()
     return ["object", _own_name(answers)]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.runnables import Runnable
 from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy
 
@@ -18,14 +18,14 @@ from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import Need, Takes
 from modular_pluralism.nodes.answer import answer
 from modular_pluralism.nodes.check import check
-from modular_pluralism.nodes.comment import Community, comment, given
+from modular_pluralism.nodes.comment import Speaker, comment, given
 from modular_pluralism.nodes.request import check_scoring, check_seed
 from modular_pluralism.nodes.step import QuestionParts, Step, as_runnable
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment, Scoring
 
-Models = PoolModels | Mapping[str, BaseChatModel] | None
+Models = PoolModels | Mapping[str, Runnable[Any, Any]] | None
 Comments = Mapping[str, str | Comment] | None
 """Comments that are known before the run, by community: those communities are not asked."""
 
@@ -145,6 +145,6 @@ class Parts:
             group_prompt=group_prompt,
         )
 
-    def community(self, name: str) -> Community:
+    def community(self, name: str) -> Speaker:
         """What the nodes of a community know of it."""
-        return Community(name, self.pool.persona_text(name, self.prompts), self.pool.run.comment_tokens)
+        return Speaker(name, self.pool.persona_text(name, self.prompts), self.pool.run.comment_tokens)

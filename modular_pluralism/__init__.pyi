@@ -65,7 +65,7 @@ from modular_pluralism.modes import (
 )
 from modular_pluralism.nodes.request import Request as Request
 from modular_pluralism.pool import (
-    CommunityConfig as CommunityConfig,
+    Community as Community,
     EmbeddedModel as EmbeddedModel,
     Pool as Pool,
     RemoteModel as RemoteModel,

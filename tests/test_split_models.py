@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modular_pluralism import CommunityConfig, EmbeddedModel, Pool
+from modular_pluralism import Community, EmbeddedModel, Pool
 from modular_pluralism.errors import ModelLoadError, TrainingError
 from modular_pluralism.evaluation.run.facts import model_files
 from modular_pluralism.llama import ChatLlama, close_engines
@@ -42,7 +42,7 @@ def split(whole: Path, tmp_path: Path) -> Iterator[Path]:
 
 def small_pool(gguf: Path) -> Pool:
     model = EmbeddedModel(gguf=str(gguf), context=128, slots=1, temperature=0)
-    return Pool(base="m", models={"m": model}, communities={"c": CommunityConfig(model="m", description="somebody")})
+    return Pool(base="m", models={"m": model}, communities={"c": Community(model="m", description="somebody")})
 
 
 def test_it_says_what_the_whole_file_says(whole: Path, split: Path) -> None:

@@ -195,7 +195,9 @@ def add(
         str | None, typer.Option("--model", "-m", help="A model of the pool; its base LLM by default.")
     ] = None,
     lora: Annotated[Path | None, path_option(metavar="FILE", help="A GGUF adapter.")] = None,
-    persona: Annotated[str | None, typer.Option(help="The file name of a system prompt.")] = None,
+    persona: Annotated[
+        str | None, typer.Option(help="A system prompt, or the name of a file with it, which ends in .md.")
+    ] = None,
     prior: Annotated[float | None, typer.Option(help="Its weight, relative to the others'.")] = None,
 ) -> None:
     """Add a community to a pool file; comments and order stay."""

@@ -84,7 +84,7 @@ def _asked_again(run: str, task: KeptTask, node: GraphNode, key: NodeKey) -> Cal
     assert isinstance(call.model, PoolModel)  # a run that can be built again has no parts of an application's own
     given = call.given
     kind: CallKind = "chat" if "messages" in given else "label_probabilities" if "labels" in given else "text_logprobs"
-    prompts = given.get("prompts") or [given.get("messages") or given.get("prompt")]
+    prompts = given.get("prompts") or [prompt for key in ("messages", "prompt") if (prompt := given.get(key))]
     record = _record(run, node, kind)
     record.model = without_keys(call.model.place)
     record.prompts, note = sent_prompts(prompts, call.model, load=True)

@@ -30,6 +30,7 @@ _BESIDE_GRAPHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "ratings": ("judge_rating", *(f"judge_{name}" for name in CRITERIA)),
         "--perspectives": ("perspectives",),
     },
+    "pools": {"community without a persona": ("described_persona",)},
     "optimise": {"reflect": ("reflect", "reflect_example", "reflect_again")},
 }
 
