@@ -31,6 +31,7 @@ from modular_pluralism.errors import (
 )
 from modular_pluralism.graphs import (
     NodeCache as NodeCache,
+    build_comments as build_comments,
     build_distributional as build_distributional,
     build_moe as build_moe,
     build_overton as build_overton,
@@ -41,15 +42,23 @@ from modular_pluralism.graphs import (
 )
 from modular_pluralism.graphs.state import (
     BaselineQuestion as BaselineQuestion,
+    BaselineResult as BaselineResult,
     BaselineState as BaselineState,
+    CommentsQuestion as CommentsQuestion,
+    CommentsResult as CommentsResult,
+    CommentsState as CommentsState,
     DistributionalQuestion as DistributionalQuestion,
+    DistributionalResult as DistributionalResult,
     DistributionalState as DistributionalState,
     OvertonQuestion as OvertonQuestion,
+    OvertonResult as OvertonResult,
     OvertonState as OvertonState,
     PluralismQuestion as PluralismQuestion,
+    PluralismResult as PluralismResult,
     PluralismState as PluralismState,
     Question as Question,
     SteerableQuestion as SteerableQuestion,
+    SteerableResult as SteerableResult,
     SteerableState as SteerableState,
 )
 from modular_pluralism.hardware import Hardware as Hardware
@@ -60,6 +69,13 @@ from modular_pluralism.modes import (
     Takes as Takes,
     find_mode as find_mode,
     register_mode as register_mode,
+)
+from modular_pluralism.nodes.own import (
+    CommentStage as CommentStage,
+    Merge as Merge,
+    PoolingFunction as PoolingFunction,
+    Respond as Respond,
+    Selector as Selector,
 )
 from modular_pluralism.nodes.request import Request as Request
 from modular_pluralism.pool import (
@@ -74,6 +90,9 @@ from modular_pluralism.runs import open_store as open_store
 from modular_pluralism.tool import pluralism_tool as pluralism_tool
 from modular_pluralism.types import (
     Comment as Comment,
+    Heard as Heard,
+    HeardComment as HeardComment,
+    HeardSelected as HeardSelected,
     ItemScoring as ItemScoring,
     MethodName as MethodName,
     Mode as Mode,
@@ -85,6 +104,7 @@ from modular_pluralism.types import (
     Style as Style,
     Usage as Usage,
     Voice as Voice,
+    VotePooling as VotePooling,
 )
 
 __version__: str

@@ -35,7 +35,7 @@ from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.prompts.loader import hint
-from modular_pluralism.types import Pooling
+from modular_pluralism.types import Pooling, VotePooling
 
 BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed")
 """Names that `Pool.load` knows without a path."""
@@ -304,6 +304,7 @@ class RunSettings(_Config):
     community's comment and the base LLM's answer. `score_samples` replies are drawn to estimate the probabilities of
     options where an endpoint reports none. Where both voices of a community are heard, `vote_share` is the weight of
     its own vote (the rest is that of the base LLM's reading of its comment), and `vote_pooling` how the two are pooled.
+    `pooling` is how the communities' distributions become one: "linear", "log-linear" or "median".
     """
 
     quorum: _Count | None = None
@@ -314,7 +315,8 @@ class RunSettings(_Config):
     score_samples: _Count = 20
     # Left out of what is dumped where they say nothing new: pools of runs that are kept are compared with it.
     vote_share: Annotated[float, Field(ge=0, le=1, exclude_if=lambda share: share == 0.5)] = 0.5
-    vote_pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
+    vote_pooling: Annotated[VotePooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
+    pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
 
 
 _TOP = ("base", "models", "communities", "run", "priors")
@@ -446,6 +448,37 @@ class Pool(_Config):
         }
         return {attribute: table for attribute, table in tables.items() if any(table.values())}
 
+    def only(self, names: Iterable[str]) -> Self:
+        """The pool with some of its communities, in the pool's order.
+
+        Args:
+            names: The communities that stay. Where [run] says no quorum, it is a majority of them.
+
+        Returns:
+            The pool, checked.
+
+        Raises:
+            PoolError: One of them is none of the pool's, there are none, or what is left is no usable pool.
+        """
+        wanted = list(names)
+        for name in wanted:
+            if name not in self.communities:
+                raise PoolError(self._no_community(name))
+        kept = {name: config for name, config in self.communities.items() if name in wanted}
+        if not kept:
+            raise PoolError(f"pool {self.name}: no community is asked; name some of {', '.join(self.communities)}")
+        tables: dict[str, Any] = {**dict(self), "communities": kept, "priors_by_attribute": self.priors_tables(kept)}
+        try:
+            return type(self)(**tables)
+        except ValidationError as error:
+            raise PoolError(f"pool {self.name}: {_sentence(error.errors(include_url=False)[0])}") from error
+
+    def _no_community(self, name: str) -> str:
+        return (
+            f"pool {self.name} has no community {_short(name)}; use one of {', '.join(self.communities)}"
+            f"{hint(name, self.communities)}"
+        )
+
     def persona_text(self, community: str, prompts: PromptSet | None = None) -> str | None:
         """The system prompt of a community, or None where it has no persona.
 
@@ -454,10 +487,7 @@ class Pool(_Config):
         community.
         """
         if community not in self.communities:
-            raise PoolError(
-                f"pool {self.name} has no community {_short(community)}; use one of {', '.join(self.communities)}"
-                f"{hint(community, self.communities)}"
-            )
+            raise PoolError(self._no_community(community))
         persona = self.communities[community].persona
         return None if persona is None else (prompts or PromptSet.load()).persona(persona, self.folder)
 

@@ -30,8 +30,12 @@ ItemScoring = Literal["rotate", "text"]
 Style = Literal["chat", "completion"]
 """How prompts are sent: in the model's chat template, or as plain text, as in the paper's release."""
 
-Pooling = Literal["linear", "log-linear"]
-"""How two distributions become one: by their weighted mean, or by their weighted geometric mean, normalised."""
+Pooling = Literal["linear", "log-linear", "median"]
+"""How distributions become one: by their weighted mean (the paper's way), by their weighted geometric mean, or by each
+option's weighted median; the latter two are normalised."""
+
+VotePooling = Literal["linear", "log-linear"]
+"""How a community's two voices become one distribution; of two, there is no median."""
 
 
 class Usage(TypedDict):
@@ -91,3 +95,35 @@ class Selection(TypedDict):
     probabilities: dict[str, float] | None
     mass: float | None
     attempts: int
+
+
+class Heard(TypedDict):
+    """What a stage of your own is asked with, in the place of the merge or the selector.
+
+    `comments` are those of the communities that answered, in the pool's order, and `missing` names the others; the
+    quorum has been checked. `attribute` and `options` are None where the question has none. `seed` is derived from the
+    question's, another one for every stage.
+    """
+
+    question: str
+    attribute: str | None
+    options: list[str] | None
+    seed: int
+    comments: list[Comment]
+    missing: list[str]
+
+
+class HeardSelected(Heard):
+    """What a stage of your own is asked with that answers in the light of the `selected` comment."""
+
+    selected: Comment
+
+
+class HeardComment(TypedDict):
+    """What a stage of your own is asked with that looks at one community's comment."""
+
+    question: str
+    attribute: str | None
+    options: list[str] | None
+    seed: int
+    comment: Comment

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modular_pluralism.errors import ModelCallError
+from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
+from modular_pluralism.nodes.own import ask_own, heard_selected
 from modular_pluralism.nodes.quorum import attendance
 from modular_pluralism.nodes.read_options import read_options, with_fragments
 from modular_pluralism.nodes.render import fill
@@ -72,5 +75,31 @@ def answer(
         outcome = yield ask.text(model, fill(prompts[name], state, comment), max_tokens=max_tokens, seed=seed)
         reply = ask.reply(outcome, model.place)
         return {"answer": reply["text"], "usage": ask.usage(reply)}
+
+    return step
+
+
+@step_maker()
+def own_answer(part: OwnPart, *, communities: Sequence[str]) -> Body:
+    """Step that writes the answer of a part of the application's own in the light of the selected comment: a text to
+    `answer` with its `usage`, or, where the question has options, the one of them that it is to `choice`, too.
+
+    Raises (in the step):
+        ModelCallError: it is none of the options.
+    """
+
+    def step(state: State) -> Steps:
+        selected = attendance(state, [state["selected"]["community"]], 1).comments[0]
+        options = list(state.get("options") or [])
+        given = heard_selected(state, attendance(state, communities, 1), selected)
+        outcome = yield from ask_own(part, given)
+        reply = ask.own_reply(outcome, part.place)
+        answer = {"answer": reply["text"], "usage": ask.usage(reply)}
+        if not options:
+            return answer
+        for option in options:
+            if option.strip() == reply["text"]:
+                return {**answer, "answer": option, "choice": option}
+        raise ModelCallError(f"{part.place} answered {reply['text']!r}, which is none of the question's options.")
 
     return step

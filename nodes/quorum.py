@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from modular_pluralism.errors import QuorumError
-from modular_pluralism.nodes.step import State
+from modular_pluralism.nodes.step import Body, State, Update, step_maker
 from modular_pluralism.types import Comment
 
 
@@ -38,3 +38,13 @@ def attendance(state: State, communities: Sequence[str], quorum: int) -> Attenda
             f"{len(names)} of {len(communities)} communities answered, and the quorum is {quorum}. {reasons}"
         )
     return Attendance(names, [said[name] for name in names if name in said], missing)
+
+
+@step_maker()
+def attend(*, communities: Sequence[str], quorum: int) -> Body:
+    """Step that writes `missing`, where the comments are the result."""
+
+    def step(state: State) -> Update:
+        return {"missing": attendance(state, communities, quorum).missing}
+
+    return step
