@@ -36,6 +36,12 @@ def normalise(values: Sequence[float]) -> list[float]:
     return [share / total for share in shares]
 
 
+def is_distribution(shares: Sequence[object], count: int) -> bool:
+    """Whether these are `count` probabilities that sum to 1."""
+    numbers = [share for share in shares if isinstance(share, int | float) and 0 <= share < math.inf]
+    return len(numbers) == len(shares) == count and math.isclose(math.fsum(numbers), 1, abs_tol=1e-6)
+
+
 def most_likely(shares: Sequence[float]) -> int:
     """The place of the largest share, or count; of equal ones, that of the first, as in the paper's release.
 

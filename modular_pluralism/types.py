@@ -74,7 +74,8 @@ class OptionDistribution(TypedDict):
     `samples` is None where the probabilities were read from the model, and the number of sampled replies where they
     had to be estimated from those. `unread` lists options whose probability the endpoint did not report (below its
     `top_logprobs` limit, so they count as 0). `label` is what the options' own order alone gives, as the scoring
-    "label" reads it, and `label_mass` its mass; None for "text".
+    "label" reads it, and `label_mass` its mass; None for "text". `read_from` is a short digest of the question with its
+    parts and of the comment that a community's distribution was read from; one that you write yourself needs none.
     """
 
     probabilities: list[float]
@@ -84,6 +85,7 @@ class OptionDistribution(TypedDict):
     unread: list[str]
     label: list[float] | None
     label_mass: float | None
+    read_from: NotRequired[str]
 
 
 class Selection(TypedDict):

@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modular_pluralism.errors import ModelCallError, QuorumError
+from modular_pluralism.errors import InputError, ModelCallError, QuorumError
 from modular_pluralism.models.answerer import OwnPart
+from modular_pluralism.nodes.noted import plain_update
 from modular_pluralism.nodes.own import ask_own
-from modular_pluralism.nodes.quorum import attendance
+from modular_pluralism.nodes.quorum import attendance, check_comment
+from modular_pluralism.nodes.read_options import read_from
+from modular_pluralism.nodes.request import check_options
 from modular_pluralism.nodes.step import Body, State, Steps, Update, step_maker
-from modular_pluralism.option_math import POOLS, disagreement, normalise
+from modular_pluralism.option_math import POOLS, disagreement, is_distribution, normalise
 from modular_pluralism.types import Comment, OptionDistribution, Pooling, VotePooling
 
 OWN_POOLING = "own"
@@ -70,11 +73,7 @@ def checked_pool(said: object, count: int, place: str) -> list[float]:
         shares = [float(share) for share in said]  # type: ignore[attr-defined]
     except (TypeError, ValueError):
         raise TypeError(f"{place} returned {said!r}; return one probability for each option.") from None
-    if (
-        len(shares) != count
-        or not all(0 <= share < math.inf for share in shares)
-        or not math.isclose(math.fsum(shares), 1, abs_tol=1e-6)
-    ):
+    if not is_distribution(shares, count):
         raise ModelCallError(
             f"{place} returned {shares}; a distribution over {count} options is {count} numbers from 0 that sum to 1."
         )
@@ -102,6 +101,12 @@ class _Ready(NamedTuple):
 
 
 def _ready(state: State, priors: Priors, quorum: int, share: float, pooling: VotePooling) -> _Ready:
+    check_options(state.get("options"))
+    for name, said in (state.get("comments") or {}).items():
+        check_comment(name, said)
+    for kind in ("distributions", "votes"):
+        for name, read in (state.get(kind) or {}).items():
+            _check_read(state, name, read, "vote" if kind == "votes" else "distribution")
     united: Update = {}
     if state.get("votes"):
         united = _united(state, share, pooling)
@@ -113,27 +118,56 @@ def _ready(state: State, priors: Priors, quorum: int, share: float, pooling: Vot
         weights = normalise([of_question[name] for name in present.names])
     except ValueError:
         raise QuorumError(_nothing_to_pool(state)) from None
-    read: list[OptionDistribution] = [state["distributions"][name] for name in present.names]
-    distributions = [list(reading["probabilities"]) for reading in read]
+    read_by_name: list[OptionDistribution] = [state["distributions"][name] for name in present.names]
+    distributions = [list(read["probabilities"]) for read in read_by_name]
     by_name = dict(zip(present.names, weights, strict=True))
     update = {
-        "label_mass": _mean([reading["mass"] for reading in read], weights),
+        "label_mass": _mean([read["mass"] for read in read_by_name], weights),
         "disagreement": disagreement(distributions, weights),
         "weights": by_name,
         "missing": present.missing,
     }
-    return _Ready(dict(zip(present.names, distributions, strict=True)), by_name, {**update, **united})
+    return _Ready(dict(zip(present.names, distributions, strict=True)), by_name, plain_update({**update, **united}))
+
+
+_WITH_VOTE = "+vote"
+"""What `read_from` ends with where a community's two voices are one distribution already."""
+
+
+def _check_read(state: State, name: str, read: Any, what: str) -> None:
+    """Raise InputError where a community's distribution is none over the options, or was read from something else than
+    what the state has: people may edit a state."""
+    shares = read.get("probabilities") if isinstance(read, Mapping) else None
+    count = len(state["options"])
+    if not isinstance(shares, Sequence) or not is_distribution(shares, count):
+        raise InputError(
+            f"The {what} of {name} in the state is none over the question's {count} options; write it with as many "
+            "`probabilities`, or ask anew."
+        )
+    said = (state.get("comments") or {}).get(name) if what == "distribution" else None
+    origin = read.get("read_from")
+    if origin is not None and origin.removesuffix(_WITH_VOTE) != read_from(state, said):
+        raise InputError(
+            f"The {what} of {name} was read from another comment or question than the state has now; ask anew, of a "
+            f"graph built with comments={{{name!r}: ...}} where you have edited the comment, or write the {what}, too."
+        )
 
 
 def _united(state: State, share: float, pooling: VotePooling) -> Update:
     votes: Mapping[str, OptionDistribution] = state["votes"]
     said: Mapping[str, Comment] = state["comments"]
-    readings = {name: reading for name, reading in state["distributions"].items() if name in votes}
+    readings: dict[str, OptionDistribution] = {}
     united: dict[str, OptionDistribution] = {}
     comments: dict[str, Comment] = {}
-    for name, reading in readings.items():
+    for name, read in state["distributions"].items():
+        if name not in votes:
+            continue
+        if read.get("read_from", "").endswith(_WITH_VOTE):  # an earlier time has united them, before an edit
+            readings[name], united[name] = state["readings"][name], read
+            continue
+        readings[name] = read
         try:
-            united[name] = unite(reading, votes[name], share=share, pooling=pooling)
+            united[name] = unite(read, votes[name], share=share, pooling=pooling)
         except ValueError:
             comments[name] = {**said[name], "error": _NOTHING_IN_COMMON}
     update: Update = {"readings": readings, "distributions": united}
@@ -158,7 +192,7 @@ def unite(
 
     labels = [voice["label"] for voice in (reading, vote) if voice["label"] is not None]
     samples = [voice["samples"] for voice in (reading, vote) if voice["samples"] is not None]
-    return OptionDistribution(
+    united = OptionDistribution(
         probabilities=pooled([reading["probabilities"], vote["probabilities"]]),
         mass=_mean([reading["mass"], vote["mass"]], weights),
         scoring=vote["scoring"],
@@ -167,6 +201,9 @@ def unite(
         label=pooled(labels) if len(labels) == 2 else None,
         label_mass=_mean([reading["label_mass"], vote["label_mass"]], weights),
     )
+    if "read_from" in reading:
+        united["read_from"] = reading["read_from"] + _WITH_VOTE
+    return united
 
 
 _NOTHING_IN_COMMON = (
