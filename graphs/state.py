@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Required, TypeVar
+from typing import Annotated, Any, Required, TypeVar
 
 from typing_extensions import TypedDict
 
@@ -58,6 +58,14 @@ class BaselineQuestion(Question, total=False):
     options: list[str] | None
 
 
+class CommentsQuestion(Question, total=False):
+    """What communities are asked that only comment. The options are told to them; the attribute is for stages of your
+    own."""
+
+    attribute: str | None
+    options: list[str] | None
+
+
 class PluralismQuestion(Question, total=False):
     """A question for the mode that it names, with what that mode needs."""
 
@@ -76,14 +84,18 @@ class Commented(TypedDict, total=False):
     missing: list[str] | None
 
 
-class OvertonState(OvertonQuestion, Commented, total=False):
+class OvertonResult(Commented, total=False):
     """Overton: one answer that covers the spectrum of views, and in `usage` what it cost and how it finished."""
 
     answer: str | None
     usage: Usage | None
 
 
-class SteerableState(SteerableQuestion, Commented, total=False):
+class OvertonState(OvertonQuestion, OvertonResult, total=False):
+    """Overton's question and its result."""
+
+
+class SteerableResult(Commented, total=False):
     """Steerable: the selected community, and the answer in the light of its comment."""
 
     selected: Selection | None
@@ -93,11 +105,16 @@ class SteerableState(SteerableQuestion, Commented, total=False):
     distribution: OptionDistribution | None
 
 
-class DistributionalState(DistributionalQuestion, Commented, total=False):
+class SteerableState(SteerableQuestion, SteerableResult, total=False):
+    """A steerable question and its result."""
+
+
+class DistributionalResult(Commented, total=False):
     """Distributional: the pooled distribution in the order of the options, and what it was pooled from.
 
     Where each community is heard by both voices, `votes` has its own distribution, `readings` what the base LLM read in
-    its comment, and `distributions` the two united.
+    its comment, and `distributions` the two united. `pooling` says how they were pooled, where that is not linearly:
+    "log-linear", "median", or "own".
     """
 
     distributions: Annotated[dict[str, OptionDistribution], by_community]
@@ -107,18 +124,36 @@ class DistributionalState(DistributionalQuestion, Commented, total=False):
     label_mass: float | None
     disagreement: float | None
     weights: dict[str, float] | None
+    pooling: str | None
 
 
-class BranchOutput(TypedDict, total=False):
-    """What one community's branch of the distributional graph gives back to it."""
+class DistributionalState(DistributionalQuestion, DistributionalResult, total=False):
+    """A distributional question and its result."""
+
+
+class CommentsResult(Commented, total=False):
+    """The communities' comments alone."""
+
+
+class CommentsState(CommentsQuestion, CommentsResult, total=False):
+    """A question for comments, and the comments."""
+
+
+class CommentOutput(TypedDict, total=False):
+    """What the branch of a community that only comments gives back to its graph."""
 
     comments: Annotated[dict[str, Comment], by_community]
+
+
+class BranchOutput(CommentOutput, total=False):
+    """What one community's branch of the distributional graph gives back to it."""
+
     distributions: Annotated[dict[str, OptionDistribution], by_community]
     votes: Annotated[dict[str, OptionDistribution] | None, by_community]
 
 
-class PluralismState(PluralismQuestion, Commented, total=False):
-    """The union of the three modes' states."""
+class PluralismResult(Commented, total=False):
+    """The union of the three modes' results."""
 
     answer: str | None
     usage: Usage | None
@@ -131,9 +166,14 @@ class PluralismState(PluralismQuestion, Commented, total=False):
     label_mass: float | None
     disagreement: float | None
     weights: dict[str, float] | None
+    pooling: str | None
 
 
-class BaselineState(BaselineQuestion, Commented, total=False):
+class PluralismState(PluralismQuestion, PluralismResult, total=False):
+    """The union of the three modes' states."""
+
+
+class BaselineResult(Commented, total=False):
     """A baseline's answer; `selected` and a comment are there for MoE only."""
 
     selected: Selection | None
@@ -141,3 +181,13 @@ class BaselineState(BaselineQuestion, Commented, total=False):
     usage: Usage | None
     choice: str | None
     distribution: OptionDistribution | None
+
+
+class BaselineState(BaselineQuestion, BaselineResult, total=False):
+    """A question for a baseline, and its answer."""
+
+
+def typed(name: str, keys: dict[str, Any]) -> type:
+    """A TypedDict that is made while the program runs."""
+    made: type = TypedDict(name, keys, total=False)  # type: ignore[misc]
+    return made

@@ -40,7 +40,7 @@ from modular_pluralism.model_tables import ModelConfig as ModelConfig
 from modular_pluralism.model_tables import RemoteModel as RemoteModel
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.prompts.loader import hint, inline_persona
-from modular_pluralism.types import Pooling
+from modular_pluralism.types import Pooling, VotePooling
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
@@ -134,6 +134,7 @@ class RunSettings(Table):
     community's comment and the base LLM's answer. `score_samples` replies are drawn to estimate the probabilities of
     options where an endpoint reports none. Where both voices of a community are heard, `vote_share` is the weight of
     its own vote (the rest is that of the base LLM's reading of its comment), and `vote_pooling` how the two are pooled.
+    `pooling` is how the communities' distributions become one: "linear", "log-linear" or "median".
     """
 
     quorum: Count | None = None
@@ -144,7 +145,8 @@ class RunSettings(Table):
     score_samples: Count = 20
     # Left out of what is dumped where they say nothing new: pools of runs that are kept are compared with it.
     vote_share: Annotated[float, Field(ge=0, le=1, exclude_if=lambda share: share == 0.5)] = 0.5
-    vote_pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
+    vote_pooling: Annotated[VotePooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
+    pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
 
 
 _TOP = ("base", "models", "communities", "run", "priors")
