@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -343,6 +344,7 @@ def test_what_is_written_and_that_texts_are_data(tmp_path: Path) -> None:
 def shown_until(terminal: int, wanted: bytes) -> bytes:
     shown = b""
     while wanted not in shown:
+        assert select.select([terminal], [], [], 60)[0], f"nothing came after {shown!r}"
         shown += os.read(terminal, 65536)
     return shown
 
