@@ -387,7 +387,7 @@ def test_ctrl_c_ends_a_rating_cleanly(tmp_path: Path) -> None:
     os.close(inside)
     shown = shown_until(outside, b"Pair 1 of 3")
     shown_until(outside, b"q stop:") if b"q stop:" not in shown else None
-    os.write(outside, b"\x03")
+    process.send_signal(signal.SIGINT)
     shown = shown_until(outside, b"goes on from here.")
     assert process.wait(60) == 130
     assert b"Traceback" not in shown
