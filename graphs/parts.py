@@ -148,7 +148,8 @@ class Parts:
     def add_check(self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False) -> None:
         """Add the node with which every run begins."""
         results = written_keys(graph)
-        self.add(graph, "check", check(results=results, mode=self.mode, takes=self.takes, any_mode=any_mode))
+        asked: Any = {"mode": self.mode, "takes": self.takes, "communities": self.communities}
+        self.add(graph, "check", check(results=results, any_mode=any_mode, **asked))
         graph.add_edge(START, "check")
 
     def add_end(self, graph: StateGraph[Any, Any, Any, Any], *last: str) -> None:

@@ -26,6 +26,7 @@ from modular_pluralism import (
     build_comments,
     build_distributional,
     build_overton,
+    build_pluralism,
     build_steerable,
 )
 from modular_pluralism.errors import InputError, ModelCallError, PoolError, QuorumError
@@ -422,6 +423,38 @@ def test_some_of_the_communities_are_asked() -> None:
         overton(communities=[])
     with pytest.raises(PoolError, match="quorum must be at most 1"):
         build_overton(fake_pool(NAMES, quorum=2), communities=["north"])
+
+
+def test_a_question_may_weigh_the_communities_itself() -> None:
+    graph = build_distributional(fake_pool(NAMES), models=reading(*SHARES), scoring="label").compile(
+        checkpointer=InMemorySaver()
+    )
+    result = graph.invoke({**THREE, "priors": {"south": 3, "north": 1}}, CONFIG)
+    assert result["weights"] == {"north": 0.25, "east": 0.0, "south": 0.75}
+    assert result["distribution"] == pytest.approx([0.275, 0.175, 0.55])
+    assert graph.invoke({**THREE, "priors": None}, CONFIG)["weights"]["east"] == pytest.approx(1 / 3)
+    everything = build_pluralism(fake_pool(NAMES), models=reading(*SHARES), scoring="label").compile()
+    assert everything.invoke({**THREE, "mode": "distributional", "priors": {"east": 2}})["weights"]["east"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("priors", "message"),
+    [
+        ({"west": 1}, "The priors name 'west'; the communities are north, east, south."),
+        ({"north": -1}, "The prior of north is -1; give a number"),
+        ({"north": math.inf}, "The prior of north is inf"),
+        ({"north": True}, "The prior of north is True"),
+        ({"north": "1"}, "The prior of north is '1'"),
+        ({"north": 0}, "The priors give no community a weight above 0"),
+        ({}, "The priors give no community a weight above 0"),
+        ([1, 2, 3], "The priors are"),
+    ],
+)
+def test_priors_are_checked_before_anybody_is_asked(priors: Any, message: str) -> None:
+    models = reading(*SHARES)
+    with pytest.raises(InputError, match=message):
+        build_distributional(fake_pool(NAMES), models=models).compile().invoke({**THREE, "priors": priors})
+    assert models["north"].seen == []
 
 
 # Cache and interrupts
