@@ -188,10 +188,10 @@ class Parts:
 
     def branch(
         self, graph: StateGraph[Any, Any, Any, Any], output: type[OutputT]
-    ) -> StateGraph[Any, None, Any, OutputT]:
+    ) -> NestingGraph[Any, None, Any, OutputT]:
         """A community's own work, without nodes yet. A subgraph, since in one layer after another the slowest community
         would hold up the next stage of all."""
-        return StateGraph(graph.state_schema, input_schema=graph.input_schema, output_schema=output)
+        return NestingGraph(graph.state_schema, input_schema=graph.input_schema, output_schema=output)
 
     def add_branch(
         self, graph: StateGraph[Any, Any, Any, Any], name: str, branch: StateGraph[Any, Any, Any, Any]
