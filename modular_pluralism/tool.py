@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from pydantic import BaseModel, Field, create_model
 
-from modular_pluralism.errors import PluralismError
+from modular_pluralism.errors import InputError, PluralismError
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.modes import ModeDescription, find_mode
 from modular_pluralism.pool import Pool
@@ -31,6 +33,7 @@ def pluralism_tool(
     seed: int | None = None,
     name: str | None = None,
     description: str | None = None,
+    **stages: Any,
 ) -> BaseTool:
     """A mode as a tool for an agent; its arguments are the question and what else the mode needs.
 
@@ -48,6 +51,7 @@ def pluralism_tool(
         seed: Seeds every run of the tool (default 0).
         name: What the agent's model calls the tool (default: pluralism_MODE).
         description: What the agent's model is told of it (default: what the mode does, and whom it asks).
+        stages: What else the mode's builder takes, such as `merge`, `pooling` or `communities`.
 
     Returns:
         A LangChain tool.
@@ -55,7 +59,8 @@ def pluralism_tool(
     Raises:
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
-        InputError: There is no such mode, scoring or voice, or the mode has no choice of voices.
+        InputError: There is no such mode, scoring or voice, the mode has no choice of voices, or its builder takes no
+            such stage, or not this one.
 
     Example:
         ```python
@@ -70,7 +75,8 @@ def pluralism_tool(
     """
     described = find_mode(mode)
     parts = Parts(pool, prompts, models)
-    more: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed}
+    _check_stages(described, stages)
+    more: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed, **stages}
     graph = described.graph(parts.pool, scoring=scoring, voice=voice, **more)
     # A call of a tool is one step of the agent, not to be taken up in its middle.
     compiled = graph.compile(checkpointer=False, name=name or f"pluralism_{mode}")
@@ -97,6 +103,17 @@ def pluralism_tool(
         args_schema=_arguments(described),
         response_format="content_and_artifact",
     )
+
+
+def _check_stages(mode: ModeDescription, stages: Iterable[str]) -> None:
+    """Raise InputError where the mode's builder takes none of that name, or the tool needs it itself."""
+    taken = signature(mode.build).parameters
+    if any(each.kind is Parameter.VAR_KEYWORD for each in taken.values()):
+        return
+    known = [name for name in taken if name not in signature(pluralism_tool).parameters and name != "into"]
+    for name in stages:
+        if name not in known:
+            raise InputError(f"A tool of the mode {mode.name} takes no {name}; it takes {', '.join(known) or 'none'}.")
 
 
 def _arguments(mode: ModeDescription) -> type[BaseModel]:

@@ -28,6 +28,7 @@ from modular_pluralism import (
     build_overton,
     build_pluralism,
     build_steerable,
+    pluralism_tool,
 )
 from modular_pluralism.errors import InputError, ModelCallError, PoolError, QuorumError
 from tests.fake_models import FakeChat, always, choosing, fake_models, fake_pool, scripted
@@ -455,6 +456,24 @@ def test_priors_are_checked_before_anybody_is_asked(priors: Any, message: str) -
     with pytest.raises(InputError, match=message):
         build_distributional(fake_pool(NAMES), models=models).compile().invoke({**THREE, "priors": priors})
     assert models["north"].seen == []
+
+
+# Tools
+
+
+def test_a_tool_has_the_stages_of_its_mode() -> None:
+    tool = pluralism_tool(**settings(), merge=lambda heard: "Merged.", communities=["north", "east"])
+    called = tool.invoke({"type": "tool_call", "id": "1", "name": tool.name, "args": {"question": "Is it so?"}})
+    assert called.content == "Merged."
+    assert set(called.artifact["comments"]) == {"north", "east"}
+    shares = pluralism_tool(
+        fake_pool(NAMES), mode="distributional", models=reading(*SHARES), scoring="label", pooling="median"
+    )
+    assert "Yes: 55.6%" in shares.invoke({"question": "Is it so?", "options": ["Yes", "No", "Both"]})
+    with pytest.raises(InputError, match="A tool of the mode overton takes no pooling; it takes comments, communities"):
+        pluralism_tool(**settings(), pooling="median")
+    with pytest.raises(InputError, match="takes no into"):
+        pluralism_tool(**settings(), into="spectrum")
 
 
 # Cache and interrupts
