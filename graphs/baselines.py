@@ -8,6 +8,7 @@ from typing import Any
 
 from langgraph.graph import StateGraph
 
+from modular_pluralism.checked import checked
 from modular_pluralism.graphs.parts import ANYTHING, Models, Parts
 from modular_pluralism.graphs.state import BaselineQuestion, BaselineResult, BaselineState
 from modular_pluralism.modes import Takes, find_mode
@@ -18,6 +19,7 @@ from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Mode, Scoring
 
 
+@checked
 def build_vanilla(
     pool: Pool | str | Path = "perspective",
     *,
@@ -60,6 +62,7 @@ def build_vanilla(
     return _base_alone(parts, parts.answer("vanilla", scoring))
 
 
+@checked
 def build_prompting(
     pool: Pool | str | Path = "perspective",
     *,
@@ -105,6 +108,7 @@ def build_prompting(
     return _base_alone(parts, parts.answer(f"prompting_{mode}", scoring, of_group))
 
 
+@checked
 def build_moe(
     pool: Pool | str | Path = "perspective",
     *,

@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 
 from langgraph.graph import END, StateGraph
 
+from modular_pluralism.checked import checked
 from modular_pluralism.errors import InputError
 from modular_pluralism.graphs.parts import Comments, Models, Parts, unless_failed
 from modular_pluralism.graphs.state import (
@@ -32,6 +33,7 @@ from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Pooling, Scoring, Voice
 
 
+@checked
 def build_distributional(
     pool: Pool | str | Path = "perspective",
     *,
@@ -167,6 +169,7 @@ def _add_voter(parts: Parts, graph: StateGraph[Any, Any, Any, Any], name: str, s
 
 
 def _vote(parts: Parts, name: str, scoring: Scoring, into: str) -> Step:
+    parts.models.check_votes(name)
     samples = parts.pool.run.score_samples
     return vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples, into=into)
 

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langgraph.graph import StateGraph
 
@@ -92,9 +93,11 @@ def _plain(value: Any) -> Any:
 def _identity(asked: Answerer) -> Any:
     if isinstance(asked, OwnPart) and asked.source is not None:
         return ["own", *_own_names(asked)]
-    if isinstance(asked.runnable, HasIdentity):
-        return asked.runnable.pluralism_identity()
-    return ["object", _own_name(asked.runnable)]
+    answers = asked.runnable
+    # Of what wraps a chat model, its identity would be asked, which is not all that it depends on.
+    if isinstance(answers, BaseChatModel) and isinstance(answers, HasIdentity):
+        return answers.pluralism_identity()
+    return ["object", _own_name(answers)]
 
 
 def _own_names(part: OwnPart) -> list[str]:

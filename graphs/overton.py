@@ -8,6 +8,7 @@ from typing import Any
 
 from langgraph.graph import StateGraph
 
+from modular_pluralism.checked import checked
 from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import OvertonQuestion, OvertonResult, OvertonState
 from modular_pluralism.models.answerer import OwnPart
@@ -19,6 +20,7 @@ from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 
 
+@checked
 def build_overton(
     pool: Pool | str | Path = "perspective",
     *,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.runnables import Runnable
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import CachePolicy
 from langgraph.typing import InputT, OutputT, StateT
@@ -23,16 +23,16 @@ from modular_pluralism.modes import Need, Takes
 from modular_pluralism.nodes.after_comment import after_comment
 from modular_pluralism.nodes.answer import answer
 from modular_pluralism.nodes.check import check
-from modular_pluralism.nodes.comment import Community, comment, given
+from modular_pluralism.nodes.comment import Speaker, comment, given
 from modular_pluralism.nodes.gather import gather
 from modular_pluralism.nodes.own import CommentStage
-from modular_pluralism.nodes.request import check_scoring
+from modular_pluralism.nodes.request import check_scoring, check_seed
 from modular_pluralism.nodes.step import QuestionParts, State, Step, as_runnable
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment, Scoring
 
-Models = PoolModels | Mapping[str, BaseChatModel] | None
+Models = PoolModels | Mapping[str, Runnable[Any, Any]] | None
 Comments = Mapping[str, str | Comment] | None
 """Comments that are known before the run, by community: those communities are not asked."""
 
@@ -78,6 +78,7 @@ class Parts:
         self.prompts = prompts or PromptSet.load()
         self.caller = Caller(attempts=self.pool.run.attempts, deadline=self.pool.run.deadline)
         self.mode, self.takes, self.comments = mode, takes, comments or {}
+        check_seed((defaults or {}).get("seed"))
         self.defaults = {name: value for name, value in (defaults or {}).items() if value is not None}
         if isinstance(after_comments, str) or not isinstance(after_comments, Sequence):
             raise InputError("after_comments is no list of stages; put a single one into a list, too.")
@@ -234,9 +235,9 @@ class Parts:
             group_prompt=group_prompt,
         )
 
-    def community(self, name: str) -> Community:
+    def community(self, name: str) -> Speaker:
         """What the nodes of a community know of it."""
-        return Community(name, self.pool.persona_text(name, self.prompts), self.pool.run.comment_tokens)
+        return Speaker(name, self.pool.persona_text(name, self.prompts), self.pool.run.comment_tokens)
 
 
 def unless_failed(community: str, then: str) -> Callable[[State], str]:

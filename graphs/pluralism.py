@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from langgraph.graph import StateGraph
 
+from modular_pluralism.checked import checked
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import PluralismQuestion, PluralismResult, PluralismState, typed
 from modular_pluralism.modes import find_mode, modes
@@ -19,6 +20,7 @@ from modular_pluralism.types import Mode, Scoring, Voice
 T = TypeVar("T")
 
 
+@checked
 def build_pluralism(
     pool: Pool | str | Path = "perspective",
     *,

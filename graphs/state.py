@@ -6,7 +6,7 @@ from typing import Annotated, Any, Required, TypeVar
 
 from typing_extensions import TypedDict
 
-from modular_pluralism.types import Comment, Mode, OptionDistribution, Selection, Usage
+from modular_pluralism.types import Comment, Mode, OptionDistribution, Selection, Turn, Usage
 
 V = TypeVar("V")
 
@@ -17,7 +17,8 @@ def by_community(old: dict[str, V] | None, new: dict[str, V] | None) -> dict[str
 
 
 class Question(TypedDict, total=False):
-    """What every mode is asked. `seed` makes a run repeatable (default 0).
+    """What every mode is asked. `seed` makes a run repeatable (default 0), and `history` is what was said before the
+    question, which every model is told.
 
     On a thread, that is with a checkpointer, a part that is left out keeps its value from the question before, as
     always in LangGraph; None takes it back.
@@ -25,6 +26,7 @@ class Question(TypedDict, total=False):
 
     question: Required[str]
     seed: int | None
+    history: list[Turn] | None
 
 
 class OvertonQuestion(Question, total=False):

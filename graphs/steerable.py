@@ -8,6 +8,7 @@ from typing import Any
 
 from langgraph.graph import StateGraph
 
+from modular_pluralism.checked import checked
 from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import SteerableQuestion, SteerableResult, SteerableState
 from modular_pluralism.models.answerer import OwnPart
@@ -21,6 +22,7 @@ from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Scoring
 
 
+@checked
 def build_steerable(
     pool: Pool | str | Path = "perspective",
     *,

@@ -29,9 +29,11 @@ from modular_pluralism.errors import (
     TrainingDataError as TrainingDataError,
     TrainingError as TrainingError,
 )
+from modular_pluralism.estimates import estimate as estimate
 from modular_pluralism.graphs import (
     NodeCache as NodeCache,
     build_comments as build_comments,
+    build_conversation as build_conversation,
     build_distributional as build_distributional,
     build_moe as build_moe,
     build_overton as build_overton,
@@ -79,7 +81,7 @@ from modular_pluralism.nodes.own import (
 )
 from modular_pluralism.nodes.request import Request as Request
 from modular_pluralism.pool import (
-    CommunityConfig as CommunityConfig,
+    Community as Community,
     EmbeddedModel as EmbeddedModel,
     Pool as Pool,
     RemoteModel as RemoteModel,
@@ -90,6 +92,10 @@ from modular_pluralism.runs import open_store as open_store
 from modular_pluralism.tool import pluralism_tool as pluralism_tool
 from modular_pluralism.types import (
     Comment as Comment,
+    Cost as Cost,
+    Estimate as Estimate,
+    Event as Event,
+    Happened as Happened,
     Heard as Heard,
     HeardComment as HeardComment,
     HeardSelected as HeardSelected,
@@ -99,9 +105,11 @@ from modular_pluralism.types import (
     OptionDistribution as OptionDistribution,
     Pooling as Pooling,
     Reply as Reply,
+    RoleEstimate as RoleEstimate,
     Scoring as Scoring,
     Selection as Selection,
     Style as Style,
+    Turn as Turn,
     Usage as Usage,
     Voice as Voice,
     VotePooling as VotePooling,

@@ -38,6 +38,10 @@ VotePooling = Literal["linear", "log-linear"]
 """How a community's two voices become one distribution; of two, there is no median."""
 
 
+Happened = Literal["started", "answered", "scored", "voted", "failed"]
+"""What a node tells of its work: that it asks a model for the first time, and how that ended."""
+
+
 class Usage(TypedDict):
     """What one model call cost, and how it ended: `finish_reason` is "stop", or "length" where the text was cut off by
     its token limit. Tokens are the model's own; `cached_tokens` of the prompt were in the model's cache and not read
@@ -64,6 +68,13 @@ class Comment(Reply):
     community: str
     error: str | None
     reasoning: NotRequired[str]
+
+
+class Turn(TypedDict):
+    """What was said before a question, by whom."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
 
 
 class OptionDistribution(TypedDict):
@@ -97,6 +108,59 @@ class Selection(TypedDict):
     probabilities: dict[str, float] | None
     mass: float | None
     attempts: int
+
+
+class Event(TypedDict):
+    """What a node tells as it happens, to whoever streams a run with `stream_mode="custom"`.
+
+    `event` is "started" before the node first asks a model; then "answered", or where it reads the probabilities of
+    options "scored" (by the base LLM) or "voted" (by a community); or "failed", with an `error`, where its community
+    counts as missing or the run ends. `node` is its name in the graph, `role` what it does there. `seconds` are those
+    since it started, `attempts` the tries of all its calls; tokens are None where no model has counted any, as where
+    probabilities are read without a text.
+    """
+
+    event: Happened
+    node: str
+    role: str
+    community: str | None
+    mode: str | None
+    seconds: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    attempts: int
+    error: str | None
+
+
+class Cost(TypedDict):
+    """Calls of models, the tokens of their prompts, and the most tokens of their replies. Every prompt counts as one
+    call, be it one of the rotations of the options or a sampled reply."""
+
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class RoleEstimate(Cost):
+    """What one role costs of one model: `tokens` of prompts are "counted" with the model's tokenizer, or "estimated"
+    from their length. `sampled` is what it costs instead where the model reports no log-probabilities, so that options
+    are read from sampled replies; None where that cannot be, or makes no difference."""
+
+    role: str
+    model: str
+    tokens: Literal["counted", "estimated"]
+    sampled: Cost | None
+
+
+class Estimate(TypedDict):
+    """What a question costs at most if every community answers at its first try, with comments as long as they may be:
+    in `total`, and in `sampled` where the models that are not embedded report no log-probabilities (None: the same)."""
+
+    mode: str
+    pool: str
+    roles: list[RoleEstimate]
+    total: Cost
+    sampled: Cost | None
 
 
 class Heard(TypedDict):

@@ -84,7 +84,7 @@ def _asked_again(run: str, task: KeptTask, node: GraphNode, key: NodeKey) -> Cal
         return None
     given = call.given
     kind: CallKind = "chat" if "messages" in given else "label_probabilities" if "labels" in given else "text_logprobs"
-    prompts = given.get("prompts") or [given.get("messages") or given.get("prompt")]
+    prompts = given.get("prompts") or [prompt for key in ("messages", "prompt") if (prompt := given.get(key))]
     record = _record(run, node, kind)
     record.model = without_keys(call.model.place)
     record.prompts, note = sent_prompts(prompts, call.model, load=True)
@@ -114,6 +114,7 @@ def _with_outcome(record: CallRecord, task: KeptTask) -> CallRecord:
     if record.kind != "chat" or not usage:
         return record
     record.reply = usage.get("text") or values.get("answer")
+    record.reasoning = usage.get("reasoning")
     for key in get_type_hints(Usage):
         setattr(record, key, usage[key])
     record.errors = [usage["error"]] if usage.get("error") else []
