@@ -80,8 +80,6 @@ class Parts:
         self.mode, self.takes, self.comments = mode, takes, comments or {}
         check_seed((defaults or {}).get("seed"))
         self.defaults = {name: value for name, value in (defaults or {}).items() if value is not None}
-        if isinstance(after_comments, str) or not isinstance(after_comments, Sequence):
-            raise InputError("after_comments is no list of stages; put a single one into a list, too.")
         self.after_comments = [OwnPart.of(f"after_comments[{at}]", each) for at, each in enumerate(after_comments)]
         self._into = into
         self._results: list[str] = []

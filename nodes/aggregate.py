@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from modular_pluralism.errors import InputError, ModelCallError, QuorumError
@@ -85,12 +86,11 @@ def pooled_as(
     state: Mapping[str, Any], distributions: Sequence[Sequence[float]], weights: Sequence[float]
 ) -> list[float] | None:
     """These distributions pooled as those of a run's state were: a list, or None where that is not known."""
-    named: Mapping[str, Any] = POOLS
-    pool = named.get(state.get("pooling") or "linear")
-    try:
-        return None if pool is None else pool(distributions, weights)
-    except ValueError:
-        return None
+    for name, pool in POOLS.items():
+        if name == (state.get("pooling") or "linear"):
+            with suppress(ValueError):
+                return pool(distributions, weights)
+    return None
 
 
 class _Ready(NamedTuple):

@@ -210,7 +210,12 @@ def test_a_model_has_one_name_for_nodes_that_run_side_by_side() -> None:
 @pytest.mark.parametrize("build", [build_overton, build_distributional])
 def test_no_keys_are_made_where_there_is_no_cache(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
-    monkeypatch.setattr(NodeKey, "__call__", lambda key, state: made.append(key) or "key")
+
+    def key(self: NodeKey, state: Any) -> str:
+        made.append(state)
+        return "key"
+
+    monkeypatch.setattr(NodeKey, "__call__", key)
     lab = Lab()
     question = OVERTON if build is build_overton else QUESTION
     graph = build(lab.pool, models=lab.models)
