@@ -185,9 +185,7 @@ class Parts:
         branch.add_edge(self.add_stages(branch, name), END)
         self.add_branch(graph, name, branch)
 
-    def branch(
-        self, graph: StateGraph[Any, Any, Any, Any], output: type[OutputT]
-    ) -> NestingGraph[Any, None, Any, OutputT]:
+    def branch(self, graph: StateGraph[Any, Any, Any, Any], output: type[Any]) -> NestingGraph[Any, None, Any, Any]:
         """A community's own work, without nodes yet. A subgraph, since in one layer after another the slowest community
         would hold up the next stage of all."""
         return NestingGraph(graph.state_schema, input_schema=graph.input_schema, output_schema=output)

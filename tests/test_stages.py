@@ -134,7 +134,7 @@ def test_the_nodes_keep_their_names() -> None:
         (build_distributional, {"pooling": max}),
     ]
     for build, stages in same:
-        plain, own = (list(build(**settings(), **more).nodes) for more in ({}, stages))
+        plain, own = list(build(**settings()).nodes), list(build(**settings(), **stages).nodes)
         assert plain == own
 
 
