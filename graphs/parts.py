@@ -80,8 +80,6 @@ class Parts:
         self.mode, self.takes, self.comments = mode, takes, comments or {}
         check_seed((defaults or {}).get("seed"))
         self.defaults = {name: value for name, value in (defaults or {}).items() if value is not None}
-        if isinstance(after_comments, str) or not isinstance(after_comments, Sequence):
-            raise InputError("after_comments is no list of stages; put a single one into a list, too.")
         self.after_comments = [OwnPart.of(f"after_comments[{at}]", each) for at, each in enumerate(after_comments)]
         self._into = into
         self._results: list[str] = []
@@ -149,7 +147,8 @@ class Parts:
     def add_check(self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False) -> None:
         """Add the node with which every run begins."""
         results = written_keys(graph)
-        self.add(graph, "check", check(results=results, mode=self.mode, takes=self.takes, any_mode=any_mode))
+        asked: Any = {"mode": self.mode, "takes": self.takes, "communities": self.communities}
+        self.add(graph, "check", check(results=results, any_mode=any_mode, **asked))
         graph.add_edge(START, "check")
 
     def add_end(self, graph: StateGraph[Any, Any, Any, Any], *last: str) -> None:
@@ -186,12 +185,10 @@ class Parts:
         branch.add_edge(self.add_stages(branch, name), END)
         self.add_branch(graph, name, branch)
 
-    def branch(
-        self, graph: StateGraph[Any, Any, Any, Any], output: type[OutputT]
-    ) -> StateGraph[Any, None, Any, OutputT]:
+    def branch(self, graph: StateGraph[Any, Any, Any, Any], output: type[Any]) -> NestingGraph[Any, None, Any, Any]:
         """A community's own work, without nodes yet. A subgraph, since in one layer after another the slowest community
         would hold up the next stage of all."""
-        return StateGraph(graph.state_schema, input_schema=graph.input_schema, output_schema=output)
+        return NestingGraph(graph.state_schema, input_schema=graph.input_schema, output_schema=output)
 
     def add_branch(
         self, graph: StateGraph[Any, Any, Any, Any], name: str, branch: StateGraph[Any, Any, Any, Any]

@@ -45,10 +45,12 @@ class SteerableQuestion(Question, total=False):
 
 class DistributionalQuestion(Question, total=False):
     """Two to 26 options. With an `attribute`, such as a country, the distribution is that of those people: the base LLM
-    is told when it scores the comments, as in the paper; the communities are not."""
+    is told when it scores the comments, as in the paper; the communities are not. `priors` weigh the communities for
+    this question, in the place of the pool's: relative to each other, and one that is left out has no weight."""
 
     options: Required[list[str]]
     attribute: str | None
+    priors: dict[str, float] | None
 
 
 class BaselineQuestion(Question, total=False):
@@ -72,6 +74,7 @@ class PluralismQuestion(Question, total=False):
     mode: Required[Mode]
     attribute: str | None
     options: list[str] | None
+    priors: dict[str, float] | None
 
 
 class Commented(TypedDict, total=False):

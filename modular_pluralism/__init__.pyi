@@ -98,6 +98,7 @@ from modular_pluralism.types import (
     Happened as Happened,
     Heard as Heard,
     HeardComment as HeardComment,
+    HeardQuestion as HeardQuestion,
     HeardSelected as HeardSelected,
     ItemScoring as ItemScoring,
     MethodName as MethodName,

@@ -163,18 +163,20 @@ class Estimate(TypedDict):
     sampled: Cost | None
 
 
-class Heard(TypedDict):
-    """What a stage of your own is asked with, in the place of the merge or the selector.
-
-    `comments` are those of the communities that answered, in the pool's order, and `missing` names the others; the
-    quorum has been checked. `attribute` and `options` are None where the question has none. `seed` is derived from the
-    question's, another one for every stage.
-    """
+class HeardQuestion(TypedDict):
+    """What every stage of your own is asked with. `attribute` and `options` are None where the question has none.
+    `seed` is derived from the question's, another one for every stage."""
 
     question: str
     attribute: str | None
     options: list[str] | None
     seed: int
+
+
+class Heard(HeardQuestion):
+    """What a stage of your own is asked with, in the place of the merge or the selector: `comments` are those of the
+    communities that answered, in the pool's order, and `missing` names the others; the quorum has been checked."""
+
     comments: list[Comment]
     missing: list[str]
 
@@ -185,11 +187,7 @@ class HeardSelected(Heard):
     selected: Comment
 
 
-class HeardComment(TypedDict):
+class HeardComment(HeardQuestion):
     """What a stage of your own is asked with that looks at one community's comment."""
 
-    question: str
-    attribute: str | None
-    options: list[str] | None
-    seed: int
     comment: Comment

@@ -205,7 +205,15 @@ def as_runnable(
             told.wrote(begun.update)
         return begun.update
 
+    # LangChain looks at the signature for every run, which takes longer than all else that a step does.
+    run.__signature__ = arun.__signature__ = _OF_A_NODE  # type: ignore[attr-defined]
     return RunnableLambda(run, arun, name=name)
+
+
+def _of_a_node(state: State, config: RunnableConfig) -> None: ...
+
+
+_OF_A_NODE = signature(_of_a_node)
 
 
 def _plain(value: Any, what: str) -> Any:
