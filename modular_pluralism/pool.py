@@ -33,6 +33,7 @@ from modular_pluralism.model_tables import (
     without_password,
 )
 from modular_pluralism.model_tables import EmbeddedModel as EmbeddedModel
+from modular_pluralism.model_tables import LangChainModel as LangChainModel
 from modular_pluralism.model_tables import ModelConfig as ModelConfig
 from modular_pluralism.model_tables import RemoteModel as RemoteModel
 from modular_pluralism.prompts import PromptSet
@@ -727,7 +728,7 @@ def _keys(loc: tuple[int | str, ...]) -> tuple[str, ...]:
     return tuple((Community if loc[0] == "communities" else RunSettings).model_fields)
 
 
-_KIND_OF = {"gguf": "a model file", "openai": "an endpoint"}
+_KIND_OF = {"gguf": "a model file", "openai": "an endpoint", "langchain": "a provider that LangChain knows"}
 
 
 def _kind_problem(table: object) -> str:
@@ -735,11 +736,12 @@ def _kind_problem(table: object) -> str:
         return f"must be a table, not {_short(table)}"
     if "given" in table:
         return "was given by an application in Python, and cannot be read from elsewhere; make the pool with Pool.of"
-    meant = "; ".join(f"{kind} for {what}" for kind, what in _KIND_OF.items())
+    meant = one_of(f"{kind} for {what}" for kind, what in _KIND_OF.items())
     if kinds := kinds_in(table):
-        return f"has {one_of(kinds, 'and')}; keep one of them: {meant}"
+        both = "both " if len(kinds) == 2 else ""
+        return f"has {both}{one_of(kinds, 'and')}; keep {meant}"
     hints = [each for key in table if (each := hint(str(key), FILE_KINDS))]
-    return f"has none of {', '.join(FILE_KINDS)}; add one of them: {meant}{''.join(hints[:1])}"
+    return f"has none of {one_of(FILE_KINDS, 'and')}; add {meant}{''.join(hints[:1])}"
 
 
 def _unknown(key: str, known: Iterable[str], *, is_table: bool) -> str:

@@ -245,7 +245,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "unknown community key": (VALID + "prio = 1\n", ["[communities.north]", "'prio'", "mean 'prior'"]),
     "unknown run key": (VALID + "[run]\nquorums = 1\n", ["[run]", "'quorums'", "mean 'quorum'"]),
     "gguf and openai": (HEAD + 'openai = "m"\n', ["[models.small]", "both gguf and openai", "keep"]),
-    "neither gguf nor openai": (VALID + "[models.m]\n", ["[models.m]", "neither gguf nor openai", "add"]),
+    "neither gguf nor openai": (VALID + "[models.m]\n", ["[models.m]", "none of gguf, openai and langchain", "add"]),
     "misspelt gguf": (VALID + '[models.m]\nguff = "x"\n', ["[models.m]", "mean 'gguf'"]),
     "model is no table": ('base = "m"\nmodels.m = 3\n', ["[models.m]", "a table", "not 3"]),
     "models is no table": ('base = "m"\nmodels = 3\n', ["[models]", "a table", "not 3"]),
@@ -500,7 +500,7 @@ def test_a_pool_made_in_python_is_checked_alike() -> None:
         Pool(base="big", models=models, communities={"north": north})
     with pytest.raises(ValidationError, match="rename"):
         Pool(base="small", models=models, communities={"north": north, "North": north})
-    with pytest.raises(ValidationError, match="exactly one of gguf and openai"):
+    with pytest.raises(ValidationError, match="exactly one of gguf, openai and langchain"):
         Pool(base="small", models={"small": {}}, communities={"north": north})  # type: ignore[dict-item]
 
 

@@ -18,7 +18,7 @@ from modular_pluralism.errors import ModelLoadError, PoolError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_model import ENGINE_SETTINGS, ChatLlama
 from modular_pluralism.llama.job import Adapter
-from modular_pluralism.model_tables import EmbeddedModel, GivenModel, ModelConfig, without_password
+from modular_pluralism.model_tables import EmbeddedModel, GivenModel, LangChainModel, ModelConfig, without_password
 from modular_pluralism.models.answerer import AsChat, OwnPart
 from modular_pluralism.models.engine_reader import EngineOptionReader
 from modular_pluralism.models.gguf_source import find_gguf
@@ -188,6 +188,12 @@ class PoolModels:
                     "lora out of the pool, or give no chat model for it."
                 )
             return _given_model(self._given[name], where)
+        if isinstance(config, LangChainModel):
+            from modular_pluralism.models.langchain_provider import open_provider
+
+            where = f"model {name!r} ({config.langchain})"
+            provided = open_provider(name, config)
+            return PoolModel(where, provided, ReplyOptionReader(provided, where))
         if not isinstance(config, EmbeddedModel):
             # Here, since importing OpenAI's client takes a third of the start of a command that needs none.
             from modular_pluralism.models.remote import open_remote
