@@ -239,8 +239,8 @@ class LangChainModel(Table):
     """A model of any provider that LangChain's `init_chat_model` opens.
 
     Args:
-        langchain: `PROVIDER:MODEL`, such as `anthropic:claude-sonnet-4-5`. `langchain` and the provider's package have to
-            be installed; its key stands in the provider's own environment variable.
+        langchain: `PROVIDER:MODEL`, such as `anthropic:claude-sonnet-4-5`. `langchain` and the provider's package
+            have to be installed; its key stands in the provider's own environment variable.
         temperature: Not sent where it is None, which a pool file writes as "default".
         top_p: As `temperature`.
         options: What else the provider's class takes, such as `max_retries` or `base_url`; no keys.

@@ -127,6 +127,11 @@ class PoolModels:
         given = self._given.get(self._pool.communities[name].model)
         return given is None or given_to(given) != "question"
 
+    @property
+    def given(self) -> Mapping[str, Runnable[Any, Any]]:
+        """What the application has given in the place of [models.*], by name."""
+        return self._given
+
     def check_votes(self, name: str) -> None:
         """Raise PoolError where a community has no model that could vote."""
         if not self.takes_messages(name):

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.runnables import Runnable
 
 from modular_pluralism.errors import EvaluationError, InputError
 from modular_pluralism.evaluation.data.filled_file import write_filled
@@ -226,7 +226,7 @@ class Evaluation:
             "judge": settings.judge,
             "perspectives": settings.perspectives,
             "files": _files(bench.pool, bench.models),
-            **({} if settings.models is None else {"models": _digest(_identities(settings.models))}),
+            **({} if not bench.models.given else {"models": _digest(_identities(bench.models.given))}),
             "modular-pluralism": version("modular-pluralism"),
         }
 
@@ -271,11 +271,11 @@ def _files(pool: Pool, models: PoolModels) -> list[str]:
     return sorted(weights | {f"{file.name} {file_hash(file)[:16]}" for file in adapters})
 
 
-def _identities(models: Mapping[str, BaseChatModel]) -> dict[str, list[Any]]:
-    """What is known of chat models that were given: their own word, or their class and what they call their model."""
+def _identities(models: Mapping[str, Runnable[Any, Any]]) -> dict[str, list[Any]]:
+    """What is known of models that were given: their own word, or their class and what they call their model."""
     return {
         name: chat.pluralism_identity()
-        if isinstance(chat, HasIdentity)
+        if isinstance(chat, HasIdentity) and hasattr(type(chat), "pluralism_identity")
         else [type(chat).__module__, type(chat).__qualname__, getattr(chat, "model_name", getattr(chat, "model", None))]
         for name, chat in models.items()
     }
