@@ -102,6 +102,11 @@ class Community(Table):
     prior: _Prior = 1.0
 
     @property
+    def speaks(self) -> bool:
+        """Whether a persona or an adapter makes its model speak for it."""
+        return self.persona is not None or self.lora is not None
+
+    @property
     def persona_file(self) -> str | None:
         """The name of the persona's file, where it stands in one."""
         return self.persona if self.persona is not None and self.persona.endswith(".md") else None
@@ -430,14 +435,14 @@ class Pool(Table):
         return "from its description" if self._is_bare(community) else None
 
     def _is_bare(self, community: str) -> bool:
-        """Whether nothing but a persona could make the community's model speak otherwise than another one's."""
+        """Whether nothing but a persona could tell the community from the base LLM, or from another such community."""
         config = self.communities[community]
-        if config.persona is not None or config.lora is not None:
+        if config.speaks:
             return False
         model = self.models[config.model]
         if isinstance(model, GivenModel) and model.asked_with != "messages":
             return False
-        others = [each.model for name, each in self.communities.items() if name != community]
+        others = [each.model for name, each in self.communities.items() if name != community and not each.speaks]
         return config.model in (self.base, *others)
 
     def template_text(self, model: str) -> str | None:

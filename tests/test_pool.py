@@ -210,6 +210,8 @@ def test_a_community_that_would_be_another_ones_model_speaks_for_its_description
     assert pool.persona_text("lora") is pool.persona_text("other") is None
     shared = parse(text + '[communities.more]\nmodel = "own"\ndescription = "e"\n', tmp_path)
     assert shared.persona_text("other") != shared.persona_text("more")
+    beside = parse(text + '[communities.more]\nmodel = "own"\ndescription = "e"\npersona = "asia.md"\n', tmp_path)
+    assert beside.persona_text("other") is None, "what another one makes of its model changes nothing"
 
 
 @pytest.mark.parametrize(
