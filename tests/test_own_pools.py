@@ -22,11 +22,16 @@ from modular_pluralism import (
     Pool,
     PoolError,
     PoolModels,
+    PromptSet,
     RunSettings,
     build_distributional,
     build_overton,
     build_steerable,
 )
+from modular_pluralism.pool_files import add_community
+from modular_pluralism.pool_files.moved_pool import moved_pool, write_moved_pool
+from modular_pluralism.serving.catalogue import Catalogue
+from modular_pluralism.serving.limits import Limits
 from tests.fake_models import FakeChat, Seen, always, scripted
 
 QUESTION = {"question": "Should wages be public?"}
@@ -318,3 +323,23 @@ def test_a_cache_knows_a_brought_part_by_its_object() -> None:
         state = build_overton(pool).compile(cache=cache).invoke(QUESTION)
         assert state["comments"]["right"]["text"] == "One."
     assert len(asked) == 1
+
+
+def test_a_server_offers_what_can_chat_and_its_modes_ask_the_rest() -> None:
+    pool = pool_of({"left": lambda given: "Mine.", "right": always("Right.")})
+    catalogue = Catalogue(pool, PromptSet.load(), "label", Limits())
+    assert [model for model in catalogue.ids if not model.startswith("pluralism/")] == ["base", "community/right"]
+    assert catalogue.load() == []
+
+
+def test_a_persona_of_several_words_is_added_to_a_pool_file(tmp_path: Any) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('base = "m"\n[models.m]\ngguf = "m.gguf"\n[communities.a]\nmodel = "m"\ndescription = "d"\n')
+    persona = 'You speak for "farmers".\nYou are brief.'
+    add_community(file, "farmers", {"model": "m", "description": "farmers", "persona": persona})
+    assert Pool.load(file).persona_text("farmers") == persona
+    target = tmp_path / "moved" / "mine.toml"
+    target.parent.mkdir()
+    moved = moved_pool(Pool.load(file), file, target)
+    write_moved_pool(Pool.load(file), moved)
+    assert Pool.load(target).persona_text("farmers") == persona
