@@ -18,7 +18,7 @@ from tests.fake_models import FakeChat, FakeChatWithLogprobs, Seen
 
 HEAD = 'base = "far"\n[communities.left]\nmodel = "far"\ndescription = "the left"\n[run]\nattempts = 1\n[models.far]\n'
 FAR = HEAD + 'langchain = "anthropic:claude-1"\n'
-OPTIONS = {"question": "Should wages be public?", "options": ["Yes", "No"]}
+OPTIONS: Any = {"question": "Should wages be public?", "options": ["Yes", "No"]}
 KEY = "sk-langchain-0123456789"
 
 

@@ -34,7 +34,7 @@ from modular_pluralism.serving.catalogue import Catalogue
 from modular_pluralism.serving.limits import Limits
 from tests.fake_models import FakeChat, Seen, always, scripted
 
-QUESTION = {"question": "Should wages be public?"}
+QUESTION: Any = {"question": "Should wages be public?"}
 ONCE = RunSettings(attempts=1)
 
 
@@ -271,8 +271,9 @@ def test_a_failing_function_is_a_missing_community_and_a_wrong_one_an_error() ->
 
 def test_a_function_cannot_vote_nor_be_the_base_nor_take_an_adapter() -> None:
     pool = pool_of({"left": lambda given: "Mine."})
+    voice: Any
     for voice in ("vote", "both"):
-        told = refusal(lambda: build_distributional(pool, voice=voice))  # type: ignore[arg-type]  # noqa: B023
+        told = refusal(lambda: build_distributional(pool, voice=voice))  # noqa: B023
         assert "[communities.left]" in told
         assert "can only comment" in told
     assert "base must be a chat model" in refusal(lambda: pool_of({"left": always("x")}, lambda given: "x"))
