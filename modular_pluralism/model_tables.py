@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from modular_pluralism.errors import PoolError
+from modular_pluralism.gguf_names import form_of
 from modular_pluralism.hardware import Hardware
 
 if TYPE_CHECKING:
@@ -30,18 +31,6 @@ if TYPE_CHECKING:
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PACKAGE_FILE = re.compile(r"package:[A-Za-z_][A-Za-z0-9_.]*/[^/].*")
-HUB_MODEL = re.compile(r"hf:(?P<repo>[^/:]+/[^/:]+)(?::(?P<tag>[^/:]+)|/(?P<file>[^/].*\.gguf))?")
-"""What a model on the Hugging Face hub looks like."""
-HUB_FORM = "'hf:OWNER/REPO:QUANT', 'hf:OWNER/REPO' or 'hf:OWNER/REPO/FILE.gguf'"
-"""How it is written, for people."""
-_WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-OLLAMA_MODEL = re.compile(rf"ollama:(?P<path>(?:{_WORD}(?::\d+)?/)?(?:{_WORD}/)?{_WORD})(?::(?P<tag>{_WORD}))?")
-"""What a model that Ollama keeps looks like."""
-OLLAMA_FORM = "'ollama:NAME' or 'ollama:NAME:TAG'"
-"""How it is written, for people."""
-NO_PATHS = ("package:", "hf:", "ollama:")
-"""How a `gguf` begins that is no path, and so is the same from every folder."""
 
 _OF_EVERY_TEMPLATE = {"messages", "add_generation_prompt", "bos_token", "eos_token", "raise_exception"}
 """What a chat template is given in any case."""
@@ -151,12 +140,8 @@ class EmbeddedModel(Hardware, Table):
     @field_validator("gguf")
     @classmethod
     def _check_gguf(cls, gguf: str) -> str:
-        if gguf.startswith("package:") and not _PACKAGE_FILE.fullmatch(gguf):
-            raise ValueError("must read 'package:PACKAGE/FILE'")
-        if gguf.startswith("hf:") and not HUB_MODEL.fullmatch(gguf):
-            raise ValueError(f"must read {HUB_FORM}")
-        if gguf.startswith("ollama:") and not OLLAMA_MODEL.fullmatch(gguf):
-            raise ValueError(f"must read {OLLAMA_FORM}")
+        if (form := form_of(gguf)) is not None:
+            raise ValueError(f"must read {form}")
         return gguf
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from modular_pluralism.checked import checked
 from modular_pluralism.errors import PoolError, PromptError
+from modular_pluralism.home import expanded
 from modular_pluralism.model_tables import FILE_KINDS as FILE_KINDS
 from modular_pluralism.model_tables import (
     KINDS,
@@ -38,7 +41,7 @@ from modular_pluralism.model_tables import ModelConfig as ModelConfig
 from modular_pluralism.model_tables import RemoteModel as RemoteModel
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.prompts.loader import hint, inline_persona
-from modular_pluralism.types import Pooling
+from modular_pluralism.types import Pooling, VotePooling
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
@@ -137,6 +140,7 @@ class RunSettings(Table):
     community's comment and the base LLM's answer. `score_samples` replies are drawn to estimate the probabilities of
     options where an endpoint reports none. Where both voices of a community are heard, `vote_share` is the weight of
     its own vote (the rest is that of the base LLM's reading of its comment), and `vote_pooling` how the two are pooled.
+    `pooling` is how the communities' distributions become one: "linear", "log-linear" or "median".
     """
 
     quorum: Count | None = None
@@ -147,7 +151,8 @@ class RunSettings(Table):
     score_samples: Count = 20
     # Left out of what is dumped where they say nothing new: pools of runs that are kept are compared with it.
     vote_share: Annotated[float, Field(ge=0, le=1, exclude_if=lambda share: share == 0.5)] = 0.5
-    vote_pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
+    vote_pooling: Annotated[VotePooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
+    pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
 
 
 _TOP = ("base", "models", "communities", "run", "priors")
@@ -197,6 +202,7 @@ class Pool(Table):
     folder: Path = Field(default_factory=Path.cwd)
 
     @classmethod
+    @checked
     def load(cls, name_or_path: str | Path = "perspective") -> Self:
         """Read a pool.
 
@@ -454,7 +460,7 @@ class Pool(Table):
         file = config.template_file if isinstance(config, EmbeddedModel) else None
         if file is None:
             return None
-        path = self.folder / Path(file).expanduser()
+        path = self.folder / expanded(file, PoolError)
         try:
             return path.read_text("utf-8-sig")
         except FileNotFoundError:
@@ -662,6 +668,9 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 
 def _toml_sentence(message: str, text: str, source: str) -> str:
     match = _TOML_ERROR.fullmatch(message)
+    if match is None and (long := re.search(rf"\d(?:_?\d){{{sys.get_int_max_str_digits() or len(text)}}}", text)):
+        line = text.count("\n", 0, long.start()) + 1
+        return f"{source}, line {line}: the number has more digits than can be read; write a smaller one"
     if match is None:
         return f"{source}: the TOML holds a value that cannot be read ({_one_line(message)}); correct it"
     line = match["line"] or text.count("\n") + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from langchain_core.messages import BaseMessage
@@ -21,6 +21,9 @@ from modular_pluralism.models.spans import Asked
 from modular_pluralism.types import Reply, Usage
 
 T = TypeVar("T")
+
+OWN_PART = "own_part"
+"""What callbacks are told within a part of the application's own, as metadata: the models there are not the pool's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,14 +142,23 @@ def _reading(
 def own(part: OwnPart, given: Mapping[str, Any]) -> ModelCall[Any]:
     """Ask a part of the application's own, with the retries, the deadline and the span of a model's call."""
     asked = Asked("invoke_agent", part.place, "application", embedded=True)
+
+    def marked(config: RunnableConfig) -> RunnableConfig:
+        return merge_configs(config, {"metadata": {OWN_PART: part.place}})
+
     return ModelCall(
         part.place,
-        lambda config: part.runnable.invoke(dict(given), config),
-        lambda config: part.runnable.ainvoke(dict(given), config),
+        lambda config: part.runnable.invoke(dict(given), marked(config)),
+        lambda config: part.runnable.ainvoke(dict(given), marked(config)),
         asked,
         model=part,
         given=given,
     )
+
+
+def own_reply(outcome: CallResult[Any], place: str) -> Reply:
+    """What a part of the application's own has said, as plain values. Errors are those of `as_message` and `reply`."""
+    return reply(replace(outcome, value=as_message(outcome.value, place)), place)
 
 
 def usage(reply: Reply) -> Usage:

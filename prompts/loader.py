@@ -37,6 +37,7 @@ from typing import Literal
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
+from modular_pluralism.checked import check_fields
 from modular_pluralism.errors import PromptError
 
 Role = Literal["system", "user"]
@@ -118,6 +119,7 @@ class Prompt:
     first_line: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.text.strip():
             raise PromptError(f"{self.path} has no text after its header; write the prompt there")
         if self.mode == "persona" and self.variables:

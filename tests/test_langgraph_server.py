@@ -350,3 +350,17 @@ async def test_remote_models_are_asked_without_blocking_the_server(
         assert sum(result["distribution"]) == pytest.approx(1)
         assert "canary" not in json.dumps(result)
     assert len(endpoint.asked("far")) == 6
+
+
+async def test_a_thread_s_state_is_that_of_the_graph_that_ran(client: LangGraphClient) -> None:
+    thread = await client.threads.create()
+    question = {"question": "Should a city ban cars?"}
+    await client.runs.wait(thread["thread_id"], "overton", input=question, context={"pool": "village"})
+    state: Any = await client.threads.get_state(thread["thread_id"])
+    said = {**state["values"]["comments"]["farmers"], "text": "No."}
+    await client.threads.update_state(thread["thread_id"], {"comments": {"farmers": said}}, as_node="farmers")
+    changed: Any = await client.threads.get_state(thread["thread_id"])
+    assert changed["values"]["comments"]["farmers"]["text"] == "No."
+    assert changed["next"] == ["merge"]
+    history: Any = await client.threads.get_history(thread["thread_id"])
+    assert {"farmers", "townspeople"} in [set(each["next"]) for each in history]

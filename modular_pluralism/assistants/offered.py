@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from modular_pluralism.errors import ContextError, InputError, PoolError
+from modular_pluralism.home import expanded
 from modular_pluralism.pool import BUILT_IN_POOLS, Pool
 from modular_pluralism.pools import POOL_VARIABLE
 from modular_pluralism.prompts import PromptSet
@@ -92,6 +93,6 @@ def _entries(variable: str) -> list[Path]:
     if not folder:
         return []
     try:
-        return sorted(path for path in Path(folder).expanduser().iterdir() if _NAME.fullmatch(path.stem))
+        return sorted(path for path in expanded(folder).iterdir() if _NAME.fullmatch(path.stem))
     except OSError as error:
         raise InputError(f"{variable} names a folder that cannot be read ({error.strerror}); correct it.") from error

@@ -99,5 +99,5 @@ def _try(model: PoolModel, pool: Pool, prompts: Sequence[Any]) -> str:
     calls = [ask.text(model, convert_to_messages(prompt), max_tokens=1, seed=0) for prompt in prompts]
     seconds = sum(caller.call(call, {}).seconds for call in calls)
     # Which file an embedded model runs from: the one that the pool names, or one prepared from it.
-    file = f", from {model.chat.gguf.name}" if isinstance(model.chat, ChatLlama) else ""
+    file = f", from {model.chat.file.name}" if isinstance(model.chat, ChatLlama) else ""
     return f"{model.place} answers, {seconds:.1f} s{file}"

@@ -23,6 +23,7 @@ from modular_pluralism.models.answerer import Answerer
 from modular_pluralism.models.calls import describe
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.models.redaction import without_keys
+from modular_pluralism.nodes.ask import OWN_PART
 
 _READINGS: tuple[CallKind, ...] = ("label_probabilities", "text_logprobs")
 _OF_LLAMA = ("temperature", "top_p", "top_k", "min_p", "context", "repeatable", "stop")
@@ -127,12 +128,15 @@ class CallWatcher(AsyncCallbackHandler):
 
     def _call(self, kind: CallKind, metadata: dict[str, Any], prompts: Sequence[Sequence[BaseMessage]]) -> _OpenCall:
         community, role = metadata.get("community"), str(metadata.get("role") or "")
-        speaks = role in ("comment", "vote")
-        model = self._models.answerer(community) if speaks and community else self._models.base()
+        model = None if OWN_PART in metadata else self._model(role, community)
         node = node_id(metadata["langgraph_node"], metadata["langgraph_checkpoint_ns"])
-        place = without_keys(model.place)
+        place = without_keys(model.place if model else str(metadata.get("ls_model_name") or metadata[OWN_PART]))
         record = CallRecord(run=self._run, node=node, community=community, role=role, kind=kind, model=place)
         return _OpenCall(record, model, prompts)
+
+    def _model(self, role: str, community: str | None) -> Answerer:
+        speaks = role in ("comment", "vote")
+        return self._models.answerer(community) if speaks and community else self._models.base()
 
     def _begin(self, run_id: UUID, parent: UUID | None, call: _OpenCall) -> _OpenCall:
         """A node makes one call after the other, so the one that has failed in it is either made again or over."""
@@ -165,10 +169,11 @@ class CallWatcher(AsyncCallbackHandler):
 
 @dataclass
 class _OpenCall:
-    """A call that has begun, in the node whose run is `parent`."""
+    """A call that has begun, in the node whose run is `parent`; `model` is None of one that a part of the application's
+    own has made, which is no model of the pool."""
 
     record: CallRecord
-    model: Answerer
+    model: Answerer | None
     prompts: Sequence[Sequence[BaseMessage]]
     parent: UUID | None = None
     began: float = field(default_factory=time.monotonic)
@@ -181,6 +186,8 @@ class _OpenCall:
 
     def answered(self, message: BaseMessage) -> None:
         self.record.reply = without_keys(str(message.text))
+        if reasoning := message.additional_kwargs.get("reasoning_content"):
+            self.record.reasoning = without_keys(str(reasoning))
         info = message.response_metadata
         self.record.finish_reason = info.get("finish_reason")
         if info.get("seed") is not None:
@@ -213,7 +220,7 @@ def _reason(error: BaseException) -> str:
 
 
 def sent_prompts(
-    prompts: Sequence[Sequence[BaseMessage]], model: Answerer, *, load: bool
+    prompts: Sequence[Sequence[BaseMessage]], model: Answerer | None, *, load: bool
 ) -> tuple[list[SentPrompt], str | None]:
     """The prompts, and why it is not known what the model reads, where it is not: an embedded model that is not loaded
     is left alone, unless `load`.
@@ -241,11 +248,11 @@ def sent_prompts(
     return sent, None
 
 
-def _embedded(model: Answerer) -> ChatLlama | None:
+def _embedded(model: Answerer | None) -> ChatLlama | None:
     return model.chat if isinstance(model, PoolModel) and isinstance(model.chat, ChatLlama) else None
 
 
-def _settings(model: Answerer, called_with: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(model: Answerer | None, called_with: Mapping[str, Any]) -> dict[str, Any]:
     """The sampling of a call: the model's own, and over it what the call was given."""
     if (chat := _embedded(model)) is not None:
         own = {key: getattr(chat, key) for key in _OF_LLAMA}
@@ -255,9 +262,9 @@ def _settings(model: Answerer, called_with: Mapping[str, Any]) -> dict[str, Any]
     return {**_file(model), **own, **given}
 
 
-def _file(model: Answerer) -> dict[str, Any]:
+def _file(model: Answerer | None) -> dict[str, Any]:
     if (chat := _embedded(model)) is None:
         return {}
     adapter = chat.adapter
     with_adapter = {} if adapter is None else {"adapter": adapter.path.name, "adapter_scale": adapter.scale}
-    return {"file": chat.gguf.name, **with_adapter}
+    return {"file": chat.file.name, **with_adapter}

@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.base import coerce_to_runnable
 
 from modular_pluralism.answering import Given
+from modular_pluralism.errors import InputError
 
 
 class Answerer(Protocol):
@@ -28,11 +30,27 @@ class Answerer(Protocol):
 class OwnPart:
     """A part of the application's own: a chain, a graph, an agent, or a function that LangChain makes a runnable of.
 
-    Unlike a model it is asked with a mapping, and may answer with whatever its place in the graph calls for.
+    Unlike a model it is asked with a mapping, and may answer with whatever its place in the graph calls for. `source`
+    is what the application gave, by which a cache tells it from others (None: the runnable itself).
     """
 
     place: str
     runnable: Runnable[Any, Any]
+    source: Any = None
+
+    @classmethod
+    def of(cls, place: str, given: Any) -> OwnPart:
+        """The part that an application gives for this place.
+
+        Raises:
+            InputError: LangChain makes no runnable of it.
+        """
+        try:
+            return cls(place, coerce_to_runnable(given), given)
+        except TypeError:
+            raise InputError(
+                f"{place} is {given!r}; give a function, a chain, a graph, or whatever LangChain makes a runnable of."
+            ) from None
 
 
 class AsChat(Runnable[Any, AIMessage]):

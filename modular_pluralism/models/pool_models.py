@@ -14,14 +14,15 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 
 from modular_pluralism.answering import given_to
+from modular_pluralism.checked import checked
 from modular_pluralism.errors import ModelLoadError, PoolError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_model import ENGINE_SETTINGS, ChatLlama
+from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.model_tables import EmbeddedModel, GivenModel, LangChainModel, ModelConfig, without_password
 from modular_pluralism.models.answerer import AsChat, OwnPart
 from modular_pluralism.models.engine_reader import EngineOptionReader
-from modular_pluralism.models.gguf_source import find_gguf
 from modular_pluralism.models.option_reader import OptionReader
 from modular_pluralism.models.reply_reader import NoOptionReader, ReplyOptionReader
 from modular_pluralism.pool import Pool
@@ -84,6 +85,7 @@ class PoolModels:
         ```
     """
 
+    @checked
     def __init__(
         self, pool: Pool, models: Mapping[str, Runnable[Any, Any]] | None = None, *, download: bool = True
     ) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from modular_pluralism.errors import PoolError, PromptError
-from modular_pluralism.model_tables import NO_PATHS, EmbeddedModel
+from modular_pluralism.gguf_names import NO_PATHS
+from modular_pluralism.model_tables import EmbeddedModel
 from modular_pluralism.pool import Pool
 from modular_pluralism.pool_files.pool_text import PoolText, by_hand
 from modular_pluralism.prompts import PromptSet

@@ -49,8 +49,9 @@ class ModelTalk:
             try:
                 while message is not None:
                     logprobs = _logprobs(message)
-                    if message.text or logprobs:
-                        yield Delta(index, str(message.text), logprobs)
+                    reasoning = str(message.additional_kwargs.get("reasoning_content") or "")
+                    if message.text or logprobs or reasoning:
+                        yield Delta(index, str(message.text), logprobs, reasoning)
                     info |= {key: value for key, value in message.response_metadata.items() if key == "finish_reason"}
                     tokens += _tokens(message)
                     message = None if chunks is None else await anext(chunks, None)
@@ -114,4 +115,5 @@ def _logprobs(message: AIMessage) -> dict[str, Any] | None:
 def _tokens(message: AIMessage) -> Tokens:
     usage: Any = message.usage_metadata or {}
     cached = int((usage.get("input_token_details") or {}).get("cache_read") or 0)
-    return Tokens(int(usage.get("input_tokens", 0)), cached, int(usage.get("output_tokens", 0)))
+    reasoning = int((usage.get("output_token_details") or {}).get("reasoning") or 0)
+    return Tokens(int(usage.get("input_tokens", 0)), cached, int(usage.get("output_tokens", 0)), reasoning)

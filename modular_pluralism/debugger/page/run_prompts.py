@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modular_pluralism.errors import PromptError
+from modular_pluralism.home import expanded
 from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.step import QuestionParts
 from modular_pluralism.pool import Pool
@@ -113,7 +114,7 @@ def save_prompt(folder: Path, original: Prompt, text: str) -> Path:
 
 
 def _checked(folder: Path) -> Path:
-    own = folder.expanduser().absolute()
+    own = expanded(folder, PromptError).absolute()
     built_in = Path(PromptSet.load()["merge"].path).resolve().parent
     if own.resolve() == built_in or built_in in own.resolve().parents:
         raise PromptError("The built-in prompts stay as they are; choose a folder of your own")

@@ -52,7 +52,7 @@ _ANSWERING = ("vanilla", "prompting_overton", "moe", "merge")
 OnResult: TypeAlias = Callable[[Any, Result], None]
 """Told of each result that was made, with its maker."""
 
-AnItem = TypeVar("AnItem", bound=Item)
+AnItem = TypeVar("AnItem")
 Made = TypeVar("Made")
 
 
@@ -260,7 +260,7 @@ class Bench(Generic[Settings]):
         """The weights' file, or the remote model's name."""
         config, chat = self.pool.models[self.pool.base], self.models.base().chat
         if isinstance(chat, ChatLlama):
-            return chat.gguf.name
+            return chat.file.name
         if isinstance(config, LangChainModel):
             return config.langchain
         return config.openai if isinstance(config, RemoteModel) else self.pool.base
