@@ -28,6 +28,7 @@ from modular_pluralism import (
     build_overton,
     build_steerable,
 )
+from modular_pluralism.evaluation.run.facts import given_models, model_files
 from modular_pluralism.pool_files import add_community
 from modular_pluralism.pool_files.moved_pool import moved_pool, write_moved_pool
 from modular_pluralism.serving.catalogue import Catalogue
@@ -344,3 +345,13 @@ def test_a_persona_of_several_words_is_added_to_a_pool_file(tmp_path: Any) -> No
     moved = moved_pool(Pool.load(file), file, target)
     write_moved_pool(Pool.load(file), moved)
     assert Pool.load(target).persona_text("farmers") == persona
+
+
+def test_a_bench_knows_what_a_pool_brings() -> None:
+    pool = pool_of({"left": lambda given: "Mine.", "right": always("x").with_fallbacks([always("y")])})
+    models = PoolModels(pool)
+    assert model_files(pool, models) == []
+    known = given_models(models.given)
+    assert known["base"] == ["tests.fake_models", "FakeChat", None]
+    assert known["left"][1] == "RunnableLambda"
+    assert known["right"][1] == "RunnableWithFallbacks"
