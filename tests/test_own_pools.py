@@ -46,12 +46,17 @@ def refusal(make: Callable[[], object]) -> str:
     return str(caught.value)
 
 
+def asked(**more: Any) -> Any:
+    """The question with more parts."""
+    return {**QUESTION, **more}
+
+
 def pool_of(communities: dict[str, Any], base: Any = None, **more: Any) -> Pool:
     return Pool.of(base or always("All of it."), communities, run=ONCE, **more)
 
 
 def comments(pool: Pool, **question: Any) -> dict[str, str]:
-    state = build_overton(pool).compile().invoke({**QUESTION, **question})
+    state = build_overton(pool).compile().invoke(asked(**question))
     assert state["missing"] == [], state["comments"]
     return {name: comment["text"] for name, comment in state["comments"].items()}
 
@@ -143,7 +148,7 @@ def test_a_chat_model_with_fall_backs_comments_and_votes_by_its_replies() -> Non
     assert isinstance(other, FakeChat)
     assert other.seen[0].settings["max_tokens"] == pool.run.comment_tokens
     graph = build_distributional(pool, voice="vote", scoring="label").compile()
-    said = graph.invoke({**QUESTION, "options": ["Yes", "No"]})
+    said = graph.invoke(asked(options=["Yes", "No"]))
     assert said["distribution"] == [0.0, 1.0]
     assert said["distributions"]["left"]["samples"] == pool.run.score_samples
 
@@ -204,11 +209,7 @@ async def test_an_agents_tool_may_interrupt_the_run_and_goes_on(asynchronous: bo
 def test_an_agent_votes_by_its_replies_and_may_be_the_base() -> None:
     names_one = agent(RunnableLambda(lambda messages: AIMessage("A")))
     pool = pool_of({"left": names_one}, names_one).model_copy(update={"run": RunSettings(attempts=1, score_samples=2)})
-    state = (
-        build_distributional(pool, voice="both", scoring="label")
-        .compile()
-        .invoke({**QUESTION, "options": ["Yes", "No"]})
-    )
+    state = build_distributional(pool, voice="both", scoring="label").compile().invoke(asked(options=["Yes", "No"]))
     assert state["distribution"] == [1.0, 0.0]
     assert state["votes"]["left"]["samples"] == 2
 
@@ -217,27 +218,27 @@ def test_an_agent_votes_by_its_replies_and_may_be_the_base() -> None:
 
 
 def test_a_function_is_asked_with_the_question_and_all_that_belongs_to_it() -> None:
-    asked: list[dict[str, Any]] = []
+    seen_by_it: list[dict[str, Any]] = []
 
     def answers(given: dict[str, Any]) -> str:
-        asked.append(given)
+        seen_by_it.append(given)
         return "Mine."
 
     def says(seen: Seen) -> str:
         return "A" if "A. Yes" in seen.prompt else "1"
 
     pool = pool_of({"left": Community(model=answers, persona="asia.md"), "right": always("Right.")}, FakeChat(say=says))
-    question = {**QUESTION, "attribute": "privacy", "options": ["Yes", "No"], "seed": 3}
+    question = asked(attribute="privacy", options=["Yes", "No"], seed=3)
     state = build_steerable(pool, scoring="label").compile().invoke(question)
     assert state["comments"]["left"]["text"] == "Mine."
-    given = asked[0]
+    given = seen_by_it[0]
     assert set(given) == {"question", "options", "attribute", "persona", "seed", "messages"}
     assert (given["question"], given["options"], given["attribute"]) == (QUESTION["question"], ["Yes", "No"], "privacy")
     assert given["persona"] == pool.persona_text("left")
     assert isinstance(given["messages"][0], SystemMessage)
     comments(pool)
-    assert "attribute" not in asked[-1]
-    assert asked[-1]["options"] == []
+    assert "attribute" not in seen_by_it[-1]
+    assert seen_by_it[-1]["options"] == []
 
 
 def test_a_chain_that_takes_a_text_is_joined_by_what_it_takes() -> None:

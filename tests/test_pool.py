@@ -327,7 +327,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "key twice": (VALID + "prior = 1\nprior = 2\n", ["already set", "remove"]),
     "key twice in one line": ("run = {attempts = 1, attempts = 2}\n", ["line 1", "already set"]),
     "nested deeply": (f"base = {'[' * 5000}", ["nested too deeply"]),
-    "thousands of digits": (f"base = {'1' * 5000}", ["cannot be read"]),
+    "thousands of digits": (f"base = {'1' * 5000}", ["line 1", "more digits than can be read"]),
 }
 
 
