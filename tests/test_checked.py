@@ -32,6 +32,7 @@ from modular_pluralism import (
 )
 from modular_pluralism.checked import check_fields, checked, find_problem
 from modular_pluralism.modes import modes
+from modular_pluralism.nodes.comment import failed
 from modular_pluralism.types import Comment, Scoring
 from tests.fake_models import always, fake_models, fake_pool
 
@@ -183,3 +184,11 @@ def test_a_method_and_a_dataclass_are_checked_too() -> None:
     check_fields(Takes())
     with pytest.raises(InputError, match="Takes: There is no attribute 'sometimes'; use required, optional, refused"):
         check_fields(Takes("sometimes"))  # type: ignore[arg-type]
+
+
+def test_keys_that_a_dict_may_leave_out_are_not_missed() -> None:
+    said = failed("north", "no")
+    assert "reasoning" not in said
+    assert find_problem(said, Comment, "comment") is None
+    problem = find_problem({key: value for key, value in said.items() if key != "error"}, Comment, "comment")
+    assert str(problem) == "comment has no 'error'; a Comment has error."
