@@ -192,7 +192,7 @@ def test_what_cannot_be_asked_is_refused_when_the_graph_is_built() -> None:
     ]:
         with pytest.raises(InputError, match="is 3; give a Runnable"):
             build(**settings(), **stages)  # type: ignore[operator]
-    with pytest.raises(InputError, match="There is no pooling 3; use linear, log-linear, median, or a function"):
+    with pytest.raises(InputError, match="pooling is 3; give 'linear', 'log-linear' or 'median', a function"):
         build_distributional(**settings(), pooling=wrong)
     with pytest.raises(InputError, match="no list of stages"):
         build_overton(**settings(), after_comments=wrong)
