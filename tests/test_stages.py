@@ -194,7 +194,7 @@ def test_what_cannot_be_asked_is_refused_when_the_graph_is_built() -> None:
             build(**settings(), **stages)  # type: ignore[operator]
     with pytest.raises(InputError, match="pooling is 3; give 'linear', 'log-linear' or 'median', a function"):
         build_distributional(**settings(), pooling=wrong)
-    with pytest.raises(InputError, match="no list of stages"):
+    with pytest.raises(InputError, match="give a list of Runnables"):
         build_overton(**settings(), after_comments=wrong)
 
 
