@@ -20,7 +20,7 @@ from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_model import ENGINE_SETTINGS, ChatLlama
 from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.llama.job import Adapter
-from modular_pluralism.model_tables import EmbeddedModel, GivenModel, ModelConfig, without_password
+from modular_pluralism.model_tables import EmbeddedModel, GivenModel, LangChainModel, ModelConfig, without_password
 from modular_pluralism.models.answerer import AsChat, OwnPart
 from modular_pluralism.models.engine_reader import EngineOptionReader
 from modular_pluralism.models.option_reader import OptionReader
@@ -129,6 +129,11 @@ class PoolModels:
         given = self._given.get(self._pool.communities[name].model)
         return given is None or given_to(given) != "question"
 
+    @property
+    def given(self) -> Mapping[str, Runnable[Any, Any]]:
+        """What the application has given in the place of [models.*], by name."""
+        return self._given
+
     def check_votes(self, name: str) -> None:
         """Raise PoolError where a community has no model that could vote."""
         if not self.takes_messages(name):
@@ -190,6 +195,12 @@ class PoolModels:
                     "lora out of the pool, or give no chat model for it."
                 )
             return _given_model(self._given[name], where)
+        if isinstance(config, LangChainModel):
+            from modular_pluralism.models.langchain_provider import open_provider
+
+            where = f"model {name!r} ({config.langchain})"
+            provided = open_provider(name, config)
+            return PoolModel(where, provided, ReplyOptionReader(provided, where))
         if not isinstance(config, EmbeddedModel):
             # Here, since importing OpenAI's client takes a third of the start of a command that needs none.
             from modular_pluralism.models.remote import open_remote
