@@ -80,7 +80,8 @@ def test_an_unknown_mode_is_refused_before_any_model_is_asked(mode: Any) -> None
     asked: Any = {**QUESTION, "mode": mode}
     with pytest.raises(InputError) as caught:
         graph.invoke(asked)
-    assert str(caught.value) == f"There is no mode {mode!r}; use overton, steerable, distributional."
+    shown = "a list" if isinstance(mode, list) else repr(mode)
+    assert str(caught.value) == f"There is no mode {shown}; use overton, steerable, distributional."
     with pytest.raises(InputError, match="There is no mode None"):
         graph.invoke(QUESTION)  # type: ignore[arg-type]
     assert model.seen == []

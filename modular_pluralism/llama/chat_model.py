@@ -221,6 +221,14 @@ class ChatLlama(BaseChatModel):
         most = self.thinking if isinstance(self.thinking, int) else None
         return replace(request, reasoning=self._chat_template.reasoning(turns(messages), most))
 
+    def _begun(
+        self, messages: list[BaseMessage], stop: list[str] | None, call: dict[str, Any]
+    ) -> tuple[GenerationRequest, ReplyParts]:
+        """A call up to where the engine is asked. In asyncio that is for a thread: a long prompt is rendered and cut
+        into tokens for longer than an event loop may be held up."""
+        request = self._asked(messages, stop, **call)
+        return request, self._parts(messages, request)
+
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
@@ -231,8 +239,8 @@ class ChatLlama(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         await self.aload()
-        request = self._asked(messages, stop, **kwargs)
-        return self._result(await self.engine.agenerate(request), request, self._parts(messages, request))
+        request, parts = await asyncio.to_thread(self._begun, messages, stop, kwargs)
+        return self._result(await self.engine.agenerate(request), request, parts)
 
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
@@ -247,8 +255,7 @@ class ChatLlama(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         await self.aload()
-        request = self._asked(messages, stop, **kwargs)
-        parts = self._parts(messages, request)
+        request, parts = await asyncio.to_thread(self._begun, messages, stop, kwargs)
         async for event in self.engine.astream(request):
             if (chunk := self._chunk(event, request, parts)) is not None:
                 yield chunk
