@@ -22,13 +22,19 @@ OPTIONS = {"options": ["Yes", "No", "Perhaps"]}
 def threads(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, int]]:
     """Which thread has done what."""
     seen: set[tuple[str, int]] = set()
-    for owner, name in ((ModelFile, "tokenize"), (ChatTemplate, "tokens"), (Engine, "__init__")):
 
-        def noting(*arguments: Any, _do: Any = getattr(owner, name), _name: str = name, **more: Any) -> Any:
-            seen.add((_name, threading.get_ident()))
-            return _do(*arguments, **more)
+    def noting(owner: type, name: str) -> None:
+        do = getattr(owner, name)
 
-        monkeypatch.setattr(owner, name, noting)
+        def noted(*arguments: Any, **more: Any) -> Any:
+            seen.add((name, threading.get_ident()))
+            return do(*arguments, **more)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    noting(ModelFile, "tokenize")
+    noting(ChatTemplate, "tokens")
+    noting(Engine, "__init__")
     return seen
 
 
