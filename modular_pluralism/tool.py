@@ -20,7 +20,7 @@ from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment, Mode, Scoring, Voice
 
 Told = tuple[str, dict[str, Any]]
-"""What a tool returns: the text for the agent's model, and the graph's state as the artifact."""
+"""What a tool returns: the text for the agent's model, and the question with the graph's result as the artifact."""
 
 
 @checked
@@ -39,9 +39,9 @@ def pluralism_tool(
 ) -> BaseTool:
     """A mode as a tool for an agent; its arguments are the question and what else the mode needs.
 
-    It returns a short text for the agent's model, and the graph's whole state as the message's `artifact`. Tokens,
-    callbacks and metadata reach the application that calls it. A run that fails raises ToolException with the reason;
-    set `tool.handle_tool_error = True` to have the agent's model told it as an error instead.
+    It returns a short text for the agent's model, and the question with the graph's result as the message's `artifact`.
+    Tokens, callbacks and metadata reach the application that calls it. A run that fails raises ToolException with the
+    reason; set `tool.handle_tool_error = True` to have the agent's model told it as an error instead.
 
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
@@ -87,14 +87,14 @@ def pluralism_tool(
 
     def call(config: RunnableConfig, **question: Any) -> Told:
         try:
-            state = compiled.invoke(question, config)
+            state = {**question, **compiled.invoke(question, config)}
         except PluralismError as error:
             raise ToolException(str(error)) from error
         return _text(described, state), state
 
     async def acall(config: RunnableConfig, **question: Any) -> Told:
         try:
-            state = await compiled.ainvoke(question, config)
+            state = {**question, **await compiled.ainvoke(question, config)}
         except PluralismError as error:
             raise ToolException(str(error)) from error
         return _text(described, state), state

@@ -30,8 +30,12 @@ ItemScoring = Literal["rotate", "text"]
 Style = Literal["chat", "completion"]
 """How prompts are sent: in the model's chat template, or as plain text, as in the paper's release."""
 
-Pooling = Literal["linear", "log-linear"]
-"""How two distributions become one: by their weighted mean, or by their weighted geometric mean, normalised."""
+Pooling = Literal["linear", "log-linear", "median"]
+"""How distributions become one: by their weighted mean (the paper's way), by their weighted geometric mean, or by each
+option's weighted median; the latter two are normalised."""
+
+VotePooling = Literal["linear", "log-linear"]
+"""How a community's two voices become one distribution; of two, there is no median."""
 
 
 Happened = Literal["started", "answered", "scored", "voted", "failed"]
@@ -66,6 +70,13 @@ class Comment(Reply):
     reasoning: NotRequired[str]
 
 
+class Turn(TypedDict):
+    """What was said before a question, by whom."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
 class OptionDistribution(TypedDict):
     """Probabilities over the answer options, in the order of the options; they sum to 1.
 
@@ -74,7 +85,8 @@ class OptionDistribution(TypedDict):
     `samples` is None where the probabilities were read from the model, and the number of sampled replies where they
     had to be estimated from those. `unread` lists options whose probability the endpoint did not report (below its
     `top_logprobs` limit, so they count as 0). `label` is what the options' own order alone gives, as the scoring
-    "label" reads it, and `label_mass` its mass; None for "text".
+    "label" reads it, and `label_mass` its mass; None for "text". `read_from` is a short digest of the question with its
+    parts and of the comment that a community's distribution was read from; one that you write yourself needs none.
     """
 
     probabilities: list[float]
@@ -84,6 +96,7 @@ class OptionDistribution(TypedDict):
     unread: list[str]
     label: list[float] | None
     label_mass: float | None
+    read_from: NotRequired[str]
 
 
 class Selection(TypedDict):
@@ -148,3 +161,35 @@ class Estimate(TypedDict):
     roles: list[RoleEstimate]
     total: Cost
     sampled: Cost | None
+
+
+class Heard(TypedDict):
+    """What a stage of your own is asked with, in the place of the merge or the selector.
+
+    `comments` are those of the communities that answered, in the pool's order, and `missing` names the others; the
+    quorum has been checked. `attribute` and `options` are None where the question has none. `seed` is derived from the
+    question's, another one for every stage.
+    """
+
+    question: str
+    attribute: str | None
+    options: list[str] | None
+    seed: int
+    comments: list[Comment]
+    missing: list[str]
+
+
+class HeardSelected(Heard):
+    """What a stage of your own is asked with that answers in the light of the `selected` comment."""
+
+    selected: Comment
+
+
+class HeardComment(TypedDict):
+    """What a stage of your own is asked with that looks at one community's comment."""
+
+    question: str
+    attribute: str | None
+    options: list[str] | None
+    seed: int
+    comment: Comment

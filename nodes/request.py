@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -12,7 +12,7 @@ from modular_pluralism.errors import InputError
 from modular_pluralism.modes import Takes, find_mode, takers
 from modular_pluralism.nodes.render import one_line
 from modular_pluralism.option_math import MOST_OPTIONS
-from modular_pluralism.types import Mode, Scoring, Voice
+from modular_pluralism.types import Mode, Scoring, Turn, Voice
 
 
 class Request(BaseModel):
@@ -26,6 +26,7 @@ class Request(BaseModel):
         scoring: How option probabilities are read.
         voice: How communities are heard in distributional mode.
         seed: The seed of the run.
+        history: What was said before the question.
 
     Raises:
         InputError: There is no such mode, scoring or voice; or a part is missing, unusable, or not for this mode.
@@ -48,6 +49,7 @@ class Request(BaseModel):
     scoring: Scoring = "rotate"
     voice: Voice = "comment"
     seed: int | None = None
+    history: list[Turn] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -71,7 +73,12 @@ class Request(BaseModel):
         """
         if distinct and self.options:
             _check_distinct(self.options)
-        parts = {"seed": self.seed, "attribute": self.attribute, "options": self.options or None}
+        parts = {
+            "seed": self.seed,
+            "history": self.history,
+            "attribute": self.attribute,
+            "options": self.options or None,
+        }
         return {"question": self.question, **{name: value for name, value in parts.items() if value is not None}}
 
 
@@ -83,6 +90,7 @@ def check_parts(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
     """
     check_question(given.get("question"))
     check_seed(given.get("seed"))
+    check_history(given.get("history"))
     required = takes.attribute == "required"
     if required or given.get("attribute") is not None:
         _refuse(takes, "attribute", mode)
@@ -107,6 +115,22 @@ def check_question(question: object) -> None:
     if not question or not question.strip():
         raise InputError("The question is empty; write what the communities shall comment on.")
     _check_unicode(question, "The question")
+
+
+def check_history(history: object) -> None:
+    """Raise InputError unless every turn has a role and a text."""
+    if history is not None and (isinstance(history, str) or not isinstance(history, Sequence)):
+        raise InputError(f"The history is {type(history).__name__}; {_TURNS}.")
+    for number, turn in enumerate(history or (), start=1):
+        if not isinstance(turn, Mapping) or turn.keys() != {"role", "content"} or turn["role"] not in _ROLES:
+            raise InputError(f"Turn {number} of the history is none; {_TURNS}.")
+        if not isinstance(turn["content"], str) or not turn["content"].strip():
+            raise InputError(f"Turn {number} of the history is empty; write what was said as text, or leave it out.")
+        _check_unicode(turn["content"], f"Turn {number} of the history")
+
+
+_ROLES: tuple[str, ...] = get_args(get_type_hints(Turn)["role"])
+_TURNS = f'give a list such as [{{"role": "user", "content": "…"}}], with the roles {", ".join(_ROLES)}'
 
 
 def check_attribute(attribute: object, *, required: bool) -> None:

@@ -50,6 +50,9 @@ MODES = ("any", "overton", "steerable", "distributional", "baseline", "judge", "
 modes are compared with; `judge` for what an evaluation asks about answers, and a search about prompts; `fragment` for a
 text that stands inside other prompts; `persona` for a system prompt."""
 
+_ONE_WORD = re.compile(r"[!-~]+")
+"""What no persona consists of. In scripts without spaces one may."""
+
 HEADER_KEYS = ("name", "mode", "variables", "version")
 
 _FENCE = "---"
@@ -241,6 +244,17 @@ def plain_persona(path: Path) -> str:
     if not text.strip():
         raise PromptError(f"{path} is empty; write the persona's system prompt into it")
     return text.strip()
+
+
+def inline_persona(text: str) -> str:
+    """A persona that is written into a pool. Raises PromptError where it looks like a file's name that is mistyped."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").strip()
+    if not text or _ONE_WORD.fullmatch(text):
+        raise PromptError(
+            f"a persona is a plain file name such as 'news_left.md', or a text of several words, not {short(text)}; "
+            "put the file beside the pool file and give its name without a folder, or write the persona itself"
+        )
+    return text
 
 
 def read_prompt(file: Path | Traversable) -> Prompt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -224,12 +225,19 @@ async def show(
 
 
 def _piped() -> str:
+    """What standard input holds: UTF-8, whatever Python takes the terminal for, or else in the terminal's encoding."""
     from modular_pluralism.errors import InputError
 
+    if sys.stdin is None:
+        raise InputError("Standard input is closed, so no question can be read from it; send one, or write it out.")
     try:
-        return sys.stdin.read().strip()
-    except (UnicodeDecodeError, AttributeError):  # a closed standard input is None
-        raise InputError("The question cannot be read from standard input; send it as UTF-8 text.") from None
+        given = sys.stdin.buffer.read()
+    except OSError as error:
+        raise InputError(f"The question cannot be read from standard input ({error.strerror}).") from None
+    for encoding in ("utf-8-sig", sys.stdin.encoding):
+        with contextlib.suppress(UnicodeDecodeError):
+            return given.decode(encoding).replace("\r\n", "\n").strip()
+    raise InputError("The question cannot be read from standard input; send it as UTF-8 text.")
 
 
 def stopped(thread: str | None, store: str | None) -> str:
