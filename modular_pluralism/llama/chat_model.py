@@ -311,6 +311,14 @@ class ChatLlama(BaseChatModel):
         failed = RunnablePassthrough.assign(parsed=lambda _: None)
         return RunnableMap(raw=asked) | parsed.with_fallbacks([failed], exception_key="parsing_error")
 
+    def _begun(
+        self, messages: list[BaseMessage], stop: list[str] | None, call: dict[str, Any]
+    ) -> tuple[GenerationRequest, ReplyParts]:
+        """A call up to where the engine is asked. In asyncio that is for a thread: a long prompt is rendered and cut
+        into tokens for longer than an event loop may be held up."""
+        request = self._asked(messages, stop, **call)
+        return request, self._parts(messages, request)
+
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
@@ -323,10 +331,8 @@ class ChatLlama(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         await self.aload()
-        request = self._asked(messages, stop, **kwargs)
-        return self._result(
-            await self.engine.agenerate(request), request, self._parts(messages, request), kwargs.get("response_format")
-        )
+        request, parts = await asyncio.to_thread(self._begun, messages, stop, kwargs)
+        return self._result(await self.engine.agenerate(request), request, parts, kwargs.get("response_format"))
 
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
@@ -341,8 +347,7 @@ class ChatLlama(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         await self.aload()
-        request = self._asked(messages, stop, **kwargs)
-        parts = self._parts(messages, request)
+        request, parts = await asyncio.to_thread(self._begun, messages, stop, kwargs)
         async for event in self.engine.astream(request):
             if (chunk := self._chunk(event, request, parts)) is not None:
                 yield chunk
