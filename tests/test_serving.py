@@ -317,10 +317,8 @@ def test_errors_are_those_of_the_official_client(server: Served, client: openai.
         client.chat.completions.create(model="base", n=9, **asked("Hello"))
     assert caught.value.code == "limit"
     assert caught.value.param == "n"
-    with pytest.raises(openai.BadRequestError, match="tools is not supported"):
-        client.chat.completions.create(
-            model="base", tools=[{"type": "function", "function": {"name": "f"}}], **asked("Hello")
-        )
+    with pytest.raises(openai.BadRequestError, match="audio is not supported"):
+        client.chat.completions.create(model="base", audio={"format": "mp3", "voice": "alloy"}, **asked("Hello"))
     with pytest.raises(openai.NotFoundError, match="no model 'gpt-4o'"):
         client.chat.completions.create(model="gpt-4o", **asked("Hello"))
     with pytest.raises(openai.AuthenticationError, match="not one of this server's"):

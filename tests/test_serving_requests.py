@@ -51,6 +51,7 @@ from modular_pluralism.serving.server import check_host
 
 KEY = "a-key-of-the-tests-0123456789"
 USER = {"role": "user", "content": "Should wages be public?"}
+CALL = {"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
 def chat(*messages: dict[str, Any], **more: Any) -> ChatRequest:
@@ -350,12 +351,18 @@ async def test_a_whole_answer_looks_at_every_part_a_few_times_only() -> None:
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"tools": [{"type": "function"}]}, "tools.0.function"),
+        ({"tools": [{"type": "retrieval", "function": {"name": "f"}}]}, "tools.0.type"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
+        ({"tool_choice": "always"}, "tool_choice"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+        ({"functions": [{"name": "f"}]}, "functions"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"presence_penalty": True}, "presence_penalty"),
         ({"modalities": ["text", "audio"]}, "modalities"),
-        ({"reasoning_effort": "high"}, "reasoning_effort"),
+        ({"reasoning_effort": "utmost"}, "reasoning_effort"),
         ({"guided_json": {}}, "guided_json"),
         ({"temperature": 3}, "temperature"),
         ({"temperature": "0.5"}, "temperature"),
@@ -408,7 +415,23 @@ def test_a_field_that_is_refused_is_named(client: TestClient, more: dict[str, An
         ({"guided_json": {}}, "There is no field guided_json here; leave it out."),
         ({"messages": [{"role": "user"}]}, "messages.0.content is missing; add it."),
         ({"messages": [5]}, "messages.0 must be a JSON object."),
-        ({"tools": [{}]}, "tools is not supported; leave it out."),
+        ({"functions": [{}]}, "functions is not supported; leave it out."),
+        (
+            {"messages": [{"role": "tool", "content": "rain"}]},
+            "tool_call_id must be there in a message of the role 'tool', and in no other.",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "", "tool_calls": [CALL]}]},
+            "tool_calls stand in messages of the role 'assistant' only; take them out.",
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "assistant", "tool_calls": [{**CALL, "function": {"name": "f", "arguments": "5"}}]}
+                ]
+            },
+            "arguments of a tool call must be a JSON object, as text.",
+        ),
         ({"temperature": 3}, "temperature: input should be less than or equal to 2."),
         ({"\n" + "x" * 90: 1}, "There is no field \\n" + "x" * 59 + " here; leave it out."),
         ({f"field{number}": 1 for number in range(1000)}, "There is no field field0 here; leave it out."),
@@ -534,7 +557,7 @@ def test_the_schema_tells_limits_models_errors_and_streams(client: TestClient) -
     assert completion_fields["logprobs"]["anyOf"][0]["maximum"] == 20
     assert "pluralism/overton" in chat_fields["model"]["enum"]
     assert completion_fields["model"]["enum"] == ["base", "community/near"]
-    assert chat_fields["tools"]["enum"] == [[], None]
+    assert completion_fields["tools"]["enum"] == [[], None]
     assert set(schemas["ErrorFacts"]["required"]) == {"message", "type", "param", "code"}
     for path in ("/v1/chat/completions", "/v1/completions"):
         responses = schema["paths"][path]["post"]["responses"]

@@ -3,7 +3,6 @@ that can only be asked."""
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing_extensions import is_typeddict
 from modular_pluralism.errors import InputError, NoUsableReplyError
 from modular_pluralism.llama.grammar import JSON_OBJECT, grammar_of_schema
 from modular_pluralism.llama.schema_check import schema_problem
+from modular_pluralism.llama.schema_keywords import closed_objects
 
 ResponseFormat = Mapping[str, Any] | type[BaseModel]
 """What ChatOpenAI takes as `response_format`: OpenAI's table, or a class of pydantic."""
@@ -44,11 +44,11 @@ class ReplySchema:
             return cls(str(schema.get("title") or "reply"), dict(schema))
         if isinstance(schema, type) and issubclass(schema, BaseModel):
             try:
-                return cls(schema.__name__, _closed(schema.model_json_schema()), schema)
+                return cls(schema.__name__, closed_objects(schema.model_json_schema()), schema)
             except PydanticUserError as error:
                 raise InputError(f"{schema.__name__} cannot be written as a JSON schema: {error.message}.") from None
         if is_typeddict(schema):
-            return cls(schema.__name__, _closed(convert_to_json_schema(schema)))
+            return cls(schema.__name__, closed_objects(convert_to_json_schema(schema)))
         raise InputError(
             f"The schema is {schema!r:.100}; give a class of pydantic, a TypedDict, or a JSON schema as a dict."
         )
@@ -131,18 +131,3 @@ def grammar_of_format(response_format: ResponseFormat | None) -> str | None:
         return grammar_of_schema(schema.json_schema)
     is_object = isinstance(response_format, Mapping) and response_format.get("type") == "json_object"
     return JSON_OBJECT if is_object else None
-
-
-def _closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema, whose objects have no members but those that are named: a small model would write others for ever."""
-    schema = copy.deepcopy(schema)
-    left: list[Any] = [schema]
-    while left:
-        part = left.pop()
-        if isinstance(part, list):
-            left += part
-        elif isinstance(part, dict):
-            if isinstance(part.get("properties"), dict) and part.get("type") == "object":
-                part.setdefault("additionalProperties", False)
-            left += [inner for name, inner in part.items() if name not in ("default", "const", "enum", "examples")]
-    return schema

@@ -3,6 +3,7 @@ that a misspelled one would be no constraint at all; here it is found before."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -44,3 +45,18 @@ def _inner(path: tuple[str, ...], schema: Mapping[str, Any]) -> Iterator[tuple[t
             yield from (((*path, name, str(place)), inner) for place, inner in enumerate(value))
         elif name in _OF_ONE:
             yield (*path, name), value
+
+
+def closed_objects(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema, whose objects have no members but those that are named: a small model would write others for ever."""
+    closed = copy.deepcopy(dict(schema))
+    left: list[Any] = [closed]
+    while left:
+        part = left.pop()
+        if isinstance(part, list):
+            left += part
+        elif isinstance(part, dict):
+            if isinstance(part.get("properties"), dict) and part.get("type") == "object":
+                part.setdefault("additionalProperties", False)
+            left += [inner for name, inner in part.items() if name not in ("default", "const", "enum", "examples")]
+    return closed

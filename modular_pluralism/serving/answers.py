@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -49,12 +49,14 @@ class Tokens:
 @dataclass(frozen=True)
 class Delta:
     """Some more text of a choice; `logprobs` are in OpenAI's form, which is another for chats than for completions.
-    `reasoning` is what a thinking model writes before its text."""
+    `reasoning` is what a thinking model writes before its text. `calls` are calls of tools, or parts of them, in the
+    form of OpenAI's chunks."""
 
     index: int
     text: str
     logprobs: dict[str, Any] | None = None
     reasoning: str = ""
+    calls: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.answers import Delta, End, Event, Facts, Tokens
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.mode_question import question_of
-from modular_pluralism.serving.schemas import ChatRequest
+from modular_pluralism.serving.schemas import ChatRequest, Effort
 from modular_pluralism.types import Mode, Scoring, Voice
 
 
@@ -42,7 +42,7 @@ class ModeTalk:
         self._voice: Voice = voice if mode.takes.voice else "comment"
         # Few: whoever asks for ever new settings only costs themselves the building of a graph.
         self._graph = lru_cache(maxsize=32)(self._built)
-        self._graph(None, None, None)  # finds what is wrong with the pool before anybody asks
+        self._graph(None, None, None, None)  # finds what is wrong with the pool before anybody asks
 
     async def events(self, request: ChatRequest) -> AsyncIterator[Event]:
         """See Talker. Of a stream, a text comes as it is written; a choice or a distribution comes whole."""
@@ -70,16 +70,19 @@ class ModeTalk:
         _refuse_what_a_run_has_not(self._mode.name, request)
         asked = question_of(self._mode, request, request.first_seed())
         self._check_length(asked["question"])
-        return asked, self._graph(request.most_tokens, request.temperature, request.engine_top_p)
+        sampling = (request.temperature, request.engine_top_p, request.reasoning_effort)
+        return asked, self._graph(request.most_tokens, *sampling)
 
-    def _built(self, answer_tokens: int | None, temperature: float | None, top_p: float | None) -> Any:
-        """Temperature and top_p hold for every text of the run, the communities' too."""
+    def _built(
+        self, answer_tokens: int | None, temperature: float | None, top_p: float | None, effort: Effort | None
+    ) -> Any:
+        """Temperature, top_p and effort hold for every text of the run, the communities' too."""
         given = {"temperature": temperature, "top_p": top_p}
         sampling = {name: value for name, value in given.items() if value is not None}
         run = self._pool.run.model_copy(update={} if answer_tokens is None else {"answer_tokens": answer_tokens})
         pool = self._pool.model_copy(update={"run": run})
         settings: dict[str, Any] = {
-            "models": self._models.sampled(pool, sampling) if sampling else self._models,
+            "models": self._models.sampled(pool, sampling, effort) if sampling or effort else self._models,
             "prompts": self._prompts,
         }
         return self._mode.graph(pool, scoring=self._scoring, voice=self._voice, **settings).compile()
@@ -151,6 +154,7 @@ def _refuse_what_a_run_has_not(mode: Mode, request: ChatRequest) -> None:
         ("stop", bool(request.stop)),
         ("logprobs", bool(request.logprobs)),
         ("response_format", request.format != "text"),
+        ("tools", bool(request.tool_settings())),
     ):
         if asked:
             raise ApiError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -66,9 +66,11 @@ class _Response:
             deltas = deltas_of[end.index]
             text = "".join(delta.text for delta in deltas)
             reasoning = "".join(delta.reasoning for delta in deltas)
-            message = {"role": "assistant", "content": text, "refusal": None, **_thought(reasoning)}
+            message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, **_thought(reasoning)}
+            if calls := [_whole(call) for delta in deltas for call in delta.calls]:
+                message |= {"content": text or None, "tool_calls": calls}
             logprobs = _joined([delta.logprobs for delta in deltas if delta.logprobs is not None])
-            written = {"message": message} if self._chat else {"text": text}
+            written: dict[str, Any] = {"message": message} if self._chat else {"text": text}
             choices.append(_choice(end.index, written, logprobs, end.finish_reason))
         return self._put(self._kind, choices, usage=tokens.usage(), pluralism=ends[0].facts)
 
@@ -77,8 +79,8 @@ class _Response:
             self._begun.add(event.index)
             yield self._chunk(_choice(event.index, {"delta": {"role": "assistant", "content": ""}}))
         if isinstance(event, Delta):
-            text = {"delta": _delta(event)} if self._chat else {"text": event.text}
-            yield self._chunk(_choice(event.index, text, event.logprobs))
+            written: dict[str, Any] = {"delta": _delta(event)} if self._chat else {"text": event.text}
+            yield self._chunk(_choice(event.index, written, event.logprobs))
         else:
             nothing: dict[str, Any] = {"delta": {}} if self._chat else {"text": ""}
             end = _choice(event.index, nothing, finish_reason=event.finish_reason)
@@ -95,6 +97,11 @@ class _Response:
         return {"object": kind, **self._same, "choices": choices, **more}
 
 
+def _whole(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A call without its place, which only the parts of one need."""
+    return {name: value for name, value in call.items() if name != "index"}
+
+
 def _choice(
     index: int, text: dict[str, Any], logprobs: dict[str, Any] | None = None, finish_reason: str | None = None
 ) -> dict[str, Any]:
@@ -102,9 +109,9 @@ def _choice(
 
 
 def _delta(event: Delta) -> dict[str, Any]:
-    """Reasoning comes in chunks of its own, which have no content."""
-    content = {"content": event.text} if event.text or not event.reasoning else {}
-    return {**_thought(event.reasoning), **content}
+    """Reasoning and calls come in chunks of their own, which have no content."""
+    beside = {**_thought(event.reasoning), **({"tool_calls": list(event.calls)} if event.calls else {})}
+    return {**beside, "content": event.text} if event.text or not beside else beside
 
 
 def _thought(reasoning: str) -> dict[str, Any]:
