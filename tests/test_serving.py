@@ -259,6 +259,47 @@ def test_steerable(client: openai.OpenAI) -> None:
         client.chat.completions.create(model="pluralism/steerable", **asked("Should wages be public?"))
 
 
+MOOD = {
+    "name": "mood",
+    "schema": {
+        "type": "object",
+        "properties": {"mood": {"enum": ["good", "bad"]}},
+        "required": ["mood"],
+        "additionalProperties": False,
+    },
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("mode", ["overton", "steerable"])
+def test_the_answer_of_a_mode_follows_a_schema(client: openai.OpenAI, mode: str, stream: bool) -> None:
+    reply = client.chat.completions.create(
+        model=f"pluralism/{mode}",
+        seed=1,
+        stream=stream,
+        response_format={"type": "json_schema", "json_schema": MOOD},  # type: ignore[call-overload]
+        **({"metadata": {"attribute": "age"}} if mode == "steerable" else {}),
+        **asked("Should wages be public?"),
+    )
+    parts = list(reply) if stream else [reply]
+    said = "".join((part.choices[0].delta if stream else part.choices[0].message).content or "" for part in parts)
+    assert json.loads(said)["mood"] in ("good", "bad")
+    assert parts[-1].model_extra["pluralism"]["structured"] == json.loads(said)
+
+
+def test_a_schema_is_refused_where_nothing_is_written(client: openai.OpenAI) -> None:
+    wanted: Any = {"type": "json_schema", "json_schema": MOOD}
+    options = "Attribute: age\nOption: Yes\nOption: No\n\nShould wages be public?"
+    with pytest.raises(openai.BadRequestError, match="response_format is for a written answer"):
+        client.chat.completions.create(model="pluralism/steerable", response_format=wanted, **asked(options))
+    with pytest.raises(openai.BadRequestError, match="response_format is not supported by pluralism/distributional"):
+        client.chat.completions.create(model="pluralism/distributional", response_format=wanted, **asked(options))
+    wanted = {"type": "json_schema", "json_schema": {"name": "odd", "schema": {"not": {}}}}
+    with pytest.raises(openai.BadRequestError, match="not is no keyword") as caught:
+        client.chat.completions.create(model="pluralism/overton", response_format=wanted, **asked("Why?"))
+    assert caught.value.param == "response_format.json_schema.schema"
+
+
 def test_distributional(client: openai.OpenAI) -> None:
     by_header = client.chat.completions.create(
         model="pluralism/distributional", seed=1, **asked("Option: Yes\nOption: No\n\nShould wages be public?")

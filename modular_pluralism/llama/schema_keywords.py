@@ -7,6 +7,9 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from modular_pluralism.errors import InputError
+
+_LONGEST = 200
 _OF_ONE = {"items", "additionalItems", "additionalProperties"}
 _OF_SEVERAL = {"items", "prefixItems", "anyOf", "oneOf", "allOf"}
 _BY_NAME = {"properties", "patternProperties", "$defs", "definitions"}
@@ -21,6 +24,17 @@ _FOR_PEOPLE = {
 }
 """They constrain nothing. A discriminator, which pydantic writes, tells which member of a union is meant."""
 _KNOWN = _OF_ONE | _OF_SEVERAL | _BY_NAME | _OF_VALUES | _FOR_PEOPLE
+
+
+def check_keywords(schema: Mapping[str, Any]) -> None:
+    """Raise InputError where a keyword would constrain nothing."""
+    if (place := unknown_keyword(schema)) is not None:
+        told = " ".join(place.split())
+        told = told if len(told) <= _LONGEST else f"{told[: _LONGEST - 3]}..."
+        raise InputError(
+            f"The JSON schema cannot be used: {told.rstrip(' .')} is no keyword that a reply can be kept to; leave it "
+            "out."
+        )
 
 
 def unknown_keyword(schema: Mapping[str, Any]) -> str | None:

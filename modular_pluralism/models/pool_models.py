@@ -52,6 +52,14 @@ class PoolModel:
         """What is asked for a text."""
         return self.chat if self.own is None else self.own
 
+    @property
+    def takes_schema(self) -> bool:
+        """Whether its call setting `response_format` keeps a reply to a JSON schema."""
+        # By name: importing OpenAI's client takes a third of the start of a command that needs none.
+        return isinstance(self.chat, ChatLlama) or "BaseChatOpenAI" in {
+            each.__name__ for each in type(self.chat).__mro__
+        }
+
 
 _Key = tuple[str, str | None, float]
 """A model's name, and the adapter with its scale."""
