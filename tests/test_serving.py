@@ -459,6 +459,73 @@ async def test_langchain(server: Served) -> None:
     assert whole.usage_metadata["output_tokens"] <= 6
 
 
+def test_chat_openai_gets_at_a_runs_facts_by_headers(server: Served) -> None:
+    chat = ChatOpenAI(
+        model="pluralism/steerable",
+        base_url=server.url,
+        api_key=SecretStr(KEY),
+        include_response_headers=True,
+        extra_body={"metadata": {"attribute": "the right to privacy"}},
+        seed=4,
+    )
+    whole = chat.invoke("Should wages be public?")
+    streamed = next(chunk for chunk in chat.stream("Should wages be public?") if chunk.response_metadata)
+    for message in (whole, streamed):
+        headers = message.response_metadata["headers"]
+        assert headers["x-pluralism-mode"] == "steerable"
+        assert headers["x-pluralism-pool"] == "pool"
+        assert headers["x-pluralism-missing"] == ""
+        assert headers["x-pluralism-seed"] == "4"
+        assert headers["x-pluralism-selected"] in ("north", "south")
+    binding = chat.bind(extra_body={"metadata": {"attribute": "age", "options": json.dumps(["Yes", "No"])}})
+    assert binding.invoke("Should wages be public?").content in ("Yes", "No")
+
+
+# -- responses ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["community/north", "pluralism/overton"])
+def test_a_response_is_what_a_chat_would_be(client: openai.OpenAI, model: str) -> None:
+    settings: dict[str, Any] = {"model": model, "temperature": 0, "extra_body": {"seed": 5}}
+    chat = client.chat.completions.create(max_tokens=8, **settings, **asked("Should wages be public?"))
+    response = client.responses.create(input="Should wages be public?", max_output_tokens=8, **settings)
+    assert response.output_text == chat.choices[0].message.content
+    assert response.status == {"length": "incomplete", "stop": "completed"}[chat.choices[0].finish_reason]
+    assert response.usage is not None
+    assert response.usage.output_tokens == chat.usage.completion_tokens
+    assert response.model_extra is not None
+    assert response.model_extra["pluralism"]["seed"] == 5
+    events = list(
+        client.responses.create(input="Should wages be public?", max_output_tokens=8, stream=True, **settings)
+    )
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [events[0].type, events[-1].type] == ["response.created", f"response.{response.status}"]
+    text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert text == response.output_text
+    assert events[-1].response.output_text == text
+
+
+def test_a_response_follows_a_schema_and_instructions(client: openai.OpenAI) -> None:
+    wanted: Any = {"format": {"type": "json_schema", **MOOD}}
+    response = client.responses.create(
+        model="base",
+        instructions="Answer in JSON.",
+        input=[{"role": "user", "content": [{"type": "input_text", "text": "How are you?"}]}],
+        text=wanted,
+    )
+    assert json.loads(response.output_text)["mood"] in ("good", "bad")
+    assert response.text.format.name == "mood"
+    with pytest.raises(openai.BadRequestError, match="this server keeps no responses"):
+        client.responses.create(model="base", input="Go on.", previous_response_id=response.id)
+
+
+def test_langchain_asks_for_responses(server: Served) -> None:
+    chat = ChatOpenAI(model="base", base_url=server.url, api_key=SecretStr(KEY), use_responses_api=True)
+    chat = chat.bind(max_output_tokens=6)
+    assert chat.invoke([("system", "Be brief."), ("human", "Hello")]).text
+    assert "".join(chunk.text for chunk in chat.stream("Hello"))
+
+
 async def test_a_graph_runs_over_communities_served_here(
     server: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,9 @@ async def test_who_is_missing_is_told(endpoint: FakeEndpoint) -> None:
     streamed = events(response)
     assert streamed[-1] == "[DONE]"
     assert streamed[-2]["pluralism"]["missing"] == ["east"]
+    # Also in headers, which come before the text.
+    assert response.headers["x-pluralism-missing"] == "east"
+    assert response.headers["x-pluralism-mode"] == "overton"
     assert "".join(each["choices"][0]["delta"].get("content", "") for each in streamed[:-1]) == "The view of boss."
 
 

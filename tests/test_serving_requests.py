@@ -32,7 +32,7 @@ from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.render import with_persona
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.serving.answers import Delta, End, Tokens
+from modular_pluralism.serving.answers import Delta, End, Tokens, fact_headers
 from modular_pluralism.serving.api_error import ApiError, api_error
 from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
@@ -45,6 +45,7 @@ from modular_pluralism.serving.mode_question import question_of, take_headers
 from modular_pluralism.serving.mode_talk import Written
 from modular_pluralism.serving.request_log import Exchange, RequestLog
 from modular_pluralism.serving.responses import response_parts
+from modular_pluralism.serving.responses_request import ResponsesRequest
 from modular_pluralism.serving.schemas import ChatRequest, CompletionRequest
 from modular_pluralism.serving.sending import AnswerResponse
 from modular_pluralism.serving.server import check_host
@@ -345,6 +346,28 @@ async def test_a_whole_answer_looks_at_every_part_a_few_times_only() -> None:
     assert looks <= 2 * 120
 
 
+def test_headers_tell_of_a_run_in_plain_letters() -> None:
+    facts = {
+        "mode": "steerable",
+        "pool": "a pool",
+        "seed": 3,
+        "missing": ["ä,b", "c"],
+        "selected": {"community": "d e"},
+    }
+    assert fact_headers(facts) == {
+        "x-pluralism-mode": "steerable",
+        "x-pluralism-pool": "a%20pool",
+        "x-pluralism-seed": "3",
+        "x-pluralism-missing": "%C3%A4%2Cb,c",
+        "x-pluralism-selected": "d%20e",
+    }
+    assert fact_headers({"mode": "overton", "missing": []}) == {
+        "x-pluralism-mode": "overton",
+        "x-pluralism-missing": "",
+    }
+    assert fact_headers({"seed": 3}) == {}
+
+
 # -- fields ------------------------------------------------------------------------------------------------------------
 
 
@@ -439,6 +462,51 @@ def test_a_field_that_is_refused_is_named(client: TestClient, more: dict[str, An
 )
 def test_what_is_wrong_with_a_field_is_told(client: TestClient, more: dict[str, Any], said: str) -> None:
     assert refused_chat(client, **more)["message"] == said
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"previous_response_id": "resp_1"}, "previous_response_id: this server keeps no responses; send the whole"),
+        ({"tools": [{"type": "web_search"}]}, "tools are not supported here; leave them out, or send a chat"),
+        ({"background": True}, "background is not supported; leave it out."),
+        ({"input": []}, "input: list should have at least 1 item"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.content"),
+        ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format: schema must be there"),
+        ({"max_output_tokens": 10**6}, "max_output_tokens is 1000000, and this server allows at most"),
+        ({"model": "gpt-5"}, "There is no model 'gpt-5' here"),
+    ],
+)
+def test_what_responses_do_not_take_is_told(client: TestClient, more: dict[str, Any], said: str) -> None:
+    response = client.post("/v1/responses", json={"model": "base", "input": "Hello", **more})
+    assert response.status_code in (400, 404)
+    assert said in response.json()["error"]["message"]
+
+
+def test_a_response_is_asked_as_a_chat() -> None:
+    said = {"role": "assistant", "content": [{"type": "output_text", "text": "Hi.", "annotations": []}]}
+    request = ResponsesRequest.model_validate(
+        {
+            "model": "base",
+            "instructions": "Be brief.",
+            "input": [USER, said, {"type": "message", "role": "user", "content": "Why?"}],
+            "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object"}, "strict": True}},
+            "reasoning": {"effort": "low"},
+            "tools": [{"type": "web_search"}],
+            "tool_choice": "none",
+        }
+    )
+    asked = request.chat()
+    assert [(turn.role, turn.content) for turn in asked.messages] == [
+        ("system", "Be brief."),
+        ("user", USER["content"]),
+        ("assistant", "Hi."),
+        ("user", "Why?"),
+    ]
+    assert asked.response_format is not None
+    assert asked.response_format.json_schema is not None
+    assert asked.response_format.json_schema.definition == {"type": "object"}
+    assert asked.reasoning_effort == "low"
 
 
 def test_fields_within_fields_may_be_null(client: TestClient) -> None:

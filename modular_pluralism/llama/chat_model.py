@@ -294,7 +294,7 @@ class ChatLlama(BaseChatModel):
                 raised.
             method: Those of other chat models are taken, and mean the same: a grammar keeps the reply to the schema.
             strict: Has no effect, as every reply is kept to the schema.
-            **kwargs: There are none.
+            kwargs: There are none.
 
         Returns:
             A runnable that gives an object of the class, or plain values for a TypedDict and a JSON schema.
@@ -345,7 +345,7 @@ class ChatLlama(BaseChatModel):
             tools: Functions, classes of pydantic, LangChain's tools, or OpenAI's tables.
             tool_choice: "auto" (the default), "none", "required" (or "any", True) for a reply that is a call, or a
                 tool's name for a call of that one.
-            **kwargs: Further settings of each call.
+            kwargs: Further settings of each call.
 
         Returns:
             A runnable whose messages have `tool_calls`.

@@ -11,10 +11,11 @@ from modular_pluralism.errors import ContextOverflowError, InputError, ModelCall
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.modes import ModeDescription
+from modular_pluralism.nodes.quorum import attendance
 from modular_pluralism.nodes.render import quoted, with_persona
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.serving.answers import Delta, End, Event, Facts, Tokens
+from modular_pluralism.serving.answers import Delta, End, Event, Facts, Known, Tokens
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.mode_question import question_of
 from modular_pluralism.serving.schemas import ChatRequest, Effort
@@ -56,10 +57,13 @@ class ModeTalk:
                 state = data
             elif kind == "messages" and data[1]["langgraph_node"] == self._mode.writer:
                 text = written.add(data[0].id, str(data[0].text))
+                if text and written.text == text:
+                    yield Known(self._known(state, asked["seed"]))
                 if text:
                     yield Delta(0, text)
         text, facts = self._outcome(state, asked["seed"])
         if not written.text:
+            yield Known(facts)
             yield Delta(0, text)
         elif written.text != text:
             raise ModelCallError("The answer's parts do not make up the answer; ask again without streaming.")
@@ -111,6 +115,12 @@ class ModeTalk:
                     f"The prompt needs {tokens} tokens for {name} and its context holds {chat.engine.context}; shorten "
                     "the question."
                 )
+
+    def _known(self, state: Mapping[str, Any], seed: int) -> Facts:
+        """The facts of a run whose communities have been heard."""
+        missing = attendance(state, list(self._pool.communities), 0).missing if "comments" in state else []
+        selected = {"selected": state["selected"]} if state.get("selected") else {}
+        return {"mode": self._mode.name, "pool": self._pool.name, "seed": seed, "missing": missing, **selected}
 
     def _outcome(self, state: Mapping[str, Any], seed: int) -> tuple[str, Facts]:
         """The message's content, and the facts of the run."""

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import Any
 
 import modular_pluralism
-from modular_pluralism.serving.answers import Delta, End, Event, Tokens
+from modular_pluralism.serving.answers import Delta, End, Event, Known, Tokens, fact_headers
 from modular_pluralism.serving.request_log import Exchange
 from modular_pluralism.serving.schemas import ChatRequest, TextRequest
 
@@ -21,21 +21,30 @@ async def response_parts(
     events: AsyncIterator[Event], request: TextRequest, exchange: Exchange
 ) -> AsyncIterator[dict[str, Any]]:
     """The response: one object, or the chunks of a stream where that is asked for."""
-    response, told = _Response(request), list[Event]()
-    async with aclosing(events):  # type: ignore[type-var]
-        async for event in events:
-            if isinstance(event, End):
-                exchange.tokens += event.tokens
-                exchange.missing = list(event.facts.get("missing") or ())
-            if not request.stream:
-                told.append(event)
-                continue
-            for chunk in response.chunks(event):
-                yield chunk
+    response, told = _Response(request), list[Delta | End]()
+    async for event in noted(events, exchange):
+        if not request.stream:
+            told.append(event)
+            continue
+        for chunk in response.chunks(event):
+            yield chunk
     if not request.stream:
         yield response.whole(told, exchange.tokens)
     elif request.with_usage:
         yield response.cost(exchange.tokens)
+
+
+async def noted(events: AsyncIterator[Event], exchange: Exchange) -> AsyncIterator[Delta | End]:
+    """The events that are written; what they say of the answer as a whole is noted in the exchange."""
+    async with aclosing(events):  # type: ignore[type-var]
+        async for event in events:
+            if not isinstance(event, Delta):
+                exchange.headers |= fact_headers(event.facts)
+            if isinstance(event, End):
+                exchange.tokens += event.tokens
+                exchange.missing = list(event.facts.get("missing") or ())
+            if not isinstance(event, Known):
+                yield event
 
 
 class _Response:
@@ -54,7 +63,7 @@ class _Response:
             **({"usage": None} if request.with_usage else {}),
         }
 
-    def whole(self, events: Sequence[Event], tokens: Tokens) -> dict[str, Any]:
+    def whole(self, events: Sequence[Delta | End], tokens: Tokens) -> dict[str, Any]:
         choices, deltas_of, ends = [], defaultdict[int, list[Delta]](list), list[End]()
         for event in events:
             if isinstance(event, Delta):
@@ -74,7 +83,7 @@ class _Response:
             choices.append(_choice(end.index, written, logprobs, end.finish_reason))
         return self._put(self._kind, choices, usage=tokens.usage(), pluralism=ends[0].facts)
 
-    def chunks(self, event: Event) -> Iterator[dict[str, Any]]:
+    def chunks(self, event: Delta | End) -> Iterator[dict[str, Any]]:
         if self._chat and event.index not in self._begun:
             self._begun.add(event.index)
             yield self._chunk(_choice(event.index, {"delta": {"role": "assistant", "content": ""}}))

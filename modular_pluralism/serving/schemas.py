@@ -37,6 +37,9 @@ ModelId = Annotated[str, Field(max_length=256)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Token = Annotated[int, Field(ge=0, lt=2**31)]
 Text = Annotated[str, Field(min_length=1)]
+Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+TopP = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=-_INT64, lt=_INT64)]
 Prompt = str | list[int]
 """A text, or the tokens that a model reads."""
 
@@ -104,10 +107,10 @@ class TextRequest(Body):
     model: ModelId
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
     n: Count | None = None
-    seed: Annotated[int, Field(ge=-_INT64, lt=_INT64)] | None = None
+    seed: Whole | None = None
     stop: Stops | None = None
     metadata: dict[str, Any] | None = None
 
