@@ -722,13 +722,14 @@ def examples(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def test_the_documented_client_works(server: Served) -> None:
-    (snippet,) = examples("py")
+@pytest.mark.parametrize(("number", "says"), [(0, "'Yes': 0."), (1, "mode: steerable")])
+def test_the_documented_clients_work(server: Served, number: int, says: str) -> None:
+    snippet = examples("py")[number]
     code = snippet.replace("http://127.0.0.1:8080/v1", server.url).replace('"none"', repr(KEY))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "missing: []" in done.stdout
-    assert "'Yes': 0." in done.stdout
+    assert says in done.stdout
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")

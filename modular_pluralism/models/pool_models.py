@@ -20,7 +20,7 @@ from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_model import ENGINE_SETTINGS, ChatLlama
 from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.llama.job import Adapter
-from modular_pluralism.model_tables import EmbeddedModel, GivenModel, ModelConfig, without_password
+from modular_pluralism.model_tables import EmbeddedModel, GivenModel, ModelConfig, RemoteModel, without_password
 from modular_pluralism.models.answerer import AsChat, OwnPart
 from modular_pluralism.models.engine_reader import EngineOptionReader
 from modular_pluralism.models.option_reader import OptionReader
