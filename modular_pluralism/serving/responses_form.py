@@ -19,6 +19,8 @@ async def response_events(
     """The response, or the events of a stream where that is asked for."""
     form, text, number = _Form(request), "", 0
     async for event in noted(events, exchange):
+        if isinstance(event, Delta) and not event.text:
+            continue
         told: list[dict[str, Any]] = []
         if number == 0:
             told += form.begun()
@@ -106,7 +108,7 @@ class _Form:
                 "input_tokens": tokens.prompt,
                 "input_tokens_details": {"cached_tokens": tokens.cached},
                 "output_tokens": tokens.completion,
-                "output_tokens_details": {"reasoning_tokens": 0},
+                "output_tokens_details": {"reasoning_tokens": tokens.reasoning},
                 "total_tokens": tokens.prompt + tokens.completion,
             },
             "pluralism": end.facts,
