@@ -241,7 +241,7 @@ def scope_of(path: str) -> dict[str, Any]:
     return {"type": "http", "method": "POST", "path": path, "query_string": b"", "root_path": "", "headers": headers}
 
 
-PATHS_WITH_A_BODY = ("/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize")
+PATHS_WITH_A_BODY = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/tokenize", "/detokenize")
 
 
 @pytest.mark.parametrize("path", PATHS_WITH_A_BODY)
