@@ -86,7 +86,7 @@ def fact_headers(facts: Facts) -> dict[str, str]:
     if "mode" not in facts:
         return {}
     told = {name: facts[name] for name in ("mode", "pool", "seed") if name in facts}
-    headers = {name: quote(str(value), safe="") for name, value in told.items()}
+    headers: dict[str, str] = {name: quote(str(value), safe="") for name, value in told.items()}
     headers["missing"] = ",".join(quote(name, safe="") for name in facts.get("missing") or ())
     if selected := facts.get("selected"):
         headers["selected"] = quote(selected["community"], safe="")
