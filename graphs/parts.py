@@ -16,6 +16,7 @@ from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.graphs.shape import written_keys
 from modular_pluralism.graphs.state import CommentOutput, typed
+from modular_pluralism.llama.reply_schema import ReplySchema
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
@@ -215,7 +216,9 @@ class Parts:
         step = comment(self.community(name), self.models, self.prompts) if known is None else given(name, known)
         self.add(graph, name, step, role="comment", community=name)
 
-    def answer(self, prompt: str, scoring: Scoring, group_prompt: str | None = None) -> Step:
+    def answer(
+        self, prompt: str, scoring: Scoring, group_prompt: str | None = None, schema: ReplySchema | None = None
+    ) -> Step:
         """The base LLM's answer with the prompt of that name; see `nodes.answer`.
 
         Raises:
@@ -229,11 +232,29 @@ class Parts:
             scoring=check_scoring(scoring),
             samples=self.pool.run.score_samples,
             group_prompt=group_prompt,
+            schema=schema,
         )
 
     def community(self, name: str) -> Speaker:
         """What the nodes of a community know of it."""
         return Speaker(name, self.pool.persona_text(name, self.prompts), self.pool.run.comment_tokens)
+
+
+AnswerSchema = type | Mapping[str, Any] | None
+"""What an answer is to follow: a class of pydantic, a TypedDict, or a JSON schema."""
+
+
+def checked_schema(given: AnswerSchema, own: object, stage: str) -> ReplySchema | None:
+    """The schema of the base LLM's answer.
+
+    Raises:
+        InputError: it cannot be used, or a part of the application's `own` answers in the base LLM's place.
+    """
+    if given is None:
+        return None
+    if own is not None:
+        raise InputError(f"answer_schema is for the base LLM's answer; leave it out, or your own {stage}.")
+    return ReplySchema.of(given)
 
 
 def unless_failed(community: str, then: str) -> Callable[[State], str]:

@@ -88,9 +88,11 @@ class Commented(TypedDict, total=False):
 
 
 class OvertonResult(Commented, total=False):
-    """Overton: one answer that covers the spectrum of views, and in `usage` what it cost and how it finished."""
+    """Overton: one answer that covers the spectrum of views, and in `usage` what it cost and how it finished. Where it
+    follows a schema, its value is in `structured`."""
 
     answer: str | None
+    structured: Any
     usage: Usage | None
 
 
@@ -99,10 +101,12 @@ class OvertonState(OvertonQuestion, OvertonResult, total=False):
 
 
 class SteerableResult(Commented, total=False):
-    """Steerable: the selected community, and the answer in the light of its comment."""
+    """Steerable: the selected community, and the answer in the light of its comment. Where a text follows a schema, its
+    value is in `structured`."""
 
     selected: Selection | None
     answer: str | None
+    structured: Any
     usage: Usage | None
     choice: str | None
     distribution: OptionDistribution | None
@@ -159,6 +163,7 @@ class PluralismResult(Commented, total=False):
     """The union of the three modes' results."""
 
     answer: str | None
+    structured: Any
     usage: Usage | None
     selected: Selection | None
     choice: str | None

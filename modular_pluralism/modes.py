@@ -71,6 +71,7 @@ class ModeDescription:
             the "distribution" over the options. What the package's modes write beside it, such as `usage` and
             `missing`, is shown where it is there.
         writer: The node that writes the text, to be shown as it is written (None: it comes whole).
+        structured: Whether the builder takes `answer_schema`, which a text then follows.
     """
 
     name: str
@@ -82,6 +83,7 @@ class ModeDescription:
     takes: Takes = Takes()
     result: Literal["answer", "distribution"] = "answer"
     writer: str | None = None
+    structured: bool = False
 
     @property
     def title(self) -> str:

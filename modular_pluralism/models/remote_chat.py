@@ -51,8 +51,8 @@ class RemoteChat(ChatOpenAI):
 
     Raises (at a call, besides what ChatOpenAI raises):
         ConnectionError: the reply broke off before its end.
-        ModelCallError: the reply is no chat completion, a refusal, a call of a tool, reasoning only, or far longer than
-            `max_tokens`.
+        ModelCallError: the reply is no chat completion, a refusal, a call of a tool that it was not given, reasoning
+            only, or far longer than `max_tokens`.
         ReplyError: the endpoint sent an error in the place of a reply.
     """
 
@@ -120,7 +120,7 @@ class RemoteChat(ChatOpenAI):
                     if made is None:
                         break
                     chunk = check.passed(made)
-                    said = said or bool(chunk.message.text)
+                    said = said or _says_something(chunk)
                     yield chunk
                 if last := check.rest():
                     yield last
@@ -143,7 +143,7 @@ class RemoteChat(ChatOpenAI):
                     if made is None:
                         break
                     chunk = check.passed(made)
-                    said = said or bool(chunk.message.text)
+                    said = said or _says_something(chunk)
                     yield chunk
                 if last := check.rest():
                     yield last
@@ -180,7 +180,8 @@ class RemoteChat(ChatOpenAI):
     def _check(self, settings: dict[str, Any]) -> _StreamCheck:
         asked = settings.get("max_tokens")
         room = self._reasoning_tokens + self._terms.now().room
-        return _StreamCheck(self._terms, asked, room, logprobs=bool(settings.get("logprobs")))
+        logprobs, tools = bool(settings.get("logprobs")), bool(settings.get("tools"))
+        return _StreamCheck(self._terms, asked, room, logprobs=logprobs, tools=tools)
 
     def _checked(self, result: ChatResult, settings: dict[str, Any]) -> ChatResult:
         if not result.generations:
@@ -244,6 +245,10 @@ class RemoteChat(ChatOpenAI):
         return made
 
 
+def _says_something(chunk: ChatGenerationChunk) -> bool:
+    return bool(chunk.message.text or getattr(chunk.message, "tool_call_chunks", None))
+
+
 def _finish(reason: object) -> str | None:
     return reason if isinstance(reason, str) and reason else None
 
@@ -259,13 +264,14 @@ def _streamed_text(content: object) -> object:
 class _StreamCheck:
     """Checks one reply, chunk by chunk or whole."""
 
-    def __init__(self, terms: TermsOf, max_tokens: int | None, room: int, *, logprobs: bool) -> None:
+    def __init__(self, terms: TermsOf, max_tokens: int | None, room: int, *, logprobs: bool, tools: bool) -> None:
         self._terms = terms
         self._place = terms.place
         self._asked = max_tokens
         self._given = None if max_tokens is None else max_tokens + room
         self._most = None if self._given is None else self._given * LONGEST_TOKEN
         self._logprobs = logprobs
+        self._tools = tools
         self._length = 0
         self._finish = ""
         self._called_tool = False
@@ -332,6 +338,8 @@ class _StreamCheck:
             return
         if self._refusal:
             raise ModelCallError(f"{self._place} refused to answer: {_short(self._refusal)}.")
+        if self._called_tool and self._tools:
+            return
         if self._called_tool:
             raise ModelCallError(
                 f"{self._place} called a tool instead of answering, though it was given none; use another model."
