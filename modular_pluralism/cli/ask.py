@@ -24,7 +24,7 @@ from modular_pluralism.cli.call_options import (
     VoiceOption,
     examples,
 )
-from modular_pluralism.cli.output import print_json, safe, stoppable
+from modular_pluralism.cli.output import print_json, print_paid, safe, stoppable
 
 if TYPE_CHECKING:
     from modular_pluralism.cli.terminal_view import TerminalView
@@ -155,9 +155,11 @@ async def show(
         print_json(_whole(state, setup, thread))
     elif quiet:
         answer = _answer(mode, state)
-        typer.echo(safe(answer).plain if sys.stdout.isatty() else answer)
+        print_paid(safe(answer).plain if sys.stdout.isatty() else answer)
     else:
         view.result(mode, state)
+        if view.moved:
+            raise typer.Exit(1)
 
 
 def _piped() -> str:
