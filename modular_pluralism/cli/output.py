@@ -65,7 +65,7 @@ def tell_instead(error: OSError) -> None:
 
 
 def print_paid(text: str) -> None:
-    """Print what has cost something: on standard error where standard output cannot be written; then the exit code is 1."""
+    """Print what has cost something: on standard error, with exit code 1, where standard output cannot be written."""
     try:
         typer.echo(text)
     except OSError as error:

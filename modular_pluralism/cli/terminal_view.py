@@ -55,7 +55,7 @@ class TerminalView:
             if self.moved or not is_full(error):
                 raise
             tell_instead(error)
-            self._console.stderr = True
+            self._console = Console(highlight=False, stderr=True)
             self._console.print(shown)
 
     def speaking(self, node: str, text: str) -> None:

@@ -161,11 +161,20 @@ class RunTable:
         return {row["thread_id"]: row["done"] for row in rows}
 
 
+class UnkeptError(StoreError):
+    """A run has its result, `state`, which the store could not take."""
+
+    def __init__(self, message: str, state: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.state = state
+
+
 async def keep(store: RunStore, run: str, running: Awaitable[dict[str, Any]]) -> dict[str, Any]:
     """Wait for a run's final state and note that it has finished, or why it has failed. A run that is cancelled or
     killed stays noted as stopped.
 
     Raises:
+        UnkeptError: the run has not failed, but the store.
         PluralismError: the run failed.
     """
     table = RunTable(store)
@@ -175,7 +184,10 @@ async def keep(store: RunStore, run: str, running: Awaitable[dict[str, Any]]) ->
         with suppress(StoreError):  # what ended the run says more
             await table.fail(run, str(error))
         raise
-    await table.finish(run)
+    try:
+        await table.finish(run)
+    except StoreError as error:
+        raise UnkeptError(str(error), state) from error
     store.forget_claim(run)
     return state
 
