@@ -277,6 +277,8 @@ def test_what_was_paid_for_is_printed_where_the_output_is_full(
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(typer.Exit) as ended:
             print_paid("an answer")
+    with FULL.open("w", encoding="utf-8") as full:  # the first one has been sent elsewhere
+        monkeypatch.setattr(sys, "stdout", full)
         view = TerminalView(["first"])
         view.said(COMMENT)
         view.said({**COMMENT, "community": "second"})

@@ -35,6 +35,7 @@ async def run_graph(
         PluralismError: the run failed.
     """
     final: dict[str, Any] = {}
+    answered: dict[str, Any] = {}  # known before the last checkpoint is written
     kept: dict[str, Any] = {"config": {"configurable": {"thread_id": thread}}, "durability": "sync"} if saver else {}
     # LangGraph types the parts of a stream by its default mode, which is not this one.
     stream: Any = graph.compile(checkpointer=saver).astream(
@@ -47,6 +48,8 @@ async def run_graph(
                 view.speaking(metadata["langgraph_node"], str(message.text))
             elif kind == "updates":
                 for node, update in data.items():
+                    if not namespace and (update or {}).get(result):
+                        answered = {**final, **update}
                     comment = ((update or {}).get("comments") or {}).get(node)
                     # A distributional branch tells of its comment twice: inside, and when the branch is done.
                     if comment is not None and (namespace or "distributions" not in update):
@@ -54,8 +57,8 @@ async def run_graph(
             elif kind == "values" and not namespace:
                 final = data
     except StoreError as error:
-        if final.get(result):
-            raise UnkeptError(str(error), final) from error
+        if answered:
+            raise UnkeptError(str(error), answered) from error
         raise
     if not final:
         raise PluralismError("The run ended without a result.")
