@@ -28,8 +28,8 @@ from modular_pluralism.cli.terminal_view import TerminalView
 from modular_pluralism.errors import AdapterError, ConfigurationError, InputError, ModelLoadError, PoolError, StoreError
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.home import expanded, home, own_folder
+from modular_pluralism.llama.hub_files import check_hub_cache
 from modular_pluralism.models.found_models import found_models, llama_cpp_folders, lm_studio_folders
-from modular_pluralism.models.hub_files import check_hub_cache
 from modular_pluralism.models.ollama_store import store_folders
 from modular_pluralism.modes import find_mode
 from modular_pluralism.pool import COMMUNITY_NAME, Pool

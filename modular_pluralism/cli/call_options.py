@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from modular_pluralism.cli.typed import typed_name_or_path, typed_path
+from modular_pluralism.errors import PoolError
+from modular_pluralism.pools import POOL_VARIABLE
 from modular_pluralism.types import ItemScoring, Scoring, Style, Voice
 
 path_option = functools.partial(typer.Option, parser=typed_path)
@@ -24,6 +26,19 @@ def _known_mode(name: str) -> str:
     from modular_pluralism.modes import find_mode  # modes are looked up when they are needed: LangGraph takes a second
 
     return find_mode(name).name
+
+
+def _checked_variable(context: typer.Context, option: typer.CallbackParam, pool: str) -> str:
+    """The pool's name; where it comes from the variable, a pool that cannot be read is told with the variable."""
+    source = context.get_parameter_source(str(option.name))
+    if source is not None and source.name == "ENVIRONMENT":
+        from modular_pluralism.pool import Pool
+
+        try:
+            Pool.load(pool)
+        except PoolError as error:
+            raise PoolError(f"{POOL_VARIABLE}: {error}") from error
+    return pool
 
 
 ModeOption = Annotated[
@@ -39,7 +54,12 @@ ModeOption = Annotated[
 PoolOption = Annotated[
     str,
     name_or_path_option(
-        "--pool", "-p", metavar="NAME|FILE", help="A built-in pool (perspective, culture, mixed) or a TOML file."
+        "--pool",
+        "-p",
+        metavar="NAME|FILE",
+        envvar=POOL_VARIABLE,
+        callback=_checked_variable,
+        help="A built-in pool (perspective, culture, mixed) or a TOML file.",
     ),
 ]
 PromptsOption = Annotated[

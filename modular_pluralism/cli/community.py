@@ -195,7 +195,9 @@ def add(
         str | None, typer.Option("--model", "-m", help="A model of the pool; its base LLM by default.")
     ] = None,
     lora: Annotated[Path | None, path_option(metavar="FILE", help="A GGUF adapter.")] = None,
-    persona: Annotated[str | None, typer.Option(help="The file name of a system prompt.")] = None,
+    persona: Annotated[
+        str | None, typer.Option(help="A system prompt, or the name of a file with it, which ends in .md.")
+    ] = None,
     prior: Annotated[float | None, typer.Option(help="Its weight, relative to the others'.")] = None,
 ) -> None:
     """Add a community to a pool file; comments and order stay."""
@@ -234,7 +236,7 @@ def remove(name: Annotated[str, typer.Argument(help="The community's name.")], p
 
 def _base(model: str | None, pool: str) -> Base:
     """The model to train: one of the pool's (its base LLM where none is named), or a GGUF file."""
-    from modular_pluralism.models.gguf_source import find_gguf
+    from modular_pluralism.llama.gguf_source import find_gguf
     from modular_pluralism.pool import EmbeddedModel, Pool
     from modular_pluralism.training.settings import Base
 
@@ -262,7 +264,7 @@ def _base(model: str | None, pool: str) -> Base:
 
 def _public(source: str) -> str:
     """What a card may tell of a model's source: of a path on this machine, the file's name."""
-    from modular_pluralism.pool import NO_PATHS
+    from modular_pluralism.gguf_names import NO_PATHS
 
     return source if source.startswith(NO_PATHS) else Path(source).name
 
@@ -399,7 +401,7 @@ def _print(trained: Trained) -> None:
 
 
 def _import_pool(pool: str, out: Path) -> None:
-    from modular_pluralism.models.gguf_source import find_gguf
+    from modular_pluralism.llama.gguf_source import find_gguf
     from modular_pluralism.pool import BUILT_IN_POOLS, PAPER_POOLS, EmbeddedModel, Pool
     from modular_pluralism.pool_files.moved_pool import adapter_files, moved_pool, write_moved_pool
     from modular_pluralism.training.peft_files import import_adapter

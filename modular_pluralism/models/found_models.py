@@ -16,9 +16,9 @@ from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.home import home
 from modular_pluralism.llama.gguf_header import read_header
 from modular_pluralism.llama.gguf_parts import check_parts, size_of
-from modular_pluralism.models.gguf_source import find_gguf
-from modular_pluralism.models.hub_files import hub_cache, is_model_name
-from modular_pluralism.models.ollama_store import stored_models, weights_of
+from modular_pluralism.llama.gguf_source import find_gguf
+from modular_pluralism.llama.hub_files import hub_cache, is_model_name
+from modular_pluralism.llama.ollama_store import stored_models, weights_of
 from modular_pluralism.prepared.formats import name_of_file_type
 
 Place = Literal["hub cache", "Ollama", "LM Studio", "llama.cpp's cache", "Python package"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from modular_pluralism.errors import AdapterError
 from modular_pluralism.home import expanded
-from modular_pluralism.models.hub_files import check_hub_cache
+from modular_pluralism.llama.hub_files import check_hub_cache
 from modular_pluralism.optional import optional
 from modular_pluralism.replaced_file import replaced_path
 from modular_pluralism.training.gguf_adapter import Matrix, gguf_tensors, read_base, read_config, write_gguf_adapter

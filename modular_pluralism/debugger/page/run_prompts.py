@@ -36,10 +36,11 @@ def prompts_of(setup: Setup, pool: Pool, prompts: PromptSet) -> list[UsedPrompt]
     found = [UsedPrompt(name, name, use, prompts[name]) for name, use in dict(_names(setup, prompts)).items()]
     for community, config in pool.communities.items():
         said = pool.persona_text(community, prompts)
-        if said is not None and config.persona is not None:
-            stem = config.persona.removesuffix(".md")
-            persona = Prompt(stem, "persona", (), 1, said, config.persona)
-            found.append(UsedPrompt(f"persona:{community}", community, config.persona, persona, community))
+        if said is not None:
+            source = str(pool.persona_source(community))
+            stem = community if config.persona_file is None else source.removesuffix(".md")
+            persona = Prompt(stem, "persona", (), 1, said, source)
+            found.append(UsedPrompt(f"persona:{community}", community, source, persona, community))
     return found
 
 
@@ -89,6 +90,11 @@ def save_prompt(folder: Path, original: Prompt, text: str) -> Path:
     problems = problems_of(original, text)
     if problems:
         raise PromptError(problems[0])
+    if original.mode == "persona" and not original.path.endswith(".md"):
+        raise PromptError(
+            f"the persona of {original.name} stands in no file; write it into the pool's file, or run again with the "
+            "text here"
+        )
     if original.mode == "persona" and f"{original.name}.md" not in PromptSet.load().personas:
         raise PromptError(
             f"{original.name}.md is a file beside the pool and no built-in persona; change that file, or run again "

@@ -12,7 +12,7 @@ from typing import Any
 
 from modular_pluralism.errors import ModelCallError, ModelLoadError
 from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, Counts
-from modular_pluralism.models.hub_files import check_hub_cache
+from modular_pluralism.llama.hub_files import check_hub_cache
 from modular_pluralism.optional import optional
 
 _LIBRARIES = ("torch", "transformers", "sentencepiece", "google.protobuf")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from modular_pluralism.errors import ConfigurationError, ModelLoadError
+from modular_pluralism.gguf_names import HUB_FORM, HUB_MODEL
 from modular_pluralism.llama.gguf_parts import PartName
-from modular_pluralism.pool import HUB_FORM, HUB_MODEL
 
 _DEFAULT_TAGS = ("Q4_K_M", "Q8_0")
 """What llama.cpp looks for where no quantisation is named, before it takes the first file."""

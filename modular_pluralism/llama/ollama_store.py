@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.gguf_names import OLLAMA_FORM, OLLAMA_MODEL
 from modular_pluralism.home import expanded, home
-from modular_pluralism.pool import OLLAMA_FORM, OLLAMA_MODEL
 
 _OF_THE_SERVICE = ("/usr/share/ollama/.ollama/models", "/var/lib/ollama/.ollama/models", "/var/lib/ollama/models")
 _REGISTRY, _OWN = "registry.ollama.ai", "library"
