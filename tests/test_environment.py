@@ -29,13 +29,14 @@ from modular_pluralism.errors import AdapterError, ConfigurationError, InputErro
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.home import expanded, home, own_folder
 from modular_pluralism.llama.hub_files import check_hub_cache
+from modular_pluralism.llama.ollama_store import store_folders
 from modular_pluralism.models.found_models import found_models, llama_cpp_folders, lm_studio_folders
-from modular_pluralism.models.ollama_store import store_folders
 from modular_pluralism.modes import find_mode
 from modular_pluralism.pool import COMMUNITY_NAME, Pool
 from modular_pluralism.pool_files import add_community, remove_community
 from modular_pluralism.pool_files.edit_lock import alone_at
 from modular_pluralism.prepared.cache import find_entry
+from modular_pluralism.prompt_trials.questions import read_questions
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.run_table import UnkeptError
@@ -221,6 +222,9 @@ def test_marked_files_are_read(tmp_path: Path) -> None:
     keys = tmp_path / "keys.txt"
     keys.write_bytes(b"\xef\xbb\xbfa-key-of-enough-letters\n")
     assert load_keys(keys).number("Bearer a-key-of-enough-letters") == 1
+    questions = tmp_path / "questions.jsonl"
+    questions.write_bytes('\ufeff{"question": "Is it\u2028so?"}\r\n{"question": "Why?"}'.encode())
+    assert [each.question for each in read_questions(questions, "overton")] == ["Is it\u2028so?", "Why?"]
 
 
 def test_a_number_with_thousands_of_digits_is_told_in_words_of_ours(pool: Path) -> None:

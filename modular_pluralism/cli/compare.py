@@ -42,7 +42,7 @@ class ComparisonOptions:
     pool: PoolOption = "perspective"
     prompts: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
             "--prompts",
             metavar="DIR",
             help="A folder to compare with, in place of the built-in prompts.",
