@@ -21,6 +21,7 @@ from modular_pluralism.cli.call_options import (
     TaskFileArgument,
     examples,
     expand_groups,
+    name_or_path_option,
     path_argument,
     path_option,
 )
@@ -116,7 +117,7 @@ def copy(
     ] = None,
     pool: Annotated[
         str | None,
-        typer.Option(
+        name_or_path_option(
             "--pool",
             "-p",
             metavar="NAME|FILE",
