@@ -313,7 +313,11 @@ class Pool(Table):
         for key in data:
             if key not in _TOP:
                 raise PoolError(f"{source}: {_unknown(key, _TOP, is_table=isinstance(data[key], dict))}")
-        filled = {"models": {}, "communities": {}} | data | {"name": Path(source).stem or "pool", "folder": folder}
+        filled = (
+            {"models": {}, "communities": {}}
+            | data
+            | {"name": _readable(Path(source).stem) or "pool", "folder": folder}
+        )
         try:
             return cls.model_validate(filled)
         except ValidationError as error:
@@ -637,6 +641,11 @@ def one_space(attribute: str) -> str:
 
 
 # Reading the file
+
+
+def _readable(name: str) -> str:
+    """A file's name without the bytes of one that is not UTF-8, which no result can hold."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _read(path: Path) -> str:

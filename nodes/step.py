@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -225,7 +226,8 @@ def _plain(value: Any, what: str) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(entry, what) for entry in value]
     if hasattr(value, "model_dump_json"):  # pydantic's models
-        return value.model_dump_json()
+        # Not as pydantic writes JSON, which refuses a folder whose name is not UTF-8.
+        return json.dumps(value.model_dump(mode="json"))
     if hasattr(value, "__dataclass_fields__"):
         return {name: _plain(getattr(value, name), what) for name in value.__dataclass_fields__}
     if hasattr(value, "__self__"):
