@@ -289,7 +289,12 @@ def test_nobody_waits_for_ever_who_submits_while_the_engine_closes(round_: int) 
 
 
 def _copied_texts(
-    gguf: Path, adapters: Sequence[Adapter | None], *, whole_copies: Any, words: Sequence[str] = _WORDS
+    gguf: Path,
+    adapters: Sequence[Adapter | None],
+    *,
+    whole_copies: Any,
+    words: Sequence[str] = _WORDS,
+    length: int = 24,
 ) -> tuple[Engine, list[Any]]:
     """The texts of requests that share a prefix, and whose adapters take turns, after one that has read it."""
     used = tuple(adapter.path for adapter in adapters if adapter is not None)
@@ -301,7 +306,7 @@ def _copied_texts(
     try:
         prefix = "The committee met again and could not agree on the budget. " * 22
         requests = [
-            _request(engine, f"{prefix} {word} {'was there ' * at}", 24, at, adapter=adapters[at % len(adapters)])
+            _request(engine, f"{prefix} {word} {'was there ' * at}", length, at, adapter=adapters[at % len(adapters)])
             for at, word in enumerate(words)
         ]
         firsts = [_request(engine, prefix, 4, adapter=adapter) for adapter in adapters]
@@ -330,8 +335,8 @@ def test_a_prefix_is_the_same_however_it_is_copied(tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_the_demo_model_writes_the_same_however_a_prefix_is_copied(demo_gguf: Path) -> None:
-    by_state, expected = _copied_texts(demo_gguf, [None], whole_copies="never", words=_WORDS[:4])
-    by_stream, texts = _copied_texts(demo_gguf, [None], whole_copies="always", words=_WORDS[:4])
+    by_state, expected = _copied_texts(demo_gguf, [None], whole_copies="never", words=_WORDS[:4], length=6)
+    by_stream, texts = _copied_texts(demo_gguf, [None], whole_copies="always", words=_WORDS[:4], length=6)
     assert texts == expected
     assert by_state.stats.copies == by_stream.stats.copies >= 3
 
