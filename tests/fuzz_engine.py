@@ -94,7 +94,7 @@ class Fuzz:
                 context=_CONTEXT,
                 audit=True,
                 adapters=tuple(adapter.path for adapter in self._adapters),
-                **_SHAPES[number % len(_SHAPES)],  # type: ignore[arg-type]
+                **_SHAPES[number % len(_SHAPES)],
             )
         )
         with ThreadPoolExecutor(7) as pool:
