@@ -81,7 +81,9 @@ class OptionDistribution(TypedDict):
     """Probabilities over the answer options, in the order of the options; they sum to 1.
 
     `mass` is the raw probability that the reply was one of the labels at all, before normalisation (averaged over
-    the rotations); a small mass means that the model was not answering. None where the scoring has none ("text").
+    the rotations); a small mass means that the model was not answering. Of "text" it is the probability that the reply
+    began with one of the options' texts, letter for letter; how small that is says more of their length than of the
+    model. None where it is not known.
     `samples` is None where the probabilities were read from the model, and the number of sampled replies where they
     had to be estimated from those. `unread` lists options whose probability the endpoint did not report (below its
     `top_logprobs` limit, so they count as 0). `label` is what the options' own order alone gives, as the scoring

@@ -142,6 +142,10 @@ def _plan_of(layers: int) -> MemoryPlan:
     return MemoryPlan((DeviceMemory("CPU", (32 - layers) * _GIB, 0, 0), on_gpu), 32, layers)
 
 
+def test_a_plan_says_whether_cache_lies_on_a_gpu() -> None:
+    assert [_plan_of(layers).caches_on_gpu for layers in (0, 1, 32)] == [False, True, True]
+
+
 @pytest.mark.parametrize(("free", "layers"), [(139, 32), (42, 32), (41, 31), (12, 8), (2, 0)])
 def test_as_many_layers_lie_on_a_gpu_as_it_holds(free: int, layers: int) -> None:
     device = [_gpu(0, free * _GIB)]

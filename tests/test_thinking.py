@@ -21,9 +21,10 @@ from modular_pluralism.serving.answers import Delta, End
 from modular_pluralism.serving.catalogue import Catalogue
 from modular_pluralism.serving.limits import Limits
 from modular_pluralism.serving.schemas import ChatRequest
+from tests.architectures import ARCHITECTURES
 from tests.marker_vocabulary import write_marker_vocabulary
 from tests.test_special_tokens import NEEDS_FUNCTIONS
-from tests.thinking_model import write_thinking_model
+from tests.thinking_model import SAID, write_obedient, write_thinking_model
 from tests.vendored import chat_template, template_names
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "thinking.md"
@@ -155,6 +156,22 @@ def test_reasoning_takes_nothing_of_a_comments_tokens(
             assert comment.get("reasoning", "").strip() == reasoning
         assert state["missing"] == []
         assert state.get("label_mass") is None or state["label_mass"] > 0.5
+
+
+@pytest.mark.parametrize("thinking", ["off", "on"])
+@pytest.mark.parametrize(
+    "template", ["Apriel-1.6-15b-Thinker-fixed", "muse-glimmer", "upstage-Solar-Open-100B", "openai-gpt-oss-120b"]
+)
+def test_what_begins_otherwise_than_with_a_marker_is_told_apart(tmp_path: Path, template: str, thinking: Any) -> None:
+    """Of a prompt that says "Here are my reasoning steps", and of models that choose a channel."""
+    obedient = write_obedient(tmp_path, ARCHITECTURES[0], thinking=thinking == "on", template=template)
+    chat = ChatLlama(
+        gguf=obedient.gguf, template_text=obedient.template, thinking=thinking, temperature=0, context=2048, slots=1
+    )
+    message = chat.invoke("Should it rain?")
+    assert message.text == SAID
+    assert bool(message.additional_kwargs.get("reasoning_content")) == (thinking == "on")
+    close_engines()
 
 
 def test_a_model_that_cannot_be_told_to_think_is_no_silent_one(folder: Path) -> None:

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from modular_pluralism.cli.output import is_full, safe, tell_instead
 from modular_pluralism.modes import ModeDescription
+from modular_pluralism.option_math import is_low
 from modular_pluralism.types import Comment, OptionDistribution, Selection, Usage
 
-_LOW_MASS = 0.5
 _REASONING = 300
 """Characters of reasoning that are shown; a model may write pages."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -127,9 +127,12 @@ class TerminalView:
     def _print_reading(self, readings: list[OptionDistribution], mass: float | None) -> None:
         """What a reader has to know before trusting the numbers."""
         if mass is not None:
-            low = mass < _LOW_MASS
+            scoring = readings[0]["scoring"] if readings else "label"
+            low = is_low(mass, scoring)
             note = ": most of the probability was on other replies, so read these numbers with care" if low else ""
-            self._print(Text(f"Label mass {mass:.0%}{note}.", style="yellow" if low else "dim"))
+            by_text = f"Probability of the options' own words {mass:.2g}"
+            told = by_text if scoring == "text" else f"Label mass {mass:.0%}{note}"
+            self._print(Text(f"{told}.", style="yellow" if low else "dim"))
         samples = readings[0]["samples"] if readings else None
         if samples is not None:
             text = f"An estimate from {samples} sampled replies each: the endpoint reports no log-probabilities."
@@ -145,7 +148,7 @@ def _selection(selected: Selection) -> Text:
     if selected["probability"] is None:
         return line.append(" (the endpoint reports no probabilities)", style="dim")
     line.append(f" with probability {selected['probability']:.0%}")
-    if selected["mass"] is not None and selected["mass"] < _LOW_MASS:
+    if selected["mass"] is not None and is_low(selected["mass"], "label"):
         line.append(f"; the selector put only {selected['mass']:.0%} on valid numbers, so read it with care", "yellow")
     return line
 

@@ -76,6 +76,11 @@ class MemoryPlan:
         return sum(device.cache for device in self.devices)
 
     @property
+    def caches_on_gpu(self) -> bool:
+        """Whether some of the cache lies on another device than the host."""
+        return any(device.cache for device in self.devices if device.device != HOST)
+
+    @property
     def compute(self) -> int:
         """Bytes of compute buffers on all devices."""
         return sum(device.compute for device in self.devices)
