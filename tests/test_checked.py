@@ -119,11 +119,11 @@ def test_an_attribute_is_refused_by_overton_in_python_too() -> None:
     [
         (
             lambda: build_overton(POOL, models=always("x")),  # type: ignore[arg-type]
-            "build_overton: models is a FakeChat; give a PoolModels, a dict of BaseChatModels by name or None.",
+            "build_overton: models is a FakeChat; give a PoolModels, a dict of Runnables by name or None.",
         ),
         (
             lambda: build_overton(POOL, models={"boss": "gpt-4o"}),  # type: ignore[dict-item]
-            "build_overton: models['boss'] is 'gpt-4o'; give a BaseChatModel.",
+            "build_overton: models['boss'] is 'gpt-4o'; give a Runnable.",
         ),
         (
             lambda: build_overton(POOL, prompts={"merge": "x"}),  # type: ignore[arg-type]
