@@ -246,6 +246,14 @@ def test_log_probabilities_without_a_number_are_none(providers: Providers, logpr
         Caller(attempts=1).call(ask.label_probabilities(model, [PROMPT], "AB"), {})
 
 
+def test_options_are_read_in_whole_replies_whoever_listens(providers: Providers) -> None:
+    graph = build_distributional(pool_at(providers, "vllm"), scoring="label").compile()
+    for _ in graph.stream({"question": "Which?", "options": ["Yes", "No"]}, stream_mode="messages"):
+        pass
+    assert [body["stream"] for body in providers.bodies if body.get("logprobs")] == [False, False]
+    assert any(body["stream"] for body in providers.bodies)
+
+
 # Replies
 
 

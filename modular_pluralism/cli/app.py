@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -76,6 +77,8 @@ def _root(
 def main() -> None:
     """Run the command. Exit code 0; 1 where the run failed; 2 where the call was wrong; 130 after Ctrl-C."""
     show_whatever_comes()
+    # langchain-openai writes out what came of a stream before anybody can look at it, blocks of reasoning included.
+    warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
     try:
         try:
             app()

@@ -77,6 +77,11 @@ class RemoteChat(ChatOpenAI):
         """Whether the model has not refused to report log-probabilities so far."""
         return self._terms.now().logprobs > 0
 
+    def _should_stream(self, **how: Any) -> bool:
+        # Whoever listens to a run makes LangChain stream every call. Not every endpoint reports probabilities in a
+        # stream, and one token is not worth one.
+        return not (how.get("logprobs") and how.get("max_tokens") == 1) and super()._should_stream(**how)
+
     def _get_request_payload(self, *args: Any, **settings: Any) -> dict[str, Any]:
         payload = super()._get_request_payload(*args, **settings)
         for name in ("max_completion_tokens", "max_tokens"):
