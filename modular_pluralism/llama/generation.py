@@ -158,9 +158,9 @@ class GenerationJob:
                 return self._sampler.draw(logits)
             may_begin = reasoning is not None and not self._generated and reasoning.begin
             # The grammar is the text's, and knows no marker: who begins one writes all of it.
-            if may_begin and (drawn := self._sampler.draw(logits)) == may_begin[0]:
+            if may_begin and (first := self._sampler.draw(logits)) == may_begin[0]:
                 self._forced.extend(may_begin[1:])
-                return drawn
+                return first
             return self._sampler.draw(self._grammar.mask(logits))
         if not self._forced:
             drawn = None if self._reasoned >= self._most_reasoning else self._sampler.draw(logits)

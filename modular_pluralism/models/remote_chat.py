@@ -273,7 +273,7 @@ class _StreamCheck:
 
     def passed(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """The chunk, without reasoning in its text."""
-        if chunk.message.content:
+        if isinstance(chunk.message.content, str) and chunk.message.content:
             thought, text = self._splitter.passed(chunk.message.content)
             _set_parts(chunk, thought, text)
         self._note(chunk)
