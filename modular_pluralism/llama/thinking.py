@@ -159,7 +159,7 @@ class ThoughtSplitter:
     def __init__(self, opened: Markers | None = None) -> None:
         self._held = ""
         self._end = None if opened is None else opened.end
-        self._in_text = False
+        self._in_text = self._text_has_begun = False
 
     @property
     def in_text(self) -> bool:
@@ -169,7 +169,7 @@ class ThoughtSplitter:
     def passed(self, piece: str) -> tuple[str, str]:
         """Reasoning and text that are certain after this piece."""
         if self._in_text:
-            return "", piece
+            return "", self._text(piece)
         self._held += piece
         if self._end is None:
             begun = self._held.lstrip()
@@ -182,7 +182,7 @@ class ThoughtSplitter:
         thought, found, text = self._held.partition(self._end)
         if found:
             self._in_text, self._held = True, ""
-            return thought, text.lstrip()
+            return thought, self._text(text)
         kept = next((n for n in range(len(self._end) - 1, 0, -1) if thought.endswith(self._end[:n])), 0)
         self._held = thought[len(thought) - kept :]
         return thought[: len(thought) - kept], ""
@@ -194,6 +194,13 @@ class ThoughtSplitter:
         rest = self._rest()
         return (rest, "") if self._end is not None else ("", rest)
 
+    def _text(self, piece: str) -> str:
+        """What a piece is of the text, which begins behind the white space after the reasoning."""
+        text = piece if self._text_has_begun else piece.lstrip()
+        self._text_has_begun = self._text_has_begun or bool(text)
+        return text
+
     def _rest(self) -> str:
-        rest, self._held, self._in_text = self._held, "", True
+        rest, self._held = self._held, ""
+        self._in_text = self._text_has_begun = True
         return rest

@@ -78,6 +78,11 @@ class RemoteChat(ChatOpenAI):
         """Whether the model has not refused to report log-probabilities so far."""
         return self._terms.now().logprobs > 0
 
+    def _should_stream(self, **how: Any) -> bool:
+        # Whoever listens to a run makes LangChain stream every call. Not every endpoint reports probabilities in a
+        # stream, and one token is not worth one.
+        return not (how.get("logprobs") and how.get("max_tokens") == 1) and super()._should_stream(**how)
+
     def _get_request_payload(self, *args: Any, **settings: Any) -> dict[str, Any]:
         payload = super()._get_request_payload(*args, **settings)
         for name in ("max_completion_tokens", "max_tokens"):
@@ -204,8 +209,9 @@ class RemoteChat(ChatOpenAI):
         thoughts = []
         for choice in choices:
             message = choice["message"] = {**choice["message"], "role": "assistant"}
-            thought, content = reasoning_of(message), without_thoughts(message.get("content"))
-            if isinstance(content, str):
+            _check_calls(message)
+            thought, content = reasoning_of(message), _text_of(message.get("content"))
+            if content:
                 inside, content = split_thoughts(content)
                 thought = thought or inside
             message["content"] = content
@@ -230,9 +236,12 @@ class RemoteChat(ChatOpenAI):
         usage = checked_usage(chunk.get("usage"))
         thought = ""
         if choices:
+            if not isinstance(choices[0], dict) or not isinstance(choices[0].get("delta") or {}, dict):
+                raise LookupError("a part of it holds no choices")
             choice = dict(choices[0])
             delta = choice["delta"] = {**(choice.get("delta") or {}), "role": "assistant"}
-            thought, delta["content"] = reasoning_of(delta), _streamed_text(delta.get("content"))
+            _check_calls(delta)
+            thought, delta["content"] = reasoning_of(delta), _text_of(delta.get("content"))
             choice["finish_reason"] = _finish(choice.get("finish_reason"))
             choices = [choice]
         made = super()._convert_chunk_to_generation_chunk(
@@ -253,12 +262,25 @@ def _finish(reason: object) -> str | None:
     return reason if isinstance(reason, str) and reason else None
 
 
-def _streamed_text(content: object) -> object:
-    """A delta's text: LangChain takes blocks in a stream for the parts of one list."""
+def _text_of(content: object) -> str | None:
+    """The text of a message or a delta, which some endpoints send in blocks. (LangChain takes blocks in a stream for
+    the parts of one list.)"""
     content = without_thoughts(content)
-    if not isinstance(content, list):
+    if isinstance(content, list):
+        said = (block.get("text") if isinstance(block, dict) else block for block in content)
+        return "".join(text for text in said if isinstance(text, str))
+    if content is None or isinstance(content, str):
         return content
-    return "".join(str(block.get("text") or "") for block in content if isinstance(block, dict))
+    raise LookupError("what stands for its text is none")
+
+
+def _check_calls(message: dict[str, Any]) -> None:
+    calls = message.get("tool_calls")
+    if calls and not (
+        isinstance(calls, list)
+        and all(isinstance(each, dict) and isinstance(each.get("function"), dict) for each in calls)
+    ):
+        raise LookupError("it calls a tool, in a form that is not OpenAI's")
 
 
 class _StreamCheck:
@@ -310,6 +332,7 @@ class _StreamCheck:
             getattr(message, "tool_call_chunks", None)
             or getattr(message, "tool_calls", None)
             or getattr(message, "invalid_tool_calls", None)
+            or message.additional_kwargs.get("function_call")
         )
         self._refusal += str(message.additional_kwargs.get("refusal") or "")
         usage = getattr(message, "usage_metadata", None) or {}
@@ -361,15 +384,8 @@ def _set_parts(chunk: ChatGenerationChunk, thought: str, text: str) -> None:
 
 def _mend(generation: Any) -> None:
     content = generation.message.content
-    if isinstance(content, str) and not _is_unicode(content):
+    if not _is_unicode(content):
         generation.message.content = generation.text = _mended(content)
-    elif isinstance(content, list):
-        generation.message.content = [
-            {**block, "text": _mended(block["text"])}
-            if isinstance(block, dict) and isinstance(block.get("text"), str)
-            else block
-            for block in content
-        ]
 
 
 def _mended(text: str) -> str:
