@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from threading import Lock
@@ -15,13 +15,14 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langgraph.graph import StateGraph
 
+from modular_pluralism.models.answerer import Answerer, OwnPart
 from modular_pluralism.models.pool_models import HasIdentity
 from modular_pluralism.nodes.ask import ModelCall
 from modular_pluralism.nodes.noted import Noted, Notes
 from modular_pluralism.nodes.step import State, Step, Update
 
 _naming = Lock()
-_known: dict[int, tuple[weakref.ref[BaseChatModel], str]] = {}
+_known: dict[int, tuple[weakref.ref[Any], str]] = {}
 
 
 class NodeKey:
@@ -59,8 +60,8 @@ class NodeKey:
         begun = self.step.begin(state)
         if begun.call is None:
             return [begun.update, self._leads_to({**state, **begun.update})]
-        given = {key: _plain(value) for key, value in begun.call.given.items()}
-        model = _identity(begun.call.model.chat)
+        given = _plain(begun.call.given)
+        model = _identity(begun.call.model)
         return [self.step.making, begun.read, begun.prompts, model, given, self._leads_to(state)]
 
     def _leads_to(self, state: State) -> list[Any]:
@@ -82,24 +83,41 @@ class NodeKey:
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseMessage):
         return [value.type, value.content]
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     return value
 
 
-def _identity(chat: BaseChatModel) -> Any:
-    if isinstance(chat, HasIdentity):
-        return chat.pluralism_identity()
-    return ["object", _own_name(chat)]
+def _identity(asked: Answerer) -> Any:
+    if isinstance(asked, OwnPart) and asked.source is not None:
+        return ["own", *_own_names(asked)]
+    answers = asked.runnable
+    # Of what wraps a chat model, its identity would be asked, which is not all that it depends on.
+    if isinstance(answers, BaseChatModel) and isinstance(answers, HasIdentity):
+        return answers.pluralism_identity()
+    return ["object", _own_name(answers)]
 
 
-def _own_name(chat: BaseChatModel) -> str:
-    """A name of this object's own, in whatever process: what a chat model of somebody's depends on is not known."""
-    place = id(chat)
+def _own_names(part: OwnPart) -> list[str]:
+    """What a part's source is called. A bound method is made anew whenever it is named, its object is not; what cannot
+    be referred to weakly, such as a dict of runnables, is as new as the runnable that was made of it."""
+    source = part.source
+    owner = getattr(source, "__self__", None)
+    try:
+        return [_own_name(owner), _own_name(source.__func__)] if hasattr(source, "__func__") else [_own_name(source)]
+    except TypeError:
+        return [_own_name(part.runnable)]
+
+
+def _own_name(thing: object) -> str:
+    """A name of this object's own, in whatever process: what somebody's own depends on is not known."""
+    place = id(thing)
     with _naming:  # nodes that run side by side must not give the same object two names
         known = _known.get(place)
-        if known is None or known[0]() is not chat:
-            known = _known[place] = (weakref.ref(chat, lambda _: _known.pop(place, None)), uuid4().hex)
+        if known is None or known[0]() is not thing:
+            known = _known[place] = (weakref.ref(thing, lambda _: _known.pop(place, None)), uuid4().hex)
         return known[1]
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import merge_configs
 
 from modular_pluralism.errors import ModelCallError
 from modular_pluralism.llama.chat_model import ChatLlama
+from modular_pluralism.models.answerer import Answerer, OwnPart
+from modular_pluralism.models.answerer import as_message as as_message
 from modular_pluralism.models.calls import Call, CallResult
 from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
 from modular_pluralism.models.pool_models import PoolModel
@@ -20,12 +23,15 @@ from modular_pluralism.types import Reply, Usage
 
 T = TypeVar("T")
 
+OWN_PART = "own_part"
+"""What callbacks are told within a part of the application's own, as metadata: the models there are not the pool's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCall(Call[T]):
-    """A call that can tell what it asks of which model: `given` are the messages, labels and settings."""
+    """A call that can tell what it asks of whom: `given` are the messages, labels and settings."""
 
-    model: PoolModel
+    model: Answerer
     given: Mapping[str, Any]
 
 
@@ -60,12 +66,15 @@ def text(
 
 
 def _asked(operation: Literal["chat", "score"], model: PoolModel, settings: dict[str, Any]) -> Asked:
-    known: Any = model.chat._get_ls_params(**settings)  # every LangChain chat model says so to its own tracers
+    chat = model.chat
+    if not isinstance(chat, BaseChatModel):
+        return Asked("invoke_agent", model.place, "application", embedded=True)
+    known: Any = chat._get_ls_params(**settings)  # every LangChain chat model says so to its own tracers
     return Asked(
         operation,
         str(known.get("ls_model_name") or model.place),
         str(known.get("ls_provider") or "unknown"),
-        isinstance(model.chat, ChatLlama),
+        isinstance(chat, ChatLlama),
         {"temperature": known.get("ls_temperature"), **settings},
     )
 
@@ -129,6 +138,28 @@ def _reading(
         model=model,
         given=given,
     )
+
+
+def own(part: OwnPart, given: Mapping[str, Any]) -> ModelCall[Any]:
+    """Ask a part of the application's own, with the retries, the deadline and the span of a model's call."""
+    asked = Asked("invoke_agent", part.place, "application", embedded=True)
+
+    def marked(config: RunnableConfig) -> RunnableConfig:
+        return merge_configs(config, {"metadata": {OWN_PART: part.place}})
+
+    return ModelCall(
+        part.place,
+        lambda config: part.runnable.invoke(dict(given), marked(config)),
+        lambda config: part.runnable.ainvoke(dict(given), marked(config)),
+        asked,
+        model=part,
+        given=given,
+    )
+
+
+def own_reply(outcome: CallResult[Any], place: str) -> Reply:
+    """What a part of the application's own has said, as plain values. Errors are those of `as_message` and `reply`."""
+    return reply(replace(outcome, value=as_message(outcome.value, place)), place)
 
 
 def usage(reply: Reply) -> Usage:

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple, ParamSpec, TypeAlias
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import merge_configs
 
+from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import Caller, CallResult
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.ask import Asking, ModelCall
 from modular_pluralism.nodes.noted import DeclaredPrompts, Noted, Notes, NotNotedError, plain_update
+from modular_pluralism.nodes.telling import Telling
 from modular_pluralism.prompts import PromptSet
 
 P = ParamSpec("P")
@@ -80,7 +82,7 @@ class Step:
 
     @property
     def making(self) -> list[Any]:
-        """What the step is made with, as plain values, without models and prompts.
+        """What the step is made with, as plain values, without models, prompts and parts of the application's own.
 
         Raises:
             TypeError: an argument is no plain value.
@@ -88,7 +90,7 @@ class Step:
         given = {
             name: _plain(value, f"{self._make.__qualname__}'s {name}")
             for name, value in self._arguments.items()
-            if not isinstance(value, PoolModels | PromptSet)
+            if not isinstance(value, PoolModels | PromptSet | OwnPart)
         }
         return [_function(self._make, f"what {self._make.__qualname__} takes from around it"), given]
 
@@ -151,7 +153,7 @@ class Begun:
             self.call = work()
         except StopIteration as end:
             self.call, self.update = None, plain_update(end.value)
-        if before and self.call and self.call.model.chat is not before.model.chat:
+        if before and self.call and self.call.model.runnable is not before.model.runnable:
             raise NotNotedError(
                 f"The step {self.name} asks {self.call.model.place} after {before.model.place}, of which alone a cache "
                 "would know; make two nodes of it."
@@ -164,33 +166,43 @@ def as_runnable(
     """The step as a LangGraph node for `invoke` and `ainvoke`; `name` is shown in traces.
 
     `labels`, such as {"community": "news_left"}, reach the application's callbacks with every model call: as metadata
-    and as tags, as in "community:news_left".
+    and as tags, as in "community:news_left". Whoever streams the run's custom events is told of each `Event`.
     """
     labels = dict(labels or {})
     marks = RunnableConfig(metadata=labels, tags=[f"{key}:{value}" for key, value in labels.items()])
 
     def run(state: State, config: RunnableConfig) -> Update:
-        config = merge_configs(config, marks)
-        begun = step.begin(state)
-        while begun.call is not None:
-            try:
-                outcome = caller.call(begun.call, config)
-            except Exception as error:
-                begun.failed(error)
-            else:
-                begun.answered(outcome)
+        config, told = merge_configs(config, marks), Telling(name, labels)
+        with told.of_run():
+            begun = step.begin(state)
+            while begun.call is not None:
+                told.asks()
+                try:
+                    outcome = caller.call(begun.call, config)
+                except Exception as error:
+                    told.failed(error)
+                    begun.failed(error)
+                else:
+                    told.answered(outcome)
+                    begun.answered(outcome)
+            told.wrote(begun.update)
         return begun.update
 
     async def arun(state: State, config: RunnableConfig) -> Update:
-        config = merge_configs(config, marks)
-        begun = step.begin(state)
-        while begun.call is not None:
-            try:
-                outcome = await caller.acall(begun.call, config)
-            except Exception as error:
-                begun.failed(error)
-            else:
-                begun.answered(outcome)
+        config, told = merge_configs(config, marks), Telling(name, labels)
+        with told.of_run():
+            begun = step.begin(state)
+            while begun.call is not None:
+                told.asks()
+                try:
+                    outcome = await caller.acall(begun.call, config)
+                except Exception as error:
+                    told.failed(error)
+                    begun.failed(error)
+                else:
+                    told.answered(outcome)
+                    begun.answered(outcome)
+            told.wrote(begun.update)
         return begun.update
 
     return RunnableLambda(run, arun, name=name)

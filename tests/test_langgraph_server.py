@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from langgraph_sdk.runtime import ServerRuntime, _ExecutionRuntime, _ReadRuntime
 from modular_pluralism.assistants.factories import distributional, overton, pluralism
 from modular_pluralism.assistants.offered import POOLS_VARIABLE, PROMPTS_VARIABLE, load_pool, load_prompts
 from modular_pluralism.errors import InputError, PoolError
+from modular_pluralism.pools import POOL_VARIABLE
 from tests.fake_endpoint import FakeEndpoint
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -137,6 +139,24 @@ def test_without_folders_only_built_in_ones_are_offered(monkeypatch: pytest.Monk
     monkeypatch.setenv(POOLS_VARIABLE, str(tmp_path / "gone"))
     with pytest.raises(InputError, match=f"{POOLS_VARIABLE} names a folder that cannot be read"):
         load_pool("culture")
+
+
+@pytest.mark.usefixtures("offered")
+async def test_the_operator_names_the_pool_of_runs_that_name_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nodes(**context: Any) -> set[str]:
+        return set((await made(overton, **context)).compile().get_graph().nodes)
+
+    monkeypatch.setenv(POOL_VARIABLE, "village")
+    assert "farmers" in await nodes()
+    assert "news_left" in await nodes(pool="perspective")
+    schema: Any = (await made(overton)).compile().get_context_jsonschema()
+    assert schema["properties"]["pool"]["default"] == "village"
+    monkeypatch.delenv(POOLS_VARIABLE)
+    monkeypatch.setenv(POOL_VARIABLE, str(Path(str(files("modular_pluralism.pools"))) / "culture.toml"))
+    assert "europe" in await nodes()
+    monkeypatch.setenv(POOL_VARIABLE, "cultur")
+    with pytest.raises(PoolError, match=f"{POOL_VARIABLE}: there is no built-in pool 'cultur'"):
+        await nodes()
 
 
 @pytest.mark.usefixtures("offered")
@@ -330,3 +350,17 @@ async def test_remote_models_are_asked_without_blocking_the_server(
         assert sum(result["distribution"]) == pytest.approx(1)
         assert "canary" not in json.dumps(result)
     assert len(endpoint.asked("far")) == 6
+
+
+async def test_a_thread_s_state_is_that_of_the_graph_that_ran(client: LangGraphClient) -> None:
+    thread = await client.threads.create()
+    question = {"question": "Should a city ban cars?"}
+    await client.runs.wait(thread["thread_id"], "overton", input=question, context={"pool": "village"})
+    state: Any = await client.threads.get_state(thread["thread_id"])
+    said = {**state["values"]["comments"]["farmers"], "text": "No."}
+    await client.threads.update_state(thread["thread_id"], {"comments": {"farmers": said}}, as_node="farmers")
+    changed: Any = await client.threads.get_state(thread["thread_id"])
+    assert changed["values"]["comments"]["farmers"]["text"] == "No."
+    assert changed["next"] == ["merge"]
+    history: Any = await client.threads.get_history(thread["thread_id"])
+    assert {"farmers", "townspeople"} in [set(each["next"]) for each in history]

@@ -8,9 +8,11 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.constants import CONFIG_KEY_CHECKPOINTER
 from langgraph.graph import StateGraph
 from langgraph_sdk.runtime import ServerRuntime
 
@@ -43,11 +45,26 @@ def factory(name: str) -> Factory:
     async def make(config: RunnableConfig, runtime: Runtime) -> Graph:
         run = runtime.execution_runtime
         context = run.context if run is not None and isinstance(run.context, Mapping) else {}
+        values = dict(config.get("configurable") or {})
+        if run is None:
+            values |= await _context_of_thread(values)
         # In a thread: pools, prompts and models are files, and the event loop serves everybody.
-        return await asyncio.to_thread(_make, name, context, config.get("configurable") or {})
+        return await asyncio.to_thread(_make, name, context, values)
 
     make.__name__ = make.__qualname__ = name
     return make
+
+
+async def _context_of_thread(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The context of the thread's last run, where a thread's state is read or changed: the server tells that of the
+    assistant, and a run may have had another pool, and so other nodes. Checkpoints have it in their metadata."""
+    saver, thread = values.get(CONFIG_KEY_CHECKPOINTER), values.get("thread_id")
+    if not isinstance(saver, BaseCheckpointSaver) or thread is None:
+        return {}
+    async for kept in saver.alist({"configurable": {"thread_id": thread, "checkpoint_ns": ""}}):
+        if kept.metadata.get("source") in ("input", "loop"):  # what changes a state tells no context
+            return cast(Mapping[str, Any], kept.metadata)
+    return {}
 
 
 def _make(name: str, given_context: Mapping[str, Any], values: Mapping[str, Any]) -> Graph:

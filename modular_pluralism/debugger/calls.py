@@ -13,7 +13,7 @@ from modular_pluralism.debugger.watch import sent_prompts
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.graphs.shape import GraphNode
-from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.models.redaction import without_keys
 from modular_pluralism.nodes.ask import ModelCall
 from modular_pluralism.runs.run_store import RunStore
@@ -77,14 +77,14 @@ def _rebuilt(
 
 
 def _asked_again(run: str, task: KeptTask, node: GraphNode, key: NodeKey) -> CallRecord | None:
-    """The record of a node's first call; None of a node that asks no model, as one with a given comment."""
+    """The record of a node's first call; None of a node that asks no model of the pool, as one with a given comment or
+    a stage of the application's own."""
     call = key.asks(task.state)
-    if not isinstance(call, ModelCall):
+    if not isinstance(call, ModelCall) or not isinstance(call.model, PoolModel):
         return None
-    assert call.model is not None
     given = call.given
     kind: CallKind = "chat" if "messages" in given else "label_probabilities" if "labels" in given else "text_logprobs"
-    prompts = given.get("prompts") or [given.get("messages") or given.get("prompt")]
+    prompts = given.get("prompts") or [prompt for key in ("messages", "prompt") if (prompt := given.get(key))]
     record = _record(run, node, kind)
     record.model = without_keys(call.model.place)
     record.prompts, note = sent_prompts(prompts, call.model, load=True)

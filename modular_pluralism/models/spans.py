@@ -26,11 +26,11 @@ _LONGEST = 500
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of which model: `operation` is "chat" for a text and "score" for probabilities, `provider` is in
-    the words of LangChain ("openai", "llama.cpp"), `settings` are those of the call. `embedded` models run in this
-    process."""
+    """What is asked of which model: `operation` is "chat" for a text, "score" for probabilities and "invoke_agent" for
+    a part of the application's own, `provider` is in the words of LangChain ("openai", "llama.cpp"), `settings` are
+    those of the call. `embedded` models run in this process."""
 
-    operation: Literal["chat", "score"]
+    operation: Literal["chat", "score", "invoke_agent"]
     model: str
     provider: str
     embedded: bool

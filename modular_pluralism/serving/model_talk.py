@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage
 
 from modular_pluralism.errors import InputError, ModelCallError, PluralismError
 from modular_pluralism.llama import ChatLlama
@@ -35,7 +35,7 @@ class ModelTalk:
         model, seed = self._open_model(), request.first_seed()
         messages, settings = with_persona(self._persona, request.turns()), self._settings(model, request)
 
-        async def begin(own: int) -> tuple[AsyncIterator[AIMessageChunk] | None, AIMessage | None]:
+        async def begin(own: int) -> tuple[AsyncIterator[AIMessage] | None, AIMessage | None]:
             if not request.stream:
                 return None, await model.chat.ainvoke(messages, **settings, seed=own)
             chunks = model.chat.astream(messages, **settings, seed=own)

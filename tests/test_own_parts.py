@@ -1,0 +1,69 @@
+"""Parts that an application brings are asked as models are: with retries, a deadline, and a place in the cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableLambda
+
+from modular_pluralism.graphs.node_key import NodeKey
+from modular_pluralism.models.answerer import OwnPart
+from modular_pluralism.models.calls import Caller
+from modular_pluralism.nodes import ask
+from modular_pluralism.nodes.step import Body, State, Steps, as_runnable, step_maker
+
+
+@step_maker()
+def shout(part: OwnPart) -> Body:
+    def step(state: State) -> Steps:
+        outcome = yield ask.own(part, {"question": state["question"]})
+        return {"answer": str(ask.as_message(outcome.value, part.place).text), "tries": outcome.attempts}
+
+    return step
+
+
+def _node(answers: Any) -> Any:
+    return as_runnable(shout(OwnPart("mine", RunnableLambda(answers))), Caller(), "shout")
+
+
+def test_is_asked_with_a_mapping_and_tried_again() -> None:
+    tries: list[Mapping[str, Any]] = []
+
+    def flaky(given: Mapping[str, Any]) -> AIMessage:
+        tries.append(given)
+        if len(tries) == 1:
+            raise ConnectionError("gone for a moment")
+        return AIMessage(given["question"].upper())
+
+    assert _node(flaky).invoke({"question": "why?"}) == {"answer": "WHY?", "tries": 2}
+    assert tries == [{"question": "why?"}] * 2
+
+
+def test_works_in_asyncio_too() -> None:
+    async def slow(given: Mapping[str, Any]) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"messages": [AIMessage("first"), AIMessage(given["question"])]}
+
+    assert asyncio.run(_node(slow).ainvoke({"question": "why?"}))["answer"] == "why?"
+
+
+def test_what_is_no_text_is_a_mistake_of_the_application() -> None:
+    with pytest.raises(TypeError, match="mine returned int; return a text"):
+        _node(lambda _: 3).invoke({"question": "why?"})
+
+
+def test_has_a_cache_key_of_its_own() -> None:
+    from langgraph.graph import StateGraph
+
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(dict)
+
+    def key(part: OwnPart, question: str = "why?") -> str:
+        return NodeKey(shout(part), [], graph, "shout")({"question": question})
+
+    one, other = (OwnPart("mine", RunnableLambda(lambda given: given["question"])) for _ in range(2))
+    assert key(one) == key(one)
+    assert len({key(one), key(other), key(one, "how?")}) == 3
