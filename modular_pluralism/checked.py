@@ -90,7 +90,7 @@ def check_fields(made: Any) -> None:
     Raises:
         InputError: a field is of the wrong kind.
     """
-    hints = _hints(type(made))
+    hints = _hints(made.__class__)
     for field in fields(made):
         if problem := find_problem(getattr(made, field.name), hints[field.name], field.name):
             raise InputError(f"{type(made).__name__}: {problem}")
@@ -158,7 +158,7 @@ def _is_a(value: object, kind: Any) -> bool:
 
 
 def _missing_keys(value: Mapping[Any, Any], kind: Any) -> list[str]:
-    required = getattr(kind, "__required_keys__", frozenset()) - set(value)
+    required: set[str] = set(getattr(kind, "__required_keys__", ())) - set(value)
     if not required:
         return []
     # Where annotations are texts, Python takes every key of a class for one that is required.

@@ -112,7 +112,7 @@ def test_a_scoring_that_there_is_not_is_never_taken_for_another(build: Any, scor
 def test_an_attribute_is_refused_by_overton_in_python_too() -> None:
     graph = build_overton(POOL, models=MODELS).compile()
     with pytest.raises(InputError, match="Overton mode takes no attribute"):
-        graph.invoke({"question": "Why?", "attribute": "age"})  # type: ignore[typeddict-item]
+        graph.invoke({"question": "Why?", "attribute": "age"})  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(
