@@ -131,7 +131,7 @@ def _survives(asking: Callable[[PoolModel], None], model: PoolModel, place: tupl
             raise AssertionError(f"{place}: {odd!r}") from error
 
 
-@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: "absent" if odd is ABSENT else repr(odd))
 def test_a_whole_reply_with_anything_in_it(endpoint: Endpoint, odd: Any) -> None:
     for path in places(WHOLE):
         endpoint.body = json.dumps(spoilt(WHOLE, path, odd))
@@ -140,7 +140,7 @@ def test_a_whole_reply_with_anything_in_it(endpoint: Endpoint, odd: Any) -> None
             _survives(_ask_for_probabilities, endpoint.model, path, odd)
 
 
-@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: "absent" if odd is ABSENT else repr(odd))
 def test_a_stream_with_anything_in_it(endpoint: Endpoint, odd: Any) -> None:
     for number, chunk in enumerate((CHUNK, LAST)):
         for path in places(chunk):
