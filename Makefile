@@ -8,7 +8,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # The tests start hundreds of processes: what Python has compiled is kept for the next one, whatever the machine says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo check test test-newest lint format types notebooks benchmark study clean
+.PHONY: help demo check test test-newest lint format types docs notebooks benchmark study clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make
@@ -45,6 +45,9 @@ types: $(VENV)/.dev-installed  ## Check types
 	@cp -r tests benchmarks .types/
 	cd .types && ../$(BIN)/mypy --config-file ../pyproject.toml -p modular_pluralism -p tests -p benchmarks
 
+docs: $(VENV)/.docs-installed  ## Build docs/ and the API reference as a site, out/docs
+	$(BIN)/python docs/site/build.py
+
 notebooks: $(VENV)/.dev-installed  ## Run the notebooks and keep what they print
 	$(BIN)/python notebooks/run.py
 
@@ -71,3 +74,7 @@ $(VENV)/.demo-installed: pyproject.toml requirements.lock | $(VENV)/bin/python
 $(VENV)/.dev-installed: pyproject.toml requirements.lock | $(VENV)/bin/python
 	@$(BIN)/python install/environment.py dev $(INSTALL)
 	@touch $@ $(VENV)/.demo-installed
+
+$(VENV)/.docs-installed: pyproject.toml requirements.lock | $(VENV)/bin/python
+	@$(BIN)/python install/environment.py docs $(INSTALL)
+	@touch $@

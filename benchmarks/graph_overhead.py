@@ -22,7 +22,7 @@ from benchmarks.result import Result, compare
 from benchmarks.row import Row, Settings
 from modular_pluralism import Pool, PromptSet, build_overton
 from modular_pluralism.nodes.render import comment_lines
-from modular_pluralism.pool import CommunityConfig, RemoteModel
+from modular_pluralism.pool import Community, RemoteModel
 
 _QUESTION = "Should a city ban cars from its centre?"
 _COMMUNITIES = (6, 25, 50, 100)
@@ -97,7 +97,7 @@ def _pool(count: int) -> Pool:
         base="instant",
         models={"instant": RemoteModel(openai="none", base_url="http://127.0.0.1:9/v1")},  # never called
         communities={
-            f"community_{number}": CommunityConfig(model="instant", description=f"Community {number}")
+            f"community_{number}": Community(model="instant", description=f"Community {number}")
             for number in range(count)
         },
         folder=Path(),

@@ -46,8 +46,8 @@ from benchmarks.peers import Peers
 from benchmarks.result import Result, table
 from benchmarks.row import File, Row, Settings
 from modular_pluralism import Pool
+from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.llama.host import usable_cores
-from modular_pluralism.models.gguf_source import find_gguf
 from modular_pluralism.pool import EmbeddedModel
 from modular_pluralism.prepared.cache import prepared_file
 

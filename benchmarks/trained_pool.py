@@ -18,7 +18,7 @@ from benchmarks.pairing import take_turns
 from benchmarks.result import Result, compare
 from benchmarks.row import Row, Settings
 from modular_pluralism import Pool, build_distributional
-from modular_pluralism.pool import CommunityConfig, EmbeddedModel, RunSettings
+from modular_pluralism.pool import Community, EmbeddedModel, RunSettings
 from modular_pluralism.training.gguf_adapter import read_base, write_gguf_adapter
 
 _RANK = 16
@@ -73,7 +73,7 @@ def _adapter(base: Path, path: Path, seed: int) -> Path:
 
 def _pool(settings: Settings, personas: Pool, adapters: Mapping[str, Path]) -> Pool:
     communities = {
-        name: CommunityConfig(
+        name: Community(
             model="small",
             description=community.description,
             lora=str(adapters[name]) if adapters else None,

@@ -8,12 +8,16 @@ from modular_pluralism.graphs.distributional import build_distributional
 
 # isort: on
 from modular_pluralism.graphs.baselines import BASELINES, build_moe, build_prompting, build_vanilla
+from modular_pluralism.graphs.comments import build_comments
+from modular_pluralism.graphs.conversation import build_conversation
 from modular_pluralism.graphs.node_cache import NodeCache
 from modular_pluralism.graphs.pluralism import build_pluralism
 
 __all__ = [
     "BASELINES",
     "NodeCache",
+    "build_comments",
+    "build_conversation",
     "build_distributional",
     "build_moe",
     "build_overton",

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from langgraph.graph import END, StateGraph
+from langgraph.graph import StateGraph
 
+from modular_pluralism.checked import checked
 from modular_pluralism.graphs.parts import ANYTHING, Models, Parts
-from modular_pluralism.graphs.state import BaselineQuestion, BaselineState
+from modular_pluralism.graphs.state import BaselineQuestion, BaselineResult, BaselineState
 from modular_pluralism.modes import Takes, find_mode
 from modular_pluralism.nodes.route import route
 from modular_pluralism.nodes.step import Step
@@ -18,13 +19,15 @@ from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Mode, Scoring
 
 
+@checked
 def build_vanilla(
     pool: Pool | str | Path = "perspective",
     *,
     scoring: Scoring = "rotate",
     prompts: PromptSet | None = None,
     models: Models = None,
-) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineState]:
+    into: str | None = None,
+) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineResult]:
     """The base LLM alone, told nothing but the question and its options: check → answer.
 
     The attribute is not told, as in the paper.
@@ -34,14 +37,15 @@ def build_vanilla(
         scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        into: A key that takes the whole result, so that graphs stand side by side in one parent.
 
     Returns:
-        The graph, not compiled.
+        The graph, not compiled. A run returns a `BaselineResult`.
 
     Raises:
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
-        InputError: There is no such scoring.
+        InputError: There is no such scoring, or `into` is no key that is free.
 
     Example:
         ```python
@@ -54,10 +58,11 @@ def build_vanilla(
         print(graph.invoke({"question": "Should wages be public?"})["answer"])
         ```
     """
-    parts = Parts(pool, prompts, models, "vanilla")
+    parts = Parts(pool, prompts, models, "vanilla", into=into)
     return _base_alone(parts, parts.answer("vanilla", scoring))
 
 
+@checked
 def build_prompting(
     pool: Pool | str | Path = "perspective",
     *,
@@ -65,7 +70,8 @@ def build_prompting(
     scoring: Scoring = "rotate",
     prompts: PromptSet | None = None,
     models: Models = None,
-) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineState]:
+    into: str | None = None,
+) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineResult]:
     """The base LLM alone, told to be pluralistic in the way of a mode: check → answer.
 
     Args:
@@ -74,14 +80,15 @@ def build_prompting(
         scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        into: A key that takes the whole result, so that graphs stand side by side in one parent.
 
     Returns:
-        The graph, not compiled.
+        The graph, not compiled. A run returns a `BaselineResult`.
 
     Raises:
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
-        InputError: There is no such scoring.
+        InputError: There is no such scoring, or `into` is no key that is free.
 
     Example:
         ```python
@@ -96,18 +103,20 @@ def build_prompting(
     """
     needed = find_mode(mode).takes.attribute == "required"
     takes = Takes("required", "optional") if needed else ANYTHING
-    parts = Parts(pool, prompts, models, f"prompting_{mode}", takes=takes)
+    parts = Parts(pool, prompts, models, f"prompting_{mode}", takes=takes, into=into)
     of_group = "prompting_group" if mode == "distributional" else None
     return _base_alone(parts, parts.answer(f"prompting_{mode}", scoring, of_group))
 
 
+@checked
 def build_moe(
     pool: Pool | str | Path = "perspective",
     *,
     scoring: Scoring = "rotate",
     prompts: PromptSet | None = None,
     models: Models = None,
-) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineState]:
+    into: str | None = None,
+) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineResult]:
     """A mixture of experts: the base LLM picks one community by its description, only that one comments, and the base
     LLM answers with its comment: check → route → one community → answer.
 
@@ -118,14 +127,15 @@ def build_moe(
         scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        into: A key that takes the whole result, so that graphs stand side by side in one parent.
 
     Returns:
-        The graph, not compiled.
+        The graph, not compiled. A run returns a `BaselineResult`.
 
     Raises:
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
-        InputError: There is no such scoring.
+        InputError: There is no such scoring, or `into` is no key that is free.
 
     Example:
         ```python
@@ -139,8 +149,8 @@ def build_moe(
         print(state["selected"]["community"], state["answer"])
         ```
     """
-    parts = Parts(pool, prompts, models, "moe")
-    graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
+    parts = Parts(pool, prompts, models, "moe", into=into)
+    graph = parts.graph(BaselineState, BaselineQuestion, BaselineResult)
     parts.add_check(graph)
     parts.add(graph, "route", route(parts.models, parts.prompts, descriptions=parts.descriptions))
     for name in parts.communities:
@@ -149,16 +159,16 @@ def build_moe(
     parts.add(graph, "answer", parts.answer("moe", scoring))
     graph.add_edge("check", "route")
     graph.add_conditional_edges("route", lambda state: state["selected"]["community"], parts.communities)
-    graph.add_edge("answer", END)
+    parts.add_end(graph, "answer")
     return graph
 
 
-def _base_alone(parts: Parts, step: Step) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineState]:
-    graph = StateGraph(BaselineState, input_schema=BaselineQuestion)
+def _base_alone(parts: Parts, step: Step) -> StateGraph[BaselineState, None, BaselineQuestion, BaselineResult]:
+    graph = parts.graph(BaselineState, BaselineQuestion, BaselineResult)
     parts.add_check(graph)
     parts.add(graph, "answer", step)
     graph.add_edge("check", "answer")
-    graph.add_edge("answer", END)
+    parts.add_end(graph, "answer")
     return graph
 
 

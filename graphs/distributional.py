@@ -6,27 +6,34 @@ the branch is a single node; with both it comments, is scored, and votes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, StateGraph
 
+from modular_pluralism.checked import checked
 from modular_pluralism.errors import InputError
-from modular_pluralism.graphs.nesting import NestingGraph
-from modular_pluralism.graphs.parts import Comments, Models, Parts
-from modular_pluralism.graphs.state import BranchOutput, DistributionalQuestion, DistributionalState
+from modular_pluralism.graphs.parts import Comments, Models, Parts, unless_failed
+from modular_pluralism.graphs.state import (
+    BranchOutput,
+    DistributionalQuestion,
+    DistributionalResult,
+    DistributionalState,
+)
 from modular_pluralism.modes import ModeDescription, Takes, register_mode
-from modular_pluralism.nodes.aggregate import aggregate
+from modular_pluralism.nodes.aggregate import aggregate, own_aggregate
+from modular_pluralism.nodes.own import CommentStage, PoolingFunction, pooling_part
 from modular_pluralism.nodes.request import check_scoring, check_voice
 from modular_pluralism.nodes.score import score
-from modular_pluralism.nodes.step import State, Step
+from modular_pluralism.nodes.step import Step
 from modular_pluralism.nodes.vote import vote
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Scoring, Voice
+from modular_pluralism.types import Pooling, Scoring, Voice
 
 
+@checked
 def build_distributional(
     pool: Pool | str | Path = "perspective",
     *,
@@ -36,7 +43,11 @@ def build_distributional(
     models: Models = None,
     seed: int | None = None,
     comments: Comments = None,
-) -> StateGraph[DistributionalState, None, DistributionalQuestion, DistributionalState]:
+    communities: Sequence[str] | None = None,
+    after_comments: Sequence[CommentStage] = (),
+    pooling: Pooling | PoolingFunction | None = None,
+    into: str | None = None,
+) -> StateGraph[DistributionalState, None, DistributionalQuestion, DistributionalResult]:
     """The distributional graph (section 3 of the paper): every community is heard, its probability of every option is
     read, and the distributions are pooled with the communities' priors.
 
@@ -49,15 +60,21 @@ def build_distributional(
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
         seed: For questions that have none (default 0).
         comments: Comments that are known already, by community: those communities are not asked.
+        communities: Those of the pool that are asked (default: all).
+        after_comments: Stages of your own for every comment, one after the other, each in its community's branch; see
+            `CommentStage`.
+        pooling: How the distributions become one: "linear", "log-linear", "median", or a function of your own, see
+            `PoolingFunction` (default: as the pool's [run] table says).
+        into: A key that takes the whole result, so that graphs stand side by side in one parent.
 
     Returns:
-        The graph, not compiled.
+        The graph, not compiled. A run returns a `DistributionalResult`.
 
     Raises:
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
-        InputError: There is no such scoring or voice, or a comment is given of a community that is not in the pool or
-            only votes.
+        InputError: There is no such scoring, voice or pooling, a comment is given of a community that is not in the
+            pool or only votes, a stage is nothing that could be asked, or `into` is no key that is free.
 
     Example:
         ```python
@@ -73,49 +90,68 @@ def build_distributional(
     """
     check_scoring(scoring)
     check_voice(voice)
-    parts = Parts(pool, prompts, models, "distributional", {"seed": seed}, comments, DISTRIBUTIONAL.takes)
-    graph = NestingGraph(DistributionalState, input_schema=DistributionalQuestion)
+    if voice == "vote" and after_comments:
+        raise InputError(
+            'There are stages after_comments, but with the voice "vote" the communities do not comment; leave them '
+            'out, or choose "comment" or "both".'
+        )
+    parts = Parts(
+        pool,
+        prompts,
+        models,
+        "distributional",
+        {"seed": seed},
+        comments,
+        DISTRIBUTIONAL.takes,
+        communities=communities,
+        after_comments=after_comments,
+        into=into,
+    )
+    graph = parts.graph(DistributionalState, DistributionalQuestion, DistributionalResult)
     parts.add_check(graph)
     for name in parts.communities:
         if voice == "vote":
             _add_voter(parts, graph, name, scoring)
         else:
-            branch = _branch(parts, name, scoring, voice).compile()
-            graph.add_node(name, branch, metadata=parts.marks("branch", name))
+            parts.add_branch(graph, name, _branch(parts, graph, name, scoring, voice))
         graph.add_edge("check", name)
         graph.add_edge(name, "aggregate")  # after all of them, which run in one superstep
-    run = parts.pool.run
-    pooling = aggregate(
-        priors=parts.pool.priors_of, quorum=parts.pool.quorum, share=run.vote_share, pooling=run.vote_pooling
-    )
-    parts.add(graph, "aggregate", pooling)
-    graph.add_edge("aggregate", END)
+    parts.add(graph, "aggregate", _pooling(parts, pooling))
+    parts.add_end(graph, "aggregate")
     return graph
 
 
+def _pooling(parts: Parts, wanted: Pooling | PoolingFunction | None) -> Step:
+    run = parts.pool.run
+    settings: Any = {
+        "priors": parts.pool.priors_of,
+        "quorum": parts.pool.quorum,
+        "share": run.vote_share,
+        "vote_pooling": run.vote_pooling,
+    }
+    for name in get_args(Pooling):
+        if name == (run.pooling if wanted is None else wanted):
+            return aggregate(**settings, pooling=name)
+    return own_aggregate(pooling_part(cast(PoolingFunction, wanted)), **settings)
+
+
 def _branch(
-    parts: Parts, name: str, scoring: Scoring, voice: Voice
-) -> StateGraph[DistributionalState, None, DistributionalQuestion, BranchOutput]:
-    """One community's own work. A subgraph, since in one layer after another the slowest community would hold up the
-    scoring of all comments."""
-    branch = StateGraph(DistributionalState, input_schema=DistributionalQuestion, output_schema=BranchOutput)
-    parts.add_comment(branch, name)
+    parts: Parts, graph: StateGraph[Any, Any, Any, Any], name: str, scoring: Scoring, voice: Voice
+) -> StateGraph[Any, Any, Any, Any]:
+    """One community's own work."""
+    branch = parts.branch(graph, BranchOutput)
+    last = parts.add_stages(branch, name)
     samples = parts.pool.run.score_samples
     scoring_step = score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)
     parts.add(branch, "score", scoring_step, community=name)
-    branch.add_edge(START, name)
-    branch.add_conditional_edges(name, _unless_failed(name, "score"), ["score", END])
+    branch.add_conditional_edges(last, unless_failed(name, "score"), ["score", END])
     if voice == "comment":
         branch.add_edge("score", END)
         return branch
     parts.add(branch, "vote", _vote(parts, name, scoring, "votes"), community=name)
-    branch.add_conditional_edges("score", _unless_failed(name, "vote"), ["vote", END])
+    branch.add_conditional_edges("score", unless_failed(name, "vote"), ["vote", END])
     branch.add_edge("vote", END)
     return branch
-
-
-def _unless_failed(name: str, then: str) -> Callable[[State], str]:
-    return lambda state: END if state["comments"][name]["error"] else then
 
 
 def _add_voter(parts: Parts, graph: StateGraph[Any, Any, Any, Any], name: str, scoring: Scoring) -> None:
@@ -133,6 +169,7 @@ def _add_voter(parts: Parts, graph: StateGraph[Any, Any, Any, Any], name: str, s
 
 
 def _vote(parts: Parts, name: str, scoring: Scoring, into: str) -> Step:
+    parts.models.check_votes(name)
     samples = parts.pool.run.score_samples
     return vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples, into=into)
 

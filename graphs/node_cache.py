@@ -19,6 +19,9 @@ from typing import Any
 from langgraph.cache.base import BaseCache, FullKey, Namespace
 from xxhash import xxh3_128_hexdigest
 
+from modular_pluralism.checked import checked
+from modular_pluralism.errors import InputError
+
 Writes = Sequence[tuple[str, Any]]
 """What a node wrote, by the name of the channel."""
 
@@ -31,6 +34,9 @@ class NodeCache(BaseCache[Any]):
 
     Args:
         most: Nodes whose writes are kept at most; those that were used last.
+
+    Raises:
+        InputError: `most` is below 1.
 
     Example:
         ```python
@@ -47,7 +53,10 @@ class NodeCache(BaseCache[Any]):
         ```
     """
 
+    @checked
     def __init__(self, most: int = 10_000) -> None:
+        if most < 1:
+            raise InputError(f"NodeCache: most is {most}; give a number of nodes from 1, or compile without a cache.")
         super().__init__()
         self._most = most
         self._kept: OrderedDict[FullKey, tuple[list[tuple[str, Any]], float | None]] = OrderedDict()

@@ -11,17 +11,18 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import Runnable
 from langgraph.graph import StateGraph
 
+from modular_pluralism.models.answerer import Answerer, OwnPart
 from modular_pluralism.models.pool_models import HasIdentity
 from modular_pluralism.nodes.ask import ModelCall
 from modular_pluralism.nodes.noted import Noted, Notes
 from modular_pluralism.nodes.step import State, Step, Update
 
 _naming = Lock()
-_known: dict[int, tuple[weakref.ref[Runnable[Any, Any]], str]] = {}
+_known: dict[int, tuple[weakref.ref[Any], str]] = {}
 
 
 class NodeKey:
@@ -60,7 +61,7 @@ class NodeKey:
         if begun.call is None:
             return [begun.update, self._leads_to({**state, **begun.update})]
         given = _plain(begun.call.given)
-        model = _identity(begun.call.model.runnable)
+        model = _identity(begun.call.model)
         return [self.step.making, begun.read, begun.prompts, model, given, self._leads_to(state)]
 
     def _leads_to(self, state: State) -> list[Any]:
@@ -89,19 +90,34 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _identity(answers: Runnable[Any, Any]) -> Any:
-    if isinstance(answers, HasIdentity):
+def _identity(asked: Answerer) -> Any:
+    if isinstance(asked, OwnPart) and asked.source is not None:
+        return ["own", *_own_names(asked)]
+    answers = asked.runnable
+    # Of what wraps a chat model, its identity would be asked, which is not all that it depends on.
+    if isinstance(answers, BaseChatModel) and isinstance(answers, HasIdentity):
         return answers.pluralism_identity()
     return ["object", _own_name(answers)]
 
 
-def _own_name(answers: Runnable[Any, Any]) -> str:
+def _own_names(part: OwnPart) -> list[str]:
+    """What a part's source is called. A bound method is made anew whenever it is named, its object is not; what cannot
+    be referred to weakly, such as a dict of runnables, is as new as the runnable that was made of it."""
+    source = part.source
+    owner = getattr(source, "__self__", None)
+    try:
+        return [_own_name(owner), _own_name(source.__func__)] if hasattr(source, "__func__") else [_own_name(source)]
+    except TypeError:
+        return [_own_name(part.runnable)]
+
+
+def _own_name(thing: object) -> str:
     """A name of this object's own, in whatever process: what somebody's own depends on is not known."""
-    place = id(answers)
+    place = id(thing)
     with _naming:  # nodes that run side by side must not give the same object two names
         known = _known.get(place)
-        if known is None or known[0]() is not answers:
-            known = _known[place] = (weakref.ref(answers, lambda _: _known.pop(place, None)), uuid4().hex)
+        if known is None or known[0]() is not thing:
+            known = _known[place] = (weakref.ref(thing, lambda _: _known.pop(place, None)), uuid4().hex)
         return known[1]
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from langgraph.graph import END, StateGraph
+from langgraph.graph import StateGraph
 
+from modular_pluralism.checked import checked
 from modular_pluralism.graphs.parts import Comments, Models, Parts
-from modular_pluralism.graphs.state import OvertonQuestion, OvertonState
+from modular_pluralism.graphs.state import OvertonQuestion, OvertonResult, OvertonState
+from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.modes import ModeDescription, register_mode
-from modular_pluralism.nodes.merge import merge
+from modular_pluralism.nodes import merge as merge_step
+from modular_pluralism.nodes.own import CommentStage, Merge
+from modular_pluralism.nodes.step import Step
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 
 
+@checked
 def build_overton(
     pool: Pool | str | Path = "perspective",
     *,
@@ -21,7 +28,11 @@ def build_overton(
     models: Models = None,
     seed: int | None = None,
     comments: Comments = None,
-) -> StateGraph[OvertonState, None, OvertonQuestion, OvertonState]:
+    communities: Sequence[str] | None = None,
+    after_comments: Sequence[CommentStage] = (),
+    merge: Merge | None = None,
+    into: str | None = None,
+) -> StateGraph[OvertonState, None, OvertonQuestion, OvertonResult]:
     """The Overton graph (section 3 of the paper): every community comments, and the base LLM merges the comments.
 
     Args:
@@ -30,14 +41,21 @@ def build_overton(
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
         seed: For questions that have none (default 0).
         comments: Comments that are known already, by community: those communities are not asked.
+        communities: Those of the pool that are asked (default: all).
+        after_comments: Stages of your own for every comment, one after the other, each in its community's branch; see
+            `CommentStage`.
+        merge: Your own merge, in the place of the base LLM's; see `Merge`.
+        into: A key that takes the whole result, so that graphs stand side by side in one parent.
 
     Returns:
-        The graph, not compiled: `compile()` it, to run it or as a node of a graph of your own.
+        The graph, not compiled: `compile()` it, to run it or as a node of a graph of your own. A run returns an
+        `OvertonResult`.
 
     Raises:
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
-        InputError: A comment is given of a community that is not in the pool.
+        InputError: A comment is given of a community that is not in the pool, a stage is nothing that could be asked,
+            or `into` is no key that is free.
 
     Example:
         ```python
@@ -51,23 +69,34 @@ def build_overton(
         print(state["answer"], state["missing"])
         ```
     """
-    parts = Parts(pool, prompts, models, "overton", {"seed": seed}, comments, OVERTON.takes)
-    graph = StateGraph(OvertonState, input_schema=OvertonQuestion)
+    parts = Parts(
+        pool,
+        prompts,
+        models,
+        "overton",
+        {"seed": seed},
+        comments,
+        OVERTON.takes,
+        communities=communities,
+        after_comments=after_comments,
+        into=into,
+    )
+    graph = parts.graph(OvertonState, OvertonQuestion, OvertonResult)
     parts.add_check(graph)
     for name in parts.communities:
-        parts.add_comment(graph, name)
+        parts.add_commenting(graph, name)
         graph.add_edge("check", name)
         graph.add_edge(name, "merge")  # after all of them, which run in one superstep
-    step = merge(
-        parts.models,
-        parts.prompts,
-        communities=parts.communities,
-        quorum=parts.pool.quorum,
-        max_tokens=parts.pool.run.answer_tokens,
-    )
-    parts.add(graph, "merge", step)
-    graph.add_edge("merge", END)
+    parts.add(graph, "merge", _merging(parts, merge))
+    parts.add_end(graph, "merge")
     return graph
+
+
+def _merging(parts: Parts, own: Merge | None) -> Step:
+    who: Any = {"communities": parts.communities, "quorum": parts.pool.quorum}
+    if own is not None:
+        return merge_step.own_merge(OwnPart.of("merge", own), **who)
+    return merge_step.merge(parts.models, parts.prompts, max_tokens=parts.pool.run.answer_tokens, **who)
 
 
 OVERTON = register_mode(

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from langchain_core.language_models.chat_models import BaseChatModel
-from langgraph.graph import START, StateGraph
+from langchain_core.runnables import Runnable
+from langgraph.graph import END, START, StateGraph
 from langgraph.types import CachePolicy
+from langgraph.typing import InputT, OutputT, StateT
 
 from modular_pluralism.errors import InputError, PoolError
+from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.graphs.shape import written_keys
+from modular_pluralism.graphs.state import CommentOutput, typed
+from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import Need, Takes
+from modular_pluralism.nodes.after_comment import after_comment
 from modular_pluralism.nodes.answer import answer
 from modular_pluralism.nodes.check import check
-from modular_pluralism.nodes.comment import Community, comment, given
-from modular_pluralism.nodes.request import check_scoring
-from modular_pluralism.nodes.step import QuestionParts, Step, as_runnable
+from modular_pluralism.nodes.comment import Speaker, comment, given
+from modular_pluralism.nodes.gather import gather
+from modular_pluralism.nodes.own import CommentStage
+from modular_pluralism.nodes.request import check_scoring, check_seed
+from modular_pluralism.nodes.step import QuestionParts, State, Step, as_runnable
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment, Scoring
 
-Models = PoolModels | Mapping[str, BaseChatModel] | None
+Models = PoolModels | Mapping[str, Runnable[Any, Any]] | None
 Comments = Mapping[str, str | Comment] | None
 """Comments that are known before the run, by community: those communities are not asked."""
 
 
+_GATHER = "gather"
 ANYTHING = Takes("optional", "optional")
 _MAY_BE: Mapping[Need, tuple[bool, ...]] = {"refused": (False,), "optional": (False, True), "required": (True,)}
 
@@ -46,14 +54,23 @@ class Parts:
         defaults: Mapping[str, Any] | None = None,
         comments: Comments = None,
         takes: Takes = ANYTHING,
+        *,
+        communities: Sequence[str] | None = None,
+        after_comments: Sequence[CommentStage] = (),
+        into: str | None = None,
     ) -> None:
-        """`pool` may be a built-in name or a file. `mode` is what callbacks are told; `defaults` are taken for parts of
-        the question that it leaves out; `comments` are known already; `takes` is what questions have beside their text.
+        """`pool` may be a built-in name or a file, and `communities` names those of it that are asked. `mode` is what
+        callbacks are told; `defaults` are taken for parts of the question that it leaves out; `comments` are known
+        already, and `after_comments` are stages for each; `takes` is what questions have beside their text. `into` is
+        the one key of the result.
 
         Raises:
-            InputError: a comment is given of a community that the pool does not have.
+            InputError: a comment is given of a community that the pool does not have, or a stage is none.
+            PoolError: `communities` names one that the pool does not have.
         """
         self.pool = pool if isinstance(pool, Pool) else Pool.load(pool)
+        if communities is not None:
+            self.pool = self.pool.only(communities)
         for name in comments or {}:
             if name not in self.pool.communities:
                 raise InputError(f"A comment of {name} is given; the pool has only {', '.join(self.communities)}.")
@@ -61,7 +78,13 @@ class Parts:
         self.prompts = prompts or PromptSet.load()
         self.caller = Caller(attempts=self.pool.run.attempts, deadline=self.pool.run.deadline)
         self.mode, self.takes, self.comments = mode, takes, comments or {}
+        check_seed((defaults or {}).get("seed"))
         self.defaults = {name: value for name, value in (defaults or {}).items() if value is not None}
+        if isinstance(after_comments, str) or not isinstance(after_comments, Sequence):
+            raise InputError("after_comments is no list of stages; put a single one into a list, too.")
+        self.after_comments = [OwnPart.of(f"after_comments[{at}]", each) for at, each in enumerate(after_comments)]
+        self._into = into
+        self._results: list[str] = []
 
     @property
     def communities(self) -> list[str]:
@@ -101,11 +124,43 @@ class Parts:
         marks = {"community": community, "mode": self.mode or None, "role": role}
         return {key: value for key, value in marks.items() if value is not None}
 
+    def graph(
+        self, state: type[StateT], question: type[InputT], result: type[OutputT]
+    ) -> NestingGraph[StateT, None, InputT, OutputT]:
+        """A graph without nodes, of which a run returns nothing but its result: all keys of it, or `into` alone.
+
+        Raises:
+            InputError: `into` cannot be a key of the result.
+        """
+        self._results = list(get_type_hints(result))
+        if self._into is None:
+            return NestingGraph(state, input_schema=question, output_schema=result)
+        keys = get_type_hints(state, include_extras=True)
+        taken = {*keys, *self.communities, "check", _GATHER}
+        if not isinstance(self._into, str) or not self._into.isidentifier() or self._into in taken:
+            raise InputError(
+                f"The result cannot go into {self._into!r}; use a name of letters, digits and underscores that is no "
+                "community, and no part of the question or the result."
+            )
+        whole: Any = typed(state.__name__, {**keys, self._into: result})
+        alone: Any = typed(result.__name__, {self._into: result})
+        return NestingGraph(whole, input_schema=question, output_schema=alone)
+
     def add_check(self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False) -> None:
         """Add the node with which every run begins."""
         results = written_keys(graph)
         self.add(graph, "check", check(results=results, mode=self.mode, takes=self.takes, any_mode=any_mode))
         graph.add_edge(START, "check")
+
+    def add_end(self, graph: StateGraph[Any, Any, Any, Any], *last: str) -> None:
+        """End the graph after these nodes."""
+        end = END
+        if self._into is not None:
+            self.add(graph, _GATHER, gather(results=self._results, into=self._into))
+            graph.add_edge(_GATHER, END)
+            end = _GATHER
+        for node in last:
+            graph.add_edge(node, end)
 
     def _check_names(self, graph: StateGraph[Any, Any, Any, Any], node: str, *, is_community: bool) -> None:
         """Raise PoolError where a community is called as a part of the graph is, be it in another case."""
@@ -121,6 +176,41 @@ class Parts:
         for options in _MAY_BE[self.takes.options]:
             for attribute in _MAY_BE[self.takes.attribute]:
                 yield QuestionParts(options, attribute)
+
+    def add_commenting(self, graph: StateGraph[Any, Any, Any, Any], name: str) -> None:
+        """Add a community that does nothing but comment: one node, or a branch with the stages after it."""
+        if not self.after_comments:
+            self.add_comment(graph, name)
+            return
+        branch = self.branch(graph, CommentOutput)
+        branch.add_edge(self.add_stages(branch, name), END)
+        self.add_branch(graph, name, branch)
+
+    def branch(
+        self, graph: StateGraph[Any, Any, Any, Any], output: type[OutputT]
+    ) -> StateGraph[Any, None, Any, OutputT]:
+        """A community's own work, without nodes yet. A subgraph, since in one layer after another the slowest community
+        would hold up the next stage of all."""
+        return StateGraph(graph.state_schema, input_schema=graph.input_schema, output_schema=output)
+
+    def add_branch(
+        self, graph: StateGraph[Any, Any, Any, Any], name: str, branch: StateGraph[Any, Any, Any, Any]
+    ) -> None:
+        """Add a community's branch to the graph."""
+        graph.add_node(name, branch.compile(), metadata=self.marks("branch", name))
+
+    def add_stages(self, branch: StateGraph[Any, Any, Any, Any], name: str) -> str:
+        """Begin a branch with the community's comment and the stages after it; returns the last one's name. A comment
+        that has failed ends the branch."""
+        self.add_comment(branch, name)
+        branch.add_edge(START, name)
+        last = name
+        for number, part in enumerate(self.after_comments, start=1):
+            stage = f"after_{number}"
+            self.add(branch, stage, after_comment(part, community=name), role="after_comment", community=name)
+            branch.add_conditional_edges(last, unless_failed(name, stage), [stage, END])
+            last = stage
+        return last
 
     def add_comment(self, graph: StateGraph[Any, Any, Any, Any], name: str) -> None:
         """Add the node in which a community comments."""
@@ -144,6 +234,11 @@ class Parts:
             group_prompt=group_prompt,
         )
 
-    def community(self, name: str) -> Community:
+    def community(self, name: str) -> Speaker:
         """What the nodes of a community know of it."""
-        return Community(name, self.pool.persona_text(name, self.prompts), self.pool.run.comment_tokens)
+        return Speaker(name, self.pool.persona_text(name, self.prompts), self.pool.run.comment_tokens)
+
+
+def unless_failed(community: str, then: str) -> Callable[[State], str]:
+    """The way to the node `then`, or to the end where the community has failed."""
+    return lambda state: END if state["comments"][community]["error"] else then

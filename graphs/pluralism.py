@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
-from langgraph.graph import END, StateGraph
-from typing_extensions import TypedDict
+from langgraph.graph import StateGraph
 
-from modular_pluralism.graphs.nesting import NestingGraph
+from modular_pluralism.checked import checked
 from modular_pluralism.graphs.parts import Models, Parts
-from modular_pluralism.graphs.state import PluralismQuestion, PluralismState
+from modular_pluralism.graphs.state import PluralismQuestion, PluralismResult, PluralismState, typed
 from modular_pluralism.modes import find_mode, modes
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Mode, Scoring, Voice
 
+T = TypeVar("T")
 
+
+@checked
 def build_pluralism(
     pool: Pool | str | Path = "perspective",
     *,
@@ -27,7 +30,9 @@ def build_pluralism(
     models: Models = None,
     seed: int | None = None,
     mode: Mode | None = None,
-) -> StateGraph[PluralismState, None, PluralismQuestion, PluralismState]:
+    communities: Sequence[str] | None = None,
+    into: str | None = None,
+) -> StateGraph[PluralismState, None, PluralismQuestion, PluralismResult]:
     """All modes in one graph, of which the question picks one by its `mode`.
 
     Args:
@@ -38,14 +43,16 @@ def build_pluralism(
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
         seed: For questions that have none (default 0).
         mode: For questions that name none.
+        communities: Those of the pool that are asked (default: all).
+        into: A key that takes the whole result, so that graphs stand side by side in one parent.
 
     Returns:
-        The graph, not compiled.
+        The graph, not compiled. A run returns a `PluralismResult`, with the keys of modes that were added.
 
     Raises:
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
-        InputError: There is no such scoring, voice or mode.
+        InputError: There is no such scoring, voice or mode, or `into` is no key that is free.
 
     Example:
         ```python
@@ -59,41 +66,46 @@ def build_pluralism(
         print(state["answer"])
         ```
     """
-    parts = Parts(pool, prompts, models, defaults={"mode": mode})
+    parts = Parts(pool, prompts, models, defaults={"mode": mode}, communities=communities, into=into)
     if mode is not None:
         find_mode(mode)
-    graph: NestingGraph[PluralismState, None, PluralismQuestion, PluralismState]
-    graph = NestingGraph(_state(), input_schema=PluralismQuestion)
+    graph = parts.graph(_state(), PluralismQuestion, _result())
     parts.add_check(graph, any_mode=True)
     for name, described in modes().items():
         settings = described.settings(scoring, voice if described.takes.voice else "comment")
         inner = described.build(parts.pool, prompts=parts.prompts, models=parts.models, seed=seed, **settings)
         asked = _question(inner.input_schema)
         graph.add_node(name, inner.compile(), metadata=parts.marks("mode"), input_schema=asked)
-        graph.add_edge(name, END)
+    parts.add_end(graph, *modes())
     graph.add_conditional_edges("check", lambda state: state.get("mode") or mode, list(modes()))
     return graph
 
 
-def _state() -> type:
+def _state() -> type[PluralismState]:
     """The state, with the keys of modes that were added."""
-    known = get_type_hints(PluralismState, include_extras=True)
-    added = {
-        key: hint
-        for mode in modes().values()
-        for key, hint in get_type_hints(mode.state, include_extras=True).items()
-        if key not in known
-    }
-    return _typed(PluralismState.__name__, known | added) if added else PluralismState
+    return _with_keys(
+        PluralismState, {key: hint for mode in modes().values() for key, hint in _hints(mode.state).items()}
+    )
+
+
+def _result() -> type[PluralismResult]:
+    """The result, with what added modes write."""
+    asked = _hints(PluralismQuestion)
+    return _with_keys(PluralismResult, {key: hint for key, hint in _hints(_state()).items() if key not in asked})
+
+
+def _with_keys(known: type[T], keys: dict[str, Any]) -> type[T]:
+    hints = _hints(known)
+    made: type[T] = typed(known.__name__, {**keys, **hints}) if keys.keys() - hints.keys() else known
+    return made
+
+
+def _hints(of: type) -> dict[str, Any]:
+    return get_type_hints(of, include_extras=True)
 
 
 def _question(asked: type) -> type:
     """What a mode's graph is asked, without what it refuses: on a thread, that may be left from a question of another
     mode."""
-    hints = get_type_hints(asked, include_extras=True)
-    return _typed(f"{asked.__name__}Part", {key: hint for key, hint in hints.items() if hint is not NoneType})
-
-
-def _typed(name: str, keys: dict[str, Any]) -> type:
-    made: type = TypedDict(name, keys, total=False)  # type: ignore[misc]
-    return made
+    kept = {key: hint for key, hint in _hints(asked).items() if hint is not NoneType}
+    return typed(f"{asked.__name__}Part", kept)

@@ -12,7 +12,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.nodes.step import QuestionParts
-from modular_pluralism.pool import CommunityConfig, EmbeddedModel, Pool
+from modular_pluralism.pool import Community, EmbeddedModel, Pool
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def written_keys(graph: StateGraph[Any, Any, Any, Any]) -> list[str]:
 
 def example_pool(communities: Iterable[str], name: str = "pool") -> Pool:
     """A pool of these communities, for graphs that are only looked at: none of its models is there."""
-    described = {community: CommunityConfig(model="model", description=community) for community in communities}
+    described = {community: Community(model="model", description=community) for community in communities}
     model = EmbeddedModel(gguf="none.gguf")
     return Pool(base="model", models={"model": model}, communities=described, name=name)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Required, TypeVar
+from typing import Annotated, Any, Required, TypeVar
 
 from typing_extensions import TypedDict
 
-from modular_pluralism.types import Comment, Mode, OptionDistribution, Selection, Usage
+from modular_pluralism.types import Comment, Mode, OptionDistribution, Selection, Turn, Usage
 
 V = TypeVar("V")
 
@@ -17,7 +17,8 @@ def by_community(old: dict[str, V] | None, new: dict[str, V] | None) -> dict[str
 
 
 class Question(TypedDict, total=False):
-    """What every mode is asked. `seed` makes a run repeatable (default 0).
+    """What every mode is asked. `seed` makes a run repeatable (default 0), and `history` is what was said before the
+    question, which every model is told.
 
     On a thread, that is with a checkpointer, a part that is left out keeps its value from the question before, as
     always in LangGraph; None takes it back.
@@ -25,6 +26,7 @@ class Question(TypedDict, total=False):
 
     question: Required[str]
     seed: int | None
+    history: list[Turn] | None
 
 
 class OvertonQuestion(Question, total=False):
@@ -56,6 +58,14 @@ class BaselineQuestion(Question, total=False):
     options: list[str] | None
 
 
+class CommentsQuestion(Question, total=False):
+    """What communities are asked that only comment. The options are told to them; the attribute is for stages of your
+    own."""
+
+    attribute: str | None
+    options: list[str] | None
+
+
 class PluralismQuestion(Question, total=False):
     """A question for the mode that it names, with what that mode needs."""
 
@@ -74,14 +84,18 @@ class Commented(TypedDict, total=False):
     missing: list[str] | None
 
 
-class OvertonState(OvertonQuestion, Commented, total=False):
+class OvertonResult(Commented, total=False):
     """Overton: one answer that covers the spectrum of views, and in `usage` what it cost and how it finished."""
 
     answer: str | None
     usage: Usage | None
 
 
-class SteerableState(SteerableQuestion, Commented, total=False):
+class OvertonState(OvertonQuestion, OvertonResult, total=False):
+    """Overton's question and its result."""
+
+
+class SteerableResult(Commented, total=False):
     """Steerable: the selected community, and the answer in the light of its comment."""
 
     selected: Selection | None
@@ -91,11 +105,16 @@ class SteerableState(SteerableQuestion, Commented, total=False):
     distribution: OptionDistribution | None
 
 
-class DistributionalState(DistributionalQuestion, Commented, total=False):
+class SteerableState(SteerableQuestion, SteerableResult, total=False):
+    """A steerable question and its result."""
+
+
+class DistributionalResult(Commented, total=False):
     """Distributional: the pooled distribution in the order of the options, and what it was pooled from.
 
     Where each community is heard by both voices, `votes` has its own distribution, `readings` what the base LLM read in
-    its comment, and `distributions` the two united.
+    its comment, and `distributions` the two united. `pooling` says how they were pooled, where that is not linearly:
+    "log-linear", "median", or "own".
     """
 
     distributions: Annotated[dict[str, OptionDistribution], by_community]
@@ -105,18 +124,36 @@ class DistributionalState(DistributionalQuestion, Commented, total=False):
     label_mass: float | None
     disagreement: float | None
     weights: dict[str, float] | None
+    pooling: str | None
 
 
-class BranchOutput(TypedDict, total=False):
-    """What one community's branch of the distributional graph gives back to it."""
+class DistributionalState(DistributionalQuestion, DistributionalResult, total=False):
+    """A distributional question and its result."""
+
+
+class CommentsResult(Commented, total=False):
+    """The communities' comments alone."""
+
+
+class CommentsState(CommentsQuestion, CommentsResult, total=False):
+    """A question for comments, and the comments."""
+
+
+class CommentOutput(TypedDict, total=False):
+    """What the branch of a community that only comments gives back to its graph."""
 
     comments: Annotated[dict[str, Comment], by_community]
+
+
+class BranchOutput(CommentOutput, total=False):
+    """What one community's branch of the distributional graph gives back to it."""
+
     distributions: Annotated[dict[str, OptionDistribution], by_community]
     votes: Annotated[dict[str, OptionDistribution] | None, by_community]
 
 
-class PluralismState(PluralismQuestion, Commented, total=False):
-    """The union of the three modes' states."""
+class PluralismResult(Commented, total=False):
+    """The union of the three modes' results."""
 
     answer: str | None
     usage: Usage | None
@@ -129,9 +166,14 @@ class PluralismState(PluralismQuestion, Commented, total=False):
     label_mass: float | None
     disagreement: float | None
     weights: dict[str, float] | None
+    pooling: str | None
 
 
-class BaselineState(BaselineQuestion, Commented, total=False):
+class PluralismState(PluralismQuestion, PluralismResult, total=False):
+    """The union of the three modes' states."""
+
+
+class BaselineResult(Commented, total=False):
     """A baseline's answer; `selected` and a comment are there for MoE only."""
 
     selected: Selection | None
@@ -139,3 +181,13 @@ class BaselineState(BaselineQuestion, Commented, total=False):
     usage: Usage | None
     choice: str | None
     distribution: OptionDistribution | None
+
+
+class BaselineState(BaselineQuestion, BaselineResult, total=False):
+    """A question for a baseline, and its answer."""
+
+
+def typed(name: str, keys: dict[str, Any]) -> type:
+    """A TypedDict that is made while the program runs."""
+    made: type = TypedDict(name, keys, total=False)  # type: ignore[misc]
+    return made

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from langgraph.graph import END, StateGraph
+from langgraph.graph import StateGraph
 
+from modular_pluralism.checked import checked
 from modular_pluralism.graphs.parts import Comments, Models, Parts
-from modular_pluralism.graphs.state import SteerableQuestion, SteerableState
+from modular_pluralism.graphs.state import SteerableQuestion, SteerableResult, SteerableState
+from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.modes import ModeDescription, Takes, register_mode
-from modular_pluralism.nodes.select import select
+from modular_pluralism.nodes.answer import own_answer
+from modular_pluralism.nodes.own import CommentStage, Respond, Selector
+from modular_pluralism.nodes.select import own_select, select
+from modular_pluralism.nodes.step import Step
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Scoring
 
 
+@checked
 def build_steerable(
     pool: Pool | str | Path = "perspective",
     *,
@@ -23,7 +31,12 @@ def build_steerable(
     models: Models = None,
     seed: int | None = None,
     comments: Comments = None,
-) -> StateGraph[SteerableState, None, SteerableQuestion, SteerableState]:
+    communities: Sequence[str] | None = None,
+    after_comments: Sequence[CommentStage] = (),
+    selector: Selector | None = None,
+    respond: Respond | None = None,
+    into: str | None = None,
+) -> StateGraph[SteerableState, None, SteerableQuestion, SteerableResult]:
     """The steerable graph (section 3 of the paper): every community comments, the comment that best reflects the
     question's attribute is selected, and the base LLM answers with it.
 
@@ -34,14 +47,21 @@ def build_steerable(
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
         seed: For questions that have none (default 0).
         comments: Comments that are known already, by community: those communities are not asked.
+        communities: Those of the pool that are asked (default: all).
+        after_comments: Stages of your own for every comment, one after the other, each in its community's branch; see
+            `CommentStage`.
+        selector: Your own selector, in the place of the base LLM; see `Selector`.
+        respond: Your own answer in the light of the selected comment, in the place of the base LLM's; see `Respond`.
+        into: A key that takes the whole result, so that graphs stand side by side in one parent.
 
     Returns:
-        The graph, not compiled.
+        The graph, not compiled. A run returns a `SteerableResult`.
 
     Raises:
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
-        InputError: There is no such scoring, or a comment is given of a community that is not in the pool.
+        InputError: There is no such scoring, a comment is given of a community that is not in the pool, a stage is
+            nothing that could be asked, or `into` is no key that is free.
 
     Example:
         ```python
@@ -55,19 +75,39 @@ def build_steerable(
         print(state["selected"]["community"], state["answer"])
         ```
     """
-    parts = Parts(pool, prompts, models, "steerable", {"seed": seed}, comments, STEERABLE.takes)
-    graph = StateGraph(SteerableState, input_schema=SteerableQuestion)
+    parts = Parts(
+        pool,
+        prompts,
+        models,
+        "steerable",
+        {"seed": seed},
+        comments,
+        STEERABLE.takes,
+        communities=communities,
+        after_comments=after_comments,
+        into=into,
+    )
+    graph = parts.graph(SteerableState, SteerableQuestion, SteerableResult)
     parts.add_check(graph)
     for name in parts.communities:
-        parts.add_comment(graph, name)
+        parts.add_commenting(graph, name)
         graph.add_edge("check", name)
         graph.add_edge(name, "select")  # after all of them, which run in one superstep
-    selecting = select(parts.models, parts.prompts, communities=parts.communities, quorum=parts.pool.quorum)
-    parts.add(graph, "select", selecting)
-    parts.add(graph, "respond", parts.answer("respond", scoring))
+    parts.add(graph, "select", _selecting(parts, selector))
+    answering = parts.answer("respond", scoring)
+    if respond is not None:
+        answering = own_answer(OwnPart.of("respond", respond), communities=parts.communities)
+    parts.add(graph, "respond", answering)
     graph.add_edge("select", "respond")
-    graph.add_edge("respond", END)
+    parts.add_end(graph, "respond")
     return graph
+
+
+def _selecting(parts: Parts, own: Selector | None) -> Step:
+    who: Any = {"communities": parts.communities, "quorum": parts.pool.quorum}
+    if own is not None:
+        return own_select(OwnPart.of("selector", own), **who)
+    return select(parts.models, parts.prompts, **who)
 
 
 STEERABLE = register_mode(

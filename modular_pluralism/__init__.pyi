@@ -29,8 +29,11 @@ from modular_pluralism.errors import (
     TrainingDataError as TrainingDataError,
     TrainingError as TrainingError,
 )
+from modular_pluralism.estimates import estimate as estimate
 from modular_pluralism.graphs import (
     NodeCache as NodeCache,
+    build_comments as build_comments,
+    build_conversation as build_conversation,
     build_distributional as build_distributional,
     build_moe as build_moe,
     build_overton as build_overton,
@@ -41,15 +44,23 @@ from modular_pluralism.graphs import (
 )
 from modular_pluralism.graphs.state import (
     BaselineQuestion as BaselineQuestion,
+    BaselineResult as BaselineResult,
     BaselineState as BaselineState,
+    CommentsQuestion as CommentsQuestion,
+    CommentsResult as CommentsResult,
+    CommentsState as CommentsState,
     DistributionalQuestion as DistributionalQuestion,
+    DistributionalResult as DistributionalResult,
     DistributionalState as DistributionalState,
     OvertonQuestion as OvertonQuestion,
+    OvertonResult as OvertonResult,
     OvertonState as OvertonState,
     PluralismQuestion as PluralismQuestion,
+    PluralismResult as PluralismResult,
     PluralismState as PluralismState,
     Question as Question,
     SteerableQuestion as SteerableQuestion,
+    SteerableResult as SteerableResult,
     SteerableState as SteerableState,
 )
 from modular_pluralism.hardware import Hardware as Hardware
@@ -61,9 +72,16 @@ from modular_pluralism.modes import (
     find_mode as find_mode,
     register_mode as register_mode,
 )
+from modular_pluralism.nodes.own import (
+    CommentStage as CommentStage,
+    Merge as Merge,
+    PoolingFunction as PoolingFunction,
+    Respond as Respond,
+    Selector as Selector,
+)
 from modular_pluralism.nodes.request import Request as Request
 from modular_pluralism.pool import (
-    CommunityConfig as CommunityConfig,
+    Community as Community,
     EmbeddedModel as EmbeddedModel,
     Pool as Pool,
     RemoteModel as RemoteModel,
@@ -74,17 +92,27 @@ from modular_pluralism.runs import open_store as open_store
 from modular_pluralism.tool import pluralism_tool as pluralism_tool
 from modular_pluralism.types import (
     Comment as Comment,
+    Cost as Cost,
+    Estimate as Estimate,
+    Event as Event,
+    Happened as Happened,
+    Heard as Heard,
+    HeardComment as HeardComment,
+    HeardSelected as HeardSelected,
     ItemScoring as ItemScoring,
     MethodName as MethodName,
     Mode as Mode,
     OptionDistribution as OptionDistribution,
     Pooling as Pooling,
     Reply as Reply,
+    RoleEstimate as RoleEstimate,
     Scoring as Scoring,
     Selection as Selection,
     Style as Style,
+    Turn as Turn,
     Usage as Usage,
     Voice as Voice,
+    VotePooling as VotePooling,
 )
 
 __version__: str

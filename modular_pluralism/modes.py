@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from modular_pluralism.checked import checked, find_problem, no_such, shown
 from modular_pluralism.errors import ConfigurationError, InputError
 from modular_pluralism.types import Scoring, Voice
 
@@ -137,6 +138,7 @@ class ModeDescription:
 _modes: dict[str, ModeDescription] = {}
 
 
+@checked
 def register_mode(mode: ModeDescription) -> ModeDescription:
     """Add a mode: everything that knows modes finds it from then on.
 
@@ -184,15 +186,26 @@ def _check(mode: ModeDescription) -> None:
 
     if not isinstance(mode.name, str) or not re.fullmatch("[a-z][a-z0-9_]*", mode.name):
         raise InputError(
-            f"A mode is called {mode.name!r}; use small letters, digits and underscores, as in 'two_rounds'."
+            f"A mode is called {shown(mode.name)}; use small letters, digits and underscores, as in 'two_rounds'."
         )
     # The server, Inspect and LangGraph's server call other things so.
     if mode.name in ("base", "pluralism", *BASELINES):
         raise InputError(f"A mode is called {mode.name!r}, as something else is; use another name.")
     if not callable(mode.build) or not hasattr(mode.build, "__qualname__") or not isinstance(mode.takes, Takes):
         raise InputError(f"The mode {mode.name} needs a function as its builder, and a Takes.")
+    of_kinds: dict[str, Any] = {
+        **dict.fromkeys(("work", "outcome", "tool"), str),
+        "state": type,
+        "writer": str | None,
+    }
+    needs = {f"takes.{part}": (getattr(mode.takes, part), Need) for part in ("attribute", "options")}
+    needs["takes.voice"] = (mode.takes.voice, bool)
+    needs |= {name: (getattr(mode, name), kind) for name, kind in of_kinds.items()}
+    for name, (value, kind) in needs.items():
+        if problem := find_problem(value, kind, name):
+            raise InputError(f"The mode {mode.name}: {problem}")
     if mode.result not in ("answer", "distribution"):
-        raise InputError(f"The mode {mode.name} shows {mode.result!r}; its result is 'answer' or 'distribution'.")
+        raise InputError(f"The mode {mode.name} shows {shown(mode.result)}; its result is 'answer' or 'distribution'.")
 
 
 def modes() -> Mapping[str, ModeDescription]:
@@ -245,4 +258,4 @@ def find_mode(name: object) -> ModeDescription:
     known = modes()
     if isinstance(name, str) and name in known:
         return known[name]
-    raise InputError(f"There is no mode {name!r}; use {', '.join(known)}.")
+    raise InputError(no_such("mode", name, known))

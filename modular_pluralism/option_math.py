@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from string import ascii_uppercase
+
+from modular_pluralism.types import Pooling
 
 MOST_OPTIONS = len(ascii_uppercase)
 """Options are lettered A to Z."""
@@ -32,6 +34,12 @@ def normalise(values: Sequence[float]) -> list[float]:
     shares = [value / largest for value in values]  # so that no sum is too large, or too small to divide by
     total = math.fsum(shares)
     return [share / total for share in shares]
+
+
+def is_distribution(shares: Sequence[object], count: int) -> bool:
+    """Whether these are `count` probabilities that sum to 1."""
+    numbers = [share for share in shares if isinstance(share, int | float) and 0 <= share < math.inf]
+    return len(numbers) == len(shares) == count and math.isclose(math.fsum(numbers), 1, abs_tol=1e-6)
 
 
 def most_likely(shares: Sequence[float]) -> int:
@@ -81,6 +89,36 @@ def log_linear_pool(distributions: Sequence[Sequence[float]], weights: Sequence[
     if largest == -math.inf:
         raise ValueError("the distributions have no option in common")
     return normalise([math.exp(log - largest) for log in logs])
+
+
+def median_pool(distributions: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:
+    """Each option's weighted median in distributions [n, n_options], normalised; `weights` [n] sum to 1.
+
+    Raises:
+        ValueError: the median of every option is 0.
+    """
+    return normalise([_weighted_median(column, weights) for column in zip(*distributions, strict=True)])
+
+
+def _weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
+    """The value at which half of the weight is reached, or the mean of two where it is reached between them."""
+    counted = sorted((value, weight) for value, weight in zip(values, weights, strict=True) if weight > 0)
+    half, below = math.fsum(weight for _, weight in counted) / 2, 0.0
+    for place, (value, weight) in enumerate(counted):
+        below += weight
+        if math.isclose(below, half, rel_tol=1e-9) and place + 1 < len(counted):
+            return (value + counted[place + 1][0]) / 2
+        if below > half:
+            return value
+    return counted[-1][0]
+
+
+POOLS: Mapping[Pooling, Callable[[Sequence[Sequence[float]], Sequence[float]], list[float]]] = {
+    "linear": linear_pool,
+    "log-linear": log_linear_pool,
+    "median": median_pool,
+}
+"""How distributions are pooled, by name."""
 
 
 def disagreement(distributions: Sequence[Sequence[float]], weights: Sequence[float]) -> float:

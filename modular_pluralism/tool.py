@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +11,19 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from pydantic import BaseModel, Field, create_model
 
-from modular_pluralism.errors import PluralismError
+from modular_pluralism.checked import checked
+from modular_pluralism.errors import InputError, PluralismError
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.modes import ModeDescription, find_mode
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Mode, Scoring, Voice
+from modular_pluralism.types import Comment, Mode, Scoring, Voice
 
 Told = tuple[str, dict[str, Any]]
-"""What a tool returns: the text for the agent's model, and the graph's state as the artifact."""
+"""What a tool returns: the text for the agent's model, and the question with the graph's result as the artifact."""
 
 
+@checked
 def pluralism_tool(
     pool: Pool | str | Path = "perspective",
     *,
@@ -31,12 +35,13 @@ def pluralism_tool(
     seed: int | None = None,
     name: str | None = None,
     description: str | None = None,
+    **settings: Any,
 ) -> BaseTool:
     """A mode as a tool for an agent; its arguments are the question and what else the mode needs.
 
-    It returns a short text for the agent's model, and the graph's whole state as the message's `artifact`. Tokens,
-    callbacks and metadata reach the application that calls it. A run that fails raises ToolException with the reason;
-    set `tool.handle_tool_error = True` to have the agent's model told it as an error instead.
+    It returns a short text for the agent's model, and the question with the graph's result as the message's `artifact`.
+    Tokens, callbacks and metadata reach the application that calls it. A run that fails raises ToolException with the
+    reason; set `tool.handle_tool_error = True` to have the agent's model told it as an error instead.
 
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
@@ -48,6 +53,7 @@ def pluralism_tool(
         seed: Seeds every run of the tool (default 0).
         name: What the agent's model calls the tool (default: pluralism_MODE).
         description: What the agent's model is told of it (default: what the mode does, and whom it asks).
+        settings: Whatever else the mode's builder takes, such as its `comments`.
 
     Returns:
         A LangChain tool.
@@ -55,7 +61,8 @@ def pluralism_tool(
     Raises:
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
-        InputError: There is no such mode, scoring or voice, or the mode has no choice of voices.
+        InputError: There is no such mode, scoring or voice, the mode has no choice of voices, or its
+            builder has no such argument.
 
     Example:
         ```python
@@ -69,22 +76,25 @@ def pluralism_tool(
         ```
     """
     described = find_mode(mode)
+    _check_settings(described, settings)
     parts = Parts(pool, prompts, models)
-    more: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed}
+    more: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed, **settings}
+    described_as = parts.descriptions
+    asked = [described_as[name] for name in settings.get("communities") or described_as if name in described_as]
     graph = described.graph(parts.pool, scoring=scoring, voice=voice, **more)
     # A call of a tool is one step of the agent, not to be taken up in its middle.
     compiled = graph.compile(checkpointer=False, name=name or f"pluralism_{mode}")
 
     def call(config: RunnableConfig, **question: Any) -> Told:
         try:
-            state = compiled.invoke(question, config)
+            state = {**question, **compiled.invoke(question, config)}
         except PluralismError as error:
             raise ToolException(str(error)) from error
         return _text(described, state), state
 
     async def acall(config: RunnableConfig, **question: Any) -> Told:
         try:
-            state = await compiled.ainvoke(question, config)
+            state = {**question, **await compiled.ainvoke(question, config)}
         except PluralismError as error:
             raise ToolException(str(error)) from error
         return _text(described, state), state
@@ -93,10 +103,25 @@ def pluralism_tool(
         call,
         acall,
         name=name or f"pluralism_{mode}",
-        description=description or f"{described.tool} Asks {'; '.join(parts.descriptions.values())}.",
+        description=description or f"{described.tool} Asks {'; '.join(asked)}.",
         args_schema=_arguments(described),
         response_format="content_and_artifact",
     )
+
+
+def _check_settings(mode: ModeDescription, settings: Mapping[str, Any]) -> None:
+    """Raise InputError unless the builder of the mode takes these; their kinds it checks itself."""
+    taken = signature(mode.build).parameters
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values()):
+        return
+    # A tool's result is what the mode shows, so that it can stand under no other key.
+    known = [name for name in taken if name not in {*signature(pluralism_tool).parameters, "into"}]
+    for name in settings:
+        if name not in known:
+            raise InputError(
+                f"pluralism_tool: {mode.title} mode has no argument {name!r}; beside the tool's own it takes "
+                f"{', '.join(known) or 'none'}."
+            )
 
 
 def _arguments(mode: ModeDescription) -> type[BaseModel]:
@@ -119,6 +144,7 @@ def _arguments(mode: ModeDescription) -> type[BaseModel]:
 def _text(mode: ModeDescription, state: dict[str, Any]) -> str:
     """The result in words, with what is to be known of its reliability."""
     lines = _distribution(state) if mode.result == "distribution" else [state["answer"]]
+    lines += _shortcomings(state)
     selected = state.get("selected")
     if selected:
         sure = "" if selected["probability"] is None else f" (probability {selected['probability']:.2f})"
@@ -126,6 +152,26 @@ def _text(mode: ModeDescription, state: dict[str, Any]) -> str:
     if state.get("missing"):
         lines.append(f"Without an answer from {', '.join(state['missing'])}.")
     return "\n".join(lines)
+
+
+def _shortcomings(state: dict[str, Any]) -> list[str]:
+    """What makes texts and probabilities less than they seem."""
+    lines = []
+    if (state.get("usage") or {}).get("finish_reason") == "length":
+        lines.append("The answer was cut off by its token limit.")
+    comments: Mapping[str, Comment] = state.get("comments") or {}
+    cut = sorted(name for name, said in comments.items() if said["finish_reason"] == "length")
+    if cut:
+        lines.append(f"The comments of {', '.join(cut)} were cut off by their token limit.")
+    whole = state.get("distribution")
+    read = [whole] if isinstance(whole, Mapping) else list((state.get("distributions") or {}).values())
+    drawn = [each["samples"] for each in read if each["samples"] is not None]
+    if drawn:
+        lines.append(
+            f"Probabilities of options were estimated from {sum(drawn)} sampled replies in all, since a model does not "
+            "report them."
+        )
+    return lines
 
 
 def _distribution(state: dict[str, Any]) -> list[str]:

@@ -30,8 +30,16 @@ ItemScoring = Literal["rotate", "text"]
 Style = Literal["chat", "completion"]
 """How prompts are sent: in the model's chat template, or as plain text, as in the paper's release."""
 
-Pooling = Literal["linear", "log-linear"]
-"""How two distributions become one: by their weighted mean, or by their weighted geometric mean, normalised."""
+Pooling = Literal["linear", "log-linear", "median"]
+"""How distributions become one: by their weighted mean (the paper's way), by their weighted geometric mean, or by each
+option's weighted median; the latter two are normalised."""
+
+VotePooling = Literal["linear", "log-linear"]
+"""How a community's two voices become one distribution; of two, there is no median."""
+
+
+Happened = Literal["started", "answered", "scored", "voted", "failed"]
+"""What a node tells of its work: that it asks a model for the first time, and how that ended."""
 
 
 class Usage(TypedDict):
@@ -62,6 +70,13 @@ class Comment(Reply):
     reasoning: NotRequired[str]
 
 
+class Turn(TypedDict):
+    """What was said before a question, by whom."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
 class OptionDistribution(TypedDict):
     """Probabilities over the answer options, in the order of the options; they sum to 1.
 
@@ -70,7 +85,8 @@ class OptionDistribution(TypedDict):
     `samples` is None where the probabilities were read from the model, and the number of sampled replies where they
     had to be estimated from those. `unread` lists options whose probability the endpoint did not report (below its
     `top_logprobs` limit, so they count as 0). `label` is what the options' own order alone gives, as the scoring
-    "label" reads it, and `label_mass` its mass; None for "text".
+    "label" reads it, and `label_mass` its mass; None for "text". `read_from` is a short digest of the question with its
+    parts and of the comment that a community's distribution was read from; one that you write yourself needs none.
     """
 
     probabilities: list[float]
@@ -80,6 +96,7 @@ class OptionDistribution(TypedDict):
     unread: list[str]
     label: list[float] | None
     label_mass: float | None
+    read_from: NotRequired[str]
 
 
 class Selection(TypedDict):
@@ -91,3 +108,88 @@ class Selection(TypedDict):
     probabilities: dict[str, float] | None
     mass: float | None
     attempts: int
+
+
+class Event(TypedDict):
+    """What a node tells as it happens, to whoever streams a run with `stream_mode="custom"`.
+
+    `event` is "started" before the node first asks a model; then "answered", or where it reads the probabilities of
+    options "scored" (by the base LLM) or "voted" (by a community); or "failed", with an `error`, where its community
+    counts as missing or the run ends. `node` is its name in the graph, `role` what it does there. `seconds` are those
+    since it started, `attempts` the tries of all its calls; tokens are None where no model has counted any, as where
+    probabilities are read without a text.
+    """
+
+    event: Happened
+    node: str
+    role: str
+    community: str | None
+    mode: str | None
+    seconds: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    attempts: int
+    error: str | None
+
+
+class Cost(TypedDict):
+    """Calls of models, the tokens of their prompts, and the most tokens of their replies. Every prompt counts as one
+    call, be it one of the rotations of the options or a sampled reply."""
+
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class RoleEstimate(Cost):
+    """What one role costs of one model: `tokens` of prompts are "counted" with the model's tokenizer, or "estimated"
+    from their length. `sampled` is what it costs instead where the model reports no log-probabilities, so that options
+    are read from sampled replies; None where that cannot be, or makes no difference."""
+
+    role: str
+    model: str
+    tokens: Literal["counted", "estimated"]
+    sampled: Cost | None
+
+
+class Estimate(TypedDict):
+    """What a question costs at most if every community answers at its first try, with comments as long as they may be:
+    in `total`, and in `sampled` where the models that are not embedded report no log-probabilities (None: the same)."""
+
+    mode: str
+    pool: str
+    roles: list[RoleEstimate]
+    total: Cost
+    sampled: Cost | None
+
+
+class Heard(TypedDict):
+    """What a stage of your own is asked with, in the place of the merge or the selector.
+
+    `comments` are those of the communities that answered, in the pool's order, and `missing` names the others; the
+    quorum has been checked. `attribute` and `options` are None where the question has none. `seed` is derived from the
+    question's, another one for every stage.
+    """
+
+    question: str
+    attribute: str | None
+    options: list[str] | None
+    seed: int
+    comments: list[Comment]
+    missing: list[str]
+
+
+class HeardSelected(Heard):
+    """What a stage of your own is asked with that answers in the light of the `selected` comment."""
+
+    selected: Comment
+
+
+class HeardComment(TypedDict):
+    """What a stage of your own is asked with that looks at one community's comment."""
+
+    question: str
+    attribute: str | None
+    options: list[str] | None
+    seed: int
+    comment: Comment

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modular_pluralism.errors import InputError, ModelCallError
+from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
-from modular_pluralism.nodes.quorum import attendance
+from modular_pluralism.nodes.own import ask_own, heard_selected
+from modular_pluralism.nodes.quorum import attendance, selected_comment
 from modular_pluralism.nodes.read_options import read_options, with_fragments
 from modular_pluralism.nodes.render import fill
 from modular_pluralism.nodes.step import Body, QuestionParts, State, Steps, derive_seed, step_maker
 from modular_pluralism.option_math import most_likely
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Scoring
+
+_NOT_SELECTED = "No community is selected to answer with; write `selected` into the state, or ask anew."
 
 
 def _prompts(question: QuestionParts, arguments: Mapping[str, Any]) -> Sequence[str]:
@@ -49,13 +54,16 @@ def answer(
 
     Raises (in the step):
         QuorumError: the selected community has failed.
+        InputError: the prompt tells a comment, and no community is selected.
     """
 
     def step(state: State) -> Steps:
         model, name = models.base(), _prompt(bool(group_prompt and state.get("attribute")), prompt, group_prompt)
         seed, options = derive_seed(state.get("seed") or 0, name), state.get("options")
-        selected = state.get("selected")
-        comment = attendance(state, [selected["community"]], 1).comments[0] if selected else None
+        comment = selected_comment(state)
+        asked = prompts[_for_options(name, scoring) if options else name]
+        if comment is None and "comment" in asked.variables:
+            raise InputError(_NOT_SELECTED)
         if options:
             read = yield from read_options(
                 model,
@@ -69,8 +77,36 @@ def answer(
             )
             best = most_likely(read["probabilities"])
             return {"choice": options[best], "answer": options[best], "distribution": read}
-        outcome = yield ask.text(model, fill(prompts[name], state, comment), max_tokens=max_tokens, seed=seed)
+        outcome = yield ask.text(model, fill(asked, state, comment), max_tokens=max_tokens, seed=seed)
         reply = ask.reply(outcome, model.place)
         return {"answer": reply["text"], "usage": ask.usage(reply)}
+
+    return step
+
+
+@step_maker()
+def own_answer(part: OwnPart, *, communities: Sequence[str]) -> Body:
+    """Step that writes the answer of a part of the application's own in the light of the selected comment: a text to
+    `answer` with its `usage`, or, where the question has options, the one of them that it is to `choice`, too.
+
+    Raises (in the step):
+        ModelCallError: it is none of the options.
+    """
+
+    def step(state: State) -> Steps:
+        selected = selected_comment(state)
+        if selected is None:
+            raise InputError(_NOT_SELECTED)
+        options = list(state.get("options") or [])
+        given = heard_selected(state, attendance(state, communities, 1), selected)
+        outcome = yield from ask_own(part, given)
+        reply = ask.own_reply(outcome, part.place)
+        answer = {"answer": reply["text"], "usage": ask.usage(reply)}
+        if not options:
+            return answer
+        for option in options:
+            if option.strip() == reply["text"]:
+                return {**answer, "answer": option, "choice": option}
+        raise ModelCallError(f"{part.place} answered {reply['text']!r}, which is none of the question's options.")
 
     return step

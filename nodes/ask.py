@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import merge_configs
 
 from modular_pluralism.errors import ModelCallError
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.models.answerer import Answerer, OwnPart
+from modular_pluralism.models.answerer import as_message as as_message
 from modular_pluralism.models.calls import Call, CallResult
 from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
 from modular_pluralism.models.pool_models import PoolModel
@@ -20,6 +22,9 @@ from modular_pluralism.models.spans import Asked
 from modular_pluralism.types import Reply, Usage
 
 T = TypeVar("T")
+
+OWN_PART = "own_part"
+"""What callbacks are told within a part of the application's own, as metadata: the models there are not the pool's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +66,15 @@ def text(
 
 
 def _asked(operation: Literal["chat", "score"], model: PoolModel, settings: dict[str, Any]) -> Asked:
-    known: Any = model.chat._get_ls_params(**settings)  # every LangChain chat model says so to its own tracers
+    chat = model.chat
+    if not isinstance(chat, BaseChatModel):
+        return Asked("invoke_agent", model.place, "application", embedded=True)
+    known: Any = chat._get_ls_params(**settings)  # every LangChain chat model says so to its own tracers
     return Asked(
         operation,
         str(known.get("ls_model_name") or model.place),
         str(known.get("ls_provider") or "unknown"),
-        isinstance(model.chat, ChatLlama),
+        isinstance(chat, ChatLlama),
         {"temperature": known.get("ls_temperature"), **settings},
     )
 
@@ -135,31 +143,23 @@ def _reading(
 def own(part: OwnPart, given: Mapping[str, Any]) -> ModelCall[Any]:
     """Ask a part of the application's own, with the retries, the deadline and the span of a model's call."""
     asked = Asked("invoke_agent", part.place, "application", embedded=True)
+
+    def marked(config: RunnableConfig) -> RunnableConfig:
+        return merge_configs(config, {"metadata": {OWN_PART: part.place}})
+
     return ModelCall(
         part.place,
-        lambda config: part.runnable.invoke(dict(given), config),
-        lambda config: part.runnable.ainvoke(dict(given), config),
+        lambda config: part.runnable.invoke(dict(given), marked(config)),
+        lambda config: part.runnable.ainvoke(dict(given), marked(config)),
         asked,
         model=part,
         given=given,
     )
 
 
-def as_message(value: object, place: str) -> BaseMessage:
-    """What a part of the application's own has said: a text, a message, or the last of a state's `messages`.
-
-    Raises:
-        TypeError: it is none of these, which is a mistake in the application.
-    """
-    if isinstance(value, Mapping) and isinstance(value.get("messages"), Sequence) and value["messages"]:
-        value = value["messages"][-1]
-    if isinstance(value, str):
-        return AIMessage(value)
-    if isinstance(value, BaseMessage):
-        return value
-    raise TypeError(
-        f"{place} returned {type(value).__name__}; return a text, a message, or a state whose `messages` end with it."
-    )
+def own_reply(outcome: CallResult[Any], place: str) -> Reply:
+    """What a part of the application's own has said, as plain values. Errors are those of `as_message` and `reply`."""
+    return reply(replace(outcome, value=as_message(outcome.value, place)), place)
 
 
 def usage(reply: Reply) -> Usage:

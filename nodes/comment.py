@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from langchain_core.messages import BaseMessage
 
 from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelCallError
+from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.noted import Noted
@@ -19,7 +20,7 @@ from modular_pluralism.types import Comment
 
 
 @dataclass(frozen=True)
-class Community:
+class Speaker:
     """What a node knows of its community: its name, its system prompt (or None), and its comments' length."""
 
     name: str
@@ -32,7 +33,7 @@ def _prompts(question: QuestionParts, _arguments: Mapping[str, Any]) -> Sequence
 
 
 @step_maker(prompts=_prompts)
-def comment(community: Community, models: PoolModels, prompts: PromptSet) -> Body:
+def comment(community: Speaker, models: PoolModels, prompts: PromptSet) -> Body:
     """Step that writes `comments[community]`.
 
     A community that fails after its retries leaves a comment with an error, so that the others are not held up: the
@@ -41,14 +42,17 @@ def comment(community: Community, models: PoolModels, prompts: PromptSet) -> Bod
 
     def step(state: State) -> Steps:
         # Opened here, so that a pool that cannot work ends the run and does not pass for a silent community.
-        model = models.community(community.name)
+        model = models.answerer(community.name)
+        seed = derive_seed(state.get("seed") or 0, "comment", community.name)
+        messages = comment_prompt(community.persona, prompts, state)
         try:
-            outcome = yield ask.text(
-                model,
-                comment_prompt(community.persona, prompts, state),
-                max_tokens=community.max_tokens,
-                seed=derive_seed(state.get("seed") or 0, "comment", community.name),
-            )
+            if isinstance(model, OwnPart):
+                outcome = yield ask.own(
+                    model, {**_question(state), "persona": community.persona, "seed": seed, "messages": messages}
+                )
+            else:
+                outcome = yield ask.text(model, messages, max_tokens=community.max_tokens, seed=seed)
+            outcome = replace(outcome, value=ask.as_message(outcome.value, model.place))
             said = cast(Comment, {"community": community.name, "error": None, **ask.reply(outcome, model.place)})
             if reasoning := outcome.value.additional_kwargs.get("reasoning_content"):
                 said["reasoning"] = str(reasoning)
@@ -57,6 +61,16 @@ def comment(community: Community, models: PoolModels, prompts: PromptSet) -> Bod
         return {"comments": {community.name: said}}
 
     return step
+
+
+def _question(state: State) -> dict[str, Any]:
+    """The question as a part of the application's own is asked it."""
+    attribute = state.get("attribute")
+    return {
+        "question": state["question"],
+        "options": list(state.get("options") or []),
+        **({} if attribute is None else {"attribute": attribute}),
+    }
 
 
 @step_maker()

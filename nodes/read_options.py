@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, TypeAlias
 
 from langchain_core.messages import BaseMessage
@@ -66,9 +68,10 @@ def read_of_community(
     samples: int,
     persona: str | None = None,
 ) -> Steps:
-    """A community's distribution, to `into` of the state under its name, read with the prompt of that name for the
-    people that an attribute names, or for anybody. Where it cannot be read, the community's comment gets an error, and
-    so the community counts as missing."""
+    """A community's distribution, with a digest of what it was read from, to `into` of the state under its name, read
+    with the prompt of that name for the people that an attribute names, or for anybody. Where it cannot be read, the
+    community's comment gets an error, and so the community counts as missing."""
+    origin = read_from(state, comment)
     try:
         distribution = yield from read_options(
             model,
@@ -83,7 +86,14 @@ def read_of_community(
         )
     except (ModelCallError, DeadlineError, ContextOverflowError) as error:
         return failure(state, community, error)
-    return {into: {community: distribution}}
+    return {into: {community: {**distribution, "read_from": origin}}}
+
+
+def read_from(state: State, comment: Comment | None) -> str:
+    """A digest of what a community's distribution is read from: the question with its parts, and its comment where it
+    is heard by that."""
+    parts = [state["question"], state.get("attribute"), list(state["options"]), comment["text"] if comment else None]
+    return blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
 
 
 def group_prompt(name: str, attribute: bool, scoring: Scoring) -> str:

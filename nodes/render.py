@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from modular_pluralism.option_math import letters
 from modular_pluralism.prompts import Prompt, PromptSet
@@ -31,23 +31,30 @@ def quoted(text: str) -> str:
 
 
 def fill(prompt: Prompt, state: Mapping[str, Any], comment: Comment | None = None, **more: str) -> list[BaseMessage]:
-    """The prompt as messages, with what it takes of a question and of a comment on it; `more` is put in as it is."""
+    """The prompt as messages, with what it takes of a question and of a comment on it; `more` is put in as it is. What
+    was said before the question stands before it."""
     values = {"question": quoted(state["question"]), **more}
     if "attribute" in prompt.variables:
         values["attribute"] = one_line(state["attribute"])
     if comment is not None:
         values["comment"] = one_line(comment["text"])
-    return prompt.render(**values)
+    before = [_SAID_BY[turn["role"]](turn["content"]) for turn in state.get("history") or ()]
+    return _one_system([*before, *prompt.render(**values)]) if before else prompt.render(**values)
 
 
 def with_persona(persona: str | None, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """The messages below the persona, which is a system message; without a persona, as they are."""
-    if persona is None:
-        return list(messages)
-    # Many chat templates take one system message only: a prompt that has one of its own goes below the persona.
+    return list(messages) if persona is None else _one_system([SystemMessage(persona), *messages])
+
+
+_SAID_BY = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+
+
+def _one_system(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The messages with one system message at most, at their head: many chat templates take no other."""
     own = [str(message.text) for message in messages if isinstance(message, SystemMessage)]
     rest = [message for message in messages if not isinstance(message, SystemMessage)]
-    return [SystemMessage("\n\n".join([persona, *own])), *rest]
+    return [SystemMessage("\n\n".join(own)), *rest] if own else rest
 
 
 def option_lines(prompts: PromptSet, options: Sequence[str]) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from modular_pluralism.checked import no_such, shown
 from modular_pluralism.errors import InputError
 from modular_pluralism.modes import Takes, find_mode, takers
 from modular_pluralism.nodes.render import one_line
 from modular_pluralism.option_math import MOST_OPTIONS
-from modular_pluralism.types import Mode, Scoring, Voice
+from modular_pluralism.types import Mode, Scoring, Turn, Voice
 
 
 class Request(BaseModel):
@@ -25,6 +26,7 @@ class Request(BaseModel):
         scoring: How option probabilities are read.
         voice: How communities are heard in distributional mode.
         seed: The seed of the run.
+        history: What was said before the question.
 
     Raises:
         InputError: There is no such mode, scoring or voice; or a part is missing, unusable, or not for this mode.
@@ -47,6 +49,7 @@ class Request(BaseModel):
     scoring: Scoring = "rotate"
     voice: Voice = "comment"
     seed: int | None = None
+    history: list[Turn] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -70,7 +73,12 @@ class Request(BaseModel):
         """
         if distinct and self.options:
             _check_distinct(self.options)
-        parts = {"seed": self.seed, "attribute": self.attribute, "options": self.options or None}
+        parts = {
+            "seed": self.seed,
+            "history": self.history,
+            "attribute": self.attribute,
+            "options": self.options or None,
+        }
         return {"question": self.question, **{name: value for name, value in parts.items() if value is not None}}
 
 
@@ -82,11 +90,12 @@ def check_parts(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
     """
     check_question(given.get("question"))
     check_seed(given.get("seed"))
+    check_history(given.get("history"))
     required = takes.attribute == "required"
     if required or given.get("attribute") is not None:
         _refuse(takes, "attribute", mode)
         check_attribute(given.get("attribute"), required=required)
-    if takes.options == "required" or given.get("options"):
+    if takes.options == "required" or given.get("options") not in (None, [], ()):
         _refuse(takes, "options", mode)
         check_options(given.get("options"))
 
@@ -102,17 +111,33 @@ def _refuse(takes: Takes, part: Literal["attribute", "options"], mode: str) -> N
 def check_question(question: object) -> None:
     """Raise InputError unless there is a question."""
     if question is not None and not isinstance(question, str):
-        raise InputError(f"The question is {question!r}; write it as text.")
+        raise InputError(f"The question is {shown(question)}; write it as text.")
     if not question or not question.strip():
         raise InputError("The question is empty; write what the communities shall comment on.")
     _check_unicode(question, "The question")
+
+
+def check_history(history: object) -> None:
+    """Raise InputError unless every turn has a role and a text."""
+    if history is not None and (isinstance(history, str) or not isinstance(history, Sequence)):
+        raise InputError(f"The history is {type(history).__name__}; {_TURNS}.")
+    for number, turn in enumerate(history or (), start=1):
+        if not isinstance(turn, Mapping) or turn.keys() != {"role", "content"} or turn["role"] not in _ROLES:
+            raise InputError(f"Turn {number} of the history is none; {_TURNS}.")
+        if not isinstance(turn["content"], str) or not turn["content"].strip():
+            raise InputError(f"Turn {number} of the history is empty; write what was said as text, or leave it out.")
+        _check_unicode(turn["content"], f"Turn {number} of the history")
+
+
+_ROLES: tuple[str, ...] = get_args(get_type_hints(Turn)["role"])
+_TURNS = f'give a list such as [{{"role": "user", "content": "…"}}], with the roles {", ".join(_ROLES)}'
 
 
 def check_attribute(attribute: object, *, required: bool) -> None:
     """Raise InputError unless there is an attribute; one that is blank may be left out where it is not `required`."""
     kinds = 'a value, a demographic or a culture, such as "the right to privacy"'
     if attribute is not None and not isinstance(attribute, str):
-        raise InputError(f"The attribute is {attribute!r}; write it as text: {kinds}.")
+        raise InputError(f"The attribute is {shown(attribute)}; write it as text: {kinds}.")
     if attribute is None or not attribute.strip():
         if required:
             raise InputError(f"This question needs an attribute: {kinds}.")
@@ -139,13 +164,13 @@ def _known(value: object, known: Sequence[T], what: str) -> T:
     for name in known:
         if value == name:
             return name
-    raise InputError(f"There is no {what} {value!r}; use {', '.join(map(str, known))}.")
+    raise InputError(no_such(what, value, known))
 
 
 def check_seed(seed: object) -> None:
     """Raise InputError unless the seed is a whole number from 0, or left out."""
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
-        raise InputError(f"The seed is {seed!r}; give a whole number from 0, or leave it out.")
+        raise InputError(f"The seed is {shown(seed)}; give a whole number from 0, or leave it out.")
 
 
 def check_options(options: Any) -> None:
@@ -159,7 +184,7 @@ def check_options(options: Any) -> None:
         raise InputError(f"There are {len(given)} options, and only {MOST_OPTIONS} letters; use fewer options.")
     for number, option in enumerate(given, start=1):
         if not isinstance(option, str):
-            raise InputError(f"Option {number}, {option!r}, is no text; write it in quotes.")
+            raise InputError(f"Option {number}, {shown(option)}, is no text; write it in quotes.")
         _check_unicode(option, f"Option {number}")
         if not one_line(option):
             raise InputError(f"Option {number} is empty; write it or leave it out.")

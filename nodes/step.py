@@ -18,6 +18,7 @@ from modular_pluralism.models.calls import Caller, CallResult
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.ask import Asking, ModelCall
 from modular_pluralism.nodes.noted import DeclaredPrompts, Noted, Notes, NotNotedError, plain_update
+from modular_pluralism.nodes.telling import Telling
 from modular_pluralism.prompts import PromptSet
 
 P = ParamSpec("P")
@@ -165,33 +166,43 @@ def as_runnable(
     """The step as a LangGraph node for `invoke` and `ainvoke`; `name` is shown in traces.
 
     `labels`, such as {"community": "news_left"}, reach the application's callbacks with every model call: as metadata
-    and as tags, as in "community:news_left".
+    and as tags, as in "community:news_left". Whoever streams the run's custom events is told of each `Event`.
     """
     labels = dict(labels or {})
     marks = RunnableConfig(metadata=labels, tags=[f"{key}:{value}" for key, value in labels.items()])
 
     def run(state: State, config: RunnableConfig) -> Update:
-        config = merge_configs(config, marks)
-        begun = step.begin(state)
-        while begun.call is not None:
-            try:
-                outcome = caller.call(begun.call, config)
-            except Exception as error:
-                begun.failed(error)
-            else:
-                begun.answered(outcome)
+        config, told = merge_configs(config, marks), Telling(name, labels)
+        with told.of_run():
+            begun = step.begin(state)
+            while begun.call is not None:
+                told.asks()
+                try:
+                    outcome = caller.call(begun.call, config)
+                except Exception as error:
+                    told.failed(error)
+                    begun.failed(error)
+                else:
+                    told.answered(outcome)
+                    begun.answered(outcome)
+            told.wrote(begun.update)
         return begun.update
 
     async def arun(state: State, config: RunnableConfig) -> Update:
-        config = merge_configs(config, marks)
-        begun = step.begin(state)
-        while begun.call is not None:
-            try:
-                outcome = await caller.acall(begun.call, config)
-            except Exception as error:
-                begun.failed(error)
-            else:
-                begun.answered(outcome)
+        config, told = merge_configs(config, marks), Telling(name, labels)
+        with told.of_run():
+            begun = step.begin(state)
+            while begun.call is not None:
+                told.asks()
+                try:
+                    outcome = await caller.acall(begun.call, config)
+                except Exception as error:
+                    told.failed(error)
+                    begun.failed(error)
+                else:
+                    told.answered(outcome)
+                    begun.answered(outcome)
+            told.wrote(begun.update)
         return begun.update
 
     return RunnableLambda(run, arun, name=name)

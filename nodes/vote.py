@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.nodes.comment import Community
+from modular_pluralism.nodes.comment import Speaker
 from modular_pluralism.nodes.read_options import group_prompts, read_of_community
 from modular_pluralism.nodes.step import Body, State, Steps, step_maker
 from modular_pluralism.prompts import PromptSet
@@ -12,7 +12,7 @@ from modular_pluralism.types import Scoring
 
 @step_maker(prompts=group_prompts("vote"))
 def vote(
-    community: Community,
+    community: Speaker,
     models: PoolModels,
     prompts: PromptSet,
     *,

@@ -37,6 +37,7 @@ from typing import Literal
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
+from modular_pluralism.checked import check_fields
 from modular_pluralism.errors import PromptError
 
 Role = Literal["system", "user"]
@@ -48,6 +49,9 @@ MODES = ("any", "overton", "steerable", "distributional", "baseline", "judge", "
 """What a header's `mode` may say: the mode that uses the prompt; `any` for several of them; `baseline` for what the
 modes are compared with; `judge` for what an evaluation asks about answers, and a search about prompts; `fragment` for a
 text that stands inside other prompts; `persona` for a system prompt."""
+
+_ONE_WORD = re.compile(r"[!-~]+")
+"""What no persona consists of. In scripts without spaces one may."""
 
 HEADER_KEYS = ("name", "mode", "variables", "version")
 
@@ -115,6 +119,7 @@ class Prompt:
     first_line: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.text.strip():
             raise PromptError(f"{self.path} has no text after its header; write the prompt there")
         if self.mode == "persona" and self.variables:
@@ -239,6 +244,17 @@ def plain_persona(path: Path) -> str:
     if not text.strip():
         raise PromptError(f"{path} is empty; write the persona's system prompt into it")
     return text.strip()
+
+
+def inline_persona(text: str) -> str:
+    """A persona that is written into a pool. Raises PromptError where it looks like a file's name that is mistyped."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").strip()
+    if not text or _ONE_WORD.fullmatch(text):
+        raise PromptError(
+            f"a persona is a plain file name such as 'news_left.md', or a text of several words, not {short(text)}; "
+            "put the file beside the pool file and give its name without a folder, or write the persona itself"
+        )
+    return text
 
 
 def read_prompt(file: Path | Traversable) -> Prompt:

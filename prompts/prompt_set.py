@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from modular_pluralism.checked import checked
 from modular_pluralism.errors import PromptError
 from modular_pluralism.prompts.loader import (
     Prompt,
@@ -31,12 +32,14 @@ class PromptSet:
     `prompts["merge"]` is a Prompt; iterating gives the names in alphabetical order.
     """
 
+    @checked
     def __init__(self, prompts: Mapping[str, Prompt], personas: Mapping[str, Prompt], style: Style = "chat") -> None:
         self._prompts = dict(prompts)
         self._personas = dict(personas)
         self._style = style
 
     @classmethod
+    @checked
     def load(cls, overlay: Path | str | None = None, *, style: Style = "chat") -> PromptSet:
         """The built-in prompts, each replaced by the file of the same name in a folder, where that has one.
 
@@ -129,6 +132,7 @@ class PromptSet:
         with_text = {name: f"{text}\n\n{own}" if first else f"{own}\n\n{text}\n" for name, own in texts.items()}
         return self.with_prompts({name: replace(self[name], text=new) for name, new in with_text.items()})
 
+    @checked
     def with_texts(self, texts: Mapping[str, str], source: str = "the text") -> PromptSet:
         """The set with other texts in the place of its own.
 

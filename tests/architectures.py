@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,14 +23,14 @@ from llama_cpp import llama_cpp as native
 from numpy.typing import NDArray
 
 from modular_pluralism.llama.captured_log import captured_log
-from tests.training_models import add_tokenizer
+from tests.training_models import add_tokenizer, copy_tokenizer, vocabulary_size
 
 VOCABULARY = 1200
 _SHAPES = Path(__file__).with_suffix(".json")
 _ADAPTED = ("attn_output.weight", "ssm_out.weight", "ffn_down.weight", "ffn_down_shexp.weight")
 _OUT = re.compile(r"(attn_output|ffn_down\w*|ssm_out|out_proj)\.weight")
 _LOUD = 6
-_HIDDEN, _HEADS, _KEY_HEADS, _WIDE = 64, 4, 2, 96
+HIDDEN, _HEADS, _KEY_HEADS, _WIDE = 64, 4, 2, 96
 
 
 @dataclass(frozen=True)
@@ -204,16 +204,16 @@ def keys_of(architecture: Architecture, context: int) -> dict[str, Any]:
     """All that the header says of the model, but for its tokenizer."""
     keys: dict[str, Any] = {
         "context_length": context,
-        "embedding_length": _HIDDEN,
+        "embedding_length": HIDDEN,
         "block_count": architecture.layers,
         "feed_forward_length": _WIDE,
         "attention.head_count": _HEADS,
         "attention.head_count_kv": _KEY_HEADS,
-        "attention.key_length": _HIDDEN // _HEADS,
-        "attention.value_length": _HIDDEN // _HEADS,
+        "attention.key_length": HIDDEN // _HEADS,
+        "attention.value_length": HIDDEN // _HEADS,
         "attention.layer_norm_rms_epsilon": 1e-5,
         "attention.layer_norm_epsilon": 1e-5,
-        "rope.dimension_count": _HIDDEN // _HEADS,
+        "rope.dimension_count": HIDDEN // _HEADS,
         "rope.freq_base": 10000.0,
         "vocab_size": VOCABULARY,
     }
@@ -226,17 +226,41 @@ def write_architecture(
     path: Path, architecture: Architecture, *, context: int = 512, shapes: Mapping[str, list[int]] | None = None
 ) -> Path:
     """A model of random weights, with the first tokens of the demo model's tokenizer and its chat template."""
+    with _writing(path, architecture, context, VOCABULARY) as writer:
+        add_tokenizer(writer, VOCABULARY)
+        for name, shape in (_shapes()[architecture.name] if shapes is None else shapes).items():
+            writer.add_tensor(name, _weights(name, tuple(reversed(shape))))
+    return path
+
+
+def write_silent_blocks(
+    path: Path, architecture: Architecture, *, context: int, tokenizer: Path, embeddings: NDArray[np.float32]
+) -> Path:
+    """A model with the tokens of another file whose blocks add nothing, so that what follows a token depends on that
+    one alone: on its row of `embeddings` [tokens, HIDDEN], which are the output's, too. The second half of a row is the
+    first one's negative; of the first, each entry at an odd place counts negatively in the output."""
+    signs = np.where(np.arange(HIDDEN // 2) % 2, -1, 1).astype(np.float32)
+    given = {"token_embd.weight": embeddings, "output.weight": embeddings}
+    given |= dict.fromkeys(("output_norm.weight", "token_embd_norm.weight"), np.tile(signs, 2))
+    with _writing(path, architecture, context, vocabulary_size(tokenizer)) as writer:
+        writer.add_final_logit_softcapping(0)  # Gemma's would make large ones equal
+        copy_tokenizer(writer, tokenizer)
+        for name, shape in _shapes()[architecture.name].items():
+            drawn = _weights(name, tuple(reversed(shape)))
+            writer.add_tensor(name, given.get(name, np.zeros_like(drawn) if _OUT.search(name) else drawn))
+    return path
+
+
+@contextmanager
+def _writing(path: Path, architecture: Architecture, context: int, vocabulary: int) -> Iterator[gguf.GGUFWriter]:
     writer = gguf.GGUFWriter(path, architecture.name)
     for key, value in keys_of(architecture, context).items():
-        _add_key(writer, key, value)
-    add_tokenizer(writer, VOCABULARY)
-    for name, shape in (_shapes()[architecture.name] if shapes is None else shapes).items():
-        writer.add_tensor(name, _weights(name, tuple(reversed(shape))))
+        _add_key(writer, key, vocabulary if key.endswith(".vocab_size") else value)
+    yield writer
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
 
 
 def write_adapter(path: Path, architecture: Architecture) -> Path:

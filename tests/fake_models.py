@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
-from modular_pluralism.pool import CommunityConfig, Pool, RemoteModel, RunSettings
+from modular_pluralism.pool import Community, Pool, RemoteModel, RunSettings
 
 NAMES = ("north", "east", "south", "west", "centre", "abroad")
 
@@ -182,7 +182,7 @@ def fake_pool(names: Sequence[str] = NAMES, *, priors: Sequence[float] | None = 
         base="boss",
         models={name: RemoteModel(openai=name, base_url="http://127.0.0.1:9/v1") for name in ("boss", *names)},
         communities={
-            name: CommunityConfig(model=name, description=f"People of the {name}", prior=prior)
+            name: Community(model=name, description=f"People of the {name}", prior=prior)
             for name, prior in zip(names, priors or [1.0] * len(names), strict=True)
         },
         run=RunSettings(**{"attempts": 1, "deadline": 20.0, **run}),

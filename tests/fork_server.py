@@ -200,7 +200,7 @@ def _become(wanted: dict[str, Any], streams: list[int], libraries: _Libraries) -
         if sys.argv[1:2] == ["-c"]:
             exec(compile(sys.argv[2], "<string>", "exec"), {"__name__": "__main__"})
         else:
-            importlib.import_module("modular_pluralism.cli.app").main()
+            importlib.import_module("modular_pluralism.__main__").main()
     except SystemExit as end:
         code = end.code
     except BaseException:  # as the interpreter does

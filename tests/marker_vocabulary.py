@@ -13,6 +13,9 @@ from tests.vendored import chat_template, template_names
 
 _MARKER = re.compile(r"<[^<>\s{}%'\"=]{1,40}>|\[/?[A-Z_]{2,30}\]|<｜[^<>\s{}%'\"]{1,40}｜>")
 
+_NEWLINE = "Ċ"
+"""As byte-level tokenizers write it."""
+
 
 @cache
 def markers() -> list[str]:
@@ -22,10 +25,17 @@ def markers() -> list[str]:
     return sorted(found - known)
 
 
-def write_marker_vocabulary(path: Path) -> Path:
-    """The demo model's tokenizer with the markers as further tokens: in turns control tokens and user-defined ones."""
+def write_marker_vocabulary(path: Path, *, most: int | None = None) -> Path:
+    """The demo model's tokenizer with the markers as further tokens: in turns control tokens and user-defined ones.
+
+    With `most`, of the demo model's tokens only so many, and empty lines: a small vocabulary is written in no time.
+    """
     writer = gguf.GGUFWriter(path, "llama")
-    tokens, types = list(read_tokenizer("ggml.tokens")), list(read_tokenizer("ggml.token_type"))
+    all_tokens, all_types = read_tokenizer("ggml.tokens"), read_tokenizer("ggml.token_type")
+    kept = [at for at, token in enumerate(all_tokens) if most is None or at < most or set(token) == {_NEWLINE}]
+    tokens, types = [all_tokens[at] for at in kept], [all_types[at] for at in kept]
+    known = set(tokens)
+    merges = [merge for merge in read_tokenizer("ggml.merges") if merge.replace(" ", "") in known]
     tokens += markers()
     kinds = (gguf.TokenType.CONTROL, gguf.TokenType.USER_DEFINED)
     types += [kinds[place % 2] for place in range(len(markers()))]
@@ -40,7 +50,7 @@ def write_marker_vocabulary(path: Path) -> Path:
     writer.add_tokenizer_pre(read_tokenizer("ggml.pre"))
     writer.add_token_list(tokens)
     writer.add_token_types(types)
-    writer.add_token_merges(read_tokenizer("ggml.merges"))
+    writer.add_token_merges(merges)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_add_bos_token(False)

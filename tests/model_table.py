@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,13 +25,17 @@ from modular_pluralism.llama.reading import continuations
 from modular_pluralism.modes import modes
 from tests.architectures import ARCHITECTURES, VOCABULARY, Architecture, write_adapter, write_architecture
 from tests.plain_llama import greedy
+from tests.thinking_model import SAID, write_obedient
 from tests.training_models import read_tokenizer
 from tests.vendored import chat_template
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "models.md"
 BEGIN, END = "<!-- measured by tests/model_table.py -->", "<!-- end of what is measured -->"
-_YES, _NO = "✓", "–"
+_YES, _NO = "✓", "✗"
+_NONE = "–"
+"""Where there is nothing to measure: the template knows no reasoning."""
 _LENGTH = 8
+_NEARLY_ALL = 0.9
 _TIE = 0.005
 """Log-probabilities that are nearer to each other are a tie: which one wins depends on the order of sums."""
 
@@ -43,6 +48,7 @@ template_file = "chat.jinja"
 context = 2048
 slots = 2
 temperature = 0
+{more}
 
 [communities.europe]
 model = "tiny"
@@ -180,7 +186,7 @@ def answers(model: Measured) -> str:
     folder, name = model.path.parent, model.architecture.template
     (folder / "chat.jinja").write_text(chat_template(name) if name else read_tokenizer("chat_template"), "utf-8")
     pool = folder / "pool.toml"
-    pool.write_text(_POOL.format(file=model.path.name), "utf-8")
+    pool.write_text(_POOL.format(file=model.path.name, more=""), "utf-8")
     asked = {"question": "Is tea good?", "options": ["Yes", "No"], "attribute": "Spain"}
     try:
         overton, steerable, distributional = (
@@ -194,6 +200,53 @@ def answers(model: Measured) -> str:
     ]
     answered = bool(overton["answer"]) and steerable["choice"] in asked["options"]
     return _mark(len(heard) == 6 and all(heard) and answered and abs(sum(distributional["distribution"]) - 1) < 1e-6)
+
+
+def answers_at_once(model: Measured) -> str:
+    """Whether a model that thinks where it is told to does not where a pool says nothing of it: comments are text, and
+    the options' letters are read with mass."""
+    said = _heard(model, thinking=False)
+    return _NONE if said is None else _mark(said.of_letters and set(said.comments) == {("", SAID)})
+
+
+def thinks_apart(model: Measured) -> str:
+    """Whether its reasoning is kept apart where a pool asks for it, and the options' letters are read with mass."""
+    said = _heard(model, thinking=True)
+    if said is None:
+        return _NONE
+    return _mark(said.of_letters and all(thought and text == SAID for thought, text in said.comments))
+
+
+class _Heard(NamedTuple):
+    """Reasoning and text of each comment, and whether the letters had nearly all probability after each."""
+
+    comments: list[tuple[str, str]]
+    of_letters: bool
+
+
+def _heard(model: Measured, *, thinking: bool) -> _Heard | None:
+    """What a pool of a model that does as its template says gives; None where that knows no reasoning."""
+    if model.architecture.template is None:
+        return None
+    folder = model.path.parent
+    obedient = write_obedient(folder, model.architecture, thinking=thinking)
+    if not obedient.reasons:
+        return None
+    (folder / "chat.jinja").write_text(obedient.template, "utf-8")
+    told = 'thinking = "on"' if thinking else ""
+    pool = folder / "pool.toml"
+    pool.write_text(_POOL.format(file=obedient.gguf.name, more=told), "utf-8")
+    try:
+        state = (
+            modes()["distributional"]
+            .graph(pool)
+            .compile()
+            .invoke({"seed": 1, "question": "Is tea good?", "options": ["Yes", "No"]})
+        )
+    finally:
+        close_engines()
+    comments = [(each.get("reasoning", ""), each["text"]) for each in state["comments"].values()]
+    return _Heard(comments, state["label_mass"] > _NEARLY_ALL)
 
 
 def _parts(mode: ModeDescription, asked: Mapping[str, object]) -> dict[str, object]:
@@ -210,6 +263,8 @@ COLUMNS: dict[str, Callable[[Measured], str]] = {
     "adapter": adapts,
     "chat template": template,
     "three modes": answers,
+    "thinking off": answers_at_once,
+    "thinking on": thinks_apart,
 }
 
 

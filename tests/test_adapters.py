@@ -17,7 +17,7 @@ from modular_pluralism.llama import ChatLlama, Engine, EngineSettings, Generatio
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.pool import CommunityConfig, EmbeddedModel
+from modular_pluralism.pool import Community, EmbeddedModel
 from tests.command import python
 from tests.fake_models import always
 from tests.random_model import RANDOM_GGUF
@@ -123,7 +123,7 @@ from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, S
 from modular_pluralism.llama.generation import Piece
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.pool import CommunityConfig, EmbeddedModel
+from modular_pluralism.pool import Community, EmbeddedModel
 gguf, adapter, tokens, length = json.loads(sys.argv[-1])
 engine = Engine(EngineSettings(Path(gguf), context=256, slots=1, adapters=(Path(adapter),)))
 request = GenerationRequest(
@@ -202,7 +202,7 @@ def test_a_chat_model_in_the_place_of_an_embedded_one_cannot_have_an_adapter(lef
     pool = Pool(
         base="small",
         models={"small": EmbeddedModel(gguf=str(RANDOM_GGUF))},
-        communities={"left": CommunityConfig(model="small", lora=str(left.path), description="The left")},
+        communities={"left": Community(model="small", lora=str(left.path), description="The left")},
         folder=Path(),
     )
     with pytest.raises(ModelLoadError, match=r"given for \[models\.small\] cannot add the adapter .*left\.gguf"):

@@ -15,10 +15,11 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 
 from modular_pluralism.errors import DeadlineError, EngineClosedError, ModelCallError, PluralismError
+from modular_pluralism.graphs import build_overton
 from modular_pluralism.models import calls
 from modular_pluralism.models.calls import Call, Caller, CallResult, describe, is_transient
 from modular_pluralism.models.redaction import keep_secret, redact
-from tests.fake_models import wait_until
+from tests.fake_models import FakeChat, always, fake_models, fake_pool, wait_until
 
 Make = Callable[[Caller, Call[str]], CallResult[str]]
 
@@ -94,7 +95,7 @@ def test_what_may_pass_is_tried_again(make: Make, error: Exception, pauses: list
 @both_ways
 @pytest.mark.parametrize(
     "error",
-    [status_error(status) for status in (400, 401, 403, 404, 413, 422)] + [ValueError("odd"), KeyError("choices")],
+    [status_error(status) for status in (400, 401, 403, 404, 413, 422)] + [ValueError("odd"), RuntimeError("odd")],
     ids=str,
 )
 def test_what_will_not_pass_is_tried_once(make: Make, error: Exception, pauses: list[float]) -> None:
@@ -148,6 +149,56 @@ def test_our_own_errors_come_through_as_they_are(make: Make) -> None:
         make(Caller(attempts=3), asked.call)
     assert caught.value is error
     assert asked.tries == 1
+
+
+# Mistakes
+
+
+MISTAKES = [
+    *(AttributeError("x"), TypeError("x"), NameError("x"), KeyError("x"), IndexError("x"), AssertionError("x")),
+    *(NotImplementedError(), RecursionError(), SyntaxError(), ImportError(), ZeroDivisionError(), LookupError("x")),
+]
+
+
+@both_ways
+@pytest.mark.parametrize("error", MISTAKES, ids=repr)
+def test_a_mistake_in_what_is_asked_comes_through_as_it_is_with_its_place(make: Make, error: Exception) -> None:
+    asked = Scripted(error)
+    with pytest.raises(type(error)) as caught:
+        make(Caller(attempts=3), asked.call)
+    assert caught.value is error
+    assert asked.tries == 1
+    assert error.__notes__ == ["Raised by model 'm'."]
+    assert any(entry.name == "run" and str(entry.path) == __file__ for entry in caught.traceback), "where it was made"
+
+
+@both_ways
+def test_a_script_that_has_run_out_is_a_mistake(make: Make) -> None:
+    with pytest.raises((StopIteration, RuntimeError)) as caught:
+        make(Caller(), Scripted(StopIteration()).call)
+    assert not isinstance(caught.value, PluralismError)
+
+
+@both_ways
+def test_a_clients_error_with_a_status_is_no_mistake(make: Make) -> None:
+    class NotFoundError(LookupError):
+        status_code = 404
+
+    with pytest.raises(ModelCallError, match="status 404: no such thing"):
+        make(Caller(), Scripted(NotFoundError("no such thing")).call)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("who", ["north", "boss"])
+def test_a_mistake_in_an_applications_model_ends_the_run(who: str, asynchronous: bool) -> None:
+    mistaken = FakeChat(say=lambda seen: seen.no_such_thing)  # type: ignore[attr-defined,no-any-return]
+    models = fake_models(always("Well."), ("north", "east"), **{who: mistaken})
+    graph = build_overton(fake_pool(("north", "east")), models=models).compile()
+    asked: Any = {"question": "Why?"}
+    with pytest.raises(AttributeError, match="no_such_thing") as caught:
+        asyncio.run(graph.ainvoke(asked)) if asynchronous else graph.invoke(asked)
+    place = ", asked for the community north" if who == "north" else ""
+    assert f"Raised by model '{who}'{place}." in caught.value.__notes__
 
 
 # The deadline
@@ -295,7 +346,6 @@ async def test_cancelling_ends_a_pause() -> None:
             httpx.RemoteProtocolError("x"),
             "the connection broke off; check that the server runs and that base_url is right.",
         ),
-        (KeyError("choices"), "its reply could not be read (KeyError: 'choices')."),
         (ValueError(), "ValueError."),
         (ValueError("x" * 1000), "x" * 297 + "...."),
     ],

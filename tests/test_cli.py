@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -165,9 +166,20 @@ def test_ctrl_c_ends_cleanly() -> None:
 def test_communities_are_listed() -> None:
     rows = json.loads(pluralism("communities", "--pool", "mixed", "--json").stdout)["communities"]
     assert len(rows) == 11
-    assert set(rows[0]) == {"name", "model", "adapter", "prior", "description"}
+    assert set(rows[0]) == {"name", "model", "adapter", "persona", "prior", "description"}
     table = pluralism("communities").stdout
     assert all(name in table for name in SIX)
+
+
+def test_a_variable_names_the_pool_where_the_call_names_none() -> None:
+    def listed(variable: str, *arguments: str) -> Any:
+        done = pluralism("communities", "--json", *arguments, env={"MODULAR_PLURALISM_POOL": variable})
+        return done.stderr if done.returncode == 2 else {row["name"] for row in json.loads(done.stdout)["communities"]}
+
+    assert "europe" in listed("culture")
+    assert "europe" not in listed("culture", "--pool", "perspective")
+    assert listed("") == listed("perspective")
+    assert "MODULAR_PLURALISM_POOL: there is no built-in pool 'cultur'" in listed("cultur")
 
 
 def test_check_reports_every_part_and_fails_if_one_does(tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ from tests.browser import chromium
 from tests.command import pluralism
 from tests.debug_server import PATIENCE, POOL, Debugging, debugging
 from tests.random_model import RANDOM_GGUF
+from tests.test_thinking import POOL as THINKING_POOL
+from tests.thinking_model import write_thinking_model
+from tests.vendored import chat_template
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -427,3 +430,33 @@ def test_without_the_extra_the_command_says_what_to_install(monkeypatch: pytest.
     done = CliRunner().invoke(app, ["debug", "--no-open"])
     assert isinstance(done.exception, ModelLoadError)
     assert "pip install 'modular-pluralism[debug]'" in str(done.exception)
+
+
+def test_reasoning_is_folded_beneath_its_comment(browser: Browser, tmp_path: Path) -> None:
+    write_thinking_model(tmp_path)
+    (tmp_path / "chat.jinja").write_text(chat_template("Qwen-Qwen3-0.6B"))
+    (tmp_path / "pool.toml").write_text(THINKING_POOL.format(more='thinking = "on"', tokens=12))
+    with debugging(tmp_path / "pool.toml", tmp_path / "runs.sqlite") as running:
+        opened = tab(browser, running)
+        page = opened.page
+        opened.open("run")
+        page.get_by_label("Question", exact=True).fill(QUESTION)
+        page.get_by_role("button", name="Start").click()
+        opened.finished()
+        card = page.get_by_role("region", name="europe", exact=True)
+        assert card.get_by_label("What europe says").inner_text() == "Yes, indeed"
+        thought = card.get_by_label("Reasoning", exact=True)
+        assert not thought.is_visible()
+        card.get_by_text("Reasoning", exact=True).click()
+        assert thought.inner_text() == "because of rain"
+
+        page.locator("[data-node=merge]").click()
+        page.get_by_role("radio", name="Output").click()
+        page.locator(".sheet summary").click()
+        assert page.locator(".sheet").get_by_label("Reasoning", exact=True).inner_text() == "because of rain"
+        page.keyboard.press("Escape")
+        opened.go("Time travel")
+        page.locator("#main details summary", has_text="Reasoning").first.click()
+        assert page.locator("#main").get_by_label("Reasoning", exact=True).first.inner_text() == "because of rain"
+        assert opened.problems == []
+        page.context.close()

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
 
+from modular_pluralism import ModeDescription, OvertonState, build_overton, register_mode
+from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.events import (
     CallMade,
     NodeEnded,
@@ -16,9 +20,11 @@ from modular_pluralism.debugger.events import (
     NodeToken,
     RunStarted,
 )
+from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.records import own_calls
 from modular_pluralism.errors import InputError
+from modular_pluralism.modes import modes
 from modular_pluralism.runs.run_table import RunTable
 from tests.debugging import NAMES, ended, finished, followed, open_bench
 from tests.fake_models import FakeChat, HangingChat, always, scripted
@@ -183,3 +189,32 @@ async def test_no_key_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         await followed(live)
         record = next(each for each in await own_calls(bench.store, live.run) if each.node == "ann")
     assert record.reply == "I say ***\x00 aloud."
+
+
+async def test_a_mode_with_stages_of_its_own_is_watched_and_forked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modular_pluralism.modes._modes", dict(modes()))
+    chain = ChatPromptTemplate.from_messages([("human", "{question}")]) | always("Woven.") | StrOutputParser()
+
+    def check(heard: Any) -> str:
+        return "Checked."
+
+    def build_woven(pool: Any, **more: Any) -> Any:
+        return build_overton(pool, merge=chain, after_comments=[check], **more)
+
+    register_mode(ModeDescription("woven", "w", "o", "t", build_woven, OvertonState))
+    async with open_bench(tmp_path) as bench:
+        request = bench.request().model_copy(update={"mode": "woven"})
+        events = await followed(await start_run(bench.store, request, run="one", models=bench.models))
+        fork = await start_fork(bench.store, ForkRequest(run="one"), run="two", models=bench.models)
+        again = await followed(fork)
+        calls = await read_calls(bench.store, "one")
+    boxes = ["check", *NAMES, *(f"{name}/after_1" for name in NAMES), "merge"]
+    assert sorted(ended(events, "finished")) == sorted(boxes)
+    assert finished(events[-1])["answer"] == finished(again[-1])["answer"] == "Woven."
+    assert finished(events[-1])["comments"]["ann"]["text"] == "Checked."
+    assert sorted(ended(again, "reused")) == sorted(boxes), "all is as it was"
+    (woven,) = (call for call in calls if call.node == "merge")
+    assert (woven.model, woven.reply) == ("merge", "Woven.")
+    assert "boss" not in {call.model for call in calls}

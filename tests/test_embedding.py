@@ -132,7 +132,6 @@ async def test_a_batch_in_asyncio_keeps_to_the_limit() -> None:
     graph = build_overton(fake_pool(("one",)), models=fake_models(boss(), ("one",), one=Slow(say=slow))).compile()
     asked: list[Any] = [{"question": f"Question {number}?"} for number in range(6)]
     results = await graph.abatch(asked, config={"max_concurrency": 2})
-    assert [result["question"] for result in results] == [each["question"] for each in asked]
     assert {result["answer"] for result in results} == {"All views."}
     assert most == 2
 

@@ -32,7 +32,7 @@ FAULTS: dict[str, str] = {
     "hang": "did not answer within 3 seconds",
     "ends_early": "the reply broke off before its end",
     "broken_chunks": "the connection broke off",
-    "garbage": "reply could not be read|Unexpected response type|broke off before its end",
+    "garbage": "reply that could not be read|Unexpected response type|broke off before its end",
     "odd_error": "status 500: .*our mistake Bearer \\*\\*\\*",
 }
 """A fault of one endpoint, and what is said of it."""

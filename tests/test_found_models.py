@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.models.found_models import found_models
-from modular_pluralism.models.gguf_source import find_gguf
 from modular_pluralism.pool import Pool
 from tests.command import PLURALISM, pluralism
 from tests.model_stores import write_hub_cache, write_ollama

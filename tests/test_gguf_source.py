@@ -13,8 +13,8 @@ import pytest
 
 from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.llama.gguf_parts import PartName, parts, real_path, size_of
-from modular_pluralism.models.gguf_source import find_gguf
-from modular_pluralism.models.hub_files import choose_file
+from modular_pluralism.llama.gguf_source import find_gguf
+from modular_pluralism.llama.hub_files import choose_file
 from tests.hub_server import hub
 from tests.model_stores import write_hub_cache, write_ollama
 
@@ -50,7 +50,7 @@ def test_a_missing_package_is_named_with_what_to_install(name: str) -> None:
         find_gguf(f"package:{name}")
     message = str(caught.value)
     assert message.startswith(f"package:{name} needs" if not name.startswith("json") else "The package 'json.decoder_'")
-    assert message.endswith("in the pool file.")
+    assert message.endswith(("name another GGUF.", "check the name after its slash."))
 
 
 @pytest.mark.parametrize("file", ["other.gguf", "", "small"])
@@ -74,14 +74,14 @@ def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     assert find_gguf("~/model.gguf", Path("/elsewhere")) == (tmp_path / "model.gguf").resolve()
-    with pytest.raises(ModelLoadError, match="begins with no user's home folder"):
+    with pytest.raises(ModelLoadError, match="no user 'nobody-of-that-name' has a home folder here"):
         find_gguf("~nobody-of-that-name/model.gguf")
 
 
 def test_a_missing_file_is_told_with_its_full_path(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError) as caught:
         find_gguf("none.gguf", tmp_path)
-    assert str(caught.value) == f"There is no file {tmp_path / 'none.gguf'}; check the path in the pool file."
+    assert str(caught.value) == f"There is no file {tmp_path / 'none.gguf'}; check the path."
 
 
 def test_a_name_that_no_file_can_have_is_told(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_folder_with_one_model_names_it(tmp_path: Path, files: tuple[str, ...]
     ("files", "told"),
     [
         ((), "holds no .gguf file; name the file itself."),
-        (("m-Q8_0.gguf", "m-Q4_0.gguf"), "holds m-Q4_0.gguf, m-Q8_0.gguf; name one of these files in the pool file."),
+        (("m-Q8_0.gguf", "m-Q4_0.gguf"), "holds m-Q4_0.gguf, m-Q8_0.gguf; name one of these files."),
     ],
 )
 def test_a_folder_without_one_model_tells_what_there_is(tmp_path: Path, files: tuple[str, ...], told: str) -> None:
@@ -239,7 +239,7 @@ def test_a_quantisation_is_looked_up_as_llama_cpp_does(files: tuple[str, ...], t
 FIND = """
 import json, sys
 from modular_pluralism.errors import ModelLoadError
-from modular_pluralism.models.gguf_source import find_gguf
+from modular_pluralism.llama.gguf_source import find_gguf
 for source in json.loads(sys.argv[-1]):
     try:
         found = find_gguf(source)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from langgraph_sdk.runtime import ServerRuntime, _ExecutionRuntime, _ReadRuntime
 from modular_pluralism.assistants.factories import distributional, overton, pluralism
 from modular_pluralism.assistants.offered import POOLS_VARIABLE, PROMPTS_VARIABLE, load_pool, load_prompts
 from modular_pluralism.errors import InputError, PoolError
+from modular_pluralism.pools import POOL_VARIABLE
 from tests.fake_endpoint import FakeEndpoint
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -137,6 +139,24 @@ def test_without_folders_only_built_in_ones_are_offered(monkeypatch: pytest.Monk
     monkeypatch.setenv(POOLS_VARIABLE, str(tmp_path / "gone"))
     with pytest.raises(InputError, match=f"{POOLS_VARIABLE} names a folder that cannot be read"):
         load_pool("culture")
+
+
+@pytest.mark.usefixtures("offered")
+async def test_the_operator_names_the_pool_of_runs_that_name_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nodes(**context: Any) -> set[str]:
+        return set((await made(overton, **context)).compile().get_graph().nodes)
+
+    monkeypatch.setenv(POOL_VARIABLE, "village")
+    assert "farmers" in await nodes()
+    assert "news_left" in await nodes(pool="perspective")
+    schema: Any = (await made(overton)).compile().get_context_jsonschema()
+    assert schema["properties"]["pool"]["default"] == "village"
+    monkeypatch.delenv(POOLS_VARIABLE)
+    monkeypatch.setenv(POOL_VARIABLE, str(Path(str(files("modular_pluralism.pools"))) / "culture.toml"))
+    assert "europe" in await nodes()
+    monkeypatch.setenv(POOL_VARIABLE, "cultur")
+    with pytest.raises(PoolError, match=f"{POOL_VARIABLE}: there is no built-in pool 'cultur'"):
+        await nodes()
 
 
 @pytest.mark.usefixtures("offered")

@@ -21,7 +21,7 @@ from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import (
     BUILT_IN_POOLS,
-    CommunityConfig,
+    Community,
     EmbeddedModel,
     Pool,
     RemoteModel,
@@ -63,7 +63,7 @@ def test_a_small_pool_gets_the_defaults() -> None:
     assert pool.models["small"] == EmbeddedModel(gguf="small.gguf")
     assert pool.run == RunSettings(quorum=None, deadline=300.0, attempts=3, comment_tokens=128, answer_tokens=256)
     assert pool.priors == {"north": 1.0}
-    assert pool.persona_text("north") is None
+    assert pool.persona_text("north") == "You speak for these people: People in the north\nAnswer as they would."
 
 
 def test_a_pool_is_frozen() -> None:
@@ -175,6 +175,41 @@ def test_a_persona_that_has_gone_is_a_prompt_error(tmp_path: Path) -> None:
     (tmp_path / "own.md").unlink()
     with pytest.raises(PromptError, match=r"own\.md"):
         pool.persona_text("north")
+
+
+def test_a_persona_may_stand_in_the_pool_itself(tmp_path: Path) -> None:
+    text = 'persona = """\r\n You speak for {farmers}.\r\nYou are brief.\n"""\n'
+    pool = parse(VALID + text, tmp_path)
+    assert pool.persona_text("north") == "You speak for {farmers}.\nYou are brief."
+    assert pool.persona_source("north") == "in the pool"
+    assert (
+        parse(VALID + 'persona = "あなたは農家の代弁者です。"\n').persona_text("north") == "あなたは農家の代弁者です。"
+    )
+
+
+@pytest.mark.parametrize("word", ["asia", "asia.txt", "asia.MD"])
+def test_one_word_is_a_file_that_is_mistyped(word: str) -> None:
+    message = refusal(VALID + f'persona = "{word}"\n')
+    assert "[communities.north] persona: a persona is a plain file name such as 'news_left.md'" in message
+    assert repr(word) in message
+
+
+def test_a_community_that_would_be_another_ones_model_speaks_for_its_description(tmp_path: Path) -> None:
+    small, own = 'model = "small"\n', '[models.own]\ngguf = "own.gguf"\n'
+    text = VALID + f'{own}[communities.a]\n{small}description = "a  {{b}}\\nc"\n'
+    text += f'[communities.lora]\n{small}description = "d"\nlora = "x.gguf"\n'
+    text += '[communities.other]\nmodel = "own"\ndescription = "d"\n'
+    pool = parse(text, tmp_path)
+    assert pool.persona_text("a") == "You speak for these people: a {b} c\nAnswer as they would."
+    assert {name: pool.persona_source(name) for name in pool.communities} == {
+        "north": "from its description",
+        "a": "from its description",
+        "lora": None,
+        "other": None,
+    }
+    assert pool.persona_text("lora") is pool.persona_text("other") is None
+    shared = parse(text + '[communities.more]\nmodel = "own"\ndescription = "e"\n', tmp_path)
+    assert shared.persona_text("other") != shared.persona_text("more")
 
 
 @pytest.mark.parametrize(
@@ -422,12 +457,44 @@ def test_mixed_is_the_other_two_together() -> None:
     assert Pool.load() == Pool.load("perspective")
 
 
+# Pools made of others
+
+
+def test_other_settings_of_a_run_are_checked() -> None:
+    pool = Pool.load("culture")
+    assert pool.with_run(comment_tokens=24, quorum=2).run == RunSettings(comment_tokens=24, quorum=2)
+    for settings, part in (
+        ({"comment_tokens": 0}, "[run] comment_tokens must be at least 1, not 0"),
+        ({"comment_token": 24}, "[run] unknown key 'comment_token'"),
+        ({"quorum": 6}, "[run] quorum must be at most 5"),
+    ):
+        with pytest.raises(PoolError) as caught:
+            pool.with_run(**settings)
+        assert part in str(caught.value)
+        assert str(caught.value).startswith("pool culture: ")
+
+
+def test_a_pool_of_some_communities_keeps_its_order_and_all_that_is_theirs() -> None:
+    text = VALID + '[communities.b]\nmodel = "small"\ndescription = "b"\n[communities.c]\nmodel = "small"\n'
+    text += 'description = "c"\n[run]\nquorum = 2\n[priors.age]\nb = 1\nnorth = 2\n[priors.home]\nnorth = 1\n'
+    pool = parse(text)
+    some = pool.only(["c", "b"])
+    assert list(some.communities) == ["b", "c"]
+    assert some.quorum == 2
+    assert some.priors_by_attribute == {"age": {"b": 1.0}}
+    assert (some.base, some.models, some.name, some.folder) == (pool.base, pool.models, pool.name, pool.folder)
+    assert pool.only(["b"]).quorum == 1
+    for names, part in ((["b", "nort"], "did you mean 'north'"), ([], "no community is asked")):
+        with pytest.raises(PoolError, match=part):
+            pool.only(names)
+
+
 # Pools made in Python
 
 
 def test_a_pool_made_in_python_is_checked_alike() -> None:
     models: dict[str, Any] = {"small": EmbeddedModel(gguf="small.gguf")}
-    north = CommunityConfig(model="small", description="d")
+    north = Community(model="small", description="d")
     assert Pool(base="small", models=models, communities={"north": north}).folder == Path.cwd()
     with pytest.raises(ValidationError, match="names no model"):
         Pool(base="big", models=models, communities={"north": north})
@@ -441,7 +508,7 @@ def test_a_pool_made_in_python_is_checked_alike() -> None:
 
 KEYS = sorted(
     {"base", "name", "models", "communities"}
-    | {key for table in (EmbeddedModel, RemoteModel, CommunityConfig, RunSettings) for key in table.model_fields}
+    | {key for table in (EmbeddedModel, RemoteModel, Community, RunSettings) for key in table.model_fields}
 )
 SCALARS = st.one_of(
     st.booleans(),

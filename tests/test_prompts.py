@@ -27,6 +27,7 @@ BUILT_IN = {
     "option": {"label", "option"},
     "numbered_comment": {"number", "comment"},
     "plain_option": {"option"},
+    "described_persona": {"description"},
     "judge_entailment": {"text", "sentence", "options"},
     "judge_pair": {"question", "answers"},
     "judge_rating": {"question", "answer", "criterion"},

@@ -448,7 +448,7 @@ def test_messages_are_texts() -> None:
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "One, "}, {"type": "text", "text": "two."}]},
         {"role": "assistant", "content": None},
-        {"role": "assistant"},
+        {"role": "assistant", "reasoning_content": "They want it brief."},
         USER,
     )
     assert [(turn.type, turn.text) for turn in request.turns()] == [
@@ -581,8 +581,12 @@ def test_a_longer_chat_is_told_turn_by_turn() -> None:
     request = chat(
         {"role": "system", "content": "Be kind."}, said("Hi"), {"role": "assistant", "content": "Hello"}, USER
     )
-    told = "system: Be kind.\n\nuser: Hi\n\nassistant: Hello\n\nuser: Should wages be public?"
-    assert asked_of("overton", request) == {"question": told}
+    history = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+    ]
+    assert asked_of("overton", request) == {"question": "Should wages be public?", "history": history}
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from modular_pluralism import CommunityConfig, EmbeddedModel, Pool
+from modular_pluralism import Community, EmbeddedModel, Pool
 from modular_pluralism.errors import ModelLoadError, TrainingError
-from modular_pluralism.evaluation.run.evaluation import _files
+from modular_pluralism.evaluation.run.facts import model_files
 from modular_pluralism.llama import ChatLlama, close_engines
 from modular_pluralism.llama.gguf_parts import latest_change, size_of
 from modular_pluralism.llama.memory import plan_memory
@@ -42,7 +42,7 @@ def split(whole: Path, tmp_path: Path) -> Iterator[Path]:
 
 def small_pool(gguf: Path) -> Pool:
     model = EmbeddedModel(gguf=str(gguf), context=128, slots=1, temperature=0)
-    return Pool(base="m", models={"m": model}, communities={"c": CommunityConfig(model="m", description="somebody")})
+    return Pool(base="m", models={"m": model}, communities={"c": Community(model="m", description="somebody")})
 
 
 def test_it_says_what_the_whole_file_says(whole: Path, split: Path) -> None:
@@ -57,7 +57,7 @@ def test_all_parts_count(whole: Path, split: Path) -> None:
     plans = [plan_memory(EngineSettings(path, context=128)) for path in (whole, split)]
     assert plans[0] == plans[1]
     pool = small_pool(split)
-    files = _files(pool, PoolModels(pool))
+    files = model_files(pool, PoolModels(pool))
     assert files == [f"{split.name} {size_of(split)}"]
     assert read_base(split).tensors == read_base(whole).tensors
 

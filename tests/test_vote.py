@@ -161,8 +161,9 @@ def test_a_second_question_leaves_nothing_of_the_first() -> None:
     graph = built("both").compile(checkpointer=InMemorySaver())
     config: Any = {"configurable": {"thread_id": "1"}}
     first = graph.invoke(ASKED, config)
-    assert json.loads(json.dumps(first)) == first == graph.get_state(config).values
-    with pytest.raises(QuorumError):
+    assert json.loads(json.dumps(first)) == first
+    assert {**ASKED, **first} == graph.get_state(config).values
+    with pytest.raises(AssertionError, match="is no option in"):  # the fakes know other options only
         graph.invoke({"question": "Second?", "options": ["Other", "Another"]}, config)
     values = graph.get_state(config).values
     assert values["votes"] == values["distributions"] == {}

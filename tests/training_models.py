@@ -32,7 +32,7 @@ def write_tiny(
     """A model of random weights, but for the tensors that `own` gives; its tokens are the first `vocabulary` ones of
     the demo model, or all those of the file `tokenizer`. Its matrices are `stored` in this format."""
     if tokenizer is not None:
-        vocabulary = len(_reader(tokenizer).fields["tokenizer.ggml.tokens"].data)
+        vocabulary = vocabulary_size(tokenizer)
     random = np.random.default_rng(1)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name(name)
@@ -50,7 +50,7 @@ def write_tiny(
         add_tokenizer(writer, vocabulary)
         template = template or read_tokenizer("chat_template")
     else:
-        _copy_tokenizer(writer, tokenizer)
+        copy_tokenizer(writer, tokenizer)
     if template is not None:
         writer.add_chat_template(template)
     keys = hidden // HEADS * KEY_HEADS
@@ -113,7 +113,12 @@ def add_tokenizer(writer: Any, vocabulary: int) -> None:
     writer.add_eos_token_id(2)
 
 
-def _copy_tokenizer(writer: gguf.GGUFWriter, source: Path) -> None:
+def vocabulary_size(source: Path) -> int:
+    """How many tokens the file has."""
+    return len(_reader(source).fields["tokenizer.ggml.tokens"].data)
+
+
+def copy_tokenizer(writer: gguf.GGUFWriter, source: Path) -> None:
     """All that the file says of its tokenizer, but for the chat template."""
     for name, field in _reader(source).fields.items():
         if name.startswith("tokenizer.") and name != "tokenizer.chat_template":

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.memory import peak_mib
 from benchmarks.workers.protocol import serve
 from modular_pluralism import ChatLlama, Pool, build_overton
-from modular_pluralism.pool import CommunityConfig, EmbeddedModel, RunSettings
+from modular_pluralism.pool import Community, EmbeddedModel, RunSettings
 
 _graphs: list[Any] = []
 
@@ -36,7 +36,7 @@ def _open(file: Path, threads: int, tokens: int) -> dict[str, Any]:
     pool = Pool(
         base="small",
         models={"small": EmbeddedModel(gguf=str(file), threads=threads)},
-        communities={"people": CommunityConfig(model="small", description="People")},
+        communities={"people": Community(model="small", description="People")},
         run=RunSettings(comment_tokens=tokens, answer_tokens=tokens),
     )
     _graphs.append(build_overton(pool, models={"small": ChatLlama(gguf=file, threads=threads)}).compile())

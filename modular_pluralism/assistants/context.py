@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from modular_pluralism.assistants.offered import offered_pools, offered_prompts
+from modular_pluralism.assistants.offered import offered_pools, offered_prompts, usual_pool
 from modular_pluralism.errors import ContextError, PromptError
 from modular_pluralism.modes import Takes, find_mode, modes
 from modular_pluralism.pool import Pool
@@ -28,7 +28,7 @@ class RunContext(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    pool: str = Field("perspective", description="The community pool, by name.")
+    pool: str = Field(default_factory=usual_pool, description="The community pool, by name.")
     prompts: str | None = Field(None, description="The prompts, by the name of their folder; none: the built-in ones.")
     seed: int | None = Field(None, description="The seed of questions that have none (default 0).")
 
@@ -104,8 +104,8 @@ def context_schema(graph: str, pool: Pool, prompts: PromptSet) -> type[RunContex
     """The schema that a server shows for the graph: what can be chosen, and each prompt with the nodes that use it."""
     base = _context(graph)
     fields: dict[str, Any] = {
-        "pool": (str, _offering(base, "pool", sorted(offered_pools()))),
-        "prompts": (str | None, _offering(base, "prompts", [None, *sorted(offered_prompts())])),
+        "pool": (str, _offering(base, "pool", usual_pool(), sorted(offered_pools()))),
+        "prompts": (str | None, _offering(base, "prompts", None, [None, *sorted(offered_prompts())])),
     }
     for name, nodes in _nodes_by_prompt(graph, pool.communities).items():
         of_langgraph: dict[str, Any] = {"langgraph_nodes": nodes, "langgraph_type": "prompt"}
@@ -121,9 +121,9 @@ def context_schema(graph: str, pool: Pool, prompts: PromptSet) -> type[RunContex
     return schema
 
 
-def _offering(base: type[RunContext], name: str, values: list[Any]) -> Any:
+def _offering(base: type[RunContext], name: str, usual: str | None, values: list[Any]) -> Any:
     field = base.model_fields[name]
-    return Field(field.default, description=field.description, json_schema_extra={"enum": values})
+    return Field(usual, description=field.description, json_schema_extra={"enum": values})
 
 
 def _nodes_by_prompt(graph: str, communities: Iterable[str] = ()) -> dict[str, list[str]]:

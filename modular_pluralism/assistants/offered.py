@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from modular_pluralism.errors import ContextError, InputError
+from modular_pluralism.errors import ContextError, InputError, PoolError
+from modular_pluralism.home import expanded
 from modular_pluralism.pool import BUILT_IN_POOLS, Pool
+from modular_pluralism.pools import POOL_VARIABLE
 from modular_pluralism.prompts import PromptSet
 
 POOLS_VARIABLE = "MODULAR_PLURALISM_POOLS"
@@ -34,7 +36,17 @@ def offered_pools() -> dict[str, str | Path]:
         InputError: the operator's folder cannot be read.
     """
     own = {path.stem: path for path in _entries(POOLS_VARIABLE) if path.suffix == ".toml" and path.is_file()}
-    return {name: name for name in BUILT_IN_POOLS} | own
+    offered: dict[str, str | Path] = {name: name for name in BUILT_IN_POOLS} | own
+    usual = os.environ.get(POOL_VARIABLE)
+    return offered if not usual or usual in offered else {**offered, Path(usual).stem: usual}
+
+
+def usual_pool() -> str:
+    """The name of the pool of runs that name none: the operator's, or a built-in one."""
+    usual = os.environ.get(POOL_VARIABLE)
+    if not usual:
+        return "perspective"
+    return usual if usual in offered_pools() else Path(usual).stem
 
 
 def offered_prompts() -> dict[str, Path]:
@@ -49,7 +61,11 @@ def load_pool(name: str) -> Pool:
         ContextError: no such pool is offered.
         PoolError: it cannot be used.
     """
-    return Pool.load(_chosen("pool", name, offered_pools(), POOLS_VARIABLE))
+    chosen = _chosen("pool", name, offered_pools(), POOLS_VARIABLE)
+    try:
+        return Pool.load(chosen)
+    except PoolError as error:
+        raise (PoolError(f"{POOL_VARIABLE}: {error}") if chosen == os.environ.get(POOL_VARIABLE) else error) from error
 
 
 def load_prompts(name: str | None) -> PromptSet:
@@ -77,6 +93,6 @@ def _entries(variable: str) -> list[Path]:
     if not folder:
         return []
     try:
-        return sorted(path for path in Path(folder).expanduser().iterdir() if _NAME.fullmatch(path.stem))
+        return sorted(path for path in expanded(folder).iterdir() if _NAME.fullmatch(path.stem))
     except OSError as error:
         raise InputError(f"{variable} names a folder that cannot be read ({error.strerror}); correct it.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -26,7 +27,10 @@ from modular_pluralism.cli import (
     serve,
 )
 from modular_pluralism.cli import eval as evaluate
+from modular_pluralism.cli.flags import with_flag
 from modular_pluralism.cli.output import drop_output, safe, show_whatever_comes
+from modular_pluralism.cli.streams import check_output
+from modular_pluralism.cli.typed import typed_words
 from modular_pluralism.errors import PluralismError
 
 _LONGEST_NAME = 100
@@ -76,15 +80,18 @@ def _root(
 def main() -> None:
     """Run the command. Exit code 0; 1 where the run failed; 2 where the call was wrong; 130 after Ctrl-C."""
     show_whatever_comes()
+    # Every command says itself who is missing, and why; a traceback is for applications.
+    logging.getLogger("modular_pluralism.nodes").addHandler(logging.NullHandler())
+    logging.getLogger("modular_pluralism.nodes").propagate = False
     try:
+        check_output()
         try:
-            app()
+            app(args=typed_words())
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except PluralismError as error:
         # It may quote what a model, an endpoint or a file says.
-        typer.echo(f"Error: {safe(str(error))}", err=True)
+        typer.echo(f"Error: {safe(with_flag(str(error)))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our output has gone, as in `pluralism … | head`
         drop_output()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,10 +27,13 @@ from modular_pluralism.cli.call_options import (
 from modular_pluralism.cli.output import print_json, safe, stoppable
 
 if TYPE_CHECKING:
+    from langgraph.graph import StateGraph
+
     from modular_pluralism.cli.terminal_view import TerminalView
     from modular_pluralism.modes import ModeDescription
     from modular_pluralism.nodes.request import Request
     from modular_pluralism.runs.setup import Setup
+    from modular_pluralism.types import Cost
 
 EXAMPLES = examples("""
 pluralism ask "Should a city ban cars from its centre?"
@@ -38,6 +42,7 @@ pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --op
 pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --voice vote
 echo "What makes a good school?" | pluralism ask - --pool culture --quiet
 pluralism ask "Should wages be public?" --thread wages
+pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --dry-run
 """)
 
 
@@ -72,6 +77,9 @@ def ask(
         ),
     ] = None,
     store: StoreOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what it would cost, in calls and tokens, and ask no model.")
+    ] = False,
 ) -> None:
     """Ask the communities of a pool one question.
 
@@ -90,7 +98,43 @@ def ask(
     request.asked(distinct=True)  # an option that is typed twice is a slip
     if store is not None and thread is None:
         raise InputError("--store says where --thread keeps a run; add --thread with a name for it, or leave it out.")
+    if dry_run and thread is not None:
+        raise InputError("--dry-run asks nobody, so that there is no run for --thread to keep; leave one of them out.")
+    if dry_run:
+        _print_estimate(request, pool, prompts, as_json=as_json)
+        return
     run(request, pool, prompts, as_json=as_json, quiet=quiet, thread=thread, store=store)
+
+
+def _print_estimate(request: Request, pool_name: str, prompts_folder: Path | None, *, as_json: bool) -> None:
+    """What a question would cost."""
+    from modular_pluralism.cli.output import print_table, say
+    from modular_pluralism.estimates import estimate
+    from modular_pluralism.pool import Pool
+    from modular_pluralism.prompts import PromptSet
+
+    asked = {name: value for name, value in request.model_dump(exclude={"seed"}).items() if value is not None}
+    cost = estimate(pool=Pool.load(pool_name), prompts=PromptSet.load(prompts_folder), **asked)
+    if as_json:
+        print_json(cost)
+        return
+
+    def row(role: str, model: str, cost: Cost, about: str) -> list[str]:
+        return [role, model, str(cost["calls"]), f"{about}{cost['prompt_tokens']}", str(cost["completion_tokens"])]
+
+    about = {each["role"]: "~" if each["tokens"] == "estimated" else "" for each in cost["roles"]}
+    guessed = max(about.values(), default="")
+    rows = [row(each["role"], each["model"], each, about[each["role"]]) for each in cost["roles"]]
+    rows.append(row("all", "", cost["total"], guessed))
+    if cost["sampled"]:
+        rows.append(row("all, where options are sampled", "", cost["sampled"], guessed))
+    numbers = ["calls", "prompt tokens", "reply tokens at most"]
+    print_table(["role", "model", *numbers], rows, right=numbers)
+    if guessed:
+        say("~ is estimated from the length of the prompts, since the tokenizer of that model is not here.", prose=True)
+    if cost["sampled"]:
+        say("Options are sampled where a model reports no log-probabilities: score_samples in [run] times.", prose=True)
+    say("No model was asked.")
 
 
 def run(
@@ -116,6 +160,8 @@ def run(
     pool, prompts = Pool.load(pool_name), PromptSet.load(prompts_folder)
     mode, scoring, voice, asked = request.mode, request.scoring, request.voice, request.asked()
     graph = find_mode(mode).graph(pool, scoring=scoring, voice=voice, prompts=prompts, models=open_models(pool))
+    if not quiet:
+        _hint_at_samples(graph, asked)
     setup = Setup.of(mode, scoring, asked, (pool_name, pool), (prompts_folder, prompts), voice=voice)
 
     async def running(view: TerminalView) -> dict[str, Any]:
@@ -132,6 +178,25 @@ def run(
 
     with stoppable(stopped(thread, store)):
         asyncio.run(show(running, setup, thread, as_json=as_json, quiet=quiet))
+
+
+_MANY_CALLS = 50
+
+
+def _hint_at_samples(graph: StateGraph[Any, Any, Any, Any], asked: dict[str, Any]) -> None:
+    """Tell, before it is paid for, that a question with options may take many calls."""
+    from modular_pluralism.estimates import most_calls
+
+    if not asked.get("options"):
+        return
+    read, sampled = most_calls(graph, asked)
+    if sampled > max(read, _MANY_CALLS):
+        typer.echo(
+            f"Where a model reports no log-probabilities, options are read from sampled replies: that is {sampled} "
+            f"calls for this question, instead of {read}. --dry-run tells their tokens; score_samples in the pool's "
+            "[run] table makes them fewer.",
+            err=True,
+        )
 
 
 async def show(
@@ -160,12 +225,19 @@ async def show(
 
 
 def _piped() -> str:
+    """What standard input holds: UTF-8, whatever Python takes the terminal for, or else in the terminal's encoding."""
     from modular_pluralism.errors import InputError
 
+    if sys.stdin is None:
+        raise InputError("Standard input is closed, so no question can be read from it; send one, or write it out.")
     try:
-        return sys.stdin.read().strip()
-    except (UnicodeDecodeError, AttributeError):  # a closed standard input is None
-        raise InputError("The question cannot be read from standard input; send it as UTF-8 text.") from None
+        given = sys.stdin.buffer.read()
+    except OSError as error:
+        raise InputError(f"The question cannot be read from standard input ({error.strerror}).") from None
+    for encoding in ("utf-8-sig", sys.stdin.encoding):
+        with contextlib.suppress(UnicodeDecodeError):
+            return given.decode(encoding).replace("\r\n", "\n").strip()
+    raise InputError("The question cannot be read from standard input; send it as UTF-8 text.")
 
 
 def stopped(thread: str | None, store: str | None) -> str:

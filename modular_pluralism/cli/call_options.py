@@ -11,13 +11,34 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from modular_pluralism.cli.typed import typed_name_or_path, typed_path
+from modular_pluralism.errors import PoolError
+from modular_pluralism.pools import POOL_VARIABLE
 from modular_pluralism.types import ItemScoring, Scoring, Style, Voice
+
+path_option = functools.partial(typer.Option, parser=typed_path)
+path_argument = functools.partial(typer.Argument, parser=typed_path)
+name_or_path_option = functools.partial(typer.Option, parser=typed_name_or_path)
+name_or_path_argument = functools.partial(typer.Argument, parser=typed_name_or_path)
 
 
 def _known_mode(name: str) -> str:
     from modular_pluralism.modes import find_mode  # modes are looked up when they are needed: LangGraph takes a second
 
     return find_mode(name).name
+
+
+def _checked_variable(context: typer.Context, option: typer.CallbackParam, pool: str) -> str:
+    """The pool's name; where it comes from the variable, a pool that cannot be read is told with the variable."""
+    source = context.get_parameter_source(str(option.name))
+    if source is not None and source.name == "ENVIRONMENT":
+        from modular_pluralism.pool import Pool
+
+        try:
+            Pool.load(pool)
+        except PoolError as error:
+            raise PoolError(f"{POOL_VARIABLE}: {error}") from error
+    return pool
 
 
 ModeOption = Annotated[
@@ -32,13 +53,18 @@ ModeOption = Annotated[
 ]
 PoolOption = Annotated[
     str,
-    typer.Option(
-        "--pool", "-p", metavar="NAME|FILE", help="A built-in pool (perspective, culture, mixed) or a TOML file."
+    name_or_path_option(
+        "--pool",
+        "-p",
+        metavar="NAME|FILE",
+        envvar=POOL_VARIABLE,
+        callback=_checked_variable,
+        help="A built-in pool (perspective, culture, mixed) or a TOML file.",
     ),
 ]
 PromptsOption = Annotated[
     Path | None,
-    typer.Option("--prompts", metavar="DIR", help="A folder laid over the built-in prompts, file by file."),
+    path_option("--prompts", metavar="DIR", help="A folder laid over the built-in prompts, file by file."),
 ]
 PortOption = Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
@@ -59,7 +85,7 @@ KindOption = Annotated[
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seeds every draw of the run; reported in --json.")]
 StoreOption = Annotated[
     str | None,
-    typer.Option(
+    name_or_path_option(
         "--store",
         metavar="PLACE",
         help="Where runs are kept: a file or a postgresql:// address. [default: MODULAR_PLURALISM_STORE, else a file "
@@ -70,12 +96,12 @@ StoreOption = Annotated[
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer only.")]
 
 # Of commands that work on a task file.
-TaskFileArgument = Annotated[Path, typer.Argument(metavar="TASKFILE", help="A task file, as a JSON list.")]
-RealTaskFileArgument = Annotated[Path, typer.Argument(metavar="TASKFILE", help="A task file with real distributions.")]
+TaskFileArgument = Annotated[Path, path_argument(metavar="TASKFILE", help="A task file, as a JSON list.")]
+RealTaskFileArgument = Annotated[Path, path_argument(metavar="TASKFILE", help="A task file with real distributions.")]
 StyleOption = Annotated[Style, typer.Option("--style", help="Chat template, or plain text as in the paper's release.")]
 NliOption = Annotated[
     str | None,
-    typer.Option(
+    name_or_path_option(
         "--nli",
         metavar="MODEL",
         help="Overton: what value coverage is measured with: a classifier's id or folder, llm, or llm:MODEL.",

@@ -32,16 +32,18 @@ def list_communities(context: typer.Context, pool: PoolOption = "perspective", a
         return
     from modular_pluralism.pool import Pool
 
-    headings = ("name", "model", "adapter", "prior", "description")
+    loaded = Pool.load(pool)
+    headings = ("name", "model", "adapter", "persona", "prior", "description")
     rows = [
-        (name, community.model, community.lora, community.prior, community.description)
-        for name, community in Pool.load(pool).communities.items()
+        (name, one.model, one.lora, loaded.persona_source(name), one.prior, one.description)
+        for name, one in loaded.communities.items()
     ]
     if as_json:
         print_json({"communities": [dict(zip(headings, row, strict=True)) for row in rows]})
     else:
         cells = [
-            (name, model, lora or "none", f"{prior:g}", description) for name, model, lora, prior, description in rows
+            (name, model, lora or "none", persona or "none", f"{prior:g}", description)
+            for name, model, lora, persona, prior, description in rows
         ]
         print_table(headings, cells, right=["prior"])
 
@@ -64,6 +66,7 @@ def check(pool: PoolOption = "perspective") -> None:
                 said = _try(models.base(), loaded, _BASE_PROMPTS)
             else:
                 said = _try(models.community(name), loaded, _prompts(loaded.persona_text(name, texts), texts))
+                said += f"; persona: {loaded.persona_source(name) or 'none'}"
             mark, note = "ok    ", said
         except PluralismError as error:
             works, mark, note = False, "FAILED", str(error)
@@ -96,5 +99,5 @@ def _try(model: PoolModel, pool: Pool, prompts: Sequence[Any]) -> str:
     calls = [ask.text(model, convert_to_messages(prompt), max_tokens=1, seed=0) for prompt in prompts]
     seconds = sum(caller.call(call, {}).seconds for call in calls)
     # Which file an embedded model runs from: the one that the pool names, or one prepared from it.
-    file = f", from {model.chat.gguf.name}" if isinstance(model.chat, ChatLlama) else ""
+    file = f", from {model.chat.file.name}" if isinstance(model.chat, ChatLlama) else ""
     return f"{model.place} answers, {seconds:.1f} s{file}"

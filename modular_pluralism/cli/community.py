@@ -6,16 +6,28 @@ import os
 import signal
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption, PoolOption, SeedOption, examples, expand_groups
+from modular_pluralism.cli.call_options import (
+    JsonOption,
+    PoolOption,
+    SeedOption,
+    examples,
+    expand_groups,
+    name_or_path_argument,
+    name_or_path_option,
+    path_option,
+)
 from modular_pluralism.cli.output import print_json, say
+from modular_pluralism.cli.typed import typed_file
 from modular_pluralism.errors import AdapterError, ModelLoadError, PoolError, TrainingDataError
 
 if TYPE_CHECKING:
@@ -33,6 +45,9 @@ pluralism community remove europe --pool mine.toml
     no_args_is_help=True,
 )
 
+_LONGEST_NAME, _BEFORE_HASH = 64, 50
+"""Letters of a community's name, and those that are left of one before a part of a hash."""
+
 _TRAIN_EXAMPLES = examples("""
 pluralism community train europe --data survey.json --where continent=europe --model smollm2 --out adapters
 pluralism community train --data survey.csv --group continent --out adapters
@@ -47,15 +62,15 @@ pluralism community import --pool paper-perspective --out paper
 
 ModelOption = Annotated[
     str | None,
-    typer.Option(
+    name_or_path_option(
         "--model",
         "-m",
         metavar="NAME|FILE",
         help="A model of the pool, or a GGUF file; the pool's base LLM by default.",
     ),
 ]
-OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the results are written.")]
-PoolFile = Annotated[Path, typer.Option("--pool", "-p", metavar="FILE", help="The pool file to edit.")]
+OutOption = Annotated[Path, path_option("--out", "-o", metavar="DIR", help="Where the results are written.")]
+PoolFile = Annotated[Path, path_option("--pool", "-p", metavar="FILE", help="The pool file to edit.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +95,7 @@ class TrainingOptions:
 def train(
     data: Annotated[
         list[Path],
-        typer.Option("--data", "-d", metavar="FILE", help="JSON, JSONL, CSV, parquet or plain text; repeat it."),
+        path_option("--data", "-d", metavar="FILE", help="JSON, JSONL, CSV, parquet or plain text; repeat it."),
     ],
     training: TrainingOptions,
     name: Annotated[
@@ -100,7 +115,7 @@ def train(
     license: Annotated[str | None, typer.Option(help="The licence of the data, for the card.")] = None,
     start: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Begin with the weights of this GGUF adapter."),
+        typer.Option(parser=typed_file, metavar="FILE", help="Begin with the weights of this GGUF adapter."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Train on fewer than 20 questions, too.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew, whatever an earlier run has left.")] = False,
@@ -119,8 +134,6 @@ def train(
         raise typer.BadParameter("--rate and --held-out must lie between 0 and 1")
     base = _base(model, pool).model_copy(update={"start": start})
     communities = _communities(name, data, where or [], group, attribute, license)
-    if group is not None and len({called.lower() for called, _ in communities}) < len(communities):
-        raise TrainingDataError(f"Two groups of {group!r} have the same letters and digits; rename one in the data.")
     settings = TrainingSettings(**vars(training))
     for called, rows in communities:  # before the first of them takes its minutes
         check_training(called, rows, base, settings, force=force)
@@ -143,7 +156,8 @@ def train(
 @app.command("import", epilog=_IMPORT_EXAMPLES)
 def import_(
     source: Annotated[
-        str | None, typer.Argument(metavar="[PATH|OWNER/REPO]", help="A PEFT adapter's folder, or its name on the hub.")
+        str | None,
+        name_or_path_argument(metavar="[PATH|OWNER/REPO]", help="A PEFT adapter's folder, or its name on the hub."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The community's name; the adapter's by default.")] = None,
     model: ModelOption = None,
@@ -180,8 +194,10 @@ def add(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="A model of the pool; its base LLM by default.")
     ] = None,
-    lora: Annotated[Path | None, typer.Option(metavar="FILE", help="A GGUF adapter.")] = None,
-    persona: Annotated[str | None, typer.Option(help="The file name of a system prompt.")] = None,
+    lora: Annotated[Path | None, path_option(metavar="FILE", help="A GGUF adapter.")] = None,
+    persona: Annotated[
+        str | None, typer.Option(help="A system prompt, or the name of a file with it, which ends in .md.")
+    ] = None,
     prior: Annotated[float | None, typer.Option(help="Its weight, relative to the others'.")] = None,
 ) -> None:
     """Add a community to a pool file; comments and order stay."""
@@ -220,7 +236,7 @@ def remove(name: Annotated[str, typer.Argument(help="The community's name.")], p
 
 def _base(model: str | None, pool: str) -> Base:
     """The model to train: one of the pool's (its base LLM where none is named), or a GGUF file."""
-    from modular_pluralism.models.gguf_source import find_gguf
+    from modular_pluralism.llama.gguf_source import find_gguf
     from modular_pluralism.pool import EmbeddedModel, Pool
     from modular_pluralism.training.settings import Base
 
@@ -248,7 +264,7 @@ def _base(model: str | None, pool: str) -> Base:
 
 def _public(source: str) -> str:
     """What a card may tell of a model's source: of a path on this machine, the file's name."""
-    from modular_pluralism.pool import NO_PATHS
+    from modular_pluralism.gguf_names import NO_PATHS
 
     return source if source.startswith(NO_PATHS) else Path(source).name
 
@@ -258,7 +274,7 @@ def _communities(
 ) -> list[tuple[str, Data]]:
     """The communities to train, each with its rows."""
     from modular_pluralism.training import Data
-    from modular_pluralism.training.conditions import Condition, choose, grouped
+    from modular_pluralism.training.conditions import Condition, choose, grouped, plain
     from modular_pluralism.training.records import read_records
 
     conditions = [Condition.parse(text) for text in where]
@@ -275,7 +291,11 @@ def _communities(
     left = len(records) - sum(map(len, groups.values()))
     if left:
         typer.echo(f"{left} of {len(records)} rows have no {group}, and are left out.", err=True)
-    return [(_group_name(name, value), rows(chosen, f"{group}={value}")) for value, chosen in groups.items()]
+    names = _group_names(name, list(groups))
+    for value, called in names.items():
+        if called != "_".join(filter(None, [name, plain(value).replace(" ", "_")])):
+            typer.echo(f"The group {value[:100]!r} is called {called}.", err=True)
+    return [(names[value], rows(chosen, f"{group}={value}")) for value, chosen in groups.items()]
 
 
 def _check_attribute(records: list[Record], attribute: str) -> None:
@@ -294,14 +314,27 @@ def _check_attribute(records: list[Record], attribute: str) -> None:
     )
 
 
+def _group_names(name: str | None, values: Sequence[str]) -> dict[str, str]:
+    """The name of each group's community. Where it would be too long, or another one's, a part of a hash stands in it,
+    which is the same whatever other groups there are."""
+    names = {value: _group_name(name, value) for value in values}
+    used = Counter(names.values())
+    for value, called in names.items():
+        if used[called] > 1 or len(called) > _LONGEST_NAME or called in ("", name):
+            names[value] = "_".join(
+                filter(None, [called[:_BEFORE_HASH], sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:8]])
+            )
+    return names
+
+
 def _group_name(name: str | None, value: str) -> str:
-    """The name of a group's community: without accents, and in punycode where its letters are no Latin ones."""
+    """The group's own part is without accents, and in punycode where its letters are no Latin ones."""
     known = unicodedata.normalize("NFKD", value.lower())
     letters = "".join(letter for letter in known if not unicodedata.combining(letter))
     if not letters.isascii():
         letters = value.lower().encode("punycode").decode("ascii")
     plain = "".join(letter if letter.isalnum() else "_" for letter in letters).strip("_")
-    return "_".join(filter(None, [name, plain]))[:64]
+    return "_".join(filter(None, [name, plain]))
 
 
 def _train(
@@ -368,7 +401,7 @@ def _print(trained: Trained) -> None:
 
 
 def _import_pool(pool: str, out: Path) -> None:
-    from modular_pluralism.models.gguf_source import find_gguf
+    from modular_pluralism.llama.gguf_source import find_gguf
     from modular_pluralism.pool import BUILT_IN_POOLS, PAPER_POOLS, EmbeddedModel, Pool
     from modular_pluralism.pool_files.moved_pool import adapter_files, moved_pool, write_moved_pool
     from modular_pluralism.training.peft_files import import_adapter

@@ -74,7 +74,7 @@ def _prepare(pool_name: str) -> None:
     chat = PoolModels(loaded).base().chat
     assert isinstance(chat, ChatLlama)
     with stoppable():
-        done = prepare_on_first_use(chat.gguf, chat.engine)
+        done = prepare_on_first_use(chat.file, chat.engine)
     if done is not None:
         say(done.line, "dim", prose=True)
         say()

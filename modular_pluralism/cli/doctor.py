@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modular_pluralism.cli.call_options import JsonOption, examples
+from modular_pluralism.cli.call_options import JsonOption, examples, name_or_path_argument
 from modular_pluralism.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def _known_backend(name: str) -> str:
 def doctor(
     pool: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME|FILE]", help="A pool, whose models are looked at, too.", show_default=False),
+        name_or_path_argument(
+            metavar="[NAME|FILE]", help="A pool, whose models are looked at, too.", show_default=False
+        ),
     ] = None,
     build: Annotated[
         str | None,

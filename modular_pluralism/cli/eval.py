@@ -20,6 +20,7 @@ from modular_pluralism.cli.call_options import (
     VotingBenchOptions,
     examples,
     expand_groups,
+    path_option,
 )
 from modular_pluralism.cli.output import stoppable
 from modular_pluralism.optional import optional
@@ -77,7 +78,7 @@ def evaluate(
     bench: EvaluationOptions,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Where everything is written; out/TASKFILE by default."),
+        path_option("--out", "-o", metavar="DIR", help="Where everything is written; out/TASKFILE by default."),
     ] = None,
     kind: KindOption = None,
     without: Annotated[
@@ -95,7 +96,7 @@ def evaluate(
     that was stopped goes on where it was when the same command is given again.
     """
     optional("inspect_ai", "eval", "An evaluation")
-    from modular_pluralism.cli.progress import EvalProgress
+    from modular_pluralism.cli.progress import GOES_ON, EvalProgress
     from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.evaluation.data.task_file import TaskFile
     from modular_pluralism.evaluation.run.evaluation import Evaluation, EvaluationSettings, Files
@@ -112,7 +113,7 @@ def evaluate(
         Files(out or Path("out") / task_file.stem),
     )
     with (
-        stoppable("Stopped. The same command goes on from here."),
+        stoppable(GOES_ON),
         EvalProgress(evaluation.total, sys.stderr) as progress,
     ):
         results = asyncio.run(evaluation.run(progress.made, progress.known))

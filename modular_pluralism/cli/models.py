@@ -147,7 +147,7 @@ def _model_files(pool: Pool, only: str | None) -> list[tuple[str, Path, Embedded
     Raises InputError where there is none.
     """
     from modular_pluralism.llama.gguf_parts import real_path
-    from modular_pluralism.models.gguf_source import find_gguf
+    from modular_pluralism.llama.gguf_source import find_gguf
     from modular_pluralism.pool import EmbeddedModel
 
     embedded = {name: config for name, config in pool.models.items() if isinstance(config, EmbeddedModel)}

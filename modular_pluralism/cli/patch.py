@@ -16,6 +16,7 @@ from modular_pluralism.cli.call_options import (
     VotingBenchOptions,
     examples,
     expand_groups,
+    path_option,
 )
 from modular_pluralism.cli.output import say, stoppable
 from modular_pluralism.optional import optional
@@ -41,7 +42,7 @@ def patch(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
             "--out", "-o", metavar="DIR", help="Where patch.html and patch.json go; out/patch_NAME by default."
         ),
     ] = None,

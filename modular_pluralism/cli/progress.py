@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modular_pluralism.training.fit import Point
 
 NOTHING_WRITTEN = "Stopped. Nothing was written."
+GOES_ON = "Stopped. The same command goes on from here."
 _SECONDS_BETWEEN_LINES = 15.0
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modular_pluralism.cli import compare
 from modular_pluralism.cli.call_options import (
     AnsweringBenchOptions,
     JsonOption,
@@ -18,6 +21,8 @@ from modular_pluralism.cli.call_options import (
     TaskFileArgument,
     examples,
     expand_groups,
+    path_argument,
+    path_option,
 )
 from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable
 from modular_pluralism.errors import PromptError
@@ -25,19 +30,28 @@ from modular_pluralism.optional import optional
 from modular_pluralism.types import MethodName
 
 if TYPE_CHECKING:
-    from modular_pluralism.prompt_trials.result_models import ChangedItem, SearchResult, TrialResult
+    from modular_pluralism.prompt_trials.result_models import (
+        ChangedItem,
+        SearchResult,
+        TrialResult,
+    )
     from modular_pluralism.prompts import FolderFile, Prompt
 
 app = typer.Typer(
     epilog=examples("""
 pluralism prompts
 pluralism prompts show merge > mine/merge.txt
+pluralism prompts copy mine --mode overton
 pluralism prompts check mine
 pluralism prompts diff merge mine
+pluralism prompts compare --questions my.txt --variant mine --rate
 pluralism prompts try globalopinionqa.json --variant mine --limit 40
 pluralism prompts optimise score_group --task globalopinionqa.json --limit 60 --budget 200
+pluralism prompts keep mine --into prompts
 """),
 )
+
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 
 _REASONS = 3
 """Reasons for refusing replies that the terminal shows; the report has all."""
@@ -45,7 +59,10 @@ _REASONS = 3
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="A prompt, such as merge, completion/merge or personas/news_left.")
 ]
-FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of prompts of yours.")]
+FolderArgument = Annotated[Path, path_argument(metavar="DIR", help="A folder of prompts of yours.")]
+
+
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that have another text.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +99,54 @@ def show(name: NameArgument, as_json: JsonOption = False) -> None:
         print_json({**_row(file, prompt), "text": prompt.text})
     else:
         typer.echo(prompt.file_text(), nl=False)
+
+
+@app.command(
+    "copy",
+    epilog=examples("""
+pluralism prompts copy mine --mode overton
+pluralism prompts copy mine --mode distributional --pool culture
+"""),
+)
+def copy(
+    folder: FolderArgument,
+    mode: Annotated[
+        str | None,
+        typer.Option("--mode", "-m", metavar="MODE", help="Only the prompts that this mode uses.", show_default=False),
+    ] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            "--pool",
+            "-p",
+            metavar="NAME|FILE",
+            help="Also the personas of this pool's communities.",
+            show_default=False,
+        ),
+    ] = None,
+    style: StyleOption = "chat",
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the built-in prompts into a folder, to change them there: all of them, or those that a mode uses.
+
+    Delete what you leave as it is: what the folder does not have, the built-in prompts give.
+    """
+    from modular_pluralism.modes import find_mode
+    from modular_pluralism.pool import Pool
+    from modular_pluralism.prompt_trials.folders import files_of_mode, write_prompts
+
+    texts = files_of_mode(
+        None if mode is None else find_mode(mode).name, style=style, pool=None if pool is None else Pool.load(pool)
+    )
+    written = write_prompts(folder, texts, force=force)
+    if as_json:
+        print_json({"folder": str(folder), "files": list(texts), "written": _places(folder, written)})
+        return
+    for path in written:
+        say(f"Written: {path}")
+    say(f"{folder} has {len(texts)} prompts; {len(written)} of them are new there.")
+    say(f"Change them, look with: pluralism prompts check {shlex.quote(str(folder))}", "dim")
 
 
 @app.command("check", epilog=examples("pluralism prompts check mine"))
@@ -133,10 +198,10 @@ def diff(name: NameArgument, folder: FolderArgument, as_json: JsonOption = False
 @expand_groups
 def try_variants(
     task_file: TaskFileArgument,
-    variant: Annotated[list[Path], typer.Option("--variant", "-v", metavar="DIR", help="A folder of prompts; repeat.")],
+    variant: Annotated[list[Path], path_option("--variant", "-v", metavar="DIR", help="A folder of prompts; repeat.")],
     bench: TrialOptions,
     show: Annotated[int, typer.Option(min=0, help="Changed items to show of each variant.")] = 5,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write the report there, too.")] = None,
+    out: Annotated[Path | None, path_option("--out", "-o", metavar="DIR", help="Write the report there, too.")] = None,
     style: StyleOption = "chat",
     kind: KindOption = None,
     as_json: JsonOption = False,
@@ -169,13 +234,48 @@ def try_variants(
 
 
 @app.command(
+    "keep",
+    epilog=examples("""
+pluralism prompts keep mine --into prompts
+pluralism prompts keep out/optimised_merge/prompts --into prompts --force
+"""),
+)
+def keep(
+    folder: FolderArgument,
+    into: Annotated[
+        Path, typer.Option("--into", metavar="DIR", help="The folder of the prompts that you use; made if need be.")
+    ],
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a variant that has won into the folder of the prompts that you use, which `--prompts` names everywhere.
+
+    Only what the variant changes is copied. The built-in prompts are never written over.
+    """
+    from modular_pluralism.prompt_trials.folders import kept_files, write_prompts
+
+    texts = kept_files(folder)
+    written = write_prompts(into, texts, force=force)
+    use = f"--prompts {shlex.quote(str(into))}"
+    if as_json:
+        told = {"folder": str(into), "files": list(texts), "written": _places(into, written), "use": use}
+        print_json(told)
+        return
+    for path in written:
+        say(f"Written: {path}")
+    if not written:
+        say(f"{into} has these texts already: {', '.join(texts)}.")
+    say(f"Use it with: {use}")
+
+
+@app.command(
     "optimise",
     epilog=examples("pluralism prompts optimise score_group --task globalopinionqa.json --limit 60 --budget 200"),
 )
 @expand_groups
 def optimise(
     name: NameArgument,
-    task_file: Annotated[Path, typer.Option("--task", metavar="FILE", help="A task file, as a JSON list.")],
+    task_file: Annotated[Path, path_option("--task", metavar="FILE", help="A task file, as a JSON list.")],
     budget: Annotated[int, typer.Option(min=1, help="Most metric calls of the search: items answered and scored.")],
     bench: TrialOptions,
     reflect: Annotated[
@@ -187,7 +287,7 @@ def optimise(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Where everything is written; out/optimised_NAME by default."),
+        path_option("--out", "-o", metavar="DIR", help="Where everything is written; out/optimised_NAME by default."),
     ] = None,
     kind: KindOption = None,
     as_json: JsonOption = False,
@@ -334,13 +434,14 @@ def _print_trial(result: TrialResult) -> None:
     from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.prompt_trials.result_models import calls_sentence
 
+    for compared in result.variants:
+        say(compared.sentence, "bold")
+    say()
     print_results(result.results, rest="`--json` or `--out`")
     for item in result.items:
         _print_changed(item)
     say()
-    say(calls_sentence(result))
-    for compared in result.variants:
-        say(compared.sentence, "bold")
+    say(calls_sentence(result.calls))
 
 
 def _print_changed(item: ChangedItem) -> None:
@@ -359,6 +460,10 @@ def _print_changed(item: ChangedItem) -> None:
         for at, option in enumerate(item.options)
     ]
     print_table(("", *sides), rows, right=sides)
+
+
+def _places(folder: Path, paths: Sequence[Path]) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in paths]
 
 
 def _print_search(result: SearchResult) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from modular_pluralism.cli.call_options import JsonOption, KindOption, NliOption, PoolOption, examples
+from modular_pluralism.cli.call_options import JsonOption, KindOption, NliOption, PoolOption, examples, path_argument
 from modular_pluralism.cli.output import stoppable
 from modular_pluralism.errors import InputError
 
@@ -26,7 +26,7 @@ pluralism score overton-filled.json --nli microsoft/deberta-v2-xlarge-mnli
 
 
 def score(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A filled-in task file.", show_default=False)],
+    file: Annotated[Path, path_argument(metavar="FILE", help="A filled-in task file.", show_default=False)],
     kind: KindOption = None,
     nli: NliOption = None,
     pool: PoolOption = "perspective",

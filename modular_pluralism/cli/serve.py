@@ -17,6 +17,7 @@ from modular_pluralism.cli.call_options import (
     VoiceOption,
     examples,
     expand_groups,
+    path_option,
 )
 from modular_pluralism.optional import optional
 
@@ -54,7 +55,7 @@ def serve(
     port: PortOption = 8080,
     keys: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
             metavar="FILE",
             help="API keys, one a line; or set the environment variable MODULAR_PLURALISM_KEYS.",
             show_default=False,

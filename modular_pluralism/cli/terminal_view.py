@@ -17,6 +17,8 @@ from modular_pluralism.modes import ModeDescription
 from modular_pluralism.types import Comment, OptionDistribution, Selection, Usage
 
 _LOW_MASS = 0.5
+_REASONING = 300
+"""Characters of reasoning that are shown; a model may write pages."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _WIDE = 4
 """With more options than this, options become rows and communities columns."""
@@ -57,10 +59,11 @@ class TerminalView:
         if name in self._done and comment["error"] is None:
             return  # a comment that fails afterwards, when it is scored, is told once more
         self._done.add(name)
+        body: RenderableType
         if comment["error"] is not None:
             body, note, style = safe(comment["error"]), "failed", "red"
         else:
-            body, note, style = safe(comment["text"]), _cost(comment), "blue"
+            body, note, style = _with_reasoning(comment), _cost(comment), "blue"
         title = Text(f"{'✗' if comment['error'] else '✓'} {name}")
         self._console.print(Panel(body, title=title, title_align="left", subtitle=note, border_style=style))
 
@@ -129,6 +132,15 @@ def _selection(selected: Selection) -> Text:
     if selected["mass"] is not None and selected["mass"] < _LOW_MASS:
         line.append(f"; the selector put only {selected['mass']:.0%} on valid numbers, so read it with care", "yellow")
     return line
+
+
+def _with_reasoning(comment: Comment) -> RenderableType:
+    """A comment's text, and beneath it the beginning of what a thinking model wrote before it."""
+    text, reasoning = safe(comment["text"]), " ".join(comment.get("reasoning", "").split())
+    if not reasoning:
+        return text
+    cut = f"{reasoning[:_REASONING]}… (all of it: --json)" if len(reasoning) > _REASONING else reasoning
+    return Group(text, safe(f"Reasoning: {cut}", "dim"))
 
 
 def _cost(usage: Usage | Comment) -> str:

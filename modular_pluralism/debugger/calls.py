@@ -77,14 +77,14 @@ def _rebuilt(
 
 
 def _asked_again(run: str, task: KeptTask, node: GraphNode, key: NodeKey) -> CallRecord | None:
-    """The record of a node's first call; None of a node that asks no model, as one with a given comment."""
+    """The record of a node's first call; None of a node that asks no model of the pool, as one with a given comment or
+    a stage of the application's own."""
     call = key.asks(task.state)
-    if not isinstance(call, ModelCall):
+    if not isinstance(call, ModelCall) or not isinstance(call.model, PoolModel):
         return None
-    assert isinstance(call.model, PoolModel)  # a run that can be built again has no parts of an application's own
     given = call.given
     kind: CallKind = "chat" if "messages" in given else "label_probabilities" if "labels" in given else "text_logprobs"
-    prompts = given.get("prompts") or [given.get("messages") or given.get("prompt")]
+    prompts = given.get("prompts") or [prompt for key in ("messages", "prompt") if (prompt := given.get(key))]
     record = _record(run, node, kind)
     record.model = without_keys(call.model.place)
     record.prompts, note = sent_prompts(prompts, call.model, load=True)
@@ -114,6 +114,7 @@ def _with_outcome(record: CallRecord, task: KeptTask) -> CallRecord:
     if record.kind != "chat" or not usage:
         return record
     record.reply = usage.get("text") or values.get("answer")
+    record.reasoning = usage.get("reasoning")
     for key in get_type_hints(Usage):
         setattr(record, key, usage[key])
     record.errors = [usage["error"]] if usage.get("error") else []

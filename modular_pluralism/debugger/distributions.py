@@ -14,8 +14,9 @@ from modular_pluralism.evaluation.measures.distances import js_distance
 from modular_pluralism.graphs.shape import graph_nodes
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.nodes.aggregate import pooled_as
 from modular_pluralism.nodes.step import as_runnable
-from modular_pluralism.option_math import entropy, linear_pool
+from modular_pluralism.option_math import entropy
 from modular_pluralism.types import OptionDistribution, Scoring
 
 SELECTION_NOTE = (
@@ -63,7 +64,7 @@ def describe_distributions(state: Mapping[str, Any]) -> DistributionView:
             )
             for name in names
         ],
-        label_pooled=_label_pooled([of_each[name] for name in names], [weights[name] for name in names]),
+        label_pooled=_label_pooled(state, [of_each[name] for name in names], [weights[name] for name in names]),
         most_disagreement=min(entropy([weights[name] for name in names]), math.log(len(state["options"]))),
     )
 
@@ -105,6 +106,8 @@ def _as_label(read: OptionDistribution) -> OptionDistribution:
     return {**read, "probabilities": read["label"], "mass": read["label_mass"], "scoring": "label"}
 
 
-def _label_pooled(of_each: list[OptionDistribution], weights: list[float]) -> list[float] | None:
+def _label_pooled(
+    state: Mapping[str, Any], of_each: list[OptionDistribution], weights: list[float]
+) -> list[float] | None:
     labels = [each["label"] for each in of_each if each["label"] is not None]
-    return linear_pool(labels, weights) if len(labels) == len(of_each) else None
+    return pooled_as(state, labels, weights) if len(labels) == len(of_each) else None

@@ -35,10 +35,11 @@ class CallRecord:
     `prompts` are several where the options' order is rotated; `labels` and `raw` [prompt][label] (raw probabilities)
     are there for "label_probabilities", `texts` and `logprobs` [text][token] (natural logarithms; None
     where a token is impossible) for "text_logprobs".
-    `reply` is the raw output of a chat, before anything is stripped, and `token_logprobs` are those of its tokens, in
-    the form of OpenAI's API, where the model reported them. Tokens are None where the model does not count them;
-    `cached_tokens` of the prompt were not read again. `seconds` and `attempts` cover all tries. `rebuilt`: the run was
-    not watched; the prompt was made again from its checkpoints, and nothing else is known.
+    `reply` is the raw output of a chat, before anything is stripped, `reasoning` what a thinking model wrote before it,
+    and `token_logprobs` are those of its tokens, in the form of OpenAI's API, where the model reported them. Tokens are
+    None where the model does not count them; `cached_tokens` of the prompt were not read again. `seconds` and
+    `attempts` cover all tries. `rebuilt`: the run was not watched; the prompt was made again from its checkpoints, and
+    nothing else is known.
     """
 
     run: str
@@ -52,6 +53,7 @@ class CallRecord:
     note: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     reply: str | None = None
+    reasoning: str | None = None
     finish_reason: str | None = None
     labels: list[str] | None = None
     raw: list[list[float]] | None = None

@@ -19,9 +19,11 @@ from modular_pluralism.debugger.events import CallMade, Event, NodeRetried
 from modular_pluralism.debugger.records import CallKind, CallRecord, SentMessage, SentPrompt
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.llama.chat_model import ChatLlama
+from modular_pluralism.models.answerer import Answerer
 from modular_pluralism.models.calls import describe
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.models.redaction import without_keys
+from modular_pluralism.nodes.ask import OWN_PART
 
 _READINGS: tuple[CallKind, ...] = ("label_probabilities", "text_logprobs")
 _OF_LLAMA = ("temperature", "top_p", "top_k", "min_p", "context", "repeatable", "stop")
@@ -126,12 +128,15 @@ class CallWatcher(AsyncCallbackHandler):
 
     def _call(self, kind: CallKind, metadata: dict[str, Any], prompts: Sequence[Sequence[BaseMessage]]) -> _OpenCall:
         community, role = metadata.get("community"), str(metadata.get("role") or "")
-        speaks = role in ("comment", "vote")
-        model = self._models.community(community) if speaks and community else self._models.base()
+        model = None if OWN_PART in metadata else self._model(role, community)
         node = node_id(metadata["langgraph_node"], metadata["langgraph_checkpoint_ns"])
-        place = without_keys(model.place)
+        place = without_keys(model.place if model else str(metadata.get("ls_model_name") or metadata[OWN_PART]))
         record = CallRecord(run=self._run, node=node, community=community, role=role, kind=kind, model=place)
         return _OpenCall(record, model, prompts)
+
+    def _model(self, role: str, community: str | None) -> Answerer:
+        speaks = role in ("comment", "vote")
+        return self._models.answerer(community) if speaks and community else self._models.base()
 
     def _begin(self, run_id: UUID, parent: UUID | None, call: _OpenCall) -> _OpenCall:
         """A node makes one call after the other, so the one that has failed in it is either made again or over."""
@@ -164,10 +169,11 @@ class CallWatcher(AsyncCallbackHandler):
 
 @dataclass
 class _OpenCall:
-    """A call that has begun, in the node whose run is `parent`."""
+    """A call that has begun, in the node whose run is `parent`; `model` is None of one that a part of the application's
+    own has made, which is no model of the pool."""
 
     record: CallRecord
-    model: PoolModel
+    model: Answerer | None
     prompts: Sequence[Sequence[BaseMessage]]
     parent: UUID | None = None
     began: float = field(default_factory=time.monotonic)
@@ -180,6 +186,8 @@ class _OpenCall:
 
     def answered(self, message: BaseMessage) -> None:
         self.record.reply = without_keys(str(message.text))
+        if reasoning := message.additional_kwargs.get("reasoning_content"):
+            self.record.reasoning = without_keys(str(reasoning))
         info = message.response_metadata
         self.record.finish_reason = info.get("finish_reason")
         if info.get("seed") is not None:
@@ -212,7 +220,7 @@ def _reason(error: BaseException) -> str:
 
 
 def sent_prompts(
-    prompts: Sequence[Sequence[BaseMessage]], model: PoolModel, *, load: bool
+    prompts: Sequence[Sequence[BaseMessage]], model: Answerer | None, *, load: bool
 ) -> tuple[list[SentPrompt], str | None]:
     """The prompts, and why it is not known what the model reads, where it is not: an embedded model that is not loaded
     is left alone, unless `load`.
@@ -227,31 +235,36 @@ def sent_prompts(
         )
         for prompt in prompts
     ]
-    if not isinstance(model.chat, ChatLlama):
+    chat = _embedded(model)
+    if chat is None:
         return sent, NO_TEMPLATE
-    if not load and not model.chat.loaded:
+    if not load and not chat.loaded:
         return sent, "What the model would read is not known: it was not loaded yet."
     try:
         for each, prompt in zip(sent, prompts, strict=True):
-            each["text"] = without_keys(model.chat.prompt_text(prompt))
+            each["text"] = without_keys(chat.prompt_text(prompt))
     except PluralismError as error:
         return sent, f"What the model would read is not known: {error}"
     return sent, None
 
 
-def _settings(model: PoolModel, called_with: Mapping[str, Any]) -> dict[str, Any]:
+def _embedded(model: Answerer | None) -> ChatLlama | None:
+    return model.chat if isinstance(model, PoolModel) and isinstance(model.chat, ChatLlama) else None
+
+
+def _settings(model: Answerer | None, called_with: Mapping[str, Any]) -> dict[str, Any]:
     """The sampling of a call: the model's own, and over it what the call was given."""
-    if isinstance(model.chat, ChatLlama):
-        own = {key: getattr(model.chat, key) for key in _OF_LLAMA}
+    if (chat := _embedded(model)) is not None:
+        own = {key: getattr(chat, key) for key in _OF_LLAMA}
     else:
         own = {key: called_with[key] for key in _OF_ANY if called_with.get(key) is not None}
     given = {key: called_with[key] for key in _OF_CALL if called_with.get(key) is not None}
     return {**_file(model), **own, **given}
 
 
-def _file(model: PoolModel) -> dict[str, Any]:
-    if not isinstance(model.chat, ChatLlama):
+def _file(model: Answerer | None) -> dict[str, Any]:
+    if (chat := _embedded(model)) is None:
         return {}
-    adapter = model.chat.adapter
+    adapter = chat.adapter
     with_adapter = {} if adapter is None else {"adapter": adapter.path.name, "adapter_scale": adapter.scale}
-    return {"file": model.chat.gguf.name, **with_adapter}
+    return {"file": chat.file.name, **with_adapter}

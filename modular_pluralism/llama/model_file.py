@@ -44,7 +44,7 @@ def check_is_gguf(path: Path) -> None:
         with path.open("rb") as file:
             magic = file.read(4)
     except FileNotFoundError:
-        raise ModelLoadError(f"There is no file {path}; check the path in the pool file.") from None
+        raise ModelLoadError(f"There is no file {path}; check the path.") from None
     except OSError as error:
         raise ModelLoadError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
     if magic != _MAGIC:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from langchain_core.runnables import Runnable
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.base import coerce_to_runnable
+
+from modular_pluralism.answering import Given
+from modular_pluralism.errors import InputError
 
 
 class Answerer(Protocol):
@@ -24,8 +30,69 @@ class Answerer(Protocol):
 class OwnPart:
     """A part of the application's own: a chain, a graph, an agent, or a function that LangChain makes a runnable of.
 
-    Unlike a model it is asked with a mapping, and may answer with whatever its place in the graph calls for.
+    Unlike a model it is asked with a mapping, and may answer with whatever its place in the graph calls for. `source`
+    is what the application gave, by which a cache tells it from others (None: the runnable itself).
     """
 
     place: str
     runnable: Runnable[Any, Any]
+    source: Any = None
+
+    @classmethod
+    def of(cls, place: str, given: Any) -> OwnPart:
+        """The part that an application gives for this place.
+
+        Raises:
+            InputError: LangChain makes no runnable of it.
+        """
+        try:
+            return cls(place, coerce_to_runnable(given), given)
+        except TypeError:
+            raise InputError(
+                f"{place} is {given!r}; give a function, a chain, a graph, or whatever LangChain makes a runnable of."
+            ) from None
+
+
+class AsChat(Runnable[Any, AIMessage]):
+    """What an application has brought, asked as a chat model is: with messages, and answering with one.
+
+    `given` says how it is asked itself. An agent gets no settings: how long its models write is its own affair.
+    """
+
+    def __init__(self, answering: Runnable[Any, Any], given: Given, place: str) -> None:
+        self._answering = answering
+        self._as_state = given == "state"
+        self._place = place
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **settings: Any) -> AIMessage:
+        """See Runnable."""
+        if self._as_state:
+            return self._said(self._answering.invoke({"messages": list(input)}, config))
+        return self._said(self._answering.invoke(input, config, **settings))
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **settings: Any) -> AIMessage:
+        """See Runnable."""
+        if self._as_state:
+            return self._said(await self._answering.ainvoke({"messages": list(input)}, config))
+        return self._said(await self._answering.ainvoke(input, config, **settings))
+
+    def _said(self, value: object) -> AIMessage:
+        message = as_message(value, self._place)
+        return message if isinstance(message, AIMessage) else AIMessage(message.content)
+
+
+def as_message(value: object, place: str) -> BaseMessage:
+    """What a part of the application's own has said: a text, a message, or the last of a state's `messages`.
+
+    Raises:
+        TypeError: it is none of these, which is a mistake in the application.
+    """
+    if isinstance(value, Mapping) and isinstance(value.get("messages"), Sequence) and value["messages"]:
+        value = value["messages"][-1]
+    if isinstance(value, str):
+        return AIMessage(value)
+    if isinstance(value, BaseMessage):
+        return value
+    raise TypeError(
+        f"{place} returned {type(value).__name__}; return a text, a message, or a state whose `messages` end with it."
+    )

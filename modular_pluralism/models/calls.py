@@ -71,6 +71,7 @@ class Caller:
             ModelCallError: it failed, and trying again did not help.
             PluralismError: whatever our own parts raise on purpose, as it is.
             GraphBubbleUp: the model has interrupted the run, or sends it elsewhere.
+            TypeError, AttributeError, …: a mistake in the code that was asked (see `is_mistake`), as it is.
         """
         with call_span(call.asked, config) as span:
             outcome = self._call(call, config)
@@ -110,6 +111,8 @@ class Caller:
         try:
             value = future.result()
         except Exception as error:
+            if _as_it_is(error, call, config):
+                raise
             raise self._failed(call, progress, error) from _shown(error)
         return CallResult(value, time.monotonic() - started, progress.tries)
 
@@ -127,6 +130,8 @@ class Caller:
         except Exception as error:
             if timer.expired():  # whatever the model made of being cancelled
                 raise self._late(call, progress) from None
+            if _as_it_is(error, call, config):
+                raise
             raise self._failed(call, progress, error) from _shown(error)
         return CallResult(value, time.monotonic() - started, progress.tries)
 
@@ -148,10 +153,7 @@ class Caller:
         )
 
     @staticmethod
-    def _failed(call: Call[Any], progress: _Progress, error: Exception) -> Exception:
-        # LangGraph's own are no failures: a model that interrupts the run, or sends it elsewhere.
-        if isinstance(error, PluralismError | GraphBubbleUp):
-            return error
+    def _failed(call: Call[Any], progress: _Progress, error: Exception) -> ModelCallError:
         times = "" if progress.tries == 1 else f" after {progress.tries} attempts"
         return ModelCallError(f"{call.place} failed{times}: {describe(error)}{_mend(error)}.")
 
@@ -170,6 +172,37 @@ class _Progress:
     def failed(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         self.reason = "" if error is None else describe(error)
+
+
+_MISTAKES = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, NotImplementedError),
+    *(RecursionError, StopAsyncIteration, StopIteration, SyntaxError, TypeError),
+)
+
+
+def is_mistake(error: BaseException) -> bool:
+    """Whether an error tells of wrong code, and not of a provider, a connection, a context or a deadline.
+
+    The replies of endpoints are checked where they arrive (see RemoteChat), so that no reply causes one.
+    """
+    if isinstance(getattr(error, "status_code", None), int):  # some clients make theirs subclasses of Python's
+        return False
+    ended = isinstance(error.__cause__, StopIteration | StopAsyncIteration)  # what Python makes of it in a coroutine
+    return isinstance(error, _MISTAKES) or (type(error) is RuntimeError and ended)
+
+
+def _as_it_is(error: Exception, call: Call[Any], config: RunnableConfig) -> bool:
+    """Whether an error is to come through as it is. A mistake gets a note that says where it was made."""
+    # LangGraph's own are no failures: a model that interrupts the run, or sends it elsewhere.
+    if isinstance(error, PluralismError | GraphBubbleUp):
+        return True
+    if not is_mistake(error):
+        return False
+    community = (config.get("metadata") or {}).get("community")
+    note = f"Raised by {call.place}, asked for the community {community}." if community else f"Raised by {call.place}."
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+    return True
 
 
 def is_transient(error: BaseException) -> bool:
@@ -216,8 +249,6 @@ def describe(error: BaseException) -> str:
         return "the connection broke off" if names & _BROKEN else "it could not be reached"
     status = getattr(error, "status_code", None)
     text = shortened(redact(reason(getattr(error, "body", None)) or reason(str(error))))
-    if isinstance(error, LookupError | TypeError | AttributeError):  # from code that took a reply for something else
-        return f"its reply could not be read ({type(error).__name__}: {text})"
     text = text or type(error).__name__
     return f"status {status}: {text}" if isinstance(status, int) and str(status) not in text else text
 

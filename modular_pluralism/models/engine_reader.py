@@ -87,7 +87,7 @@ class EngineOptionReader:
         mass = math.fsum(reading.probabilities)
         if mass < chance * _OF_CHANCE:
             raise ModelCallError(
-                f"{self._chat.gguf.stem} gives the options' letters a probability of {mass:.1e} together, far less "
+                f"{self._chat.file.stem} gives the options' letters a probability of {mass:.1e} together, far less "
                 "than a draw among all tokens would: it was not answering; change the prompt, or use another model."
             )
         return reading

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.home import home
 from modular_pluralism.llama.gguf_header import read_header
 from modular_pluralism.llama.gguf_parts import check_parts, size_of
-from modular_pluralism.models.gguf_source import find_gguf
-from modular_pluralism.models.hub_files import is_model_name
-from modular_pluralism.models.ollama_store import stored_models, weights_of
+from modular_pluralism.llama.gguf_source import find_gguf
+from modular_pluralism.llama.hub_files import hub_cache, is_model_name
+from modular_pluralism.llama.ollama_store import stored_models, weights_of
 from modular_pluralism.prepared.formats import name_of_file_type
 
 Place = Literal["hub cache", "Ollama", "LM Studio", "llama.cpp's cache", "Python package"]
@@ -94,9 +95,8 @@ def _described_files(place: Place, folder: Path, named: Callable[[Path], str]) -
 
 
 def _in_hub_cache() -> Iterator[FoundModel]:
-    from huggingface_hub import constants
-
-    yield from _hub_layout("hub cache", Path(constants.HF_HUB_CACHE).expanduser(), named_by_hub=True)
+    if (cache := hub_cache()) is not None:
+        yield from _hub_layout("hub cache", cache, named_by_hub=True)
 
 
 def _hub_layout(place: Place, cache: Path, *, named_by_hub: bool) -> Iterator[FoundModel]:
@@ -133,13 +133,12 @@ def _in_lm_studio() -> Iterator[FoundModel]:
 
 def lm_studio_folders() -> list[Path]:
     """Where LM Studio keeps models: the folder that was chosen in it, and its own, of today and of earlier versions."""
-    with contextlib.suppress(RuntimeError):  # nobody's home
-        home = Path.home()
-        pointed = _text(home / ".lmstudio-home-pointer")
-        own = [*([Path(pointed)] if pointed else []), home / ".lmstudio", home / ".cache" / "lm-studio"]
-        chosen = [Path(folder) for each in own if (folder := _downloads_folder(each / "settings.json"))]
-        return list(dict.fromkeys([*chosen, *(each / "models" for each in own)]))
-    return []
+    if (at_home := home()) is None:
+        return []
+    pointed = _text(at_home / ".lmstudio-home-pointer")
+    own = [*([Path(pointed)] if pointed else []), at_home / ".lmstudio", at_home / ".cache" / "lm-studio"]
+    chosen = [Path(folder) for each in own if (folder := _downloads_folder(each / "settings.json"))]
+    return list(dict.fromkeys([*chosen, *(each / "models" for each in own)]))
 
 
 def _downloads_folder(settings: Path) -> str | None:
@@ -174,9 +173,8 @@ def llama_cpp_folders() -> list[Path]:
 
 
 def _at_home(folder: str) -> str | None:
-    with contextlib.suppress(RuntimeError):
-        return str(Path.home() / folder)
-    return None
+    own = home()
+    return None if own is None else str(own / folder)
 
 
 def _in_packages() -> Iterator[FoundModel]:
@@ -207,6 +205,6 @@ def _folders(folder: Path, pattern: str) -> list[Path]:
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8-sig").strip()
     except (OSError, ValueError):
         return None

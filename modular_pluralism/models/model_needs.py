@@ -51,10 +51,10 @@ def _needs(name: str, models: PoolModels, engines: dict[EngineSettings, str]) ->
         if not isinstance(chat, ChatLlama):
             return needs
         settings = chat.engine_settings
-        header = read_header(chat.gguf, ("general.architecture", "general.file_type"))
+        header = read_header(chat.file, ("general.architecture", "general.file_type"))
         needs = replace(
             needs,
-            file=chat.gguf,
+            file=chat.file,
             architecture=header.text("general.architecture"),
             quantisation=name_of_file_type(header.text("general.file_type")),
             settings=settings,

@@ -10,16 +10,22 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable
 
-from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.answering import given_to
+from modular_pluralism.checked import checked
+from modular_pluralism.errors import ModelLoadError, PoolError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_model import ENGINE_SETTINGS, ChatLlama
+from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.llama.job import Adapter
+from modular_pluralism.model_tables import EmbeddedModel, GivenModel, ModelConfig, without_password
+from modular_pluralism.models.answerer import AsChat, OwnPart
 from modular_pluralism.models.engine_reader import EngineOptionReader
-from modular_pluralism.models.gguf_source import find_gguf
 from modular_pluralism.models.option_reader import OptionReader
-from modular_pluralism.models.reply_reader import ReplyOptionReader
-from modular_pluralism.pool import EmbeddedModel, ModelConfig, Pool, without_password
+from modular_pluralism.models.reply_reader import NoOptionReader, ReplyOptionReader
+from modular_pluralism.pool import Pool
 from modular_pluralism.prepared.cache import prepared_file
 
 
@@ -33,16 +39,18 @@ class HasIdentity(Protocol):
 
 @dataclass(frozen=True)
 class PoolModel:
-    """An opened model: how to chat with it, how to read option probabilities from it, and what messages call it."""
+    """An opened model: how to chat with it, how to read option probabilities from it, and what messages call it.
+    `own` is what the application has brought, where that is no chat model."""
 
     place: str
-    chat: BaseChatModel
+    chat: Runnable[Any, AIMessage]
     reader: OptionReader
+    own: Runnable[Any, Any] | None = None
 
     @property
-    def runnable(self) -> BaseChatModel:
+    def runnable(self) -> Runnable[Any, Any]:
         """What is asked for a text."""
-        return self.chat
+        return self.chat if self.own is None else self.own
 
 
 _Key = tuple[str, str | None, float]
@@ -57,7 +65,7 @@ class PoolModels:
 
     Args:
         pool: The pool.
-        models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        models: Your own LangChain chat models, or agents, in the place of the pool's [models.*], by name.
         download: Whether files that are not on this machine are fetched; otherwise a model without its file is an
             error.
 
@@ -77,13 +85,18 @@ class PoolModels:
         ```
     """
 
-    def __init__(self, pool: Pool, models: Mapping[str, BaseChatModel] | None = None, *, download: bool = True) -> None:
+    @checked
+    def __init__(
+        self, pool: Pool, models: Mapping[str, Runnable[Any, Any]] | None = None, *, download: bool = True
+    ) -> None:
         self._pool = pool
         self._download = download
-        self._given = dict(models or {})
-        unknown = sorted(set(self._given) - set(pool.models))
+        self._models = dict(models or {})
+        unknown = sorted(set(self._models) - set(pool.models))
         if unknown:
             raise ModelLoadError(f"The pool has no [models.{unknown[0]}]; it has {', '.join(pool.models)}.")
+        brought = {name: config.given for name, config in pool.models.items() if isinstance(config, GivenModel)}
+        self._given: dict[str, Runnable[Any, Any]] = {**brought, **self._models}
         self._opened: dict[_Key, PoolModel] = {}
         self._files: dict[tuple[str, bool, bool], Path] = {}
         self._opened_in: dict[asyncio.AbstractEventLoop, dict[_Key, PoolModel]] = {}
@@ -100,7 +113,26 @@ class PoolModels:
     def community(self, name: str) -> PoolModel:
         """The model behind a community LM, with the community's adapter. Raises as `base` does."""
         community = self._pool.communities[name]
+        if not self.takes_messages(name):
+            raise _no_messages(self._pool, name, "ask it in a mode")
         return self._open(community.model, community.lora, community.lora_scale)
+
+    def answerer(self, name: str) -> PoolModel | OwnPart:
+        """What is asked for a community's comment: its model, or a part of the application's own that is asked with the
+        question instead of messages. Raises as `base` does."""
+        if self.takes_messages(name):
+            return self.community(name)
+        return OwnPart(f"community {name!r}", self._given[self._pool.communities[name].model])
+
+    def takes_messages(self, name: str) -> bool:
+        """Whether a community is asked with messages, so that it can vote, and chat."""
+        given = self._given.get(self._pool.communities[name].model)
+        return given is None or given_to(given) != "question"
+
+    def check_votes(self, name: str) -> None:
+        """Raise PoolError where a community has no model that could vote."""
+        if not self.takes_messages(name):
+            raise _no_messages(self._pool, name, 'choose the voice "comment"')
 
     def named(self, name: str) -> PoolModel:
         """The model of one [models.*] table, without any community's adapter. Raises as `base` does."""
@@ -110,7 +142,7 @@ class PoolModels:
         """Open everything that the pool names, without loading weights. Raises as `base` does."""
         self.base()
         for name in self._pool.communities:
-            self.community(name)
+            self.answerer(name)
 
     def sampled(self, pool: Pool, sampling: Mapping[str, float]) -> PoolModels:
         """The models of `pool` opened once more, to draw otherwise; they share these models' files, and so engines.
@@ -122,7 +154,7 @@ class PoolModels:
             name: config.model_copy(update={key: sampling[key] for key in sampling if key in type(config).model_fields})
             for name, config in pool.models.items()
         }
-        models = PoolModels(pool.model_copy(update={"models": drawing}), self._given, download=self._download)
+        models = PoolModels(pool.model_copy(update={"models": drawing}), self._models, download=self._download)
         models._files = self._files
         return models
 
@@ -150,14 +182,14 @@ class PoolModels:
 
     def _make(self, name: str, lora: str | None, scale: float) -> PoolModel:
         config = self._pool.models[name]
-        if name in self._given:
+        if isinstance(config, GivenModel) or name in self._given:
             where = f"model {name!r}"
             if lora is not None:
                 raise ModelLoadError(
                     f"The chat model given for [models.{name}] cannot add the adapter {lora} of a community; leave "
                     "lora out of the pool, or give no chat model for it."
                 )
-            return PoolModel(where, self._given[name], _reader(self._given[name], where))
+            return _given_model(self._given[name], where)
         if not isinstance(config, EmbeddedModel):
             # Here, since importing OpenAI's client takes a third of the start of a command that needs none.
             from modular_pluralism.models.remote import open_remote
@@ -215,5 +247,22 @@ def _shares_engine(one: ModelConfig, other: EmbeddedModel) -> bool:
     return isinstance(one, EmbeddedModel) and all(getattr(one, key) == getattr(other, key) for key in keys)
 
 
-def _reader(chat: BaseChatModel, where: str) -> OptionReader:
-    return EngineOptionReader(chat) if isinstance(chat, ChatLlama) else ReplyOptionReader(chat, where)
+def _given_model(answering: Runnable[Any, Any], place: str) -> PoolModel:
+    """What the application has given, asked as a model."""
+    if isinstance(answering, ChatLlama):
+        return PoolModel(place, answering, EngineOptionReader(answering))
+    if isinstance(answering, BaseChatModel):
+        return PoolModel(place, answering, ReplyOptionReader(answering, place))
+    given = given_to(answering)
+    if given == "question":
+        raise ModelLoadError(
+            f"What is given for {place} takes no messages; give a chat model, or an agent whose state has messages."
+        )
+    return PoolModel(place, AsChat(answering, given, place), NoOptionReader(place), own=answering)
+
+
+def _no_messages(pool: Pool, name: str, remedy: str) -> PoolError:
+    return PoolError(
+        f"pool {pool.name}: [communities.{name}] is asked with a question and not with messages, so it can only "
+        f"comment; {remedy}, or give it a chat model, or an agent whose state has messages"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk
@@ -50,8 +51,8 @@ class RemoteChat(ChatOpenAI):
 
     Raises (at a call, besides what ChatOpenAI raises):
         ConnectionError: the reply broke off before its end.
-        LookupError: the reply holds no text at all, not even an empty one.
-        ModelCallError: the reply is a refusal, a call of a tool, reasoning only, or far longer than `max_tokens`.
+        ModelCallError: the reply is no chat completion, a refusal, a call of a tool, reasoning only, or far longer than
+            `max_tokens`.
         ReplyError: the endpoint sent an error in the place of a reply.
     """
 
@@ -88,7 +89,9 @@ class RemoteChat(ChatOpenAI):
         while True:
             before = self._terms.now()
             try:
-                return self._checked(super()._generate(*args, **settings), settings)
+                with self._border():
+                    result = super()._generate(*args, **settings)
+                return self._checked(result, settings)
             except Exception as error:
                 if not self._again(error, before, settings):
                     raise
@@ -97,7 +100,9 @@ class RemoteChat(ChatOpenAI):
         while True:
             before = self._terms.now()
             try:
-                return self._checked(await super()._agenerate(*args, **settings), settings)
+                with self._border():
+                    result = await super()._agenerate(*args, **settings)
+                return self._checked(result, settings)
             except Exception as error:
                 if not self._again(error, before, settings):
                     raise
@@ -108,8 +113,13 @@ class RemoteChat(ChatOpenAI):
             before = self._terms.now()
             check = self._check(settings)
             try:
-                for chunk in super()._stream(*args, **settings):
-                    chunk = check.passed(chunk)
+                chunks = super()._stream(*args, **settings)
+                while True:
+                    with self._border():
+                        made = next(chunks, None)
+                    if made is None:
+                        break
+                    chunk = check.passed(made)
                     said = said or bool(chunk.message.text)
                     yield chunk
                 if last := check.rest():
@@ -126,8 +136,13 @@ class RemoteChat(ChatOpenAI):
             before = self._terms.now()
             check = self._check(settings)
             try:
-                async for chunk in super()._astream(*args, **settings):
-                    chunk = check.passed(chunk)
+                chunks = super()._astream(*args, **settings)
+                while True:
+                    with self._border():
+                        made = await anext(chunks, None)
+                    if made is None:
+                        break
+                    chunk = check.passed(made)
                     said = said or bool(chunk.message.text)
                     yield chunk
                 if last := check.rest():
@@ -137,6 +152,21 @@ class RemoteChat(ChatOpenAI):
             except Exception as error:
                 if said or not self._again(error, before, settings):
                     raise
+
+    @contextmanager
+    def _border(self) -> Iterator[None]:
+        """What the clients' own code says of a reply that it takes for something else is said in our words: it is the
+        endpoint's mistake."""
+        try:
+            yield
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+            raise self._unreadable(f"{type(error).__name__}: {shortened(redact(str(error)))}") from error
+
+    def _unreadable(self, why: str) -> ModelCallError:
+        return ModelCallError(
+            f"{self._place} sent a reply that could not be read ({why}); check that base_url is the address of an "
+            "OpenAI-compatible endpoint."
+        )
 
     def _again(self, error: Exception, before: Terms, settings: dict[str, Any]) -> bool:
         """Whether to send the request once more, in other terms."""
@@ -154,7 +184,7 @@ class RemoteChat(ChatOpenAI):
 
     def _checked(self, result: ChatResult, settings: dict[str, Any]) -> ChatResult:
         if not result.generations:
-            raise LookupError("it holds no choices")
+            raise self._unreadable("it holds no choices")
         for generation in result.generations:
             self._check(settings).whole(generation)
         return result
@@ -162,14 +192,14 @@ class RemoteChat(ChatOpenAI):
     def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
         data = response if isinstance(response, dict | str) else response.model_dump(warnings=False)
         if isinstance(data, str):
-            raise LookupError(f"no chat completion, but {shortened(reason(data)) or 'nothing'}")
+            raise self._unreadable(f"no chat completion, but {_short(reason(data)) or 'nothing'}")
         if data.get("error"):
             raise ReplyError(data["error"])
         choices = data.get("choices")
         if not isinstance(choices, list) or not all(
             isinstance(each, dict) and isinstance(each.get("message"), dict) for each in choices
         ):
-            raise LookupError(f"it holds no choices{': ' * bool(reason(data))}{shortened(reason(data))}")
+            raise self._unreadable(f"it holds no choices{': ' * bool(reason(data))}{_short(reason(data))}")
         thoughts = []
         for choice in choices:
             message = choice["message"] = {**choice["message"], "role": "assistant"}

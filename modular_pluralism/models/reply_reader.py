@@ -20,28 +20,26 @@ _ROUNDING = 0.001
 _SETTINGS: dict[str, Any] = {"logprobs": True, "top_logprobs": 20, "max_tokens": 1, "temperature": 0}
 
 
-class ReplyOptionReader:
-    """Implements `OptionReader` by asking for one token of reply together with the likeliest alternatives."""
+class NoOptionReader:
+    """Implements `OptionReader` for what reports no log-probabilities: its replies are counted instead."""
 
-    def __init__(self, chat: BaseChatModel, place: str) -> None:
-        self._chat = chat
+    def __init__(self, place: str) -> None:
         self._place = place
 
     def read_labels(
         self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
     ) -> list[LabelReading]:
-        """See OptionReader."""
-        with self._asking(labels):
-            replies = self._chat.batch([list(prompt) for prompt in prompts], _quiet(config), **_SETTINGS)
-        return [self._reading(reply, labels) for reply in replies]
+        """Not to be had."""
+        raise self._no_labels()
 
     async def aread_labels(
         self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
     ) -> list[LabelReading]:
-        """See OptionReader."""
-        with self._asking(labels):
-            replies = await self._chat.abatch([list(prompt) for prompt in prompts], _quiet(config), **_SETTINGS)
-        return [self._reading(reply, labels) for reply in replies]
+        """Not to be had."""
+        raise self._no_labels()
+
+    def _no_labels(self) -> NoLogProbabilitiesError:
+        return NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.")
 
     def read_texts(
         self, prompt: Sequence[BaseMessage], texts: Sequence[str], config: RunnableConfig
@@ -61,6 +59,30 @@ class ReplyOptionReader:
             "use label or rotate scoring, or an embedded model."
         )
 
+
+class ReplyOptionReader(NoOptionReader):
+    """Implements `OptionReader` by asking for one token of reply together with the likeliest alternatives."""
+
+    def __init__(self, chat: BaseChatModel, place: str) -> None:
+        super().__init__(place)
+        self._chat = chat
+
+    def read_labels(
+        self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
+    ) -> list[LabelReading]:
+        """See OptionReader."""
+        with self._asking(labels):
+            replies = self._chat.batch([list(prompt) for prompt in prompts], _quiet(config), **_SETTINGS)
+        return [self._reading(reply, labels) for reply in replies]
+
+    async def aread_labels(
+        self, prompts: Sequence[Sequence[BaseMessage]], labels: Sequence[str], config: RunnableConfig
+    ) -> list[LabelReading]:
+        """See OptionReader."""
+        with self._asking(labels):
+            replies = await self._chat.abatch([list(prompt) for prompt in prompts], _quiet(config), **_SETTINGS)
+        return [self._reading(reply, labels) for reply in replies]
+
     @contextmanager
     def _asking(self, labels: Sequence[str]) -> Iterator[None]:
         """Says in our words what keeps an endpoint from reporting log-probabilities of these labels."""
@@ -68,18 +90,18 @@ class ReplyOptionReader:
             raise NoLogProbabilitiesError(f"{self._place} reports single tokens only.")
         takes: Callable[[], bool] | None = getattr(self._chat, "takes_logprobs", None)
         if takes is not None and not takes():  # known from an earlier refusal
-            raise NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.")
+            raise self._no_labels()
         try:
             yield
         except Exception as error:
             if refused_setting(error) in ("logprobs", "top_logprobs"):
-                raise NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.") from error
+                raise self._no_labels() from error
             raise
 
     def _reading(self, reply: BaseMessage, labels: Sequence[str]) -> LabelReading:
         reported = _reported(reply.response_metadata.get("logprobs"))
         if not reported:
-            raise NoLogProbabilitiesError(f"{self._place} does not offer log-probabilities.")
+            raise self._no_labels()
         logprobs: list[list[float]] = [
             [probability for token, probability in reported if token.strip() == label] for label in labels
         ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from modular_pluralism.errors import PoolError
 from modular_pluralism.pool import COMMUNITY_NAME, NAME_RULE
+from modular_pluralism.pool_files.edit_lock import alone_at
 from modular_pluralism.pool_files.pool_text import PoolText, own_pool
 
 
@@ -20,12 +21,13 @@ def add_community(path: Path, name: str, fields: Mapping[str, str | float]) -> N
     """
     if not COMMUNITY_NAME.fullmatch(name):  # else the file would be blamed for it
         raise PoolError(f"{name!r} {NAME_RULE}")
-    file = PoolText.read(own_pool(path))
-    known = file.data()
-    if name in known.get("communities", {}):
-        raise PoolError(f"{path} has a community {name!r} already; remove it first, or choose another name")
-    communities = known.get("communities", {}) | {name: dict(fields)}
-    file.with_table(("communities", name), fields).write(known | {"communities": communities})
+    with alone_at(own_pool(path)):
+        file = PoolText.read(path)
+        known = file.data()
+        if name in known.get("communities", {}):
+            raise PoolError(f"{path} has a community {name!r} already; remove it first, or choose another name")
+        communities = known.get("communities", {}) | {name: dict(fields)}
+        file.with_table(("communities", name), fields).write(known | {"communities": communities})
 
 
 def remove_community(path: Path, name: str) -> None:
@@ -36,9 +38,11 @@ def remove_community(path: Path, name: str) -> None:
         PoolError: as `add_community`, or there is no such community, or it is written in a way that only a person can
             edit.
     """
-    file = PoolText.read(own_pool(path))
-    known = file.data()
-    if name not in known.get("communities", {}):
-        raise PoolError(f"{path} has no community {name!r}; it has {', '.join(known.get('communities', {})) or 'none'}")
-    rest = {key: value for key, value in known["communities"].items() if key != name}
-    file.without_table(("communities", name)).write(known | {"communities": rest})
+    with alone_at(own_pool(path)):
+        file = PoolText.read(path)
+        known = file.data()
+        if name not in known.get("communities", {}):
+            there = ", ".join(known.get("communities", {})) or "none"
+            raise PoolError(f"{path} has no community {name!r}; it has {there}")
+        rest = {key: value for key, value in known["communities"].items() if key != name}
+        file.without_table(("communities", name)).write(known | {"communities": rest})

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from modular_pluralism.errors import PoolError, PromptError
-from modular_pluralism.pool import NO_PATHS, EmbeddedModel, Pool
+from modular_pluralism.gguf_names import NO_PATHS
+from modular_pluralism.model_tables import EmbeddedModel
+from modular_pluralism.pool import Pool
 from modular_pluralism.pool_files.pool_text import PoolText, by_hand
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.replaced_file import replaced_file
@@ -74,7 +76,7 @@ def write_moved_pool(pool: Pool, file: PoolText) -> None:
         PoolError: a file cannot be read or written.
     """
     folder = file.path.parent
-    for persona in {each.persona for each in pool.communities.values() if each.persona is not None}:
+    for persona in filter(None, {each.persona_file for each in pool.communities.values()}):
         own, there = pool.folder / persona, folder / persona
         if own.is_file() and not there.is_file():
             try:
@@ -88,15 +90,16 @@ def write_moved_pool(pool: Pool, file: PoolText) -> None:
 def _check_personas(pool: Pool, folder: Path) -> None:
     """A file beside a pool comes before the built-in persona of its name: another one there would be taken for it."""
     for name, community in pool.communities.items():
-        if community.persona is None or not (folder / community.persona).is_file():
+        persona = community.persona_file
+        if persona is None or not (folder / persona).is_file():
             continue
         try:
-            same = PromptSet.load().persona(community.persona, folder) == pool.persona_text(name)
+            same = PromptSet.load().persona(persona, folder) == pool.persona_text(name)
         except PromptError:
             same = False
         if not same:
             raise PoolError(
-                f"{folder / community.persona} is there already, and is not the persona of [communities.{name}]; "
+                f"{folder / persona} is there already, and is not the persona of [communities.{name}]; "
                 "name another folder with --out"
             )
 

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
 from pydantic import ValidationError
 
 from modular_pluralism.errors import InputError, PreparationError
+from modular_pluralism.home import expanded, own_folder
 from modular_pluralism.llama.gguf_parts import latest_change, real_path
 from modular_pluralism.prepared.entry import Entry
 from modular_pluralism.prepared.formats import FORMATS
@@ -51,9 +51,12 @@ class Cached:
 
 
 def cache_folder() -> Path:
-    """Where prepared files lie; it need not exist yet."""
+    """Where prepared files lie; it need not exist yet. Raises InputError where there is no home folder for it."""
     named = os.environ.get(FOLDER_VARIABLE)
-    root = Path(named).expanduser().absolute() if named else user_cache_path("modular-pluralism", appauthor=False)
+    if named:
+        root = expanded(named).absolute()
+    else:
+        root = own_folder("cache", "prepared models", f"name a folder in {FOLDER_VARIABLE}")
     return root / "prepared"
 
 
@@ -79,7 +82,7 @@ def find_entry(source: Path) -> Entry | None:
         if entry is None or cached.problem is not None or entry.source.path != str(real_path(source)):
             return None
         _remember_time(entry, cached.folder)
-    except OSError:
+    except (OSError, InputError):
         return None
     return entry
 

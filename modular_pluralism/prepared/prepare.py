@@ -79,13 +79,13 @@ def prepare(
     """
     # What is asked for is taken in any case, so it need not be measured as well.
     how = thoroughness or Thoroughness(rounds=2 if forced else 5)
-    progress(f"reading with the original ({source.name})")
-    with closing(open_engine(source, threads)) as engine:
-        file = describe_source(engine)
-        texts = windows(engine.model, how.texts, WINDOW)
-    reference = read_predictions(source, texts, threads)
-    tried, skipped = _formats_to_try(file, source, [forced] if forced else formats, is_forced=forced is not None)
-    with workplace() as work:
+    with workplace() as work:  # before the minutes that measuring takes
+        progress(f"reading with the original ({source.name})")
+        with closing(open_engine(source, threads)) as engine:
+            file = describe_source(engine)
+            texts = windows(engine.model, how.texts, WINDOW)
+        reference = read_predictions(source, texts, threads)
+        tried, skipped = _formats_to_try(file, source, [forced] if forced else formats, is_forced=forced is not None)
         files = {file.format: source}
         agreements: dict[str, Agreement | None] = {file.format: None}
         for target in tried:

@@ -11,6 +11,7 @@ from tomlkit.items import Table
 
 from modular_pluralism.errors import PoolError
 from modular_pluralism.pool import Pool, one_space
+from modular_pluralism.pool_files.edit_lock import alone_at
 from modular_pluralism.pool_files.pool_text import PoolText, check_writable, cut_end, own_pool
 
 _DECIMALS = 4
@@ -43,10 +44,11 @@ def write_priors(path: Path, weights: _Weights, by_attribute: Mapping[str, _Weig
     Raises:
         PoolError: the file cannot be read or written, has other communities, or would not be a pool afterwards.
     """
-    text = PoolText.read(path)
-    Pool.load(path)  # it may have been edited since the weights were fitted
-    file, wanted = _with_priors(text, weights, by_attribute or {})
-    file.write(wanted)
+    with alone_at(path):
+        text = PoolText.read(path)
+        Pool.load(path)  # it may have been edited since the weights were fitted
+        file, wanted = _with_priors(text, weights, by_attribute or {})
+        file.write(wanted)
 
 
 def _with_priors(

@@ -12,6 +12,7 @@ from modular_pluralism.evaluation.run.counted_cache import CountedCache
 from modular_pluralism.evaluation.run.methods import Method
 from modular_pluralism.evaluation.statistics.kind_measures import check_measure
 from modular_pluralism.prompt_trials.uses import prompts_in_use
+from modular_pluralism.prompt_trials.variants import changed_texts
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import MethodName
 
@@ -48,14 +49,8 @@ class TrialBench(Bench[TrialSettings]):
 
     def changed(self, prompts: PromptSet) -> tuple[str, ...]:
         """The prompts in use, then the personas, whose text differs from the bench's own."""
-        texts = (name for name in sorted(self.used) if prompts[name].text.strip() != self.prompts[name].text.strip())
-        speaking = self.pool.communities if self.settings.method in ("moe", "modular") else ()
-        personas = (
-            f"persona of {name}"
-            for name in speaking
-            if self.pool.persona_text(name, prompts) != self.pool.persona_text(name, self.prompts)
-        )
-        return (*texts, *personas)
+        speaking = tuple(self.pool.communities) if self.settings.method in ("moe", "modular") else ()
+        return changed_texts(self.prompts, prompts, self.used, self.pool, speaking)
 
     def maker(self, name: str, prompts: PromptSet) -> tuple[Method, CountedCache]:
         """What answers items with these prompts, under that name, and the count of its model calls. All makers of a

@@ -11,9 +11,7 @@ from modular_pluralism.evaluation.statistics.figures import Measure
 from modular_pluralism.evaluation.statistics.results import Column, Table
 from modular_pluralism.evaluation.statistics.scored_methods import ScoredMethods
 from modular_pluralism.prompt_trials.result_models import Compared
-
-BUILT_IN = "built-in"
-"""The name of the built-in prompts among those that are tried."""
+from modular_pluralism.prompt_trials.variants import BUILT_IN
 
 
 def built_in_differences(title: str, scored: ScoredMethods, names: Sequence[str]) -> Table:

@@ -17,7 +17,7 @@ from modular_pluralism.prompt_trials.result_models import SearchResult, TrialRes
 
 def trial_markdown(result: TrialResult) -> str:
     """The whole trial as one document."""
-    return _document("trial", result, [each.sentence for each in result.variants], calls_sentence(result))
+    return _document("trial", result, [each.sentence for each in result.variants], calls_sentence(result.calls))
 
 
 def search_markdown(result: SearchResult) -> str:

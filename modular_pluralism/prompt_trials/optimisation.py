@@ -23,10 +23,11 @@ from modular_pluralism.evaluation.statistics.results import Table
 from modular_pluralism.evaluation.statistics.scored_methods import ScoredMethods
 from modular_pluralism.evaluation.statistics.summary import overall_table, results_of
 from modular_pluralism.prompt_trials.bench import TrialBench, TrialSettings
-from modular_pluralism.prompt_trials.compare import BUILT_IN, built_in_differences, compare_with_built_in
+from modular_pluralism.prompt_trials.compare import built_in_differences, compare_with_built_in
 from modular_pluralism.prompt_trials.reflection import Reflection
 from modular_pluralism.prompt_trials.result_models import Compared, SearchResult, TriedText
 from modular_pluralism.prompt_trials.search import Search
+from modular_pluralism.prompt_trials.variants import BUILT_IN
 from modular_pluralism.prompts import Prompt, PromptSet, built_in_files, find_prompt
 
 FOUND = "best found"

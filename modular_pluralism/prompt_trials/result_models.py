@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from modular_pluralism.evaluation.statistics.comparison import Verdict
 from modular_pluralism.evaluation.statistics.results import Column, Figure, ResultModel, Results
@@ -65,13 +66,13 @@ class TrialResult(ResultModel):
     results: Results
 
 
-def calls_sentence(result: TrialResult) -> str:
+def calls_sentence(counts: Mapping[str, CallCounts]) -> str:
     """How many model calls were made and how many were spared, in words."""
     said = []
-    for name, calls in result.calls.items():
+    for name, calls in counts.items():
         of = calls.made + calls.reused
         said.append(f"{name} {calls.reused} of {of}" if of else f"{name} none")
-    made = sum(each.made for each in result.calls.values())
+    made = sum(each.made for each in counts.values())
     return f"Model calls: {made} made. Reused instead of made again: {'; '.join(said)}."
 
 
@@ -118,3 +119,75 @@ def search_sentence(result: SearchResult) -> str:
         f"{result.reflections} times; {result.refused} replies could not be used, and {len(result.texts) - 1} new "
         "texts did well enough to be tried on all training items."
     )
+
+
+class Answer(ResultModel):
+    """What a run with the set of prompts called `prompts` made of the question numbered `item`. `distribution` is
+    [n_options]; `comments` are texts by community. `error` says why there is no answer."""
+
+    item: int
+    prompts: str
+    question: str
+    attribute: str | None
+    options: list[str]
+    answer: str | None
+    choice: str | None
+    distribution: list[float] | None
+    selected: str | None
+    comments: dict[str, str]
+    missing: list[str]
+    error: str | None
+    seconds: float
+
+    @property
+    def shown(self) -> str:
+        """What people compare."""
+        if self.error is not None:
+            return self.error
+        if self.distribution is None:
+            return self.answer or ""
+        shares = zip(self.distribution, self.options, strict=True)
+        return "\n".join(f"{share:6.1%}  {option}" for share, option in shares)
+
+
+class Rating(ResultModel):
+    """What somebody has said of a pair of answers: which set of prompts is better, None where neither is; or that the
+    pair was `skipped`. `first` is the set that was shown first."""
+
+    item: int
+    variant: str
+    first: str
+    preferred: str | None
+    skipped: bool = False
+
+
+class Preference(ResultModel):
+    """A variant against `base` by ratings that were given blind. `ties` were rated so; of `equal` pairs both answers
+    are the same, which counts as a tie without being shown; of `failed` ones an answer is missing. `net` is the share
+    of pairs that the variant has won minus the share that it has lost, over won, lost, tied and equal pairs."""
+
+    variant: str
+    base: str
+    wins: int
+    losses: int
+    ties: int
+    equal: int
+    skipped: int
+    failed: int
+    left: int
+    net: Figure
+    verdict: Verdict
+    sentence: str
+
+
+class SideBySide(ResultModel):
+    """All of a comparison without right answers: the sets of prompts in `names`, the base first, and what was run."""
+
+    format: Literal[1] = 1
+    names: list[str]
+    changed: dict[str, list[str]]
+    questions: int
+    differ: dict[str, int]
+    failed: dict[str, int]
+    preferences: list[Preference]
+    run: dict[str, Any]

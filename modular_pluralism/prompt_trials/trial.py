@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.items import Item, Kind
 from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.data.task_file import TaskFile
@@ -16,18 +14,9 @@ from modular_pluralism.evaluation.statistics.examples import ITEM_MEASURE, item_
 from modular_pluralism.evaluation.statistics.kind_measures import deciding
 from modular_pluralism.evaluation.statistics.summary import overall_table, results_of
 from modular_pluralism.prompt_trials.bench import TrialBench, TrialSettings
-from modular_pluralism.prompt_trials.compare import BUILT_IN, built_in_differences, compare_with_built_in
+from modular_pluralism.prompt_trials.compare import built_in_differences, compare_with_built_in
 from modular_pluralism.prompt_trials.result_models import CallCounts, ChangedItem, ItemAnswer, TrialResult
-from modular_pluralism.prompts import PromptSet
-
-
-@dataclass(frozen=True)
-class Variant:
-    """`changed` are the prompts and personas, of those in use, whose text is not the built-in one."""
-
-    name: str
-    prompts: PromptSet
-    changed: tuple[str, ...]
+from modular_pluralism.prompt_trials.variants import BUILT_IN, open_variants
 
 
 class Trial:
@@ -44,7 +33,14 @@ class Trial:
     ) -> None:
         self.bench = TrialBench(task, settings or TrialSettings())
         self.shown = shown
-        self.variants = _variants(folders, self.bench)
+        self.variants = open_variants(
+            folders,
+            self.bench.prompts,
+            self.bench.changed,
+            style=self.bench.settings.style,
+            otherwise=f"The method {self.bench.settings.method} uses {', '.join(sorted(self.bench.used))} on this "
+            "task; change one of these, or take another --method.",
+        )
         sets = [(BUILT_IN, self.bench.prompts), *((each.name, each.prompts) for each in self.variants)]
         self._makers = [self.bench.maker(name, prompts) for name, prompts in sets]
 
@@ -94,50 +90,6 @@ class Trial:
             f"{len(self.variants)} variants are compared: of twenty that change nothing, one looks clearly different "
             "by chance. Try the best one again on items that were not used to choose it."
         ]
-
-
-def _variants(folders: Sequence[Path], bench: TrialBench) -> list[Variant]:
-    """The folders as variants, named after them.
-
-    Raises:
-        PromptError: a folder cannot be used.
-        InputError: there is none, one is given twice, or one changes no prompt that is in use.
-    """
-    if not folders:
-        raise InputError("There is nothing to try; give a folder of prompts with --variant.")
-    known: set[Path] = set()
-    for folder in folders:
-        if folder.resolve() in known:
-            raise InputError(f"The variant {folder} is given twice; leave one of them out.")
-        known.add(folder.resolve())
-    return [_open(folder, name, bench) for folder, name in zip(folders, _names(folders), strict=True)]
-
-
-def _open(folder: Path, name: str, bench: TrialBench) -> Variant:
-    prompts = PromptSet.load(folder, style=bench.settings.style)
-    changed = bench.changed(prompts)
-    if not changed:
-        raise InputError(
-            f"The variant {folder} changes nothing here: {_others(prompts, bench)}. The method "
-            f"{bench.settings.method} uses {', '.join(sorted(bench.used))} on this task; change one of these, or take "
-            "another --method."
-        )
-    return Variant(name, prompts, changed)
-
-
-def _others(prompts: PromptSet, bench: TrialBench) -> str:
-    """What a variant changes beside what is in use."""
-    built_in = bench.prompts
-    changed = [name for name in prompts if prompts[name].text.strip() != built_in[name].text.strip()]
-    changed += [name for name in prompts.personas if prompts.persona(name) != built_in.persona(name)]
-    return f"it changes {', '.join(changed)} alone" if changed else "every text in it is the built-in one"
-
-
-def _names(folders: Sequence[Path]) -> Iterable[str]:
-    """The folders' own names, or their paths where two have the same one."""
-    names = [folder.resolve().name for folder in folders]
-    taken = [*names, BUILT_IN]
-    return [name if taken.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
 
 
 def _changed_most(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from modular_pluralism.evaluation.data.items import Kind
@@ -13,7 +13,7 @@ from modular_pluralism.graphs.every_graph import every_graph
 from modular_pluralism.graphs.shape import GraphNode, nodes_of_builder
 from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.step import QuestionParts
-from modular_pluralism.types import ItemScoring, MethodName, Scoring
+from modular_pluralism.types import ItemScoring, MethodName, Scoring, Voice
 
 
 class Use(NamedTuple):
@@ -30,6 +30,7 @@ _BESIDE_GRAPHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "ratings": ("judge_rating", *(f"judge_{name}" for name in CRITERIA)),
         "--perspectives": ("perspectives",),
     },
+    "pools": {"community without a persona": ("described_persona",)},
     "optimise": {"reflect": ("reflect", "reflect_example", "reflect_again")},
 }
 
@@ -49,6 +50,23 @@ def prompts_in_use(kind: Kind, method: MethodName, scoring: ItemScoring) -> froz
     nodes = mode.nodes(scoring=scoring) if method == "modular" else _of_baseline(method, scoring, mode.name)
     questions = [QuestionParts(options=kind != "overton", attribute=attribute) for attribute in (False, True)]
     return frozenset(prompt for node in nodes for question in questions for prompt in node.prompts_on(question))
+
+
+def prompts_of_mode(name: str) -> frozenset[str]:
+    """The prompts that the mode may use, however options are read and communities heard, beside the personas."""
+    mode = find_mode(name)
+    nodes = (
+        node for settings in mode.every_setting() for node in nodes_of_builder(mode.build, ("community",), **settings)
+    )
+    return frozenset(prompt for node in nodes for prompt in node.prompts)
+
+
+def prompts_on(
+    name: str, questions: Iterable[QuestionParts], *, scoring: Scoring = "rotate", voice: Voice = "comment"
+) -> frozenset[str]:
+    """The prompts that the mode uses on questions with these parts."""
+    nodes, parts = find_mode(name).nodes(scoring=scoring, voice=voice), set(questions)
+    return frozenset(prompt for node in nodes for question in parts for prompt in node.prompts_on(question))
 
 
 def _nodes() -> Iterator[tuple[str, GraphNode]]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.pool import CommunityConfig, Pool
+from modular_pluralism.pool import Community, Pool
 from modular_pluralism.prompts import Prompt, PromptSet
 from modular_pluralism.types import Comment
 
@@ -96,7 +96,7 @@ def apply_edits(pool: Pool, prompts: PromptSet, edits: Edits) -> Edited:
     _check_known(edits.dropped, pool.communities, "dropped")
     left = {name: config for name, config in pool.communities.items() if name not in edits.dropped}
     left |= {
-        name: CommunityConfig(model=new.model, description=new.description, prior=new.prior)
+        name: Community(model=new.model, description=new.description, prior=new.prior)
         for name, new in edits.added.items()
     }
     for what in ("comments", "personas", "priors", "kept"):
@@ -113,7 +113,7 @@ def apply_edits(pool: Pool, prompts: PromptSet, edits: Edits) -> Edited:
     return Edited(_with_personas(changed, personas), texts, {**known, **edits.comments})
 
 
-def _checked(pool: Pool, communities: Mapping[str, CommunityConfig], priors: Mapping[str, float]) -> Pool:
+def _checked(pool: Pool, communities: Mapping[str, Community], priors: Mapping[str, float]) -> Pool:
     """The pool with these communities, checked as a pool file is."""
     tables: dict[str, Any] = {
         "base": pool.base,
@@ -125,7 +125,7 @@ def _checked(pool: Pool, communities: Mapping[str, CommunityConfig], priors: Map
     }
     try:
         of_each = {
-            name: CommunityConfig(**{**config.model_dump(), "prior": float(priors.get(name, config.prior))})
+            name: Community(**{**config.model_dump(), "prior": float(priors.get(name, config.prior))})
             for name, config in communities.items()
         }
         return Pool(**tables, communities=of_each)

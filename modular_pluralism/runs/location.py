@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import platformdirs
-
 from modular_pluralism.errors import InputError
+from modular_pluralism.home import expanded, own_folder
 from modular_pluralism.models.redaction import keep_secret
 
 STORE_VARIABLE = "MODULAR_PLURALISM_STORE"
@@ -41,16 +40,17 @@ def find_location(given: str | Path | None = None) -> StoreLocation:
     A password in an address is kept out of every message from now on.
 
     Raises:
-        InputError: it is an address of something else than Postgres, or a malformed one.
+        InputError: it is an address of something else than Postgres, or a malformed one; or there is no home folder.
     """
     named = str(given) if given is not None else os.environ.get(STORE_VARIABLE, "").strip()
     if given is not None and not named.strip():
         raise InputError("--store is empty; give a file, or a postgresql:// address.")
     if not named:
-        path = platformdirs.user_data_path("modular-pluralism", appauthor=False) / "runs.sqlite"
+        other = f"name a file with --store, or in {STORE_VARIABLE}"
+        path = own_folder("data", "runs", other) / "runs.sqlite"
         return StoreLocation(str(path), path=path)
     if "://" not in named:
-        return StoreLocation(named, path=Path(named).expanduser())
+        return StoreLocation(named, path=expanded(named))
     return _database(named)
 
 

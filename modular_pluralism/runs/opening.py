@@ -9,12 +9,14 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from modular_pluralism.checked import checked
 from modular_pluralism.errors import InputError, StoreError
 from modular_pluralism.runs.location import STORE_VARIABLE, StoreLocation, find_location, find_timeout
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.sqlite_store import open_sqlite
 
 
+@checked
 @asynccontextmanager
 async def open_store(
     location: str | Path | None = None, *, timeout: float | None = None

@@ -10,13 +10,17 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from modular_pluralism.errors import StoreError
-from modular_pluralism.pool import BUILT_IN_POOLS, Pool, without_password
+from modular_pluralism.model_tables import without_password
+from modular_pluralism.pool import BUILT_IN_POOLS, Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import Edited, Edits, Origin, apply_edits
 from modular_pluralism.types import Mode, Scoring, Voice
 
 _OTHER_USES = ("judge", "baseline")
 """Modes of prompts that no run of `pluralism ask` uses."""
+
+_OF_PERSONAS = "described_persona"
+"""What a pool's fingerprint has already."""
 
 _VOTES = ("vote", "vote_group", "vote_text", "vote_group_text")
 
@@ -116,7 +120,7 @@ def _pool_fingerprint(pool: Pool, prompts: PromptSet) -> str:
 
 def _prompts_fingerprint(prompts: PromptSet, voice: Voice) -> str:
     """Of the texts that the modes use with this voice of the communities."""
-    names = [name for name in prompts if prompts[name].mode not in _OTHER_USES]
+    names = [name for name in prompts if prompts[name].mode not in _OTHER_USES and name != _OF_PERSONAS]
     if voice == "comment":  # nobody votes
         names = [name for name in names if name not in _VOTES]
     return _digest({name: prompts[name].text for name in names})

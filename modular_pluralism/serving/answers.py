@@ -14,36 +14,47 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Tokens:
-    """What an answer cost; `cached` tokens of the prompt were not read again."""
+    """What an answer cost; `cached` tokens of the prompt were not read again, and `reasoning` of the completion's were
+    written before the text."""
 
     prompt: int = 0
     cached: int = 0
     completion: int = 0
+    reasoning: int = 0
 
     def __add__(self, other: Tokens) -> Tokens:
-        return Tokens(self.prompt + other.prompt, self.cached + other.cached, self.completion + other.completion)
+        return Tokens(
+            self.prompt + other.prompt,
+            self.cached + other.cached,
+            self.completion + other.completion,
+            self.reasoning + other.reasoning,
+        )
 
     def of_choice(self, index: int) -> Tokens:
         """As one of several answers to a prompt, which OpenAI counts once."""
-        return self if index == 0 else Tokens(completion=self.completion)
+        return self if index == 0 else Tokens(completion=self.completion, reasoning=self.reasoning)
 
     def usage(self) -> dict[str, Any]:
         """As OpenAI writes it."""
+        thought = {"completion_tokens_details": {"reasoning_tokens": self.reasoning}} if self.reasoning else {}
         return {
             "prompt_tokens": self.prompt,
             "completion_tokens": self.completion,
             "total_tokens": self.prompt + self.completion,
             "prompt_tokens_details": {"cached_tokens": self.cached},
+            **thought,
         }
 
 
 @dataclass(frozen=True)
 class Delta:
-    """Some more text of a choice; `logprobs` are in OpenAI's form, which is another for chats than for completions."""
+    """Some more text of a choice; `logprobs` are in OpenAI's form, which is another for chats than for completions.
+    `reasoning` is what a thinking model writes before its text."""
 
     index: int
     text: str
     logprobs: dict[str, Any] | None = None
+    reasoning: str = ""
 
 
 @dataclass(frozen=True)

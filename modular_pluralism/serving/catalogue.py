@@ -41,6 +41,7 @@ class Catalogue:
                     limits.tokens,
                 )
                 for name in pool.communities
+                if self.models.takes_messages(name)
             },
             **{
                 f"pluralism/{name}": ModeTalk(mode, pool, self.models, prompts, scoring, voice)

@@ -76,7 +76,7 @@ def load_keys(file: Path | None) -> Keys:
 
 def _in_file(file: Path) -> list[str]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The file of API keys {file} cannot be read ({type(error).__name__}).") from None
     return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]

@@ -11,6 +11,7 @@ from modular_pluralism.modes import ModeDescription
 from modular_pluralism.nodes.request import Request, check_question
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.schemas import ChatMessage, ChatRequest
+from modular_pluralism.types import Turn
 
 _HEADER = re.compile(r"(attribute|option):[ \t]*(.*)", re.IGNORECASE)
 _HOW = {
@@ -22,7 +23,7 @@ _HOW = {
 def question_of(mode: ModeDescription, request: ChatRequest, seed: int) -> dict[str, Any]:
     """The input of the mode's graph.
 
-    A single message is the question. Of a longer chat, the models are told every turn, "user: ..." and so on.
+    The last message is the question; the models are told those before it, with their roles.
 
     Raises:
         ApiError: 400, the chat does not end with a user's question, or the mode lacks what it needs.
@@ -43,8 +44,8 @@ def question_of(mode: ModeDescription, request: ChatRequest, seed: int) -> dict[
         if parts[part] is None:
             article = "an " if part == "attribute" else ""
             raise ApiError(400, f"pluralism/{mode.name} needs {article}{part}, {_HOW[part]}.", param=f"metadata.{part}")
-    told = _told(request.messages[:-1], text)
-    return Request(question=told, mode=mode.name, seed=seed, **parts).asked(distinct=True)
+    history = _history(request.messages[:-1])
+    return Request(question=text, mode=mode.name, seed=seed, history=history, **parts).asked(distinct=True)
 
 
 def take_headers(text: str) -> tuple[dict[str, list[str]], str]:
@@ -102,8 +103,10 @@ def _options(headers: Sequence[str], metadata: Mapping[str, Any] | None) -> list
     return told
 
 
-def _told(before: Sequence[ChatMessage], text: str) -> str:
-    """The question with what was said before it. A single question stands alone, as on the command line."""
-    if not before:
-        return text
-    return "\n\n".join([*(f"{message.role}: {message.content}" for message in before), f"user: {text}"])
+def _history(before: Sequence[ChatMessage]) -> list[Turn] | None:
+    """What was said before the question. Turns without a text, such as an assistant's call of a tool, are left out."""
+    return [
+        Turn(role="system" if message.role == "developer" else message.role, content=message.content)
+        for message in before
+        if message.content.strip()
+    ] or None

@@ -9,7 +9,7 @@ from typing import Any
 
 from modular_pluralism.errors import ContextOverflowError, ModelCallError
 from modular_pluralism.llama import ChatLlama
-from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.modes import ModeDescription
 from modular_pluralism.nodes.render import quoted, with_persona
 from modular_pluralism.pool import Pool
@@ -89,8 +89,8 @@ class ModeTalk:
         a question that is too long is the client's to mend."""
         prompt = self._prompts["comment"].render(question=quoted(question))
         for name in self._pool.communities:
-            chat = self._models.community(name).chat
-            if not isinstance(chat, ChatLlama):
+            model = self._models.answerer(name)
+            if not isinstance(model, PoolModel) or not isinstance(chat := model.chat, ChatLlama):
                 continue
             tokens = len(chat.prompt_tokens(with_persona(self._pool.persona_text(name, self._prompts), prompt))) + 1
             if tokens > chat.engine.context:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage
 
 from modular_pluralism.errors import InputError, ModelCallError, PluralismError
 from modular_pluralism.llama import ChatLlama
@@ -35,7 +35,7 @@ class ModelTalk:
         model, seed = self._open_model(), request.first_seed()
         messages, settings = with_persona(self._persona, request.turns()), self._settings(model, request)
 
-        async def begin(own: int) -> tuple[AsyncIterator[AIMessageChunk] | None, AIMessage | None]:
+        async def begin(own: int) -> tuple[AsyncIterator[AIMessage] | None, AIMessage | None]:
             if not request.stream:
                 return None, await model.chat.ainvoke(messages, **settings, seed=own)
             chunks = model.chat.astream(messages, **settings, seed=own)
@@ -49,8 +49,9 @@ class ModelTalk:
             try:
                 while message is not None:
                     logprobs = _logprobs(message)
-                    if message.text or logprobs:
-                        yield Delta(index, str(message.text), logprobs)
+                    reasoning = str(message.additional_kwargs.get("reasoning_content") or "")
+                    if message.text or logprobs or reasoning:
+                        yield Delta(index, str(message.text), logprobs, reasoning)
                     info |= {key: value for key, value in message.response_metadata.items() if key == "finish_reason"}
                     tokens += _tokens(message)
                     message = None if chunks is None else await anext(chunks, None)
@@ -114,4 +115,5 @@ def _logprobs(message: AIMessage) -> dict[str, Any] | None:
 def _tokens(message: AIMessage) -> Tokens:
     usage: Any = message.usage_metadata or {}
     cached = int((usage.get("input_token_details") or {}).get("cache_read") or 0)
-    return Tokens(int(usage.get("input_tokens", 0)), cached, int(usage.get("output_tokens", 0)))
+    reasoning = int((usage.get("output_token_details") or {}).get("reasoning") or 0)
+    return Tokens(int(usage.get("input_tokens", 0)), cached, int(usage.get("output_tokens", 0)), reasoning)

@@ -65,7 +65,8 @@ class _Response:
         for end in ends:
             deltas = deltas_of[end.index]
             text = "".join(delta.text for delta in deltas)
-            message = {"role": "assistant", "content": text, "refusal": None}
+            reasoning = "".join(delta.reasoning for delta in deltas)
+            message = {"role": "assistant", "content": text, "refusal": None, **_thought(reasoning)}
             logprobs = _joined([delta.logprobs for delta in deltas if delta.logprobs is not None])
             written = {"message": message} if self._chat else {"text": text}
             choices.append(_choice(end.index, written, logprobs, end.finish_reason))
@@ -76,7 +77,7 @@ class _Response:
             self._begun.add(event.index)
             yield self._chunk(_choice(event.index, {"delta": {"role": "assistant", "content": ""}}))
         if isinstance(event, Delta):
-            text = {"delta": {"content": event.text}} if self._chat else {"text": event.text}
+            text = {"delta": _delta(event)} if self._chat else {"text": event.text}
             yield self._chunk(_choice(event.index, text, event.logprobs))
         else:
             nothing: dict[str, Any] = {"delta": {}} if self._chat else {"text": ""}
@@ -98,6 +99,17 @@ def _choice(
     index: int, text: dict[str, Any], logprobs: dict[str, Any] | None = None, finish_reason: str | None = None
 ) -> dict[str, Any]:
     return {"index": index, **text, "logprobs": logprobs, "finish_reason": finish_reason}
+
+
+def _delta(event: Delta) -> dict[str, Any]:
+    """Reasoning comes in chunks of its own, which have no content."""
+    content = {"content": event.text} if event.text or not event.reasoning else {}
+    return {**_thought(event.reasoning), **content}
+
+
+def _thought(reasoning: str) -> dict[str, Any]:
+    """As llama-server and vLLM write it; OpenAI's API has no place for it."""
+    return {"reasoning_content": reasoning} if reasoning else {}
 
 
 def _joined(tables: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

@@ -192,6 +192,7 @@ class ChatMessage(Body):
     # What else stands in an assistant's message that a client sends back.
     refusal: Any = None
     annotations: Any = None
+    reasoning_content: Any = None  # ours, which no prompt repeats
     audio: Annotated[Any, NotOffered()] = None
     function_call: Annotated[Any, NotOffered()] = None
     tool_calls: Annotated[Any, NotOffered([])] = None

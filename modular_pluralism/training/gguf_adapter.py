@@ -123,11 +123,15 @@ def read_config(text: str, source: str) -> LoraConfig:
             alphas=raw.get("alpha_pattern") or {},
             base=raw.get("base_model_name_or_path"),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AdapterError(
-            f"{source} is no configuration of a PEFT LoRA ({type(error).__name__}: {error}); give the folder of an "
-            "adapter that PEFT has saved."
-        ) from error
+    except json.JSONDecodeError as error:
+        why = f"no JSON: {error.msg}"
+    except (ValueError, OverflowError, RecursionError):
+        why = "a number is none or too large, or there are too many brackets in one another"
+    except (KeyError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+    raise AdapterError(
+        f"{source} is no configuration of a PEFT LoRA ({why}); give the folder of an adapter that PEFT has saved."
+    )
 
 
 def gguf_tensors(weights: Mapping[str, Matrix], config: LoraConfig, base: BaseShape) -> dict[str, Matrix]:

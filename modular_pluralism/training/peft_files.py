@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from modular_pluralism.errors import AdapterError
+from modular_pluralism.home import expanded
+from modular_pluralism.llama.hub_files import check_hub_cache
 from modular_pluralism.optional import optional
 from modular_pluralism.replaced_file import replaced_path
 from modular_pluralism.training.gguf_adapter import Matrix, gguf_tensors, read_base, read_config, write_gguf_adapter
@@ -48,7 +50,7 @@ def find_adapter(source: str) -> Path:
     Raises:
         AdapterError: there is no such folder, or it cannot be downloaded.
     """
-    folder = Path(source).expanduser()
+    folder = expanded(source, AdapterError)
     if folder.is_dir():
         return folder
     match = _HUB_NAME.fullmatch(source)
@@ -56,6 +58,7 @@ def find_adapter(source: str) -> Path:
         raise AdapterError(f"There is no folder {source}; give the folder of a PEFT adapter, or OWNER/REPO on the hub.")
     from huggingface_hub import snapshot_download
 
+    check_hub_cache(source, AdapterError)
     try:
         return Path(snapshot_download(match["id"], allow_patterns=[_CONFIG, *_WEIGHTS]))
     except Exception as error:  # the hub's errors share no base class that covers network, missing and forbidden
@@ -88,6 +91,6 @@ def read_weights(folder: Path) -> dict[str, Matrix]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise AdapterError(f"{path} cannot be read; give the folder of an adapter that PEFT has saved.") from error

@@ -196,6 +196,13 @@ def more(summary: str) -> Element:
     return made
 
 
+def reasoning(content: str | None) -> None:
+    """What a thinking model wrote before its text, folded away; nothing where there is none."""
+    if content and content.strip():
+        with more("Reasoning"):
+            text(content.strip(), "raw", tabindex="0", role="region", label="Reasoning")
+
+
 def community(name: str, communities: Sequence[str], tag: str = "h3") -> None:
     """The name of a community, after its coloured number: the number tells it apart where colours do not. Another name
     stands as it is."""

@@ -128,6 +128,7 @@ def _output(record: CallRecord) -> None:
     else:
         el.text("As the model wrote it", "muted small")
         _raw(record.reply, "Output as the model wrote it")
+    el.reasoning(record.reasoning)
     if record.finish_reason == "length":
         el.note("The output was cut off by its token limit.", "warn", "content_cut")
     for error in record.errors:

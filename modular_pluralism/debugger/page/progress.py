@@ -33,10 +33,12 @@ def box_of(node: str) -> str:
 
 @dataclass
 class NodeProgress:
-    """What the box of a node shows. `stretches` of text have come from the call that is on."""
+    """What the box of a node shows. `stretches` of text have come from the call that is on; `reasoning` is what a
+    thinking model wrote before the text."""
 
     state: str = "waiting"
     text: str = ""
+    reasoning: str = ""
     error: str | None = None
     seconds: float = 0.0
     began: float | None = None
@@ -167,7 +169,7 @@ class RunProgress:
             if comment["error"]:
                 node.state, node.error = "failed", comment["error"]
             else:
-                node.text = comment["text"]
+                node.text, node.reasoning = comment["text"], comment.get("reasoning", "")
                 node.state = "edited" if name in self._edited else node.state
         node.text = update.get("answer") or node.text
         for key, value in update.items():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modular_pluralism.errors import PromptError
+from modular_pluralism.home import expanded
 from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.step import QuestionParts
 from modular_pluralism.pool import Pool
@@ -35,10 +36,11 @@ def prompts_of(setup: Setup, pool: Pool, prompts: PromptSet) -> list[UsedPrompt]
     found = [UsedPrompt(name, name, use, prompts[name]) for name, use in dict(_names(setup, prompts)).items()]
     for community, config in pool.communities.items():
         said = pool.persona_text(community, prompts)
-        if said is not None and config.persona is not None:
-            stem = config.persona.removesuffix(".md")
-            persona = Prompt(stem, "persona", (), 1, said, config.persona)
-            found.append(UsedPrompt(f"persona:{community}", community, config.persona, persona, community))
+        if said is not None:
+            source = str(pool.persona_source(community))
+            stem = community if config.persona_file is None else source.removesuffix(".md")
+            persona = Prompt(stem, "persona", (), 1, said, source)
+            found.append(UsedPrompt(f"persona:{community}", community, source, persona, community))
     return found
 
 
@@ -88,6 +90,11 @@ def save_prompt(folder: Path, original: Prompt, text: str) -> Path:
     problems = problems_of(original, text)
     if problems:
         raise PromptError(problems[0])
+    if original.mode == "persona" and not original.path.endswith(".md"):
+        raise PromptError(
+            f"the persona of {original.name} stands in no file; write it into the pool's file, or run again with the "
+            "text here"
+        )
     if original.mode == "persona" and f"{original.name}.md" not in PromptSet.load().personas:
         raise PromptError(
             f"{original.name}.md is a file beside the pool and no built-in persona; change that file, or run again "
@@ -107,7 +114,7 @@ def save_prompt(folder: Path, original: Prompt, text: str) -> Path:
 
 
 def _checked(folder: Path) -> Path:
-    own = folder.expanduser().absolute()
+    own = expanded(folder, PromptError).absolute()
     built_in = Path(PromptSet.load()["merge"].path).resolve().parent
     if own.resolve() == built_in or built_in in own.resolve().parents:
         raise PromptError("The built-in prompts stay as they are; choose a folder of your own")

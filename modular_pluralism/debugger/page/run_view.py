@@ -37,6 +37,8 @@ class _CommunityCard:
                     self._word = el.text("waiting", tag="span")
             said = f"What {name} says"
             self._said = el.text("", "said", tabindex="0", role="region", title=description, label=said)
+            self._thought = el.box()
+            self._reasoning = ""
             with el.box("foot"):
                 self._cost = el.text("", "cost")
                 label_of_details = f"Prompt and output of {name}"
@@ -51,6 +53,10 @@ class _CommunityCard:
         self._said.classes(replace="said caret" if node.state == "speaking" else "said")
         self._said.set_text(el.visible(node.error or node.text.rstrip()))
         self._cost.set_text(" · ".join(node.costs))
+        if node.reasoning != self._reasoning:
+            self._reasoning = node.reasoning
+            with el.refilled(self._thought):
+                el.reasoning(node.reasoning)
 
 
 class RunView(View):

@@ -71,6 +71,7 @@ def _value(key: str, value: Any) -> None:
     if key.startswith("comments.") and isinstance(value, Mapping):
         said = str(value.get("error") or value.get("text", ""))
         el.text(said, "said", tabindex="0", role="region", label=f"Comment of {value.get('community')}")
+        el.reasoning(value.get("reasoning"))
     elif key.startswith(("distributions.", "votes.")) and isinstance(value, Mapping):
         el.text(" · ".join(el.percent(share) for share in value.get("probabilities", [])), "mono")
     elif key == "selected" and isinstance(value, Mapping):

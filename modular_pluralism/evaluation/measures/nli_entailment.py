@@ -12,6 +12,7 @@ from typing import Any
 
 from modular_pluralism.errors import ModelCallError, ModelLoadError
 from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, Counts
+from modular_pluralism.llama.hub_files import check_hub_cache
 from modular_pluralism.optional import optional
 
 _LIBRARIES = ("torch", "transformers", "sentencepiece", "google.protobuf")
@@ -194,6 +195,7 @@ class _Source:
         if self._source.count("/") > 1 or self._source.startswith((".", "/", "~")) or "\\" in self._source:
             raise self._unavailable("there is no such folder")
         hub = optional("huggingface_hub", "nli", _PURPOSE)
+        check_hub_cache(f"{_PURPOSE} {self._source}")
         try:
             hub.HfApi().model_info(self._source, timeout=_HUB_SECONDS)
         except Exception as error:  # the hub's errors share no base class that covers network, missing and forbidden

@@ -34,7 +34,7 @@ from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.pool import EmbeddedModel, Pool
+from modular_pluralism.pool import EmbeddedModel, Pool, RemoteModel
 from modular_pluralism.prompts import PromptSet, Style
 from modular_pluralism.types import ItemScoring, MethodName, Voice
 
@@ -52,7 +52,7 @@ _ANSWERING = ("vanilla", "prompting_overton", "moe", "merge")
 OnResult: TypeAlias = Callable[[Any, Result], None]
 """Told of each result that was made, with its maker."""
 
-AnItem = TypeVar("AnItem", bound=Item)
+AnItem = TypeVar("AnItem")
 Made = TypeVar("Made")
 
 
@@ -260,8 +260,8 @@ class Bench(Generic[Settings]):
         """The weights' file, or the remote model's name."""
         config, chat = self.pool.models[self.pool.base], self.models.base().chat
         if isinstance(chat, ChatLlama):
-            return chat.gguf.name
-        return self.pool.base if isinstance(config, EmbeddedModel) else config.openai
+            return chat.file.name
+        return config.openai if isinstance(config, RemoteModel) else self.pool.base
 
 
 async def each_item(

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.errors import EvaluationError, InputError
 from modular_pluralism.evaluation.data.filled_file import write_filled
@@ -23,7 +19,8 @@ from modular_pluralism.evaluation.measures.entailment import Counts
 from modular_pluralism.evaluation.report import write_report
 from modular_pluralism.evaluation.report.folder import check_folder, write_json
 from modular_pluralism.evaluation.run.bench import Bench, BenchSettings, OnResult
-from modular_pluralism.evaluation.run.harness import PART, Harness
+from modular_pluralism.evaluation.run.facts import digest, given_models, model_files, pool_facts
+from modular_pluralism.evaluation.run.harness import PART, Harness, check_traces
 from modular_pluralism.evaluation.run.journal import Journal
 from modular_pluralism.evaluation.run.makers import Maker, PairMaker, verdict
 from modular_pluralism.evaluation.run.methods import METHODS
@@ -31,13 +28,7 @@ from modular_pluralism.evaluation.statistics.clusters import by_question
 from modular_pluralism.evaluation.statistics.pair_table import pair_table
 from modular_pluralism.evaluation.statistics.results import Results, Table
 from modular_pluralism.evaluation.statistics.summary import summarise
-from modular_pluralism.hardware import Hardware
-from modular_pluralism.llama.chat_model import ChatLlama
-from modular_pluralism.llama.gguf_parts import size_of
-from modular_pluralism.models.pool_models import HasIdentity, PoolModels
-from modular_pluralism.pool import EmbeddedModel, ModelConfig, Pool
-from modular_pluralism.prepared.entry import file_hash
-from modular_pluralism.prompts import PromptSet
+from modular_pluralism.pool import EmbeddedModel
 from modular_pluralism.types import MethodName
 
 _STARTS = "(starts)"
@@ -93,6 +84,7 @@ class Evaluation:
         cache = self.bench.cache(PART) if settings.without or settings.only else None
         self._makers = self.bench.makers(settings.methods, without=settings.without, only=settings.only, cache=cache)
         self._patched = self._makers[len(dict.fromkeys(settings.methods)) :]
+        check_traces()
         _make_folder(files, task.path)
 
     @property
@@ -214,8 +206,8 @@ class Evaluation:
         return {
             "task file": self.task.digest,
             "kind": self.task.kind,
-            "pool": _pool_facts(bench.pool, bench.prompts),
-            "prompts": _digest({name: bench.prompts[name].text for name in bench.prompts}),
+            "pool": pool_facts(bench.pool, bench.prompts),
+            "prompts": digest({name: bench.prompts[name].text for name in bench.prompts}),
             "seed": settings.seed,
             "scoring": settings.scoring,
             # Beside the rest only where it differs, so that evaluations from before there was a choice go on.
@@ -225,8 +217,8 @@ class Evaluation:
             "nli": None if bench.overton is None else bench.overton.entailment.name,
             "judge": settings.judge,
             "perspectives": settings.perspectives,
-            "files": _files(bench.pool, bench.models),
-            **({} if settings.models is None else {"models": _digest(_identities(settings.models))}),
+            "files": model_files(bench.pool, bench.models),
+            **({} if settings.models is None else {"models": digest(given_models(settings.models))}),
             "modular-pluralism": version("modular-pluralism"),
         }
 
@@ -240,49 +232,6 @@ def continued(times: int) -> str:
         "from those of a run in one go; --repeatable, in a new folder, rules that out for embedded models with weights "
         "in one of llama.cpp's Q formats."
     )
-
-
-def _pool_facts(pool: Pool, prompts: PromptSet) -> Any:
-    """The pool without what cannot change a result, and with its personas' and templates' texts."""
-    models = {name: _model_facts(model) for name, model in pool.models.items()}
-    communities = {name: community.model_dump(mode="json") for name, community in pool.communities.items()}
-    personas = {name: pool.persona_text(name, prompts) for name in pool.communities}
-    run = pool.run.model_dump(mode="json", exclude={"deadline"})
-    content = {"base": pool.base, "models": models, "communities": communities, "personas": personas, "run": run}
-    if templates := pool.template_texts():
-        content["templates"] = templates
-    return f"{pool.name} {_digest(content)}"
-
-
-def _model_facts(model: ModelConfig) -> Any:
-    unimportant = {"memory", "slots", "threads", "queue", "api_key_env"}
-    if isinstance(model, EmbeddedModel):
-        return model.model_dump(mode="json", exclude=unimportant | set(Hardware.model_fields)) | model.hardware.computed
-    return model.model_dump(mode="json", exclude=unimportant)
-
-
-def _files(pool: Pool, models: PoolModels) -> list[str]:
-    """The weights and adapters that are used: a file that was replaced gives other results."""
-    opened = [models.base(), *(models.community(name) for name in pool.communities)]
-    chats = [model.chat for model in opened if isinstance(model.chat, ChatLlama)]
-    adapters = [chat.adapter.path for chat in chats if chat.adapter is not None]
-    weights = {f"{file.name} {size_of(file)}" for file in (chat.gguf for chat in chats)}
-    # Adapters that were trained alike have the same size, and are quickly read.
-    return sorted(weights | {f"{file.name} {file_hash(file)[:16]}" for file in adapters})
-
-
-def _identities(models: Mapping[str, BaseChatModel]) -> dict[str, list[Any]]:
-    """What is known of chat models that were given: their own word, or their class and what they call their model."""
-    return {
-        name: chat.pluralism_identity()
-        if isinstance(chat, HasIdentity)
-        else [type(chat).__module__, type(chat).__qualname__, getattr(chat, "model_name", getattr(chat, "model", None))]
-        for name, chat in models.items()
-    }
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _make_folder(files: Files, task: Path) -> None:

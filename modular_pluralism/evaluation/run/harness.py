@@ -20,6 +20,7 @@ from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util._display import init_display_type
+from platformdirs import user_data_path
 
 from modular_pluralism.errors import EvaluationError
 from modular_pluralism.evaluation.data.items import Item, OptionItem, OvertonItem
@@ -34,6 +35,18 @@ PART = 1000
 
 _Log = tuple[str, range]
 """A maker's name, and the places that a log of it has."""
+
+
+def check_traces() -> None:
+    """Raise EvaluationError where Inspect cannot keep its traces, which it does in a folder of the user's own."""
+    try:
+        if not user_data_path("inspect_ai", ensure_exists=True).is_absolute():
+            raise RuntimeError  # earlier versions of platformdirs leave the ~ as it is
+    except (OSError, RuntimeError) as error:
+        raise EvaluationError(
+            "Inspect, which runs evaluations, keeps its traces in your home folder, where nothing can be written "
+            f"({getattr(error, 'strerror', None) or 'there is none'}); name another folder in XDG_DATA_HOME."
+        ) from error
 
 
 class Harness:

@@ -23,8 +23,9 @@ from modular_pluralism.evaluation.run.makers import Maker, OvertonMeasures, Resu
 from modular_pluralism.graphs.baselines import BASELINES, baseline_settings
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import find_mode
+from modular_pluralism.nodes.aggregate import pooled_as
 from modular_pluralism.nodes.step import derive_seed
-from modular_pluralism.option_math import letters, linear_pool, most_likely
+from modular_pluralism.option_math import letters, most_likely
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment, ItemScoring, MethodName, Mode, OptionDistribution, Usage, Voice
@@ -267,7 +268,7 @@ def _pooled(state: Mapping[str, Any]) -> Prediction:
     labels = [each["label"] for each in of_each]
     return Prediction(
         rotate=state["distribution"],
-        label=linear_pool([each for each in labels if each is not None], shares) if None not in labels else None,
+        label=pooled_as(state, [each for each in labels if each is not None], shares) if None not in labels else None,
         rotate_mass=state["label_mass"],
         label_mass=_mean([each["label_mass"] for each in of_each], shares),
         samples=sum(each["samples"] or 0 for each in of_each) or None,

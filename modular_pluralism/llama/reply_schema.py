@@ -1,0 +1,148 @@
+"""A schema that a reply has to follow, and the object that is made of a reply: for the engine's grammar, and for models
+that can only be asked."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langchain_core.utils.function_calling import convert_to_json_schema
+from pydantic import BaseModel, ValidationError
+from pydantic.errors import PydanticUserError
+from typing_extensions import is_typeddict
+
+from modular_pluralism.errors import InputError, NoUsableReplyError
+from modular_pluralism.llama.grammar import JSON_OBJECT, grammar_of_schema
+from modular_pluralism.llama.schema_check import schema_problem
+
+ResponseFormat = Mapping[str, Any] | type[BaseModel]
+"""What ChatOpenAI takes as `response_format`: OpenAI's table, or a class of pydantic."""
+
+
+@dataclass(frozen=True)
+class ReplySchema:
+    """A JSON schema with its name. Replies are read into `model` where there is one, else into plain values."""
+
+    name: str
+    json_schema: dict[str, Any]
+    model: type[BaseModel] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, schema: Any) -> ReplySchema:
+        """The schema of a class of pydantic, of a TypedDict, or a JSON schema as it is.
+
+        Objects of a class have the members that it names and no others.
+
+        Raises:
+            InputError: it is none of these, or cannot be written as a JSON schema.
+        """
+        if isinstance(schema, Mapping):
+            return cls(str(schema.get("title") or "reply"), dict(schema))
+        if isinstance(schema, type) and issubclass(schema, BaseModel):
+            try:
+                return cls(schema.__name__, _closed(schema.model_json_schema()), schema)
+            except PydanticUserError as error:
+                raise InputError(f"{schema.__name__} cannot be written as a JSON schema: {error.message}.") from None
+        if is_typeddict(schema):
+            return cls(schema.__name__, _closed(convert_to_json_schema(schema)))
+        raise InputError(
+            f"The schema is {schema!r:.100}; give a class of pydantic, a TypedDict, or a JSON schema as a dict."
+        )
+
+    @property
+    def response_format(self) -> dict[str, Any]:
+        """As OpenAI's API is told it."""
+        return {"type": "json_schema", "json_schema": {"name": self.name, "schema": self.json_schema}}
+
+    def read(self, text: str) -> Any:
+        """The object that a reply's text is.
+
+        Raises:
+            NoUsableReplyError: it is no JSON, or does not follow the schema.
+        """
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            raise self._unusable("it is no JSON") from None
+        if (problem := schema_problem(value, self.json_schema)) is not None:
+            raise self._unusable(problem)
+        if self.model is None:
+            return value
+        try:
+            return self.model.model_validate(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise self._unusable(f"{where}: {first['msg']}" if where else first["msg"]) from None
+
+    def read_message(self, message: BaseMessage) -> Any:
+        """As `read`, of a whole message."""
+        if message.response_metadata.get("finish_reason") == "length":
+            raise NoUsableReplyError(
+                f"The reply was cut off before it was a whole {self.name}; raise max_tokens, or ask for less.", 1
+            )
+        return self.read(str(message.text))
+
+    def plain(self, text: str) -> Any:
+        """As `read`, in plain values."""
+        value = self.read(text)
+        return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+    def _unusable(self, why: str) -> NoUsableReplyError:
+        return NoUsableReplyError(
+            f"The reply is no {self.name} ({why}); ask again, or use a model that follows instructions.", 1
+        )
+
+
+def schema_of_format(response_format: ResponseFormat | None) -> ReplySchema | None:
+    """The schema of a `response_format`; None where texts of any form, or any JSON objects, are wanted.
+
+    Raises:
+        InputError: it says neither.
+    """
+    if isinstance(response_format, type):
+        return ReplySchema.of(response_format)
+    if response_format is None or response_format.get("type") in ("text", "json_object"):
+        return None
+    wanted = response_format.get("json_schema")
+    schema = wanted.get("schema") if isinstance(wanted, Mapping) else None
+    if response_format.get("type") != "json_schema" or not isinstance(schema, Mapping):
+        raise InputError(
+            'response_format must be {"type": "json_schema", "json_schema": {"name": …, "schema": …}}, {"type": '
+            '"json_object"}, {"type": "text"}, or a class of pydantic.'
+        )
+    assert isinstance(wanted, Mapping)
+    return ReplySchema(str(wanted.get("name") or "reply"), dict(schema))
+
+
+def grammar_of_format(response_format: ResponseFormat | None) -> str | None:
+    """The grammar that keeps a text to a `response_format`; None where any text will do.
+
+    Raises:
+        InputError: it is none, or its schema holds something that no grammar can express.
+        ModelLoadError: llguidance is not installed.
+    """
+    schema = schema_of_format(response_format)
+    if schema is not None:
+        return grammar_of_schema(schema.json_schema)
+    is_object = isinstance(response_format, Mapping) and response_format.get("type") == "json_object"
+    return JSON_OBJECT if is_object else None
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, whose objects have no members but those that are named: a small model would write others for ever."""
+    schema = copy.deepcopy(schema)
+    left: list[Any] = [schema]
+    while left:
+        part = left.pop()
+        if isinstance(part, list):
+            left += part
+        elif isinstance(part, dict):
+            if isinstance(part.get("properties"), dict) and part.get("type") == "object":
+                part.setdefault("additionalProperties", False)
+            left += [inner for name, inner in part.items() if name not in ("default", "const", "enum", "examples")]
+    return schema

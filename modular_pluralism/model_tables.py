@@ -1,0 +1,321 @@
+"""The kinds of models that a pool may name: one table each, which its key tells from the others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self, cast, get_args
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from modular_pluralism.errors import PoolError
+from modular_pluralism.gguf_names import form_of
+from modular_pluralism.hardware import Hardware
+
+if TYPE_CHECKING:
+    from modular_pluralism.answering import Given
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_OF_EVERY_TEMPLATE = {"messages", "add_generation_prompt", "bos_token", "eos_token", "raise_exception"}
+"""What a chat template is given in any case."""
+
+_INT32 = 2**31 - 1  # llama.cpp takes these numbers as 32-bit integers
+
+
+def one_of(names: Iterable[str], word: str = "or") -> str:
+    """The names as a sentence has them."""
+    *first, last = names
+    return f"{', '.join(first)} {word} {last}" if first else last
+
+
+def _checked_path(path: str) -> str:
+    if not path.isprintable():
+        raise ValueError("must be a path without control characters")
+    return path
+
+
+Text = Annotated[str, Field(min_length=1)]
+FilePath = Annotated[Text, AfterValidator(_checked_path)]
+Probability = Annotated[float, Field(gt=0, le=1)]
+Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=_INT32)]
+
+
+def _none_for_default(value: object) -> object:
+    return None if value == "default" else value
+
+
+class Table(BaseModel):
+    """What every table has in common: values are not converted ("8" is no number), and unknown keys are refused."""
+
+    # The input is hidden because a key written into the wrong place would otherwise end up in a traceback.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class EmbeddedModel(Hardware, Table):
+    """A model that runs in this process, through the embedded llama.cpp engine.
+
+    `gguf` is the path of a file, or of a folder with one model in it (absolute, or relative to the pool's folder),
+    `package:PKG/FILE` for a file inside an installed package, `hf:OWNER/REPO:QUANT`, `hf:OWNER/REPO` or
+    `hf:OWNER/REPO/FILE.gguf` for one on the Hugging Face hub, or `ollama:NAME:TAG` for one that Ollama has pulled; of a
+    model in several files, the first. `context` is the longest single sequence in
+    tokens, `slots` how many sequences may run at once, `memory` the most GiB of KV cache for them, and `threads` how
+    many threads decode; the engine chooses where they are None. `queue` is how many requests may wait. `repeatable`
+    makes a text depend on nothing but its request and seed, whatever else runs, which costs speed where a sequence runs
+    alone.
+    `prepared` takes the file that `pluralism models prepare` wrote of these weights, where there is one (and where it
+    keeps a repeatable model repeatable).
+    `template` false sends raw text to be completed instead of the model's chat template; `template_file` is the path
+    of a Jinja template in the place of the model's own, and `template_kwargs` what templates are given beside the
+    messages, such as `enable_thinking = false`. `thinking` is "off", "on", or the most tokens that reasoning may take
+    before a text (docs/thinking.md). The sampling settings are llama.cpp's; at temperature 0 the likeliest
+    token is taken. The keys of `Hardware` say how it is laid on the machine.
+    """
+
+    gguf: FilePath
+    context: Annotated[int, Field(ge=64, le=_INT32)] = 2048
+    memory: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    queue: Count | None = None
+    repeatable: bool = False
+    slots: Annotated[int, Field(ge=1, le=256)] | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    temperature: Temperature = 0.7
+    top_p: Probability = 0.95
+    top_k: Annotated[int, Field(ge=0, le=_INT32)] = 40
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.05
+    template: bool = True
+    prepared: bool = True
+    # Left out of what is dumped where they say nothing: pools of runs that are kept are compared with it.
+    template_file: Annotated[FilePath | None, Field(exclude_if=lambda file: file is None)] = None
+    template_kwargs: Annotated[dict[str, JsonValue], Field(exclude_if=lambda given: not given)] = {}
+    thinking: Annotated[Literal["off", "on"] | Count, Field(exclude_if=lambda wanted: wanted == "off")] = "off"
+
+    @field_validator("template_kwargs")
+    @classmethod
+    def _check_template_kwargs(cls, given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if taken := sorted(_OF_EVERY_TEMPLATE & set(given)):
+            raise ValueError(f"must not set {taken[0]}, which every chat template is given anyway")
+        day = given.get("strftime_now")
+        try:
+            if day is not None:
+                date.fromisoformat(str(day))
+        except ValueError:
+            raise ValueError('must give strftime_now a day such as "2025-12-31"') from None
+        return given
+
+    @field_validator("thinking", mode="before")
+    @classmethod
+    def _check_thinking(cls, wanted: object) -> object:
+        number = isinstance(wanted, int) and not isinstance(wanted, bool) and 1 <= wanted <= _INT32
+        if wanted not in ("off", "on") and not number:
+            raise ValueError('must be "off", "on", or a number of tokens of at least 1')
+        return wanted
+
+    @model_validator(mode="after")
+    def _check_template(self) -> Self:
+        if not self.template and self.thinking != "off":
+            raise ValueError(
+                "sends raw text with template = false, which no model thinks after; remove that or thinking"
+            )
+        if not self.template and (self.template_file is not None or self.template_kwargs):
+            raise ValueError("sends raw text with template = false; remove that, or template_file and template_kwargs")
+        return self
+
+    @field_validator("gguf")
+    @classmethod
+    def _check_gguf(cls, gguf: str) -> str:
+        if (form := form_of(gguf)) is not None:
+            raise ValueError(f"must read {form}")
+        return gguf
+
+
+class RemoteModel(Table):
+    """A model behind an OpenAI-compatible endpoint.
+
+    `openai` is the model's id there, `base_url` the endpoint's address (None for OpenAI itself), and `api_key_env` the
+    name of the environment variable that holds the key, which is read when the model is opened. `try_seconds` limits
+    one try of a call (default: the run's deadline). `temperature` and `top_p` are not sent where they are None, which a
+    pool file writes as "default". `reasoning_effort` and `chat_template_kwargs` go with every request, and so does what
+    `extra_body` holds; `reasoning_tokens` are added to the limit of every text, for reasoning. `headers_env` names
+    further headers, and for each the environment variable with its value. docs/providers.md says what whom takes.
+    """
+
+    openai: Text
+    base_url: str | None = None
+    api_key_env: str | None = None
+    temperature: Annotated[Temperature | None, BeforeValidator(_none_for_default)] = 0.7
+    top_p: Annotated[Probability | None, BeforeValidator(_none_for_default)] = 1.0
+    try_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    # Left out of what is dumped where they say nothing: pools of runs that are kept are compared with it.
+    reasoning_effort: Annotated[Text | None, Field(exclude_if=lambda effort: effort is None)] = None
+    reasoning_tokens: Annotated[int, Field(ge=0, le=_INT32, exclude_if=lambda tokens: tokens == 0)] = 0
+    chat_template_kwargs: Annotated[dict[str, Any], Field(exclude_if=lambda table: not table)] = {}
+    extra_body: Annotated[dict[str, Any], Field(exclude_if=lambda table: not table)] = {}
+    headers_env: Annotated[dict[str, str], Field(exclude_if=lambda table: not table)] = {}
+
+    @property
+    def address(self) -> str | None:
+        """The endpoint without what `base_url` may hold of a password; None for OpenAI itself."""
+        if self.base_url is None:
+            return None
+        parts = urlsplit(self.base_url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """An address may hold a password, which is not shown."""
+        for key, value in super().__repr_args__():
+            yield key, without_password(self.address) if key == "base_url" else value
+
+    @field_validator("base_url", mode="before")
+    @classmethod
+    def _check_base_url(cls, base_url: object) -> object:
+        if isinstance(base_url, list):
+            raise ValueError(
+                "must be one address; put a load balancer such as nginx before several endpoints, and name that"
+            )
+        if base_url is not None and not (isinstance(base_url, str) and _is_web_address(base_url)):
+            raise ValueError("must be an address that starts with http:// or https://")
+        if isinstance(base_url, str) and set(base_url) & set("?#"):
+            raise ValueError("must be an address without '?' and '#'; a key belongs into the variable of api_key_env")
+        return base_url
+
+    @field_validator("headers_env")
+    @classmethod
+    def _check_headers_env(cls, headers: dict[str, str]) -> dict[str, str]:
+        if not all(_HEADER_NAME.fullmatch(name) for name in headers):
+            raise ValueError("must name headers such as X-Title")
+        if not all(_VARIABLE_NAME.fullmatch(variable) for variable in headers.values()):
+            raise ValueError("must give each header the name of an environment variable, never its value")
+        return headers
+
+    @field_validator("extra_body")
+    @classmethod
+    def _check_extra_body(cls, body: dict[str, Any]) -> dict[str, Any]:
+        ours = [name for name in ("model", "messages", "stream", "n", "tools") if name in body]
+        if ours:
+            raise ValueError(f"must not hold {ours[0]}, which the package sets itself")
+        return body
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _check_api_key_env(cls, name: str | None) -> str | None:
+        if name is not None and not _VARIABLE_NAME.fullmatch(name):
+            raise ValueError("must be the name of an environment variable such as OPENAI_API_KEY, never the key itself")
+        return name
+
+
+class GivenModel(Table):
+    """What an application gives in the place of a table: a LangChain chat model, or anything else that answers.
+
+    It lives in this process alone. What is dumped of it, and shown, is the name of its class.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    given: Any
+
+    @property
+    def asked_with(self) -> Given:
+        """What it is asked with."""
+        from modular_pluralism.answering import given_to  # a pool that is read from a file needs no LangChain
+
+        return given_to(self.given)
+
+    @field_serializer("given")
+    def _class_name(self, given: object) -> str:
+        return f"{type(given).__module__}.{type(given).__qualname__}"
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """An object may hold a key, which is not shown."""
+        yield "given", type(self.given).__name__
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """A copy asks the same object."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refused: what is open here is not open in another process."""
+        raise PoolError(
+            f"a pool that holds a {type(self.given).__name__} of this process cannot be handed to another one; name "
+            "the model in a pool file, or make the pool there"
+        )
+
+
+ModelConfig = (
+    Annotated[EmbeddedModel, Tag("gguf")] | Annotated[RemoteModel, Tag("openai")] | Annotated[GivenModel, Tag("given")]
+)
+"""One [models.*] table. A kind's tag is the key that only its table has; a new kind is added here."""
+
+KINDS: Mapping[str, type[Table]] = {get_args(choice)[1].tag: get_args(choice)[0] for choice in get_args(ModelConfig)}
+"""The kinds of models by the key that tells them apart."""
+
+FILE_KINDS = tuple(kind for kind in KINDS if kind != "given")
+"""Those that a file may have."""
+
+
+def kinds_in(table: object) -> list[str]:
+    """The kinds of models that a table may be of, by its keys: exactly one in one that is right."""
+    return [kind for kind in FILE_KINDS if isinstance(table, Mapping) and kind in table]
+
+
+def as_model(value: object) -> ModelConfig | None:
+    """A table as it is, and a table for anything else that answers; None where it does not answer."""
+    if isinstance(value, tuple(KINDS.values())):
+        return cast(ModelConfig, value)
+    if not (callable(value) or hasattr(value, "invoke")):
+        return None
+    from modular_pluralism.answering import as_answering
+
+    answering = as_answering(value)
+    return None if answering is None else GivenModel(given=answering)
+
+
+def _kind(value: object) -> str | None:
+    """Which kind of model a table describes, or None where that is not clear."""
+    for kind, table in KINDS.items():
+        if isinstance(value, table):
+            return kind
+    kinds = kinds_in(value)
+    return kinds[0] if len(kinds) == 1 else None
+
+
+AnyModel = Annotated[
+    ModelConfig,
+    Discriminator(
+        _kind, custom_error_type="kind", custom_error_message=f"must have exactly one of {one_of(FILE_KINDS, 'and')}"
+    ),
+]
+"""A [models.*] table as it is read."""
+
+
+_SECRET_PART = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
+
+
+def without_password(value: Any) -> Any:
+    """An address without the parts that may hold a password or a key, for people: also where it is written wrongly, or
+    holds another one. Any other value as it is."""
+    return _SECRET_PART.sub("", value) if isinstance(value, str) and "://" in value else value
+
+
+def _is_web_address(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # a malformed IPv6 address or port
+        return False

@@ -1,0 +1,93 @@
+"""Conversations: the last message is the question, the models are told those before it, and the answer is added."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+
+from modular_pluralism import InputError, build_conversation
+from tests.fake_models import FakeChat, choosing, fake_models, fake_pool
+
+NAMES = ("north", "south")
+THREAD: RunnableConfig = {"configurable": {"thread_id": "1"}}
+
+
+def models(**more: Any) -> Any:
+    base = more.pop("base", None) or FakeChat(say=lambda seen: "All of them.")
+    return fake_models(base, NAMES, **more)
+
+
+def roles(seen: Any) -> list[str]:
+    return re.findall(r"^\[(\w+)\]$", seen.prompt, re.MULTILINE)
+
+
+def test_what_was_said_before_is_told_with_its_roles() -> None:
+    asked = models()
+    graph = build_conversation(fake_pool(NAMES), models=asked).compile()
+    call = AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "1"}])
+    before = [
+        SystemMessage("Be short."),
+        HumanMessage("Cars?"),
+        call,
+        ToolMessage("3", tool_call_id="1"),
+        AIMessage("No."),
+    ]
+    state = graph.invoke({"messages": [*before, HumanMessage("And buses?")]})
+    assert [message.type for message in state["messages"]] == ["system", "human", "ai", "tool", "ai", "human", "ai"]
+    assert state["messages"][-1].text == state["answer"] == "All of them."
+    assert "question" not in state
+    for name in ("boss", *NAMES):
+        (seen,) = asked[name].seen
+        assert roles(seen) == ["system", "human", "ai", "human"]
+        system, question, answer, now = re.split(r"^\[\w+\]$", seen.prompt, flags=re.MULTILINE)[1:]
+        assert [question.strip(), answer.strip()] == ["Cars?", "No."]
+        assert "Be short." in system
+        assert "And buses?" in now
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_thread_goes_on(is_async: bool) -> None:
+    asked = models()
+    graph = build_conversation(fake_pool(NAMES), models=asked, seed=1).compile(checkpointer=InMemorySaver())
+    for question in ("Cars?", "And buses?"):
+        given: Any = {"messages": [("user", question)]}
+        state = await graph.ainvoke(given, THREAD) if is_async else graph.invoke(given, THREAD)
+    assert [message.text for message in state["messages"]] == ["Cars?", "All of them.", "And buses?", "All of them."]
+    assert roles(asked["north"].seen[-1])[-3:] == ["human", "ai", "human"]
+
+
+def test_is_a_node_of_a_graph_with_messages() -> None:
+    parent = StateGraph(MessagesState)
+    parent.add_node("talk", build_conversation(fake_pool(NAMES), models=models()).compile())
+    parent.add_edge(START, "talk")
+    parent.add_edge("talk", END)
+    state = parent.compile().invoke({"messages": [HumanMessage("Cars?")]})
+    assert [message.text for message in state["messages"]] == ["Cars?", "All of them."]
+
+
+@pytest.mark.parametrize("mode", ["steerable", "distributional"])
+def test_in_every_mode(mode: str) -> None:
+    base = choosing(lambda seen: {"A": 0.6, "B": 0.2, "1": 0.9})
+    asked = models(base=base)
+    graph = build_conversation(fake_pool(NAMES), mode=mode, scoring="label", models=asked).compile()
+    beside: dict[str, Any] = {"attribute": "the north", "options": ["Yes", "No"]}
+    state = graph.invoke({"messages": [("user", "Cars?"), ("assistant", "No."), ("user", "And buses?")], **beside})
+    expected = "Yes" if mode == "steerable" else "Yes: 75.0%\nNo: 25.0%"
+    assert state["messages"][-1].text == expected
+    assert all(roles(seen)[-3:] == ["human", "ai", "human"] for seen in base.seen)
+
+
+def test_nobody_s_question_is_refused() -> None:
+    graph = build_conversation(fake_pool(NAMES), models=models()).compile()
+    with pytest.raises(InputError, match="ends with a message of the type 'ai'; add what is asked next"):
+        graph.invoke({"messages": [("user", "Cars?"), ("assistant", "No.")]})
+    with pytest.raises(InputError, match="The conversation is empty"):
+        graph.invoke({"messages": []})
+    with pytest.raises(InputError, match="The question is empty"):
+        graph.invoke({"messages": [("user", " ")]})

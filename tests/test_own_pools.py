@@ -1,0 +1,320 @@
+"""Pools that are made in Python: of chat models, agents, chains and functions."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import Runnable, RunnableLambda
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, StateGraph, add_messages
+from langgraph.types import Command, interrupt
+
+from modular_pluralism import (
+    Community,
+    EmbeddedModel,
+    NodeCache,
+    Pool,
+    PoolError,
+    PoolModels,
+    RunSettings,
+    build_distributional,
+    build_overton,
+    build_steerable,
+)
+from tests.fake_models import FakeChat, Seen, always, scripted
+
+QUESTION = {"question": "Should wages be public?"}
+ONCE = RunSettings(attempts=1)
+
+
+def refusal(make: Callable[[], object]) -> str:
+    with pytest.raises(PoolError) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def pool_of(communities: dict[str, Any], base: Any = None, **more: Any) -> Pool:
+    return Pool.of(base or always("All of it."), communities, run=ONCE, **more)
+
+
+def comments(pool: Pool, **question: Any) -> dict[str, str]:
+    state = build_overton(pool).compile().invoke({**QUESTION, **question})
+    assert state["missing"] == [], state["comments"]
+    return {name: comment["text"] for name, comment in state["comments"].items()}
+
+
+class AgentState(TypedDict):
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+def agent(model: Runnable[Any, Any], look_up: Callable[[], str] = lambda: "the law of 1990") -> Any:
+    """A hand-written agent: it calls a tool, which may interrupt, and answers once it knows."""
+
+    def think(state: AgentState) -> dict[str, Any]:
+        return {"messages": [model.invoke(state["messages"])]}
+
+    async def athink(state: AgentState) -> dict[str, Any]:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    def tool(state: AgentState) -> dict[str, Any]:
+        last = state["messages"][-1]
+        assert isinstance(last, AIMessage)
+        return {"messages": [ToolMessage(look_up(), tool_call_id=last.tool_calls[0]["id"])]}
+
+    def leads_to(state: AgentState) -> str:
+        last = state["messages"][-1]
+        return "tool" if isinstance(last, AIMessage) and last.tool_calls else END
+
+    graph = StateGraph(AgentState)
+    graph.add_node("think", RunnableLambda(think, athink))
+    graph.add_node("tool", tool)
+    graph.add_edge(START, "think")
+    graph.add_conditional_edges("think", leads_to, ["tool", END])
+    graph.add_edge("tool", "think")
+    return graph.compile()
+
+
+def calls_then_answers(messages: list[BaseMessage]) -> AIMessage:
+    if isinstance(messages[-1], ToolMessage):
+        return AIMessage(f"We keep to {messages[-1].text}.")
+    return AIMessage("", tool_calls=[{"name": "look_up", "args": {}, "id": "1"}])
+
+
+# Chat models
+
+
+def test_a_pool_of_chat_models() -> None:
+    base, own = always("All of it."), always("Mine.")
+    pool = pool_of(
+        {"left": Community(model=own, prior=3), "right": Community(description="the right"), "third": own}, base
+    )
+    assert {name: community.model for name, community in pool.communities.items()} == {
+        "left": "left",
+        "right": "base",
+        "third": "left",
+    }
+    assert list(pool.models) == ["base", "left"], "what is shared is one model"
+    assert pool.communities["left"].description == "left"
+    assert pool.priors["left"] == pytest.approx(3 / 5)
+    state = build_overton(pool).compile().invoke(QUESTION)
+    assert state["answer"] == "All of it."
+    assert state["comments"]["left"]["text"] == "Mine."
+
+
+def test_tables_and_names_are_taken_as_models(tmp_path: Any) -> None:
+    small = EmbeddedModel(gguf="small.gguf")
+    pool = Pool.of(
+        small,
+        {"left": Community(model=small, description="the left"), "base": Community(model=always("x"))},
+        priors={"age": {"left": 1.0}},
+        name="mine",
+        folder=tmp_path,
+    )
+    assert pool.models["base"] == small
+    assert pool.communities["left"].model == "base"
+    assert pool.communities["base"].model == "base-2"
+    assert (pool.name, pool.folder, pool.priors_of("age")) == ("mine", tmp_path, {"left": 1.0, "base": 0.0})
+    assert Pool.of(small, {"left": Community(model="base", description="d")}).communities["left"].model == "base"
+
+
+def test_models_of_the_builders_take_the_place_of_the_pools_own() -> None:
+    pool = pool_of({"left": always("Mine.")})
+    state = build_overton(pool, models={"left": always("Another.")}).compile().invoke(QUESTION)
+    assert state["comments"]["left"]["text"] == "Another."
+
+
+def test_a_chat_model_with_fall_backs_comments_and_votes_by_its_replies() -> None:
+    broken, other = always(ValueError("gone")), always("B")
+    pool = pool_of({"left": broken.with_fallbacks([other])}, always("A"))
+    assert comments(pool) == {"left": "B"}
+    assert isinstance(other, FakeChat)
+    assert other.seen[0].settings["max_tokens"] == pool.run.comment_tokens
+    graph = build_distributional(pool, voice="vote", scoring="label").compile()
+    said = graph.invoke({**QUESTION, "options": ["Yes", "No"]})
+    assert said["distribution"] == [0.0, 1.0]
+    assert said["distributions"]["left"]["samples"] == pool.run.score_samples
+
+
+def test_a_bound_model_keeps_what_is_bound() -> None:
+    chat = always("Mine.")
+    assert comments(pool_of({"left": chat.bind(stop=["x"])})) == {"left": "Mine."}
+
+
+# Agents
+
+
+def test_an_agent_with_a_tool_comments_and_reads_its_persona() -> None:
+    read: list[list[BaseMessage]] = []
+
+    def think(messages: list[BaseMessage]) -> AIMessage:
+        read.append(messages)
+        return calls_then_answers(messages)
+
+    pool = pool_of({"left": Community(model=agent(RunnableLambda(think)), persona="asia.md")})
+    assert comments(pool) == {"left": "We keep to the law of 1990."}
+    assert isinstance(read[0][0], SystemMessage)
+    assert QUESTION["question"] in read[0][-1].text
+    assert len(read) == 2
+
+
+async def test_an_agent_answers_asynchronously_and_streams_nothing_else() -> None:
+    pool = pool_of({"left": agent(RunnableLambda(calls_then_answers))})
+    state = await build_overton(pool).compile().ainvoke(QUESTION)
+    assert state["comments"]["left"]["text"] == "We keep to the law of 1990."
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_an_agents_tool_may_interrupt_the_run_and_goes_on(asynchronous: bool) -> None:
+    thoughts = []
+
+    def think(messages: list[BaseMessage]) -> AIMessage:
+        thoughts.append(len(messages))
+        return calls_then_answers(messages)
+
+    pool = pool_of(
+        {"left": agent(RunnableLambda(think), lambda: str(interrupt("Which law?"))), "right": always("Right.")}
+    )
+    graph = build_overton(pool).compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "1"}}
+
+    async def run(given: Any) -> Any:
+        return await graph.ainvoke(given, config) if asynchronous else graph.invoke(given, config)
+
+    stopped = await run(QUESTION)
+    assert [each.value for each in stopped["__interrupt__"]] == ["Which law?"]
+    state = await run(Command(resume="custom"))
+    assert state["comments"]["left"]["text"] == "We keep to custom."
+    assert state["answer"] == "All of it."
+    assert thoughts == [1, 3], "the agent goes on where it stopped"
+
+
+def test_an_agent_votes_by_its_replies_and_may_be_the_base() -> None:
+    names_one = agent(RunnableLambda(lambda messages: AIMessage("A")))
+    pool = pool_of({"left": names_one}, names_one).model_copy(update={"run": RunSettings(attempts=1, score_samples=2)})
+    state = (
+        build_distributional(pool, voice="both", scoring="label")
+        .compile()
+        .invoke({**QUESTION, "options": ["Yes", "No"]})
+    )
+    assert state["distribution"] == [1.0, 0.0]
+    assert state["votes"]["left"]["samples"] == 2
+
+
+# Chains and functions
+
+
+def test_a_function_is_asked_with_the_question_and_all_that_belongs_to_it() -> None:
+    asked: list[dict[str, Any]] = []
+
+    def answers(given: dict[str, Any]) -> str:
+        asked.append(given)
+        return "Mine."
+
+    def says(seen: Seen) -> str:
+        return "A" if "A. Yes" in seen.prompt else "1"
+
+    pool = pool_of({"left": Community(model=answers, persona="asia.md"), "right": always("Right.")}, FakeChat(say=says))
+    question = {**QUESTION, "attribute": "privacy", "options": ["Yes", "No"], "seed": 3}
+    state = build_steerable(pool, scoring="label").compile().invoke(question)
+    assert state["comments"]["left"]["text"] == "Mine."
+    given = asked[0]
+    assert set(given) == {"question", "options", "attribute", "persona", "seed", "messages"}
+    assert (given["question"], given["options"], given["attribute"]) == (QUESTION["question"], ["Yes", "No"], "privacy")
+    assert given["persona"] == pool.persona_text("left")
+    assert isinstance(given["messages"][0], SystemMessage)
+    comments(pool)
+    assert "attribute" not in asked[-1]
+    assert asked[-1]["options"] == []
+
+
+def test_a_chain_that_takes_a_text_is_joined_by_what_it_takes() -> None:
+    chain = itemgetter("question") | RunnableLambda(str.upper)
+    assert comments(pool_of({"left": chain})) == {"left": "SHOULD WAGES BE PUBLIC?"}
+
+
+async def test_an_asynchronous_function_answers() -> None:
+    async def answers(given: dict[str, Any]) -> BaseMessage:
+        return AIMessage("Mine.", usage_metadata={"input_tokens": 3, "output_tokens": 2, "total_tokens": 5})
+
+    state = await build_overton(pool_of({"left": answers})).compile().ainvoke(QUESTION)
+    assert state["comments"]["left"]["text"] == "Mine."
+    assert state["comments"]["left"]["completion_tokens"] == 2
+
+
+def test_a_chain_that_begins_with_a_chat_model_is_asked_with_messages() -> None:
+    chain = always("mine.") | RunnableLambda(lambda message: message.text.title())
+    assert comments(pool_of({"left": chain})) == {"left": "Mine."}
+
+
+def test_a_failing_function_is_a_missing_community_and_a_wrong_one_an_error() -> None:
+    def fails(given: dict[str, Any]) -> str:
+        raise ConnectionError("no network")
+
+    state = build_overton(pool_of({"left": fails, "a": always("A"), "b": always("B")})).compile().invoke(QUESTION)
+    assert state["missing"] == ["left"]
+    assert "no network" in state["comments"]["left"]["error"]
+    with pytest.raises(TypeError, match="community 'left' returned int; return a text"):
+        build_overton(pool_of({"left": lambda given: 3})).compile().invoke(QUESTION)
+
+
+def test_a_function_cannot_vote_nor_be_the_base_nor_take_an_adapter() -> None:
+    pool = pool_of({"left": lambda given: "Mine."})
+    for voice in ("vote", "both"):
+        told = refusal(lambda: build_distributional(pool, voice=voice))  # type: ignore[arg-type]  # noqa: B023
+        assert "[communities.left]" in told
+        assert "can only comment" in told
+    assert "base must be a chat model" in refusal(lambda: pool_of({"left": always("x")}, lambda given: "x"))
+    adapted = Community(model=always("x"), lora="x.gguf")
+    assert "lora cannot be added to what answers as 'left'" in refusal(lambda: pool_of({"left": adapted}))
+    with pytest.raises(PoolError, match=r"can only comment; ask it in a mode"):
+        PoolModels(pool).community("left")
+    PoolModels(pool).check()
+
+
+def test_what_does_not_answer_is_refused() -> None:
+    assert "[communities.left] must be" in refusal(lambda: pool_of({"left": 5}))
+    assert "[communities.left] must be" in refusal(lambda: pool_of({"left": dict}))
+    assert refusal(lambda: Pool.of(5, {"left": always("x")})).startswith("base must be")  # type: ignore[arg-type]
+    assert "there is no description" in refusal(lambda: pool_of({"left": Community()}))
+
+
+# What holds of such a pool elsewhere
+
+
+def test_a_pool_dumps_class_names_and_is_not_read_again_nor_handed_on() -> None:
+    pool = pool_of({"left": lambda given: "Mine."})
+    tables = pool.model_dump(mode="json", exclude={"folder"})
+    assert tables["models"]["base"] == {"given": "tests.fake_models.FakeChat"}
+    assert tables["models"]["left"] == {"given": "langchain_core.runnables.base.RunnableLambda"}
+    assert "say" not in repr(pool.models["base"])
+    with pytest.raises(PoolError, match="cannot be handed to another one"):
+        pickle.dumps(pool)
+    assert copy.deepcopy(pool).models["base"].given is pool.models["base"].given  # type: ignore[union-attr]
+    with pytest.raises(PoolError, match=r"make the pool with Pool\.of"):
+        Pool.from_toml(
+            'base = "b"\n[models.b]\ngiven = "x"\n[communities.a]\nmodel = "b"\ndescription = "d"\n',
+            source="my.toml",
+            folder=pool.folder,
+        )
+
+
+def test_a_cache_knows_a_brought_part_by_its_object() -> None:
+    asked: list[int] = []
+
+    def answers(given: dict[str, Any]) -> str:
+        asked.append(1)
+        return "Mine."
+
+    chat = FakeChat(say=scripted("One.", "Two."))
+    pool, cache = pool_of({"left": answers, "right": chat.with_fallbacks([always("x")])}), NodeCache()
+    for _ in range(2):
+        state = build_overton(pool).compile(cache=cache).invoke(QUESTION)
+        assert state["comments"]["right"]["text"] == "One."
+    assert len(asked) == 1
