@@ -1,4 +1,6 @@
-"""Run one of the four applications against an endpoint that misbehaves: `python -m benchmarks.alternatives.faults NAME`.
+"""Run one of the four applications against an endpoint that misbehaves.
+
+    python -m benchmarks.alternatives.faults ours
 
 plurals and LiteLLM are no dependencies of this package: install them where this is run with their names.
 """
@@ -11,9 +13,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from benchmarks.alternatives.council import PERSONAS, QUESTION, Outcome
 from tests.fake_endpoint import Behaviour, FakeEndpoint
+
+if TYPE_CHECKING:
+    from langchain_openai import ChatOpenAI
 
 FAULTS: dict[str, list[Behaviour]] = {
     "all well": ["ok"],
@@ -30,15 +36,19 @@ Application = Callable[[str], Outcome]
 
 
 def plain_langgraph(address: str) -> Outcome:
-    from langchain_openai import ChatOpenAI
-
     from benchmarks.alternatives import plain_langgraph as application
 
-    models = {
+    models = _langchain_models(address)
+    return application.ask(QUESTION, models, models["base"])
+
+
+def _langchain_models(address: str) -> dict[str, ChatOpenAI]:
+    from langchain_openai import ChatOpenAI
+
+    return {
         name: ChatOpenAI(model=name, base_url=address, api_key="none", timeout=SECONDS)  # type: ignore[arg-type]
         for name in (*PERSONAS, "base")
     }
-    return application.ask(QUESTION, models, models["base"])
 
 
 def with_plurals(address: str) -> Outcome:
@@ -59,7 +69,8 @@ def litellm_loop(address: str) -> Outcome:
 def ours(address: str) -> Outcome:
     from benchmarks.alternatives import ours as application
 
-    return application.ask(QUESTION, address)
+    models = _langchain_models(address)
+    return application.ask(QUESTION, {**models}, models["base"])
 
 
 APPLICATIONS: dict[str, Application] = {

@@ -21,7 +21,7 @@ async def ask(question: str, models: dict[str, str], base: str, **settings: Any)
         return await said(models[name], {"role": "user", "content": CHECK.format(comment=first)})
 
     replies = await asyncio.gather(*map(comment, PERSONAS), return_exceptions=True)
-    comments = {name: reply for name, reply in zip(PERSONAS, replies) if isinstance(reply, str)}
+    comments = {name: reply for name, reply in zip(PERSONAS, replies, strict=True) if isinstance(reply, str)}
     merge = MERGE.format(question=question, comments="\n".join(f"- {each}" for each in comments.values()))
     answer = await said(base, {"role": "user", "content": merge})
     return Outcome(answer=answer, comments=comments, missing=[name for name in PERSONAS if name not in comments])
