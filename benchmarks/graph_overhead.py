@@ -1,4 +1,5 @@
-"""What LangGraph and our nodes add to the models' own time: the Overton graph with models that answer at once."""
+"""What LangGraph and our nodes add to the models' own time: the Overton graph with models that answer at once, the same
+with stages of the application's own, and many runs at once."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from benchmarks.comments import said
 from benchmarks.pairing import take_turns
 from benchmarks.result import Result, compare
 from benchmarks.row import Row, Settings
-from modular_pluralism import Pool, PromptSet, build_overton
+from modular_pluralism import Heard, OvertonQuestion, Pool, PromptSet, build_overton
 from modular_pluralism.nodes.render import comment_lines
 from modular_pluralism.pool import Community, RemoteModel
 
@@ -28,6 +29,8 @@ _QUESTION = "Should a city ban cars from its centre?"
 _COMMUNITIES = (6, 25, 50, 100)
 _REACH = 5.0
 _RUNS = 20
+_STAGES_REACH = 1.0
+_CROWD, _MODEL_SECONDS = 100, 0.2
 
 
 class InstantChat(BaseChatModel):
@@ -54,6 +57,14 @@ class InstantChat(BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "instant"
+
+
+class SlowChat(InstantChat):
+    """Answers after a while, without work."""
+
+    async def _agenerate(self, *arguments: Any, **more: Any) -> ChatResult:
+        await asyncio.sleep(_MODEL_SECONDS)
+        return self._generate([])
 
 
 def measure(settings: Settings) -> Iterator[Result]:
@@ -90,6 +101,62 @@ def measure(settings: Settings) -> Iterator[Result]:
             at_most=True,
             note="" if growth is None else f"{count} communities: {growth:.0f} µs more a run for each one beyond 6",
         )
+
+    yield _own_stages(settings)
+    yield _many_at_once(settings)
+
+
+def _own_stages(settings: Settings) -> Result:
+    pool, models = _pool(_COMMUNITIES[0]), {"instant": InstantChat()}
+    graphs = {
+        "own": build_overton(pool, models=models, merge=_side_by_side).compile(),
+        "built-in": build_overton(pool, models=models).compile(),
+    }
+    runs = settings.few(_RUNS, 2)
+    asked: OvertonQuestion = {"question": _QUESTION, "seed": 1}
+    sides = {name: partial(_milliseconds, partial(graph.ainvoke, asked), runs) for name, graph in graphs.items()}
+    measured = take_turns(sides, settings.rounds, settings.say, unit="ms")
+    return compare(
+        ROW.name,
+        f"one run of the Overton graph with {_COMMUNITIES[0]} communities and a merge of the application's own",
+        "the same graph with the built-in merge, by a model that answers at once",
+        measured["own"],
+        measured["built-in"],
+        "ms",
+        "ours - peer",
+        reach=_STAGES_REACH,
+        at_most=True,
+    )
+
+
+def _many_at_once(settings: Settings) -> Result:
+    crowd = settings.few(_CROWD, 10)
+    pool, chat = _pool(_COMMUNITIES[0]), SlowChat()
+    graph, directly = build_overton(pool, models={"instant": chat}).compile(), _direct_calls(pool, chat)
+    asked: list[OvertonQuestion] = [{"question": _QUESTION, "seed": seed} for seed in range(crowd)]
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(graph.ainvoke(each) for each in asked))
+
+    async def all_calls() -> None:
+        await asyncio.gather(*(directly() for _ in asked))
+
+    sides = {"graphs": partial(_milliseconds, all_of_them, 1), "calls": partial(_milliseconds, all_calls, 1)}
+    measured = take_turns(sides, settings.rounds, settings.say, unit="ms")
+    return compare(
+        ROW.name,
+        f"{crowd} runs of the Overton graph at once, models that answer after {1000 * _MODEL_SECONDS:.0f} ms",
+        "the same calls at once, without graphs",
+        measured["graphs"],
+        measured["calls"],
+        "ms",
+        "ours - peer",
+        reach=None,
+    )
+
+
+def _side_by_side(heard: Heard) -> str:
+    return "\n".join(comment["text"] for comment in heard["comments"])
 
 
 def _pool(count: int) -> Pool:

@@ -38,6 +38,7 @@ from benchmarks import (
     graph_overhead,
     lora_memory,
     many_questions,
+    prefix_copies,
     read_options,
     trained_pool,
 )
@@ -62,6 +63,7 @@ ROWS: tuple[Row, ...] = (
     graph_overhead.ROW,
     many_questions.ROW,
     lora_memory.ROW,
+    prefix_copies.ROW,
     trained_pool.ROW,
 )
 _INTERRUPTED = 130

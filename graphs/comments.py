@@ -7,6 +7,7 @@ from pathlib import Path
 
 from langgraph.graph import StateGraph
 
+from modular_pluralism.checked import checked
 from modular_pluralism.graphs.parts import Comments, Models, Parts
 from modular_pluralism.graphs.state import CommentsQuestion, CommentsResult, CommentsState
 from modular_pluralism.nodes.own import CommentStage
@@ -15,6 +16,7 @@ from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 
 
+@checked
 def build_comments(
     pool: Pool | str | Path = "perspective",
     *,

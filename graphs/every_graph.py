@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any, get_args
 
 from langgraph.graph import StateGraph
+from pydantic import BaseModel
 
 from modular_pluralism.graphs.baselines import BASELINES, baseline_settings
 from modular_pluralism.modes import modes
@@ -14,10 +15,16 @@ from modular_pluralism.pool import Pool
 from modular_pluralism.types import Scoring
 
 
+class _Schema(BaseModel):
+    """Some schema."""
+
+
 def every_graph() -> Iterator[tuple[str, Callable[..., StateGraph[Any, Any, Any, Any]], dict[str, Any]]]:
     """The name of a mode or a baseline, its builder, and settings: as many times as there are choices of these."""
     for mode in modes().values():
         yield from ((mode.name, mode.build, settings) for settings in mode.every_setting())
+        if mode.structured:
+            yield mode.name, mode.build, {"answer_schema": _Schema}
     for name, scoring, of_mode in product(BASELINES, get_args(Scoring), modes()):
         yield name, BASELINES[name], {"scoring": scoring, **baseline_settings(name, of_mode)}
 

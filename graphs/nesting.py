@@ -18,7 +18,10 @@ class NestingGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
         """See StateGraph. The graph itself stays as it is, so that it can be compiled with another cache."""
         cache = settings.get("cache")
         if cache is None:
-            return super().compile(*arguments, **settings)
+            compiled = super().compile(*arguments, **settings)
+            for node in compiled.nodes.values():
+                node.cache_policy = None  # LangGraph makes the key of every node before it finds that there is no cache
+            return compiled
         sharing = copy(self)
         sharing.nodes = {
             name: replace(spec, runnable=spec.runnable.builder.compile(cache=cache))

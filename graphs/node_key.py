@@ -11,7 +11,6 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
-from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langgraph.graph import StateGraph
 
@@ -95,7 +94,7 @@ def _identity(asked: Answerer) -> Any:
         return ["own", *_own_names(asked)]
     answers = asked.runnable
     # Of what wraps a chat model, its identity would be asked, which is not all that it depends on.
-    if isinstance(answers, BaseChatModel) and isinstance(answers, HasIdentity):
+    if isinstance(answers, HasIdentity) and hasattr(type(answers), "pluralism_identity"):
         return answers.pluralism_identity()
     return ["object", _own_name(answers)]
 

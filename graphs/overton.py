@@ -9,8 +9,9 @@ from typing import Any
 from langgraph.graph import StateGraph
 
 from modular_pluralism.checked import checked
-from modular_pluralism.graphs.parts import Comments, Models, Parts
+from modular_pluralism.graphs.parts import AnswerSchema, Comments, Models, Parts, checked_schema
 from modular_pluralism.graphs.state import OvertonQuestion, OvertonResult, OvertonState
+from modular_pluralism.llama.reply_schema import ReplySchema
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.modes import ModeDescription, register_mode
 from modular_pluralism.nodes import merge as merge_step
@@ -31,6 +32,7 @@ def build_overton(
     communities: Sequence[str] | None = None,
     after_comments: Sequence[CommentStage] = (),
     merge: Merge | None = None,
+    answer_schema: AnswerSchema = None,
     into: str | None = None,
 ) -> StateGraph[OvertonState, None, OvertonQuestion, OvertonResult]:
     """The Overton graph (section 3 of the paper): every community comments, and the base LLM merges the comments.
@@ -45,6 +47,8 @@ def build_overton(
         after_comments: Stages of your own for every comment, one after the other, each in its community's branch; see
             `CommentStage`.
         merge: Your own merge, in the place of the base LLM's; see `Merge`.
+        answer_schema: A class of pydantic, a TypedDict or a JSON schema that the answer follows; its value, in plain
+            form, is then in `structured`.
         into: A key that takes the whole result, so that graphs stand side by side in one parent.
 
     Returns:
@@ -55,7 +59,7 @@ def build_overton(
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: A comment is given of a community that is not in the pool, a stage is nothing that could be asked,
-            or `into` is no key that is free.
+            `answer_schema` cannot be used, or `into` is no key that is free.
 
     Example:
         ```python
@@ -87,16 +91,17 @@ def build_overton(
         parts.add_commenting(graph, name)
         graph.add_edge("check", name)
         graph.add_edge(name, "merge")  # after all of them, which run in one superstep
-    parts.add(graph, "merge", _merging(parts, merge))
+    parts.add(graph, "merge", _merging(parts, merge, checked_schema(answer_schema, merge, "merge")))
     parts.add_end(graph, "merge")
     return graph
 
 
-def _merging(parts: Parts, own: Merge | None) -> Step:
+def _merging(parts: Parts, own: Merge | None, schema: ReplySchema | None) -> Step:
     who: Any = {"communities": parts.communities, "quorum": parts.pool.quorum}
     if own is not None:
         return merge_step.own_merge(OwnPart.of("merge", own), **who)
-    return merge_step.merge(parts.models, parts.prompts, max_tokens=parts.pool.run.answer_tokens, **who)
+    max_tokens = parts.pool.run.answer_tokens
+    return merge_step.merge(parts.models, parts.prompts, max_tokens=max_tokens, schema=schema, **who)
 
 
 OVERTON = register_mode(
@@ -108,5 +113,6 @@ OVERTON = register_mode(
         build=build_overton,
         state=OvertonState,
         writer="merge",
+        structured=True,
     )
 )

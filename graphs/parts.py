@@ -16,6 +16,7 @@ from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.graphs.shape import written_keys
 from modular_pluralism.graphs.state import CommentOutput, typed
+from modular_pluralism.llama.reply_schema import ReplySchema
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
@@ -80,8 +81,6 @@ class Parts:
         self.mode, self.takes, self.comments = mode, takes, comments or {}
         check_seed((defaults or {}).get("seed"))
         self.defaults = {name: value for name, value in (defaults or {}).items() if value is not None}
-        if isinstance(after_comments, str) or not isinstance(after_comments, Sequence):
-            raise InputError("after_comments is no list of stages; put a single one into a list, too.")
         self.after_comments = [OwnPart.of(f"after_comments[{at}]", each) for at, each in enumerate(after_comments)]
         self._into = into
         self._results: list[str] = []
@@ -149,7 +148,8 @@ class Parts:
     def add_check(self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False) -> None:
         """Add the node with which every run begins."""
         results = written_keys(graph)
-        self.add(graph, "check", check(results=results, mode=self.mode, takes=self.takes, any_mode=any_mode))
+        asked: Any = {"mode": self.mode, "takes": self.takes, "communities": self.communities}
+        self.add(graph, "check", check(results=results, any_mode=any_mode, **asked))
         graph.add_edge(START, "check")
 
     def add_end(self, graph: StateGraph[Any, Any, Any, Any], *last: str) -> None:
@@ -186,12 +186,10 @@ class Parts:
         branch.add_edge(self.add_stages(branch, name), END)
         self.add_branch(graph, name, branch)
 
-    def branch(
-        self, graph: StateGraph[Any, Any, Any, Any], output: type[OutputT]
-    ) -> StateGraph[Any, None, Any, OutputT]:
+    def branch(self, graph: StateGraph[Any, Any, Any, Any], output: type[Any]) -> NestingGraph[Any, None, Any, Any]:
         """A community's own work, without nodes yet. A subgraph, since in one layer after another the slowest community
         would hold up the next stage of all."""
-        return StateGraph(graph.state_schema, input_schema=graph.input_schema, output_schema=output)
+        return NestingGraph(graph.state_schema, input_schema=graph.input_schema, output_schema=output)
 
     def add_branch(
         self, graph: StateGraph[Any, Any, Any, Any], name: str, branch: StateGraph[Any, Any, Any, Any]
@@ -218,7 +216,9 @@ class Parts:
         step = comment(self.community(name), self.models, self.prompts) if known is None else given(name, known)
         self.add(graph, name, step, role="comment", community=name)
 
-    def answer(self, prompt: str, scoring: Scoring, group_prompt: str | None = None) -> Step:
+    def answer(
+        self, prompt: str, scoring: Scoring, group_prompt: str | None = None, schema: ReplySchema | None = None
+    ) -> Step:
         """The base LLM's answer with the prompt of that name; see `nodes.answer`.
 
         Raises:
@@ -232,11 +232,29 @@ class Parts:
             scoring=check_scoring(scoring),
             samples=self.pool.run.score_samples,
             group_prompt=group_prompt,
+            schema=schema,
         )
 
     def community(self, name: str) -> Speaker:
         """What the nodes of a community know of it."""
         return Speaker(name, self.pool.persona_text(name, self.prompts), self.pool.run.comment_tokens)
+
+
+AnswerSchema = type | Mapping[str, Any] | None
+"""What an answer is to follow: a class of pydantic, a TypedDict, or a JSON schema."""
+
+
+def checked_schema(given: AnswerSchema, own: object, stage: str) -> ReplySchema | None:
+    """The schema of the base LLM's answer.
+
+    Raises:
+        InputError: it cannot be used, or a part of the application's `own` answers in the base LLM's place.
+    """
+    if given is None:
+        return None
+    if own is not None:
+        raise InputError(f"answer_schema is for the base LLM's answer; leave it out, or your own {stage}.")
+    return ReplySchema.of(given)
 
 
 def unless_failed(community: str, then: str) -> Callable[[State], str]:

@@ -45,10 +45,12 @@ class SteerableQuestion(Question, total=False):
 
 class DistributionalQuestion(Question, total=False):
     """Two to 26 options. With an `attribute`, such as a country, the distribution is that of those people: the base LLM
-    is told when it scores the comments, as in the paper; the communities are not."""
+    is told when it scores the comments, as in the paper; the communities are not. `priors` weigh the communities for
+    this question, in the place of the pool's: relative to each other, and one that is left out has no weight."""
 
     options: Required[list[str]]
     attribute: str | None
+    priors: dict[str, float] | None
 
 
 class BaselineQuestion(Question, total=False):
@@ -72,6 +74,7 @@ class PluralismQuestion(Question, total=False):
     mode: Required[Mode]
     attribute: str | None
     options: list[str] | None
+    priors: dict[str, float] | None
 
 
 class Commented(TypedDict, total=False):
@@ -85,9 +88,11 @@ class Commented(TypedDict, total=False):
 
 
 class OvertonResult(Commented, total=False):
-    """Overton: one answer that covers the spectrum of views, and in `usage` what it cost and how it finished."""
+    """Overton: one answer that covers the spectrum of views, and in `usage` what it cost and how it finished. Where it
+    follows a schema, its value is in `structured`."""
 
     answer: str | None
+    structured: Any
     usage: Usage | None
 
 
@@ -96,10 +101,12 @@ class OvertonState(OvertonQuestion, OvertonResult, total=False):
 
 
 class SteerableResult(Commented, total=False):
-    """Steerable: the selected community, and the answer in the light of its comment."""
+    """Steerable: the selected community, and the answer in the light of its comment. Where a text follows a schema, its
+    value is in `structured`."""
 
     selected: Selection | None
     answer: str | None
+    structured: Any
     usage: Usage | None
     choice: str | None
     distribution: OptionDistribution | None
@@ -156,6 +163,7 @@ class PluralismResult(Commented, total=False):
     """The union of the three modes' results."""
 
     answer: str | None
+    structured: Any
     usage: Usage | None
     selected: Selection | None
     choice: str | None

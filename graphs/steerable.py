@@ -9,7 +9,7 @@ from typing import Any
 from langgraph.graph import StateGraph
 
 from modular_pluralism.checked import checked
-from modular_pluralism.graphs.parts import Comments, Models, Parts
+from modular_pluralism.graphs.parts import AnswerSchema, Comments, Models, Parts, checked_schema
 from modular_pluralism.graphs.state import SteerableQuestion, SteerableResult, SteerableState
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.modes import ModeDescription, Takes, register_mode
@@ -35,6 +35,7 @@ def build_steerable(
     after_comments: Sequence[CommentStage] = (),
     selector: Selector | None = None,
     respond: Respond | None = None,
+    answer_schema: AnswerSchema = None,
     into: str | None = None,
 ) -> StateGraph[SteerableState, None, SteerableQuestion, SteerableResult]:
     """The steerable graph (section 3 of the paper): every community comments, the comment that best reflects the
@@ -52,6 +53,8 @@ def build_steerable(
             `CommentStage`.
         selector: Your own selector, in the place of the base LLM; see `Selector`.
         respond: Your own answer in the light of the selected comment, in the place of the base LLM's; see `Respond`.
+        answer_schema: A class of pydantic, a TypedDict or a JSON schema that an answer to a question without options
+            follows; its value, in plain form, is then in `structured`.
         into: A key that takes the whole result, so that graphs stand side by side in one parent.
 
     Returns:
@@ -61,7 +64,7 @@ def build_steerable(
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such scoring, a comment is given of a community that is not in the pool, a stage is
-            nothing that could be asked, or `into` is no key that is free.
+            nothing that could be asked, `answer_schema` cannot be used, or `into` is no key that is free.
 
     Example:
         ```python
@@ -94,7 +97,7 @@ def build_steerable(
         graph.add_edge("check", name)
         graph.add_edge(name, "select")  # after all of them, which run in one superstep
     parts.add(graph, "select", _selecting(parts, selector))
-    answering = parts.answer("respond", scoring)
+    answering = parts.answer("respond", scoring, schema=checked_schema(answer_schema, respond, "respond"))
     if respond is not None:
         answering = own_answer(OwnPart.of("respond", respond), communities=parts.communities)
     parts.add(graph, "respond", answering)
@@ -121,5 +124,6 @@ STEERABLE = register_mode(
         state=SteerableState,
         takes=Takes(attribute="required", options="optional"),
         writer="respond",
+        structured=True,
     )
 )

@@ -83,6 +83,7 @@ from modular_pluralism.nodes.request import Request as Request
 from modular_pluralism.pool import (
     Community as Community,
     EmbeddedModel as EmbeddedModel,
+    LangChainModel as LangChainModel,
     Pool as Pool,
     RemoteModel as RemoteModel,
     RunSettings as RunSettings,
@@ -98,6 +99,7 @@ from modular_pluralism.types import (
     Happened as Happened,
     Heard as Heard,
     HeardComment as HeardComment,
+    HeardQuestion as HeardQuestion,
     HeardSelected as HeardSelected,
     ItemScoring as ItemScoring,
     MethodName as MethodName,

@@ -7,7 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache, wraps
 from inspect import signature
-from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    NotRequired,
+    ParamSpec,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from modular_pluralism.errors import InputError
 
@@ -78,7 +90,7 @@ def check_fields(made: Any) -> None:
     Raises:
         InputError: a field is of the wrong kind.
     """
-    hints = _hints(type(made))
+    hints = _hints(made.__class__)
     for field in fields(made):
         if problem := find_problem(getattr(made, field.name), hints[field.name], field.name):
             raise InputError(f"{type(made).__name__}: {problem}")
@@ -146,7 +158,12 @@ def _is_a(value: object, kind: Any) -> bool:
 
 
 def _missing_keys(value: Mapping[Any, Any], kind: Any) -> list[str]:
-    return sorted(getattr(kind, "__required_keys__", frozenset()) - set(value))
+    required: set[str] = set(getattr(kind, "__required_keys__", ())) - set(value)
+    if not required:
+        return []
+    # Where annotations are texts, Python takes every key of a class for one that is required.
+    hints = get_type_hints(kind, include_extras=True)
+    return sorted(key for key in required if get_origin(hints[key]) is not NotRequired)
 
 
 def shown(value: object) -> str:

@@ -115,11 +115,13 @@ class NoRoomError(ModelCallError):
 
 
 class NoUsableReplyError(ModelCallError):
-    """None of so many `replies` could be understood, where they had to be parsed."""
+    """None of so many `replies` could be understood, where they had to be parsed; `problem` is what is wrong with the
+    last one, where that is known."""
 
-    def __init__(self, message: str, replies: int) -> None:
+    def __init__(self, message: str, replies: int, problem: str = "") -> None:
         super().__init__(message)
         self.replies = replies
+        self.problem = problem
 
 
 class EngineFullError(ModelCallError):

@@ -17,7 +17,8 @@ PLACEMENT = frozenset(
 )
 """Keys that say where and how fast a model is computed, and not what."""
 
-_Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_MOST_SCALE, _MOST_BASE = 1024.0, 1e15
+"""llama.cpp reckons positions in single precision, in which larger ones are nothing or infinite."""
 
 
 class Hardware(BaseModel):
@@ -52,8 +53,8 @@ class Hardware(BaseModel):
     ubatch: Annotated[int, Field(ge=64, le=65_536)] = 512
     threads_batch: Annotated[int, Field(ge=1, le=1024)] | None = None
     rope_scaling: Literal["none", "linear", "yarn"] | None = None
-    rope_scale: _Factor | None = None
-    rope_freq_base: _Factor | None = None
+    rope_scale: Annotated[float, Field(ge=1, le=_MOST_SCALE)] | None = None
+    rope_freq_base: Annotated[float, Field(ge=1, le=_MOST_BASE)] | None = None
 
     @field_validator("gpu_layers", mode="before")
     @classmethod
@@ -65,7 +66,9 @@ class Hardware(BaseModel):
     @field_validator("tensor_split", "override_tensors", mode="before")
     @classmethod
     def _list_as_tuple(cls, value: object) -> object:
-        return tuple(value) if isinstance(value, list) else value
+        if not isinstance(value, list | tuple):
+            raise ValueError("must be a list in brackets")
+        return tuple(value)
 
     @field_validator("override_tensors")
     @classmethod

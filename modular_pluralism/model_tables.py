@@ -220,6 +220,90 @@ class RemoteModel(Table):
         return name
 
 
+class LangChainModel(Table):
+    """A model of any provider that LangChain's `init_chat_model` opens.
+
+    Args:
+        langchain: `PROVIDER:MODEL`, such as `anthropic:claude-sonnet-4-5`. `langchain` and the provider's package
+            have to be installed; its key stands in the provider's own environment variable.
+        temperature: Not sent where it is None, which a pool file writes as "default".
+        top_p: As `temperature`.
+        options: What else the provider's class takes, such as `max_retries` or `base_url`; no keys.
+    """
+
+    langchain: Text
+    temperature: Annotated[Temperature | None, BeforeValidator(_none_for_default)] = 0.7
+    top_p: Annotated[Probability | None, BeforeValidator(_none_for_default)] = None
+    options: Annotated[dict[str, Any], Field(exclude_if=lambda table: not table)] = {}
+
+    @property
+    def provider(self) -> str:
+        """The provider's name."""
+        return self.langchain.partition(":")[0]
+
+    @property
+    def model(self) -> str:
+        """The model's name there."""
+        return self.langchain.partition(":")[2]
+
+    @property
+    def key_variable(self) -> str:
+        """The environment variable from which the provider's package takes its key."""
+        return _key_variable(self.provider)
+
+    @field_validator("langchain")
+    @classmethod
+    def _check_langchain(cls, langchain: str) -> str:
+        if not _PROVIDER_MODEL.fullmatch(langchain):
+            raise ValueError("must read 'PROVIDER:MODEL', such as 'anthropic:claude-sonnet-4-5'")
+        return langchain
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Self:
+        if secret := _secret_key(self.options):
+            raise ValueError(
+                f"options must not hold {secret}, since a pool is no place for a key; remove it, and set the "
+                f"environment variable {self.key_variable}"
+            )
+        for name in ("model", "model_provider", "temperature", "top_p"):
+            if name in self.options:
+                key = name if name in type(self).model_fields else "langchain"
+                raise ValueError(f"options must not hold {name}; write it as the table's own key {key}")
+        return self
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """An address among the options may hold a password, which is not shown."""
+        for key, value in super().__repr_args__():
+            yield key, list(value) if key == "options" else value
+
+
+_PROVIDER_MODEL = re.compile(r"[a-z][a-z0-9_]*:[!-~]+")
+_SECRET_KEY = re.compile(r"(?i).*((api|access|private)_?key|secret|passw|authorization|credential).*|(.*_)?token")
+_KEY_VARIABLES = {
+    "google_genai": "GOOGLE_API_KEY",
+    "google_vertexai": "GOOGLE_APPLICATION_CREDENTIALS",
+    "google_anthropic_vertex": "GOOGLE_APPLICATION_CREDENTIALS",
+    "mistralai": "MISTRAL_API_KEY",
+    "huggingface": "HUGGINGFACEHUB_API_TOKEN",
+    "bedrock": "AWS_SECRET_ACCESS_KEY",
+    "bedrock_converse": "AWS_SECRET_ACCESS_KEY",
+    "perplexity": "PPLX_API_KEY",
+    "ibm": "WATSONX_APIKEY",
+}
+"""Those that are not called as the provider is."""
+
+
+def _key_variable(provider: str) -> str:
+    return _KEY_VARIABLES.get(provider, f"{provider.upper()}_API_KEY")
+
+
+def _secret_key(options: object) -> str | None:
+    """The first key of a table, or of one in it, that a secret would stand under."""
+    entries = options.items() if isinstance(options, Mapping) else []
+    found = ((str(key) if _SECRET_KEY.fullmatch(str(key)) else _secret_key(value)) for key, value in entries)
+    return next(filter(None, found), None)
+
+
 class GivenModel(Table):
     """What an application gives in the place of a table: a LangChain chat model, or anything else that answers.
 
@@ -258,7 +342,10 @@ class GivenModel(Table):
 
 
 ModelConfig = (
-    Annotated[EmbeddedModel, Tag("gguf")] | Annotated[RemoteModel, Tag("openai")] | Annotated[GivenModel, Tag("given")]
+    Annotated[EmbeddedModel, Tag("gguf")]
+    | Annotated[RemoteModel, Tag("openai")]
+    | Annotated[LangChainModel, Tag("langchain")]
+    | Annotated[GivenModel, Tag("given")]
 )
 """One [models.*] table. A kind's tag is the key that only its table has; a new kind is added here."""
 

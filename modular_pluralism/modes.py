@@ -71,6 +71,7 @@ class ModeDescription:
             the "distribution" over the options. What the package's modes write beside it, such as `usage` and
             `missing`, is shown where it is there.
         writer: The node that writes the text, to be shown as it is written (None: it comes whole).
+        structured: Whether the builder takes `answer_schema`, which a text then follows.
     """
 
     name: str
@@ -82,6 +83,7 @@ class ModeDescription:
     takes: Takes = Takes()
     result: Literal["answer", "distribution"] = "answer"
     writer: str | None = None
+    structured: bool = False
 
     @property
     def title(self) -> str:
@@ -193,14 +195,10 @@ def _check(mode: ModeDescription) -> None:
         raise InputError(f"A mode is called {mode.name!r}, as something else is; use another name.")
     if not callable(mode.build) or not hasattr(mode.build, "__qualname__") or not isinstance(mode.takes, Takes):
         raise InputError(f"The mode {mode.name} needs a function as its builder, and a Takes.")
-    of_kinds: dict[str, Any] = {
-        **dict.fromkeys(("work", "outcome", "tool"), str),
-        "state": type,
-        "writer": str | None,
-    }
-    needs = {f"takes.{part}": (getattr(mode.takes, part), Need) for part in ("attribute", "options")}
+    kinds: dict[str, Any] = {**dict.fromkeys(("work", "outcome", "tool"), str), "state": type, "writer": str | None}
+    needs: dict[str, tuple[object, Any]] = {name: (getattr(mode, name), kind) for name, kind in kinds.items()}
+    needs |= {f"takes.{part}": (getattr(mode.takes, part), Need) for part in ("attribute", "options")}
     needs["takes.voice"] = (mode.takes.voice, bool)
-    needs |= {name: (getattr(mode, name), kind) for name, kind in of_kinds.items()}
     for name, (value, kind) in needs.items():
         if problem := find_problem(value, kind, name):
             raise InputError(f"The mode {mode.name}: {problem}")

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from string import ascii_uppercase
 
-from modular_pluralism.types import Pooling
+from modular_pluralism.types import Pooling, Scoring
 
 MOST_OPTIONS = len(ascii_uppercase)
 """Options are lettered A to Z."""
+_LOW_MASS = 0.5
 
 
 def letters(count: int) -> str:
@@ -139,6 +140,23 @@ def from_mean_logprobs(logprobs: Sequence[Sequence[float]]) -> list[float]:
     means = [math.fsum(row) / len(row) for row in logprobs]
     largest = max(means)
     return normalise([0.0 if mean == -math.inf else math.exp(mean - largest) for mean in means])
+
+
+def mass_of_texts(texts: Sequence[str], logprobs: Sequence[Sequence[float]]) -> float:
+    """Probability that a reply begins with one of the texts, from the log-probabilities of their tokens.
+
+    A text that begins with another one is a part of what that has.
+    """
+    distinct = dict(zip(texts, logprobs, strict=True))
+    others = {text: [other for other in distinct if other != text] for text in distinct}
+    counted = [row for text, row in distinct.items() if not any(map(text.startswith, others[text]))]
+    return min(1.0, math.fsum(math.exp(math.fsum(row)) for row in counted))
+
+
+def is_low(mass: float | None, scoring: Scoring) -> bool:
+    """Whether less than half of the probability is on the options, which tells that a model was mostly not answering
+    with one of them. Of "text" it tells nothing: a long option has next to none, whatever the model."""
+    return mass is not None and scoring != "text" and mass < _LOW_MASS
 
 
 def entropy(distribution: Sequence[float]) -> float:

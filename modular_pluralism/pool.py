@@ -36,6 +36,7 @@ from modular_pluralism.model_tables import (
     without_password,
 )
 from modular_pluralism.model_tables import EmbeddedModel as EmbeddedModel
+from modular_pluralism.model_tables import LangChainModel as LangChainModel
 from modular_pluralism.model_tables import ModelConfig as ModelConfig
 from modular_pluralism.model_tables import RemoteModel as RemoteModel
 from modular_pluralism.prompts import PromptSet
@@ -102,6 +103,11 @@ class Community(Table):
     persona: str | None = None
     description: str = ""
     prior: _Prior = 1.0
+
+    @property
+    def speaks(self) -> bool:
+        """Whether a persona or an adapter makes its model speak for it."""
+        return self.persona is not None or self.lora is not None
 
     @property
     def persona_file(self) -> str | None:
@@ -307,7 +313,11 @@ class Pool(Table):
         for key in data:
             if key not in _TOP:
                 raise PoolError(f"{source}: {_unknown(key, _TOP, is_table=isinstance(data[key], dict))}")
-        filled = {"models": {}, "communities": {}} | data | {"name": Path(source).stem or "pool", "folder": folder}
+        filled = (
+            {"models": {}, "communities": {}}
+            | data
+            | {"name": _readable(Path(source).stem) or "pool", "folder": folder}
+        )
         try:
             return cls.model_validate(filled)
         except ValidationError as error:
@@ -435,14 +445,14 @@ class Pool(Table):
         return "from its description" if self._is_bare(community) else None
 
     def _is_bare(self, community: str) -> bool:
-        """Whether nothing but a persona could make the community's model speak otherwise than another one's."""
+        """Whether nothing but a persona could tell the community from the base LLM, or from another such community."""
         config = self.communities[community]
-        if config.persona is not None or config.lora is not None:
+        if config.speaks:
             return False
         model = self.models[config.model]
         if isinstance(model, GivenModel) and model.asked_with != "messages":
             return False
-        others = [each.model for name, each in self.communities.items() if name != community]
+        others = [each.model for name, each in self.communities.items() if name != community and not each.speaks]
         return config.model in (self.base, *others)
 
     def template_text(self, model: str) -> str | None:
@@ -633,6 +643,11 @@ def one_space(attribute: str) -> str:
 # Reading the file
 
 
+def _readable(name: str) -> str:
+    """A file's name without the bytes of one that is not UTF-8, which no result can hold."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
@@ -663,8 +678,8 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 def _toml_sentence(message: str, text: str, source: str) -> str:
     match = _TOML_ERROR.fullmatch(message)
     if match is None and (long := re.search(rf"\d(?:_?\d){{{sys.get_int_max_str_digits() or len(text)}}}", text)):
-        line = text.count("\n", 0, long.start()) + 1
-        return f"{source}, line {line}: the number has more digits than can be read; write a smaller one"
+        row = text.count("\n", 0, long.start()) + 1
+        return f"{source}, line {row}: the number has more digits than can be read; write a smaller one"
     if match is None:
         return f"{source}: the TOML holds a value that cannot be read ({_one_line(message)}); correct it"
     line = match["line"] or text.count("\n") + 1
@@ -736,7 +751,7 @@ def _keys(loc: tuple[int | str, ...]) -> tuple[str, ...]:
     return tuple((Community if loc[0] == "communities" else RunSettings).model_fields)
 
 
-_KIND_OF = {"gguf": "a model file", "openai": "an endpoint"}
+_KIND_OF = {"gguf": "a model file", "openai": "an endpoint", "langchain": "a provider that LangChain knows"}
 
 
 def _kind_problem(table: object) -> str:
@@ -744,11 +759,12 @@ def _kind_problem(table: object) -> str:
         return f"must be a table, not {_short(table)}"
     if "given" in table:
         return "was given by an application in Python, and cannot be read from elsewhere; make the pool with Pool.of"
-    meant = "; ".join(f"{kind} for {what}" for kind, what in _KIND_OF.items())
+    meant = one_of(f"{kind} for {what}" for kind, what in _KIND_OF.items())
     if kinds := kinds_in(table):
-        return f"has {one_of(kinds, 'and')}; keep one of them: {meant}"
+        both = "both " if len(kinds) == 2 else ""
+        return f"has {both}{one_of(kinds, 'and')}; keep {meant}"
     hints = [each for key in table if (each := hint(str(key), FILE_KINDS))]
-    return f"has none of {', '.join(FILE_KINDS)}; add one of them: {meant}{''.join(hints[:1])}"
+    return f"has none of {one_of(FILE_KINDS, 'and')}; add {meant}{''.join(hints[:1])}"
 
 
 def _unknown(key: str, known: Iterable[str], *, is_table: bool) -> str:

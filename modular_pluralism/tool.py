@@ -178,6 +178,9 @@ def _distribution(state: dict[str, Any]) -> list[str]:
     lines = [f"{option}: {share:.1%}" for option, share in zip(state["options"], state["distribution"], strict=True)]
     if state.get("disagreement") is not None:
         lines.append(f"Disagreement between the communities: {state['disagreement']:.3f} nats.")
-    if state.get("label_mass") is not None:
-        lines.append(f"Probability that the model answered with one of the options at all: {state['label_mass']:.1%}.")
+    mass = state.get("label_mass")
+    if mass is not None and all(each["scoring"] == "text" for each in state["distributions"].values()):
+        lines.append(f"Probability of the options' own words as the beginning of a reply: {mass:.2g}.")
+    elif mass is not None:
+        lines.append(f"Probability that the model answered with one of the options at all: {mass:.1%}.")
     return lines

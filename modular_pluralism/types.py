@@ -81,7 +81,9 @@ class OptionDistribution(TypedDict):
     """Probabilities over the answer options, in the order of the options; they sum to 1.
 
     `mass` is the raw probability that the reply was one of the labels at all, before normalisation (averaged over
-    the rotations); a small mass means that the model was not answering. None where the scoring has none ("text").
+    the rotations); a small mass means that the model was not answering. Of "text" it is the probability that the reply
+    began with one of the options' texts, letter for letter; how small that is says more of their length than of the
+    model. None where it is not known.
     `samples` is None where the probabilities were read from the model, and the number of sampled replies where they
     had to be estimated from those. `unread` lists options whose probability the endpoint did not report (below its
     `top_logprobs` limit, so they count as 0). `label` is what the options' own order alone gives, as the scoring
@@ -163,18 +165,20 @@ class Estimate(TypedDict):
     sampled: Cost | None
 
 
-class Heard(TypedDict):
-    """What a stage of your own is asked with, in the place of the merge or the selector.
-
-    `comments` are those of the communities that answered, in the pool's order, and `missing` names the others; the
-    quorum has been checked. `attribute` and `options` are None where the question has none. `seed` is derived from the
-    question's, another one for every stage.
-    """
+class HeardQuestion(TypedDict):
+    """What every stage of your own is asked with. `attribute` and `options` are None where the question has none.
+    `seed` is derived from the question's, another one for every stage."""
 
     question: str
     attribute: str | None
     options: list[str] | None
     seed: int
+
+
+class Heard(HeardQuestion):
+    """What a stage of your own is asked with, in the place of the merge or the selector: `comments` are those of the
+    communities that answered, in the pool's order, and `missing` names the others; the quorum has been checked."""
+
     comments: list[Comment]
     missing: list[str]
 
@@ -185,11 +189,7 @@ class HeardSelected(Heard):
     selected: Comment
 
 
-class HeardComment(TypedDict):
+class HeardComment(HeardQuestion):
     """What a stage of your own is asked with that looks at one community's comment."""
 
-    question: str
-    attribute: str | None
-    options: list[str] | None
-    seed: int
     comment: Comment

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from modular_pluralism.errors import InputError, ModelCallError, QuorumError
 from modular_pluralism.models.answerer import OwnPart
+from modular_pluralism.nodes.check import check_priors
 from modular_pluralism.nodes.noted import plain_update
 from modular_pluralism.nodes.own import ask_own
 from modular_pluralism.nodes.quorum import attendance, check_comment
@@ -29,8 +31,8 @@ def aggregate(*, priors: Priors, quorum: int, share: float, vote_pooling: VotePo
     """Step that writes `distribution`, `label_mass`, `disagreement`, `weights` and `missing`, and `pooling` unless
     that is linear.
 
-    `weights` are the priors of the communities that answered, normalised. `disagreement` is the generalised
-    Jensen-Shannon divergence of their distributions, in nats, however they are pooled.
+    `weights` are the question's or the pool's priors of the communities that answered, normalised. `disagreement` is
+    the generalised Jensen-Shannon divergence of their distributions, in nats, however they are pooled.
 
     Where there are `votes`, each community's two voices become one distribution first, as `unite` does it with `share`
     and `vote_pooling`: what the base LLM read in the comments is kept in `readings`, and the united distributions stand
@@ -84,12 +86,11 @@ def pooled_as(
     state: Mapping[str, Any], distributions: Sequence[Sequence[float]], weights: Sequence[float]
 ) -> list[float] | None:
     """These distributions pooled as those of a run's state were: a list, or None where that is not known."""
-    named: Mapping[str, Any] = POOLS
-    pool = named.get(state.get("pooling") or "linear")
-    try:
-        return None if pool is None else pool(distributions, weights)
-    except ValueError:
-        return None
+    for name, pool in POOLS.items():
+        if name == (state.get("pooling") or "linear"):
+            with suppress(ValueError):
+                return pool(distributions, weights)
+    return None
 
 
 class _Ready(NamedTuple):
@@ -112,7 +113,7 @@ def _ready(state: State, priors: Priors, quorum: int, share: float, pooling: Vot
         united = _united(state, share, pooling)
         comments = {**state["comments"], **united.get("comments", {})}
         state = {**state, **united, "comments": comments}
-    of_question = priors(state.get("attribute"))
+    of_question = _weights(state, priors)
     present = attendance(state, list(of_question), quorum)
     try:
         weights = normalise([of_question[name] for name in present.names])
@@ -128,6 +129,14 @@ def _ready(state: State, priors: Priors, quorum: int, share: float, pooling: Vot
         "missing": present.missing,
     }
     return _Ready(dict(zip(present.names, distributions, strict=True)), by_name, plain_update({**update, **united}))
+
+
+def _weights(state: State, priors: Priors) -> Mapping[str, float]:
+    """The question's own priors, or else the pool's."""
+    own: Mapping[str, float] | None = state.get("priors")
+    of_pool = priors(state.get("attribute"))
+    check_priors(own, list(of_pool))
+    return of_pool if own is None else {name: own.get(name, 0.0) for name in of_pool}
 
 
 _WITH_VOTE = "+vote"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modular_pluralism.errors import InputError, ModelCallError
+from modular_pluralism.llama.reply_schema import ReplySchema
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
@@ -14,6 +15,7 @@ from modular_pluralism.nodes.quorum import attendance, selected_comment
 from modular_pluralism.nodes.read_options import read_options, with_fragments
 from modular_pluralism.nodes.render import fill
 from modular_pluralism.nodes.step import Body, QuestionParts, State, Steps, derive_seed, step_maker
+from modular_pluralism.nodes.structured import SCHEMA_PROMPTS, structured
 from modular_pluralism.option_math import most_likely
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Scoring
@@ -24,7 +26,9 @@ _NOT_SELECTED = "No community is selected to answer with; write `selected` into 
 def _prompts(question: QuestionParts, arguments: Mapping[str, Any]) -> Sequence[str]:
     name = _prompt(question.attribute, arguments["prompt"], arguments["group_prompt"])
     scoring = arguments["scoring"]
-    return with_fragments(_for_options(name, scoring), scoring) if question.options else [name]
+    if question.options:
+        return with_fragments(_for_options(name, scoring), scoring)
+    return [name, *(SCHEMA_PROMPTS if arguments["schema"] else ())]
 
 
 def _for_options(name: str, scoring: Scoring) -> str:
@@ -45,9 +49,11 @@ def answer(
     scoring: Scoring,
     samples: int,
     group_prompt: str | None = None,
+    schema: ReplySchema | None = None,
 ) -> Body:
     """Step that writes the answer: a text in `answer`, or, where the question has options, the likeliest one in
-    `choice` and all their probabilities in `distribution`. Where a community is selected, its comment is told.
+    `choice` and all their probabilities in `distribution`. Where a community is selected, its comment is told. A text
+    follows the schema where there is one; its value is then in `structured`.
 
     `prompt` names the prompt for a text; that for a choice is called the same with `_options` after it.
     `group_prompt` takes its place where the question has an attribute.
@@ -77,7 +83,11 @@ def answer(
             )
             best = most_likely(read["probabilities"])
             return {"choice": options[best], "answer": options[best], "distribution": read}
-        outcome = yield ask.text(model, fill(asked, state, comment), max_tokens=max_tokens, seed=seed)
+        messages = fill(asked, state, comment)
+        if schema is not None:
+            reply, value = yield from structured(model, messages, schema, prompts, max_tokens=max_tokens, seed=seed)
+            return {"answer": reply["text"], "structured": value, "usage": ask.usage(reply)}
+        outcome = yield ask.text(model, messages, max_tokens=max_tokens, seed=seed)
         reply = ask.reply(outcome, model.place)
         return {"answer": reply["text"], "usage": ask.usage(reply)}
 

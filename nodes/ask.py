@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import merge_configs
@@ -66,8 +65,8 @@ def text(
 
 
 def _asked(operation: Literal["chat", "score"], model: PoolModel, settings: dict[str, Any]) -> Asked:
-    chat = model.chat
-    if not isinstance(chat, BaseChatModel):
+    chat: Any = model.chat
+    if not hasattr(chat, "_get_ls_params"):
         return Asked("invoke_agent", model.place, "application", embedded=True)
     known: Any = chat._get_ls_params(**settings)  # every LangChain chat model says so to its own tracers
     return Asked(

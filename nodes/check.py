@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from modular_pluralism.errors import InputError
 from modular_pluralism.modes import Takes, find_mode
 from modular_pluralism.nodes.request import check_parts
 from modular_pluralism.nodes.step import Body, State, Update, step_maker
 
 
 @step_maker()
-def check(*, results: Sequence[str], mode: str, takes: Takes, any_mode: bool = False) -> Body:
+def check(
+    *, results: Sequence[str], mode: str, takes: Takes, communities: Sequence[str], any_mode: bool = False
+) -> Body:
     """Step that checks the question's parts, for a mode that takes these, or for `any_mode`, that the question names
     one.
 
@@ -26,6 +31,22 @@ def check(*, results: Sequence[str], mode: str, takes: Takes, any_mode: bool = F
         if any_mode:
             find_mode(state.get("mode"))
         check_parts(state, mode, takes)
+        check_priors(state.get("priors"), communities)
         return {key: None for key in results if state.get(key) is not None}
 
     return step
+
+
+def check_priors(priors: Any, communities: Sequence[str]) -> None:
+    """Raise InputError unless a question's priors are weights of these communities, or are left out."""
+    if priors is None:
+        return
+    if not isinstance(priors, Mapping):
+        raise InputError(f"The priors are {priors!r}; give a weight for each community by its name.")
+    for name, weight in priors.items():
+        if name not in communities:
+            raise InputError(f"The priors name {name!r}; the communities are {', '.join(communities)}.")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise InputError(f"The prior of {name} is {weight!r}; give a number that is finite and not below 0.")
+    if not any(priors.values()):
+        raise InputError("The priors give no community a weight above 0; give at least one of them such a weight.")

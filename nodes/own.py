@@ -15,7 +15,7 @@ from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.noted import plain_update
 from modular_pluralism.nodes.quorum import Attendance
 from modular_pluralism.nodes.step import State, derive_seed
-from modular_pluralism.types import Comment, Heard, HeardComment, HeardSelected, Pooling
+from modular_pluralism.types import Comment, Heard, HeardComment, HeardQuestion, HeardSelected, Pooling
 
 Merge: TypeAlias = Runnable[Any, Any] | Callable[[Heard], object] | Callable[[Heard, RunnableConfig], object]
 """Makes one answer of the comments: a function, an async function, a chain or a graph that is asked with a `Heard`, and
@@ -79,21 +79,21 @@ def pooling_part(own: PoolingFunction) -> OwnPart:
 def heard(state: State, present: Attendance, stage: str) -> Heard:
     """What the stage of that name is asked with."""
     comments = [cast(Comment, plain_update(comment)) for comment in present.comments]
-    return Heard(**_question(state, stage), comments=comments, missing=present.missing)
+    return {**_question(state, stage), "comments": comments, "missing": present.missing}
 
 
 def heard_selected(state: State, present: Attendance, selected: Comment) -> HeardSelected:
     """What a stage is asked with that answers in the light of the selected comment."""
-    return HeardSelected(**heard(state, present, "respond"), selected=cast(Comment, plain_update(selected)))
+    return {**heard(state, present, "respond"), "selected": cast(Comment, plain_update(selected))}
 
 
 def heard_comment(state: State, community: str, stage: str) -> HeardComment:
     """What a stage is asked with that looks at that community's comment."""
     comment = cast(Comment, plain_update(state["comments"][community]))
-    return HeardComment(**_question(state, stage, community), comment=comment)
+    return {**_question(state, stage, community), "comment": comment}
 
 
-def _question(state: State, *stage: str) -> Any:
+def _question(state: State, *stage: str) -> HeardQuestion:
     options = state.get("options")
     return {
         "question": state["question"],

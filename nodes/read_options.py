@@ -23,7 +23,14 @@ from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.comment import failure
 from modular_pluralism.nodes.render import fill, option_lines, with_persona
 from modular_pluralism.nodes.step import PromptsOf, QuestionParts, State, Steps, derive_seed
-from modular_pluralism.option_math import from_mean_logprobs, letters, mean_over_rotations, normalise, rotations
+from modular_pluralism.option_math import (
+    from_mean_logprobs,
+    letters,
+    mass_of_texts,
+    mean_over_rotations,
+    normalise,
+    rotations,
+)
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment, OptionDistribution, Scoring
 
@@ -165,7 +172,13 @@ def read_by_text(model: PoolModel, options: Sequence[str], prompt: Prompt) -> Re
     except ValueError:
         raise ModelCallError(f"{model.place} gave no probability to any option's text.") from None
     return OptionDistribution(
-        probabilities=probabilities, mass=None, scoring="text", samples=None, unread=[], label=None, label_mass=None
+        probabilities=probabilities,
+        mass=mass_of_texts(options, outcome.value),
+        scoring="text",
+        samples=None,
+        unread=[],
+        label=None,
+        label_mass=None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -205,7 +206,15 @@ def as_runnable(
             told.wrote(begun.update)
         return begun.update
 
+    # LangChain looks at the signature for every run, which takes longer than all else that a step does.
+    run.__signature__ = arun.__signature__ = _OF_A_NODE  # type: ignore[attr-defined]
     return RunnableLambda(run, arun, name=name)
+
+
+def _of_a_node(state: State, config: RunnableConfig) -> None: ...
+
+
+_OF_A_NODE = signature(_of_a_node)
 
 
 def _plain(value: Any, what: str) -> Any:
@@ -217,7 +226,8 @@ def _plain(value: Any, what: str) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(entry, what) for entry in value]
     if hasattr(value, "model_dump_json"):  # pydantic's models
-        return value.model_dump_json()
+        # Not as pydantic writes JSON, which refuses a folder whose name is not UTF-8.
+        return json.dumps(value.model_dump(mode="json"))
     if hasattr(value, "__dataclass_fields__"):
         return {name: _plain(getattr(value, name), what) for name in value.__dataclass_fields__}
     if hasattr(value, "__self__"):

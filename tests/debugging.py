@@ -78,7 +78,9 @@ async def ask(bench: Bench, request: RunRequest, run: str) -> None:
     setup = Setup.of(request.mode, request.scoring, request.asked(), (str(bench.pool), pool), (None, prompts))
     async with bench.store.claim(run):
         await RunTable(bench.store).add(run, setup)
-        going = run_graph(graph, request.asked(), TerminalView([], quiet=True), saver=bench.store.saver, thread=run)
+        going = run_graph(
+            graph, request.asked(), TerminalView([], quiet=True), "answer", saver=bench.store.saver, thread=run
+        )
         await keep(bench.store, run, going)
 
 

@@ -38,6 +38,8 @@ Behaviour = Literal[
     "half_character",  # a text that ends with a lone surrogate
     "tool_call",  # a call of a tool, and no text
     "refusal",  # OpenAI's refusal, and no text
+    "json",  # {"verdict": "yes"}
+    "refuses_schema",  # 400 for a request with a response_format, else as json
     "endless",  # a text of a million characters, whatever max_tokens says
 ]
 
@@ -157,6 +159,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(body, {"content": 42})
             case "half_character":
                 self._answer(body, {"content": _text(body) + " \ud83d"})
+            case "refuses_schema" if "response_format" in body:
+                self._error(400, "response_format of type json_schema is not supported")
+            case "json" | "refuses_schema":
+                self._reply(body, logprobs=False, text='{"verdict": "yes"}')
             case "endless":
                 self._answer(body, {"content": "word " * 200_000})
             case "blocks":

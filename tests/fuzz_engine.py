@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,11 +39,12 @@ from tests.tiny_gguf import write_lora
 _WORDS = """the of people who think that a city should not ban cars because some say it is right
 and others wrong""".split()  # noqa: SIM905
 _CONTEXT = 384
-_SHAPES: list[dict[str, int]] = [
+_SHAPES: list[dict[str, Any]] = [
     {"slots": 4, "queue": 12},
     {"slots": 1},
     {"slots": 9, "repeatable": True},
     {"slots": 5, "reuse": False},
+    {"slots": 6, "whole_copies": "always"},
 ]
 
 
@@ -92,7 +94,7 @@ class Fuzz:
                 context=_CONTEXT,
                 audit=True,
                 adapters=tuple(adapter.path for adapter in self._adapters),
-                **_SHAPES[number % len(_SHAPES)],  # type: ignore[arg-type]
+                **_SHAPES[number % len(_SHAPES)],
             )
         )
         with ThreadPoolExecutor(7) as pool:

@@ -28,6 +28,7 @@ from benchmarks.server import free_port, server
 from benchmarks.serving import ROWS, files, main
 from benchmarks.worker import worker
 from modular_pluralism.llama.generation import Finish, Piece
+from tests.random_model import RANDOM_GGUF
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -120,12 +121,20 @@ def test_a_row_without_its_peer_is_skipped(capsys: pytest.CaptureFixture[str], m
 def test_the_graph_overhead_can_be_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "graph-overhead", "--rounds", "2", "--quick", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [result["row"] for result in found["results"]] == ["graph-overhead"] * 2
+    assert [result["row"] for result in found["results"]] == ["graph-overhead"] * 4
     first = found["results"][0]
     assert first["unit"] == "ms"
     assert first["ours"] > 0 < first["peer"]
     assert first["reach"] == 5
     assert found["quick"]
+    assert not found["failed"]
+
+
+def test_both_ways_to_copy_a_prefix_can_be_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--only", "prefix-copies", "--quick", "--json", "--gguf", str(RANDOM_GGUF)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (result,) = found["results"]
+    assert result["ours"] > 0 < result["peer"]
     assert not found["failed"]
 
 

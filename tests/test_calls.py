@@ -191,7 +191,7 @@ def test_a_clients_error_with_a_status_is_no_mistake(make: Make) -> None:
 @pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize("who", ["north", "boss"])
 def test_a_mistake_in_an_applications_model_ends_the_run(who: str, asynchronous: bool) -> None:
-    mistaken = FakeChat(say=lambda seen: seen.no_such_thing)  # type: ignore[attr-defined,no-any-return]
+    mistaken = FakeChat(say=lambda seen: seen.no_such_thing)  # type: ignore[attr-defined]
     models = fake_models(always("Well."), ("north", "east"), **{who: mistaken})
     graph = build_overton(fake_pool(("north", "east")), models=models).compile()
     asked: Any = {"question": "Why?"}

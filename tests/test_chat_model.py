@@ -223,7 +223,7 @@ def test_response_format_is_that_of_chat_openai(model: ChatLlama) -> None:
     assert model.bind(response_format=wanted).invoke("How are you?").content in ('"good"', '"bad"')
     streamed = "".join(chunk.text for chunk in model.bind(response_format=wanted).stream("How are you?"))
     assert streamed in ('"good"', '"bad"')
-    assert model.invoke("How are you?", response_format={"type": "json_object"}).content.startswith("{")
+    assert model.invoke("How are you?", response_format={"type": "json_object"}).text.startswith("{")
     of_class = model.invoke("May a city ban cars?", response_format=Verdict, max_tokens=40)
     assert of_class.additional_kwargs["parsed"] == Verdict.model_validate_json(str(of_class.content))
     with pytest.raises(InputError, match="response_format must be"):

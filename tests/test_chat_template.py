@@ -59,7 +59,8 @@ def _spellable(model: ModelFile, text: str) -> bytes:
 
 _CHARACTERS = st.characters(exclude_categories=["Cs"])
 _PLAIN = st.text(_CHARACTERS, max_size=40).filter(lambda text: "<" not in text)
-_CHATS = st.lists(st.builds(Turn, st.sampled_from(["system", "user", "assistant"]), _PLAIN), min_size=1, max_size=4)
+_ROLES = st.sampled_from(["system", "user", "assistant"])
+_CHATS = st.lists(st.builds(Turn, _ROLES, _PLAIN, st.just(()), st.none()), min_size=1, max_size=4)
 
 
 @settings(deadline=None, max_examples=60)

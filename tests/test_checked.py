@@ -32,6 +32,7 @@ from modular_pluralism import (
 )
 from modular_pluralism.checked import check_fields, checked, find_problem
 from modular_pluralism.modes import modes
+from modular_pluralism.nodes.comment import failed
 from modular_pluralism.types import Comment, Scoring
 from tests.fake_models import always, fake_models, fake_pool
 
@@ -111,7 +112,7 @@ def test_a_scoring_that_there_is_not_is_never_taken_for_another(build: Any, scor
 def test_an_attribute_is_refused_by_overton_in_python_too() -> None:
     graph = build_overton(POOL, models=MODELS).compile()
     with pytest.raises(InputError, match="Overton mode takes no attribute"):
-        graph.invoke({"question": "Why?", "attribute": "age"})  # type: ignore[typeddict-item]
+        graph.invoke({"question": "Why?", "attribute": "age"})  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(
@@ -119,11 +120,11 @@ def test_an_attribute_is_refused_by_overton_in_python_too() -> None:
     [
         (
             lambda: build_overton(POOL, models=always("x")),  # type: ignore[arg-type]
-            "build_overton: models is a FakeChat; give a PoolModels, a dict of BaseChatModels by name or None.",
+            "build_overton: models is a FakeChat; give a PoolModels, a dict of Runnables by name or None.",
         ),
         (
             lambda: build_overton(POOL, models={"boss": "gpt-4o"}),  # type: ignore[dict-item]
-            "build_overton: models['boss'] is 'gpt-4o'; give a BaseChatModel.",
+            "build_overton: models['boss'] is 'gpt-4o'; give a Runnable.",
         ),
         (
             lambda: build_overton(POOL, prompts={"merge": "x"}),  # type: ignore[arg-type]
@@ -183,3 +184,11 @@ def test_a_method_and_a_dataclass_are_checked_too() -> None:
     check_fields(Takes())
     with pytest.raises(InputError, match="Takes: There is no attribute 'sometimes'; use required, optional, refused"):
         check_fields(Takes("sometimes"))  # type: ignore[arg-type]
+
+
+def test_keys_that_a_dict_may_leave_out_are_not_missed() -> None:
+    said = failed("north", "no")
+    assert "reasoning" not in said
+    assert find_problem(said, Comment, "comment") is None
+    problem = find_problem({key: value for key, value in said.items() if key != "error"}, Comment, "comment")
+    assert str(problem) == "comment has no 'error'; a Comment has error."

@@ -13,6 +13,7 @@ from modular_pluralism.debugger.attribution import attribute_answer
 from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.distributions import read_otherwise
 from modular_pluralism.debugger.events import NodeToken
+from modular_pluralism.debugger.export import run_as_html
 from modular_pluralism.debugger.fork import ForkRequest, start_fork
 from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.live import RunRequest, start_run
@@ -123,6 +124,22 @@ async def test_a_run_of_the_demo_model_is_recorded(store: RunStore, tmp_path: Pa
     assert not all(can_write(str(call.reply)) for call in calls)
 
 
+async def test_a_page_tells_how_likely_the_options_own_words_are(store: RunStore, tmp_path: Path) -> None:
+    request = RunRequest(
+        question=QUESTION,
+        mode="distributional",
+        options=["Yes", "No"],
+        pool=str(tmp_path / "pool.toml"),
+        scoring="text",
+    )
+    live = await start_run(store, request)
+    result = finished((await followed(live))[-1])
+    page = await run_as_html(store, live.run)
+    assert ">own words<" in page
+    assert "label mass" not in page
+    assert f"{result['label_mass']:.2g}" in page
+
+
 async def test_readings_have_their_probabilities(store: RunStore, tmp_path: Path) -> None:
     request = RunRequest(
         question=QUESTION, mode="distributional", options=["Yes", "No"], pool=str(tmp_path / "pool.toml"), seed=1
@@ -141,6 +158,7 @@ async def test_readings_have_their_probabilities(store: RunStore, tmp_path: Path
     by_text = await read_otherwise(kept, "text")
     assert {each["scoring"] for each in by_text.values()} == {"text"}
     assert sum(by_text["left"]["probabilities"]) == pytest.approx(1)
+    assert 0 < (by_text["left"]["mass"] or 0) < 1
     forked = await start_fork(store, ForkRequest(run=live.run, edits=Edits(priors={"left": 5.0})))
     finished((await followed(forked))[-1])
     assert await own_calls(store, forked.run) == []

@@ -96,7 +96,7 @@ def test_distributions_fit_the_options() -> None:
 
 def test_two_voices_are_not_united_twice() -> None:
     plain = edited(build_distributional, CHOICE, {"seed": 3}, voice="both")
-    east = {"voice": "both", "pooling": lambda distributions, weights: distributions["east"]}
+    east: dict[str, Any] = {"voice": "both", "pooling": lambda distributions, weights: distributions["east"]}
     own = edited(build_distributional, CHOICE, {"seed": 4}, **east)
     assert plain["distributions"] == own["distributions"]
     assert plain["readings"] == own["readings"]

@@ -5,18 +5,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from modular_pluralism.errors import DeadlineError, EngineClosedError, EngineFullError
+from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
+from modular_pluralism.llama.context import Chunk, Context
 from modular_pluralism.llama.generation import Event, Finish, Piece
-from modular_pluralism.llama.job import JobControl
+from modular_pluralism.llama.job import Adapter, JobControl
+from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.reading import continuations
+from tests.architectures import ARCHITECTURES, write_architecture
 from tests.fake_models import wait_until
 from tests.free_slots import all_slots_are_free
 from tests.random_model import RANDOM_GGUF
+from tests.tiny_gguf import write_lora
 
 _WORDS = ["Cats", "Rain", "Money", "Paris", "War", "Love", "Bread", "Music", "Snow", "Truth", "Fire", "Time"]
 
@@ -279,3 +286,128 @@ def test_nobody_waits_for_ever_who_submits_while_the_engine_closes(round_: int) 
         assert wait_until(lambda: engine.stats.steps > 3 * round_, 60)
         engine.close()
         assert [asker.result(timeout=60) for asker in askers] == ["closed"] * 8
+
+
+def _copied_texts(
+    gguf: Path,
+    adapters: Sequence[Adapter | None],
+    *,
+    whole_copies: Any,
+    words: Sequence[str] = _WORDS,
+    length: int = 24,
+) -> tuple[Engine, list[Any]]:
+    """The texts of requests that share a prefix, and whose adapters take turns, after one that has read it."""
+    used = tuple(adapter.path for adapter in adapters if adapter is not None)
+    engine = Engine(
+        EngineSettings(
+            gguf, context=512, slots=12, adapters=used, repeatable=True, audit=True, whole_copies=whole_copies
+        )
+    )
+    try:
+        prefix = "The committee met again and could not agree on the budget. " * 22
+        requests = [
+            _request(engine, f"{prefix} {word} {'was there ' * at}", length, at, adapter=adapters[at % len(adapters)])
+            for at, word in enumerate(words)
+        ]
+        firsts = [_request(engine, prefix, 4, adapter=adapter) for adapter in adapters]
+        for first in firsts:
+            list(engine.stream(first))
+        listeners = _at_once(engine, requests)
+        for listener in listeners:
+            listener.wait()
+        return engine, [listener.tokens for listener in listeners]
+    finally:
+        engine.close()
+
+
+def test_a_prefix_is_the_same_however_it_is_copied(tmp_path: Path) -> None:
+    """Whole streams, as where the cache lies on a GPU, or the tokens that are there; and so are those that move."""
+    adapters = [Adapter(write_lora(tmp_path / f"{seed}.gguf", seed=seed)) for seed in range(2)]
+    by_state, expected = _copied_texts(RANDOM_GGUF, [None, *adapters], whole_copies="never")
+    for whole_copies in ("always", None):
+        by_stream, texts = _copied_texts(RANDOM_GGUF, [None, *adapters], whole_copies=whole_copies)
+        assert texts == expected
+        for engine in (by_state, by_stream):
+            assert engine.stats.copies >= 6
+            assert engine.stats.moves > 0
+        assert by_stream.stats.tokens_reused == by_state.stats.tokens_reused
+
+
+@pytest.mark.model
+def test_the_demo_model_writes_the_same_however_a_prefix_is_copied(demo_gguf: Path) -> None:
+    by_state, expected = _copied_texts(demo_gguf, [None], whole_copies="never", words=_WORDS[:4], length=6)
+    by_stream, texts = _copied_texts(demo_gguf, [None], whole_copies="always", words=_WORDS[:4], length=6)
+    assert texts == expected
+    assert by_state.stats.copies == by_stream.stats.copies >= 3
+
+
+def test_only_what_can_be_cut_anywhere_is_copied_whole(tmp_path: Path) -> None:
+    """A copy that waits would undo the checkpoint that is put back before it is made."""
+    for architecture in ("gemma3", "lfm2", "llama"):
+        model = next(each for each in ARCHITECTURES if each.name == architecture)
+        path = write_architecture(tmp_path / f"{architecture}.gguf", model)
+        settings = EngineSettings(path, context=512, slots=4, threads=1, audit=True, whole_copies="always")
+        engine = Engine(settings)
+        assert engine._scheduler._context._whole_copies == ("always" if architecture == "llama" else "never")
+        engine.close()
+
+
+def test_on_a_processor_a_stream_is_copied_whole_once_half_of_it_is_taken() -> None:
+    model = ModelFile(RANDOM_GGUF)
+    context = Context(model, Hardware(), 3, 256, 1, whole_copies="full")
+    tokens = list(range(100, 228))
+    settled = []
+    context.decode([Chunk(0, 0, tokens[:127], 127)])
+    context.copy(0, 1)
+    settled.append(context.is_settled)
+    context.decode([Chunk(0, 127, tokens[127:], 128)])
+    context.copy(0, 1)
+    settled.append(context.is_settled)
+    context.cut(0, 100)
+    context.copy(1, 2)  # of what is not there yet
+    rows = context.decode([Chunk(stream, context.tokens_in(stream), [99], 0) for stream in (0, 1, 2)])
+    assert [*settled, context.is_settled] == [True, False, True]
+    assert [context.tokens_in(stream) for stream in (0, 1, 2)] == [101, 129, 129]
+    assert np.allclose(rows[1], rows[2], atol=1e-3)
+    expected = np.array(rows[1])
+    context.cut(0, 0)
+    context.decode([Chunk(0, 0, tokens, 128)])
+    assert np.allclose(context.decode([Chunk(0, 128, [99], 0)])[0], expected, atol=1e-2)
+    context.close()
+    model.close()
+
+
+def test_sequences_are_moved_only_after_copies_that_wait(tmp_path: Path) -> None:
+    """A copy waits for the turn of its adapter while another's sequences have a gap between them."""
+    one, other = (Adapter(write_lora(tmp_path / f"{seed}.gguf", seed=seed)) for seed in range(2))
+    settings = EngineSettings(
+        RANDOM_GGUF, context=512, slots=6, adapters=(one.path, other.path), audit=True, whole_copies="always"
+    )
+    engine = Engine(settings)
+    prefix = "The committee met again and could not agree. " * 6
+    try:
+        list(engine.stream(_request(engine, "Go", 1)))
+        short, copied = _Listener(), _Listener()
+        asked = False
+
+        def ask_again(_: Event) -> None:
+            nonlocal asked
+            if short.ended.is_set() and not asked:
+                asked = True
+                engine.submit_generation(_request(engine, f"{prefix} Or did it?", 8, adapter=other), copied)
+
+        plain, left, right = _Listener(ask_again), _Listener(), _Listener()
+
+        def begin(event: Event) -> None:
+            if isinstance(event, Finish):
+                engine.submit_generation(_request(engine, "Cats", 40), plain)
+                for listener, length in ((left, 40), (short, 5), (right, 40)):
+                    engine.submit_generation(_request(engine, "Rain", length, adapter=one), listener)
+
+        _submitted(engine, _request(engine, f"{prefix} It did. {'And so on. ' * 30}", 1, adapter=other), begin).wait()
+        for listener in (plain, left, right, short, copied):
+            assert isinstance(listener.wait()[-1], Finish)
+        assert engine.stats.copies == 1
+        assert engine.stats.moves > 0
+    finally:
+        engine.close()

@@ -139,7 +139,7 @@ def test_a_traceback_with_a_key_is_left_out_of_the_log(caplog: pytest.LogCapture
     gone = always(ConnectionError("no sk-canary-in-events"))
     graph = build_overton(fake_pool(TWO), models=models(east=gone)).compile()
     with pytest.raises(QuorumError):
-        graph.invoke(QUESTION)
+        graph.invoke(QUESTION)  # type: ignore[call-overload]
     assert len(caplog.records) == 1
     assert "east is missing: model 'east' failed: no ***." in caplog.text
     assert "canary" not in caplog.text

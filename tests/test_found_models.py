@@ -91,7 +91,7 @@ def test_models_of_other_programs_are_listed_as_a_pool_names_them(home: Path, ti
     }
     split = rows[f"hf:owner/split/{parts[0].name}"]
     assert (split["files"], split["bytes"]) == (3, sum(part.stat().st_size for part in parts))
-    assert f"{parts[1].name} and 1 more is not in" in rows[half]["problem"]
+    assert f"{parts[1].name} and 1 more are not in" in rows[half]["problem"]
     assert "cannot be read as a GGUF file" in rows["ollama:tiny"]["problem"]
     assert rows[str(llama_cpp / "adapter.gguf")]["line"] == f'lora = "{llama_cpp}/adapter.gguf"'
 

@@ -166,14 +166,20 @@ def test_a_later_part_tells_which_to_name(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("there", "missing"), [(SPLIT[:2], SPLIT[2]), (SPLIT[:1], f"{SPLIT[1]} and 1 more")])
+def test_a_model_of_which_no_part_is_there_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match=rf"There is no file {tmp_path}/{SPLIT[0]}; check the path"):
+        find_gguf(SPLIT[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"), [(SPLIT[:2], f"{SPLIT[2]} is"), (SPLIT[:1], f"{SPLIT[1]} and 1 more are")]
+)
 def test_missing_parts_are_named(tmp_path: Path, there: tuple[str, ...], missing: str) -> None:
     write(tmp_path, *there)
     with pytest.raises(ModelLoadError) as caught:
         find_gguf(SPLIT[0], tmp_path)
     assert str(caught.value) == (
-        f"{SPLIT[0]} is one of 3 files of its model, and {missing} is not in {tmp_path}; put all of them into one "
-        "folder."
+        f"{SPLIT[0]} is one of 3 files of its model, and {missing} not in {tmp_path}; put all of them into one folder."
     )
 
 

@@ -9,14 +9,16 @@ import pytest
 from modular_pluralism import Pool, PoolModels
 from modular_pluralism.errors import ModelLoadError, PoolError
 from modular_pluralism.hardware import Hardware
-from modular_pluralism.llama import ChatLlama, Engine, EngineSettings, GenerationRequest, Sampling
+from modular_pluralism.llama import ChatLlama, Engine, EngineSettings, GenerationRequest, Sampling, slot_budget
 from modular_pluralism.llama.devices import Device, devices
 from modular_pluralism.llama.generation import Piece
 from modular_pluralism.llama.memory import DeviceMemory, MemoryPlan, fits, most_layers, plan_memory, read_plan
-from modular_pluralism.llama.parameters import check_hardware
+from modular_pluralism.llama.parameters import OUTPUTS, check_hardware
+from modular_pluralism.llama.slot_budget import affordable_slots
 from tests.architectures import ARCHITECTURES, NO_DECODERS, Architecture, write_architecture
 from tests.model_table import PROMPTS
 from tests.plain_llama import greedy
+from tests.tiny_gguf import write_beginning
 from tests.training_models import write_tiny
 from tests.vendored import vocabulary
 
@@ -50,6 +52,33 @@ def test_a_model_that_writes_no_text_is_refused(architecture: Architecture, tmp_
 def test_a_file_of_a_vocabulary_alone_is_refused() -> None:
     with pytest.raises(ModelLoadError, match="no weights, only a vocabulary or nothing; use a complete GGUF"):
         Engine(EngineSettings(vocabulary("llama-spm")))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("block_count", 0, "its llama.block_count is 0, and 1 to 512 can be; use a complete GGUF"),
+        ("block_count", 2**31, "its llama.block_count is 2147483648, and"),
+        ("context_length", 0, "it was trained for 0 tokens; use a complete GGUF"),
+        ("context_length", 2**32 - 1, "it was trained for -1 tokens; use"),
+    ],
+)
+def test_a_header_with_counts_that_cannot_be_is_refused_and_ends_no_process(
+    tmp_path: Path, key: str, value: int, said: str
+) -> None:
+    path = write_tiny(tmp_path / "odd.gguf")
+    data = path.read_bytes()
+    at = data.index(f"llama.{key}".encode()) + len(f"llama.{key}") + 4
+    path.write_bytes(data[:at] + value.to_bytes(4, "little") + data[at + 4 :])
+    with pytest.raises(ModelLoadError, match=said):
+        Engine(EngineSettings(path))
+
+
+def test_a_file_that_was_cut_off_is_told_as_such(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write_beginning(tmp_path / "half.gguf", write_tiny(tmp_path / "whole.gguf"), 1000)
+    with pytest.raises(ModelLoadError, match=r"cannot be read as a GGUF file: .*Use a complete file"):
+        Engine(EngineSettings(path))
+    assert capfd.readouterr().err == ""
 
 
 # -- what llama.cpp tells ----------------------------------------------------------------------------------------------
@@ -116,12 +145,33 @@ _SIZES = {
 def test_a_plan_for_two_gpus_says_what_lies_where() -> None:
     plan = read_plan(_WEIGHTS_LOG, _CONTEXT_LOG, _SIZES)
     assert [(each.device, each.weights, each.cache // _MIB, each.compute // _MIB) for each in plan.devices] == [
-        ("CPU", 311, 16, 10),
+        ("CPU", 311, 16, 8 + 2 * OUTPUTS),
         ("CUDA0", 2, 64, 100),
         ("CUDA1", 24, 64, 50),
     ]
     assert (plan.layers, plan.layers_on_gpu) == (4, 3)
     assert plan.total(2) == plan.weights + plan.compute + 2 * plan.cache
+
+
+def test_an_output_without_weights_of_its_own_takes_a_copy_of_the_embeddings_on_a_gpu() -> None:
+    tied = {name: size for name, size in _SIZES.items() if name != "output.weight"}
+    plan = read_plan(_WEIGHTS_LOG, _CONTEXT_LOG, tied)
+    assert (plan.on("CPU").weights, plan.on("CUDA1").weights) == (311, 4 + 10)
+    on_host = [line.replace("CUDA1", "CPU").replace("CUDA0", "CPU") for line in _WEIGHTS_LOG]
+    assert read_plan(on_host, _CONTEXT_LOG, tied).weights == sum(tied.values())
+
+
+def test_before_the_weights_are_loaded_their_device_has_less_room_than_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot_budget, "gpus", lambda: [_gpu(0, 24 * _GIB)])
+    monkeypatch.setattr(slot_budget, "usable_memory", lambda: 64 * _GIB)
+    plan = MemoryPlan((DeviceMemory("CPU", _GIB, 0, 0), DeviceMemory("CUDA0", 20 * _GIB, _GIB // 4, 0)), 33, 33)
+    settings = EngineSettings(Path("large.gguf"))
+    assert affordable_slots(settings, plan, 2048) == 48
+    assert affordable_slots(settings, plan, 2048, loaded=False) == 8  # half of the 4 GiB that will be free
+    on_host = MemoryPlan((DeviceMemory("CPU", 60 * _GIB, _GIB, 0),), 33, 0)
+    assert affordable_slots(settings, on_host, 2048, loaded=False) == 32
+    read = EngineSettings(Path("large.gguf"), hardware=Hardware(mmap=False))
+    assert affordable_slots(read, on_host, 2048, loaded=False) == 2
 
 
 def test_a_log_that_tells_nothing_is_an_error() -> None:
@@ -140,6 +190,10 @@ def _plan_of(layers: int) -> MemoryPlan:
     """32 layers of one GiB and a quarter of one for the cache."""
     on_gpu = DeviceMemory("CUDA0", layers * _GIB, layers * _GIB // 4, _GIB // 2)
     return MemoryPlan((DeviceMemory("CPU", (32 - layers) * _GIB, 0, 0), on_gpu), 32, layers)
+
+
+def test_a_plan_says_whether_cache_lies_on_a_gpu() -> None:
+    assert [_plan_of(layers).caches_on_gpu for layers in (0, 1, 32)] == [False, True, True]
 
 
 @pytest.mark.parametrize(("free", "layers"), [(139, 32), (42, 32), (41, 31), (12, 8), (2, 0)])
@@ -225,6 +279,22 @@ def test_keys_that_say_where_or_how_a_model_is_computed_change_no_text(
 def test_keys_of_the_positions_reach_llama_cpp(folder: Path, hardware: Hardware) -> None:
     path = _model(folder, "llama")
     assert _texts(path, hardware) != greedy(path, PROMPTS, 8)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("rope_scale = 1e308", "rope_scale must be at most 1024"),
+        ("rope_scale = 1e-9", "rope_scale must be at least 1"),
+        ("rope_freq_base = 1e300", "rope_freq_base must be at most"),
+        ("rope_scale = nan", "rope_scale must be"),
+        ("tensor_split = 3", "tensor_split must be a list in brackets, not 3"),
+        ('override_tensors = "exps=CPU"', "override_tensors must be a list in brackets, not 'exps=CPU'"),
+    ],
+)
+def test_values_that_llama_cpp_cannot_reckon_with_are_refused(line: str, said: str) -> None:
+    with pytest.raises(PoolError, match=said):
+        Pool.from_toml(_POOL.format(keys=line), source="pool.toml", folder=Path())
 
 
 def test_a_scaled_model_has_a_longer_context_than_it_was_trained_for(folder: Path) -> None:

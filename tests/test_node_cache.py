@@ -18,6 +18,7 @@ from modular_pluralism.graphs import (
     build_steerable,
     build_vanilla,
 )
+from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from tests.fake_models import FakeChat, always, choosing, fake_models, fake_pool, scripted
@@ -204,3 +205,21 @@ def test_a_model_has_one_name_for_nodes_that_run_side_by_side() -> None:
         assert len(shared.seen) == 17
         compiled.invoke(OVERTON)
         assert len(shared.seen) == 17
+
+
+@pytest.mark.parametrize("build", [build_overton, build_distributional])
+def test_no_keys_are_made_where_there_is_no_cache(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    def key(self: NodeKey, state: Any) -> str:
+        made.append(state)
+        return "key"
+
+    monkeypatch.setattr(NodeKey, "__call__", key)
+    lab = Lab()
+    question = OVERTON if build is build_overton else QUESTION
+    graph = build(lab.pool, models=lab.models)
+    graph.compile().invoke(question)
+    assert made == []
+    graph.compile(cache=lab.cache).invoke(question)
+    assert made, "the same graph can still have one"

@@ -110,7 +110,7 @@ def endpoint() -> Endpoint:
 def _ask_for_a_text(model: PoolModel) -> None:
     reply = ask.reply(CallResult(ask.text(model, PROMPT, max_tokens=9).run({}), 0.1, 1), model.place)
     assert reply["text"]
-    assert all(0 <= reply[count] < 2**31 for count in ("prompt_tokens", "cached_tokens", "completion_tokens"))  # type: ignore[literal-required]
+    assert all(0 <= reply[count] < 2**31 for count in ("prompt_tokens", "cached_tokens", "completion_tokens"))
 
 
 def _ask_for_probabilities(model: PoolModel) -> None:

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from modular_pluralism.option_math import (
     disagreement,
     from_mean_logprobs,
+    is_low,
     letters,
     linear_pool,
     log_linear_pool,
+    mass_of_texts,
     mean_over_rotations,
     most_likely,
     normalise,
@@ -163,6 +165,21 @@ def test_text_likelihoods_are_normalised_by_length() -> None:
     assert found == pytest.approx([1 / (1 + math.exp(-1)), 1 / (1 + math.e)])
     assert from_mean_logprobs([[-5000.0], [-5000.0]]) == [0.5, 0.5]
     assert from_mean_logprobs([[-math.inf, -1.0], [-1.0]]) == [0, 1]
+
+
+def test_the_mass_of_texts_is_that_of_replies_that_begin_with_one() -> None:
+    half, quarter, none = [math.log(0.5)], [math.log(0.5), math.log(0.5)], [-math.inf, -1.0]
+    assert mass_of_texts(["Yes", "No way"], [half, quarter]) == pytest.approx(0.75)
+    assert mass_of_texts(["Yes", "No"], [half, none]) == pytest.approx(0.5)
+    assert mass_of_texts(["Yes", "Yes, often", "No"], [half, quarter, quarter]) == pytest.approx(0.75)
+    assert mass_of_texts(["Yes", "Yes"], [half, half]) == pytest.approx(0.5)
+    assert mass_of_texts(["A", "B"], [[0.0], [1e-9]]) == 1.0
+
+
+def test_no_mass_of_texts_is_low() -> None:
+    assert is_low(0.4, "label")
+    assert is_low(0.0, "rotate")
+    assert not any([is_low(0.5, "label"), is_low(None, "rotate"), is_low(1e-9, "text")])
 
 
 def test_impossible_texts_are_no_distribution() -> None:

@@ -22,14 +22,20 @@ from modular_pluralism import (
     Pool,
     PoolError,
     PoolModels,
+    PromptSet,
     RunSettings,
     build_distributional,
     build_overton,
     build_steerable,
 )
+from modular_pluralism.evaluation.run.facts import given_models, model_files
+from modular_pluralism.pool_files import add_community
+from modular_pluralism.pool_files.moved_pool import moved_pool, write_moved_pool
+from modular_pluralism.serving.catalogue import Catalogue
+from modular_pluralism.serving.limits import Limits
 from tests.fake_models import FakeChat, Seen, always, scripted
 
-QUESTION = {"question": "Should wages be public?"}
+QUESTION: Any = {"question": "Should wages be public?"}
 ONCE = RunSettings(attempts=1)
 
 
@@ -40,12 +46,17 @@ def refusal(make: Callable[[], object]) -> str:
     return str(caught.value)
 
 
+def asked(**more: Any) -> Any:
+    """The question with more parts."""
+    return {**QUESTION, **more}
+
+
 def pool_of(communities: dict[str, Any], base: Any = None, **more: Any) -> Pool:
     return Pool.of(base or always("All of it."), communities, run=ONCE, **more)
 
 
 def comments(pool: Pool, **question: Any) -> dict[str, str]:
-    state = build_overton(pool).compile().invoke({**QUESTION, **question})
+    state = build_overton(pool).compile().invoke(asked(**question))
     assert state["missing"] == [], state["comments"]
     return {name: comment["text"] for name, comment in state["comments"].items()}
 
@@ -137,7 +148,7 @@ def test_a_chat_model_with_fall_backs_comments_and_votes_by_its_replies() -> Non
     assert isinstance(other, FakeChat)
     assert other.seen[0].settings["max_tokens"] == pool.run.comment_tokens
     graph = build_distributional(pool, voice="vote", scoring="label").compile()
-    said = graph.invoke({**QUESTION, "options": ["Yes", "No"]})
+    said = graph.invoke(asked(options=["Yes", "No"]))
     assert said["distribution"] == [0.0, 1.0]
     assert said["distributions"]["left"]["samples"] == pool.run.score_samples
 
@@ -198,11 +209,7 @@ async def test_an_agents_tool_may_interrupt_the_run_and_goes_on(asynchronous: bo
 def test_an_agent_votes_by_its_replies_and_may_be_the_base() -> None:
     names_one = agent(RunnableLambda(lambda messages: AIMessage("A")))
     pool = pool_of({"left": names_one}, names_one).model_copy(update={"run": RunSettings(attempts=1, score_samples=2)})
-    state = (
-        build_distributional(pool, voice="both", scoring="label")
-        .compile()
-        .invoke({**QUESTION, "options": ["Yes", "No"]})
-    )
+    state = build_distributional(pool, voice="both", scoring="label").compile().invoke(asked(options=["Yes", "No"]))
     assert state["distribution"] == [1.0, 0.0]
     assert state["votes"]["left"]["samples"] == 2
 
@@ -211,27 +218,27 @@ def test_an_agent_votes_by_its_replies_and_may_be_the_base() -> None:
 
 
 def test_a_function_is_asked_with_the_question_and_all_that_belongs_to_it() -> None:
-    asked: list[dict[str, Any]] = []
+    seen_by_it: list[dict[str, Any]] = []
 
     def answers(given: dict[str, Any]) -> str:
-        asked.append(given)
+        seen_by_it.append(given)
         return "Mine."
 
     def says(seen: Seen) -> str:
         return "A" if "A. Yes" in seen.prompt else "1"
 
     pool = pool_of({"left": Community(model=answers, persona="asia.md"), "right": always("Right.")}, FakeChat(say=says))
-    question = {**QUESTION, "attribute": "privacy", "options": ["Yes", "No"], "seed": 3}
+    question = asked(attribute="privacy", options=["Yes", "No"], seed=3)
     state = build_steerable(pool, scoring="label").compile().invoke(question)
     assert state["comments"]["left"]["text"] == "Mine."
-    given = asked[0]
+    given = seen_by_it[0]
     assert set(given) == {"question", "options", "attribute", "persona", "seed", "messages"}
     assert (given["question"], given["options"], given["attribute"]) == (QUESTION["question"], ["Yes", "No"], "privacy")
     assert given["persona"] == pool.persona_text("left")
     assert isinstance(given["messages"][0], SystemMessage)
     comments(pool)
-    assert "attribute" not in asked[-1]
-    assert asked[-1]["options"] == []
+    assert "attribute" not in seen_by_it[-1]
+    assert seen_by_it[-1]["options"] == []
 
 
 def test_a_chain_that_takes_a_text_is_joined_by_what_it_takes() -> None:
@@ -266,8 +273,9 @@ def test_a_failing_function_is_a_missing_community_and_a_wrong_one_an_error() ->
 
 def test_a_function_cannot_vote_nor_be_the_base_nor_take_an_adapter() -> None:
     pool = pool_of({"left": lambda given: "Mine."})
+    voice: Any
     for voice in ("vote", "both"):
-        told = refusal(lambda: build_distributional(pool, voice=voice))  # type: ignore[arg-type]  # noqa: B023
+        told = refusal(lambda: build_distributional(pool, voice=voice))  # noqa: B023
         assert "[communities.left]" in told
         assert "can only comment" in told
     assert "base must be a chat model" in refusal(lambda: pool_of({"left": always("x")}, lambda given: "x"))
@@ -318,3 +326,33 @@ def test_a_cache_knows_a_brought_part_by_its_object() -> None:
         state = build_overton(pool).compile(cache=cache).invoke(QUESTION)
         assert state["comments"]["right"]["text"] == "One."
     assert len(asked) == 1
+
+
+def test_a_server_offers_what_can_chat_and_its_modes_ask_the_rest() -> None:
+    pool = pool_of({"left": lambda given: "Mine.", "right": always("Right.")})
+    catalogue = Catalogue(pool, PromptSet.load(), "label", Limits())
+    assert [model for model in catalogue.ids if not model.startswith("pluralism/")] == ["base", "community/right"]
+    assert catalogue.load() == []
+
+
+def test_a_persona_of_several_words_is_added_to_a_pool_file(tmp_path: Any) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('base = "m"\n[models.m]\ngguf = "m.gguf"\n[communities.a]\nmodel = "m"\ndescription = "d"\n')
+    persona = 'You speak for "farmers".\nYou are brief.'
+    add_community(file, "farmers", {"model": "m", "description": "farmers", "persona": persona})
+    assert Pool.load(file).persona_text("farmers") == persona
+    target = tmp_path / "moved" / "mine.toml"
+    target.parent.mkdir()
+    moved = moved_pool(Pool.load(file), file, target)
+    write_moved_pool(Pool.load(file), moved)
+    assert Pool.load(target).persona_text("farmers") == persona
+
+
+def test_a_bench_knows_what_a_pool_brings() -> None:
+    pool = pool_of({"left": lambda given: "Mine.", "right": always("x").with_fallbacks([always("y")])})
+    models = PoolModels(pool)
+    assert model_files(pool, models) == []
+    known = given_models(models.given)
+    assert known["base"] == ["tests.fake_models", "FakeChat", None]
+    assert known["left"][1] == "RunnableLambda"
+    assert known["right"][1] == "RunnableWithFallbacks"

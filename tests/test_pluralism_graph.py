@@ -10,6 +10,7 @@ import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 from langgraph.checkpoint.memory import InMemorySaver
 
+from modular_pluralism.checked import shown
 from modular_pluralism.errors import InputError, QuorumError
 from modular_pluralism.graphs import build_distributional, build_overton, build_pluralism, build_steerable
 from modular_pluralism.graphs.state import Question
@@ -80,7 +81,7 @@ def test_an_unknown_mode_is_refused_before_any_model_is_asked(mode: Any) -> None
     asked: Any = {**QUESTION, "mode": mode}
     with pytest.raises(InputError) as caught:
         graph.invoke(asked)
-    assert str(caught.value) == f"There is no mode {mode!r}; use overton, steerable, distributional."
+    assert str(caught.value) == f"There is no mode {shown(mode)}; use overton, steerable, distributional."
     with pytest.raises(InputError, match="There is no mode None"):
         graph.invoke(QUESTION)  # type: ignore[arg-type]
     assert model.seen == []

@@ -210,6 +210,8 @@ def test_a_community_that_would_be_another_ones_model_speaks_for_its_description
     assert pool.persona_text("lora") is pool.persona_text("other") is None
     shared = parse(text + '[communities.more]\nmodel = "own"\ndescription = "e"\n', tmp_path)
     assert shared.persona_text("other") != shared.persona_text("more")
+    beside = parse(text + '[communities.more]\nmodel = "own"\ndescription = "e"\npersona = "asia.md"\n', tmp_path)
+    assert beside.persona_text("other") is None, "what another one makes of its model changes nothing"
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "unknown community key": (VALID + "prio = 1\n", ["[communities.north]", "'prio'", "mean 'prior'"]),
     "unknown run key": (VALID + "[run]\nquorums = 1\n", ["[run]", "'quorums'", "mean 'quorum'"]),
     "gguf and openai": (HEAD + 'openai = "m"\n', ["[models.small]", "both gguf and openai", "keep"]),
-    "neither gguf nor openai": (VALID + "[models.m]\n", ["[models.m]", "neither gguf nor openai", "add"]),
+    "neither gguf nor openai": (VALID + "[models.m]\n", ["[models.m]", "none of gguf, openai and langchain", "add"]),
     "misspelt gguf": (VALID + '[models.m]\nguff = "x"\n', ["[models.m]", "mean 'gguf'"]),
     "model is no table": ('base = "m"\nmodels.m = 3\n', ["[models.m]", "a table", "not 3"]),
     "models is no table": ('base = "m"\nmodels = 3\n', ["[models]", "a table", "not 3"]),
@@ -325,7 +327,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "key twice": (VALID + "prior = 1\nprior = 2\n", ["already set", "remove"]),
     "key twice in one line": ("run = {attempts = 1, attempts = 2}\n", ["line 1", "already set"]),
     "nested deeply": (f"base = {'[' * 5000}", ["nested too deeply"]),
-    "thousands of digits": (f"base = {'1' * 5000}", ["cannot be read"]),
+    "thousands of digits": (f"base = {'1' * 5000}", ["line 1", "more digits than can be read"]),
 }
 
 
@@ -500,7 +502,7 @@ def test_a_pool_made_in_python_is_checked_alike() -> None:
         Pool(base="big", models=models, communities={"north": north})
     with pytest.raises(ValidationError, match="rename"):
         Pool(base="small", models=models, communities={"north": north, "North": north})
-    with pytest.raises(ValidationError, match="exactly one of gguf and openai"):
+    with pytest.raises(ValidationError, match="exactly one of gguf, openai and langchain"):
         Pool(base="small", models={"small": {}}, communities={"north": north})  # type: ignore[dict-item]
 
 

@@ -116,7 +116,7 @@ def _file_of_base(folder: Path, setting: str) -> Path:
     )
     model = PoolModels(Pool.load(pool)).base().chat
     assert isinstance(model, ChatLlama)
-    return model.gguf
+    return model.file
 
 
 def test_a_pool_can_do_without(done: Preparation, tmp_path: Path) -> None:

@@ -410,7 +410,8 @@ def test_a_plainly_worse_variant_on_real_data(tmp_path: Path) -> None:
     call = ("prompts", "try", "survey.json", "--variant", "ignoring", "--pool", "pool.toml", "--score", "text")
     done = pluralism(*call, "--out", "report", "--show", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "ignoring is worse than the built-in prompts. JS distance (lower is better)" in done.stdout
+    told = "ignoring is worse than the built-in prompts. JS distance (lower is better)"
+    assert done.stdout.startswith(told), "the verdict comes first"
     assert "Model calls: 60 made. Reused instead of made again: built-in 0 of 40; ignoring 20 of 40." in done.stdout
     assert "20 of 40 results" in done.stderr or "40 of 40 results" in done.stderr
     result = TrialResult.model_validate_json((tmp_path / "report" / "trial.json").read_text())

@@ -19,6 +19,8 @@ BUILT_IN = {
     "comment": {"question"},
     "comment_options": {"question", "options"},
     "merge": {"question", "comments"},
+    "answer_schema": {"schema"},
+    "answer_schema_again": {"schema", "problem"},
     "select": {"question", "attribute", "comments"},
     "respond": {"question", "attribute", "comment"},
     "respond_options": {"question", "attribute", "comment", "options"},

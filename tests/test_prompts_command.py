@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 from modular_pluralism.errors import PromptError
+from modular_pluralism.modes import find_mode
+from modular_pluralism.pool import Pool
+from modular_pluralism.prompt_trials.folders import files_of_mode, kept_files, write_prompts
+from modular_pluralism.prompt_trials.uses import uses_of
 from modular_pluralism.prompts import PromptSet, built_in_files, find_prompt, read_folder
 from tests.command import PLURALISM, pluralism
 
@@ -195,3 +199,72 @@ def test_texts_replace_prompts_and_personas() -> None:
 def test_an_unusable_text_is_refused(name: str, text: str, told: str) -> None:
     with pytest.raises(PromptError, match=told):
         PromptSet.load().with_texts({name: text})
+
+
+# Beginning a folder, and keeping what has won
+
+
+def test_a_folder_begins_with_the_prompts_of_a_mode(tmp_path: Path) -> None:
+    assert set(files_of_mode("overton")) == {"comment.txt", "merge.txt", "numbered_comment.txt"}
+    assert "select.txt" in files_of_mode("steerable")
+    assert {"vote.txt", "score_text.txt", "comment_options.txt"} <= set(files_of_mode("distributional"))
+    assert "merge.txt" not in files_of_mode("distributional")
+    plain = files_of_mode("overton", style="completion")
+    assert {"completion/merge.txt", "completion/comment.txt"} <= set(plain)
+    with_personas = files_of_mode("overton", pool=Pool.load("perspective"))
+    assert "personas/news_left.md" in with_personas
+    assert "personas/africa.md" not in with_personas
+    assert set(files_of_mode(None)) == {file for file in built_in_files() if "/" not in file}
+    write_prompts(tmp_path / "mine", files_of_mode("overton"))
+    assert all(file.same for file in read_folder(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("mode", ["overton", "steerable", "distributional"])
+def test_every_prompt_that_a_mode_may_use_is_copied(mode: str, tmp_path: Path) -> None:
+    files = files_of_mode(mode)
+    wanted = {prompt for node in find_mode(mode).nodes() for prompt in node.prompts}
+    assert {f"{name}.txt" for name in wanted} <= set(files)
+    assert all(any(use.graph == mode for use in uses_of(file.removesuffix(".txt"))) for file in files)
+
+
+def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
+    folder, texts = tmp_path / "mine", {"comment.txt": "one", "merge.txt": "two"}
+    assert write_prompts(folder, texts) == [folder / "comment.txt", folder / "merge.txt"]
+    assert write_prompts(folder, texts) == []
+    with pytest.raises(PromptError, match=r"another text of merge.txt; .* --force"):
+        write_prompts(folder, {"comment.txt": "one", "merge.txt": "three", "select.txt": "four"})
+    assert not (folder / "select.txt").exists(), "nothing is written where not all can be"
+    assert (folder / "merge.txt").read_text() == "two"
+    assert write_prompts(folder, {"merge.txt": "three"}, force=True) == [folder / "merge.txt"]
+    assert (folder / "merge.txt").read_text() == "three"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PromptError, match="cannot be written"):
+        write_prompts(tmp_path / "file", texts)
+
+
+def test_only_what_a_variant_changes_is_kept(mine: Path) -> None:
+    (mine / "select.txt").write_text(built_in_files()["select.txt"].file_text())
+    assert set(kept_files(mine)) == {"merge.txt"}
+    (mine / "merge.txt").write_text(MERGE)
+    with pytest.raises(PromptError, match="changes no prompt"):
+        kept_files(mine)
+    (mine / "merge.txt").write_text("no header")
+    with pytest.raises(PromptError, match="header"):
+        kept_files(mine)
+
+
+def test_a_variant_is_copied_changed_and_kept_on_the_command_line(tmp_path: Path) -> None:
+    done = pluralism("prompts", "copy", "mine", "--mode", "overton", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["written"] == ["comment.txt", "merge.txt", "numbered_comment.txt"]
+    path = tmp_path / "mine" / "merge.txt"
+    path.write_text(path.read_text().replace("one paragraph", "two sentences"))
+    done = pluralism("prompts", "copy", "mine", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "mine has another text of merge.txt; name another folder, or overwrite with --force." in done.stderr
+    done = pluralism("prompts", "keep", "mine", "--into", "my prompts", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Use it with: --prompts 'my prompts'" in done.stdout
+    assert [file.name for file in (tmp_path / "my prompts").iterdir()] == ["merge.txt"]
+    done = pluralism("prompts", "copy", "mine", "--mode", "overtone", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("See --mode.")

@@ -246,6 +246,14 @@ def test_log_probabilities_without_a_number_are_none(providers: Providers, logpr
         Caller(attempts=1).call(ask.label_probabilities(model, [PROMPT], "AB"), {})
 
 
+def test_options_are_read_in_whole_replies_whoever_listens(providers: Providers) -> None:
+    graph = build_distributional(pool_at(providers, "vllm"), scoring="label").compile()
+    for _ in graph.stream({"question": "Which?", "options": ["Yes", "No"]}, stream_mode="messages"):
+        pass
+    assert [body["stream"] for body in providers.bodies if body.get("logprobs")] == [False, False]
+    assert any(body["stream"] for body in providers.bodies)
+
+
 # Replies
 
 
@@ -280,6 +288,48 @@ def test_an_error_in_the_place_of_a_reply_is_told(providers: Providers, body: ob
         said(model)
 
 
+_CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("message", "match"),
+    [
+        ({"content": 42}, "what stands for its text is none"),
+        ({"content": {"text": "A"}}, "what stands for its text is none"),
+        ({"content": None, "tool_calls": [_CALL]}, "called a tool instead of answering"),
+        ({"content": None, "function_call": _CALL["function"]}, "called a tool instead of answering"),
+        ({"content": "A", "tool_calls": "f"}, "it calls a tool, in a form that is not OpenAI's"),
+        ({"content": "A", "tool_calls": [None]}, "it calls a tool, in a form that is not OpenAI's"),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_reply_of_another_kind_is_told(
+    providers: Providers, message: dict[str, Any], match: str, streamed: bool
+) -> None:
+    whole = _whole(message=message)
+    choice = {"index": 0, "delta": message, "finish_reason": "stop"}
+    events = f"data: {json.dumps({**whole, 'object': 'chat.completion.chunk', 'choices': [choice]})}\n\n"
+    kind = "text/event-stream" if streamed else "application/json"
+    model = model_at(providers, providers.gives("kind", events if streamed else whole, kind=kind))
+    with pytest.raises(Exception, match=match):
+        list(model.chat.stream(PROMPT)) if streamed else said(model)
+
+
+@pytest.mark.parametrize("delta", ["A", [1]])
+def test_a_stream_of_something_else_is_told(providers: Providers, delta: object) -> None:
+    choices = [{"index": 0, "delta": delta, "finish_reason": "stop"}]
+    events = f"data: {json.dumps({**_whole(), 'choices': choices})}\n\n"
+    model = model_at(providers, providers.gives("else", events, kind="text/event-stream"))
+    with pytest.raises(LookupError, match="a part of it holds no choices"):
+        list(model.chat.stream(PROMPT))
+
+
+def test_a_text_in_blocks_is_their_text(providers: Providers) -> None:
+    blocks = [{"type": "text", "text": "A"}, " b", {"type": "image_url", "image_url": {}}, {"type": "text"}, None]
+    model = model_at(providers, providers.gives("blocks", _whole(message={"content": blocks})))
+    assert said(model).content == "A b"
+
+
 def test_an_error_in_a_stream_is_told(providers: Providers) -> None:
     events = 'data: {"error": {"message": "Overloaded", "code": 529}}\n\n'
     model = model_at(providers, providers.gives("stream", events, kind="text/event-stream"))
@@ -309,7 +359,7 @@ def test_reasoning_in_a_text_is_told_from_it_piece_by_piece() -> None:
         splitter = ThoughtSplitter()
         pairs = [splitter.passed(whole[at : at + size]) for at in range(0, len(whole), size)] + [splitter.ended()]
         thought, text = ("".join(part) for part in zip(*pairs, strict=True))
-        assert (thought, text.strip()) == ("Well, 1 < 2.", "B <think> is a tag.")
+        assert (thought, text) == ("Well, 1 < 2.", "B <think> is a tag.")
     assert split_thoughts("of course</think>B") == ("of course", "B")
     assert split_thoughts("<think>never ends") == ("never ends", "")
     assert split_thoughts("<thin ice") == ("", "<thin ice")

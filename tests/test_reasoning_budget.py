@@ -131,6 +131,16 @@ def test_stop_strings_grammars_and_log_probabilities_are_the_texts(engine: Engin
     assert (thought, text) == (" because of rain", '"rain"')
 
 
+def test_a_model_that_begins_to_reason_by_itself_does_so_before_a_text_with_a_grammar(engine: Engine) -> None:
+    rain = grammar_of_schema({"enum": ["rain"]})
+    wanted = reasoning(engine, begun=False)
+    thought, text, finish = said(engine, "\n", wanted, grammar=rain, max_tokens=24, top_logprobs=1)
+    assert (thought, text, finish.reasoning_tokens) == (" because of rain", '"rain"', 5)
+    assert said(engine, "\n\n", wanted, grammar=rain, max_tokens=24)[:2] == ("", '"rain"')
+    longer = replace(wanted, begin=(*wanted.begin, *tokens(engine, "<seed:think>")))
+    assert said(engine, "\n", longer, grammar=rain, max_tokens=24)[:2] == (" rain", '"rain"')
+
+
 def test_a_budget_is_at_least_one_token(engine: Engine) -> None:
     with pytest.raises(InputError, match="at least 1"):
         replace(reasoning(engine, begun=True), most=0)

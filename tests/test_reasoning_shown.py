@@ -57,7 +57,7 @@ class ThinkingChat(FakeChat):
         return message
 
     def _chunks(self, message: AIMessage) -> Iterator[ChatGenerationChunk]:
-        yield ChatGenerationChunk(message=AIMessageChunk("", additional_kwargs=message.additional_kwargs))
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=message.additional_kwargs))
         yield from super()._chunks(message)
 
 

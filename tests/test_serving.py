@@ -259,6 +259,47 @@ def test_steerable(client: openai.OpenAI) -> None:
         client.chat.completions.create(model="pluralism/steerable", **asked("Should wages be public?"))
 
 
+MOOD = {
+    "name": "mood",
+    "schema": {
+        "type": "object",
+        "properties": {"mood": {"enum": ["good", "bad"]}},
+        "required": ["mood"],
+        "additionalProperties": False,
+    },
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("mode", ["overton", "steerable"])
+def test_the_answer_of_a_mode_follows_a_schema(client: openai.OpenAI, mode: str, stream: bool) -> None:
+    reply = client.chat.completions.create(
+        model=f"pluralism/{mode}",
+        seed=1,
+        stream=stream,
+        response_format={"type": "json_schema", "json_schema": MOOD},  # type: ignore[call-overload]
+        **({"metadata": {"attribute": "age"}} if mode == "steerable" else {}),
+        **asked("Should wages be public?"),
+    )
+    parts = list(reply) if stream else [reply]
+    said = "".join((part.choices[0].delta if stream else part.choices[0].message).content or "" for part in parts)
+    assert json.loads(said)["mood"] in ("good", "bad")
+    assert parts[-1].model_extra["pluralism"]["structured"] == json.loads(said)
+
+
+def test_a_schema_is_refused_where_nothing_is_written(client: openai.OpenAI) -> None:
+    wanted: Any = {"type": "json_schema", "json_schema": MOOD}
+    options = "Attribute: age\nOption: Yes\nOption: No\n\nShould wages be public?"
+    with pytest.raises(openai.BadRequestError, match="response_format is for a written answer"):
+        client.chat.completions.create(model="pluralism/steerable", response_format=wanted, **asked(options))
+    with pytest.raises(openai.BadRequestError, match="response_format is not supported by pluralism/distributional"):
+        client.chat.completions.create(model="pluralism/distributional", response_format=wanted, **asked(options))
+    wanted = {"type": "json_schema", "json_schema": {"name": "odd", "schema": {"not": {}}}}
+    with pytest.raises(openai.BadRequestError, match="not is no keyword") as caught:
+        client.chat.completions.create(model="pluralism/overton", response_format=wanted, **asked("Why?"))
+    assert caught.value.param == "response_format.json_schema.schema"
+
+
 def test_distributional(client: openai.OpenAI) -> None:
     by_header = client.chat.completions.create(
         model="pluralism/distributional", seed=1, **asked("Option: Yes\nOption: No\n\nShould wages be public?")
@@ -317,10 +358,8 @@ def test_errors_are_those_of_the_official_client(server: Served, client: openai.
         client.chat.completions.create(model="base", n=9, **asked("Hello"))
     assert caught.value.code == "limit"
     assert caught.value.param == "n"
-    with pytest.raises(openai.BadRequestError, match="tools is not supported"):
-        client.chat.completions.create(
-            model="base", tools=[{"type": "function", "function": {"name": "f"}}], **asked("Hello")
-        )
+    with pytest.raises(openai.BadRequestError, match="audio is not supported"):
+        client.chat.completions.create(model="base", audio={"format": "mp3", "voice": "alloy"}, **asked("Hello"))
     with pytest.raises(openai.NotFoundError, match="no model 'gpt-4o'"):
         client.chat.completions.create(model="gpt-4o", **asked("Hello"))
     with pytest.raises(openai.AuthenticationError, match="not one of this server's"):
@@ -418,6 +457,73 @@ async def test_langchain(server: Served) -> None:
     assert "".join(str(part.text) for part in parts) == whole.text
     assert whole.usage_metadata is not None
     assert whole.usage_metadata["output_tokens"] <= 6
+
+
+def test_chat_openai_gets_at_a_runs_facts_by_headers(server: Served) -> None:
+    chat = ChatOpenAI(
+        model="pluralism/steerable",
+        base_url=server.url,
+        api_key=SecretStr(KEY),
+        include_response_headers=True,
+        extra_body={"metadata": {"attribute": "the right to privacy"}},
+        seed=4,
+    )
+    whole = chat.invoke("Should wages be public?")
+    streamed = next(chunk for chunk in chat.stream("Should wages be public?") if chunk.response_metadata)
+    for message in (whole, streamed):
+        headers = message.response_metadata["headers"]
+        assert headers["x-pluralism-mode"] == "steerable"
+        assert headers["x-pluralism-pool"] == "pool"
+        assert headers["x-pluralism-missing"] == ""
+        assert headers["x-pluralism-seed"] == "4"
+        assert headers["x-pluralism-selected"] in ("north", "south")
+    binding = chat.bind(extra_body={"metadata": {"attribute": "age", "options": json.dumps(["Yes", "No"])}})
+    assert binding.invoke("Should wages be public?").content in ("Yes", "No")
+
+
+# -- responses ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["community/north", "pluralism/overton"])
+def test_a_response_is_what_a_chat_would_be(client: openai.OpenAI, model: str) -> None:
+    settings: dict[str, Any] = {"model": model, "temperature": 0, "extra_body": {"seed": 5}}
+    chat = client.chat.completions.create(max_tokens=8, **settings, **asked("Should wages be public?"))
+    response = client.responses.create(input="Should wages be public?", max_output_tokens=8, **settings)
+    assert response.output_text == chat.choices[0].message.content
+    assert response.status == {"length": "incomplete", "stop": "completed"}[chat.choices[0].finish_reason]
+    assert response.usage is not None
+    assert response.usage.output_tokens == chat.usage.completion_tokens
+    assert response.model_extra is not None
+    assert response.model_extra["pluralism"]["seed"] == 5
+    events = list(
+        client.responses.create(input="Should wages be public?", max_output_tokens=8, stream=True, **settings)
+    )
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [events[0].type, events[-1].type] == ["response.created", f"response.{response.status}"]
+    text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert text == response.output_text
+    assert events[-1].response.output_text == text
+
+
+def test_a_response_follows_a_schema_and_instructions(client: openai.OpenAI) -> None:
+    wanted: Any = {"format": {"type": "json_schema", **MOOD}}
+    response = client.responses.create(
+        model="base",
+        instructions="Answer in JSON.",
+        input=[{"role": "user", "content": [{"type": "input_text", "text": "How are you?"}]}],
+        text=wanted,
+    )
+    assert json.loads(response.output_text)["mood"] in ("good", "bad")
+    assert response.to_dict()["text"]["format"]["name"] == "mood"  # type: ignore[index]
+    with pytest.raises(openai.BadRequestError, match="this server keeps no responses"):
+        client.responses.create(model="base", input="Go on.", previous_response_id=response.id)
+
+
+def test_langchain_asks_for_responses(server: Served) -> None:
+    chat = ChatOpenAI(model="base", base_url=server.url, api_key=SecretStr(KEY), use_responses_api=True)
+    short = chat.bind(max_output_tokens=6)
+    assert short.invoke([("system", "Be brief."), ("human", "Hello")]).text
+    assert "".join(chunk.text for chunk in short.stream("Hello"))
 
 
 async def test_a_graph_runs_over_communities_served_here(
@@ -616,13 +722,14 @@ def examples(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def test_the_documented_client_works(server: Served) -> None:
-    (snippet,) = examples("py")
+@pytest.mark.parametrize(("number", "says"), [(0, "'Yes': 0."), (1, "mode: steerable")])
+def test_the_documented_clients_work(server: Served, number: int, says: str) -> None:
+    snippet = examples("py")[number]
     code = snippet.replace("http://127.0.0.1:8080/v1", server.url).replace('"none"', repr(KEY))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "missing: []" in done.stdout
-    assert "'Yes': 0." in done.stdout
+    assert says in done.stdout
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")

@@ -73,6 +73,9 @@ async def test_who_is_missing_is_told(endpoint: FakeEndpoint) -> None:
     streamed = events(response)
     assert streamed[-1] == "[DONE]"
     assert streamed[-2]["pluralism"]["missing"] == ["east"]
+    # Also in headers, which come before the text.
+    assert response.headers["x-pluralism-missing"] == "east"
+    assert response.headers["x-pluralism-mode"] == "overton"
     assert "".join(each["choices"][0]["delta"].get("content", "") for each in streamed[:-1]) == "The view of boss."
 
 
@@ -182,7 +185,7 @@ async def test_estimates_say_how_many_replies_stand_behind_them(endpoint: FakeEn
 
 
 @pytest.mark.parametrize(
-    "more", [{"n": 2}, {"stop": "x"}, {"logprobs": True}, {"response_format": {"type": "json_object"}}]
+    "more", [{"n": 2}, {"stop": "x"}, {"logprobs": True}, {"tools": [{"type": "function", "function": {"name": "f"}}]}]
 )
 async def test_what_a_run_has_not_is_refused(endpoint: FakeEndpoint, more: dict[str, Any]) -> None:
     response = await ask(remote_pool(endpoint), "pluralism/overton", **more)

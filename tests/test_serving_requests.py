@@ -32,7 +32,7 @@ from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.render import with_persona
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.serving.answers import Delta, End, Tokens
+from modular_pluralism.serving.answers import Delta, End, Tokens, fact_headers
 from modular_pluralism.serving.api_error import ApiError, api_error
 from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
@@ -45,12 +45,14 @@ from modular_pluralism.serving.mode_question import question_of, take_headers
 from modular_pluralism.serving.mode_talk import Written
 from modular_pluralism.serving.request_log import Exchange, RequestLog
 from modular_pluralism.serving.responses import response_parts
+from modular_pluralism.serving.responses_request import ResponsesRequest
 from modular_pluralism.serving.schemas import ChatRequest, CompletionRequest
 from modular_pluralism.serving.sending import AnswerResponse
 from modular_pluralism.serving.server import check_host
 
 KEY = "a-key-of-the-tests-0123456789"
 USER = {"role": "user", "content": "Should wages be public?"}
+CALL = {"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
 def chat(*messages: dict[str, Any], **more: Any) -> ChatRequest:
@@ -239,7 +241,7 @@ def scope_of(path: str) -> dict[str, Any]:
     return {"type": "http", "method": "POST", "path": path, "query_string": b"", "root_path": "", "headers": headers}
 
 
-PATHS_WITH_A_BODY = ("/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize")
+PATHS_WITH_A_BODY = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/tokenize", "/detokenize")
 
 
 @pytest.mark.parametrize("path", PATHS_WITH_A_BODY)
@@ -344,18 +346,46 @@ async def test_a_whole_answer_looks_at_every_part_a_few_times_only() -> None:
     assert looks <= 2 * 120
 
 
+def test_headers_tell_of_a_run_in_plain_letters() -> None:
+    facts = {
+        "mode": "steerable",
+        "pool": "a pool",
+        "seed": 3,
+        "missing": ["ä,b", "c"],
+        "selected": {"community": "d e"},
+    }
+    assert fact_headers(facts) == {
+        "x-pluralism-mode": "steerable",
+        "x-pluralism-pool": "a%20pool",
+        "x-pluralism-seed": "3",
+        "x-pluralism-missing": "%C3%A4%2Cb,c",
+        "x-pluralism-selected": "d%20e",
+    }
+    assert fact_headers({"mode": "overton", "missing": []}) == {
+        "x-pluralism-mode": "overton",
+        "x-pluralism-missing": "",
+    }
+    assert fact_headers({"seed": 3}) == {}
+
+
 # -- fields ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"tools": [{"type": "function"}]}, "tools.0.function"),
+        ({"tools": [{"type": "retrieval", "function": {"name": "f"}}]}, "tools.0.type"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
+        ({"tool_choice": "always"}, "tool_choice"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+        ({"functions": [{"name": "f"}]}, "functions"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"presence_penalty": True}, "presence_penalty"),
         ({"modalities": ["text", "audio"]}, "modalities"),
-        ({"reasoning_effort": "high"}, "reasoning_effort"),
+        ({"reasoning_effort": "utmost"}, "reasoning_effort"),
         ({"guided_json": {}}, "guided_json"),
         ({"temperature": 3}, "temperature"),
         ({"temperature": "0.5"}, "temperature"),
@@ -371,13 +401,13 @@ async def test_a_whole_answer_looks_at_every_part_a_few_times_only() -> None:
         ({"stream": "yes"}, "stream"),
         ({"messages": []}, "messages"),
         ({"messages": "Hello"}, "messages"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "user"}]}, "messages.0.content"),
         ({"messages": [{"role": "user", "content": None}]}, "messages.0.content"),
         ({"messages": [{"role": "system", "content": None}]}, "messages.0.content"),
         ({"messages": ["x"]}, "messages.0"),
-        ({"messages": [{**USER, "tool_call_id": "x"}]}, "messages.0.tool_call_id"),
-        ({"messages": [USER, {"role": "assistant", "content": "", "tool_calls": [{}]}]}, "messages.1.tool_calls"),
+        ({"messages": [{**USER, "tool_calls": [5]}]}, "messages.0.tool_calls.0"),
+        ({"messages": [USER, {"role": "assistant", "content": "", "tool_calls": [{}]}]}, "messages.1.tool_calls.0.id"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.0.type"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text"),
         ({"messages": [{"role": "user", "content": ["x"]}]}, "messages.0.content.0"),
@@ -408,7 +438,23 @@ def test_a_field_that_is_refused_is_named(client: TestClient, more: dict[str, An
         ({"guided_json": {}}, "There is no field guided_json here; leave it out."),
         ({"messages": [{"role": "user"}]}, "messages.0.content is missing; add it."),
         ({"messages": [5]}, "messages.0 must be a JSON object."),
-        ({"tools": [{}]}, "tools is not supported; leave it out."),
+        ({"functions": [{}]}, "functions is not supported; leave it out."),
+        (
+            {"messages": [{"role": "tool", "content": "rain"}]},
+            "tool_call_id must be there in a message of the role 'tool', and in no other.",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "", "tool_calls": [CALL]}]},
+            "tool_calls stand in messages of the role 'assistant' only; take them out.",
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "assistant", "tool_calls": [{**CALL, "function": {"name": "f", "arguments": "5"}}]}
+                ]
+            },
+            "arguments of a tool call must be a JSON object, as text.",
+        ),
         ({"temperature": 3}, "temperature: input should be less than or equal to 2."),
         ({"\n" + "x" * 90: 1}, "There is no field \\n" + "x" * 59 + " here; leave it out."),
         ({f"field{number}": 1 for number in range(1000)}, "There is no field field0 here; leave it out."),
@@ -416,6 +462,51 @@ def test_a_field_that_is_refused_is_named(client: TestClient, more: dict[str, An
 )
 def test_what_is_wrong_with_a_field_is_told(client: TestClient, more: dict[str, Any], said: str) -> None:
     assert refused_chat(client, **more)["message"] == said
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"previous_response_id": "resp_1"}, "previous_response_id: this server keeps no responses; send the whole"),
+        ({"tools": [{"type": "web_search"}]}, "tools are not supported here; leave them out, or send a chat"),
+        ({"background": True}, "background is not supported; leave it out."),
+        ({"input": []}, "input: list should have at least 1 item"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.content"),
+        ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format: schema must be there"),
+        ({"max_output_tokens": 10**6}, "max_output_tokens is 1000000, and this server allows at most"),
+        ({"model": "gpt-5"}, "There is no model 'gpt-5' here"),
+    ],
+)
+def test_what_responses_do_not_take_is_told(client: TestClient, more: dict[str, Any], said: str) -> None:
+    response = client.post("/v1/responses", json={"model": "base", "input": "Hello", **more})
+    assert response.status_code in (400, 404)
+    assert said in response.json()["error"]["message"]
+
+
+def test_a_response_is_asked_as_a_chat() -> None:
+    said = {"role": "assistant", "content": [{"type": "output_text", "text": "Hi.", "annotations": []}]}
+    request = ResponsesRequest.model_validate(
+        {
+            "model": "base",
+            "instructions": "Be brief.",
+            "input": [USER, said, {"type": "message", "role": "user", "content": "Why?"}],
+            "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object"}, "strict": True}},
+            "reasoning": {"effort": "low"},
+            "tools": [{"type": "web_search"}],
+            "tool_choice": "none",
+        }
+    )
+    asked = request.chat()
+    assert [(turn.role, turn.content) for turn in asked.messages] == [
+        ("system", "Be brief."),
+        ("user", USER["content"]),
+        ("assistant", "Hi."),
+        ("user", "Why?"),
+    ]
+    assert asked.response_format is not None
+    assert asked.response_format.json_schema is not None
+    assert asked.response_format.json_schema.definition == {"type": "object"}
+    assert asked.reasoning_effort == "low"
 
 
 def test_fields_within_fields_may_be_null(client: TestClient) -> None:
@@ -534,7 +625,7 @@ def test_the_schema_tells_limits_models_errors_and_streams(client: TestClient) -
     assert completion_fields["logprobs"]["anyOf"][0]["maximum"] == 20
     assert "pluralism/overton" in chat_fields["model"]["enum"]
     assert completion_fields["model"]["enum"] == ["base", "community/near"]
-    assert chat_fields["tools"]["enum"] == [[], None]
+    assert completion_fields["tools"]["enum"] == [[], None]
     assert set(schemas["ErrorFacts"]["required"]) == {"message", "type", "param", "code"}
     for path in ("/v1/chat/completions", "/v1/completions"):
         responses = schema["paths"][path]["post"]["responses"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from modular_pluralism.llama.chunks import wide_length
 from modular_pluralism.llama.generation import GenerationJob, GenerationRequest
 from modular_pluralism.llama.job import Adapter, Track
-from modular_pluralism.llama.slot_layout import is_contiguous, moves_to_contiguous
+from modular_pluralism.llama.slot_layout import in_turn, is_contiguous, moves_to_contiguous
 from modular_pluralism.llama.slots import Checkpoint, Choice, Memory, Slot, choose
 
 _LEFT = Adapter(Path("left.gguf"))
@@ -92,6 +92,19 @@ def test_groups_come_to_lie_side_by_side(data: st.DataObject) -> None:
     assert all(0 <= place < slots for place in taken)
     if all(is_contiguous(group) for group in groups) and len([group for group in groups if group]) == 1:
         assert moves == {}
+
+
+@given(st.data())
+def test_moves_in_turn_do_the_same_as_all_at_once(data: st.DataObject) -> None:
+    places = data.draw(st.lists(st.integers(0, 9), unique=True))
+    moves = dict(zip(places, data.draw(st.permutations(range(10))), strict=False))
+    one_by_one, rest = in_turn(moves)
+    held = dict(zip(range(10), range(10), strict=True))
+    for source, target in one_by_one:
+        held[target] = held[source]
+    held |= {target: source for source, target in rest.items()}
+    assert held == dict(zip(range(10), range(10), strict=True)) | {target: source for source, target in moves.items()}
+    assert set(rest) == set(rest.values())
 
 
 def test_a_gap_is_filled_with_one_move() -> None:

@@ -26,7 +26,9 @@ from modular_pluralism import (
     build_comments,
     build_distributional,
     build_overton,
+    build_pluralism,
     build_steerable,
+    pluralism_tool,
 )
 from modular_pluralism.errors import InputError, ModelCallError, PoolError, QuorumError
 from tests.fake_models import FakeChat, always, choosing, fake_models, fake_pool, scripted
@@ -117,7 +119,8 @@ def test_the_models_of_a_merge_are_told_to_callbacks_and_stream_their_tokens() -
     chain = ChatPromptTemplate.from_messages([("human", "{question}")]) | always("Woven together.") | StrOutputParser()
     graph = build_overton(**settings(), merge=chain).compile()
     said = ""
-    for message, metadata in graph.stream(ASKED, {"callbacks": [Log()]}, stream_mode="messages"):
+    streamed: Any = graph.stream(ASKED, {"callbacks": [Log()]}, stream_mode="messages")
+    for message, metadata in streamed:
         if metadata["langgraph_node"] == "merge":
             said += message.text
     assert said == "Woven together."
@@ -125,13 +128,13 @@ def test_the_models_of_a_merge_are_told_to_callbacks_and_stream_their_tokens() -
 
 
 def test_the_nodes_keep_their_names() -> None:
-    same = [
+    same: list[Any] = [
         (build_overton, {"merge": len}),
         (build_steerable, {"selector": len, "respond": len}),
         (build_distributional, {"pooling": max}),
     ]
     for build, stages in same:
-        plain, own = (list(build(**settings(), **more).nodes) for more in ({}, stages))  # type: ignore[operator]
+        plain, own = list(build(**settings()).nodes), list(build(**settings(), **stages).nodes)
         assert plain == own
 
 
@@ -190,11 +193,11 @@ def test_what_cannot_be_asked_is_refused_when_the_graph_is_built() -> None:
         (build_steerable, {"selector": wrong}),
         (build_steerable, {"respond": wrong}),
     ]:
-        with pytest.raises(InputError, match="is 3; give a function, a chain, a graph"):
+        with pytest.raises(InputError, match="is 3; give a Runnable"):
             build(**settings(), **stages)  # type: ignore[operator]
-    with pytest.raises(InputError, match="There is no pooling 3; use linear, log-linear, median, or a function"):
+    with pytest.raises(InputError, match="pooling is 3; give 'linear', 'log-linear' or 'median', a function"):
         build_distributional(**settings(), pooling=wrong)
-    with pytest.raises(InputError, match="no list of stages"):
+    with pytest.raises(InputError, match="give a list of Runnables"):
         build_overton(**settings(), after_comments=wrong)
 
 
@@ -401,7 +404,8 @@ def test_votes_are_no_comments() -> None:
 
 def test_comments_alone() -> None:
     graph = build_comments(**settings(east=always(ValueError("ill"))), after_comments=[lambda heard: "Checked."])
-    result = graph.compile().invoke({**CHOICE, "attribute": "thrift"})
+    asked: Any = {**CHOICE, "attribute": "thrift"}
+    result = graph.compile().invoke(asked)
     assert set(result) == {"comments", "missing"}
     assert result["missing"] == ["east"]
     assert result["comments"]["north"]["text"] == "Checked."
@@ -420,15 +424,70 @@ def test_some_of_the_communities_are_asked() -> None:
         overton(communities=["west"])
     with pytest.raises(PoolError, match="no community is asked"):
         overton(communities=[])
-    with pytest.raises(PoolError, match="quorum must be at most 1"):
-        build_overton(fake_pool(NAMES, quorum=2), communities=["north"])
+    one = build_overton(fake_pool(NAMES, quorum=2), models=settings()["models"], communities=["north"]).compile()
+    assert list(one.invoke(ASKED)["comments"]) == ["north"], "the quorum is all who are asked"
+
+
+def test_a_question_may_weigh_the_communities_itself() -> None:
+    graph = build_distributional(fake_pool(NAMES), models=reading(*SHARES), scoring="label").compile(
+        checkpointer=InMemorySaver()
+    )
+    weighed: Any = {**THREE, "priors": {"south": 3, "north": 1}}
+    result = graph.invoke(weighed, CONFIG)
+    assert result["weights"] == {"north": 0.25, "east": 0.0, "south": 0.75}
+    assert result["distribution"] == pytest.approx([0.275, 0.175, 0.55])
+    weighed["priors"] = None
+    assert graph.invoke(weighed, CONFIG)["weights"]["east"] == pytest.approx(1 / 3)
+    everything = build_pluralism(fake_pool(NAMES), models=reading(*SHARES), scoring="label").compile()
+    of_mode: Any = {**THREE, "mode": "distributional", "priors": {"east": 2}}
+    assert everything.invoke(of_mode)["weights"]["east"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("priors", "message"),
+    [
+        ({"west": 1}, "The priors name 'west'; the communities are north, east, south."),
+        ({"north": -1}, "The prior of north is -1; give a number"),
+        ({"north": math.inf}, "The prior of north is inf"),
+        ({"north": True}, "The prior of north is True"),
+        ({"north": "1"}, "The prior of north is '1'"),
+        ({"north": 0}, "The priors give no community a weight above 0"),
+        ({}, "The priors give no community a weight above 0"),
+        ([1, 2, 3], "The priors are"),
+    ],
+)
+def test_priors_are_checked_before_anybody_is_asked(priors: Any, message: str) -> None:
+    models = reading(*SHARES)
+    asked: Any = {**THREE, "priors": priors}
+    with pytest.raises(InputError, match=message):
+        build_distributional(fake_pool(NAMES), models=models).compile().invoke(asked)
+    assert models["north"].seen == []
+
+
+# Tools
+
+
+def test_a_tool_has_the_stages_of_its_mode() -> None:
+    tool = pluralism_tool(**settings(), merge=lambda heard: "Merged.", communities=["north", "east"])
+    called = tool.invoke({"type": "tool_call", "id": "1", "name": tool.name, "args": {"question": "Is it so?"}})
+    assert called.content == "Merged."
+    assert set(called.artifact["comments"]) == {"north", "east"}
+    shares = pluralism_tool(
+        fake_pool(NAMES), mode="distributional", models=reading(*SHARES), scoring="label", pooling="median"
+    )
+    assert "Yes: 55.6%" in shares.invoke({"question": "Is it so?", "options": ["Yes", "No", "Both"]})
+    with pytest.raises(InputError, match="Overton mode has no argument 'pooling'"):
+        pluralism_tool(**settings(), pooling="median")
+    with pytest.raises(InputError, match="has no argument 'into'"):
+        pluralism_tool(**settings(), into="spectrum")
 
 
 # Cache and interrupts
 
 
 def test_a_cache_tells_one_stage_from_another() -> None:
-    cache, asked = NodeCache(), []
+    cache = NodeCache()
+    asked: list[Any] = []
 
     class Editor:
         def merge(self, heard: Heard) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,15 @@ from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.thinking import MARKERS, SWITCHES, ThoughtSplitter
 from modular_pluralism.modes import modes
 from modular_pluralism.pool import Pool
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.serving.answers import Delta, End
+from modular_pluralism.serving.catalogue import Catalogue
+from modular_pluralism.serving.limits import Limits
+from modular_pluralism.serving.schemas import ChatRequest
+from tests.architectures import ARCHITECTURES
 from tests.marker_vocabulary import write_marker_vocabulary
 from tests.test_special_tokens import NEEDS_FUNCTIONS
-from tests.thinking_model import write_thinking_model
+from tests.thinking_model import SAID, write_obedient, write_thinking_model
 from tests.vendored import chat_template, template_names
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "thinking.md"
@@ -151,6 +158,22 @@ def test_reasoning_takes_nothing_of_a_comments_tokens(
         assert state.get("label_mass") is None or state["label_mass"] > 0.5
 
 
+@pytest.mark.parametrize("thinking", ["off", "on"])
+@pytest.mark.parametrize(
+    "template", ["Apriel-1.6-15b-Thinker-fixed", "muse-glimmer", "upstage-Solar-Open-100B", "openai-gpt-oss-120b"]
+)
+def test_what_begins_otherwise_than_with_a_marker_is_told_apart(tmp_path: Path, template: str, thinking: Any) -> None:
+    """Of a prompt that says "Here are my reasoning steps", and of models that choose a channel."""
+    obedient = write_obedient(tmp_path, ARCHITECTURES[0], thinking=thinking == "on", template=template)
+    chat = ChatLlama(
+        gguf=obedient.gguf, template_text=obedient.template, thinking=thinking, temperature=0, context=2048, slots=1
+    )
+    message = chat.invoke("Should it rain?")
+    assert message.text == SAID
+    assert bool(message.additional_kwargs.get("reasoning_content")) == (thinking == "on")
+    close_engines()
+
+
 def test_a_model_that_cannot_be_told_to_think_is_no_silent_one(folder: Path) -> None:
     with pytest.raises(ModelLoadError, match="cannot be told to think"):
         run(folder, "Qwen-Qwen2.5-7B-Instruct", more='thinking = "on"')
@@ -179,6 +202,43 @@ def test_streamed_reasoning_is_apart_and_counted(folder: Path) -> None:
         assert message.usage_metadata["output_token_details"] == {"reasoning": 5}  # type: ignore[index]
         assert [block["type"] for block in message.content_blocks] == ["reasoning", "text"]
     assert not any(chunk.text and chunk.additional_kwargs for chunk in chunks)
+    close_engines()
+
+
+async def served(catalogue: Catalogue, model: str, **more: Any) -> tuple[str, int]:
+    """A served chat's text, and the tokens that were written for it."""
+    asked = {"model": model, "messages": [{"role": "user", "content": "Is it so?"}], "seed": 1, "temperature": 0}
+    request = ChatRequest.model_validate({**asked, **more})
+    events = [event async for event in catalogue.talker(model).events(request)]
+    text = "".join(event.text for event in events if isinstance(event, Delta))
+    return text.strip(), sum(event.tokens.completion for event in events if isinstance(event, End))
+
+
+def test_a_request_turns_thinking_on_and_off(folder: Path) -> None:
+    (folder / "chat.jinja").write_text(chat_template("Qwen-Qwen3-0.6B"))
+    for more, usual in (("", "A, indeed"), ("thinking = 2", "A, indeed"), ('thinking = "on"', "Yes, indeed")):
+        (folder / "pool.toml").write_text(POOL.format(more=more, tokens=12))
+        catalogue = Catalogue(Pool.load(folder / "pool.toml"), PromptSet.load(), "rotate", Limits())
+        for model in ("base", "pluralism/overton"):
+            off, low, none, own = (
+                asyncio.run(served(catalogue, model, **({} if effort is None else {"reasoning_effort": effort})))
+                for effort in ("minimal", "low", "none", None)
+            )
+            assert off == none
+            assert off[0] == "A, indeed"
+            assert own[0] == usual
+            # A budget of the pool's holds.
+            assert low[0] == ("A, indeed" if "2" in more else "Yes, indeed")
+            assert low[1] > off[1]
+        close_engines()
+
+
+def test_a_model_that_cannot_think_passes_an_effort_over(folder: Path) -> None:
+    (folder / "chat.jinja").write_text(chat_template("Qwen-Qwen2.5-7B-Instruct"))
+    (folder / "pool.toml").write_text(POOL.format(more="", tokens=12))
+    catalogue = Catalogue(Pool.load(folder / "pool.toml"), PromptSet.load(), "rotate", Limits())
+    said = [asyncio.run(served(catalogue, "base", reasoning_effort=effort)) for effort in ("high", "none")]
+    assert said[0] == said[1]
     close_engines()
 
 

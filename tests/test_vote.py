@@ -398,6 +398,7 @@ def test_the_demo_model_s_communities_vote(tmp_path: Path) -> None:
     result = json.loads(done.stdout)
     assert list(result["distributions"]) == ["left", "right"]
     assert result["distribution"][0] > 0.8
+    assert 0.001 < result["label_mass"] < 1, "it does say Paris"
 
 
 def test_communities_of_an_embedded_model_vote(tmp_path: Path) -> None:
@@ -413,7 +414,10 @@ def test_communities_of_an_embedded_model_vote(tmp_path: Path) -> None:
     both = pluralism(*asked, "--voice", "both", "--pool", str(pool))
     assert both.returncode == 0, both.stderr
     assert "Disagreement" in both.stdout
-    assert json.loads(pluralism(*asked, "--voice", "vote", "--score", "text", "--json", "--pool", str(pool)).stdout)
+    by_text = pluralism(*asked, "--voice", "vote", "--score", "text", "--pool", str(pool)).stdout
+    assert "Probability of the options' own words " in by_text
+    assert "read these numbers with care" not in by_text
+    assert "Label mass" not in by_text
 
 
 def test_an_evaluation_pools_votes_and_refuses_them_in_other_modes(tmp_path: Path) -> None:

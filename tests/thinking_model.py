@@ -80,15 +80,18 @@ class Obedient(NamedTuple):
     reasons: bool
 
 
-def write_obedient(folder: Path, architecture: Architecture, *, thinking: bool) -> Obedient:
+def write_obedient(
+    folder: Path, architecture: Architecture, *, thinking: bool, template: str | None = None
+) -> Obedient:
     """After a prompt that is to be answered at once it says SAID; after one that asks for reasoning, or does not turn
     it off, the template's markers with THOUGHT between them first.
 
     Some templates say whether to think only at the start of a prompt, which then ends in the same token either way.
     This model sees the last one alone: such a one is made to do as it is told by `thinking`.
     """
-    assert architecture.template is not None
-    source = chat_template(architecture.template)
+    named = template or architecture.template
+    assert named is not None
+    source = chat_template(named)
     vocabulary = write_marker_vocabulary(folder / "markers.gguf", most=VOCABULARY)
     model = ModelFile(vocabulary, vocabulary_only=True)
     try:
@@ -147,5 +150,5 @@ def _embeddings(chain: Mapping[int, int], vocabulary: int) -> NDArray[np.float32
         wanted = np.flatnonzero(sign * values > 1e-9)
         places = np.arange(0 if sign > 0 else 1, HIDDEN // 2, 2)[: len(wanted)]
         assert len(places) == len(wanted), "a chain of more tokens than there is room for"
-        made[np.ix_(nodes, places)] = vectors[:, wanted] * np.sqrt(np.abs(values[wanted]))
+        made[np.ix_(np.array(nodes), places)] = vectors[:, wanted] * np.sqrt(np.abs(values[wanted]))
     return np.concatenate([made, -made], axis=1)

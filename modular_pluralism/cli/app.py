@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -83,6 +84,8 @@ def main() -> None:
     # Every command says itself who is missing, and why; a traceback is for applications.
     logging.getLogger("modular_pluralism.nodes").addHandler(logging.NullHandler())
     logging.getLogger("modular_pluralism.nodes").propagate = False
+    # langchain-openai writes out what came of a stream before anybody can look at it, blocks of reasoning included.
+    warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
     try:
         check_output()
         try:

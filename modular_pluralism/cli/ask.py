@@ -24,7 +24,7 @@ from modular_pluralism.cli.call_options import (
     VoiceOption,
     examples,
 )
-from modular_pluralism.cli.output import print_json, safe, stoppable
+from modular_pluralism.cli.output import print_json, print_paid, safe, stoppable
 
 if TYPE_CHECKING:
     from langgraph.graph import StateGraph
@@ -160,13 +160,14 @@ def run(
     pool, prompts = Pool.load(pool_name), PromptSet.load(prompts_folder)
     mode, scoring, voice, asked = request.mode, request.scoring, request.voice, request.asked()
     graph = find_mode(mode).graph(pool, scoring=scoring, voice=voice, prompts=prompts, models=open_models(pool))
+    result = find_mode(mode).result
     if not quiet:
         _hint_at_samples(graph, asked)
     setup = Setup.of(mode, scoring, asked, (pool_name, pool), (prompts_folder, prompts), voice=voice)
 
     async def running(view: TerminalView) -> dict[str, Any]:
         if thread is None:
-            return await run_graph(graph, asked, view)
+            return await run_graph(graph, asked, view, result)
         from modular_pluralism.runs.location import find_location, find_timeout
         from modular_pluralism.runs.opening import open_run_store
         from modular_pluralism.runs.run_table import RunTable, check_id, keep
@@ -174,7 +175,7 @@ def run(
         check_id(thread)
         async with open_run_store(find_location(store), find_timeout()) as opened, opened.claim(thread):
             await RunTable(opened).add(thread, setup)
-            return await keep(opened, thread, run_graph(graph, asked, view, saver=opened.saver, thread=thread))
+            return await keep(opened, thread, run_graph(graph, asked, view, result, saver=opened.saver, thread=thread))
 
     with stoppable(stopped(thread, store)):
         asyncio.run(show(running, setup, thread, as_json=as_json, quiet=quiet))
@@ -211,17 +212,26 @@ async def show(
     run that is kept."""
     from modular_pluralism.cli.terminal_view import TerminalView
     from modular_pluralism.modes import find_mode
+    from modular_pluralism.runs.run_table import UnkeptError
 
     mode, view = find_mode(setup.mode), TerminalView(setup.communities, quiet=as_json or quiet)
+    unkept: UnkeptError | None = None
     with view.live:
-        state = await running(view)
+        try:
+            state = await running(view)
+        except UnkeptError as error:  # what was paid for is shown all the same
+            state, unkept = error.state, error
     if as_json:
         print_json(_whole(state, setup, thread))
     elif quiet:
         answer = _answer(mode, state)
-        typer.echo(safe(answer).plain if sys.stdout.isatty() else answer)
+        print_paid(safe(answer).plain if sys.stdout.isatty() else answer)
     else:
         view.result(mode, state)
+        if view.moved:
+            raise typer.Exit(1)
+    if unkept is not None:
+        raise unkept
 
 
 def _piped() -> str:

@@ -20,8 +20,9 @@ from modular_pluralism.cli.call_options import (
     VoiceOption,
     examples,
     expand_groups,
+    path_option,
 )
-from modular_pluralism.cli.output import say, stoppable
+from modular_pluralism.cli.output import print_results_json, say, stoppable
 
 if TYPE_CHECKING:
     from modular_pluralism.prompt_trials.result_models import Answer, CallCounts, SideBySide
@@ -41,7 +42,7 @@ class ComparisonOptions:
     pool: PoolOption = "perspective"
     prompts: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
             "--prompts",
             metavar="DIR",
             help="A folder to compare with, in place of the built-in prompts.",
@@ -67,11 +68,11 @@ class ComparisonOptions:
 def compare(
     questions: Annotated[
         Path,
-        typer.Option(
+        path_option(
             "--questions", metavar="FILE", help="Questions, one a line; or in a .jsonl file, one object a line."
         ),
     ],
-    variant: Annotated[list[Path], typer.Option("--variant", "-v", metavar="DIR", help="A folder of prompts; repeat.")],
+    variant: Annotated[list[Path], path_option("--variant", "-v", metavar="DIR", help="A folder of prompts; repeat.")],
     asked: ComparisonOptions,
     rate: Annotated[
         bool, typer.Option("--rate", help="Rate the pairs of answers here, without being told which is which.")
@@ -79,7 +80,7 @@ def compare(
     show: Annotated[int, typer.Option(min=0, help="Questions to show with their answers.")] = 3,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Where everything is written; out/compare_FILE by default."),
+        path_option("--out", "-o", metavar="DIR", help="Where everything is written; out/compare_FILE by default."),
     ] = None,
     retry_failures: Annotated[
         bool, typer.Option("--retry-failures", help="Try again what failed in an earlier run.")
@@ -120,7 +121,7 @@ def compare(
         result = side_by_side(answering, answers, ratings)
         written = write_folder(folder, result, answers, ratings)
     if as_json:
-        typer.echo(result.model_dump_json(indent=2))
+        print_results_json(result)
         return
     _print_compared(result, [] if rate else answers[: show * len(result.names)], calls)
     for path in written:

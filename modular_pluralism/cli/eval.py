@@ -22,7 +22,7 @@ from modular_pluralism.cli.call_options import (
     expand_groups,
     path_option,
 )
-from modular_pluralism.cli.output import stoppable
+from modular_pluralism.cli.output import print_results_json, stoppable
 from modular_pluralism.optional import optional
 from modular_pluralism.types import MethodName
 
@@ -118,7 +118,7 @@ def evaluate(
     ):
         results = asyncio.run(evaluation.run(progress.made, progress.known))
     if as_json:
-        typer.echo(results.model_dump_json(indent=2))
+        print_results_json(results)
         return
     files = evaluation.files
     print_results(results, rest=str(files.report))

@@ -11,12 +11,15 @@ import sys
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _JOINERS = "\u200c\u200d"
 """Some scripts and many emoji need them; they do nothing but between two letters or signs."""
@@ -50,6 +53,40 @@ def drop_output() -> None:
         os.close(nowhere)
 
 
+def is_full(error: OSError) -> bool:
+    """Whether standard output cannot be written, as on a full disk, although somebody wants it."""
+    return error.filename is None and not isinstance(error, BrokenPipeError)
+
+
+def tell_instead(error: OSError) -> None:
+    """Say that what comes now would have gone to standard output."""
+    drop_output()
+    typer.echo(f"Error: The output cannot be written ({error.strerror}); it stands here instead.", err=True)
+
+
+def print_paid(text: str) -> None:
+    """Print what has cost something: on standard error, with exit code 1, where standard output cannot be written."""
+    try:
+        typer.echo(text)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        tell_instead(error)
+        typer.echo(text, err=True)
+        raise typer.Exit(1) from error
+
+
+def json_text(values: Mapping[str, Any]) -> str:
+    """One JSON object in letters that standard output has."""
+    encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8")
+    return json.dumps(values, ensure_ascii=not encoding.lower().startswith("utf"), indent=2)
+
+
+def print_results_json(results: BaseModel) -> None:
+    """Print results as one JSON object, as `print_paid` does."""
+    print_paid(json_text(json.loads(results.model_dump_json())))
+
+
 def say(text: str = "", style: str = "", *, prose: bool = False) -> None:
     """Print a text. Prose is broken between words where it is too long for a line, all else by the terminal alone."""
     Console(highlight=False).print(safe(text, style), soft_wrap=not prose)
@@ -69,8 +106,7 @@ def print_table(
 
 def print_json(values: Mapping[str, Any]) -> None:
     """Print one JSON object, for programs: a list has a name in it, so that more can stand beside it some day."""
-    encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8")
-    typer.echo(json.dumps(values, ensure_ascii=not encoding.lower().startswith("utf"), indent=2))
+    print_paid(json_text(values))
 
 
 @contextmanager

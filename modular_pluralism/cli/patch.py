@@ -18,7 +18,7 @@ from modular_pluralism.cli.call_options import (
     expand_groups,
     path_option,
 )
-from modular_pluralism.cli.output import say, stoppable
+from modular_pluralism.cli.output import print_results_json, say, stoppable
 from modular_pluralism.optional import optional
 
 EXAMPLES = examples("""
@@ -69,7 +69,7 @@ def patch(
         result = asyncio.run(work.run(progress.made))
     # Shown first: what took so long must not be lost where it cannot be written.
     if as_json:
-        typer.echo(result.model_dump_json(indent=2))
+        print_results_json(result)
     else:
         print_results(result.results, rest=str(folder / "patch.html"))
         say(f"\nModel calls: {result.made} made, {result.reused} of the pool without {result.community} reused.")

@@ -16,7 +16,7 @@ from modular_pluralism.cli.call_options import (
     examples,
     expand_groups,
 )
-from modular_pluralism.cli.output import say, stoppable
+from modular_pluralism.cli.output import print_results_json, say, stoppable
 from modular_pluralism.optional import optional
 
 app = typer.Typer(
@@ -70,7 +70,7 @@ def fit(
         result = asyncio.run(work.run(progress.made))
     try:
         if as_json:
-            typer.echo(result.model_dump_json(indent=2))
+            print_results_json(result)
         else:
             print_results(result.results, rest="`--json`")
             say()

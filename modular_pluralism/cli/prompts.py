@@ -21,10 +21,11 @@ from modular_pluralism.cli.call_options import (
     TaskFileArgument,
     examples,
     expand_groups,
+    name_or_path_option,
     path_argument,
     path_option,
 )
-from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable
+from modular_pluralism.cli.output import print_json, print_results_json, print_table, safe, say, stoppable
 from modular_pluralism.errors import PromptError
 from modular_pluralism.optional import optional
 from modular_pluralism.types import MethodName
@@ -116,7 +117,7 @@ def copy(
     ] = None,
     pool: Annotated[
         str | None,
-        typer.Option(
+        name_or_path_option(
             "--pool",
             "-p",
             metavar="NAME|FILE",
@@ -224,11 +225,13 @@ def try_variants(
     trial = Trial(TaskFile.open(task_file, kind=kind), variant, TrialSettings(style=style, **vars(bench)), shown=show)
     with stoppable(NOTHING_WRITTEN), EvalProgress(trial.total, sys.stderr) as progress:
         result = asyncio.run(trial.run(progress.made))
-    written = [] if out is None else write_report(out, result, trial_markdown(result), "trial")
+    # Shown first: what took so long must not be lost where it cannot be written.
     if as_json:
-        typer.echo(result.model_dump_json(indent=2))
+        print_results_json(result)
     else:
         _print_trial(result)
+    written = [] if out is None else write_report(out, result, trial_markdown(result), "trial")
+    if not as_json:
         for path in written:
             say(f"Written: {path}")
 
@@ -243,7 +246,7 @@ pluralism prompts keep out/optimised_merge/prompts --into prompts --force
 def keep(
     folder: FolderArgument,
     into: Annotated[
-        Path, typer.Option("--into", metavar="DIR", help="The folder of the prompts that you use; made if need be.")
+        Path, path_option("--into", metavar="DIR", help="The folder of the prompts that you use; made if need be.")
     ],
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -321,13 +324,14 @@ def optimise(
     )
     with stoppable(NOTHING_WRITTEN), EvalProgress(optimisation.total, sys.stderr) as progress:
         result = optimisation.run(progress.made)
-    written = write_report(folder, result, search_markdown(result), "search")
-    won = write_winner(folder, result, optimisation.prompt, keep=keep)
-    written += [] if won is None else [won]
     if as_json:
-        typer.echo(result.model_dump_json(indent=2))
+        print_results_json(result)
     else:
         _print_search(result)
+    won = write_winner(folder, result, optimisation.prompt, keep=keep)
+    written = write_report(folder, result, search_markdown(result), "search")
+    written += [] if won is None else [won]
+    if not as_json:
         for path in written:
             say(f"Written: {path}")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -28,13 +31,14 @@ def rate(ratings: Ratings) -> None:
     of, waiting = len(ratings.pairs()), ratings.waiting()
     if not waiting:
         console.print("Every pair has its rating." if of else "There is no pair of answers that differ.")
-    for number, pair in enumerate(waiting, start=of - len(waiting) + 1):
-        _show(console, pair, f"Pair {number} of {of}")
-        choice = _choice(console)
-        if choice is None:
-            console.print("Stopped; the same command goes on from here.")
-            return
-        ratings.rate(pair, choice)
+    with _keys() as key_typed:
+        for number, pair in enumerate(waiting, start=of - len(waiting) + 1):
+            _show(console, pair, f"Pair {number} of {of}")
+            choice = _choice(console, key_typed)
+            if choice is None:
+                console.print("Stopped; the same command goes on from here.")
+                return
+            ratings.rate(pair, choice)
 
 
 def _show(console: Console, pair: Pair, title: str) -> None:
@@ -54,11 +58,11 @@ def _show(console: Console, pair: Pair, title: str) -> None:
             console.print(panel)
 
 
-def _choice(console: Console) -> Choice | None:
+def _choice(console: Console, key_typed: Callable[[], str]) -> Choice | None:
     """What the next key says that says anything; None for q, and where there is no more input."""
     while True:
         console.print(_HELP, end="")
-        key = _key()
+        key = key_typed()
         console.print(safe(key if key.isprintable() else ""))
         if key in ("q", ""):
             return None
@@ -66,11 +70,28 @@ def _choice(console: Console) -> Choice | None:
             return _KEYS[key]
 
 
-def _key() -> str:
-    """One key of a terminal, or the first character of the next line of whatever else standard input is; empty at its
-    end."""
-    if sys.stdin is not None and sys.stdin.isatty():
-        key = click.getchar()
-        return "" if key == "\x04" else key
+@contextmanager
+def _keys() -> Iterator[Callable[[], str]]:
+    """What gives one key after the other, empty where there is no other: of a terminal as they are typed, of whatever
+    else standard input is the first character of each line."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        yield _of_next_line
+        return
+    try:
+        import termios
+        import tty
+    except ImportError:  # Windows has none
+        yield click.getchar
+        return
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal, termios.TCSADRAIN)  # what was typed while a pair was drawn counts, and Ctrl-C stops
+    try:
+        yield lambda: os.read(terminal, 1).decode("ascii", "replace").replace("\x04", "")
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _of_next_line() -> str:
     line = sys.stdin.readline() if sys.stdin is not None else ""
     return line.strip()[:1] or ("\n" if line else "")

@@ -62,11 +62,12 @@ async def _resume(run: str, place: str | None, *, anyway: bool, as_json: bool, q
                 return contents.state
             pool, prompts, known = setup.load(anyway=anyway, remedy=", or say --anyway to go on all the same")
             more: dict[str, Any] = {"prompts": prompts, "models": open_models(pool), "comments": known}
-            graph = find_mode(setup.mode).graph(pool, scoring=setup.scoring, voice=setup.voice, **more)
+            mode = find_mode(setup.mode)
+            graph = mode.graph(pool, scoring=setup.scoring, voice=setup.voice, **more)
             await ask_again(store, run, out_of_reach(comments, pool))
             await table.reopen(run)
             asked = None if contents.begun else setup.asked
-            return await keep(store, run, run_graph(graph, asked, view, saver=store.saver, thread=run))
+            return await keep(store, run, run_graph(graph, asked, view, mode.result, saver=store.saver, thread=run))
 
         async with store.claim(run):
             contents = await read_contents(store, run, setup.mode)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 
-from modular_pluralism.errors import PluralismError
+from modular_pluralism.errors import PluralismError, StoreError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
+from modular_pluralism.runs.run_table import UnkeptError
 
 if TYPE_CHECKING:
     from modular_pluralism.cli.terminal_view import TerminalView
@@ -19,35 +20,46 @@ async def run_graph(
     graph: StateGraph[Any, Any, Any, Any],
     question: dict[str, Any] | None,
     view: TerminalView,
+    result: str,
     *,
     saver: BaseCheckpointSaver[Any] | None = None,
     thread: str | None = None,
 ) -> dict[str, Any]:
-    """Run a graph and return its final state, with the communities in the pool's order left to the caller.
+    """Run a graph and return its final state, with the communities in the pool's order left to the caller; `result` is
+    the part of it that a run ends with.
 
     With a `saver`, the run's checkpoints are kept there as `thread`; `question` None goes on with that thread.
 
     Raises:
+        UnkeptError: the result is there, but could not be kept.
         PluralismError: the run failed.
     """
     final: dict[str, Any] = {}
+    answered: dict[str, Any] = {}  # known before the last checkpoint is written
     kept: dict[str, Any] = {"config": {"configurable": {"thread_id": thread}}, "durability": "sync"} if saver else {}
     # LangGraph types the parts of a stream by its default mode, which is not this one.
     stream: Any = graph.compile(checkpointer=saver).astream(
         question, stream_mode=["messages", "updates", "values"], subgraphs=True, **kept
     )
-    async for namespace, kind, data in stream:
-        if kind == "messages":
-            message, metadata = data
-            view.speaking(metadata["langgraph_node"], str(message.text))
-        elif kind == "updates":
-            for node, update in data.items():
-                comment = ((update or {}).get("comments") or {}).get(node)
-                # A distributional branch tells of its comment twice: inside, and when the branch is done.
-                if comment is not None and (namespace or "distributions" not in update):
-                    view.said(comment)
-        elif kind == "values" and not namespace:
-            final = data
+    try:
+        async for namespace, kind, data in stream:
+            if kind == "messages":
+                message, metadata = data
+                view.speaking(metadata["langgraph_node"], str(message.text))
+            elif kind == "updates":
+                for node, update in data.items():
+                    if not namespace and (update or {}).get(result):
+                        answered = {**final, **update}
+                    comment = ((update or {}).get("comments") or {}).get(node)
+                    # A distributional branch tells of its comment twice: inside, and when the branch is done.
+                    if comment is not None and (namespace or "distributions" not in update):
+                        view.said(comment)
+            elif kind == "values" and not namespace:
+                final = data
+    except StoreError as error:
+        if answered:
+            raise UnkeptError(str(error), answered) from error
+        raise
     if not final:
         raise PluralismError("The run ended without a result.")
     return final

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from modular_pluralism.cli.call_options import JsonOption, KindOption, NliOption, PoolOption, examples, path_argument
-from modular_pluralism.cli.output import stoppable
+from modular_pluralism.cli.output import print_results_json, stoppable
 from modular_pluralism.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def score(
     with stoppable():
         results = score_file(task, seed=seed) if nli is None else _with_coverage(task, nli, pool, seed)
     if as_json:
-        typer.echo(results.model_dump_json(indent=2))
+        print_results_json(results)
     else:
         print_results(results, rest="`--json`")
 

@@ -12,11 +12,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from modular_pluralism.cli.output import safe
+from modular_pluralism.cli.output import is_full, safe, tell_instead
 from modular_pluralism.modes import ModeDescription
+from modular_pluralism.option_math import is_low
 from modular_pluralism.types import Comment, OptionDistribution, Selection, Usage
 
-_LOW_MASS = 0.5
 _REASONING = 300
 """Characters of reasoning that are shown; a model may write pages."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -44,6 +44,22 @@ class TerminalView:
             redirect_stderr=not quiet,
         )
 
+    @property
+    def moved(self) -> bool:
+        """Whether standard output could not be written, so that standard error has got the rest."""
+        return self._console.stderr
+
+    def _print(self, shown: RenderableType) -> None:
+        """Print it; what has cost something is not lost where standard output cannot be written."""
+        try:
+            self._console.print(shown)
+        except OSError as error:
+            if self.moved or not is_full(error):
+                raise
+            tell_instead(error)
+            self._console = Console(highlight=False, stderr=True)
+            self._console.print(shown)
+
     def speaking(self, node: str, text: str) -> None:
         """Some more text from a node's model."""
         if not text:
@@ -65,18 +81,18 @@ class TerminalView:
         else:
             body, note, style = _with_reasoning(comment), _cost(comment), "blue"
         title = Text(f"{'✗' if comment['error'] else '✓'} {name}")
-        self._console.print(Panel(body, title=title, title_align="left", subtitle=note, border_style=style))
+        self._print(Panel(body, title=title, title_align="left", subtitle=note, border_style=style))
 
     def result(self, mode: ModeDescription, state: Mapping[str, Any]) -> None:
         """Print the outcome of a run in that mode. What not every mode writes is printed where it is there."""
         if state.get("selected"):
-            self._console.print(_selection(state["selected"]))
+            self._print(_selection(state["selected"]))
         if mode.result == "distribution":
             self._print_distribution(state)
         else:
             self._print_answer(state)
         if state.get("missing"):
-            self._console.print(Text(f"Missing: {', '.join(state['missing'])}.", style="yellow"))
+            self._print(Text(f"Missing: {', '.join(state['missing'])}.", style="yellow"))
 
     def _progress(self) -> RenderableType:
         waiting = [name for name in self._communities if name not in self._done]
@@ -93,35 +109,38 @@ class TerminalView:
     def _print_answer(self, state: Mapping[str, Any]) -> None:
         note = _cost(state["usage"]) if state.get("usage") else None
         text = safe(state["answer"])
-        self._console.print(Panel(text, title="Answer", title_align="left", subtitle=note, border_style="bold green"))
+        self._print(Panel(text, title="Answer", title_align="left", subtitle=note, border_style="bold green"))
         read: OptionDistribution | list[float] | None = state.get("distribution")
         if isinstance(read, dict):
-            self._console.print(distribution_table(state["options"], read["probabilities"], {}, self._console.width))
+            self._print(distribution_table(state["options"], read["probabilities"], {}, self._console.width))
             self._print_reading([read], read["mass"])
 
     def _print_distribution(self, state: Mapping[str, Any]) -> None:
         of_each: Mapping[str, OptionDistribution] = state.get("distributions") or {}
         rows = {name: of_each[name]["probabilities"] for name in self._communities if name in of_each}
-        self._console.print(distribution_table(state["options"], state["distribution"], rows, self._console.width))
+        self._print(distribution_table(state["options"], state["distribution"], rows, self._console.width))
         if state.get("disagreement") is not None:
             line = f"Disagreement of the communities: {state['disagreement']:.4f} nats (0 is none)."
-            self._console.print(Text(line, style="dim"))
+            self._print(Text(line, style="dim"))
         self._print_reading(list(of_each.values()), state.get("label_mass"))
 
     def _print_reading(self, readings: list[OptionDistribution], mass: float | None) -> None:
         """What a reader has to know before trusting the numbers."""
         if mass is not None:
-            low = mass < _LOW_MASS
+            scoring = readings[0]["scoring"] if readings else "label"
+            low = is_low(mass, scoring)
             note = ": most of the probability was on other replies, so read these numbers with care" if low else ""
-            self._console.print(Text(f"Label mass {mass:.0%}{note}.", style="yellow" if low else "dim"))
+            by_text = f"Probability of the options' own words {mass:.2g}"
+            told = by_text if scoring == "text" else f"Label mass {mass:.0%}{note}"
+            self._print(Text(f"{told}.", style="yellow" if low else "dim"))
         samples = readings[0]["samples"] if readings else None
         if samples is not None:
             text = f"An estimate from {samples} sampled replies each: the endpoint reports no log-probabilities."
-            self._console.print(Text(text, style="yellow"))
+            self._print(Text(text, style="yellow"))
         unread = sorted({option for reading in readings for option in reading["unread"]})
         if unread:
             line = Text("Too improbable for the endpoint to report, counted as 0: ", style="yellow")
-            self._console.print(line.append_text(safe(", ".join(unread))))
+            self._print(line.append_text(safe(", ".join(unread))))
 
 
 def _selection(selected: Selection) -> Text:
@@ -129,7 +148,7 @@ def _selection(selected: Selection) -> Text:
     if selected["probability"] is None:
         return line.append(" (the endpoint reports no probabilities)", style="dim")
     line.append(f" with probability {selected['probability']:.0%}")
-    if selected["mass"] is not None and selected["mass"] < _LOW_MASS:
+    if selected["mass"] is not None and is_low(selected["mass"], "label"):
         line.append(f"; the selector put only {selected['mass']:.0%} on valid numbers, so read it with care", "yellow")
     return line
 

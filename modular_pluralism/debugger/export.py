@@ -76,6 +76,7 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
         "plain": plain_text,
         "fact": fact_text,
         "share": _share,
+        "small": _small,
         "time": _time,
         "settings": _settings,
     }
@@ -99,6 +100,11 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
 def _unicode(text: str) -> str:
     """The text with a question mark for half a character, which no file can hold."""
     return text.encode("utf-8", "replace").decode()
+
+
+def _small(value: float | None) -> str:
+    """A probability that may be next to none."""
+    return "–" if value is None else f"{value:.2g}"
 
 
 def _share(value: float | None) -> str:

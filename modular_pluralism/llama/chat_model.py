@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
@@ -19,10 +20,14 @@ from langchain_core.messages import (
     ChatMessage,
     HumanMessage,
     SystemMessage,
+    ToolMessage,
     UsageMetadata,
 )
+from langchain_core.messages import ToolCall as LangChainCall
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableMap, RunnablePassthrough
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from modular_pluralism.errors import InputError
@@ -39,10 +44,11 @@ from modular_pluralism.llama.reply_schema import ReplySchema, ResponseFormat, gr
 from modular_pluralism.llama.sampling import Sampling
 from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.llama.shared_engines import shared_engine
+from modular_pluralism.llama.tool_calls import CallForm, Tool, ToolCall, ToolUse
 
 _CALL_SETTINGS = {
     *("temperature", "top_p", "top_k", "min_p", "seed", "max_tokens"),
-    *("logprobs", "top_logprobs", "grammar", "response_format", "timeout"),
+    *("logprobs", "top_logprobs", "grammar", "response_format", "tools", "tool_choice", "timeout"),
 }
 
 _METHODS = ("json_schema", "function_calling", "json_mode")
@@ -199,6 +205,15 @@ class ChatLlama(BaseChatModel):
         left = {"_opened": None, "_template_of": None, "_found": None}
         return {**state, "__pydantic_private__": {**(state["__pydantic_private__"] or {}), **left}}
 
+    def with_effort(self, effort: str) -> ChatLlama:
+        """This model for a request of that `reasoning_effort`: "none" and "minimal" turn thinking off, the others on.
+        A model that cannot be told to think stays as it is, and so does one that is as wanted."""
+        wanted = effort not in ("none", "minimal")
+        if wanted == (self.thinking != "off"):
+            return self
+        other = self.model_copy(update={"thinking": "on" if wanted else "off"})
+        return other if not wanted or (self.template and other._chat_template.can_think) else self
+
     def pluralism_identity(self) -> list[Any]:
         """See HasIdentity."""
         adapter = None if self.adapter is None else [str(self.adapter.path), self.adapter.scale]
@@ -207,9 +222,11 @@ class ChatLlama(BaseChatModel):
         told += [] if self.thinking == "off" else [["thinking", self.thinking]]
         return [*told, self.hardware.computed] if self.hardware.computed else told
 
-    def prompt_tokens(self, messages: Sequence[BaseMessage], *, answered_at_once: bool = False) -> list[int]:
+    def prompt_tokens(
+        self, messages: Sequence[BaseMessage], *, answered_at_once: bool = False, tools: Sequence[Tool] = ()
+    ) -> list[int]:
         """The tokens that the model reads for these messages; with `answered_at_once` it does not think before."""
-        return self._chat_template.tokens(turns(messages), answered_at_once=answered_at_once)
+        return self._chat_template.tokens(turns(messages), answered_at_once=answered_at_once, tools=tools)
 
     def prompt_text(self, messages: Sequence[BaseMessage]) -> str:
         """The text that the model reads for these messages, after the chat template."""
@@ -246,7 +263,15 @@ class ChatLlama(BaseChatModel):
 
     def _asked(self, messages: list[BaseMessage], stop: list[str] | None, **call: Any) -> GenerationRequest:
         """As `request`, for messages."""
-        request = self.request(self.prompt_tokens(messages), stop, **call)
+        use = ToolUse.of(call.get("tools"), call.get("tool_choice"))
+        form = self._call_form(use)
+        request = self.request(self.prompt_tokens(messages, tools=() if use is None else use.tools), stop, **call)
+        if use is not None and form is CallForm.FORCED:
+            if request.grammar is not None:
+                raise InputError(
+                    "A reply cannot be a call of a tool and follow another grammar; leave one of them out."
+                )
+            request = replace(request, grammar=use.grammar)
         if self.thinking == "off":
             return request
         most = self.thinking if isinstance(self.thinking, int) else None
@@ -269,7 +294,7 @@ class ChatLlama(BaseChatModel):
                 raised.
             method: Those of other chat models are taken, and mean the same: a grammar keeps the reply to the schema.
             strict: Has no effect, as every reply is kept to the schema.
-            **kwargs: There are none.
+            kwargs: There are none.
 
         Returns:
             A runnable that gives an object of the class, or plain values for a TypedDict and a JSON schema.
@@ -311,28 +336,71 @@ class ChatLlama(BaseChatModel):
         failed = RunnablePassthrough.assign(parsed=lambda _: None)
         return RunnableMap(raw=asked) | parsed.with_fallbacks([failed], exception_key="parsing_error")
 
+    def _begun(
+        self, messages: list[BaseMessage], stop: list[str] | None, call: dict[str, Any]
+    ) -> tuple[GenerationRequest, ReplyParts]:
+        """A call up to where the engine is asked. In asyncio that is for a thread: a long prompt is rendered and cut
+        into tokens for longer than an event loop may be held up."""
+        request = self._asked(messages, stop, **call)
+        return request, self._parts(messages, request, **call)
+
+    def bind_tools(
+        self, tools: Sequence[Any], *, tool_choice: str | dict[str, Any] | bool | None = None, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """The model with tools that it may call; its chat template must take them.
+
+        Args:
+            tools: Functions, classes of pydantic, LangChain's tools, or OpenAI's tables.
+            tool_choice: "auto" (the default), "none", "required" (or "any", True) for a reply that is a call, or a
+                tool's name for a call of that one.
+            kwargs: Further settings of each call.
+
+        Returns:
+            A runnable whose messages have `tool_calls`.
+
+        Raises:
+            InputError: The template takes no tools; or its calls are written in a form that is not known, and none was
+                required. (When it is asked.)
+        """
+        told = [convert_to_openai_tool(tool) for tool in tools]
+        choice = "required" if tool_choice is True else tool_choice or None
+        return self.bind(tools=told, tool_choice=choice, **kwargs)
+
+    def _call_form(self, use: ToolUse | None) -> CallForm | None:
+        """How calls are written in a reply."""
+        if use is None:
+            return None
+        form = CallForm.FORCED if use.forced else self._chat_template.call_form
+        if form is None and self._chat_template.takes_tools:
+            raise InputError(
+                f"{self._name} writes calls of tools in a form that is not known here; ask with tool_choice "
+                '"required" or a tool\'s name, or leave the tools out.'
+            )
+        return form
+
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         request = self._asked(messages, stop, **kwargs)
         return self._result(
-            self.engine.generate(request), request, self._parts(messages, request), kwargs.get("response_format")
+            self.engine.generate(request),
+            request,
+            self._parts(messages, request, **kwargs),
+            kwargs.get("response_format"),
         )
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         await self.aload()
-        request = self._asked(messages, stop, **kwargs)
-        return self._result(
-            await self.engine.agenerate(request), request, self._parts(messages, request), kwargs.get("response_format")
-        )
+        request, parts = await asyncio.to_thread(self._begun, messages, stop, kwargs)
+        return self._result(await self.engine.agenerate(request), request, parts, kwargs.get("response_format"))
 
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         request = self._asked(messages, stop, **kwargs)
-        parts = self._parts(messages, request)
+        parts = self._parts(messages, request, **kwargs)
         for event in self.engine.stream(request):
             if (chunk := self._chunk(event, request, parts)) is not None:
                 yield chunk
@@ -341,17 +409,17 @@ class ChatLlama(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         await self.aload()
-        request = self._asked(messages, stop, **kwargs)
-        parts = self._parts(messages, request)
+        request, parts = await asyncio.to_thread(self._begun, messages, stop, kwargs)
         async for event in self.engine.astream(request):
             if (chunk := self._chunk(event, request, parts)) is not None:
                 yield chunk
 
-    def _parts(self, messages: list[BaseMessage], request: GenerationRequest) -> ReplyParts:
+    def _parts(self, messages: list[BaseMessage], request: GenerationRequest, **call: Any) -> ReplyParts:
+        form = self._call_form(ToolUse.of(call.get("tools"), call.get("tool_choice")))
         apart = request.reasoning is not None
         plain = apart or not self.template or request.grammar
         opened = None if plain else self._chat_template.opened_by(turns(messages))
-        return ReplyParts(self.engine.model, opened, self._name, request.max_tokens, apart=apart)
+        return ReplyParts(self.engine.model, opened, self._name, request.max_tokens, apart=apart, form=form)
 
     def _result(
         self,
@@ -366,9 +434,11 @@ class ChatLlama(BaseChatModel):
         if request.top_logprobs is not None:
             info["logprobs"] = self._logprobs([each for piece in pieces for each in piece.logprobs])
         said = [*map(parts.passed, pieces), parts.ended(finish)]
+        info = _with_calls(info, parts)
         message = AIMessage(
             content="".join(text for _, text in said),
             additional_kwargs=_reasoning("".join(thought for thought, _ in said)),
+            tool_calls=[LangChainCall(name=call.name, args=call.arguments, id=call.id) for call in parts.calls],
             usage_metadata=_usage(finish),
             response_metadata=info,
         )
@@ -384,16 +454,21 @@ class ChatLlama(BaseChatModel):
             message = AIMessageChunk(
                 content=text,
                 additional_kwargs=_reasoning(thought),
+                tool_call_chunks=[
+                    tool_call_chunk(name=call.name, args=json.dumps(call.arguments), id=call.id, index=place)
+                    for place, call in enumerate(parts.calls)
+                ],
                 usage_metadata=_usage(event),
                 chunk_position="last",
             )
-            return ChatGenerationChunk(message=message, generation_info=self._finish_info(event, request))
+            info = _with_calls(self._finish_info(event, request), parts)
+            return ChatGenerationChunk(message=message, generation_info=info)
         thought, text = parts.passed(event)
         if not text and not thought and not event.logprobs:
             return None
-        info = {"logprobs": self._logprobs(event.logprobs)} if event.logprobs else None
+        scored = {"logprobs": self._logprobs(event.logprobs)} if event.logprobs else None
         message = AIMessageChunk(content=text, additional_kwargs=_reasoning(thought))
-        return ChatGenerationChunk(message=message, generation_info=info)
+        return ChatGenerationChunk(message=message, generation_info=scored)
 
     def _finish_info(self, finish: Finish, request: GenerationRequest) -> dict[str, Any]:
         return {
@@ -440,6 +515,10 @@ def _grammar(grammar: str | None = None, response_format: ResponseFormat | None 
     return grammar if response_format is None else grammar_of_format(response_format)
 
 
+def _with_calls(info: dict[str, Any], parts: ReplyParts) -> dict[str, Any]:
+    return {**info, "finish_reason": "tool_calls"} if parts.calls else info
+
+
 def _reasoning(thought: str) -> dict[str, Any]:
     return {"reasoning_content": thought} if thought else {}
 
@@ -462,7 +541,15 @@ def turns(messages: Sequence[BaseMessage]) -> list[Turn]:
     Raises:
         InputError: one is of a kind, or has content, that the models do not read.
     """
-    return [Turn(_role(message), _text(message)) for message in messages]
+    return [
+        Turn(_role(message), _text(message), _calls(message), getattr(message, "tool_call_id", None))
+        for message in messages
+    ]
+
+
+def _calls(message: BaseMessage) -> tuple[ToolCall, ...]:
+    called = message.tool_calls if isinstance(message, AIMessage) else []
+    return tuple(ToolCall(str(call["id"] or ""), call["name"], call["args"]) for call in called)
 
 
 def _role(message: BaseMessage) -> str:
@@ -473,9 +560,11 @@ def _role(message: BaseMessage) -> str:
             return "user"
         case AIMessage():
             return "assistant"
+        case ToolMessage():
+            return "tool"
         case ChatMessage():
             return message.role
-    raise InputError(f"ChatLlama cannot read a {message.type} message; it takes system, human and AI messages.")
+    raise InputError(f"ChatLlama cannot read a {message.type} message; it takes system, human, AI and tool messages.")
 
 
 def _text(message: BaseMessage) -> str:

@@ -7,12 +7,13 @@ text, wherever the template has put it and whatever it has put beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cached_property
 from typing import Any, NamedTuple, NoReturn
 
 import jinja2
+from jinja2 import meta
 from jinja2.ext import Extension, loopcontrols
 from jinja2.nodes import Node
 from jinja2.parser import Parser
@@ -23,6 +24,7 @@ from modular_pluralism.errors import ChatTemplateError, InputError, ModelLoadErr
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.reasoning import Reasoning
 from modular_pluralism.llama.thinking import Markers, Thinking, closing_of, opened_by
+from modular_pluralism.llama.tool_calls import CallForm, Tool, ToolCall
 
 TODAY = date(2024, 7, 26)
 """What templates that print the day take it for, so that a seed gives the same text tomorrow: the day that Llama 3's
@@ -36,10 +38,28 @@ _STAND_INS = range(0xF0000, 0x10FFFE)
 
 
 class Turn(NamedTuple):
-    """One message of a chat: `role` is "system", "user" or "assistant"."""
+    """One message of a chat: `role` is "system", "user", "assistant" or "tool". An assistant's may have called tools,
+    and a tool's answers the call of that id."""
 
     role: str
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str | None = None
+
+    @property
+    def is_of_tools(self) -> bool:
+        """Whether it is a call, or the answer to one."""
+        return bool(self.calls) or self.role == "tool"
+
+    def message(self, content: Any) -> dict[str, Any]:
+        """As templates have it, with this content."""
+        told: dict[str, Any] = {"role": self.role, "content": content}
+        if self.calls:
+            told["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for call in self.calls
+            ]
+        return told if self.call_id is None else {**told, "tool_call_id": self.call_id}
 
 
 class _Rendered(NamedTuple):
@@ -78,6 +98,10 @@ class ChatTemplate:
         day = self._variables.get("strftime_now")
         self._variables["strftime_now"] = (date.fromisoformat(str(day)) if day else TODAY).strftime
         self._template: jinja2.Template | None = None
+        self.takes_tools = False
+        """Whether the model can be told of tools."""
+        self.call_form: CallForm | None = None
+        """How the model writes calls of tools; None where that is not known."""
         if raw:
             return
         source = template or model.metadata.get("tokenizer.chat_template")
@@ -90,6 +114,8 @@ class ChatTemplate:
         try:
             self._template = environment.from_string(source)
             self._thinking = Thinking(environment, source, self._variables, wanted=thinking)
+            self.takes_tools = "tools" in meta.find_undeclared_variables(environment.parse(source))
+            self.call_form = CallForm.of_template(source) if self.takes_tools else None
         except (jinja2.TemplateError, RecursionError) as error:
             raise ModelLoadError(f"The chat template of {model.path.name} cannot be used: {error}.") from None
 
@@ -100,6 +126,12 @@ class ChatTemplate:
     def opened_by(self, turns: Sequence[Turn]) -> Markers | None:
         """The markers of reasoning that the prompt for these turns begins; None where the reply is text."""
         return None if self._template is None or self._thinking.is_off else opened_by(self._marked(turns).text)
+
+    @property
+    def can_think(self) -> bool:
+        """Whether a reply can be told to begin with reasoning."""
+        hello = [Turn("user", "Hello")]
+        return self._template is not None and self._thinking.expected(self._marked(hello).text) is not None
 
     def reasoning(self, turns: Sequence[Turn], most: int | None) -> Reasoning:
         """What a reply to these turns may begin with, in at most so many tokens.
@@ -118,13 +150,22 @@ class ChatTemplate:
         )
         return Reasoning(begin, end, closing, most)
 
-    def tokens(self, turns: Sequence[Turn], *, answered_at_once: bool = False) -> list[int]:
+    def tokens(self, turns: Sequence[Turn], *, answered_at_once: bool = False, tools: Sequence[Tool] = ()) -> list[int]:
         """The tokens that the model reads, up to and including the start of its own turn; with `answered_at_once`, up
-        to where its answer begins, even if it would think first."""
+        to where its answer begins, even if it would think first.
+
+        Raises:
+            InputError: there are tools, or turns of them, of which the template knows nothing.
+        """
         model = self._model
+        if not self.takes_tools and (tools or any(turn.is_of_tools for turn in turns)):
+            raise InputError(
+                f"The chat template of {model.path.name} takes no tools; leave them out, or name another template with "
+                "template_file."
+            )
         if self._template is None:
             return model.tokenize(self._join(turns), parse_special=False, add_special=True)
-        rendered = self._marked(turns, answered_at_once=answered_at_once)
+        rendered = self._marked(turns, answered_at_once=answered_at_once, tools=tools)
         tokens = model.tokenize(rendered.text, parse_special=True, is_data=rendered.is_data)
         # Many templates leave the begin-of-text token to who tokenises what they print, and others print it.
         return [model.begin_token, *tokens] if model.wants_begin and tokens[:1] != [model.begin_token] else tokens
@@ -133,18 +174,23 @@ class ChatTemplate:
     def _join(turns: Sequence[Turn]) -> str:
         return "\n\n".join(turn.content for turn in turns)
 
-    def _marked(self, turns: Sequence[Turn], *, answered_at_once: bool = False) -> _Rendered:
+    def _marked(
+        self, turns: Sequence[Turn], *, answered_at_once: bool = False, tools: Sequence[Tool] = ()
+    ) -> _Rendered:
         unusual = "".join(turn.role for turn in turns if turn.role not in _ROLES)
         marks = sorted({*self._model.special_tokens.marks, *_BRACKETS, *unusual})
-        block = self._free_block(turns, len(marks))
+        block = self._free_block([*turns, *tools], len(marks))
         stand_ins = dict(zip(map(ord, marks), block, strict=True))
         marked = [
             Turn(
-                turn.role if turn.role in _ROLES else turn.role.translate(stand_ins), turn.content.translate(stand_ins)
+                turn.role if turn.role in _ROLES else turn.role.translate(stand_ins),
+                turn.content.translate(stand_ins),
+                tuple(ToolCall(**_translated(vars(call), stand_ins)) for call in turn.calls),
+                turn.call_id and turn.call_id.translate(stand_ins),
             )
             for turn in turns
         ]
-        text = self._render(marked)
+        text = self._render(marked, [_translated(tool, stand_ins) for tool in tools])
         text += self._thinking.closing(text, answered_at_once=answered_at_once)
         known = {chr(code) for code in block}
         return _Rendered(
@@ -152,9 +198,9 @@ class ChatTemplate:
         )
 
     @staticmethod
-    def _free_block(turns: Sequence[Turn], size: int) -> range:
-        """So many stand-ins that are in none of the messages."""
-        taken = {ord(sign) for turn in turns for sign in turn.role + turn.content if ord(sign) in _STAND_INS}
+    def _free_block(told: Sequence[Turn | Tool], size: int) -> range:
+        """So many stand-ins that are in none of the messages and tools."""
+        taken = {ord(sign) for each in told for text in _texts(each) for sign in text if ord(sign) in _STAND_INS}
         for start in range(_STAND_INS.start, _STAND_INS.stop - size, max(1, size)):
             block = range(start, start + size)
             if not taken.intersection(block):
@@ -163,14 +209,14 @@ class ChatTemplate:
 
     # -- what the template takes ---------------------------------------------------------------------------------------
 
-    def _render(self, turns: Sequence[Turn]) -> str:
+    def _render(self, turns: Sequence[Turn], tools: Sequence[Tool] = ()) -> str:
         given = turns if self._takes_system else _without_system(turns)
         try:
-            return self._print(given)
+            return self._print(given, tools)
         except ChatTemplateError:
             if given == (alternating := _alternating(given)):
                 raise
-            return self._print(alternating)
+            return self._print(alternating, tools)
 
     @cached_property
     def _takes_system(self) -> bool:
@@ -188,12 +234,12 @@ class ChatTemplate:
         except ChatTemplateError:
             return True  # what it says of a text tells more than what it says of blocks
 
-    def _print(self, turns: Sequence[Turn]) -> str:
+    def _print(self, turns: Sequence[Turn], tools: Sequence[Tool] = ()) -> str:
         if self._takes_text:
-            return self._call([{"role": turn.role, "content": turn.content} for turn in turns])
-        return self._call([{"role": turn.role, "content": [{"type": "text", "text": turn.content}]} for turn in turns])
+            return self._call([turn.message(turn.content) for turn in turns], tools)
+        return self._call([turn.message([{"type": "text", "text": turn.content}]) for turn in turns], tools)
 
-    def _call(self, messages: list[Any]) -> str:
+    def _call(self, messages: list[Any], tools: Sequence[Tool] = ()) -> str:
         assert self._template is not None
         model = self._model
         known = {
@@ -201,6 +247,7 @@ class ChatTemplate:
             "add_generation_prompt": True,
             "bos_token": model.token_text(model.begin_token) if model.begin_token >= 0 else "",
             "eos_token": model.token_text(model.end_token) if model.end_token >= 0 else "",
+            **({"tools": list(tools)} if tools else {}),
         }
         try:
             return self._template.render(**known, **self._thinking.variables, **self._variables)
@@ -216,6 +263,30 @@ class ChatTemplate:
 
 
 _PROBE = "zebra 47"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, ToolCall):
+        yield from _texts(vars(value))
+    elif isinstance(value, Mapping):
+        yield from _texts([*value.keys(), *value.values()])
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
+
+
+def _translated(value: Any, table: Mapping[int, int]) -> Any:
+    """The value, in whose texts characters are others. Plain names stay, since templates look at them."""
+    if isinstance(value, str):
+        return value if value.isidentifier() else value.translate(table)
+    if isinstance(value, Mapping):
+        return {_translated(name, table): _translated(each, table) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_translated(each, table) for each in value]
+    return value
 
 
 def _without_system(turns: Sequence[Turn]) -> list[Turn]:
@@ -235,7 +306,7 @@ def _alternating(turns: Iterable[Turn]) -> list[Turn]:
     """The turns, of which neighbours of one role have become one."""
     joined: list[Turn] = []
     for turn in turns:
-        if joined and joined[-1].role == turn.role:
+        if joined and joined[-1].role == turn.role and not (joined[-1].is_of_tools or turn.is_of_tools):
             joined[-1] = Turn(turn.role, f"{joined[-1].content}\n\n{turn.content}")
         else:
             joined.append(turn)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from llama_cpp import llama_cpp as native
@@ -23,6 +23,11 @@ from modular_pluralism.llama.memory import no_context
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.parameters import context_parameters
 from modular_pluralism.llama.sampling import Row
+from modular_pluralism.llama.slot_layout import in_turn
+
+WholeCopies = Literal["always", "full", "never"]
+_FULL = 2
+"""A stream is full enough if one in so many of its cells is taken; measured in benchmarks/prefix_copies.py."""
 
 
 class DecodeError(Exception):
@@ -47,11 +52,24 @@ class Chunk(NamedTuple):
 class Context:
     """`streams` sequences of up to `length` tokens each.
 
+    A stream is copied by the tokens that are there, through the host's memory and at once; or by all its cells, within
+    the memory that they lie in, when the next decode begins. `whole_copies` says when by all cells: "always", which is
+    for GPUs, "never", or only of streams that are "full" enough for that to be faster on a processor, too.
+
     Raises:
         ModelLoadError: llama.cpp cannot make it, for lack of memory as a rule.
     """
 
-    def __init__(self, model: ModelFile, hardware: Hardware, streams: int, length: int, threads: int) -> None:
+    def __init__(
+        self,
+        model: ModelFile,
+        hardware: Hardware,
+        streams: int,
+        length: int,
+        threads: int,
+        *,
+        whole_copies: WholeCopies = "never",
+    ) -> None:
         self.streams = streams
         self.length = length
         self.batch = hardware.ubatch
@@ -66,6 +84,13 @@ class Context:
         self._memory = native.llama_get_memory(self._pointer)
         self._batch = Batch(self.batch)
         self._adapter: Adapter | None = None
+        self._whole_copies = whole_copies
+        self._copies_wait = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every copy has been made. Before that, no stream may be moved."""
+        return not self._copies_wait
 
     def decode(self, chunks: Sequence[Chunk]) -> Sequence[Row]:
         """Read the chunks; one row of logits [n_vocab] for each wanted position, chunk by chunk.
@@ -81,6 +106,7 @@ class Context:
         code = native.llama_decode(self._pointer, self._batch.ready())
         if code != 0:
             raise DecodeError(f"llama_decode returned {code}")
+        self._copies_wait = False
         count = sum(len(chunk.outputs) for chunk in chunks)
         if not count:
             return []
@@ -136,17 +162,28 @@ class Context:
         return int(native.llama_memory_seq_pos_max(self._memory, stream)) + 1
 
     def copy(self, source: int, target: int) -> None:
-        """Make a stream's content a copy of another's; only the tokens that are there are copied."""
-        self._load(target, self._save(source))
+        """Make a stream's content a copy of another's."""
+        # The order counts: what waits to be copied is not there yet.
+        if self._copies_wait or self._whole_copies == "always" or self._is_full(source):
+            native.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+            self._copies_wait = True
+        else:
+            self._load(target, self._save(source))
+
+    def _is_full(self, stream: int) -> bool:
+        return self._whole_copies == "full" and self.tokens_in(stream) * _FULL >= self.length
 
     def move(self, moves: Mapping[int, int]) -> None:
         """Move streams to new places {from: to}, all at once. A place that is only left keeps what it held."""
-        saved = {target: self._save(source) for source, target in moves.items()}
+        assert self.is_settled, "what waits to be copied cannot be moved"
+        one_by_one, rest = in_turn(moves) if self._whole_copies == "always" else ([], moves)
+        saved = {target: self._save(source) for source, target in rest.items()}
         for target, data in saved.items():
             self._load(target, data)
+        for source, target in one_by_one:
+            self.copy(source, target)
 
     def _save(self, stream: int, flags: int = native.LLAMA_STATE_SEQ_FLAGS_NONE) -> bytearray:
-        # llama_memory_seq_cp would copy the cells that are empty, too.
         data = bytearray(native.llama_state_seq_get_size_ext(self._pointer, stream, flags))
         buffer = (ctypes.c_uint8 * len(data)).from_buffer(data)
         if native.llama_state_seq_get_data_ext(self._pointer, buffer, len(data), stream, flags) != len(data):

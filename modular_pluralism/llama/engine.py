@@ -29,7 +29,7 @@ from modular_pluralism.llama.generation import Event, Finish, GenerationJob, Gen
 from modular_pluralism.llama.grammar import grammar_tokenizer
 from modular_pluralism.llama.job import Adapter, Job, JobControl
 from modular_pluralism.llama.memory import plan_memory
-from modular_pluralism.llama.model_file import ModelFile, check_is_gguf
+from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.reading import LogProbs, ReadingJob, ReadingRequest, next_tokens
 from modular_pluralism.llama.scheduler import Scheduler
 from modular_pluralism.llama.settings import EngineSettings, EngineStats
@@ -47,7 +47,6 @@ class Engine:
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
         self.stats = EngineStats()
-        check_is_gguf(settings.gguf)
         self.memory = plan_memory(settings)
         self.model = ModelFile(settings.gguf, settings.hardware, self.memory)
         try:

@@ -111,7 +111,7 @@ class GenerationJob:
         reasoning = self.request.reasoning
         self._reasoning = None if reasoning is None else ReasoningStream(self.model, reasoning)
         self._thought = TextStream()
-        self._closing = deque[int]()
+        self._forced = deque[int]()
         self._generated = self._reasoned = 0
         self._reused: int | None = None
         self._reason: Literal["stop", "length"] = "length"
@@ -137,9 +137,9 @@ class GenerationJob:
             self._reason = "stop"
             self._end = next(iter(self._logprobs(token, logits)), None)
             return
-        if self._grammar is not None and not within:
-            self._grammar.accept(token)
         thought, said = (b"", self.model.piece(token)) if self._reasoning is None else self._reasoning.feed(token)
+        if self._grammar is not None and not (within or self._is_within):
+            self._grammar.accept(token)
         if within or self._is_within:
             self._reasoned = self._generated
             self.deliver(Piece(self._text.feed(said), (token,), reasoning=self._thought.feed(thought)))
@@ -151,21 +151,28 @@ class GenerationJob:
             track.tokens.append(token)
 
     def _next_token(self, logits: Row) -> int:
-        """The token that is drawn; where reasoning has to end, one of those that close it."""
+        """The token that is drawn; where a marker has to be written, the next one of it."""
         reasoning = self.request.reasoning
         if reasoning is None or not self._is_within:
-            return self._sampler.draw(logits if self._grammar is None else self._grammar.mask(logits))
-        if not self._closing:
+            if self._grammar is None:
+                return self._sampler.draw(logits)
+            may_begin = reasoning is not None and not self._generated and reasoning.begin
+            # The grammar is the text's, and knows no marker: who begins one writes all of it.
+            if may_begin and (first := self._sampler.draw(logits)) == may_begin[0]:
+                self._forced.extend(may_begin[1:])
+                return first
+            return self._sampler.draw(self._grammar.mask(logits))
+        if not self._forced:
             drawn = None if self._reasoned >= self._most_reasoning else self._sampler.draw(logits)
             if drawn is not None and not self.model.is_end(drawn):
                 return drawn
-            self._closing.extend(reasoning.closing)  # a model that ends here has thought and not answered
-        return self._closing.popleft()
+            self._forced.extend(reasoning.closing)  # a model that ends here has thought and not answered
+        return self._forced.popleft()
 
     @property
     def _is_within(self) -> bool:
-        """Whether reasoning is being written, or closed."""
-        return self._reasoning is not None and (self._reasoning.place is Place.REASONING or bool(self._closing))
+        """Whether reasoning, or a marker of it, is being written."""
+        return self._reasoning is not None and (self._reasoning.place is Place.REASONING or bool(self._forced))
 
     @property
     def _most_reasoning(self) -> int:

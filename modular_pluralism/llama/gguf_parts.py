@@ -82,9 +82,11 @@ def check_parts(path: Path) -> Path:
             f"{path} is part {part.number} of {part.count} of a split model; name the first part, {part.first}."
         )
     if missing := _missing(path):
-        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        if len(missing) == part.count:
+            raise ModelLoadError(f"There is no file {path}; check the path.")
+        others = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
         raise ModelLoadError(
-            f"{path.name} is one of {part.count} files of its model, and {missing[0].name}{others} is not in "
+            f"{path.name} is one of {part.count} files of its model, and {missing[0].name}{others} not in "
             f"{path.parent}; put all of them into one folder."
         )
     return path

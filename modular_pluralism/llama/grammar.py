@@ -14,7 +14,7 @@ import numpy as np
 from modular_pluralism.errors import InputError, ModelLoadError
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.sampling import Row
-from modular_pluralism.llama.schema_keywords import unknown_keyword
+from modular_pluralism.llama.schema_keywords import check_keywords
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
@@ -33,11 +33,7 @@ def grammar_of_schema(schema: Mapping[str, Any]) -> str:
         InputError: the schema holds something that no grammar can express, such as `not`, or no keyword at all.
         ModelLoadError: llguidance is not installed.
     """
-    if (place := unknown_keyword(schema)) is not None:
-        raise InputError(
-            f"The JSON schema cannot be used: {_first_line(place)} is no keyword that a reply can be kept to; leave it "
-            "out."
-        )
+    check_keywords(schema)
     try:
         text = json.dumps(schema, allow_nan=False)
         grammar: str = _matcher().grammar_from_json_schema(text, defaults={"whitespace_pattern": _BLANKS})

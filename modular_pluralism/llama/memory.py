@@ -21,10 +21,10 @@ from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.captured_log import CapturedLog, captured_log, reason
 from modular_pluralism.llama.devices import Device, gpus, start_backend
+from modular_pluralism.llama.gguf_header import read_whole_header
 from modular_pluralism.llama.gguf_parts import check_parts
-from modular_pluralism.llama.gguf_tensors import tensor_bytes
-from modular_pluralism.llama.model_kind import check_is_decoder
-from modular_pluralism.llama.parameters import check_hardware, context_parameters, model_parameters
+from modular_pluralism.llama.model_kind import check_counts, check_is_decoder
+from modular_pluralism.llama.parameters import OUTPUTS, check_hardware, context_parameters, model_parameters
 from modular_pluralism.llama.settings import EngineSettings
 
 HOST = "CPU"
@@ -40,7 +40,7 @@ _LAYER = re.compile(r"load_tensors: layer\s+(\d+) assigned to device (\S+?),")
 _MOVED = re.compile(r"tensor (\S+) \(.*\) buffer type overridden to (\S+)")
 _CACHED_LAYER = re.compile(r"layer\s+\d+: dev = (\S+)")
 _CACHE = re.compile(r"llama_\w+: .*?(?<!buffer )size =\s*([\d.]+) MiB")
-_COMPUTE = re.compile(r"(\S+)\s+(?:compute|output) buffer size =\s*([\d.]+) MiB")
+_BUFFER = re.compile(r"(\S+)\s+(compute|output) buffer size =\s*([\d.]+) MiB")
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,11 @@ class MemoryPlan:
     def cache(self) -> int:
         """Bytes of cache that one sequence takes on all devices."""
         return sum(device.cache for device in self.devices)
+
+    @property
+    def caches_on_gpu(self) -> bool:
+        """Whether some of the cache lies on another device than the host."""
+        return any(device.cache for device in self.devices if device.device != HOST)
 
     @property
     def compute(self) -> int:
@@ -114,7 +119,9 @@ def plan_memory(settings: EngineSettings) -> MemoryPlan:
     found = gpus()
     hardware = settings.hardware
     check_hardware(hardware, found)
-    sizes = tensor_bytes(settings.gguf)
+    header = read_whole_header(settings.gguf)
+    check_counts(header, settings.gguf)
+    sizes = header.tensors
 
     def plan(gpu_layers: int) -> MemoryPlan:
         return _plan(settings, gpu_layers, sizes)
@@ -150,7 +157,15 @@ def most_layers(layers: int, fit: Callable[[int], bool]) -> int:
 
 
 def longest_sequence(settings: EngineSettings, trained: int) -> int:
-    """The most tokens of one sequence, of a model that was trained for so many."""
+    """The most tokens of one sequence, of a model that was trained for so many.
+
+    Raises:
+        ModelLoadError: it was trained for none, as a damaged header says.
+    """
+    if trained < 1:
+        raise ModelLoadError(
+            f"{settings.gguf} says that it was trained for {trained} tokens; use a complete GGUF of a text model."
+        )
     return min(settings.context, int(trained * (settings.hardware.rope_scale or 1)))
 
 
@@ -232,6 +247,9 @@ def read_plan(weights_log: Iterable[str], context_log: Iterable[str], sizes: Map
     weights: Counter[str] = Counter()
     for name, size in sizes.items():
         weights[moved.get(name) or _device_of_tensor(name, layers)] += size
+    if (output := layers[max(layers)]) != HOST and "output.weight" not in sizes:
+        # Where the output has no weights of its own, a GPU gets a copy of the embeddings, which stay on the host.
+        weights[output] += sizes.get("token_embd.weight", 0)
     names = dict.fromkeys([HOST, *weights, *cache, *compute])
     devices = tuple(DeviceMemory(name, weights[name], cache[name], compute[name]) for name in names)
     return MemoryPlan(devices, len(layers), sum(device != HOST for device in layers.values()))
@@ -263,8 +281,10 @@ def _caches(log: Sequence[str]) -> Counter[str]:
 def _buffers(log: Iterable[str]) -> Counter[str]:
     buffers: Counter[str] = Counter()
     for line in log:
-        if match := _COMPUTE.search(line):
-            buffers[_device(match[1])] += round(float(match[2]) * _MIB)
+        if match := _BUFFER.search(line):
+            # The output's is told with one row for each sequence, here one; it grows to what a decode may give.
+            rows = OUTPUTS if match[2] == "output" else 1
+            buffers[_device(match[1])] += round(float(match[3]) * _MIB) * rows
     return buffers
 
 

@@ -19,15 +19,14 @@ from modular_pluralism.errors import EngineClosedError, ModelLoadError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.captured_log import captured_log, reason
 from modular_pluralism.llama.devices import start_backend
+from modular_pluralism.llama.gguf_header import check_is_gguf, read_whole_header
 from modular_pluralism.llama.gguf_parts import check_parts
-from modular_pluralism.llama.gguf_tensors import tensor_bytes
 from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.llama.memory import HOST, MemoryPlan, cannot_be_loaded, gpu_layers_of
-from modular_pluralism.llama.model_kind import check_is_decoder
+from modular_pluralism.llama.model_kind import check_counts, check_is_decoder
 from modular_pluralism.llama.parameters import model_parameters
 from modular_pluralism.llama.special_tokens import SpecialTokens
 
-_MAGIC = b"GGUF"
 _SPACED = (native.LLAMA_VOCAB_TYPE_SPM, native.LLAMA_VOCAB_TYPE_UGM)
 
 
@@ -38,26 +37,14 @@ def _start_backend() -> None:
     start_backend()
 
 
-def check_is_gguf(path: Path) -> None:
-    """Raise ModelLoadError unless `path` is a readable file that begins as a GGUF does."""
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except FileNotFoundError:
-        raise ModelLoadError(f"There is no file {path}; check the path.") from None
-    except OSError as error:
-        raise ModelLoadError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
-    if magic != _MAGIC:
-        raise ModelLoadError(f"{path} is not a GGUF file (it begins with {magic!r}); point to a .gguf file.")
-
-
-def _check_fits(path: Path, size: int) -> None:
-    """Raise ModelLoadError where the weights would not fit: the process would be killed without a word."""
+def check_fits(path: Path, size: int) -> None:
+    """Raise ModelLoadError where weights of `size` bytes would not fit into the host's memory: the process would be
+    killed without a word."""
     free = usable_memory()
     if free is not None and size > free:
         raise ModelLoadError(
-            f"{path} needs {size / 2**30:.2f} GiB of memory, and {free / 2**30:.2f} GiB are free; use a smaller file "
-            "or a larger machine."
+            f"{path} needs {size / 2**30:.2f} GiB of memory for its weights, and {free / 2**30:.2f} GiB are free; "
+            "use a smaller file or a larger machine."
         )
 
 
@@ -84,11 +71,12 @@ class ModelFile:
         vocabulary_only: bool = False,
     ) -> None:
         hardware = hardware or Hardware()
-        check_is_gguf(path)
         path = check_parts(path)
-        sizes = tensor_bytes(path)
+        header = read_whole_header(path)
+        sizes = header.tensors
         if not vocabulary_only:
-            _check_fits(path, sum(sizes.values()) if plan is None else plan.on(HOST).weights)
+            check_counts(header, path)
+            check_fits(path, sum(sizes.values()) if plan is None else plan.on(HOST).weights)
         _start_backend()
         self.path = path
         parameters = model_parameters(hardware, 0 if plan is None else gpu_layers_of(plan, hardware))

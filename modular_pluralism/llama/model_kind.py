@@ -9,6 +9,22 @@ from typing import Any
 from llama_cpp import llama_cpp as native
 
 from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.llama.gguf_header import GgufHeader
+
+_MOST = 512
+"""The most layers, and the most experts, that llama.cpp has room for; with more it ends the process."""
+
+
+def check_counts(header: GgufHeader, path: Path) -> None:
+    """Raise ModelLoadError where a file's header counts what llama.cpp would end the process with."""
+    architecture = header.text("general.architecture")
+    for name, least in (("block_count", 1), ("expert_count", 0)):
+        count = header.values.get(f"{architecture}.{name}", least)
+        if isinstance(count, int) and not least <= count <= _MOST:
+            raise ModelLoadError(
+                f"{path} says that its {architecture}.{name} is {count}, and {least} to {_MOST} can be; use a complete "
+                "GGUF of a text model."
+            )
 
 
 def check_is_decoder(pointer: Any, path: Path) -> None:

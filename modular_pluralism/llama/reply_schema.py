@@ -3,10 +3,9 @@ that can only be asked."""
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -18,6 +17,7 @@ from typing_extensions import is_typeddict
 from modular_pluralism.errors import InputError, NoUsableReplyError
 from modular_pluralism.llama.grammar import JSON_OBJECT, grammar_of_schema
 from modular_pluralism.llama.schema_check import schema_problem
+from modular_pluralism.llama.schema_keywords import check_keywords, closed_objects
 
 ResponseFormat = Mapping[str, Any] | type[BaseModel]
 """What ChatOpenAI takes as `response_format`: OpenAI's table, or a class of pydantic."""
@@ -25,11 +25,18 @@ ResponseFormat = Mapping[str, Any] | type[BaseModel]
 
 @dataclass(frozen=True)
 class ReplySchema:
-    """A JSON schema with its name. Replies are read into `model` where there is one, else into plain values."""
+    """A JSON schema with its name. Replies are read into `model` where there is one, else into plain values.
+
+    `model` is no field: what remains of a schema is plain, so that a step can be made with it.
+    """
 
     name: str
     json_schema: dict[str, Any]
-    model: type[BaseModel] | None = field(default=None, repr=False)
+    model: InitVar[type[BaseModel] | None] = None
+
+    def __post_init__(self, model: type[BaseModel] | None) -> None:
+        object.__setattr__(self, "_model", model)
+        check_keywords(self.json_schema)
 
     @classmethod
     def of(cls, schema: Any) -> ReplySchema:
@@ -38,20 +45,25 @@ class ReplySchema:
         Objects of a class have the members that it names and no others.
 
         Raises:
-            InputError: it is none of these, or cannot be written as a JSON schema.
+            InputError: it is none of these, or a reply cannot be kept to it.
         """
         if isinstance(schema, Mapping):
             return cls(str(schema.get("title") or "reply"), dict(schema))
         if isinstance(schema, type) and issubclass(schema, BaseModel):
             try:
-                return cls(schema.__name__, _closed(schema.model_json_schema()), schema)
+                return cls(schema.__name__, closed_objects(schema.model_json_schema()), schema)
             except PydanticUserError as error:
                 raise InputError(f"{schema.__name__} cannot be written as a JSON schema: {error.message}.") from None
         if is_typeddict(schema):
-            return cls(schema.__name__, _closed(convert_to_json_schema(schema)))
+            return cls(schema.__name__, closed_objects(convert_to_json_schema(schema)))
         raise InputError(
             f"The schema is {schema!r:.100}; give a class of pydantic, a TypedDict, or a JSON schema as a dict."
         )
+
+    @property
+    def text(self) -> str:
+        """The JSON schema, for a prompt."""
+        return json.dumps(self.json_schema, ensure_ascii=False)
 
     @property
     def response_format(self) -> dict[str, Any]:
@@ -70,10 +82,11 @@ class ReplySchema:
             raise self._unusable("it is no JSON") from None
         if (problem := schema_problem(value, self.json_schema)) is not None:
             raise self._unusable(problem)
-        if self.model is None:
+        model: type[BaseModel] | None = getattr(self, "_model")  # noqa: B009 - see __post_init__
+        if model is None:
             return value
         try:
-            return self.model.model_validate(value)
+            return model.model_validate(value)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
@@ -94,7 +107,7 @@ class ReplySchema:
 
     def _unusable(self, why: str) -> NoUsableReplyError:
         return NoUsableReplyError(
-            f"The reply is no {self.name} ({why}); ask again, or use a model that follows instructions.", 1
+            f"The reply is no {self.name} ({why}); ask again, or use a model that follows instructions.", 1, why
         )
 
 
@@ -131,18 +144,3 @@ def grammar_of_format(response_format: ResponseFormat | None) -> str | None:
         return grammar_of_schema(schema.json_schema)
     is_object = isinstance(response_format, Mapping) and response_format.get("type") == "json_object"
     return JSON_OBJECT if is_object else None
-
-
-def _closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema, whose objects have no members but those that are named: a small model would write others for ever."""
-    schema = copy.deepcopy(schema)
-    left: list[Any] = [schema]
-    while left:
-        part = left.pop()
-        if isinstance(part, list):
-            left += part
-        elif isinstance(part, dict):
-            if isinstance(part.get("properties"), dict) and part.get("type") == "object":
-                part.setdefault("additionalProperties", False)
-            left += [inner for name, inner in part.items() if name not in ("default", "const", "enum", "examples")]
-    return schema

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from modular_pluralism.errors import DeadlineError, ModelCallError, ModelLoadError, PluralismError
 from modular_pluralism.llama.checkpoints import Checkpoints
 from modular_pluralism.llama.chunks import WIDE, narrow_chunks, wide_chunk, wide_length
-from modular_pluralism.llama.context import Chunk, Context, DecodeError
+from modular_pluralism.llama.context import Chunk, Context, DecodeError, WholeCopies
 from modular_pluralism.llama.generation import GenerationJob
 from modular_pluralism.llama.host import usable_cores
 from modular_pluralism.llama.job import Adapter, Job, Track
@@ -53,14 +53,26 @@ class Scheduler:
         self._stream = cells(settings, self.length)
         self._threads = settings.threads or usable_cores()
         slots = affordable_slots(settings, plan, self.length)
-        self._context = Context(model, settings.hardware, slots, self._stream, self._threads)
         self._memory = Memory(model.window, model.is_recurrent)
+        self._context = Context(
+            model,
+            settings.hardware,
+            slots,
+            self._stream,
+            self._threads,
+            whole_copies=self._whole_copies(plan),
+        )
         self.slots = [Slot(number, memory=self._memory) for number in range(self._context.streams)]
         self._checkpoints = Checkpoints(self._context, self.slots, room=slots * plan.cache // 2)
         stats.slots = len(self.slots)
         self._waiting: deque[Track] = deque()
         self._last_turn: Adapter | None = None
         self._clock = itertools.count(1)
+
+    def _whole_copies(self, plan: MemoryPlan) -> WholeCopies:
+        if not self._memory.can_be_cut_anywhere:
+            return "never"  # a copy that waits would undo the checkpoint that is put back before it is made
+        return self._settings.whole_copies or ("always" if plan.caches_on_gpu else "full")
 
     def add(self, job: Job) -> None:
         """Put a job into the queue."""
@@ -217,7 +229,7 @@ class Scheduler:
         group = [slot for slot in self.slots if slot.adapter == adapter and self._has_one_left(slot)]
         if not group:
             return
-        if not is_contiguous([slot.number for slot in group]):
+        if not is_contiguous([slot.number for slot in group]) and self._context.is_settled:
             self._bring_together()
         self._decode(group, 1)
 

@@ -3,9 +3,13 @@ that a misspelled one would be no constraint at all; here it is found before."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from modular_pluralism.errors import InputError
+
+_LONGEST = 200
 _OF_ONE = {"items", "additionalItems", "additionalProperties"}
 _OF_SEVERAL = {"items", "prefixItems", "anyOf", "oneOf", "allOf"}
 _BY_NAME = {"properties", "patternProperties", "$defs", "definitions"}
@@ -20,6 +24,17 @@ _FOR_PEOPLE = {
 }
 """They constrain nothing. A discriminator, which pydantic writes, tells which member of a union is meant."""
 _KNOWN = _OF_ONE | _OF_SEVERAL | _BY_NAME | _OF_VALUES | _FOR_PEOPLE
+
+
+def check_keywords(schema: Mapping[str, Any]) -> None:
+    """Raise InputError where a keyword would constrain nothing."""
+    if (place := unknown_keyword(schema)) is not None:
+        told = " ".join(place.split())
+        told = told if len(told) <= _LONGEST else f"{told[: _LONGEST - 3]}..."
+        raise InputError(
+            f"The JSON schema cannot be used: {told.rstrip(' .')} is no keyword that a reply can be kept to; leave it "
+            "out."
+        )
 
 
 def unknown_keyword(schema: Mapping[str, Any]) -> str | None:
@@ -44,3 +59,18 @@ def _inner(path: tuple[str, ...], schema: Mapping[str, Any]) -> Iterator[tuple[t
             yield from (((*path, name, str(place)), inner) for place, inner in enumerate(value))
         elif name in _OF_ONE:
             yield (*path, name), value
+
+
+def closed_objects(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema, whose objects have no members but those that are named: a small model would write others for ever."""
+    closed = copy.deepcopy(dict(schema))
+    left: list[Any] = [closed]
+    while left:
+        part = left.pop()
+        if isinstance(part, list):
+            left += part
+        elif isinstance(part, dict):
+            if isinstance(part.get("properties"), dict) and part.get("type") == "object":
+                part.setdefault("additionalProperties", False)
+            left += [inner for name, inner in part.items() if name not in ("default", "const", "enum", "examples")]
+    return closed

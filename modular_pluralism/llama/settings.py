@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.hardware import Hardware
@@ -23,7 +24,9 @@ class EngineSettings:
     before the context is made. `reuse`: take tokens that are in the cache already from there. `repeatable`: a text then
     depends on nothing but its request, whatever else runs, at the price of up to half the speed of a sequence that runs
     alone (for weights in llama.cpp's Q formats). `audit`: compare the books with llama.cpp's after every step; for
-    tests. `hardware`: how the model is laid on the machine.
+    tests. `whole_copies`: when a prefix is copied with all the cells of its sequence, "always" or "never", for tests;
+    without it, always where the cache lies on a GPU, and otherwise where half of the cells are taken. `hardware`: how
+    the model is laid on the machine.
     """
 
     gguf: Path
@@ -36,6 +39,7 @@ class EngineSettings:
     reuse: bool = True
     repeatable: bool = False
     audit: bool = False
+    whole_copies: Literal["always", "never"] | None = None
     hardware: Hardware = field(default_factory=Hardware)
 
     def __post_init__(self) -> None:

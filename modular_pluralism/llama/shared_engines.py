@@ -64,4 +64,5 @@ _left_behind: list[Engine] = []
 """Of the parent: kept, lest they are freed."""
 
 atexit.register(close_engines)
-os.register_at_fork(after_in_child=_forget_engines)
+if hasattr(os, "register_at_fork"):  # nothing is forked on Windows
+    os.register_at_fork(after_in_child=_forget_engines)

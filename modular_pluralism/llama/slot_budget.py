@@ -15,14 +15,15 @@ _LEAST_BUDGET = GIB // 2
 _MOST_SLOTS = 48
 
 
-def affordable_slots(settings: EngineSettings, plan: MemoryPlan, length: int) -> int:
-    """How many sequences of up to `length` tokens the settings and the memory allow.
+def affordable_slots(settings: EngineSettings, plan: MemoryPlan, length: int, *, loaded: bool = True) -> int:
+    """How many sequences of up to `length` tokens the settings and the memory allow, once the weights are `loaded` or
+    before.
 
     Raises:
         ModelLoadError: not even one.
     """
     each = plan.cache
-    wanted, free = settings.slots, _room(plan)
+    wanted, free = settings.slots, _room(settings, plan, loaded)
     if settings.memory is not None:
         budget = int(settings.memory * GIB)
     elif wanted is not None:
@@ -42,10 +43,13 @@ def affordable_slots(settings: EngineSettings, plan: MemoryPlan, length: int) ->
     return slots
 
 
-def _room(plan: MemoryPlan) -> int | None:
+def _room(settings: EngineSettings, plan: MemoryPlan, loaded: bool) -> int | None:
     """Bytes that are free for the cache, where each device takes its share of it, as far as is known."""
     free = {device.name: device.free for device in gpus() if device.free}
     on_host = usable_memory()
     if on_host is not None:
         free[HOST] = on_host
+    if not loaded:
+        mapped = {HOST} if settings.hardware.mmap else set()  # such weights can be dropped, and so count as free
+        free = {name: size - (0 if name in mapped else plan.on(name).weights) for name, size in free.items()}
     return plan.room_for_cache(free)

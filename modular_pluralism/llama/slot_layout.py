@@ -5,7 +5,7 @@ llama.cpp splits a decode of several KV streams wherever their numbers have a ga
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def is_contiguous(slots: Sequence[int]) -> bool:
@@ -36,3 +36,11 @@ def moves_to_contiguous(groups: Sequence[Sequence[int]], slots: int) -> dict[int
         moves.update(zip(movers, vacant, strict=True))
         free_from = start + len(group)
     return moves
+
+
+def in_turn(moves: Mapping[int, int]) -> tuple[list[tuple[int, int]], dict[int, int]]:
+    """The moves {from: to} as pairs that can be made one after the other, and those that go round in a circle."""
+    rest, pairs = dict(moves), list[tuple[int, int]]()
+    while free := [source for source, target in rest.items() if target not in rest]:
+        pairs += [(source, rest.pop(source)) for source in free]
+    return pairs, rest

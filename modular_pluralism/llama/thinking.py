@@ -31,6 +31,38 @@ class Markers(NamedTuple):
     end: str
 
 
+class Channels(NamedTuple):
+    """Of a template whose prompt ends in `start`, after which a model says itself whether reasoning or its answer comes
+    next; `known_by` is what tells such a template, and `answer` begins the channel for answers."""
+
+    start: str
+    known_by: str
+    reasoning: Markers
+    answer: str
+
+
+_CHANNELS = (
+    Channels(
+        "<|start|>assistant",
+        "<|channel|>",
+        Markers("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+        "<|channel|>final<|message|>",
+    ),
+    Channels(
+        "<|begin|>assistant",
+        "<|think|>",
+        Markers("<|think|>", "<|end|><|begin|>assistant<|content|>"),
+        "<|content|>",
+    ),
+    Channels(
+        "<|start|>assistant",
+        "to=self<|message|>",
+        Markers("to=self<|message|>", "<|eom|><|start|>assistant to=user<|message|>"),
+        " to=user<|message|>",
+    ),
+)
+_STEPS = Markers("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]")
+"""Of prompts alone: a reply that begins with these words may be a text."""
 MARKERS = (
     Markers("<think>", "</think>"),
     Markers("<thinking>", "</thinking>"),
@@ -40,10 +72,8 @@ MARKERS = (
     Markers("[THINK]", "[/THINK]"),
     Markers("<|START_THINKING|>", "<|END_THINKING|>"),
     Markers("<|channel>thought", "<channel|>"),
-    Markers("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+    *(channels.reasoning for channels in _CHANNELS),
 )
-_HARMONY = ("<|start|>assistant", "<|channel|>", "<|channel|>final<|message|>")
-"""How a prompt ends of a template that writes channels, what tells it, and the beginning of the channel for answers."""
 
 
 class Thinking:
@@ -76,9 +106,8 @@ class Thinking:
             return ""
         if markers := opened_by(prompt):
             return closing_of(markers)
-        start, tells, final = _HARMONY
-        if tells in self._source and prompt.endswith(start):
-            return final
+        if channels := self._channels(prompt):
+            return channels.answer
         return "" if self._closed(prompt) or (self.variables and not self._given) else self._empty()
 
     def expected(self, prompt: str) -> Markers | None:
@@ -86,15 +115,18 @@ class Thinking:
         None where the template names none."""
         if opened := opened_by(prompt):
             return opened._replace(begin="")
-        start, tells, _ = _HARMONY
-        if tells in self._source and prompt.endswith(start):
-            return MARKERS[-1]
+        if channels := self._channels(prompt):
+            return channels.reasoning
         if self._closed(prompt):
             return None
         return next((each for each in MARKERS if each.begin in self._source and each.end in self._source), None)
 
+    def _channels(self, prompt: str) -> Channels | None:
+        known = (each for each in _CHANNELS if each.known_by in self._source)
+        return next((each for each in known if prompt.endswith(each.start)), None)
+
     def _closed(self, prompt: str) -> bool:
-        return any(prompt.rstrip().endswith(end) for _, end in MARKERS)
+        return any(prompt.rstrip().endswith(end) for _, end in (*MARKERS, _STEPS))
 
     def _empty(self) -> str:
         """A template that knows both markers and has no switch is that of a model that begins to think by itself."""
@@ -104,17 +136,18 @@ class Thinking:
 
 def closing_of(markers: Markers) -> str:
     """What ends reasoning that is to go no further: its marker, and the white space that templates put after it."""
-    return markers.end if markers.end.endswith(_HARMONY[2]) else f"{markers.end}\n\n"
+    in_channels = any(markers.end.endswith(channels.answer) for channels in _CHANNELS)
+    return markers.end if in_channels else f"{markers.end}\n\n"
 
 
 def is_of_marker(spelling: str) -> bool:
     """Whether a token of this spelling may be a part of a marker."""
-    return any(spelling in text for markers in MARKERS for text in markers)
+    return any(spelling in text for markers in (*MARKERS, _STEPS) for text in markers)
 
 
 def opened_by(prompt: str) -> Markers | None:
     """The markers of which a prompt ends with the first, so that the reply begins with reasoning."""
-    return next((each for each in MARKERS if prompt.rstrip().endswith(each.begin)), None)
+    return next((each for each in (*MARKERS, _STEPS) if prompt.rstrip().endswith(each.begin)), None)
 
 
 class ThoughtSplitter:
@@ -126,7 +159,7 @@ class ThoughtSplitter:
     def __init__(self, opened: Markers | None = None) -> None:
         self._held = ""
         self._end = None if opened is None else opened.end
-        self._in_text = False
+        self._in_text = self._text_has_begun = False
 
     @property
     def in_text(self) -> bool:
@@ -136,7 +169,7 @@ class ThoughtSplitter:
     def passed(self, piece: str) -> tuple[str, str]:
         """Reasoning and text that are certain after this piece."""
         if self._in_text:
-            return "", piece
+            return "", self._text(piece)
         self._held += piece
         if self._end is None:
             begun = self._held.lstrip()
@@ -149,7 +182,7 @@ class ThoughtSplitter:
         thought, found, text = self._held.partition(self._end)
         if found:
             self._in_text, self._held = True, ""
-            return thought, text.lstrip()
+            return thought, self._text(text)
         kept = next((n for n in range(len(self._end) - 1, 0, -1) if thought.endswith(self._end[:n])), 0)
         self._held = thought[len(thought) - kept :]
         return thought[: len(thought) - kept], ""
@@ -161,6 +194,13 @@ class ThoughtSplitter:
         rest = self._rest()
         return (rest, "") if self._end is not None else ("", rest)
 
+    def _text(self, piece: str) -> str:
+        """What a piece is of the text, which begins behind the white space after the reasoning."""
+        text = piece if self._text_has_begun else piece.lstrip()
+        self._text_has_begun = self._text_has_begun or bool(text)
+        return text
+
     def _rest(self) -> str:
-        rest, self._held, self._in_text = self._held, "", True
+        rest, self._held = self._held, ""
+        self._in_text = self._text_has_begun = True
         return rest

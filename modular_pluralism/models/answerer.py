@@ -78,7 +78,19 @@ class AsChat(Runnable[Any, AIMessage]):
 
     def _said(self, value: object) -> AIMessage:
         message = as_message(value, self._place)
-        return message if isinstance(message, AIMessage) else AIMessage(message.content)
+        return finished(message if isinstance(message, AIMessage) else AIMessage(message.content))
+
+
+_FINISHED = {"max_tokens": "length", "model_length": "length", "MAX_TOKENS": "length", "length": "length"}
+"""What providers call it where a text has come to the limit of its tokens."""
+
+
+def finished(message: AIMessage) -> AIMessage:
+    """The message with a `finish_reason` as the rest of the package reads it, whatever its provider calls that."""
+    info = message.response_metadata
+    reason = next((info[key] for key in ("finish_reason", "stop_reason", "done_reason") if info.get(key)), "stop")
+    told = {**info, "finish_reason": _FINISHED.get(str(reason), "stop")}
+    return message.model_copy(update={"response_metadata": told})
 
 
 def as_message(value: object, place: str) -> BaseMessage:

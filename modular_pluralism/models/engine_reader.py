@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -41,7 +42,8 @@ class EngineOptionReader:
     ) -> list[LabelReading]:
         """See OptionReader."""
         await self._chat.aload()
-        readings, told = self._labels(prompts, labels)
+        # In a thread: the tokens of all rotations of a long list take longer than an event loop may be held up.
+        readings, told = await asyncio.to_thread(self._labels, prompts, labels)
         return told([await self._chat.engine.aread(reading, **self._how) for reading in readings])
 
     def read_texts(
@@ -55,7 +57,8 @@ class EngineOptionReader:
     ) -> list[list[float]]:
         """See OptionReader."""
         await self._chat.aload()
-        return [row.tolist() for row in await self._chat.engine.aread(self._texts(prompt, texts), **self._how)]
+        reading = await asyncio.to_thread(self._texts, prompt, texts)
+        return [row.tolist() for row in await self._chat.engine.aread(reading, **self._how)]
 
     @property
     def _how(self) -> dict[str, Any]:

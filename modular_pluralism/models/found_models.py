@@ -22,7 +22,6 @@ from modular_pluralism.llama.ollama_store import stored_models, weights_of
 from modular_pluralism.prepared.formats import name_of_file_type
 
 Place = Literal["hub cache", "Ollama", "LM Studio", "llama.cpp's cache", "Python package"]
-_KEYS = ("general.architecture", "general.file_type", "general.type", "general.name")
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def _described(place: Place, source: str, file: Path) -> FoundModel | None:
     """The model in a file; None where it is none, such as a part of one that sees pictures."""
     try:
         file = check_parts(file)
-        header = read_header(file, _KEYS)
+        header = read_header(file)
         size = size_of(file)
     except (ModelLoadError, OSError) as error:
         return FoundModel(place, source, file, problem=str(error))

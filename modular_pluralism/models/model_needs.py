@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modular_pluralism.errors import ModelLoadError, PluralismError
+from modular_pluralism.errors import PluralismError
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.llama.gguf_header import read_header
-from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.llama.memory import HOST, MemoryPlan, plan_memory
+from modular_pluralism.llama.model_file import check_fits
 from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.llama.slot_budget import affordable_slots
 from modular_pluralism.models.pool_models import PoolModels
@@ -51,7 +51,7 @@ def _needs(name: str, models: PoolModels, engines: dict[EngineSettings, str]) ->
         if not isinstance(chat, ChatLlama):
             return needs
         settings = chat.engine_settings
-        header = read_header(chat.file, ("general.architecture", "general.file_type"))
+        header = read_header(chat.file)
         needs = replace(
             needs,
             file=chat.file,
@@ -63,17 +63,7 @@ def _needs(name: str, models: PoolModels, engines: dict[EngineSettings, str]) ->
         engines.setdefault(settings, name)
         plan = plan_memory(settings)
         needs = replace(needs, plan=plan)
-        _check_weights(settings, plan)
-        return replace(needs, slots=affordable_slots(settings, plan, settings.context))
+        check_fits(settings.gguf, plan.on(HOST).weights)
+        return replace(needs, slots=affordable_slots(settings, plan, settings.context, loaded=False))
     except PluralismError as error:
         return replace(needs, problem=str(error))
-
-
-def _check_weights(settings: EngineSettings, plan: MemoryPlan) -> None:
-    """Raise ModelLoadError where the engine will refuse to load the weights."""
-    needed, free = plan.on(HOST).weights, usable_memory()
-    if free is not None and needed > free:
-        raise ModelLoadError(
-            f"{settings.gguf.name} needs {needed / 2**30:.2f} GiB of memory for its weights, and {free / 2**30:.2f} "
-            "GiB are free; use a smaller file or a larger machine."
-        )

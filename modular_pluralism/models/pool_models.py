@@ -20,7 +20,14 @@ from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_model import ENGINE_SETTINGS, ChatLlama
 from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.llama.job import Adapter
-from modular_pluralism.model_tables import EmbeddedModel, GivenModel, ModelConfig, without_password
+from modular_pluralism.model_tables import (
+    EmbeddedModel,
+    GivenModel,
+    LangChainModel,
+    ModelConfig,
+    RemoteModel,
+    without_password,
+)
 from modular_pluralism.models.answerer import AsChat, OwnPart
 from modular_pluralism.models.engine_reader import EngineOptionReader
 from modular_pluralism.models.option_reader import OptionReader
@@ -51,6 +58,14 @@ class PoolModel:
     def runnable(self) -> Runnable[Any, Any]:
         """What is asked for a text."""
         return self.chat if self.own is None else self.own
+
+    @property
+    def takes_schema(self) -> bool:
+        """Whether its call setting `response_format` keeps a reply to a JSON schema."""
+        # By name: importing OpenAI's client takes a third of the start of a command that needs none.
+        return isinstance(self.chat, ChatLlama) or "BaseChatOpenAI" in {
+            each.__name__ for each in type(self.chat).__mro__
+        }
 
 
 _Key = tuple[str, str | None, float]
@@ -129,6 +144,11 @@ class PoolModels:
         given = self._given.get(self._pool.communities[name].model)
         return given is None or given_to(given) != "question"
 
+    @property
+    def given(self) -> Mapping[str, Runnable[Any, Any]]:
+        """What the application has given in the place of [models.*], by name."""
+        return self._given
+
     def check_votes(self, name: str) -> None:
         """Raise PoolError where a community has no model that could vote."""
         if not self.takes_messages(name):
@@ -144,19 +164,29 @@ class PoolModels:
         for name in self._pool.communities:
             self.answerer(name)
 
-    def sampled(self, pool: Pool, sampling: Mapping[str, float]) -> PoolModels:
-        """The models of `pool` opened once more, to draw otherwise; they share these models' files, and so engines.
+    def sampled(self, pool: Pool, sampling: Mapping[str, float], effort: str | None = None) -> PoolModels:
+        """The models of `pool` opened once more, to draw otherwise, or to reason with another `effort`; they share
+        these models' files, and so engines.
 
         Each takes of `sampling` what its table can have. Chat models that were given in a table's place stay as they
         are: they draw as whoever made them wants it.
         """
-        drawing = {
-            name: config.model_copy(update={key: sampling[key] for key in sampling if key in type(config).model_fields})
-            for name, config in pool.models.items()
-        }
+        drawing = {}
+        for name, config in pool.models.items():
+            update: dict[str, Any] = {key: sampling[key] for key in sampling if key in type(config).model_fields}
+            if effort is not None:
+                update |= self._of_effort(name, effort)
+            drawing[name] = config.model_copy(update=update)
         models = PoolModels(pool.model_copy(update={"models": drawing}), self._models, download=self._download)
         models._files = self._files
         return models
+
+    def _of_effort(self, name: str, effort: str) -> dict[str, Any]:
+        """What a model's table says for a `reasoning_effort`."""
+        if isinstance(self._pool.models[name], RemoteModel):
+            return {"reasoning_effort": effort}
+        chat = None if name in self._given else self.named(name).chat
+        return {"thinking": chat.with_effort(effort).thinking} if isinstance(chat, ChatLlama) else {}
 
     def _open(self, name: str, lora: str | None, scale: float) -> PoolModel:
         key = (name, lora, scale)
@@ -190,6 +220,12 @@ class PoolModels:
                     "lora out of the pool, or give no chat model for it."
                 )
             return _given_model(self._given[name], where)
+        if isinstance(config, LangChainModel):
+            from modular_pluralism.models.langchain_provider import open_provider
+
+            where = f"model {name!r} ({config.langchain})"
+            provided = open_provider(name, config)
+            return PoolModel(where, provided, ReplyOptionReader(provided, where))
         if not isinstance(config, EmbeddedModel):
             # Here, since importing OpenAI's client takes a third of the start of a command that needs none.
             from modular_pluralism.models.remote import open_remote

@@ -80,6 +80,16 @@ def refused_setting(error: BaseException) -> str | None:
     return name if unknown else None
 
 
+def refuses_schema(error: BaseException | None) -> bool:
+    """Whether an endpoint's error says that it keeps no reply to a JSON schema."""
+    if error is None or getattr(error, "status_code", None) not in _REFUSING:
+        return False
+    body: Any = getattr(error, "body", None)
+    named = body.get("param") if isinstance(body, dict) else None
+    return bool(_SCHEMA.search(f"{named or ''} {reason(body) or str(error)}"))
+
+
+_SCHEMA = re.compile(r"response_?format|json_?schema|structured|guided|grammar", re.IGNORECASE)
 _ONE_OF_TWO = re.compile(r"temperature.*top_p.*(both|only one)|both.*temperature.*top_p", re.IGNORECASE | re.DOTALL)
 _POSITIVE = re.compile(r"temperature.*strictly positive", re.IGNORECASE | re.DOTALL)
 _UNKNOWN = re.compile(

@@ -51,8 +51,8 @@ class RemoteChat(ChatOpenAI):
 
     Raises (at a call, besides what ChatOpenAI raises):
         ConnectionError: the reply broke off before its end.
-        ModelCallError: the reply is no chat completion, a refusal, a call of a tool, reasoning only, or far longer than
-            `max_tokens`.
+        ModelCallError: the reply is no chat completion, a refusal, a call of a tool that it was not given, reasoning
+            only, or far longer than `max_tokens`.
         ReplyError: the endpoint sent an error in the place of a reply.
     """
 
@@ -77,6 +77,11 @@ class RemoteChat(ChatOpenAI):
     def takes_logprobs(self) -> bool:
         """Whether the model has not refused to report log-probabilities so far."""
         return self._terms.now().logprobs > 0
+
+    def _should_stream(self, **how: Any) -> bool:
+        # Whoever listens to a run makes LangChain stream every call. Not every endpoint reports probabilities in a
+        # stream, and one token is not worth one.
+        return not (how.get("logprobs") and how.get("max_tokens") == 1) and super()._should_stream(**how)
 
     def _get_request_payload(self, *args: Any, **settings: Any) -> dict[str, Any]:
         payload = super()._get_request_payload(*args, **settings)
@@ -120,7 +125,7 @@ class RemoteChat(ChatOpenAI):
                     if made is None:
                         break
                     chunk = check.passed(made)
-                    said = said or bool(chunk.message.text)
+                    said = said or _says_something(chunk)
                     yield chunk
                 if last := check.rest():
                     yield last
@@ -143,7 +148,7 @@ class RemoteChat(ChatOpenAI):
                     if made is None:
                         break
                     chunk = check.passed(made)
-                    said = said or bool(chunk.message.text)
+                    said = said or _says_something(chunk)
                     yield chunk
                 if last := check.rest():
                     yield last
@@ -180,7 +185,8 @@ class RemoteChat(ChatOpenAI):
     def _check(self, settings: dict[str, Any]) -> _StreamCheck:
         asked = settings.get("max_tokens")
         room = self._reasoning_tokens + self._terms.now().room
-        return _StreamCheck(self._terms, asked, room, logprobs=bool(settings.get("logprobs")))
+        logprobs, tools = bool(settings.get("logprobs")), bool(settings.get("tools"))
+        return _StreamCheck(self._terms, asked, room, logprobs=logprobs, tools=tools)
 
     def _checked(self, result: ChatResult, settings: dict[str, Any]) -> ChatResult:
         if not result.generations:
@@ -203,8 +209,9 @@ class RemoteChat(ChatOpenAI):
         thoughts = []
         for choice in choices:
             message = choice["message"] = {**choice["message"], "role": "assistant"}
-            thought, content = reasoning_of(message), without_thoughts(message.get("content"))
-            if isinstance(content, str):
+            _check_calls(message)
+            thought, content = reasoning_of(message), _text_of(message.get("content"))
+            if content:
                 inside, content = split_thoughts(content)
                 thought = thought or inside
             message["content"] = content
@@ -229,9 +236,12 @@ class RemoteChat(ChatOpenAI):
         usage = checked_usage(chunk.get("usage"))
         thought = ""
         if choices:
+            if not isinstance(choices[0], dict) or not isinstance(choices[0].get("delta") or {}, dict):
+                raise LookupError("a part of it holds no choices")
             choice = dict(choices[0])
             delta = choice["delta"] = {**(choice.get("delta") or {}), "role": "assistant"}
-            thought, delta["content"] = reasoning_of(delta), _streamed_text(delta.get("content"))
+            _check_calls(delta)
+            thought, delta["content"] = reasoning_of(delta), _text_of(delta.get("content"))
             choice["finish_reason"] = _finish(choice.get("finish_reason"))
             choices = [choice]
         made = super()._convert_chunk_to_generation_chunk(
@@ -244,28 +254,46 @@ class RemoteChat(ChatOpenAI):
         return made
 
 
+def _says_something(chunk: ChatGenerationChunk) -> bool:
+    return bool(chunk.message.text or getattr(chunk.message, "tool_call_chunks", None))
+
+
 def _finish(reason: object) -> str | None:
     return reason if isinstance(reason, str) and reason else None
 
 
-def _streamed_text(content: object) -> object:
-    """A delta's text: LangChain takes blocks in a stream for the parts of one list."""
+def _text_of(content: object) -> str | None:
+    """The text of a message or a delta, which some endpoints send in blocks. (LangChain takes blocks in a stream for
+    the parts of one list.)"""
     content = without_thoughts(content)
-    if not isinstance(content, list):
+    if isinstance(content, list):
+        said = (block.get("text") if isinstance(block, dict) else block for block in content)
+        return "".join(text for text in said if isinstance(text, str))
+    if content is None or isinstance(content, str):
         return content
-    return "".join(str(block.get("text") or "") for block in content if isinstance(block, dict))
+    raise LookupError("what stands for its text is none")
+
+
+def _check_calls(message: dict[str, Any]) -> None:
+    calls = message.get("tool_calls")
+    if calls and not (
+        isinstance(calls, list)
+        and all(isinstance(each, dict) and isinstance(each.get("function"), dict) for each in calls)
+    ):
+        raise LookupError("it calls a tool, in a form that is not OpenAI's")
 
 
 class _StreamCheck:
     """Checks one reply, chunk by chunk or whole."""
 
-    def __init__(self, terms: TermsOf, max_tokens: int | None, room: int, *, logprobs: bool) -> None:
+    def __init__(self, terms: TermsOf, max_tokens: int | None, room: int, *, logprobs: bool, tools: bool) -> None:
         self._terms = terms
         self._place = terms.place
         self._asked = max_tokens
         self._given = None if max_tokens is None else max_tokens + room
         self._most = None if self._given is None else self._given * LONGEST_TOKEN
         self._logprobs = logprobs
+        self._tools = tools
         self._length = 0
         self._finish = ""
         self._called_tool = False
@@ -304,6 +332,7 @@ class _StreamCheck:
             getattr(message, "tool_call_chunks", None)
             or getattr(message, "tool_calls", None)
             or getattr(message, "invalid_tool_calls", None)
+            or message.additional_kwargs.get("function_call")
         )
         self._refusal += str(message.additional_kwargs.get("refusal") or "")
         usage = getattr(message, "usage_metadata", None) or {}
@@ -332,6 +361,8 @@ class _StreamCheck:
             return
         if self._refusal:
             raise ModelCallError(f"{self._place} refused to answer: {_short(self._refusal)}.")
+        if self._called_tool and self._tools:
+            return
         if self._called_tool:
             raise ModelCallError(
                 f"{self._place} called a tool instead of answering, though it was given none; use another model."
@@ -353,15 +384,8 @@ def _set_parts(chunk: ChatGenerationChunk, thought: str, text: str) -> None:
 
 def _mend(generation: Any) -> None:
     content = generation.message.content
-    if isinstance(content, str) and not _is_unicode(content):
+    if not _is_unicode(content):
         generation.message.content = generation.text = _mended(content)
-    elif isinstance(content, list):
-        generation.message.content = [
-            {**block, "text": _mended(block["text"])}
-            if isinstance(block, dict) and isinstance(block.get("text"), str)
-            else block
-            for block in content
-        ]
 
 
 def _mended(text: str) -> str:

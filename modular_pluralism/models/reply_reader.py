@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import BaseMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
 from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError
@@ -63,7 +62,7 @@ class NoOptionReader:
 class ReplyOptionReader(NoOptionReader):
     """Implements `OptionReader` by asking for one token of reply together with the likeliest alternatives."""
 
-    def __init__(self, chat: BaseChatModel, place: str) -> None:
+    def __init__(self, chat: Runnable[Any, AIMessage], place: str) -> None:
         super().__init__(place)
         self._chat = chat
 

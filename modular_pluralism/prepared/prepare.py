@@ -12,8 +12,9 @@ from pathlib import Path
 from llama_cpp import llama_cpp as native
 
 from modular_pluralism.errors import InputError, PreparationError
+from modular_pluralism.file_names import check_is_utf8
 from modular_pluralism.llama.engine import Engine
-from modular_pluralism.llama.gguf_parts import PartName, size_of
+from modular_pluralism.llama.gguf_parts import PartName, real_path, size_of
 from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.prepared.agreement import WINDOW, Agreement, compare, read_predictions
 from modular_pluralism.prepared.cache import cache_folder, store, workplace
@@ -77,6 +78,7 @@ def prepare(
         ModelLoadError: the file cannot be loaded.
         PreparationError: there is no room, or a file cannot be written.
     """
+    check_is_utf8(real_path(source), PreparationError)
     # What is asked for is taken in any case, so it need not be measured as well.
     how = thoroughness or Thoroughness(rounds=2 if forced else 5)
     with workplace() as work:  # before the minutes that measuring takes

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from modular_pluralism.errors import PreparationError
+from modular_pluralism.llama.gguf_header import check_is_gguf
 from modular_pluralism.llama.host import usable_cores
-from modular_pluralism.llama.model_file import check_is_gguf
 from modular_pluralism.prepared import quantize_process
 from modular_pluralism.prepared.formats import WeightFormat
 

@@ -171,7 +171,7 @@ class Answering:
             "voice": settings.voice,
             "seed": settings.seed,
             "files": model_files(self.pool, self._models),
-            **({} if settings.models is None else {"models": digest(given_models(settings.models))}),
+            **({} if not self._models.given else {"models": digest(given_models(self._models.given))}),
             "modular-pluralism": version("modular-pluralism"),
         }
 

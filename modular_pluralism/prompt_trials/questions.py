@@ -24,7 +24,7 @@ def read_questions(
         InputError: the file cannot be read or holds no question, or one is not for this mode; the message has its line.
     """
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        lines = path.read_text("utf-8-sig").split("\n")  # JSON text may hold what splitlines() splits at, too
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{path} cannot be read ({why}); give a file of questions with --questions.") from None

@@ -7,11 +7,13 @@ import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from modular_pluralism.errors import InputError, PluralismError, StoreError
+from modular_pluralism.file_names import check_is_utf8
 from modular_pluralism.models.redaction import redact
 from modular_pluralism.prompts.loader import hint
 from modular_pluralism.runs.run_store import Row, RunStore
@@ -56,7 +58,7 @@ class RunTable:
         """A new run; for the one who has claimed it.
 
         Raises:
-            InputError: there is one of that name.
+            InputError: there is one of that name, or its pool or prompts lie where no text can name them.
         """
         if await self._store.fetch("SELECT id FROM pluralism_runs WHERE id = ?", run):
             raise InputError(
@@ -65,6 +67,8 @@ class RunTable:
             )
         if await self._store.fetch("SELECT thread_id FROM checkpoints WHERE thread_id = ? LIMIT 1", run):
             raise InputError(f"The store holds another application's thread {run}; give another --thread.")
+        for path in filter(None, (setup.pool, setup.prompts)):
+            check_is_utf8(Path(path), InputError)
         values = (run, time.time(), setup.mode, _text(setup.asked["question"]), len(setup.communities))
         await self._store.change(
             (
@@ -157,11 +161,20 @@ class RunTable:
         return {row["thread_id"]: row["done"] for row in rows}
 
 
+class UnkeptError(StoreError):
+    """A run has its result, `state`, which the store could not take."""
+
+    def __init__(self, message: str, state: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.state = state
+
+
 async def keep(store: RunStore, run: str, running: Awaitable[dict[str, Any]]) -> dict[str, Any]:
     """Wait for a run's final state and note that it has finished, or why it has failed. A run that is cancelled or
     killed stays noted as stopped.
 
     Raises:
+        UnkeptError: the run has not failed, but the store.
         PluralismError: the run failed.
     """
     table = RunTable(store)
@@ -171,7 +184,10 @@ async def keep(store: RunStore, run: str, running: Awaitable[dict[str, Any]]) ->
         with suppress(StoreError):  # what ended the run says more
             await table.fail(run, str(error))
         raise
-    await table.finish(run)
+    try:
+        await table.finish(run)
+    except StoreError as error:
+        raise UnkeptError(str(error), state) from error
     store.forget_claim(run)
     return state
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from modular_pluralism.serving.schemas import ChatRequest
 
@@ -49,12 +50,14 @@ class Tokens:
 @dataclass(frozen=True)
 class Delta:
     """Some more text of a choice; `logprobs` are in OpenAI's form, which is another for chats than for completions.
-    `reasoning` is what a thinking model writes before its text."""
+    `reasoning` is what a thinking model writes before its text. `calls` are calls of tools, or parts of them, in the
+    form of OpenAI's chunks."""
 
     index: int
     text: str
     logprobs: dict[str, Any] | None = None
     reasoning: str = ""
+    calls: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,27 @@ class End:
     facts: Facts = field(default_factory=dict)
 
 
-Event = Delta | End
+@dataclass(frozen=True)
+class Known:
+    """What is known of a run before its answer is written; comes first."""
+
+    facts: Facts
+
+
+Event = Known | Delta | End
+
+
+def fact_headers(facts: Facts) -> dict[str, str]:
+    """Headers that tell what a client may drop with the field `pluralism`: who is missing, the mode, and so on. Names
+    are percent-encoded, and those of several joined by commas."""
+    if "mode" not in facts:
+        return {}
+    told = {name: facts[name] for name in ("mode", "pool", "seed") if name in facts}
+    headers: dict[str, str] = {name: quote(str(value), safe="") for name, value in told.items()}
+    headers["missing"] = ",".join(quote(name, safe="") for name in facts.get("missing") or ())
+    if selected := facts.get("selected"):
+        headers["selected"] = quote(selected["community"], safe="")
+    return {f"x-pluralism-{name}": value for name, value in headers.items()}
 
 
 class Talker(Protocol):

@@ -48,8 +48,8 @@ def make_app(catalogue: Catalogue, *, keys: Keys, limits: Limits, gate: Gate, lo
 
 def _tell_limits(description: dict[str, Any], catalogue: Catalogue, limits: Limits) -> None:
     """What differs between two servers, and so is not in the schemas: the models, and how much may be asked for."""
-    models = {"ChatRequest": catalogue.ids}
-    for name in ("ChatRequest", "CompletionRequest", "TokenizeRequest", "DetokenizeRequest"):
+    models = {"ChatRequest": catalogue.ids, "ResponsesRequest": catalogue.ids}
+    for name in ("ChatRequest", "ResponsesRequest", "CompletionRequest", "TokenizeRequest", "DetokenizeRequest"):
         fields = description["components"]["schemas"][name]["properties"]
         fields["model"] = {"type": "string", "enum": models.get(name, catalogue.completing)}
         for field, most in limits.of_fields().items():

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from modular_pluralism.serving.api_error import ApiError, stopping
-from modular_pluralism.serving.schemas import TextRequest
+from modular_pluralism.serving.schemas import Body
 
 _LONGEST_WAIT = 60
 
@@ -46,15 +46,16 @@ class Limits:
         return {
             "max_tokens": self.tokens,
             "max_completion_tokens": self.tokens,
+            "max_output_tokens": self.tokens,
             "n": self.choices,
             "logprobs": self.top_logprobs,
             "top_logprobs": self.top_logprobs,
         }
 
-    def check(self, request: TextRequest) -> None:
+    def check(self, request: Body) -> None:
         """Raise ApiError, 400, where a request asks for more."""
         asked = [(name, name, getattr(request, name, None), most) for name, most in self.of_fields().items()]
-        stops, prompts = request.stop or [], getattr(request, "prompt", [])
+        stops, prompts = getattr(request, "stop", None) or [], getattr(request, "prompt", None) or []
         asked += [
             ("stop", "the number of stop strings", len(stops), self.stops),
             ("stop", "the length of a stop string", max(map(len, stops), default=0), self.stop_length),

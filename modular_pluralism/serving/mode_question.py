@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from modular_pluralism.modes import ModeDescription
 from modular_pluralism.nodes.request import Request, check_question
@@ -104,9 +104,15 @@ def _options(headers: Sequence[str], metadata: Mapping[str, Any] | None) -> list
 
 
 def _history(before: Sequence[ChatMessage]) -> list[Turn] | None:
-    """What was said before the question. Turns without a text, such as an assistant's call of a tool, are left out."""
+    """What was said before the question. Turns without a text, and what tools have said, are left out."""
+    roles: dict[str, Literal["system", "user", "assistant"]] = {
+        "system": "system",
+        "developer": "system",
+        "user": "user",
+        "assistant": "assistant",
+    }
     return [
-        Turn(role="system" if message.role == "developer" else message.role, content=message.content)
+        Turn(role=roles[message.role], content=message.content)
         for message in before
-        if message.content.strip()
+        if message.role in roles and message.content.strip()
     ] or None

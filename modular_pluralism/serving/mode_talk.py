@@ -7,18 +7,19 @@ from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from modular_pluralism.errors import ContextOverflowError, ModelCallError
+from modular_pluralism.errors import ContextOverflowError, InputError, ModelCallError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.modes import ModeDescription
+from modular_pluralism.nodes.quorum import attendance
 from modular_pluralism.nodes.render import quoted, with_persona
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.serving.answers import Delta, End, Event, Facts, Tokens
+from modular_pluralism.serving.answers import Delta, End, Event, Facts, Known, Tokens
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.mode_question import question_of
-from modular_pluralism.serving.schemas import ChatRequest
-from modular_pluralism.types import Mode, Scoring, Voice
+from modular_pluralism.serving.schemas import ChatRequest, Effort
+from modular_pluralism.types import Scoring, Voice
 
 
 class ModeTalk:
@@ -42,7 +43,7 @@ class ModeTalk:
         self._voice: Voice = voice if mode.takes.voice else "comment"
         # Few: whoever asks for ever new settings only costs themselves the building of a graph.
         self._graph = lru_cache(maxsize=32)(self._built)
-        self._graph(None, None, None)  # finds what is wrong with the pool before anybody asks
+        self._graph(None, None, None, None, None)  # finds what is wrong with the pool before anybody asks
 
     async def events(self, request: ChatRequest) -> AsyncIterator[Event]:
         """See Talker. Of a stream, a text comes as it is written; a choice or a distribution comes whole."""
@@ -56,10 +57,13 @@ class ModeTalk:
                 state = data
             elif kind == "messages" and data[1]["langgraph_node"] == self._mode.writer:
                 text = written.add(data[0].id, str(data[0].text))
+                if text and written.text == text:
+                    yield Known(self._known(state, asked["seed"]))
                 if text:
                     yield Delta(0, text)
         text, facts = self._outcome(state, asked["seed"])
         if not written.text:
+            yield Known(facts)
             yield Delta(0, text)
         elif written.text != text:
             raise ModelCallError("The answer's parts do not make up the answer; ask again without streaming.")
@@ -67,20 +71,33 @@ class ModeTalk:
 
     def _asked(self, request: ChatRequest) -> tuple[dict[str, Any], Any]:
         """The graph's input, and the graph with the request's settings."""
-        _refuse_what_a_run_has_not(self._mode.name, request)
+        _refuse_what_a_run_has_not(self._mode, request)
         asked = question_of(self._mode, request, request.first_seed())
+        schema = _schema(request, options=bool(asked.get("options")))
         self._check_length(asked["question"])
-        return asked, self._graph(request.most_tokens, request.temperature, request.engine_top_p)
+        sampling = (request.temperature, request.engine_top_p, request.reasoning_effort)
+        try:
+            return asked, self._graph(request.most_tokens, *sampling, schema)
+        except InputError as error:
+            raise ApiError(400, str(error), param="response_format.json_schema.schema") from None
 
-    def _built(self, answer_tokens: int | None, temperature: float | None, top_p: float | None) -> Any:
-        """Temperature and top_p hold for every text of the run, the communities' too."""
+    def _built(
+        self,
+        answer_tokens: int | None,
+        temperature: float | None,
+        top_p: float | None,
+        effort: Effort | None,
+        schema: str | None,
+    ) -> Any:
+        """Temperature, top_p and effort hold for every text of the run, the communities' too."""
         given = {"temperature": temperature, "top_p": top_p}
         sampling = {name: value for name, value in given.items() if value is not None}
         run = self._pool.run.model_copy(update={} if answer_tokens is None else {"answer_tokens": answer_tokens})
         pool = self._pool.model_copy(update={"run": run})
         settings: dict[str, Any] = {
-            "models": self._models.sampled(pool, sampling) if sampling else self._models,
+            "models": self._models.sampled(pool, sampling, effort) if sampling or effort else self._models,
             "prompts": self._prompts,
+            **({} if schema is None else {"answer_schema": json.loads(schema)}),
         }
         return self._mode.graph(pool, scoring=self._scoring, voice=self._voice, **settings).compile()
 
@@ -98,6 +115,12 @@ class ModeTalk:
                     f"The prompt needs {tokens} tokens for {name} and its context holds {chat.engine.context}; shorten "
                     "the question."
                 )
+
+    def _known(self, state: Mapping[str, Any], seed: int) -> Facts:
+        """The facts of a run whose communities have been heard."""
+        missing = attendance(state, list(self._pool.communities), 0).missing if "comments" in state else []
+        selected = {"selected": state["selected"]} if state.get("selected") else {}
+        return {"mode": self._mode.name, "pool": self._pool.name, "seed": seed, "missing": missing, **selected}
 
     def _outcome(self, state: Mapping[str, Any], seed: int) -> tuple[str, Facts]:
         """The message's content, and the facts of the run."""
@@ -145,17 +168,39 @@ class Written:
         return certain
 
 
-def _refuse_what_a_run_has_not(mode: Mode, request: ChatRequest) -> None:
+def _schema(request: ChatRequest, *, options: bool) -> str | None:
+    """The JSON schema, as text, that the answer has to follow.
+
+    Raises:
+        ApiError: 400, the answer is one of the options.
+    """
+    wanted = request.response_format
+    if wanted is None or wanted.type == "text":
+        return None
+    if options:
+        raise ApiError(
+            400,
+            "response_format is for a written answer, and here it is one of the options; leave one of them out.",
+            param="response_format",
+        )
+    if wanted.json_schema is None:
+        return json.dumps({"type": "object"})
+    name = wanted.json_schema.name
+    return json.dumps({**({"title": name} if name else {}), **wanted.json_schema.definition})
+
+
+def _refuse_what_a_run_has_not(mode: ModeDescription, request: ChatRequest) -> None:
     for name, asked in (
         ("n", request.choices > 1),
         ("stop", bool(request.stop)),
         ("logprobs", bool(request.logprobs)),
-        ("response_format", request.format != "text"),
+        ("response_format", request.format != "text" and not mode.structured),
+        ("tools", bool(request.tool_settings())),
     ):
         if asked:
             raise ApiError(
                 400,
-                f"{name} is not supported by pluralism/{mode}; leave it out, or ask a community or the base LLM.",
+                f"{name} is not supported by pluralism/{mode.name}; leave it out, or ask a community or the base LLM.",
                 param=name,
                 code="unsupported_field",
             )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AIMessageChunk
 
 from modular_pluralism.errors import InputError, ModelCallError, PluralismError
 from modular_pluralism.llama import ChatLlama
@@ -15,7 +17,7 @@ from modular_pluralism.nodes.render import with_persona
 from modular_pluralism.serving.answers import Delta, End, Event, Tokens
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.concurrency import called, pumped
-from modular_pluralism.serving.schemas import ChatRequest, seed_of_choice
+from modular_pluralism.serving.schemas import ChatRequest, Effort, seed_of_choice
 
 USUAL_TOKENS = 512
 """The longest answer where a request names no limit."""
@@ -32,7 +34,7 @@ class ModelTalk:
 
     async def events(self, request: ChatRequest) -> AsyncIterator[Event]:
         """See Talker."""
-        model, seed = self._open_model(), request.first_seed()
+        model, seed = self._thinking(self._open_model(), request.reasoning_effort), request.first_seed()
         messages, settings = with_persona(self._persona, request.turns()), self._settings(model, request)
 
         async def begin(own: int) -> tuple[AsyncIterator[AIMessage] | None, AIMessage | None]:
@@ -48,10 +50,10 @@ class ModelTalk:
             chunks, message = await called(self._caller, model.place, lambda: begin(seed_of_choice(seed, index)))
             try:
                 while message is not None:
-                    logprobs = _logprobs(message)
+                    logprobs, calls = _logprobs(message), _calls(message)
                     reasoning = str(message.additional_kwargs.get("reasoning_content") or "")
-                    if message.text or logprobs or reasoning:
-                        yield Delta(index, str(message.text), logprobs, reasoning)
+                    if message.text or logprobs or reasoning or calls:
+                        yield Delta(index, str(message.text), logprobs, reasoning, calls)
                     info |= {key: value for key, value in message.response_metadata.items() if key == "finish_reason"}
                     tokens += _tokens(message)
                     message = None if chunks is None else await anext(chunks, None)
@@ -76,7 +78,19 @@ class ModelTalk:
         settings: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
         if request.logprobs:
             settings |= {"logprobs": True, "top_logprobs": request.top_logprobs or 0}
-        return settings | _format_settings(request, embedded=embedded)
+        if not embedded and request.reasoning_effort is not None:
+            settings["reasoning_effort"] = request.reasoning_effort
+        tools = request.tool_settings()
+        if tools and not embedded and request.parallel_tool_calls is not None:
+            tools["parallel_tool_calls"] = request.parallel_tool_calls
+        return settings | tools | _format_settings(request, embedded=embedded)
+
+    @staticmethod
+    def _thinking(model: PoolModel, effort: Effort | None) -> PoolModel:
+        """The model, which thinks or not as a request wants it."""
+        if effort is None or not isinstance(model.chat, ChatLlama):
+            return model
+        return replace(model, chat=model.chat.with_effort(effort))
 
 
 def _format_settings(request: ChatRequest, *, embedded: bool) -> dict[str, Any]:
@@ -110,6 +124,21 @@ def _finish_reason(info: dict[str, Any], model: PoolModel) -> str:
 def _logprobs(message: AIMessage) -> dict[str, Any] | None:
     content = (message.response_metadata.get("logprobs") or {}).get("content")
     return {"content": content, "refusal": None} if content else None
+
+
+def _calls(message: AIMessage) -> list[dict[str, Any]]:
+    """Calls of tools as OpenAI has them: of a chunk, what has come of them."""
+    if isinstance(message, AIMessageChunk):
+        return [_call(part, part["index"] or 0, part["args"]) for part in message.tool_call_chunks]
+    whole = [(call, json.dumps(call["args"], ensure_ascii=False)) for call in message.tool_calls]
+    broken = [(call, call["args"]) for call in message.invalid_tool_calls]
+    return [_call(call, place, text) for place, (call, text) in enumerate([*whole, *broken])]
+
+
+def _call(call: Any, index: int | str, arguments: str | None) -> dict[str, Any]:
+    begun = {"id": call["id"], "type": "function"} if call["id"] else {}
+    named = {"name": call["name"]} if call["name"] else {}
+    return {"index": index, **begun, "function": {**named, "arguments": arguments or ""}}
 
 
 def _tokens(message: AIMessage) -> Tokens:

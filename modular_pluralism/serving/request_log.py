@@ -30,6 +30,8 @@ class Exchange:
     first_seconds: float | None = None
     tokens: Tokens = field(default_factory=Tokens)
     missing: list[str] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    """What the answer's own headers tell of it."""
     error: str | None = None
     """The code of an error, or its class; also where the status had been sent before it."""
     prompt: Any = None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import modular_pluralism
-from modular_pluralism.serving.answers import Delta, End, Event, Tokens
+from modular_pluralism.serving.answers import Delta, End, Event, Known, Tokens, fact_headers
 from modular_pluralism.serving.request_log import Exchange
 from modular_pluralism.serving.schemas import ChatRequest, TextRequest
 
@@ -21,21 +21,30 @@ async def response_parts(
     events: AsyncIterator[Event], request: TextRequest, exchange: Exchange
 ) -> AsyncIterator[dict[str, Any]]:
     """The response: one object, or the chunks of a stream where that is asked for."""
-    response, told = _Response(request), list[Event]()
-    async with aclosing(events):  # type: ignore[type-var]
-        async for event in events:
-            if isinstance(event, End):
-                exchange.tokens += event.tokens
-                exchange.missing = list(event.facts.get("missing") or ())
-            if not request.stream:
-                told.append(event)
-                continue
-            for chunk in response.chunks(event):
-                yield chunk
+    response, told = _Response(request), list[Delta | End]()
+    async for event in noted(events, exchange):
+        if not request.stream:
+            told.append(event)
+            continue
+        for chunk in response.chunks(event):
+            yield chunk
     if not request.stream:
         yield response.whole(told, exchange.tokens)
     elif request.with_usage:
         yield response.cost(exchange.tokens)
+
+
+async def noted(events: AsyncIterator[Event], exchange: Exchange) -> AsyncIterator[Delta | End]:
+    """The events that are written; what they say of the answer as a whole is noted in the exchange."""
+    async with aclosing(events):  # type: ignore[type-var]
+        async for event in events:
+            if not isinstance(event, Delta):
+                exchange.headers |= fact_headers(event.facts)
+            if isinstance(event, End):
+                exchange.tokens += event.tokens
+                exchange.missing = list(event.facts.get("missing") or ())
+            if not isinstance(event, Known):
+                yield event
 
 
 class _Response:
@@ -54,7 +63,7 @@ class _Response:
             **({"usage": None} if request.with_usage else {}),
         }
 
-    def whole(self, events: Sequence[Event], tokens: Tokens) -> dict[str, Any]:
+    def whole(self, events: Sequence[Delta | End], tokens: Tokens) -> dict[str, Any]:
         choices, deltas_of, ends = [], defaultdict[int, list[Delta]](list), list[End]()
         for event in events:
             if isinstance(event, Delta):
@@ -66,19 +75,21 @@ class _Response:
             deltas = deltas_of[end.index]
             text = "".join(delta.text for delta in deltas)
             reasoning = "".join(delta.reasoning for delta in deltas)
-            message = {"role": "assistant", "content": text, "refusal": None, **_thought(reasoning)}
+            message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, **_thought(reasoning)}
+            if calls := [_whole(call) for delta in deltas for call in delta.calls]:
+                message |= {"content": text or None, "tool_calls": calls}
             logprobs = _joined([delta.logprobs for delta in deltas if delta.logprobs is not None])
-            written = {"message": message} if self._chat else {"text": text}
+            written: dict[str, Any] = {"message": message} if self._chat else {"text": text}
             choices.append(_choice(end.index, written, logprobs, end.finish_reason))
         return self._put(self._kind, choices, usage=tokens.usage(), pluralism=ends[0].facts)
 
-    def chunks(self, event: Event) -> Iterator[dict[str, Any]]:
+    def chunks(self, event: Delta | End) -> Iterator[dict[str, Any]]:
         if self._chat and event.index not in self._begun:
             self._begun.add(event.index)
             yield self._chunk(_choice(event.index, {"delta": {"role": "assistant", "content": ""}}))
         if isinstance(event, Delta):
-            text = {"delta": _delta(event)} if self._chat else {"text": event.text}
-            yield self._chunk(_choice(event.index, text, event.logprobs))
+            written: dict[str, Any] = {"delta": _delta(event)} if self._chat else {"text": event.text}
+            yield self._chunk(_choice(event.index, written, event.logprobs))
         else:
             nothing: dict[str, Any] = {"delta": {}} if self._chat else {"text": ""}
             end = _choice(event.index, nothing, finish_reason=event.finish_reason)
@@ -95,6 +106,11 @@ class _Response:
         return {"object": kind, **self._same, "choices": choices, **more}
 
 
+def _whole(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A call without its place, which only the parts of one need."""
+    return {name: value for name, value in call.items() if name != "index"}
+
+
 def _choice(
     index: int, text: dict[str, Any], logprobs: dict[str, Any] | None = None, finish_reason: str | None = None
 ) -> dict[str, Any]:
@@ -102,9 +118,9 @@ def _choice(
 
 
 def _delta(event: Delta) -> dict[str, Any]:
-    """Reasoning comes in chunks of its own, which have no content."""
-    content = {"content": event.text} if event.text or not event.reasoning else {}
-    return {**_thought(event.reasoning), **content}
+    """Reasoning and calls come in chunks of their own, which have no content."""
+    beside = {**_thought(event.reasoning), **({"tool_calls": list(event.calls)} if event.calls else {})}
+    return {**beside, "content": event.text} if event.text or not beside else beside
 
 
 def _thought(reasoning: str) -> dict[str, Any]:

@@ -16,13 +16,15 @@ from modular_pluralism.serving.metrics import Metrics
 from modular_pluralism.serving.remote_completion import remote_parts
 from modular_pluralism.serving.request_log import Exchange, RequestLog
 from modular_pluralism.serving.responses import response_parts
+from modular_pluralism.serving.responses_form import response_events
+from modular_pluralism.serving.responses_request import ResponsesRequest
 from modular_pluralism.serving.schemas import (
     USUAL_COMPLETION_TOKENS,
     ChatRequest,
     CompletionRequest,
     TextRequest,
 )
-from modular_pluralism.serving.sending import AnswerResponse
+from modular_pluralism.serving.sending import AnswerResponse, NamedEventsResponse
 
 _WHOLE_OR_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "The answer; with `stream`, its chunks as events.", "content": {"text/event-stream": {}}}
@@ -39,6 +41,14 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
         talker = catalogue.talker(wanted.model)
         limits.check(wanted)
         return AnswerResponse(exchange, gate, response_parts(talker.events(wanted), wanted, exchange))
+
+    @app.post("/v1/responses", responses=_WHOLE_OR_STREAM)
+    async def responses(request: Request, wanted: ResponsesRequest) -> Response:
+        """Answer a chat in the form of OpenAI's newer API; nothing is kept."""
+        exchange = await _noted(request, wanted, "input", log)
+        talker = catalogue.talker(wanted.model)
+        limits.check(wanted)
+        return NamedEventsResponse(exchange, gate, response_events(talker.events(wanted.chat()), wanted, exchange))
 
     @app.post("/v1/completions", responses=_WHOLE_OR_STREAM)
     async def completions(request: Request, wanted: CompletionRequest) -> Response:
@@ -83,7 +93,7 @@ def add_health(app: FastAPI, gate: Gate, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _noted(request: Request, wanted: TextRequest, asked: str, log: RequestLog) -> Exchange:
+async def _noted(request: Request, wanted: TextRequest | ResponsesRequest, asked: str, log: RequestLog) -> Exchange:
     """The request's exchange, with what the log shall know of it; its field `asked` only where that is wanted."""
     exchange: Exchange = request.state.exchange
     exchange.model = wanted.model

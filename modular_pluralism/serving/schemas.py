@@ -5,11 +5,13 @@ A ValueError in here is a sentence for the client; `api_error` writes those for 
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import Annotated, Any, Literal
 
 from langchain_core.messages import BaseMessage, convert_to_messages
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,6 +22,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     WrapValidator,
     field_validator,
     model_validator,
@@ -34,6 +37,9 @@ ModelId = Annotated[str, Field(max_length=256)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Token = Annotated[int, Field(ge=0, lt=2**31)]
 Text = Annotated[str, Field(min_length=1)]
+Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+TopP = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=-_INT64, lt=_INT64)]
 Prompt = str | list[int]
 """A text, or the tokens that a model reads."""
 
@@ -101,10 +107,10 @@ class TextRequest(Body):
     model: ModelId
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
     n: Count | None = None
-    seed: Annotated[int, Field(ge=-_INT64, lt=_INT64)] | None = None
+    seed: Whole | None = None
     stop: Stops | None = None
     metadata: dict[str, Any] | None = None
 
@@ -116,10 +122,8 @@ class TextRequest(Body):
     prompt_cache_key: Any = None
     prompt_cache_retention: Any = None
     prompt_cache_options: Any = None
-    parallel_tool_calls: Any = None
+    parallel_tool_calls: bool | None = None
 
-    tools: Annotated[Any, NotOffered([])] = None
-    tool_choice: Annotated[Any, NotOffered("none", "auto")] = None
     functions: Annotated[Any, NotOffered([])] = None
     function_call: Annotated[Any, NotOffered("none", "auto")] = None
     logit_bias: Annotated[Any, NotOffered({})] = None
@@ -130,7 +134,6 @@ class TextRequest(Body):
     prediction: Annotated[Any, NotOffered()] = None
     web_search_options: Annotated[Any, NotOffered()] = None
     moderation: Annotated[Any, NotOffered()] = None
-    reasoning_effort: Annotated[Any, NotOffered()] = None
     verbosity: Annotated[Any, NotOffered()] = None
     best_of: Annotated[Any, NotOffered(1)] = None
     suffix: Annotated[Any, NotOffered("")] = None
@@ -182,12 +185,41 @@ def _text_of_parts(value: Any) -> Any:
     return "".join(part.text for part in _PARTS.validate_python(value)) if isinstance(value, list) else value
 
 
+class CalledFunction(Body):
+    """Which function was called, and with what: a JSON object as text."""
+
+    name: Text
+    arguments: str
+
+    @field_validator("arguments")
+    @classmethod
+    def _are_an_object(cls, arguments: str) -> str:
+        try:
+            value = json.loads(arguments)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise ValueError("arguments of a tool call must be a JSON object, as text.")
+        return arguments
+
+
+class Call(Body):
+    """A call of a tool that an assistant has made."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+    index: Any = None
+
+
 class ChatMessage(Body):
     """One turn of the chat. `developer` is OpenAI's newer word for `system`."""
 
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Annotated[str, BeforeValidator(_text_of_parts, json_schema_input_type=str | list[TextPart])]
     name: str | None = None
+    tool_calls: Annotated[list[Call], Field(fail_fast=True)] | None = None
+    tool_call_id: str | None = None
 
     # What else stands in an assistant's message that a client sends back.
     refusal: Any = None
@@ -195,7 +227,14 @@ class ChatMessage(Body):
     reasoning_content: Any = None  # ours, which no prompt repeats
     audio: Annotated[Any, NotOffered()] = None
     function_call: Annotated[Any, NotOffered()] = None
-    tool_calls: Annotated[Any, NotOffered([])] = None
+
+    @model_validator(mode="after")
+    def _belong_to_their_roles(self) -> ChatMessage:
+        if (self.role == "tool") != (self.tool_call_id is not None):
+            raise ValueError("tool_call_id must be there in a message of the role 'tool', and in no other.")
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError("tool_calls stand in messages of the role 'assistant' only; take them out.")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -227,6 +266,47 @@ class ResponseFormat(Body):
         return self
 
 
+class Function(Body):
+    """What a tool is: `parameters` is a JSON schema."""
+
+    name: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Body):
+    """A tool that a model may call."""
+
+    type: Literal["function"]
+    function: Function
+
+
+def _choice(value: Any) -> Any:
+    named = value.get("function") if isinstance(value, dict) and value.get("type") == "function" else None
+    if value in ("none", "auto", "required") or (isinstance(named, dict) and isinstance(named.get("name"), str)):
+        return value
+    raise ValueError(
+        'tool_choice must be "none", "auto", "required", or {"type": "function", "function": {"name": …}}.'
+    )
+
+
+_NAMED = {
+    "type": "object",
+    "properties": {
+        "type": {"const": "function"},
+        "function": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+    },
+    "required": ["type", "function"],
+}
+ToolChoice = Annotated[
+    Any,
+    AfterValidator(_choice),
+    WithJsonSchema({"anyOf": [{"enum": ["none", "auto", "required"]}, _NAMED]}),
+]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+
+
 class ChatRequest(TextRequest):
     """What /v1/chat/completions is sent."""
 
@@ -236,6 +316,19 @@ class ChatRequest(TextRequest):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0)] | None = None
     response_format: ResponseFormat | None = None
+    tools: Annotated[list[Tool], Field(fail_fast=True, max_length=128)] | None = None
+    tool_choice: ToolChoice | None = None
+    reasoning_effort: Effort | None = None
+
+    @field_validator("tool_choice")
+    @classmethod
+    def _is_among_the_tools(cls, choice: Any, info: ValidationInfo) -> Any:
+        names = [tool.function.name for tool in info.data.get("tools") or ()]
+        if choice == "required" and not names:
+            raise ValueError("tool_choice needs tools; add them, or leave it out.")
+        if isinstance(choice, dict) and choice["function"]["name"] not in names:
+            raise ValueError("tool_choice names none of the tools; name one of them.")
+        return choice
 
     @field_validator("top_logprobs")
     @classmethod
@@ -254,12 +347,19 @@ class ChatRequest(TextRequest):
         """How the answer is to be written."""
         return "text" if self.response_format is None else self.response_format.type
 
+    def tool_settings(self) -> dict[str, Any]:
+        """The call settings that give a model tools; none where it is to use none."""
+        if not self.tools or self.tool_choice == "none":
+            return {}
+        told = {"tools": [tool.model_dump(exclude_none=True) for tool in self.tools]}
+        return told if self.tool_choice is None else {**told, "tool_choice": self.tool_choice}
+
     def turns(self) -> list[BaseMessage]:
         """The messages, as LangChain has them."""
         # A name is handed to remote models; the templates of embedded ones have no place for it.
         return convert_to_messages(
             [
-                turn.model_dump(include={"role", "content", "name"}, exclude_none=True)
+                turn.model_dump(include={"role", "content", "name", "tool_calls", "tool_call_id"}, exclude_none=True)
                 | {"role": turn.role.replace("developer", "system")}
                 for turn in self.messages
             ]
@@ -293,6 +393,10 @@ class CompletionRequest(TextRequest):
     echo: bool | None = None
     max_tokens: Token | None = None
     logprobs: Annotated[int, Field(ge=0)] | None = None
+
+    tools: Annotated[Any, NotOffered([])] = None
+    tool_choice: Annotated[Any, NotOffered("none", "auto")] = None
+    reasoning_effort: Annotated[Any, NotOffered()] = None
 
     @field_validator("max_tokens")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from modular_pluralism.serving.api_error import api_error, stopping
+from modular_pluralism.serving.api_error import ApiError, api_error, stopping
 from modular_pluralism.serving.concurrency import pumped
 from modular_pluralism.serving.limits import Gate
 from modular_pluralism.serving.request_log import Exchange
@@ -80,24 +80,46 @@ class AnswerResponse(Response):
         async for part in parts:
             if not self._begun:
                 await self._begin(send, {"content-type": EVENT_STREAM, "cache-control": "no-cache"})
-            await send(_body(_event(_json(part)), more=True))
-        await send(_body(_event(b"[DONE]")))
+            await send(_body(self._event(part), more=True))
+        await send(_body(self._last))
         self._ended = True
 
     async def _begin(self, send: Send, headers: dict[str, str]) -> None:
         self._begun = True
         self._exchange.first_byte()
-        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        raw = [(name.encode(), value.encode()) for name, value in {**headers, **self._exchange.headers}.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
 
     async def _break_off(self, send: Send, error: Exception) -> NoReturn:
         if self._begun and not self._ended and not isinstance(error, ClientGoneError):
-            await send(_body(_event(_json(api_error(error).body()))))
+            await send(_body(self._error(api_error(error))))
         raise error
 
+    # -- how a stream is written ---------------------------------------------------------------------------------------
 
-def _event(data: bytes) -> bytes:
-    return b"data: " + data + b"\n\n"
+    _last = b"data: [DONE]\n\n"
+
+    def _event(self, part: dict[str, Any]) -> bytes:
+        return b"data: " + _json(part) + b"\n\n"
+
+    def _error(self, error: ApiError) -> bytes:
+        return self._event(error.body())
+
+
+class NamedEventsResponse(AnswerResponse):
+    """The same for /v1/responses: every event has a name, an error is one of them, and nothing follows the last."""
+
+    _last = b""
+    _number = 0
+
+    def _event(self, part: dict[str, Any]) -> bytes:
+        self._number += 1
+        return b"event: " + str(part["type"]).encode() + b"\n" + super()._event(part)
+
+    def _error(self, error: ApiError) -> bytes:
+        told = error.body()["error"]
+        facts = {name: told[name] for name in ("code", "message", "param")}
+        return self._event({"type": "error", **facts, "sequence_number": self._number})
 
 
 def _json(data: dict[str, Any]) -> bytes:

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modular_pluralism.errors import AdapterError
+from modular_pluralism.llama.gguf_header import check_is_gguf
 from modular_pluralism.llama.gguf_parts import parts
-from modular_pluralism.llama.model_file import check_is_gguf
 from modular_pluralism.optional import optional
 
 _PURPOSE = "Writing an adapter"

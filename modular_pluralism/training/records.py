@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modular_pluralism.errors import TrainingDataError
+from modular_pluralism.file_names import check_is_utf8
 from modular_pluralism.optional import optional
 
 FORMATS = (".json", ".jsonl", ".csv", ".parquet", ".txt")
@@ -28,6 +29,7 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         TrainingDataError: the file is missing, cannot be read, or is not what its ending says.
     """
+    check_is_utf8(Path(path.name), TrainingDataError)
     readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet, ".txt": _paragraphs}
     if path.is_dir():
         raise TrainingDataError(f"{path} is a folder; name the files in it, each with a --data of its own.")

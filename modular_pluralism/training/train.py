@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from modular_pluralism.errors import TrainingDataError, TrainingError
+from modular_pluralism.llama.gguf_header import check_is_gguf
 from modular_pluralism.llama.gguf_parts import latest_change, size_of
-from modular_pluralism.llama.model_file import check_is_gguf
 from modular_pluralism.optional import optional
 from modular_pluralism.pool import COMMUNITY_NAME, NAME_RULE
 from modular_pluralism.prepared.entry import file_hash

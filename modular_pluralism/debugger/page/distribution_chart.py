@@ -8,6 +8,7 @@ from typing import Any
 from modular_pluralism.debugger.distributions import DistributionView, describe_distributions, read_otherwise
 from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.debugger.page import elements as el
+from modular_pluralism.option_math import is_low
 from modular_pluralism.types import OptionDistribution, Scoring
 
 _READ = {
@@ -15,7 +16,6 @@ _READ = {
     "label": "with the options in their own order",
     "text": "from the options' own words",
 }
-_LOW_MASS = 0.5
 
 
 class DistributionChart:
@@ -104,7 +104,7 @@ def _figures(view: DistributionView, state: Mapping[str, Any]) -> None:
     with el.card("How far to trust it"):
         if state.get("missing"):
             el.note(f"Not in the pool, since they gave no comment: {', '.join(state['missing'])}.", "warn", "warning")
-        low = [each.community for each in view.communities if (each.read["mass"] or 1.0) < _LOW_MASS]
+        low = [each.community for each in view.communities if is_low(each.read["mass"], each.read["scoring"])]
         if low:
             el.note(
                 f"For {', '.join(low)} less than half of the probability is on the options: the model was mostly not "
@@ -113,12 +113,15 @@ def _figures(view: DistributionView, state: Mapping[str, Any]) -> None:
                 "warning",
             )
         mass = state.get("label_mass")
-        pairs = [("Probability on the options at all", el.percent(mass))] if mass is not None else []
+        by_text = any(each.read["scoring"] == "text" for each in view.communities)
+        shown = el.small if by_text else el.percent
+        of_what = "Probability of the options' own words" if by_text else "Probability on the options at all"
+        pairs = [(of_what, shown(mass))] if mass is not None else []
         disagreement = f"{state['disagreement']:.4f} nats, of {view.most_disagreement:.2f} at most"
         el.facts([*pairs, ("Disagreement of the communities", disagreement)])
         heads = ["Community", "Weight", "On the options", "Distance from the pooled"]
         rows = [
-            [each.community, el.percent(each.weight), el.percent(each.read["mass"]), f"{each.distance:.3f}"]
+            [each.community, el.percent(each.weight), shown(each.read["mass"]), f"{each.distance:.3f}"]
             for each in view.communities
         ]
         el.table(heads, rows)

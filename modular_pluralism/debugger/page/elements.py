@@ -228,6 +228,11 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}\u202f%"
 
 
+def small(share: float | None) -> str:
+    """A probability that may be next to none, as 0.0000012."""
+    return "–" if share is None else f"{share:.2g}"
+
+
 def seconds(spent: float) -> str:
     """Seconds with as many digits as are of use."""
     return f"{spent:.1f}\u202fs" if spent < 100 else f"{spent:.0f}\u202fs"

@@ -13,6 +13,7 @@ from modular_pluralism.evaluation.data.groups import DEMOGRAPHIC
 from modular_pluralism.evaluation.data.items import STANCES, Item, ItemId, Kind, OptionItem, OvertonItem, ValueItem
 from modular_pluralism.evaluation.data.json_list import JsonList
 from modular_pluralism.evaluation.data.question_text import without_options
+from modular_pluralism.file_names import check_is_utf8
 from modular_pluralism.option_math import MOST_OPTIONS
 
 TOLERANCE = 1e-3
@@ -58,6 +59,7 @@ class TaskFile:
         """
         if kind is not None and kind not in get_args(Kind):
             raise TaskFileError(f"There is no kind {kind!r} of task file; name one of {', '.join(get_args(Kind))}.")
+        check_is_utf8(Path(path.name), TaskFileError)
         return cls(path, kind)
 
     def items(self, limit: int | None = None, start: int = 0) -> Iterator[Item]:

@@ -34,7 +34,7 @@ from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.pool import EmbeddedModel, Pool, RemoteModel
+from modular_pluralism.pool import EmbeddedModel, LangChainModel, Pool, RemoteModel
 from modular_pluralism.prompts import PromptSet, Style
 from modular_pluralism.types import ItemScoring, MethodName, Voice
 
@@ -261,6 +261,8 @@ class Bench(Generic[Settings]):
         config, chat = self.pool.models[self.pool.base], self.models.base().chat
         if isinstance(chat, ChatLlama):
             return chat.file.name
+        if isinstance(config, LangChainModel):
+            return config.langchain
         return config.openai if isinstance(config, RemoteModel) else self.pool.base
 
 

@@ -218,7 +218,7 @@ class Evaluation:
             "judge": settings.judge,
             "perspectives": settings.perspectives,
             "files": model_files(bench.pool, bench.models),
-            **({} if settings.models is None else {"models": digest(given_models(settings.models))}),
+            **({} if not bench.models.given else {"models": digest(given_models(bench.models.given))}),
             "modular-pluralism": version("modular-pluralism"),
         }
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.runnables import Runnable
 
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_model import ChatLlama
@@ -39,7 +39,7 @@ def _model_facts(model: ModelConfig) -> Any:
 
 def model_files(pool: Pool, models: PoolModels) -> list[str]:
     """The weights and adapters that are used: a file that was replaced gives other results."""
-    opened = [models.base(), *(models.community(name) for name in pool.communities)]
+    opened = [models.base(), *(models.community(name) for name in pool.communities if models.takes_messages(name))]
     chats = [model.chat for model in opened if isinstance(model.chat, ChatLlama)]
     adapters = [chat.adapter.path for chat in chats if chat.adapter is not None]
     weights = {f"{file.name} {size_of(file)}" for file in (chat.file for chat in chats)}
@@ -47,14 +47,17 @@ def model_files(pool: Pool, models: PoolModels) -> list[str]:
     return sorted(weights | {f"{file.name} {file_hash(file)[:16]}" for file in adapters})
 
 
-def given_models(models: Mapping[str, BaseChatModel]) -> dict[str, list[Any]]:
-    """What is known of chat models that were given: their own word, or their class and what they call their model."""
-    return {
-        name: chat.pluralism_identity()
-        if isinstance(chat, HasIdentity)
-        else [type(chat).__module__, type(chat).__qualname__, getattr(chat, "model_name", getattr(chat, "model", None))]
-        for name, chat in models.items()
-    }
+def given_models(models: Mapping[str, Runnable[Any, Any]]) -> dict[str, list[Any]]:
+    """What is known of models that were given: their own word, or their class and what they call their model."""
+    return {name: _known(model) for name, model in models.items()}
+
+
+def _known(model: Runnable[Any, Any]) -> list[Any]:
+    # Of what wraps a chat model, its identity would be asked, which is not all that it depends on.
+    if isinstance(model, HasIdentity) and hasattr(type(model), "pluralism_identity"):
+        return model.pluralism_identity()
+    called = getattr(model, "model_name", getattr(model, "model", None))
+    return [type(model).__module__, type(model).__qualname__, called if isinstance(called, str) else None]
 
 
 def digest(content: Any) -> str:

@@ -12,6 +12,9 @@ from modular_pluralism.evaluation.statistics.figures import Measure, choice_meas
 from modular_pluralism.evaluation.statistics.scores import Scores
 
 _MASS = "Raw probability that the reply was an option's letter at all; where it is small, the model was not answering"
+_OWN_WORDS = (
+    "Read by `text`: that it began with an option's own words, which is small for long ones whatever the model."
+)
 _LABEL = "read from the options' own order alone, with the model's preference for a letter in it."
 
 _TWO_WAY = " Items are left out where “either” is right or was said, as in the paper's release."
@@ -49,7 +52,7 @@ _AGREE_ANY = mean_of(
     share=True,
 )
 _MASSES = [
-    mean_of("mass", "label mass", f"{_MASS}; mean over all orders of the options.", share=True),
+    mean_of("mass", "label mass", f"{_MASS}; mean over all orders of the options. {_OWN_WORDS}", share=True),
     mean_of("mass_label", "label mass, label", f"{_MASS}; in the options' own order.", share=True),
 ]
 _WRITTEN = "tokens_generated"

@@ -1,0 +1,110 @@
+"""Models of any provider that LangChain knows, opened by its `init_chat_model`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from pydantic import SecretStr
+
+from modular_pluralism.errors import ModelLoadError
+from modular_pluralism.model_tables import LangChainModel
+from modular_pluralism.models.answerer import finished
+from modular_pluralism.models.calls import describe
+from modular_pluralism.models.redaction import keep_secret
+
+_FIELDS = {
+    "max_tokens": ("max_tokens", "max_output_tokens", "num_predict", "max_new_tokens"),
+    "temperature": ("temperature",),
+    "top_p": ("top_p",),
+    "seed": ("seed", "random_seed"),
+    "logprobs": ("logprobs",),
+    "top_logprobs": ("top_logprobs",),
+}
+"""What providers' classes call the settings of a call. One that a class does not have cannot be asked of it."""
+
+
+class ProviderChat(Runnable[Any, AIMessage]):
+    """A provider's chat model, with the settings of each call under the names that its class has for them.
+
+    Args:
+        chat: The provider's chat model.
+        identity: What tells it from others.
+    """
+
+    def __init__(self, chat: BaseChatModel, identity: list[Any]) -> None:
+        self._chat = chat
+        self._identity = identity
+
+    def pluralism_identity(self) -> list[Any]:
+        """See HasIdentity."""
+        return self._identity
+
+    def takes_logprobs(self) -> bool:
+        """Whether it can be asked for log-probabilities."""
+        return {"logprobs", "top_logprobs"} <= set(type(self._chat).model_fields)
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **settings: Any) -> AIMessage:
+        """See Runnable."""
+        chat, more = self._set(settings)
+        return finished(chat.invoke(input, config, **more))
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **settings: Any) -> AIMessage:
+        """See Runnable."""
+        chat, more = self._set(settings)
+        return finished(await chat.ainvoke(input, config, **more))
+
+    def _set(self, settings: dict[str, Any]) -> tuple[BaseChatModel, dict[str, Any]]:
+        """The chat model with these settings, and those that are none of the model's own."""
+        own = {
+            field: value for name, value in settings.items() if (field := _field(type(self._chat), name)) is not None
+        }
+        more = {name: value for name, value in settings.items() if name not in _FIELDS}
+        return self._chat.model_copy(update=own), more
+
+    def _get_ls_params(self, **settings: Any) -> Any:
+        return self._chat._get_ls_params(**settings)
+
+
+def _field(chat: type[BaseChatModel], setting: str) -> str | None:
+    return next((name for name in _FIELDS.get(setting, ()) if name in chat.model_fields), None)
+
+
+def open_provider(name: str, config: LangChainModel) -> ProviderChat:
+    """The chat model for [models.NAME]; nothing is sent yet.
+
+    Raises:
+        ModelLoadError: a package is missing, or the provider's class refuses what it is given, such as no key.
+    """
+    keep_secret(os.environ.get(config.key_variable, "").strip())
+    try:
+        init_chat_model: Callable[..., Any] = import_module("langchain.chat_models").init_chat_model
+    except ImportError as error:
+        raise ModelLoadError(
+            f"[models.{name}] is opened by LangChain, which cannot be imported ({error}); run `pip install langchain`."
+        ) from error
+    given = {key: value for key in ("temperature", "top_p") if (value := getattr(config, key)) is not None}
+    try:
+        chat = init_chat_model(config.model, model_provider=config.provider, **given, **config.options)
+    except ImportError as error:
+        package = re.search(r"pip install (?:-\S+ )*([\w.-]+)", str(error))
+        named = package[1] if package else f"langchain-{config.provider.replace('_', '-')}"
+        raise ModelLoadError(
+            f"[models.{name}] needs the package of {config.provider}, which cannot be imported; run `pip install "
+            f"{named}`."
+        ) from error
+    except Exception as error:  # each provider's class has its own complaints
+        raise ModelLoadError(
+            f"[models.{name}] cannot be opened by {config.provider} ({describe(error)}); check langchain, options and "
+            f"{config.key_variable}."
+        ) from None
+    for field in type(chat).model_fields:
+        if isinstance(value := getattr(chat, field, None), SecretStr):
+            keep_secret(value.get_secret_value())
+    return ProviderChat(chat, ["langchain", config.model_dump(mode="json")])
