@@ -672,8 +672,8 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 def _toml_sentence(message: str, text: str, source: str) -> str:
     match = _TOML_ERROR.fullmatch(message)
     if match is None and (long := re.search(rf"\d(?:_?\d){{{sys.get_int_max_str_digits() or len(text)}}}", text)):
-        line = text.count("\n", 0, long.start()) + 1
-        return f"{source}, line {line}: the number has more digits than can be read; write a smaller one"
+        of_number = text.count("\n", 0, long.start()) + 1
+        return f"{source}, line {of_number}: the number has more digits than can be read; write a smaller one"
     if match is None:
         return f"{source}: the TOML holds a value that cannot be read ({_one_line(message)}); correct it"
     line = match["line"] or text.count("\n") + 1

@@ -146,7 +146,7 @@ def test_whose_home_there_is_none_of_is_told() -> None:
 
 def parameters() -> Iterator[tuple[str, Any, Any]]:
     """Every option and argument of the command, with its type and what Typer is told of it."""
-    groups = [app, *(group.typer_instance for group in app.registered_groups)]
+    groups = [app, *(group.typer_instance for group in app.registered_groups if group.typer_instance)]
     callbacks = [each.callback for group in groups for each in group.registered_commands]
     callbacks += [group.registered_callback.callback for group in groups if group.registered_callback]
     for callback in filter(None, callbacks):
