@@ -28,6 +28,7 @@ from modular_pluralism.errors import (
     TaskFileError as TaskFileError,
     TrainingDataError as TrainingDataError,
     TrainingError as TrainingError,
+    UnkeptError as UnkeptError,
 )
 from modular_pluralism.estimates import estimate as estimate
 from modular_pluralism.graphs import (

@@ -24,12 +24,15 @@
     ├── PreparationError
     ├── TrainingError
     └── StoreError
-        └── RunInUseError
+        ├── RunInUseError
+        └── UnkeptError
 
 A message is one clear sentence: what is wrong, where, and what to do next.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class PluralismError(RuntimeError):
@@ -158,3 +161,11 @@ class StoreError(PluralismError):
 
 class RunInUseError(StoreError):
     """Another process is at work on this run."""
+
+
+class UnkeptError(StoreError):
+    """A run has its result, `state`, which the store could not take."""
+
+    def __init__(self, message: str, state: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.state = state

@@ -25,7 +25,15 @@ from modular_pluralism.cli.community import _group_names
 from modular_pluralism.cli.output import print_paid
 from modular_pluralism.cli.run_graph import run_graph
 from modular_pluralism.cli.terminal_view import TerminalView
-from modular_pluralism.errors import AdapterError, ConfigurationError, InputError, ModelLoadError, PoolError, StoreError
+from modular_pluralism.errors import (
+    AdapterError,
+    ConfigurationError,
+    InputError,
+    ModelLoadError,
+    PoolError,
+    StoreError,
+    UnkeptError,
+)
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.home import expanded, home, own_folder
 from modular_pluralism.llama.hub_files import check_hub_cache
@@ -39,7 +47,6 @@ from modular_pluralism.prepared.cache import find_entry
 from modular_pluralism.prompt_trials.questions import read_questions
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.location import find_location
-from modular_pluralism.runs.run_table import UnkeptError
 from modular_pluralism.runs.setup import Setup
 from modular_pluralism.serving.keys import load_keys
 from modular_pluralism.training.gguf_adapter import read_config

@@ -32,7 +32,7 @@ def test_every_public_name_can_be_imported_and_is_explained(name: str) -> None:
 
 
 def test_the_errors_and_the_vocabulary_are_all_public() -> None:
-    imported = {"NotRequired", "Literal", "TypedDict", "annotations"}
+    imported = {"Any", "NotRequired", "Literal", "TypedDict", "annotations"}
     own = {name for module in (errors, types) for name in vars(module) if not name.startswith("_")} - imported
     assert own > {"PluralismError", "Mode"}
     assert own <= set(modular_pluralism.__all__)

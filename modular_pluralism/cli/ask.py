@@ -211,8 +211,8 @@ async def show(
     """Run something that tells a view what happens and returns a final state, and print both; `thread` is the name of a
     run that is kept."""
     from modular_pluralism.cli.terminal_view import TerminalView
+    from modular_pluralism.errors import UnkeptError
     from modular_pluralism.modes import find_mode
-    from modular_pluralism.runs.run_table import UnkeptError
 
     mode, view = find_mode(setup.mode), TerminalView(setup.communities, quiet=as_json or quiet)
     unkept: UnkeptError | None = None

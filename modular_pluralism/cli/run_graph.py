@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 
-from modular_pluralism.errors import PluralismError, StoreError
+from modular_pluralism.errors import PluralismError, StoreError, UnkeptError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Pool
-from modular_pluralism.runs.run_table import UnkeptError
 
 if TYPE_CHECKING:
     from modular_pluralism.cli.terminal_view import TerminalView

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from modular_pluralism.errors import InputError, PluralismError, StoreError
+from modular_pluralism.errors import InputError, PluralismError, StoreError, UnkeptError
 from modular_pluralism.file_names import check_is_utf8
 from modular_pluralism.models.redaction import redact
 from modular_pluralism.prompts.loader import hint
@@ -159,14 +159,6 @@ class RunTable:
             f"AND channel = 'comments' AND length({self._store.written}) > {len('null')} GROUP BY thread_id"
         )
         return {row["thread_id"]: row["done"] for row in rows}
-
-
-class UnkeptError(StoreError):
-    """A run has its result, `state`, which the store could not take."""
-
-    def __init__(self, message: str, state: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.state = state
 
 
 async def keep(store: RunStore, run: str, running: Awaitable[dict[str, Any]]) -> dict[str, Any]:
