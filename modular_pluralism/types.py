@@ -166,12 +166,13 @@ class Estimate(TypedDict):
 
 
 class HeardQuestion(TypedDict):
-    """What every stage of your own is asked with. `attribute` and `options` are None where the question has none.
-    `seed` is derived from the question's, another one for every stage."""
+    """What every stage of your own is asked with. `attribute` and `options` are None where the question has none, and
+    `history` is what was said before it. `seed` is derived from the question's, another one for every stage."""
 
     question: str
     attribute: str | None
     options: list[str] | None
+    history: list[Turn]
     seed: int
 
 

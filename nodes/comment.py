@@ -13,7 +13,7 @@ from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.noted import Noted
-from modular_pluralism.nodes.render import fill, plain_option_lines, with_persona
+from modular_pluralism.nodes.render import fill, plain_option_lines, turns_before, with_persona
 from modular_pluralism.nodes.step import Body, QuestionParts, State, Steps, Update, derive_seed, step_maker
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment
@@ -69,6 +69,7 @@ def _question(state: State) -> dict[str, Any]:
     return {
         "question": state["question"],
         "options": list(state.get("options") or []),
+        "history": turns_before(state),
         **({} if attribute is None else {"attribute": attribute}),
     }
 

@@ -14,6 +14,7 @@ from modular_pluralism.models.calls import CallResult
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.noted import plain_update
 from modular_pluralism.nodes.quorum import Attendance
+from modular_pluralism.nodes.render import turns_before
 from modular_pluralism.nodes.step import State, derive_seed
 from modular_pluralism.types import Comment, Heard, HeardComment, HeardQuestion, HeardSelected, Pooling
 
@@ -99,5 +100,6 @@ def _question(state: State, *stage: str) -> HeardQuestion:
         "question": state["question"],
         "attribute": state.get("attribute"),
         "options": list(options) if options else None,
+        "history": turns_before(state),
         "seed": derive_seed(state.get("seed") or 0, *stage),
     }

@@ -21,7 +21,7 @@ from modular_pluralism.models.option_reader import LabelReading
 from modular_pluralism.models.pool_models import PoolModel
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.comment import failure
-from modular_pluralism.nodes.render import fill, option_lines, with_persona
+from modular_pluralism.nodes.render import fill, option_lines, turns_before, with_persona
 from modular_pluralism.nodes.step import PromptsOf, QuestionParts, State, Steps, derive_seed
 from modular_pluralism.option_math import (
     from_mean_logprobs,
@@ -100,6 +100,7 @@ def read_from(state: State, comment: Comment | None) -> str:
     """A digest of what a community's distribution is read from: the question with its parts, and its comment where it
     is heard by that."""
     parts = [state["question"], state.get("attribute"), list(state["options"]), comment["text"] if comment else None]
+    parts += [before] if (before := turns_before(state)) else []
     return blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
 
 

@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from modular_pluralism.option_math import letters
 from modular_pluralism.prompts import Prompt, PromptSet
-from modular_pluralism.types import Comment
+from modular_pluralism.types import Comment, Turn
 
 
 def one_line(text: str) -> str:
@@ -40,6 +40,11 @@ def fill(prompt: Prompt, state: Mapping[str, Any], comment: Comment | None = Non
         values["comment"] = one_line(comment["text"])
     before = [_SAID_BY[turn["role"]](turn["content"]) for turn in state.get("history") or ()]
     return _one_system([*before, *prompt.render(**values)]) if before else prompt.render(**values)
+
+
+def turns_before(state: Mapping[str, Any]) -> list[Turn]:
+    """What was said before the question, as plain values."""
+    return [Turn(role=turn["role"], content=turn["content"]) for turn in state.get("history") or ()]
 
 
 def with_persona(persona: str | None, messages: Sequence[BaseMessage]) -> list[BaseMessage]:

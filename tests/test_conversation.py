@@ -11,7 +11,16 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from modular_pluralism import InputError, build_conversation
+from modular_pluralism import (
+    Community,
+    Heard,
+    InputError,
+    NodeCache,
+    Pool,
+    Turn,
+    build_conversation,
+    build_overton,
+)
 from tests.fake_models import FakeChat, choosing, fake_models, fake_pool
 
 NAMES = ("north", "south")
@@ -91,3 +100,37 @@ def test_nobody_s_question_is_refused() -> None:
         graph.invoke({"messages": []})
     with pytest.raises(InputError, match="The question is empty"):
         graph.invoke({"messages": [("user", " ")]})
+
+
+def test_stages_and_communities_of_one_s_own_are_told_the_history() -> None:
+    told: list[Any] = []
+    history: list[Turn] = [{"role": "user", "content": "Cars?"}, {"role": "assistant", "content": "No."}]
+
+    def merged(heard: Heard) -> str:
+        told.append(heard["history"])
+        return "Merged."
+
+    def farmers(asked: dict[str, Any]) -> str:
+        told.append(asked["history"])
+        return "Ours."
+
+    pool = Pool.of(FakeChat(say=lambda seen: "x"), {"farmers": Community(model=farmers, description="farmers")})
+    cache = NodeCache()
+    graph = build_overton(pool, merge=merged).compile(cache=cache)
+    for before in (history, history, history[:1]):  # the second time from the cache, the third time not
+        graph.invoke({"question": "And buses?", "history": before})
+    assert told == [history, history, history[:1], history[:1]]
+
+
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        ("Cars?", "The history is str; give a list such as"),
+        ([{"role": "tool", "content": "3"}], "Turn 1 of the history is none"),
+        ([{"role": "user", "content": " "}], "Turn 1 of the history is empty"),
+    ],
+)
+def test_a_history_that_is_none_is_refused(history: Any, message: str) -> None:
+    graph = build_overton(fake_pool(NAMES), models=models()).compile()
+    with pytest.raises(InputError, match=message):
+        graph.invoke({"question": "And buses?", "history": history})

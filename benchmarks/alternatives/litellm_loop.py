@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import litellm
+import litellm  # type: ignore[import-not-found]
 
 from benchmarks.alternatives.council import CHECK, MERGE, PERSONAS, Outcome
 

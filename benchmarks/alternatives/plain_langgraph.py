@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Any
+from typing import Annotated
 
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, StateGraph
@@ -13,6 +13,11 @@ from typing_extensions import TypedDict
 from benchmarks.alternatives.council import CHECK, MERGE, PERSONAS, Outcome
 
 
+class Asked(TypedDict):
+    name: str
+    question: str
+
+
 class State(TypedDict, total=False):
     question: str
     comments: Annotated[dict[str, str], operator.or_]
@@ -20,7 +25,7 @@ class State(TypedDict, total=False):
 
 
 def ask(question: str, models: dict[str, ChatOpenAI], base: ChatOpenAI) -> Outcome:
-    def comment(state: dict[str, Any]) -> State:
+    def comment(state: Asked) -> State:
         name, model = state["name"], models[state["name"]]
         try:
             said = model.invoke([("system", PERSONAS[name]), ("user", state["question"])])

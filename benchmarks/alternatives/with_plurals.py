@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from plurals.agent import Agent
-from plurals.deliberation import Ensemble
+from plurals.agent import Agent  # type: ignore[import-not-found]
+from plurals.deliberation import Ensemble  # type: ignore[import-not-found]
 
 from benchmarks.alternatives.council import CHECK, MERGE, PERSONAS, Outcome
 
