@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, Required, get_type_hints
 
@@ -51,7 +52,7 @@ def build_conversation(
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
         seed: For questions that have none (default 0).
-        more: What the mode's own builder takes beside these.
+        more: What the mode's own builder takes beside these; `into` aside, since a reply is made of the results.
 
     Returns:
         The graph, not compiled.
@@ -59,7 +60,7 @@ def build_conversation(
     Raises:
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
-        InputError: There is no such mode, scoring or voice.
+        InputError: There is no such mode, scoring or voice, or the mode's builder takes no such argument.
 
     Example:
         ```python
@@ -77,6 +78,7 @@ def build_conversation(
         ```
     """
     described = find_mode(mode)
+    described.check_settings(more, beside=signature(build_conversation).parameters, what="build_conversation")
     parts = Parts(pool, prompts, models, mode)
     settings: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed, **more}
     inner = described.graph(parts.pool, scoring=scoring, voice=voice, **settings)
@@ -92,7 +94,7 @@ def build_conversation(
         input_schema=_with_messages("Input", beside),
         output_schema=_with_messages("Output", results),
     )
-    parts.add(graph, "listen", listen())
+    parts.add(graph, "listen", listen(results=list(results)))
     graph.add_node(mode, inner.compile(), metadata=parts.marks("mode"))
     parts.add(graph, "reply", reply(result=described.result))
     graph.add_edge(START, "listen")

@@ -259,4 +259,4 @@ def checked_schema(given: AnswerSchema, own: object, stage: str) -> ReplySchema 
 
 def unless_failed(community: str, then: str) -> Callable[[State], str]:
     """The way to the node `then`, or to the end where the community has failed."""
-    return lambda state: END if state["comments"][community]["error"] else then
+    return lambda state: END if state["comments"][community]["error"] is not None else then

@@ -195,7 +195,7 @@ def _described(hint: Any) -> str:
 
 def _several(hint: Any) -> str:
     parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return _either([f"{_noun(each)}s" for each in parts])
+    return _either(list(dict.fromkeys(f"{_noun(each)}s" for each in parts)))
 
 
 def _noun(hint: Any) -> str:

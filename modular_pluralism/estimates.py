@@ -131,7 +131,7 @@ class _Asked:
 
     @property
     def at_once(self) -> bool:
-        return "messages" not in self.call.given
+        return "settings" not in self.call.given
 
 
 def _prompts(calls: Iterable[_Asked]) -> Iterator[Sequence[Sequence[BaseMessage]]]:
@@ -178,7 +178,7 @@ def _noted(role: str, call: ModelCall[Any]) -> _Asked:
         return _Asked(role, call, given["prompts"], 0 if _is_embedded(call) else 1)
     if "texts" in given:
         return _Asked(role, call, [given["prompt"]], 0, given["texts"])
-    if "messages" in given:
+    if "settings" in given:
         most = int(given["settings"].get("max_tokens") or 0)
         return _Asked(role, call, [given["messages"]], most + _reasoning(call.model.runnable))
     return _Asked(role, call, [[]], 0)  # a part of the application's own: what it asks is not known

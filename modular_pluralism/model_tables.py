@@ -278,7 +278,7 @@ class LangChainModel(Table):
 
 
 _PROVIDER_MODEL = re.compile(r"[a-z][a-z0-9_]*:[!-~]+")
-_SECRET_KEY = re.compile(r"(?i).*((api|access|private)_?key|secret|passw|authorization|credential).*|(.*_)?token")
+_SECRET_KEY = re.compile(r"(?i).*((api|access|private)[_-]?key|secret|passw|authorization|credential).*|(.*[_-])?token")
 _KEY_VARIABLES = {
     "google_genai": "GOOGLE_API_KEY",
     "google_vertexai": "GOOGLE_APPLICATION_CREDENTIALS",

@@ -7,11 +7,12 @@ An application adds a mode of its own with `register_mode`. A package whose entr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import Parameter, signature
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -118,6 +119,25 @@ class ModeDescription:
         scored = {"scoring": scoring} if self.takes.scoring else {}
         return {**scored, **({"voice": voice} if self.takes.voice else {})}
 
+    def check_settings(self, settings: Iterable[str], *, beside: Iterable[str], what: str) -> None:
+        """Check the names of further arguments for the builder, which come by way of `what`, `beside` its own. Their
+        kinds the builder checks itself.
+
+        Raises:
+            InputError: the builder does not take one of them. `into` is none of them, since who makes something of the
+                result finds it under no other key.
+        """
+        taken = signature(self.build).parameters
+        if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values()):
+            return
+        known = [name for name in taken if name not in {*beside, "into"}]
+        for name in settings:
+            if name not in known:
+                raise InputError(
+                    f"{what}: {self.title} mode has no argument {name!r}; beside {what}'s own it takes "
+                    f"{', '.join(known) or 'none'}."
+                )
+
     def nodes(
         self,
         communities: tuple[str, ...] = ("community",),
@@ -198,7 +218,7 @@ def _check(mode: ModeDescription) -> None:
     kinds: dict[str, Any] = {**dict.fromkeys(("work", "outcome", "tool"), str), "state": type, "writer": str | None}
     needs: dict[str, tuple[object, Any]] = {name: (getattr(mode, name), kind) for name, kind in kinds.items()}
     needs |= {f"takes.{part}": (getattr(mode.takes, part), Need) for part in ("attribute", "options")}
-    needs["takes.voice"] = (mode.takes.voice, bool)
+    needs |= {"takes.voice": (mode.takes.voice, bool), "structured": (mode.structured, bool)}
     for name, (value, kind) in needs.items():
         if problem := find_problem(value, kind, name):
             raise InputError(f"The mode {mode.name}: {problem}")

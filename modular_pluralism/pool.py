@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from modular_pluralism.checked import checked
+from modular_pluralism.checked import checked, shown
 from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.home import expanded
 from modular_pluralism.model_tables import FILE_KINDS as FILE_KINDS
@@ -280,6 +280,9 @@ class Pool(Table):
             print(build_overton(pool).compile().invoke({"question": "Should wages be public?"})["answer"])
             ```
         """
+        for argument, value in (("communities", communities), ("priors", priors or {})):
+            if not isinstance(value, Mapping):
+                raise PoolError(f"{name}: {argument} is {shown(value)}; give a dict by name")
         try:
             taken = _Models(base)
             return cls(
@@ -586,7 +589,6 @@ class _Models:
 
     def __init__(self, base: Answering) -> None:
         self.tables: dict[str, ModelConfig] = {}
-        self._given: dict[int, str] = {}
         self.base = self._named("base", base)
 
     def settled(self, name: str, community: Community | Answering) -> Community:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import Parameter, signature
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from pydantic import BaseModel, Field, create_model
 
 from modular_pluralism.checked import checked
-from modular_pluralism.errors import InputError, PluralismError
+from modular_pluralism.errors import PluralismError
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.modes import ModeDescription, find_mode
 from modular_pluralism.pool import Pool
@@ -76,7 +76,7 @@ def pluralism_tool(
         ```
     """
     described = find_mode(mode)
-    _check_settings(described, settings)
+    described.check_settings(settings, beside=signature(pluralism_tool).parameters, what="pluralism_tool")
     parts = Parts(pool, prompts, models)
     more: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed, **settings}
     described_as = parts.descriptions
@@ -87,14 +87,14 @@ def pluralism_tool(
 
     def call(config: RunnableConfig, **question: Any) -> Told:
         try:
-            state = {**question, **compiled.invoke(question, config)}
+            state = _whole({**question, **compiled.invoke(question, config)})
         except PluralismError as error:
             raise ToolException(str(error)) from error
         return _text(described, state), state
 
     async def acall(config: RunnableConfig, **question: Any) -> Told:
         try:
-            state = {**question, **await compiled.ainvoke(question, config)}
+            state = _whole({**question, **await compiled.ainvoke(question, config)})
         except PluralismError as error:
             raise ToolException(str(error)) from error
         return _text(described, state), state
@@ -109,19 +109,15 @@ def pluralism_tool(
     )
 
 
-def _check_settings(mode: ModeDescription, settings: Mapping[str, Any]) -> None:
-    """Raise InputError unless the builder of the mode takes these; their kinds it checks itself."""
-    taken = signature(mode.build).parameters
-    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values()):
-        return
-    # A tool's result is what the mode shows, so that it can stand under no other key.
-    known = [name for name in taken if name not in {*signature(pluralism_tool).parameters, "into"}]
-    for name in settings:
-        if name not in known:
-            raise InputError(
-                f"pluralism_tool: {mode.title} mode has no argument {name!r}; beside the tool's own it takes "
-                f"{', '.join(known) or 'none'}."
-            )
+def _whole(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of a run that has come to its end.
+
+    Raises:
+        ToolException: a community or a stage has interrupted it, and there is nothing to resume it from.
+    """
+    if "__interrupt__" in state:
+        raise ToolException("The run waits for a person's answer; give the agent a checkpointer, and resume it.")
+    return state
 
 
 def _arguments(mode: ModeDescription) -> type[BaseModel]:

@@ -10,7 +10,7 @@ from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import CallResult
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.comment import failure
-from modular_pluralism.nodes.own import ask_own, heard_comment
+from modular_pluralism.nodes.own import heard_comment
 from modular_pluralism.nodes.step import Body, State, Steps, step_maker
 from modular_pluralism.types import Comment
 
@@ -23,7 +23,7 @@ def after_comment(part: OwnPart, *, community: str) -> Body:
     def step(state: State) -> Steps:
         given = heard_comment(state, community, part.place)
         try:
-            outcome = yield from ask_own(part, given)
+            outcome = yield ask.own(part, given)
             said = _replaced(given["comment"], outcome, part.place)
         except (ModelCallError, DeadlineError, ContextOverflowError) as error:
             return failure(state, community, error)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from modular_pluralism.errors import InputError, ModelCallError, QuorumError
 from modular_pluralism.models.answerer import OwnPart
+from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.check import check_priors
 from modular_pluralism.nodes.noted import plain_update
-from modular_pluralism.nodes.own import ask_own
 from modular_pluralism.nodes.quorum import attendance, check_comment
 from modular_pluralism.nodes.read_options import read_from
 from modular_pluralism.nodes.request import check_options
@@ -58,7 +58,7 @@ def own_aggregate(part: OwnPart, *, priors: Priors, quorum: int, share: float, v
         ready = _ready(state, priors, quorum, share, vote_pooling)
         count = len(next(iter(ready.distributions.values())))
         given = {"distributions": ready.distributions, "weights": ready.weights}
-        outcome = yield from ask_own(part, given)
+        outcome = yield ask.own(part, given)
         return {**ready.update, "distribution": checked_pool(outcome.value, count, part.place), "pooling": OWN_POOLING}
 
     return step

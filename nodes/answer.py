@@ -10,7 +10,7 @@ from modular_pluralism.llama.reply_schema import ReplySchema
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
-from modular_pluralism.nodes.own import ask_own, heard_selected
+from modular_pluralism.nodes.own import heard_selected
 from modular_pluralism.nodes.quorum import attendance, selected_comment
 from modular_pluralism.nodes.read_options import read_options, with_fragments
 from modular_pluralism.nodes.render import fill
@@ -109,7 +109,7 @@ def own_answer(part: OwnPart, *, communities: Sequence[str]) -> Body:
             raise InputError(_NOT_SELECTED)
         options = list(state.get("options") or [])
         given = heard_selected(state, attendance(state, communities, 1), selected)
-        outcome = yield from ask_own(part, given)
+        outcome = yield ask.own(part, given)
         reply = ask.own_reply(outcome, part.place)
         answer = {"answer": reply["text"], "usage": ask.usage(reply)}
         if not options:

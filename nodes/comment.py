@@ -11,6 +11,7 @@ from langchain_core.messages import BaseMessage
 from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelCallError
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.models.redaction import redact
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.noted import Noted
 from modular_pluralism.nodes.render import fill, plain_option_lines, turns_before, with_persona
@@ -57,7 +58,7 @@ def comment(community: Speaker, models: PoolModels, prompts: PromptSet) -> Body:
             if reasoning := outcome.value.additional_kwargs.get("reasoning_content"):
                 said["reasoning"] = str(reasoning)
         except (ModelCallError, DeadlineError, ContextOverflowError) as error:
-            said = failed(community.name, str(error))
+            said = failed(community.name, redact(str(error)))
         return {"comments": {community.name: said}}
 
     return step
@@ -93,7 +94,9 @@ def failure(state: State, community: str, error: Exception) -> Update:
     Nothing of it is noted, since no cache keeps a failure.
     """
     comments = (state.not_noted() if isinstance(state, Noted) else state).get("comments") or {}
-    return {"comments": {community: {**(comments.get(community) or failed(community, "")), "error": str(error)}}}
+    return {
+        "comments": {community: {**(comments.get(community) or failed(community, "")), "error": redact(str(error))}}
+    }
 
 
 def failed(community: str, error: str) -> Comment:

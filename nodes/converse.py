@@ -13,8 +13,8 @@ _ROLES: Mapping[str, str] = {"human": "user", "ai": "assistant", "system": "syst
 
 
 @step_maker()
-def listen() -> Body:
-    """Step that writes `question` and `history`, from `messages`.
+def listen(*, results: Sequence[str]) -> Body:
+    """Step that writes `question` and `history`, from `messages`, and empties the `results` of the message before.
 
     Calls of tools and what they returned are left out: communities are told what people and assistants have said.
 
@@ -35,7 +35,8 @@ def listen() -> Body:
             for message in messages[:-1]
             if message.type in _ROLES and message.text.strip()
         ]
-        return {"question": str(messages[-1].text), "history": history}
+        left = {key: None for key in results if state.get(key) is not None}
+        return {**left, "question": str(messages[-1].text), "history": history}
 
     return step
 

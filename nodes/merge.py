@@ -9,7 +9,7 @@ from modular_pluralism.llama.reply_schema import ReplySchema
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes import ask
-from modular_pluralism.nodes.own import ask_own, heard
+from modular_pluralism.nodes.own import heard
 from modular_pluralism.nodes.quorum import attendance
 from modular_pluralism.nodes.render import comment_lines, fill
 from modular_pluralism.nodes.step import Body, QuestionParts, State, Steps, derive_seed, step_maker
@@ -55,7 +55,7 @@ def own_merge(part: OwnPart, *, communities: Sequence[str], quorum: int) -> Body
 
     def step(state: State) -> Steps:
         present = attendance(state, communities, quorum)
-        outcome = yield from ask_own(part, heard(state, present, "merge"))
+        outcome = yield ask.own(part, heard(state, present, "merge"))
         reply = ask.own_reply(outcome, part.place)
         return {"answer": reply["text"], "usage": ask.usage(reply), "missing": present.missing}
 

@@ -8,10 +8,8 @@ from typing import Any, TypeAlias, cast, get_args
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
-from modular_pluralism.errors import InputError, ModelCallError
+from modular_pluralism.errors import InputError
 from modular_pluralism.models.answerer import OwnPart
-from modular_pluralism.models.calls import CallResult
-from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.noted import plain_update
 from modular_pluralism.nodes.quorum import Attendance
 from modular_pluralism.nodes.render import turns_before
@@ -42,19 +40,6 @@ ModelCallError, or returns a comment with an `error`, the community is missing, 
 PoolingFunction: TypeAlias = Callable[[Mapping[str, Sequence[float]], Mapping[str, float]], object]
 """Pools distributions: it is given every community's, and the communities' weights, which sum to 1, both by name and in
 the pool's order, and returns one distribution in the order of the options. It may be a coroutine function."""
-
-_MISTAKES = (TypeError, AttributeError, NameError, LookupError, AssertionError, NotImplementedError, ImportError)
-"""Errors of code, and not of what it has asked."""
-
-
-def ask_own(part: OwnPart, given: Mapping[str, Any]) -> ask.Asking[CallResult[Any]]:
-    """Ask a part of the application's own; a mistake in its code is raised as it is, and survived by nobody."""
-    try:
-        return (yield ask.own(part, given))
-    except ModelCallError as error:
-        if isinstance(error.__cause__, _MISTAKES):
-            raise error.__cause__ from None
-        raise
 
 
 def pooling_part(own: PoolingFunction) -> OwnPart:

@@ -8,7 +8,8 @@ from numbers import Real
 from modular_pluralism.errors import ModelCallError
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.nodes.own import ask_own, heard
+from modular_pluralism.nodes import ask
+from modular_pluralism.nodes.own import heard
 from modular_pluralism.nodes.pick import pick
 from modular_pluralism.nodes.quorum import attendance
 from modular_pluralism.nodes.render import comment_lines, fill
@@ -38,7 +39,7 @@ def own_select(part: OwnPart, *, communities: Sequence[str], quorum: int) -> Bod
 
     def step(state: State) -> Steps:
         present = attendance(state, communities, quorum)
-        outcome = yield from ask_own(part, heard(state, present, "select"))
+        outcome = yield ask.own(part, heard(state, present, "select"))
         selected = selection(outcome.value, present.names, part.place, outcome.attempts)
         return {"selected": selected, "missing": present.missing}
 

@@ -108,13 +108,13 @@ def _writer() -> StreamWriter | None:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, PluralismError) else describe(error)
+    return redact(str(error)) if isinstance(error, PluralismError) else describe(error)
 
 
 def _shown(error: Exception | None, why: str) -> Exception | None:
     """The error that a community is missing for, unless its traceback would show a key, or something that a terminal
     would obey."""
-    if error is None or str(error) != why:  # it is missing for something else
+    if error is None or redact(str(error)) != why:  # it is missing for something else
         return None
     shown = "".join(traceback.format_exception(error))
     return error if redact(shown) == shown else None

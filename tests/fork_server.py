@@ -198,7 +198,7 @@ def _become(wanted: dict[str, Any], streams: list[int], libraries: _Libraries) -
     code: Any = None
     try:
         if sys.argv[1:2] == ["-c"]:
-            exec(compile(sys.argv[2], "<string>", "exec"), {"__name__": "__main__"})
+            exec(compile(sys.argv[2], "<string>", "exec", dont_inherit=True), {"__name__": "__main__"})
         else:
             importlib.import_module("modular_pluralism.__main__").main()
     except SystemExit as end:

@@ -134,3 +134,21 @@ def test_a_history_that_is_none_is_refused(history: Any, message: str) -> None:
     graph = build_overton(fake_pool(NAMES), models=models()).compile()
     with pytest.raises(InputError, match=message):
         graph.invoke({"question": "And buses?", "history": history})
+
+
+def test_nothing_is_left_of_the_message_before() -> None:
+    asked = models(base=choosing(lambda seen: {"A": 0.6, "B": 0.2, "1": 0.9}, text="Well."))
+    graph = build_conversation(fake_pool(NAMES), mode="steerable", scoring="label", models=asked)
+    talk = graph.compile(checkpointer=InMemorySaver())
+    first: Any = {"messages": [("user", "Cars?")], "attribute": "the north", "options": ["Yes", "No"]}
+    assert talk.invoke(first, THREAD)["choice"] == "Yes"
+    state = talk.invoke({"messages": [("user", "Why?")], "options": None}, THREAD)
+    assert state["messages"][-1].text == state["answer"] == "Well."
+    assert state["choice"] is state["distribution"] is None
+
+
+def test_an_argument_that_the_mode_has_not_is_refused() -> None:
+    for wrong in ("into", "pooling"):
+        more: dict[str, Any] = {wrong: "median"}
+        with pytest.raises(InputError, match=f"Overton mode has no argument '{wrong}'"):
+            build_conversation(fake_pool(NAMES), models=models(), **more)

@@ -303,7 +303,7 @@ async def test_an_assistant_keeps_its_context_and_a_run_changes_a_part_of_it(cli
     assert result["distributions"]["farmers"]["scoring"] == "label"
     assert sum(result["distribution"]) == pytest.approx(1)
     state: Any = await client.threads.get_state(thread["thread_id"])
-    assert json.loads(json.dumps(state["values"])) == result
+    assert json.loads(json.dumps(state["values"])) == {**question, **result}
     other: Any = await client.runs.wait(None, assistant["assistant_id"], input=question, context={"scoring": "rotate"})
     assert set(other["comments"]) == {"farmers", "townspeople"}
     assert other["distributions"]["farmers"]["scoring"] == "rotate"

@@ -7,12 +7,26 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import ToolException
+from langgraph.types import interrupt
 
+from modular_pluralism import (
+    HeardComment,
+    ModelCallError,
+    Pool,
+    PoolError,
+    QuorumError,
+    build_overton,
+    estimate,
+    pluralism_tool,
+)
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import Caller
+from modular_pluralism.models.redaction import keep_secret
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.step import Body, State, Steps, as_runnable, step_maker
 
@@ -67,3 +81,38 @@ def test_has_a_cache_key_of_its_own() -> None:
     one, other = (OwnPart("mine", RunnableLambda(lambda given: given["question"])) for _ in range(2))
     assert key(one) == key(one)
     assert len({key(one), key(other), key(one, "how?")}) == 3
+
+
+def test_a_reason_is_told_without_keys_whoever_gives_it() -> None:
+    keep_secret("sk-canary-of-a-stage")
+
+    def refuses(heard: HeardComment) -> str:
+        try:
+            return dict[str, str]()["no verdict"]
+        except KeyError as error:
+            raise ModelCallError("no verdict with sk-canary-of-a-stage") from error
+
+    mine = FakeListChatModel(responses=["Mine."])
+    graph = build_overton(Pool.of(mine, {"farmers": mine}), after_comments=[refuses]).compile()
+    with pytest.raises(QuorumError, match="farmers: no verdict with") as caught:
+        graph.invoke({"question": "why?"})
+    assert "canary" not in str(caught.value)
+
+
+def test_what_a_function_costs_can_be_estimated() -> None:
+    mine = FakeListChatModel(responses=["Mine."])
+    cost = estimate("why?", Pool.of(mine, {"farmers": lambda asked: "Ours.", "town": mine}))
+    assert cost["total"]["calls"] == 3
+
+
+def test_a_pool_of_a_list_is_told() -> None:
+    wrong: Any = ["farmers"]
+    with pytest.raises(PoolError, match="communities is a list; give a dict by name"):
+        Pool.of(FakeListChatModel(responses=["Mine."]), wrong)
+
+
+def test_a_tool_that_is_interrupted_says_so() -> None:
+    mine = FakeListChatModel(responses=["Mine."])
+    pool = Pool.of(mine, {"farmers": lambda asked: str(interrupt("Well?")), "town": mine})
+    with pytest.raises(ToolException, match="waits for a person's answer; give the agent a checkpointer"):
+        pluralism_tool(pool).invoke({"question": "why?"})

@@ -320,7 +320,7 @@ def test_a_stream_of_something_else_is_told(providers: Providers, delta: object)
     choices = [{"index": 0, "delta": delta, "finish_reason": "stop"}]
     events = f"data: {json.dumps({**_whole(), 'choices': choices})}\n\n"
     model = model_at(providers, providers.gives("else", events, kind="text/event-stream"))
-    with pytest.raises(LookupError, match="a part of it holds no choices"):
+    with pytest.raises(ModelCallError, match="a part of it holds no choices"):
         list(model.chat.stream(PROMPT))
 
 

@@ -71,6 +71,7 @@ def test_a_function_merges() -> None:
         "question": "Is it so?",
         "attribute": None,
         "options": None,
+        "history": [],
         "missing": ["east"],
     }
     assert all(type(comment) is dict for comment in heard["comments"])

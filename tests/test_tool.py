@@ -51,7 +51,9 @@ def test_arguments_of_the_modes_builder_are_the_tools_too(monkeypatch: pytest.Mo
     silent: Any = FakeChat(say=lambda seen: RuntimeError("not asked"))
     known = tool(settings={"comments": {"north": "Mine."}}, north=silent)
     assert known.invoke({"question": "Why?"}) == "All views."
-    with pytest.raises(InputError, match="Distributional mode has no argument 'moods'; beside the tool's own it takes"):
+    with pytest.raises(
+        InputError, match="Distributional mode has no argument 'moods'; beside pluralism_tool's own it takes"
+    ):
         tool("distributional", settings={"moods": 3})
     with pytest.raises(InputError, match="comments is 3; give a dict"):
         tool(settings={"comments": 3})

@@ -150,5 +150,5 @@ def _embeddings(chain: Mapping[int, int], vocabulary: int) -> NDArray[np.float32
         wanted = np.flatnonzero(sign * values > 1e-9)
         places = np.arange(0 if sign > 0 else 1, HIDDEN // 2, 2)[: len(wanted)]
         assert len(places) == len(wanted), "a chain of more tokens than there is room for"
-        made[np.ix_(np.array(nodes), places)] = vectors[:, wanted] * np.sqrt(np.abs(values[wanted]))
+        made[np.ix_(np.array(nodes, np.intp), places)] = vectors[:, wanted] * np.sqrt(np.abs(values[wanted]))
     return np.concatenate([made, -made], axis=1)

@@ -88,7 +88,9 @@ _FINISHED = {"max_tokens": "length", "model_length": "length", "MAX_TOKENS": "le
 def finished(message: AIMessage) -> AIMessage:
     """The message with a `finish_reason` as the rest of the package reads it, whatever its provider calls that."""
     info = message.response_metadata
-    reason = next((info[key] for key in ("finish_reason", "stop_reason", "done_reason") if info.get(key)), "stop")
+    reason = next(
+        (info[key] for key in ("finish_reason", "stop_reason", "stopReason", "done_reason") if info.get(key)), "stop"
+    )
     told = {**info, "finish_reason": _FINISHED.get(str(reason), "stop")}
     return message.model_copy(update={"response_metadata": told})
 

@@ -11,8 +11,8 @@ from modular_pluralism.errors import ContextOverflowError, InputError, ModelCall
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.modes import ModeDescription
+from modular_pluralism.nodes.comment import comment_prompt
 from modular_pluralism.nodes.quorum import attendance
-from modular_pluralism.nodes.render import quoted, with_persona
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.serving.answers import Delta, End, Event, Facts, Known, Tokens
@@ -74,7 +74,7 @@ class ModeTalk:
         _refuse_what_a_run_has_not(self._mode, request)
         asked = question_of(self._mode, request, request.first_seed())
         schema = _schema(request, options=bool(asked.get("options")))
-        self._check_length(asked["question"])
+        self._check_length(asked)
         sampling = (request.temperature, request.engine_top_p, request.reasoning_effort)
         try:
             return asked, self._graph(request.most_tokens, *sampling, schema)
@@ -101,15 +101,15 @@ class ModeTalk:
         }
         return self._mode.graph(pool, scoring=self._scoring, voice=self._voice, **settings).compile()
 
-    def _check_length(self, question: str) -> None:
+    def _check_length(self, asked: Mapping[str, Any]) -> None:
         """In a run a community that cannot read the question is missing, and the run fails for want of a quorum; but
         a question that is too long is the client's to mend."""
-        prompt = self._prompts["comment"].render(question=quoted(question))
         for name in self._pool.communities:
             model = self._models.answerer(name)
             if not isinstance(model, PoolModel) or not isinstance(chat := model.chat, ChatLlama):
                 continue
-            tokens = len(chat.prompt_tokens(with_persona(self._pool.persona_text(name, self._prompts), prompt))) + 1
+            prompt = comment_prompt(self._pool.persona_text(name, self._prompts), self._prompts, asked)
+            tokens = len(chat.prompt_tokens(prompt)) + 1
             if tokens > chat.engine.context:
                 raise ContextOverflowError(
                     f"The prompt needs {tokens} tokens for {name} and its context holds {chat.engine.context}; shorten "
