@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -211,6 +212,15 @@ class RemoteModel(Table):
         if ours:
             raise ValueError(f"must not hold {ours[0]}, which the package sets itself")
         return body
+
+    @field_validator("extra_body", "chat_template_kwargs")
+    @classmethod
+    def _check_is_json(cls, sent: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(sent, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError("must hold what JSON can: texts, finite numbers, true, false, lists and tables") from None
+        return sent
 
     @field_validator("api_key_env")
     @classmethod

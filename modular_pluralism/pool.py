@@ -722,16 +722,29 @@ def _sentence(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return f"{_at(table)}there is no {key}; add a line '{key} = ...'"
     if error["type"] == "extra_forbidden":
-        return _at(table) + _unknown(key, _keys(error["loc"]), is_table=False)
+        return _of_another_kind(error["loc"]) or _at(table) + _unknown(key, _keys(error["loc"]), is_table=False)
     if error["type"] == "value_error" and not key:  # one of our rules on a whole table, or on the whole pool
         return f"{table} {error['ctx']['error']}".strip()
     where = f"{table} {key}".strip()
     if error["type"] == "value_error":
-        # What stands where a key's name belongs may well be the key itself.
-        shown = "" if key == "api_key_env" else f", not {_short(without_password(error['input']))}"
-        return f"{where} {error['ctx']['error']}{shown}"
+        # What stands where a key's name belongs may well be the key itself; and the rules of a table name its key.
+        tells = key == "api_key_env" or isinstance(error["input"], Mapping)
+        return f"{where} {error['ctx']['error']}" + (
+            "" if tells else f", not {_short(without_password(error['input']))}"
+        )
     expected = _EXPECTED.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
     return f"{where} must be {expected}, not {_short(error['input'])}"
+
+
+def _of_another_kind(loc: tuple[int | str, ...]) -> str | None:
+    """What is said of a key that models of another kind have; None of a key that none has."""
+    key = str(loc[-1])
+    kinds = [kind for kind, table in KINDS.items() if key in table.model_fields] if loc[0] == "models" else []
+    if not kinds or len(loc) != 4:
+        return None
+    return (
+        f"{_table(*map(str, loc[:2]))} {key} is for a model with {one_of(kinds)}, and this one has {loc[2]}; remove it"
+    )
 
 
 def _place(loc: tuple[int | str, ...]) -> tuple[str, str]:

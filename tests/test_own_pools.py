@@ -232,7 +232,7 @@ def test_a_function_is_asked_with_the_question_and_all_that_belongs_to_it() -> N
     state = build_steerable(pool, scoring="label").compile().invoke(question)
     assert state["comments"]["left"]["text"] == "Mine."
     given = seen_by_it[0]
-    assert set(given) == {"question", "options", "attribute", "persona", "seed", "messages"}
+    assert set(given) == {"question", "options", "history", "attribute", "persona", "seed", "messages"}
     assert (given["question"], given["options"], given["attribute"]) == (QUESTION["question"], ["Yes", "No"], "privacy")
     assert given["persona"] == pool.persona_text("left")
     assert isinstance(given["messages"][0], SystemMessage)

@@ -706,3 +706,25 @@ def test_a_value_that_no_template_can_be_given_is_told(line: str, said: str) -> 
     )
     with pytest.raises(PoolError, match=said):
         Pool.from_toml(text, source="pool.toml", folder=Path())
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("extra_body = { n = 2 }", "[models.far] extra_body must not hold n, which the package sets itself"),
+        ("extra_body = { min_p = nan }", "[models.far] extra_body must hold what JSON can: texts, finite numbers"),
+        ("chat_template_kwargs = { day = 2026-01-01 }", "[models.far] chat_template_kwargs must hold what JSON can"),
+        ('headers_env = { "X-Title" = "my title" }', "[models.far] headers_env must give each header the name"),
+        ("thinking = 64", "[models.far] thinking is for a model with gguf, and this one has openai; remove it"),
+        ("thinkin = 64", "[models.far] unknown key 'thinkin'"),
+    ],
+)
+def test_what_is_wrong_with_a_remote_model_is_told(line: str, said: str) -> None:
+    message = refusal(f"{REMOTE}{line}\n")
+    assert said in message
+    assert not message.endswith("a table")
+
+
+def test_a_key_of_remote_models_is_told_of_an_embedded_one() -> None:
+    message = refusal(VALID.replace('gguf = "small.gguf"\n', 'gguf = "small.gguf"\nextra_body = { top_k = 2 }\n'))
+    assert "[models.small] extra_body is for a model with openai, and this one has gguf" in message
