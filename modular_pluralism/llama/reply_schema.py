@@ -16,8 +16,10 @@ from typing_extensions import is_typeddict
 
 from modular_pluralism.errors import InputError, NoUsableReplyError
 from modular_pluralism.llama.grammar import JSON_OBJECT, grammar_of_schema
-from modular_pluralism.llama.schema_check import schema_problem
 from modular_pluralism.llama.schema_keywords import check_keywords, closed_objects
+
+_LONGEST = 200
+"""Characters of what a validator says, which may quote a whole reply."""
 
 ResponseFormat = Mapping[str, Any] | type[BaseModel]
 """What ChatOpenAI takes as `response_format`: OpenAI's table, or a class of pydantic."""
@@ -37,6 +39,12 @@ class ReplySchema:
     def __post_init__(self, model: type[BaseModel] | None) -> None:
         object.__setattr__(self, "_model", model)
         check_keywords(self.json_schema)
+        from jsonschema import Draft202012Validator, SchemaError  # a tenth of a second that few runs need
+
+        try:
+            Draft202012Validator.check_schema(self.json_schema)
+        except SchemaError as error:
+            raise InputError(f"The JSON schema is none: {error.message:.{_LONGEST}}.") from None
 
     @classmethod
     def of(cls, schema: Any) -> ReplySchema:
@@ -80,7 +88,7 @@ class ReplySchema:
             value = json.loads(text)
         except (ValueError, RecursionError):
             raise self._unusable("it is no JSON") from None
-        if (problem := schema_problem(value, self.json_schema)) is not None:
+        if (problem := self._problem(value)) is not None:
             raise self._unusable(problem)
         model: type[BaseModel] | None = getattr(self, "_model")  # noqa: B009 - see __post_init__
         if model is None:
@@ -104,6 +112,26 @@ class ReplySchema:
         """As `read`, in plain values."""
         value = self.read(text)
         return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+    def _problem(self, value: Any) -> str | None:
+        """What is wrong with a value, with its place in it; None where it follows the schema."""
+        from jsonschema import Draft202012Validator
+        from jsonschema.exceptions import best_match
+        from referencing import Registry
+        from referencing.exceptions import Unresolvable
+
+        # With a registry of its own, no reference is looked up on the net.
+        validator = Draft202012Validator(self.json_schema, registry=Registry())
+        try:
+            error = best_match(validator.iter_errors(value))
+        except Unresolvable as unknown:
+            raise InputError(f"The JSON schema refers to {unknown.ref!r}, which it does not hold; add it.") from None
+        except RecursionError:
+            return "it is nested too deeply"
+        if error is None:
+            return None
+        place = ".".join(map(str, error.absolute_path))
+        return f"{place}: {error.message:.{_LONGEST}}" if place else f"{error.message:.{_LONGEST}}"
 
     def _unusable(self, why: str) -> NoUsableReplyError:
         return NoUsableReplyError(
