@@ -811,6 +811,3 @@ def _short(value: object) -> str:
 
 def _one_line(text: str) -> str:
     return repr(text)[1:-1][:200]
-
-
-# Checks of single values

@@ -58,9 +58,7 @@ class _Form:
             "reasoning": {"effort": effort, "summary": None},
             "store": False,
             "temperature": request.temperature,
-            "text": {
-                "format": {"type": "text"} if wanted is None else wanted.model_dump(by_alias=True, exclude_none=True)
-            },
+            "text": {"format": wanted.model_dump(by_alias=True, exclude_none=True)},
             "tool_choice": "none",
             "tools": [],
             "top_p": request.top_p,

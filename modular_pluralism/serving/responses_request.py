@@ -7,17 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from modular_pluralism.serving.schemas import (
+    AnyRequest,
     Body,
     ChatRequest,
     Count,
     Effort,
-    ModelId,
     NotOffered,
-    StreamOptions,
-    Temperature,
     Text,
-    TopP,
-    Whole,
 )
 
 
@@ -95,30 +91,17 @@ Messages = Annotated[
 ]
 
 
-class ResponsesRequest(Body):
+class ResponsesRequest(AnyRequest):
     """What /v1/responses is sent. Nothing is kept: a chat is sent whole each time."""
 
-    model: ModelId
     input: Messages
     instructions: str | None = None
     max_output_tokens: Count | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
     text: TextOptions | None = None
     reasoning: ReasoningOptions | None = None
-    metadata: dict[str, Any] | None = None
-    seed: Whole | None = None
     previous_response_id: Any = None
 
-    # Fields of OpenAI's that change no answer.
-    user: Any = None
-    store: Any = None
-    service_tier: Any = None
-    safety_identifier: Any = None
-    prompt_cache_key: Any = None
-    prompt_cache_retention: Any = None
+    # Further fields of OpenAI's that change no answer.
     parallel_tool_calls: Any = None
     max_tool_calls: Any = None
 

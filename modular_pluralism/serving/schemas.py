@@ -101,17 +101,15 @@ def _listed(value: Any) -> Any:
 Stops = Annotated[list[Text], Field(fail_fast=True), BeforeValidator(_listed, json_schema_input_type=Text | list[Text])]
 
 
-class TextRequest(Body):
-    """What chats and raw completions have in common."""
+class AnyRequest(Body):
+    """What all requests for a text have in common."""
 
     model: ModelId
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
-    n: Count | None = None
     seed: Whole | None = None
-    stop: Stops | None = None
     metadata: dict[str, Any] | None = None
 
     # Fields of OpenAI's that change no answer.
@@ -122,6 +120,20 @@ class TextRequest(Body):
     prompt_cache_key: Any = None
     prompt_cache_retention: Any = None
     prompt_cache_options: Any = None
+
+    @field_validator("stream_options")
+    @classmethod
+    def _belong_to_a_stream(cls, options: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
+        if not info.data.get("stream"):
+            raise ValueError("stream_options is only for streams; leave it out or add stream: true.")
+        return options
+
+
+class TextRequest(AnyRequest):
+    """What chats and raw completions have in common."""
+
+    n: Count | None = None
+    stop: Stops | None = None
     parallel_tool_calls: bool | None = None
 
     functions: Annotated[Any, NotOffered([])] = None
@@ -137,13 +149,6 @@ class TextRequest(Body):
     verbosity: Annotated[Any, NotOffered()] = None
     best_of: Annotated[Any, NotOffered(1)] = None
     suffix: Annotated[Any, NotOffered("")] = None
-
-    @field_validator("stream_options")
-    @classmethod
-    def _belong_to_a_stream(cls, options: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
-        if not info.data.get("stream"):
-            raise ValueError("stream_options is only for streams; leave it out or add stream: true.")
-        return options
 
     @property
     def choices(self) -> int:
