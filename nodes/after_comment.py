@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelCallError
 from modular_pluralism.models.answerer import OwnPart
@@ -45,5 +45,4 @@ def _replaced(comment: Comment, outcome: CallResult[Any], place: str) -> Comment
         )
     if error is None and not text.strip():
         raise ModelCallError(f"{place} left nothing of the comment.")
-    known = {key: said[key] for key in said if key in Comment.__annotations__}
-    return cast(Comment, {**comment, **known, "community": comment["community"]})
+    return {**comment, "text": text, "error": error}

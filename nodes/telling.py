@@ -69,12 +69,12 @@ class Telling:
 
     def wrote(self, update: Mapping[str, Any]) -> None:
         """The node has come to its end with this update of the state."""
-        if self._started is None:
-            return
         said: Mapping[str, Any] = update.get("comments") or {}
         lost = {name: comment["error"] for name, comment in said.items() if comment["error"] is not None}
         for name, why in lost.items():
             _log.warning("%s is missing: %s", name, why, exc_info=_shown(self._failure, why))
+        if self._started is None:
+            return
         if lost:
             self._tell("failed", " ".join(lost.values()))
         else:

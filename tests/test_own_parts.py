@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from langchain_core.language_models import FakeListChatModel
+from langchain_core.language_models import BaseChatModel, FakeListChatModel
 from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import ToolException
 from langgraph.types import interrupt
@@ -29,6 +30,22 @@ from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.redaction import keep_secret
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.step import Body, State, Steps, as_runnable, step_maker
+
+
+class Echo(BaseChatModel):
+    """Answers with one message, whatever it is asked."""
+
+    message: AIMessage
+
+    def __init__(self, message: AIMessage) -> None:
+        super().__init__(message=message)
+
+    def _generate(self, *arguments: Any, **more: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self.message)])
+
+    @property
+    def _llm_type(self) -> str:
+        return "echo"
 
 
 @step_maker()
@@ -116,3 +133,24 @@ def test_a_tool_that_is_interrupted_says_so() -> None:
     pool = Pool.of(mine, {"farmers": lambda asked: str(interrupt("Well?")), "town": mine})
     with pytest.raises(ToolException, match="waits for a person's answer; give the agent a checkpointer"):
         pluralism_tool(pool).invoke({"question": "why?"})
+
+
+def test_a_stream_that_broke_off_behind_an_agent_is_no_answer() -> None:
+    half = AIMessage("Half", response_metadata={"model_provider": "openai"})
+    pool = Pool.of(FakeListChatModel(responses=["Mine."]), {"farmers": Echo(half).with_fallbacks([])})
+    with pytest.raises(QuorumError, match=r"farmers: .*the reply broke off before its end"):
+        build_overton(pool.with_run(attempts=1)).compile().invoke({"question": "why?"})
+
+
+def test_what_a_comment_has_cost_stays_and_what_is_lost_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def edits(heard: HeardComment) -> dict[str, Any]:
+        return {**heard["comment"], "text": "Better.", "prompt_tokens": "NaN", "finish_reason": 3}
+
+    pool = Pool.of(FakeListChatModel(responses=["Mine."]), {"farmers": lambda asked: "Ours."})
+    state = build_overton(pool, after_comments=[edits]).compile().invoke({"question": "why?"})
+    comment = state["comments"]["farmers"]
+    assert (comment["text"], comment["prompt_tokens"], comment["finish_reason"]) == ("Better.", 0, "stop")
+    known: Any = {"farmers": {**comment, "error": "It is closed on Sundays."}}
+    with pytest.raises(QuorumError):
+        build_overton(pool, comments=known).compile().invoke({"question": "why?"})
+    assert "farmers is missing: It is closed on Sundays." in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,6 +74,8 @@ def serve(
     """
     for module in ("fastapi", "uvicorn", "prometheus_client"):
         optional(module, "serve", "`pluralism serve`")
+    # Nobody else tells an operator why a community was missing.
+    logging.getLogger("modular_pluralism.nodes").propagate = True
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
     from modular_pluralism.serving.keys import load_keys

@@ -86,8 +86,14 @@ _FINISHED = {"max_tokens": "length", "model_length": "length", "MAX_TOKENS": "le
 
 
 def finished(message: AIMessage) -> AIMessage:
-    """The message with a `finish_reason` as the rest of the package reads it, whatever its provider calls that."""
+    """The message with a `finish_reason` as the rest of the package reads it, whatever its provider calls that.
+
+    Where there is none, that is "stop"; but OpenAI-compatible endpoints always send one, so a message of theirs without
+    it has broken off, and stays as it is.
+    """
     info = message.response_metadata
+    if info.get("model_provider") == "openai" and not info.get("finish_reason"):
+        return message
     reason = next(
         (info[key] for key in ("finish_reason", "stop_reason", "stopReason", "done_reason") if info.get(key)), "stop"
     )
