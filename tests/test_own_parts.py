@@ -37,9 +37,6 @@ class Echo(BaseChatModel):
 
     message: AIMessage
 
-    def __init__(self, message: AIMessage) -> None:
-        super().__init__(message=message)
-
     def _generate(self, *arguments: Any, **more: Any) -> ChatResult:
         return ChatResult(generations=[ChatGeneration(message=self.message)])
 
@@ -137,7 +134,7 @@ def test_a_tool_that_is_interrupted_says_so() -> None:
 
 def test_a_stream_that_broke_off_behind_an_agent_is_no_answer() -> None:
     half = AIMessage("Half", response_metadata={"model_provider": "openai"})
-    pool = Pool.of(FakeListChatModel(responses=["Mine."]), {"farmers": Echo(half).with_fallbacks([])})
+    pool = Pool.of(FakeListChatModel(responses=["Mine."]), {"farmers": Echo(message=half).with_fallbacks([])})
     with pytest.raises(QuorumError, match=r"farmers: .*the reply broke off before its end"):
         build_overton(pool.with_run(attempts=1)).compile().invoke({"question": "why?"})
 
