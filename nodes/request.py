@@ -112,7 +112,7 @@ def check_question(question: object) -> None:
     """Raise InputError unless there is a question."""
     if question is not None and not isinstance(question, str):
         raise InputError(f"The question is {shown(question)}; write it as text.")
-    if not question or not question.strip():
+    if not question or _is_blank(question):
         raise InputError("The question is empty; write what the communities shall comment on.")
     _check_unicode(question, "The question")
 
@@ -138,7 +138,7 @@ def check_attribute(attribute: object, *, required: bool) -> None:
     kinds = 'a value, a demographic or a culture, such as "the right to privacy"'
     if attribute is not None and not isinstance(attribute, str):
         raise InputError(f"The attribute is {shown(attribute)}; write it as text: {kinds}.")
-    if attribute is None or not attribute.strip():
+    if attribute is None or _is_blank(attribute):
         if required:
             raise InputError(f"This question needs an attribute: {kinds}.")
         raise InputError(f"The attribute is blank; write {kinds}, or leave it out.")
@@ -186,7 +186,7 @@ def check_options(options: Any) -> None:
         if not isinstance(option, str):
             raise InputError(f"Option {number}, {shown(option)}, is no text; write it in quotes.")
         _check_unicode(option, f"Option {number}")
-        if not one_line(option):
+        if _is_blank(option):
             raise InputError(f"Option {number} is empty; write it or leave it out.")
 
 
@@ -197,6 +197,11 @@ def _check_distinct(options: Sequence[str]) -> None:
         if text in seen:
             raise InputError(f"Option {number}, {text!r}, is there twice; options must differ.")
         seen.add(text)
+
+
+def _is_blank(text: str) -> bool:
+    """Whether there is nothing to read: white space, control characters, or joiners alone."""
+    return not any(character.isprintable() and not character.isspace() for character in text)
 
 
 def _check_unicode(text: str, what: str) -> None:

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.question_text import without_options
+from modular_pluralism.nodes.request import Request
 
 WORDS = st.text(alphabet="abcXY.()$ ?*", min_size=1, max_size=12).filter(str.strip)
 
@@ -43,3 +45,13 @@ def test_where_they_are_not_at_the_end_or_nothing_is_left_the_text_stays(questio
 def test_whatever_the_options_say_they_are_found(text: str, options: list[str]) -> None:
     listed = " ".join(f"{chr(65 + place)}. {option}" for place, option in enumerate(options))
     assert without_options(f"Question: {text}?\nOptions: {listed}\nAnswer:", options) == (f"{text}?".strip(), True)
+
+
+@pytest.mark.parametrize("blank", ["\x00", "\x1b\n", "\u200d", " \t"])
+def test_a_text_without_anything_to_read_is_blank(blank: str) -> None:
+    with pytest.raises(InputError, match="The question is empty"):
+        Request(question=blank)
+    with pytest.raises(InputError, match="needs an attribute"):
+        Request(question="Why?", mode="steerable", attribute=blank)
+    with pytest.raises(InputError, match="Option 2 is empty"):
+        Request(question="Why?", mode="distributional", options=["Yes", blank])
