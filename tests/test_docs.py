@@ -73,6 +73,11 @@ def test_every_public_name_has_its_section_in_the_reference(name: str) -> None:
     assert f"[`{name}`]" in pages["reference/index.md"]
 
 
+def test_code_with_bars_in_a_table_is_the_same_on_the_site() -> None:
+    row = "| `a \\| <b>` | [c](#d) |"
+    assert SITE["for_site"]("docs/voting.md", row) == "| <code>a &#124; &lt;b&gt;</code> | [c](#d) |"
+
+
 def test_links_lead_to_the_same_things_on_the_site() -> None:
     text = "[a](../prompts/vote.txt) [b](serving.md#models) [c](../README.md#limits) [d](compose.yaml) [e](#here)"
     assert SITE["for_site"]("docs/voting.md", text) == (

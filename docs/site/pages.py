@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import os
 import re
 import tomllib
@@ -128,7 +129,16 @@ def for_site(page: str, markdown: str) -> str:
     for found in links(markdown):
         parts += [markdown[end : found.start()], led(found[0])]
         end = found.end()
-    return "".join([*parts, markdown[end:]])
+    return _CODE_WITH_BARS.sub(_with_bars, "".join([*parts, markdown[end:]]))
+
+
+_BAR = "\\|"
+_CODE_WITH_BARS = re.compile(r"`([^`\n]*\\\|[^`\n]*)`")
+"""Code in a table: GitHub takes the backslash from a bar there, the site does not."""
+
+
+def _with_bars(found: re.Match[str]) -> str:
+    return f"<code>{html.escape(found[1].replace(_BAR, '|')).replace('|', '&#124;')}</code>"
 
 
 def tree_pages(pages: dict[str, str]) -> dict[str, str]:
