@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import typer
 
 from modular_pluralism.cli import progress
 from modular_pluralism.cli.app import main
-from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable
+from modular_pluralism.cli.output import json_text, print_json, print_table, safe, say, stoppable, tell
 from modular_pluralism.cli.progress import EvalProgress, TrainingProgress
 from tests.short_pool import pair_pool
 
@@ -23,6 +25,35 @@ LONG = "a word, " * 30
 def test_what_is_said_is_never_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
     say("[bold]no markup[/bold] \x1b[31mno colour\x1b[0m \u202etext", "bold")
     assert capsys.readouterr().out == "[bold]no markup[/bold] [31mno colour[0m text\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_terminal_is_told_nothing_that_it_would_obey(monkeypatch: pytest.MonkeyPatch, stream: str) -> None:
+    for out, shown in ((Terminal(), "[2J]0;title txet\n"), (io.StringIO(), "\x1b[2J\x1b]0;title\x07\x9b \u202etxet\n")):
+        monkeypatch.setattr(sys, stream, out)
+        tell("\x1b[2J\x1b]0;title\x07\x9b \u202etxet", err=stream == "stderr")
+        assert out.getvalue() == shown
+
+
+def test_json_holds_what_a_terminal_would_obey_as_escapes() -> None:
+    nasty = "\x1b[2J \x9b \u202e \ud800 \x7f é 𝄞 क्\u200dष\n"
+    text = json_text({"answer": nasty})
+    assert json.loads(text)["answer"] == nasty
+    assert safe(text).plain == text
+    assert "é 𝄞 क्\u200dष" in text
+
+
+def test_commands_print_through_one_place() -> None:
+    """`typer.echo` and `print` show whatever they are given."""
+    folder = Path(str(files("modular_pluralism.cli")))
+    direct = re.compile(r"\b(typer|click)\.(echo|secho)\(|(?<![\w.])print\(")
+    found = [path.name for path in folder.glob("*.py") if direct.search(path.read_text(encoding="utf-8"))]
+    assert found == ["output.py"]
 
 
 def test_only_prose_is_broken_into_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ from modular_pluralism.cli import (
 )
 from modular_pluralism.cli import eval as evaluate
 from modular_pluralism.cli.flags import with_flag
-from modular_pluralism.cli.output import drop_output, safe, show_whatever_comes
+from modular_pluralism.cli.output import SafeFormatter, drop_output, safe, show_whatever_comes, tell
 from modular_pluralism.cli.streams import check_output
 from modular_pluralism.cli.typed import typed_words
 from modular_pluralism.errors import PluralismError
@@ -65,7 +65,7 @@ app.add_typer(runs.app, name="runs")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"pluralism {modular_pluralism.__version__}")
+        tell(f"pluralism {modular_pluralism.__version__}")
         raise typer.Exit
 
 
@@ -84,6 +84,8 @@ def main() -> None:
     # Every command says itself who is missing, and why; a traceback is for applications.
     logging.getLogger("modular_pluralism.nodes").addHandler(logging.NullHandler())
     logging.getLogger("modular_pluralism.nodes").propagate = False
+    if logging.lastResort:  # writes what nobody else has asked for
+        logging.lastResort.setFormatter(SafeFormatter())
     # langchain-openai writes out what came of a stream before anybody can look at it, blocks of reasoning included.
     warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
     try:
@@ -94,7 +96,7 @@ def main() -> None:
             sys.stdout.flush()
     except PluralismError as error:
         # It may quote what a model, an endpoint or a file says.
-        typer.echo(f"Error: {safe(with_flag(str(error)))}", err=True)
+        tell(f"Error: {safe(with_flag(str(error)))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our output has gone, as in `pluralism … | head`
         drop_output()
@@ -105,5 +107,5 @@ def main() -> None:
             told = f"The output cannot be written ({error.strerror}); make room, or send it elsewhere."
         else:
             told = f"{str(error.filename)[:_LONGEST_NAME]} cannot be used ({error.strerror}); name another file."
-        typer.echo(f"Error: {safe(told)}", err=True)
+        tell(f"Error: {safe(told)}", err=True)
         sys.exit(1)

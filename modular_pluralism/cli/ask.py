@@ -24,7 +24,7 @@ from modular_pluralism.cli.call_options import (
     VoiceOption,
     examples,
 )
-from modular_pluralism.cli.output import print_json, print_paid, safe, stoppable
+from modular_pluralism.cli.output import print_json, print_paid, stoppable, tell
 
 if TYPE_CHECKING:
     from langgraph.graph import StateGraph
@@ -192,7 +192,7 @@ def _hint_at_samples(graph: StateGraph[Any, Any, Any, Any], asked: dict[str, Any
         return
     read, sampled = most_calls(graph, asked)
     if sampled > max(read, _MANY_CALLS):
-        typer.echo(
+        tell(
             f"Where a model reports no log-probabilities, options are read from sampled replies: that is {sampled} "
             f"calls for this question, instead of {read}. --dry-run tells their tokens; score_samples in the pool's "
             "[run] table makes them fewer.",
@@ -224,8 +224,7 @@ async def show(
     if as_json:
         print_json(_whole(state, setup, thread))
     elif quiet:
-        answer = _answer(mode, state)
-        print_paid(safe(answer).plain if sys.stdout.isatty() else answer)
+        print_paid(_answer(mode, state))
     else:
         view.result(mode, state)
         if view.moved:

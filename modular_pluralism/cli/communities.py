@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from modular_pluralism.cli.call_options import JsonOption, PoolOption, examples
-from modular_pluralism.cli.output import print_json, print_table, safe
+from modular_pluralism.cli.output import print_json, print_table, safe, tell
 from modular_pluralism.errors import PluralismError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def check(pool: PoolOption = "perspective") -> None:
             mark, note = "ok    ", said
         except PluralismError as error:
             works, mark, note = False, "FAILED", str(error)
-        typer.echo(f"{mark}  {name or 'base LLM'}: {safe(note).plain}")
+        tell(f"{mark}  {name or 'base LLM'}: {safe(note).plain}")
     if not works:
         raise typer.Exit(1)
 

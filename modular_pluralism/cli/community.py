@@ -26,7 +26,7 @@ from modular_pluralism.cli.call_options import (
     name_or_path_option,
     path_option,
 )
-from modular_pluralism.cli.output import print_json, say
+from modular_pluralism.cli.output import print_json, say, tell
 from modular_pluralism.cli.typed import typed_file
 from modular_pluralism.errors import AdapterError, ModelLoadError, PoolError, TrainingDataError
 
@@ -149,7 +149,7 @@ def train(
     if as_json:
         print_json(made)
     if stopped:
-        typer.echo(f"Stopped after {len(made)} of {len(communities)} communities.", err=True)
+        tell(f"Stopped after {len(made)} of {len(communities)} communities.", err=True)
         raise typer.Exit(130)
 
 
@@ -222,7 +222,7 @@ def add(
     }
     add_community(pool, name, {key: value for key, value in fields.items() if value is not None})
     missing = "" if lora is None or lora.is_file() else f" {lora} is not there yet."
-    typer.echo(f"{pool} has the community {name}.{missing}")
+    tell(f"{pool} has the community {name}.{missing}")
 
 
 @app.command("remove", epilog=examples("pluralism community remove europe --pool mine.toml"))
@@ -231,7 +231,7 @@ def remove(name: Annotated[str, typer.Argument(help="The community's name.")], p
     from modular_pluralism.pool_files import remove_community
 
     remove_community(pool, name)
-    typer.echo(f"{pool} no longer has the community {name}.")
+    tell(f"{pool} no longer has the community {name}.")
 
 
 def _base(model: str | None, pool: str) -> Base:
@@ -290,11 +290,11 @@ def _communities(
     groups = grouped(records, group, attribute)
     left = len(records) - sum(map(len, groups.values()))
     if left:
-        typer.echo(f"{left} of {len(records)} rows have no {group}, and are left out.", err=True)
+        tell(f"{left} of {len(records)} rows have no {group}, and are left out.", err=True)
     names = _group_names(name, list(groups))
     for value, called in names.items():
         if called != "_".join(filter(None, [name, plain(value).replace(" ", "_")])):
-            typer.echo(f"The group {value[:100]!r} is called {called}.", err=True)
+            tell(f"The group {value[:100]!r} is called {called}.", err=True)
     return [(names[value], rows(chosen, f"{group}={value}")) for value, chosen in groups.items()]
 
 
@@ -307,7 +307,7 @@ def _check_attribute(records: list[Record], attribute: str) -> None:
     fields = ", ".join(dict.fromkeys(name for record in records for name in record.fields))
     if attribute != "attribute":
         raise TrainingDataError(f"No row has a field {attribute!r}; give --attribute one of {fields}.")
-    typer.echo(
+    tell(
         "No row has a field 'attribute', so that all answers to a question are added up, and nobody is named; "
         f"--attribute takes another field of {fields}.",
         err=True,
@@ -353,7 +353,7 @@ def _train(
     except KeyboardInterrupt:
         kept = (out / f".{name}.training").exists()
         goes_on = f"the same command{' without --restart' if restart else ''} goes on where it was"
-        typer.echo(f"Stopped; {goes_on if kept else 'nothing was written'}.", err=True)
+        tell(f"Stopped; {goes_on if kept else 'nothing was written'}.", err=True)
         raise typer.Exit(130) from None
 
 
@@ -392,12 +392,12 @@ def _print(trained: Trained) -> None:
     from modular_pluralism.training.model_card import NOTHING_LEARNT
 
     before = " from before (--restart trains it anew)" if trained.known else ""
-    typer.echo(f"{trained.adapter} is there{before}, with its card {trained.card} and its curve {trained.curve}.")
+    tell(f"{trained.adapter} is there{before}, with its card {trained.card} and its curve {trained.curve}.")
     for what, figure in trained.figures.items():
         interval = "" if figure.low is None else f" ({figure.low:.3f} to {figure.high:.3f})"
-        typer.echo(f"  held out, {what}: {figure.value:.3f}{interval}, n {figure.n}")
+        tell(f"  held out, {what}: {figure.value:.3f}{interval}, n {figure.n}")
     if trained.fit.best_step == 0:
-        typer.echo(f"  {NOTHING_LEARNT}")
+        tell(f"  {NOTHING_LEARNT}")
 
 
 def _import_pool(pool: str, out: Path) -> None:
@@ -418,12 +418,12 @@ def _import_pool(pool: str, out: Path) -> None:
         model, target = loaded.models[loaded.communities[name].model], out / file
         assert isinstance(model, EmbeddedModel), "a pool allows no adapter of another"
         if target.exists():
-            typer.echo(f"{name}: {target} was there, and stays as it is")
+            tell(f"{name}: {target} was there, and stays as it is")
             continue
         import_adapter(peft, find_gguf(model.gguf, loaded.folder), target)
-        typer.echo(f"{name}: {target}")
+        tell(f"{name}: {target}")
     if moved is None:
-        typer.echo(f"{copy} was there, and stays as it is.")
+        tell(f"{copy} was there, and stays as it is.")
     else:
         write_moved_pool(loaded, moved)
-    typer.echo(f"Use it with --pool {copy}")
+    tell(f"Use it with --pool {copy}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from modular_pluralism.cli.call_options import PoolOption, PortOption, PromptsOption, StoreOption, examples
+from modular_pluralism.cli.output import tell
 from modular_pluralism.optional import optional
 
 EXAMPLES = examples("""
@@ -52,12 +53,12 @@ def debug(
     runs = LiveRuns(pool, prompts, find_location(store), find_timeout())
     ended_by = serve_page(runs, host, port, lambda url: _ready(url, open_it), others=others)
     if ended_by == signal.SIGINT:
-        typer.echo("Stopped.", err=True)
+        tell("Stopped.", err=True)
     end_process(130 if ended_by == signal.SIGINT else 0)
 
 
 def _ready(url: str, open_it: bool) -> None:
-    typer.echo(f"The debugger is at {url} (Ctrl-C ends it)")
+    tell(f"The debugger is at {url} (Ctrl-C ends it)")
     if open_it:
         import webbrowser
 

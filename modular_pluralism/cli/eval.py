@@ -22,7 +22,7 @@ from modular_pluralism.cli.call_options import (
     expand_groups,
     path_option,
 )
-from modular_pluralism.cli.output import print_results_json, stoppable
+from modular_pluralism.cli.output import print_results_json, stoppable, tell
 from modular_pluralism.optional import optional
 from modular_pluralism.types import MethodName
 
@@ -122,7 +122,7 @@ def evaluate(
         return
     files = evaluation.files
     print_results(results, rest=str(files.report))
-    typer.echo(f"\nReport: {files.report}")
-    typer.echo(f"Figures: {files.results}")
-    typer.echo(f"Filled-in task files: {files.folder / 'filled'}")
-    typer.echo(f"Logs: inspect view --log-dir {files.logs}")
+    tell(f"\nReport: {files.report}")
+    tell(f"Figures: {files.results}")
+    tell(f"Filled-in task files: {files.folder / 'filled'}")
+    tell(f"Logs: inspect view --log-dir {files.logs}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import typer
-
 from modular_pluralism.cli.call_options import ModeOption, PoolOption, examples
+from modular_pluralism.cli.output import tell
 
 EXAMPLES = examples("""
 pluralism graph --mode distributional
@@ -18,4 +17,4 @@ def graph(mode: ModeOption = "overton", pool: PoolOption = "perspective") -> Non
 
     drawing = find_mode(mode).graph(pool).compile().get_graph(xray=True)
     drawing.nodes = {name: node._replace(metadata=None) for name, node in drawing.nodes.items()}  # else it is all text
-    typer.echo(drawing.draw_mermaid().rstrip())
+    tell(drawing.draw_mermaid().rstrip())

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from modular_pluralism.cli.call_options import JsonOption, PoolOption, examples
-from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable
+from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable, tell
 from modular_pluralism.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def list_models(context: typer.Context, as_json: JsonOption = False) -> None:
     elif cached:
         _print_cache(cached, cache_folder())
     else:
-        typer.echo("No model has been prepared yet; `pluralism models prepare` does it.")
+        tell("No model has been prepared yet; `pluralism models prepare` does it.")
 
 
 @app.command("prepare", epilog=examples("pluralism models prepare --pool my-pool.toml"))
@@ -138,7 +138,7 @@ def remove(
     for entry in removed:
         say(f"Removed {entry.name}.")
     if not removed:
-        typer.echo("There was nothing to remove.")
+        tell("There was nothing to remove.")
 
 
 def _model_files(pool: Pool, only: str | None) -> list[tuple[str, Path, EmbeddedModel]]:
@@ -266,9 +266,9 @@ def _print_unless_used(config: EmbeddedModel, done: Preparation) -> None:
     if done.entry.file is None:
         return
     if not config.prepared:
-        typer.echo("This pool does not use it, because it says prepared = false.")
+        tell("This pool does not use it, because it says prepared = false.")
     elif config.repeatable and not FORMATS[done.entry.format].exact:
-        typer.echo("This pool does not use it, because it says repeatable = true, which 16-bit weights may not be.")
+        tell("This pool does not use it, because it says repeatable = true, which 16-bit weights may not be.")
 
 
 def _agreement_cells(measured: MeasuredFormat) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import logging
 import os
 import sys
 import unicodedata
@@ -61,25 +62,40 @@ def is_full(error: OSError) -> bool:
 def tell_instead(error: OSError) -> None:
     """Say that what comes now would have gone to standard output."""
     drop_output()
-    typer.echo(f"Error: The output cannot be written ({error.strerror}); it stands here instead.", err=True)
+    tell(f"Error: The output cannot be written ({error.strerror}); it stands here instead.", err=True)
+
+
+def tell(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print a text as it is; on a terminal, without what a terminal would obey."""
+    stream = sys.stderr if err else sys.stdout
+    typer.echo(safe(text).plain if stream is not None and stream.isatty() else text, err=err, nl=nl, color=True)
+
+
+class SafeFormatter(logging.Formatter):
+    """What is logged may quote models, endpoints and files: a terminal obeys none of it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As always, without what a terminal would obey."""
+        return safe(super().format(record)).plain
 
 
 def print_paid(text: str) -> None:
     """Print what has cost something: on standard error, with exit code 1, where standard output cannot be written."""
     try:
-        typer.echo(text)
+        tell(text)
     except OSError as error:
         if not is_full(error):
             raise
         tell_instead(error)
-        typer.echo(text, err=True)
+        tell(text, err=True)
         raise typer.Exit(1) from error
 
 
 def json_text(values: Mapping[str, Any]) -> str:
-    """One JSON object in letters that standard output has."""
+    """One JSON object in letters that standard output has; what a terminal would obey stands there as `\\u009b`."""
     encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8")
-    return json.dumps(values, ensure_ascii=not encoding.lower().startswith("utf"), indent=2)
+    text = json.dumps(values, ensure_ascii=not encoding.lower().startswith("utf"), indent=2)
+    return "".join(char if _is_shown(text, at, char) else json.dumps(char)[1:-1] for at, char in enumerate(text))
 
 
 def print_results_json(results: BaseModel) -> None:
@@ -115,5 +131,5 @@ def stoppable(told: str = "Stopped.") -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, asyncio.CancelledError):
-        typer.echo(told, err=True)
+        tell(told, err=True)
         raise typer.Exit(130) from None

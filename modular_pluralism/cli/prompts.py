@@ -25,7 +25,7 @@ from modular_pluralism.cli.call_options import (
     path_argument,
     path_option,
 )
-from modular_pluralism.cli.output import print_json, print_results_json, print_table, safe, say, stoppable
+from modular_pluralism.cli.output import print_json, print_results_json, print_table, say, stoppable, tell
 from modular_pluralism.errors import PromptError
 from modular_pluralism.optional import optional
 from modular_pluralism.types import MethodName
@@ -99,7 +99,7 @@ def show(name: NameArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({**_row(file, prompt), "text": prompt.text})
     else:
-        typer.echo(prompt.file_text(), nl=False)
+        tell(prompt.file_text(), nl=False)
 
 
 @app.command(
@@ -192,7 +192,7 @@ def diff(name: NameArgument, folder: FolderArgument, as_json: JsonOption = False
     elif lines:
         _print_diff(lines)
     else:
-        typer.echo(f"{folder / file} does not differ from the built-in prompt.")
+        tell(f"{folder / file} does not differ from the built-in prompt.")
 
 
 @app.command("try", epilog=examples("pluralism prompts try globalopinionqa.json --variant mine --limit 40"))
@@ -394,7 +394,7 @@ def _print_checked(folder: Path, files: list[FolderFile]) -> None:
     if not files:
         say(f"{folder} holds no prompt; put files such as merge.txt there.")
     elif bad:
-        typer.echo(f"{bad} of {len(files)} files cannot be used; mend what is marked by an exclamation mark.")
+        tell(f"{bad} of {len(files)} files cannot be used; mend what is marked by an exclamation mark.")
     elif all(file.same for file in files):
         say(f"{folder} can be used, but changes nothing.")
     else:
@@ -431,7 +431,7 @@ def _print_diff(lines: list[str]) -> None:
             style = "bold" if line.startswith(("+++", "---")) else colours.get(line[:1], "")
             say(line, style)
         else:
-            typer.echo(safe(line).plain)
+            tell(line)
 
 
 def _print_trial(result: TrialResult) -> None:
@@ -482,5 +482,5 @@ def _print_search(result: SearchResult) -> None:
         say()
     for reason, count in list(result.reasons.items())[:_REASONS]:
         say(f"Replies that could not be used, {count} times: {reason}", "dim")
-    typer.echo(search_sentence(result))
+    tell(search_sentence(result))
     say(result.sentence, "bold")

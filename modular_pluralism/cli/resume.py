@@ -9,7 +9,7 @@ import typer
 
 from modular_pluralism.cli.ask import show, stopped
 from modular_pluralism.cli.call_options import JsonOption, QuietOption, StoreOption, examples
-from modular_pluralism.cli.output import stoppable
+from modular_pluralism.cli.output import stoppable, tell
 
 if TYPE_CHECKING:
     from modular_pluralism.cli.terminal_view import TerminalView
@@ -72,5 +72,5 @@ async def _resume(run: str, place: str | None, *, anyway: bool, as_json: bool, q
         async with store.claim(run):
             contents = await read_contents(store, run, setup.mode)
             if contents.finished:
-                typer.echo(f"The run {run} has finished already; this is its result.", err=True)
+                tell(f"The run {run} has finished already; this is its result.", err=True)
             await show(going_on, setup, run, as_json=as_json, quiet=quiet)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from modular_pluralism.cli.call_options import JsonOption, StoreOption, examples
-from modular_pluralism.cli.output import print_json, safe, say, stoppable
+from modular_pluralism.cli.output import print_json, safe, say, stoppable, tell
 
 if TYPE_CHECKING:
     from modular_pluralism.runs.contents import Contents
@@ -47,7 +47,7 @@ def list_runs(context: typer.Context, as_json: JsonOption = False, store: StoreO
     elif kept:
         _print_table(kept)
     else:
-        typer.echo(f"No run is kept in {place.shown}; `pluralism ask QUESTION --thread NAME` keeps one.")
+        tell(f"No run is kept in {place.shown}; `pluralism ask QUESTION --thread NAME` keeps one.")
 
 
 @app.command("show", epilog=examples("pluralism runs show wages"))
@@ -80,7 +80,7 @@ def remove(run: RunArgument, store: StoreOption = None) -> None:
             await table.remove(run)
 
     _in_store(store, forget)
-    typer.echo(f"Removed {run}.")
+    tell(f"Removed {run}.")
 
 
 def _in_store(place: str | None, work: Callable[[RunStore], Coroutine[Any, Any, T]]) -> T:

@@ -20,6 +20,7 @@ from modular_pluralism.cli.call_options import (
     expand_groups,
     path_option,
 )
+from modular_pluralism.cli.output import tell
 from modular_pluralism.optional import optional
 
 EXAMPLES = examples("""
@@ -94,5 +95,5 @@ def serve(
         port=port,
         grace=grace,
         log=RequestLog(prompts=log_prompts),
-        ready=lambda address, catalogue: typer.echo(f"Serving {', '.join(catalogue.ids)} at {address}"),
+        ready=lambda address, catalogue: tell(f"Serving {', '.join(catalogue.ids)} at {address}"),
     )
