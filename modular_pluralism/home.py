@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,20 @@ def expanded(path: str | Path, error: type[ConfigurationError] = InputError) -> 
         first = Path(path).parts[0]
         why = "you have no home folder here" if first == "~" else f"no user {first[1:]!r} has a home folder here"
         raise error(f"{path} cannot be found, since {why}; write the path without {first}.") from None
+
+
+FILES_VARIABLE = "MODULAR_PLURALISM_FILES"
+
+
+def check_inside(path: Path, folder: Path, error: type[ConfigurationError] = InputError) -> None:
+    """Raise `error` where a text that a pool names does not lie in the pool's folder, links followed, nor in a folder
+    that the variable MODULAR_PLURALISM_FILES lists: models are told what stands in it."""
+    listed = [expanded(each, error) for each in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if each]
+    real = path.resolve()
+    if not any(real.is_relative_to(each.resolve()) for each in (folder, *listed)):
+        raise error(
+            f"{path} is {real}, outside the pool's folder; put the file there, or list its folder in {FILES_VARIABLE}"
+        )
 
 
 def own_folder(kind: Literal["data", "cache"], what: str, other: str) -> Path:

@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 
 from modular_pluralism.checked import checked, shown
 from modular_pluralism.errors import PoolError, PromptError
-from modular_pluralism.home import expanded
+from modular_pluralism.home import check_inside, expanded
 from modular_pluralism.model_tables import FILE_KINDS as FILE_KINDS
 from modular_pluralism.model_tables import (
     KINDS,
@@ -468,6 +468,7 @@ class Pool(Table):
         if file is None:
             return None
         path = self.folder / expanded(file, PoolError)
+        check_inside(path, self.folder, PoolError)
         try:
             return path.read_text("utf-8-sig")
         except FileNotFoundError:

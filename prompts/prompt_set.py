@@ -10,6 +10,7 @@ from pathlib import Path
 
 from modular_pluralism.checked import checked
 from modular_pluralism.errors import PromptError
+from modular_pluralism.home import check_inside
 from modular_pluralism.prompts.loader import (
     Prompt,
     hint,
@@ -97,6 +98,7 @@ class PromptSet:
         """
         _check_file_name(file_name)
         if folder is not None and _is_file(folder / file_name):
+            check_inside(folder / file_name, folder, PromptError)
             return plain_persona(folder / file_name)
         if file_name in self._personas:
             return self._personas[file_name].text.strip()

@@ -224,6 +224,22 @@ def test_a_pool_that_cannot_be_imported_whole_is_one_clear_sentence(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["farms.md"]
 
 
+def test_the_chat_template_of_a_pool_goes_with_its_copy(tmp_path: Path) -> None:
+    templated = PUBLISHED.replace('gguf = "tiny.gguf"\n', 'gguf = "tiny.gguf"\ntemplate_file = "own/chat.jinja"\n')
+    assert templated != PUBLISHED
+    (tmp_path / "published.toml").write_text(templated)
+    (tmp_path / "farms.md").write_text("You live on a farm.")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "chat.jinja").write_text("{{ messages }}")
+    pool, copy = Pool.load(tmp_path / "published.toml"), tmp_path / "out" / "published.toml"
+    for _ in range(2):
+        write_moved_pool(pool, moved_pool(pool, tmp_path / "published.toml", copy))
+        assert Pool.load(copy).template_texts() == {"tiny": "{{ messages }}"}
+    (tmp_path / "own" / "chat.jinja").write_text("{{ another }}")
+    with pytest.raises(PoolError, match="is not the chat template"):
+        moved_pool(pool, tmp_path / "published.toml", copy)
+
+
 def test_a_copy_that_cannot_be_written_is_one_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "published.toml").write_text(PUBLISHED)
     (tmp_path / "farms.md").write_text("You live on a farm.")

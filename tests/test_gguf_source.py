@@ -53,8 +53,10 @@ def test_a_missing_package_is_named_with_what_to_install(name: str) -> None:
     assert message.endswith(("name another GGUF.", "check the name after its slash."))
 
 
-@pytest.mark.parametrize("file", ["other.gguf", "", "small"])
+@pytest.mark.parametrize("file", ["other.gguf", "", "small", "../outside.gguf", "link.gguf"])
 def test_a_missing_file_in_a_package_is_named(package: Path, file: str) -> None:
+    (package.parent / "outside.gguf").write_bytes(b"GGUF")
+    (package / "link.gguf").symlink_to(package.parent / "outside.gguf")
     with pytest.raises(ModelLoadError, match=rf"^The package 'weights_of_nobody' has no file '{file}'; check the name"):
         find_gguf(f"package:weights_of_nobody/{file}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tomllib
 import traceback
 from collections.abc import Callable
@@ -162,6 +163,33 @@ def test_a_persona_beside_the_pool_comes_before_the_built_in_one(tmp_path: Path)
     assert "Asia" in built_in
     (tmp_path / "asia.md").write_text("You are {plain} text.\n", encoding="utf-8")
     assert parse(text, tmp_path).persona_text("north") == "You are {plain} text."
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_texts_that_models_are_told_lie_in_the_pool_s_folder_or_a_listed_one(
+    listed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "pool"
+    for each in (elsewhere, folder / "..data"):
+        each.mkdir(parents=True)
+        (each / "own.md").write_text("You are somebody.", encoding="utf-8")
+    if listed:
+        monkeypatch.setenv("MODULAR_PLURALISM_FILES", os.pathsep.join(["~/x", str(elsewhere)]))
+    (folder / "one.md").symlink_to(Path("..data", "own.md"))  # as Kubernetes mounts files
+    (folder / "two.md").symlink_to(elsewhere / "own.md")
+    (folder / "small.gguf").write_bytes(b"GGUF")
+    assert parse(VALID + 'persona = "one.md"\n', folder).persona_text("north") == "You are somebody."
+    for text in (
+        VALID + 'persona = "two.md"\n',
+        _TEMPLATED.replace("chat.jinja", "../elsewhere/own.md"),
+        _TEMPLATED.replace("chat.jinja", f"{elsewhere}/own.md"),
+        _TEMPLATED.replace("chat.jinja", "two.md"),
+    ):
+        if listed:
+            assert parse(text, folder).communities
+        else:
+            with pytest.raises(PoolError, match=r"own\.md, outside the pool's folder; put the file there, or list its"):
+                parse(text, folder)
 
 
 def test_asking_for_the_persona_of_an_unknown_community() -> None:

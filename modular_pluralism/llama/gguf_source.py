@@ -79,6 +79,6 @@ def _in_package(name: str) -> Path:
         )
     for location in spec.submodule_search_locations:
         path = Path(location, *below, file)
-        if file and path.is_file():
+        if file and path.is_file() and path.resolve().is_relative_to(Path(location).resolve()):
             return path.parent.resolve() / path.name
     raise ModelLoadError(f"The package {package!r} has no file {file!r}; check the name after its slash.")

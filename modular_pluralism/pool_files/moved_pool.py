@@ -50,11 +50,10 @@ def moved_pool(pool: Pool, path: Path, target: Path) -> PoolText:
             there.
     """
     file, folder = PoolText.read(path), target.parent
-    _check_personas(pool, folder)
+    _check_texts(pool, folder)
     wanted, document = copy.deepcopy(file.data()), file.document()
     embedded = {name: model for name, model in pool.models.items() if isinstance(model, EmbeddedModel)}
     paths = [("models", name, "gguf") for name in embedded]
-    paths += [("models", name, "template_file") for name, model in embedded.items() if model.template_file is not None]
     imported = {None, *(lora for _, lora in adapter_files(pool).values())}
     paths += [("communities", name, "lora") for name, each in pool.communities.items() if each.lora not in imported]
     for table, name, key in paths:
@@ -70,16 +69,17 @@ def moved_pool(pool: Pool, path: Path, target: Path) -> PoolText:
 
 
 def write_moved_pool(pool: Pool, file: PoolText) -> None:
-    """Write what `moved_pool` has given, and the personas that lie beside the pool's own file.
+    """Write what `moved_pool` has given, and the personas and chat templates that lie in the pool's own folder.
 
     Raises:
         PoolError: a file cannot be read or written.
     """
     folder = file.path.parent
-    for persona in filter(None, {each.persona_file for each in pool.communities.values()}):
-        own, there = pool.folder / persona, folder / persona
+    for text in {*filter(None, (each.persona_file for each in pool.communities.values())), *_template_files(pool)}:
+        own, there = pool.folder / text, folder / text
         if own.is_file() and not there.is_file():
             try:
+                there.parent.mkdir(parents=True, exist_ok=True)
                 with replaced_file(there) as copied:
                     copied.write(own.read_bytes().decode("utf-8"))
             except (OSError, ValueError) as error:
@@ -87,8 +87,20 @@ def write_moved_pool(pool: Pool, file: PoolText) -> None:
     file.write(file.data())
 
 
-def _check_personas(pool: Pool, folder: Path) -> None:
+def _template_files(pool: Pool) -> set[str]:
+    """The chat templates that are named by a path in the pool's folder, where they have to lie."""
+    named = {model.template_file for model in pool.models.values() if isinstance(model, EmbeddedModel)}
+    return {file for file in named if file is not None and not _is_fixed(file)}
+
+
+def _check_texts(pool: Pool, folder: Path) -> None:
     """A file beside a pool comes before the built-in persona of its name: another one there would be taken for it."""
+    for file in _template_files(pool):
+        own, there = pool.folder / file, folder / file
+        if there.is_file() and own.read_bytes() != there.read_bytes():
+            raise PoolError(
+                f"{there} is there already, and is not the chat template {own}; name another folder with --out"
+            )
     for name, community in pool.communities.items():
         persona = community.persona_file
         if persona is None or not (folder / persona).is_file():
