@@ -10,6 +10,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
+import langsmith.utils
 import pytest
 import typer
 
@@ -38,6 +39,23 @@ def test_a_terminal_is_told_nothing_that_it_would_obey(monkeypatch: pytest.Monke
         monkeypatch.setattr(sys, stream, out)
         tell("\x1b[2J\x1b]0;title\x07\x9b \u202etxet", err=stream == "stderr")
         assert out.getvalue() == shown
+
+
+@pytest.mark.parametrize("command", ["serve", "debug"])
+@pytest.mark.parametrize(("said", "told"), [("true", True), ("false", False), (None, False)])
+def test_whoever_starts_a_server_is_told_that_langsmith_is_sent_what_is_said(
+    command: str, said: str | None, told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING", "LANGCHAIN_TRACING_V2"):
+        monkeypatch.delenv(name, raising=False)
+    if said is not None:
+        monkeypatch.setenv("LANGSMITH_TRACING", said)
+    langsmith.utils.get_env_var.cache_clear()
+    monkeypatch.setattr(sys, "argv", ["pluralism", command, "--pool", "nosuch"])
+    with pytest.raises(SystemExit):
+        main()
+    langsmith.utils.get_env_var.cache_clear()
+    assert ("LangSmith is sent every prompt and every reply" in capsys.readouterr().out) == told
 
 
 def test_json_holds_what_a_terminal_would_obey_as_escapes() -> None:

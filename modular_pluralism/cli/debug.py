@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from modular_pluralism.cli.call_options import PoolOption, PortOption, PromptsOption, StoreOption, examples
-from modular_pluralism.cli.output import tell
+from modular_pluralism.cli.output import tell, tell_of_tracing
 from modular_pluralism.optional import optional
 
 EXAMPLES = examples("""
@@ -39,7 +39,8 @@ def debug(
     """Open a local page to run the graphs, look into them, go back in time, and edit prompts.
 
     The page is for this machine only and needs no network: nothing that you type or that a model says is sent anywhere
-    but to the models of your pool. Ctrl-C ends it; runs are kept in the store.
+    but to the models of your pool, and to LangSmith where its variables say so. Ctrl-C ends it; runs are kept in the
+    store.
     """
     optional("nicegui", "debug", "`pluralism debug`")
     from modular_pluralism.debugger.page.live_runs import LiveRuns
@@ -48,6 +49,7 @@ def debug(
     from modular_pluralism.prompts import PromptSet
     from modular_pluralism.runs.location import find_location, find_timeout
 
+    tell_of_tracing()
     Pool.load(pool)
     PromptSet.load(prompts)
     runs = LiveRuns(pool, prompts, find_location(store), find_timeout())

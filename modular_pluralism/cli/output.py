@@ -79,6 +79,14 @@ class SafeFormatter(logging.Formatter):
         return safe(super().format(record)).plain
 
 
+def tell_of_tracing() -> None:
+    """Say so where what is asked and answered leaves this machine because LangSmith's variables are set."""
+    from langsmith.utils import tracing_is_enabled
+
+    if tracing_is_enabled() is True:
+        tell("LangSmith is sent every prompt and every reply, as LANGSMITH_TRACING says; unset it to keep them here.")
+
+
 def print_paid(text: str) -> None:
     """Print what has cost something: on standard error, with exit code 1, where standard output cannot be written."""
     try:

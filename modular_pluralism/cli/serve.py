@@ -20,7 +20,7 @@ from modular_pluralism.cli.call_options import (
     expand_groups,
     path_option,
 )
-from modular_pluralism.cli.output import tell
+from modular_pluralism.cli.output import tell, tell_of_tracing
 from modular_pluralism.optional import optional
 
 EXAMPLES = examples("""
@@ -84,6 +84,7 @@ def serve(
     from modular_pluralism.serving.request_log import RequestLog
     from modular_pluralism.serving.server import serve as run
 
+    tell_of_tracing()
     run(
         Pool.load(pool),
         PromptSet.load(prompts_folder),
