@@ -20,6 +20,7 @@ from modular_pluralism.llama.model_kind import check_gives_vectors
 from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.llama.vector_context import VectorContext, Vectors
 
+G = TypeVar("G")
 T = TypeVar("T")
 
 EmbedderInput = str | Sequence[int]
@@ -93,7 +94,7 @@ class Embedder:
         self._context.close()
         self.model.close()
 
-    def _submit(self, work: Callable[[Sequence[EmbedderInput]], T], given: Sequence[EmbedderInput]) -> Future[T]:
+    def _submit(self, work: Callable[[G], T], given: G) -> Future[T]:
         if not self.closed:
             try:
                 return self._thread.submit(self._unless_closed, work, given)
@@ -101,7 +102,7 @@ class Embedder:
                 pass
         raise self._closed()
 
-    def _unless_closed(self, work: Callable[[Sequence[EmbedderInput]], T], given: Sequence[EmbedderInput]) -> T:
+    def _unless_closed(self, work: Callable[[G], T], given: G) -> T:
         if self._closing:
             raise self._closed()
         return work(given)

@@ -148,7 +148,7 @@ def plan_weights(settings: EngineSettings) -> MemoryPlan:
     layers = header.values.get(f"{header.text('general.architecture')}.block_count", 0)
     layers = layers + 1 if isinstance(layers, int) else 1
     gpu = found[settings.hardware.main_gpu] if found else None
-    if gpu is None or not (wanted == "all" or wanted == "auto" and 2 * size + _MARGIN <= gpu.free):
+    if gpu is None or not (wanted == "all" or (wanted == "auto" and 2 * size + _MARGIN <= gpu.free)):
         return MemoryPlan((DeviceMemory(HOST, size, 0, 0),), layers, 0)
     return MemoryPlan((DeviceMemory(HOST, 0, 0, 0), DeviceMemory(gpu.name, size, 0, 0)), layers, layers)
 

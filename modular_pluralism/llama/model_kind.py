@@ -56,8 +56,8 @@ def _other_kind(pointer: Any) -> str | None:
 def check_gives_vectors(pointer: Any, path: Path) -> None:
     """Raise ModelLoadError unless the loaded model, whether it writes text or not, gives vectors of texts."""
     what = None
-    if native.llama_model_has_encoder(pointer) and native.llama_model_has_decoder(pointer):
-        what = "an encoder with a decoder"
+    if native.llama_model_has_encoder(pointer):  # T5's; those of BERT's kind are none to llama.cpp
+        what = "an encoder for a decoder"
     elif pooling_type(pointer) == native.LLAMA_POOLING_TYPE_RANK:
         what = "a ranking model"
     elif native.llama_vocab_type(native.llama_model_get_vocab(pointer)) == native.LLAMA_VOCAB_TYPE_NONE:

@@ -82,7 +82,7 @@ def close_engines() -> None:
         ```
     """
     with _lock:
-        opened = [*_engines.values(), *_embedders.values()]
+        opened: list[Engine | Embedder] = [*_engines.values(), *_embedders.values()]
         _engines.clear()
         _embedders.clear()
     for each in opened:

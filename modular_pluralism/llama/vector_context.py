@@ -43,10 +43,9 @@ class VectorContext:
         self.length = length
         self.dimensions: int = native.llama_model_n_embd_out(model.pointer)
         self._pooling = pooling_type(model.pointer)
-        self._is_encoder = bool(native.llama_model_has_encoder(model.pointer))
         self._batch_size = min(hardware.ubatch, length)
         architecture = metadata_value(model.pointer, "general.architecture")
-        self._whole = self._is_encoder or metadata_value(model.pointer, f"{architecture}.attention.causal") == "false"
+        self._whole = metadata_value(model.pointer, f"{architecture}.attention.causal") == "false"
         self._pointer = None if self._whole else self._made(hardware, threads, native.LLAMA_POOLING_TYPE_NONE)
         if self._pointer is not None and not native.llama_get_memory(self._pointer):
             native.llama_free(self._pointer)
@@ -90,7 +89,8 @@ class VectorContext:
         lengths = np.linalg.norm(pooled, axis=1, keepdims=True)
         if not (np.isfinite(lengths).all() and lengths.all()):
             raise DecodeError("the vector of a text is zero or not finite")
-        return (pooled / lengths).astype(np.float32)
+        vectors: Vectors = (pooled / lengths).astype(np.float32)
+        return vectors
 
     def _pooled_whole(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.floating[Any]]:
         self._batch.clear()
@@ -127,9 +127,7 @@ class VectorContext:
         for place, position, tokens in parts:
             self._batch.add(tokens, position, place, 0)
         self._compute()
-        found = np.ctypeslib.as_array(
-            native.llama_get_embeddings(self._pointer), (self._batch.count, self.dimensions)
-        )
+        found = np.ctypeslib.as_array(native.llama_get_embeddings(self._pointer), (self._batch.count, self.dimensions))
         start = 0
         for place, position, tokens in parts:
             of_text = found[start : start + len(tokens)]
@@ -142,7 +140,7 @@ class VectorContext:
                 pooled[place] = of_text[-1]
 
     def _compute(self) -> None:
-        compute = native.llama_encode if self._is_encoder or not self._memory else native.llama_decode
+        compute = native.llama_decode if self._memory else native.llama_encode
         code = compute(self._pointer, self._batch.ready())
         if code != 0:
             raise DecodeError(f"llama.cpp returned {code}")
