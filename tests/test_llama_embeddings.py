@@ -23,6 +23,8 @@ from modular_pluralism import (
     InputError,
     LlamaEmbeddings,
     ModelLoadError,
+    Pool,
+    PoolModels,
     close_engines,
 )
 from modular_pluralism.llama.batch import Batch
@@ -208,3 +210,17 @@ async def test_the_event_loop_goes_on_and_a_cancelled_task_ends_the_work(monkeyp
     go_on.set()
     await embedder.aembed(["music"])
     assert len(reads) == 2
+
+
+def test_a_pools_models_give_vectors_over_the_weights_that_it_answers_with(tmp_path: Path) -> None:
+    tables = f'base = "tiny"\n[models.tiny]\ngguf = "{RANDOM_GGUF}"\ncontext = 128\nslots = 1\n'
+    tables += '[communities.north]\nmodel = "tiny"\ndescription = "the north"\n'
+    pool = Pool.from_toml(tables, source="my.toml", folder=tmp_path)
+    models = PoolModels(pool)
+    chat, embeddings = models.base().chat, models.embeddings("tiny")
+    assert isinstance(chat, ChatLlama)
+    assert isinstance(embeddings, LlamaEmbeddings)
+    assert (chat.engine.model, 128) == (embeddings.embedder.model, embeddings.context)
+    given = PoolModels(pool, {"tiny": chat}).embeddings("tiny")
+    assert given.embed_query("rain") == embeddings.embed_query("rain")
+    assert models.embeddings("tiny") is embeddings

@@ -183,7 +183,7 @@ class PoolModels:
             from modular_pluralism import Pool, PoolModels
 
             embeddings = PoolModels(Pool.load("culture")).embeddings("smollm2")
-            vectors = embeddings.embed_documents(["Cities without cars", "Trams instead of cars"])
+            print(len(embeddings.embed_query("Cities without cars")))
             ```
         """
         if name not in self._pool.models:

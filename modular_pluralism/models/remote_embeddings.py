@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 from langchain_core.embeddings import Embeddings
@@ -78,7 +79,7 @@ def _is_vector(value: Any) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(type(number) in (int, float) and math.isfinite(number) for number in value)
+        and all(isinstance(each, Real) and not isinstance(each, bool) and math.isfinite(each) for each in value)
     )
 
 
