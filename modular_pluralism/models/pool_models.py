@@ -170,9 +170,14 @@ class PoolModels:
         return self._open(name, None, 1.0)
 
     def embeddings(self, name: str) -> Embeddings:
-        """What gives the vectors of texts of one [models.*] table, whether it is an embedding model or writes text:
-        LlamaEmbeddings for a `gguf`, which is loaded when it is first asked; OpenAI's embeddings for `openai` and the
-        provider's own for `langchain`, with the retries and the deadline of the pool's [run] table.
+        """What gives the vectors of texts of one [models.*] table, whether it is an embedding model or writes text.
+
+        Args:
+            name: The table's name.
+
+        Returns:
+            LlamaEmbeddings for a `gguf`, which is loaded when it is first asked; for `openai` the endpoint's, and for
+            `langchain` the provider's, with the retries and the deadline of the pool's [run] table.
 
         Raises:
             ModelLoadError: there is no such table, its file is missing, the variable with its API key is not set, or
