@@ -22,7 +22,8 @@ class ModelNeeds:
     """What is known of one [models.*] table of a pool.
 
     Of an embedded model: its `file` (the first of a split one), `settings`, `plan`, and `slots`, how many sequences
-    there is memory for (0 of an embedding model, which nobody asks for a text); `shares` names the model whose weights it uses, if any. A remote one has none of these.
+    there is memory for (0 of an embedding model, which nobody asks for a text); `shares` names the model whose weights
+    it uses, if any. A remote one has none of these.
     `problem` says why it cannot be opened.
     """
 
