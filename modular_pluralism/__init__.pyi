@@ -65,7 +65,11 @@ from modular_pluralism.graphs.state import (
     SteerableState as SteerableState,
 )
 from modular_pluralism.hardware import Hardware as Hardware
-from modular_pluralism.llama import ChatLlama as ChatLlama, close_engines as close_engines
+from modular_pluralism.llama import (
+    ChatLlama as ChatLlama,
+    LlamaEmbeddings as LlamaEmbeddings,
+    close_engines as close_engines,
+)
 from modular_pluralism.models.pool_models import PoolModels as PoolModels
 from modular_pluralism.modes import (
     ModeDescription as ModeDescription,

@@ -175,8 +175,18 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(body, {"content": None, "tool_calls": calls})
             case "cut" | "ends_early":
                 self._cut(body, orderly=behaviour == "ends_early")
+            case _ if self.path.endswith("/embeddings"):
+                self._vectors(body)
             case _:
                 self._reply(body, logprobs=behaviour == "logprobs", text="" if behaviour == "empty" else _text(body))
+
+    def _vectors(self, body: dict[str, Any]) -> None:
+        """A vector for each text: its length, and nothing else, in as many dimensions as are wanted."""
+        rest = [0.0] * (body.get("dimensions", 3) - 1)
+        rows = [{"index": place, "embedding": [len(text), *rest]} for place, text in enumerate(body["input"])]
+        usage = {"prompt_tokens": 7, "total_tokens": 7}
+        reply = {"object": "list", "model": body["model"], "data": rows, "usage": usage}
+        self._send(200, "application/json", json.dumps(reply).encode())
 
     def _reply(self, body: dict[str, Any], *, logprobs: bool, text: str) -> None:
         info = _logprobs() if logprobs and body.get("logprobs") else None

@@ -18,7 +18,7 @@ from modular_pluralism.modes import modes
 from tests.random_model import RANDOM_GGUF
 
 EMBEDDING = (Path(__file__).parents[1] / "docs" / "embedding.md").read_text("utf-8")
-NEEDS_A_MODEL = {"ChatLlama"}
+NEEDS_A_MODEL = {"ChatLlama", "LlamaEmbeddings"}
 
 
 def public() -> dict[str, Any]:

@@ -18,6 +18,7 @@ from modular_pluralism.llama.memory import DeviceMemory, MemoryPlan
 from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.models.model_needs import ModelNeeds, model_needs
 from modular_pluralism.pool import Pool
+from tests.architectures import Architecture, write_architecture
 from tests.command import pluralism
 from tests.split_gguf import write_split
 from tests.training_models import write_tiny
@@ -89,6 +90,18 @@ def test_what_is_told_is_what_the_engine_takes(folder: Path) -> None:
         assert (engine.stats.slots, engine.memory) == (needs.slots, needs.plan)
     finally:
         engine.close()
+
+
+def test_an_embedding_model_is_told_with_its_weights_unless_it_is_to_answer(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "tiny.gguf")
+    bert = Architecture("bert", {"attention.causal": False, "tokenizer.ggml.token_type_count": 2, "pooling_type": 1})
+    write_architecture(tmp_path / "vectors.gguf", bert)
+    tables = '[models.tiny]\ngguf = "tiny.gguf"\n[models.vectors]\ngguf = "vectors.gguf"\n'
+    for answers, problem in (("tiny", False), ("vectors", True)):
+        asked = f'base = "tiny"\n{tables}[communities.c]\nmodel = "{answers}"\ndescription = "somebody"\n'
+        needs = model_needs(Pool.from_toml(asked, source="my.toml", folder=tmp_path))[1]
+        assert (needs.problem is not None, needs.slots) == (problem, 0)
+        assert problem or (needs.plan is not None and needs.plan.weights > 0)
 
 
 def test_the_list_for_people_has_a_line_for_each_model(folder: Path) -> None:

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.messages import AIMessage
 from pydantic import SecretStr
 
@@ -63,6 +64,9 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], dict[str, Any]]
         package, module = ModuleType("langchain"), ModuleType("langchain.chat_models")
         module.init_chat_model = init_chat_model  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "langchain", package)
+        vectors = ModuleType("langchain.embeddings")
+        vectors.init_embeddings = init_chat_model  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "langchain.embeddings", vectors)
         monkeypatch.setitem(sys.modules, "langchain.chat_models", module)
         return called
 
@@ -153,6 +157,19 @@ def test_what_is_not_installed_is_told_with_its_package(provider: Any, monkeypat
     told = refusal()
     assert "check langchain, options and ANTHROPIC_API_KEY" in told
     assert KEY not in told
+
+
+def test_vectors_are_the_providers(provider: Any) -> None:
+    called = provider(DeterministicFakeEmbedding(size=4))
+    pool = parse(FAR + "temperature = 0.2\noptions = {max_retries = 0}\n")
+    embeddings = PoolModels(pool).embeddings("far")
+    assert called == {"model": "claude-1", "provider": "anthropic", "max_retries": 0}
+    assert embeddings.embed_documents(["a", "b"]) == DeterministicFakeEmbedding(size=4).embed_documents(["a", "b"])
+    provider(ValueError("Provider 'anthropic' is not supported.\nSupported providers: openai"))
+    with pytest.raises(
+        ModelLoadError, match=r"\[models\.far\] cannot be opened by init_embeddings for anthropic \(Prov"
+    ):
+        PoolModels(pool).embeddings("far")
 
 
 def test_what_is_dumped_says_all_that_a_table_says() -> None:

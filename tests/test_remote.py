@@ -463,3 +463,43 @@ def test_texts_from_elsewhere_are_shown_without_what_a_terminal_obeys() -> None:
         == "[31mred txet  ***\r\n\tok é 你好"
     )
     assert redact("an ordinary sentence") == "an ordinary sentence"
+
+
+# -- vectors of texts --------------------------------------------------------------------------------------------------
+
+
+async def test_vectors_come_from_the_endpoint_with_the_pools_retries(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    models = PoolModels(remote_pool(endpoint.address, key="MY_KEY"))
+    embeddings = models.embeddings("north")
+    endpoint.behave("north", "slow_down", "broken", "ok")
+    assert await embeddings.aembed_documents(["Rain", "Music"]) == [[4, 0, 0], [5, 0, 0]]
+    assert models.embeddings("east").embed_query("Tea") == [3, 0, 0]
+    sent = endpoint.asked("north")
+    assert len(sent) == 3
+    assert (sent[0].path, sent[0].headers["authorization"]) == ("/v1/embeddings", f"Bearer {KEY}")
+    assert sent[0].body == {"input": ["Rain", "Music"], "model": "north", "encoding_format": "float"}
+    texts = ["x"] * 1500
+    assert len(embeddings.embed_documents(texts)) == 1500
+    assert [len(each.body["input"]) for each in endpoint.asked("north")[3:]] == [1000, 500]
+
+
+@pytest.mark.parametrize("behaviour", ["bad_request", "garbage", "garbage_json", "no_choices", "null", "cut", "broken"])
+def test_a_reply_without_vectors_is_an_error(endpoint: FakeEndpoint, behaviour: Behaviour) -> None:
+    embeddings = PoolModels(remote_pool(endpoint.address, run="attempts = 1")).embeddings("north")
+    endpoint.behave("north", behaviour)
+    with pytest.raises(ModelCallError) as caught:
+        embeddings.embed_query("Rain")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_answers_in_a_models_place_gives_no_vectors(endpoint: FakeEndpoint) -> None:
+    models = PoolModels(remote_pool(endpoint.address), {"north": always("Mine.")})
+    with pytest.raises(
+        ModelLoadError, match=r"What is given for \[models\.north\] answers, and gives no vectors; name"
+    ):
+        models.embeddings("north")
+    with pytest.raises(ModelLoadError, match=r"The pool has no \[models\.nobody\]; it has boss, north, east, south"):
+        models.embeddings("nobody")

@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openai
 import pytest
 from langchain_core.messages import HumanMessage
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import SecretStr
 
-from modular_pluralism import Pool, build_overton
+from modular_pluralism import LlamaEmbeddings, Pool, build_overton
 from tests.command import pluralism
 from tests.fake_models import wait_until
 from tests.random_model import RANDOM_GGUF, can_write
@@ -459,6 +460,33 @@ async def test_langchain(server: Served) -> None:
     assert whole.usage_metadata["output_tokens"] <= 6
 
 
+async def test_vectors_for_the_official_client_and_langchain(server: Served, client: openai.OpenAI) -> None:
+    texts = ["Cities without cars", "Trams"]
+    local = LlamaEmbeddings(gguf=RANDOM_GGUF, context=1024)
+    expected = np.array(local.embed_documents(texts))
+    tokens = [local.embedder.model.tokenize(text, parse_special=False, add_special=True) for text in texts]
+    local.close()
+    answer = client.embeddings.create(model="base", input=texts)  # which asks for base64
+    read = server.metric("pluralism_tokens_total")
+    floats = client.embeddings.create(model="demo", input=tokens, encoding_format="float", dimensions=64)
+    counted = sum(map(len, tokens))
+    for each, name in ((answer, "base"), (floats, "demo")):
+        assert np.array([row.embedding for row in each.data]) == pytest.approx(expected, abs=1e-4)
+        assert [row.index for row in each.data] == [0, 1]
+        assert (each.model, each.usage.prompt_tokens, each.usage.total_tokens) == (name, counted, counted)
+    assert server.metric("pluralism_tokens_total") == read + counted
+    with pytest.raises(
+        openai.BadRequestError, match="base gives vectors of 64 numbers, and no others; leave dimensions"
+    ):
+        client.embeddings.create(model="base", input="Trams", dimensions=32)
+    with pytest.raises(openai.BadRequestError, match=r"Text 2 has \d+ tokens and the context of .* holds 1024"):
+        client.embeddings.create(model="base", input=["Trams", "the cat " * 1000])
+    embeddings = OpenAIEmbeddings(
+        model="base", base_url=server.url, api_key=SecretStr(KEY), max_retries=0, check_embedding_ctx_length=False
+    )
+    assert np.array(await embeddings.aembed_documents(texts)) == pytest.approx(expected, abs=1e-4)
+
+
 def test_chat_openai_gets_at_a_runs_facts_by_headers(server: Served) -> None:
     chat = ChatOpenAI(
         model="pluralism/steerable",
@@ -722,7 +750,7 @@ def examples(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize(("number", "says"), [(0, "'Yes': 0."), (1, "mode: steerable")])
+@pytest.mark.parametrize(("number", "says"), [(0, "'Yes': 0."), (1, "mode: steerable"), (2, "2 vectors of 64 numbers")])
 def test_the_documented_clients_work(server: Served, number: int, says: str) -> None:
     snippet = examples("py")[number]
     code = snippet.replace("http://127.0.0.1:8080/v1", server.url).replace('"none"', repr(KEY))

@@ -241,7 +241,10 @@ def scope_of(path: str) -> dict[str, Any]:
     return {"type": "http", "method": "POST", "path": path, "query_string": b"", "root_path": "", "headers": headers}
 
 
-PATHS_WITH_A_BODY = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/tokenize", "/detokenize")
+PATHS_WITH_A_BODY = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"),
+    *("/tokenize", "/detokenize"),
+)
 
 
 @pytest.mark.parametrize("path", PATHS_WITH_A_BODY)
@@ -626,6 +629,7 @@ def test_the_schema_tells_limits_models_errors_and_streams(client: TestClient) -
     assert "pluralism/overton" in chat_fields["model"]["enum"]
     assert completion_fields["model"]["enum"] == ["base", "community/near"]
     assert completion_fields["tools"]["enum"] == [[], None]
+    assert schemas["EmbeddingsRequest"]["properties"]["model"]["enum"] == ["base", "far"]
     assert set(schemas["ErrorFacts"]["required"]) == {"message", "type", "param", "code"}
     for path in ("/v1/chat/completions", "/v1/completions"):
         responses = schema["paths"][path]["post"]["responses"]
@@ -633,6 +637,32 @@ def test_the_schema_tells_limits_models_errors_and_streams(client: TestClient) -
         assert responses["default"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
         assert "422" not in responses
     assert "503" in schema["paths"]["/health"]["get"]["responses"]
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "said", "param"),
+    [
+        ({"model": "pluralism/overton"}, 400, "pluralism/overton gives no vectors; use one of base, far.", "model"),
+        ({"model": "community/near"}, 400, "community/near gives no vectors; use one of base, far.", "model"),
+        ({"model": "nobody"}, 404, "There is no model 'nobody' here; use one of base, far.", "model"),
+        ({"input": ""}, 400, "input must be a text, a list of tokens, ", "input"),
+        ({"input": []}, 400, "input must be a text, ", "input"),
+        ({"input": ["rain", ""]}, 400, "input must be a text, ", "input"),
+        ({"input": [[1, -1]]}, 400, "input must be a text, ", "input"),
+        ({"input": ["a"] * 2049}, 400, "the number of inputs is 2049, and this server allows at most 2048.", "input"),
+        ({"encoding_format": "int8"}, 400, "encoding_format: ", "encoding_format"),
+        ({"dimensions": 0}, 400, "dimensions: ", "dimensions"),
+        ({"stream": True}, 400, "There is no field stream here; leave it out.", "stream"),
+        ({"user": "somebody"}, 503, "model 'far' (far at http://127.0.0.1:9/v1) failed: it could not be reached", None),
+    ],
+)
+def test_what_is_no_request_for_vectors_is_refused(
+    client: TestClient, more: dict[str, Any], status: int, said: str, param: str | None
+) -> None:
+    answer = client.post("/v1/embeddings", json={"model": "base", "input": "rain", **more})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (status, param)
+    assert error["message"].startswith(said)
 
 
 # -- questions of the modes --------------------------------------------------------------------------------------------

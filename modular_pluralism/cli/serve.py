@@ -43,6 +43,7 @@ class LimitOptions:
     stop_length: Annotated[int, _limit("--max-stop-length", min=1, help="Characters of a stop string.")] = 256
     top_logprobs: Annotated[int, _limit("--max-top-logprobs", min=0, help="Alternatives of a token.")] = 20
     prompts: Annotated[int, _limit("--max-prompts", min=1, help="Prompts in a call of /v1/completions.")] = 128
+    inputs: Annotated[int, _limit("--max-inputs", min=1, help="Inputs in a call of /v1/embeddings.")] = 2048
     running: Annotated[int, _limit("--max-running", min=1, help="Requests worked on at once.")] = 64
     waiting: Annotated[int, _limit("--max-waiting", min=0, help="Requests that wait; more get 429.")] = 256
     per_key: Annotated[int, _limit("--max-per-key", min=1, help="Requests of one key at once.")] = 64

@@ -10,6 +10,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from modular_pluralism.llama.chat_model import ChatLlama
+from modular_pluralism.llama.embeddings import LlamaEmbeddings
 from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.generation import GenerationRequest
 from modular_pluralism.llama.sampling import Sampling
@@ -21,6 +22,7 @@ __all__ = [
     "Engine",
     "EngineSettings",
     "GenerationRequest",
+    "LlamaEmbeddings",
     "Sampling",
     "close_engines",
     "shared_engine",

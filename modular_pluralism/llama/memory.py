@@ -134,6 +134,25 @@ def plan_memory(settings: EngineSettings) -> MemoryPlan:
     return plan(most_layers(everything.layers, lambda layers: fits(plan(layers), found)))
 
 
+def plan_weights(settings: EngineSettings) -> MemoryPlan:
+    """Where the weights will lie that give vectors alone: all on a GPU that has room for twice as much, or else in the
+    host's memory, where `gpu_layers` says nothing else. The context is not counted.
+
+    Raises:
+        ModelLoadError: the file is missing or no GGUF, or the machine has not the GPUs that the settings name.
+    """
+    start_backend()
+    check_hardware(settings.hardware, found := gpus())
+    header = read_whole_header(settings.gguf)
+    size, wanted = sum(header.tensors.values()), settings.hardware.gpu_layers
+    layers = header.values.get(f"{header.text('general.architecture')}.block_count", 0)
+    layers = layers + 1 if isinstance(layers, int) else 1
+    gpu = found[settings.hardware.main_gpu] if found else None
+    if gpu is None or not (wanted == "all" or (wanted == "auto" and 2 * size + _MARGIN <= gpu.free)):
+        return MemoryPlan((DeviceMemory(HOST, size, 0, 0),), layers, 0)
+    return MemoryPlan((DeviceMemory(HOST, 0, 0, 0), DeviceMemory(gpu.name, size, 0, 0)), layers, layers)
+
+
 def fits(plan: MemoryPlan, devices: Iterable[Device]) -> bool:
     """Whether each GPU holds what is to lie on it, with one sequence, and keeps some memory free."""
     for device in devices:

@@ -57,6 +57,7 @@ class ModelFile:
         hardware: How it is laid on the machine.
         plan: What it will take there; without one, everything lies in the host's memory.
         vocabulary_only: Read no weights.
+        check: Whether a loaded model is of the kind that is wanted; raises ModelLoadError otherwise.
 
     Raises:
         ModelLoadError: the file is missing, unreadable, not GGUF, or llama.cpp cannot use it.
@@ -69,6 +70,7 @@ class ModelFile:
         plan: MemoryPlan | None = None,
         *,
         vocabulary_only: bool = False,
+        check: Callable[[Any, Path], None] = check_is_decoder,
     ) -> None:
         hardware = hardware or Hardware()
         path = check_parts(path)
@@ -87,12 +89,13 @@ class ModelFile:
             raise ModelLoadError(cannot_be_loaded(path, log, sizes))
         if not vocabulary_only:
             try:
-                check_is_decoder(self.pointer, path)
+                check(self.pointer, path)
             except ModelLoadError:
                 native.llama_model_free(self.pointer)
                 raise
         self._vocabulary = native.llama_model_get_vocab(self.pointer)
         self._open = threading.Lock()
+        self._owners = 1
         self.n_vocab: int = native.llama_vocab_n_tokens(self._vocabulary)
         self.begin_token: int = native.llama_vocab_bos(self._vocabulary)
         """The begin-of-text token, or -1."""
@@ -103,7 +106,6 @@ class ModelFile:
         """The token with which the model ends a turn; the end-of-text token where it has no other."""
         self.wants_begin = bool(native.llama_vocab_get_add_bos(self._vocabulary)) and self.begin_token >= 0
         """Whether texts begin with the begin-of-text token."""
-        self.wants_end = bool(native.llama_vocab_get_add_eos(self._vocabulary)) and self.end_token >= 0
         self._begins_with_space = native.llama_vocab_type(self._vocabulary) in _SPACED
         self.n_ctx_train: int = native.llama_model_n_ctx_train(self.pointer)
         self.is_recurrent = bool(
@@ -160,7 +162,7 @@ class ModelFile:
         tokens += self._tokenize(pieces[0], parse_special)
         for piece in pieces[1:]:
             tokens += self._tokenize_on(piece, parse_special)
-        return tokens + ([self.end_token] if add_special and self.wants_end else [])
+        return tokens + (self._tokenize("", False, True)[self.wants_begin :] if add_special else [])
 
     def _tokenize(self, text: str, parse_special: bool, add_special: bool = False) -> list[int]:
         data = text.encode("utf-8", "replace")
@@ -247,9 +249,20 @@ class ModelFile:
         """The loaded adapter's llama.cpp pointer."""
         return self._adapters[path]
 
+    def share(self) -> ModelFile:
+        """The same weights for one owner more, who closes them, too.
+
+        Raises:
+            EngineClosedError: they have been freed.
+        """
+        with self.open_vocabulary():
+            self._owners += 1
+        return self
+
     def close(self) -> None:
-        """Free the weights, and the adapters with them. No context may use them any more."""
+        """An owner needs them no more. The last one frees the weights, and the adapters with them."""
         with self._open:
-            if self.pointer:
+            self._owners -= 1
+            if self.pointer and self._owners < 1:
                 native.llama_model_free(self.pointer)
                 self.pointer = None

@@ -1,4 +1,4 @@
-"""Which models the engine can run: decoders, which write one token after the other."""
+"""Which models the engine can run: decoders, which write one token after the other; and which give vectors of texts."""
 
 from __future__ import annotations
 
@@ -51,6 +51,29 @@ def _other_kind(pointer: Any) -> str | None:
     if native.llama_vocab_type(native.llama_model_get_vocab(pointer)) == native.LLAMA_VOCAB_TYPE_NONE:
         return f"a model without a vocabulary ({architecture})"
     return None
+
+
+def check_gives_vectors(pointer: Any, path: Path) -> None:
+    """Raise ModelLoadError unless the loaded model, whether it writes text or not, gives vectors of texts."""
+    what = None
+    if native.llama_model_has_encoder(pointer):  # T5's; those of BERT's kind are none to llama.cpp
+        what = "an encoder for a decoder"
+    elif pooling_type(pointer) == native.LLAMA_POOLING_TYPE_RANK:
+        what = "a ranking model"
+    elif native.llama_vocab_type(native.llama_model_get_vocab(pointer)) == native.LLAMA_VOCAB_TYPE_NONE:
+        what = "a model without a vocabulary"
+    if what is not None:
+        raise ModelLoadError(
+            f"{path.name} is {what}, which gives no vectors of texts; use a GGUF of an embedding model such as "
+            "nomic-embed-text or Qwen3-Embedding, or of one that writes text."
+        )
+
+
+def pooling_type(pointer: Any) -> int:
+    """How vectors of tokens make one of their text, as the file says; the mean where it does not."""
+    told = metadata_value(pointer, f"{metadata_value(pointer, 'general.architecture')}.pooling_type") or ""
+    known = told.isdecimal() and native.LLAMA_POOLING_TYPE_MEAN <= int(told) <= native.LLAMA_POOLING_TYPE_RANK
+    return int(told) if known else int(native.LLAMA_POOLING_TYPE_MEAN)
 
 
 def metadata_value(pointer: Any, key: str) -> str | None:

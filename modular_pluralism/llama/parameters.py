@@ -124,5 +124,16 @@ def context_parameters(hardware: Hardware, *, streams: int, length: int, threads
     return parameters
 
 
+def vector_parameters(hardware: Hardware, *, length: int, batch: int, texts: int, threads: int, pooling: int) -> Any:
+    """For a context that gives vectors: up to `length` tokens of up to `texts` texts, `batch` of them at once."""
+    parameters = context_parameters(hardware, streams=1, length=length, threads=threads)
+    parameters.embeddings = True
+    parameters.pooling_type = pooling
+    parameters.n_batch = parameters.n_ubatch = parameters.n_outputs_max = batch
+    parameters.n_seq_max = texts
+    parameters.kv_unified = True  # many short texts or a long one, in the same cells
+    return parameters
+
+
 def _cache_type(name: str) -> int:
     return int(getattr(native, f"GGML_TYPE_{name.upper()}"))

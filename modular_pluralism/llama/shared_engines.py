@@ -1,15 +1,20 @@
-"""One engine for everybody in this process who asks for the same model with the same settings."""
+"""One engine, and one embedder, for everybody in this process who asks for the same model with the same settings."""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 
+from modular_pluralism.errors import EngineClosedError
+from modular_pluralism.llama.embedder import Embedder
 from modular_pluralism.llama.engine import Engine
+from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.settings import EngineSettings
 
 _engines: dict[EngineSettings, Engine] = {}
+_embedders: dict[EngineSettings, Embedder] = {}
 _lock = threading.Lock()
 
 
@@ -30,8 +35,42 @@ def shared_engine(settings: EngineSettings) -> Engine:
         return engine
 
 
+def shared_embedder(settings: EngineSettings) -> Embedder:
+    """The embedder for these settings; at first it takes the weights of an engine of the same file and hardware that
+    runs already, or loads them.
+
+    Raises:
+        ModelLoadError: the model cannot be loaded, or gives no vectors.
+    """
+    embedder = _embedders.get(settings)
+    if embedder is not None and not embedder.closed:
+        return embedder
+    with _lock:
+        embedder = _embedders.get(settings)
+        if embedder is None or embedder.closed:
+            embedder = _embedders[settings] = Embedder(settings, _loaded(settings))
+        return embedder
+
+
+def _loaded(settings: EngineSettings) -> ModelFile | None:
+    for others in (_engines, _embedders):
+        for each, owner in others.items():
+            if (each.gguf, each.hardware) == (settings.gguf, settings.hardware) and not owner.closed:
+                with contextlib.suppress(EngineClosedError):  # it has ended meanwhile
+                    return owner.model.share()
+    return None
+
+
+def close_embedder(settings: EngineSettings) -> None:
+    """Close the embedder for these settings, if there is one."""
+    with _lock:
+        embedder = _embedders.pop(settings, None)
+    if embedder is not None:
+        embedder.close()
+
+
 def close_engines() -> None:
-    """Close every shared engine, which gives the memory of its weights back; also done at exit.
+    """Close every shared engine and embedder, which gives the memory of its weights back; also done at exit.
 
     Requests that are still running end with EngineClosedError. A model that is used again loads its engine again.
 
@@ -43,10 +82,11 @@ def close_engines() -> None:
         ```
     """
     with _lock:
-        engines = list(_engines.values())
+        opened: list[Engine | Embedder] = [*_engines.values(), *_embedders.values()]
         _engines.clear()
-    for engine in engines:
-        engine.close()
+        _embedders.clear()
+    for each in opened:
+        each.close()
 
 
 def _forget_engines() -> None:
@@ -56,11 +96,12 @@ def _forget_engines() -> None:
     """
     global _lock
     _lock = threading.Lock()
-    _left_behind.extend(_engines.values())
+    _left_behind.extend([*_engines.values(), *_embedders.values()])
     _engines.clear()
+    _embedders.clear()
 
 
-_left_behind: list[Engine] = []
+_left_behind: list[Engine | Embedder] = []
 """Of the parent: kept, lest they are freed."""
 
 atexit.register(close_engines)

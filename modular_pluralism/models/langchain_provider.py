@@ -1,4 +1,4 @@
-"""Models of any provider that LangChain knows, opened by its `init_chat_model`."""
+"""Models of any provider that LangChain knows, opened by its `init_chat_model` and `init_embeddings`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -82,16 +83,28 @@ def open_provider(name: str, config: LangChainModel) -> ProviderChat:
     Raises:
         ModelLoadError: a package is missing, or the provider's class refuses what it is given, such as no key.
     """
+    given = {key: value for key in ("temperature", "top_p") if (value := getattr(config, key)) is not None}
+    chat = _opened(name, config, "chat_models", "init_chat_model", model_provider=config.provider, **given)
+    return ProviderChat(chat, ["langchain", config.model_dump(mode="json")])
+
+
+def open_provider_embeddings(name: str, config: LangChainModel) -> Embeddings:
+    """What gives the vectors of [models.NAME], where the provider has that. As `open_provider`."""
+    embeddings: Embeddings = _opened(name, config, "embeddings", "init_embeddings", provider=config.provider)
+    return embeddings
+
+
+def _opened(name: str, config: LangChainModel, module: str, function: str, **given: Any) -> Any:
+    """What a function of LangChain's opens."""
     keep_secret(os.environ.get(config.key_variable, "").strip())
     try:
-        init_chat_model: Callable[..., Any] = import_module("langchain.chat_models").init_chat_model
+        init: Callable[..., Any] = getattr(import_module(f"langchain.{module}"), function)
     except ImportError as error:
         raise ModelLoadError(
             f"[models.{name}] is opened by LangChain, which cannot be imported ({error}); run `pip install langchain`."
         ) from error
-    given = {key: value for key in ("temperature", "top_p") if (value := getattr(config, key)) is not None}
     try:
-        chat = init_chat_model(config.model, model_provider=config.provider, **given, **config.options)
+        opened = init(config.model, **given, **config.options)
     except ImportError as error:
         package = re.search(r"pip install (?:-\S+ )*([\w.-]+)", str(error))
         named = package[1] if package else f"langchain-{config.provider.replace('_', '-')}"
@@ -101,10 +114,10 @@ def open_provider(name: str, config: LangChainModel) -> ProviderChat:
         ) from error
     except Exception as error:  # each provider's class has its own complaints
         raise ModelLoadError(
-            f"[models.{name}] cannot be opened by {config.provider} ({describe(error)}); check langchain, options and "
-            f"{config.key_variable}."
+            f"[models.{name}] cannot be opened by {function} for {config.provider} ({describe(error)}); check "
+            f"langchain, options and {config.key_variable}."
         ) from None
-    for field in type(chat).model_fields:
-        if isinstance(value := getattr(chat, field, None), SecretStr):
+    for field in getattr(type(opened), "model_fields", ()):
+        if isinstance(value := getattr(opened, field, None), SecretStr):
             keep_secret(value.get_secret_value())
-    return ProviderChat(chat, ["langchain", config.model_dump(mode="json")])
+    return opened

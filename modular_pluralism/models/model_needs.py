@@ -8,7 +8,7 @@ from pathlib import Path
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.llama.chat_model import ChatLlama
 from modular_pluralism.llama.gguf_header import read_header
-from modular_pluralism.llama.memory import HOST, MemoryPlan, plan_memory
+from modular_pluralism.llama.memory import HOST, MemoryPlan, plan_memory, plan_weights
 from modular_pluralism.llama.model_file import check_fits
 from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.llama.slot_budget import affordable_slots
@@ -22,7 +22,8 @@ class ModelNeeds:
     """What is known of one [models.*] table of a pool.
 
     Of an embedded model: its `file` (the first of a split one), `settings`, `plan`, and `slots`, how many sequences
-    there is memory for; `shares` names the model whose weights it uses, if any. A remote one has none of these.
+    there is memory for (0 of an embedding model, which nobody asks for a text); `shares` names the model whose weights
+    it uses, if any. A remote one has none of these.
     `problem` says why it cannot be opened.
     """
 
@@ -41,10 +42,11 @@ def model_needs(pool: Pool) -> list[ModelNeeds]:
     """What each model of a pool needs, in the pool's order. Nothing is loaded, fetched or asked of an endpoint."""
     models = PoolModels(pool, download=False)
     engines: dict[EngineSettings, str] = {}
-    return [_needs(name, models, engines) for name in pool.models]
+    answering = {pool.base, *(community.model for community in pool.communities.values())}
+    return [_needs(name, models, engines, answers=name in answering) for name in pool.models]
 
 
-def _needs(name: str, models: PoolModels, engines: dict[EngineSettings, str]) -> ModelNeeds:
+def _needs(name: str, models: PoolModels, engines: dict[EngineSettings, str], *, answers: bool) -> ModelNeeds:
     needs = ModelNeeds(name)
     try:
         chat = models.named(name).chat
@@ -61,9 +63,14 @@ def _needs(name: str, models: PoolModels, engines: dict[EngineSettings, str]) ->
             shares=engines.get(settings),
         )
         engines.setdefault(settings, name)
-        plan = plan_memory(settings)
+        vectors_alone = not answers and bool(header.values.get(f"{needs.architecture}.pooling_type"))
+        plan = plan_weights(settings) if vectors_alone else plan_memory(settings)
         needs = replace(needs, plan=plan)
         check_fits(settings.gguf, plan.on(HOST).weights)
-        return replace(needs, slots=affordable_slots(settings, plan, settings.context, loaded=False))
+        return (
+            needs
+            if vectors_alone
+            else replace(needs, slots=affordable_slots(settings, plan, settings.context, loaded=False))
+        )
     except PluralismError as error:
         return replace(needs, problem=str(error))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
@@ -18,6 +19,7 @@ from modular_pluralism.checked import checked
 from modular_pluralism.errors import ModelLoadError, PoolError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.chat_model import ENGINE_SETTINGS, ChatLlama
+from modular_pluralism.llama.embeddings import LlamaEmbeddings
 from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.model_tables import (
@@ -29,6 +31,7 @@ from modular_pluralism.model_tables import (
     without_password,
 )
 from modular_pluralism.models.answerer import AsChat, OwnPart
+from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.engine_reader import EngineOptionReader
 from modular_pluralism.models.option_reader import OptionReader
 from modular_pluralism.models.reply_reader import NoOptionReader, ReplyOptionReader
@@ -72,6 +75,14 @@ _Key = tuple[str, str | None, float]
 """A model's name, and the adapter with its scale."""
 
 
+@dataclass
+class _Open:
+    """What has been opened."""
+
+    models: dict[_Key, PoolModel] = field(default_factory=dict)
+    embeddings: dict[str, Embeddings] = field(default_factory=dict)
+
+
 class PoolModels:
     """The models of a pool, each opened when it is first used; thread-safe.
 
@@ -112,9 +123,9 @@ class PoolModels:
             raise ModelLoadError(f"The pool has no [models.{unknown[0]}]; it has {', '.join(pool.models)}.")
         brought = {name: config.given for name, config in pool.models.items() if isinstance(config, GivenModel)}
         self._given: dict[str, Runnable[Any, Any]] = {**brought, **self._models}
-        self._opened: dict[_Key, PoolModel] = {}
+        self._opened = _Open()
         self._files: dict[tuple[str, bool, bool], Path] = {}
-        self._opened_in: dict[asyncio.AbstractEventLoop, dict[_Key, PoolModel]] = {}
+        self._opened_in: dict[asyncio.AbstractEventLoop, _Open] = {}
         self._lock = threading.RLock()
 
     def base(self) -> PoolModel:
@@ -158,6 +169,62 @@ class PoolModels:
         """The model of one [models.*] table, without any community's adapter. Raises as `base` does."""
         return self._open(name, None, 1.0)
 
+    def embeddings(self, name: str) -> Embeddings:
+        """What gives the vectors of texts of one [models.*] table, whether it is an embedding model or writes text.
+
+        Args:
+            name: The table's name.
+
+        Returns:
+            LlamaEmbeddings for a `gguf`, which is loaded when it is first asked; for `openai` the endpoint's, and for
+            `langchain` the provider's, with the retries and the deadline of the pool's [run] table.
+
+        Raises:
+            ModelLoadError: there is no such table, its file is missing, the variable with its API key is not set, or
+                what it holds gives no vectors.
+
+        Example:
+            ```python
+            from modular_pluralism import Pool, PoolModels
+
+            embeddings = PoolModels(Pool.load("culture")).embeddings("smollm2")
+            print(len(embeddings.embed_query("Cities without cars")))
+            ```
+        """
+        if name not in self._pool.models:
+            raise ModelLoadError(f"The pool has no [models.{name}]; it has {', '.join(self._pool.models)}.")
+        with self._lock:
+            known = self._open_for(name).embeddings.get(name)
+        # Made without the lock: the file may have to be fetched, and others are to go on meanwhile.
+        made = known or self._make_embeddings(name)
+        with self._lock:
+            return self._open_for(name).embeddings.setdefault(name, made)
+
+    def _make_embeddings(self, name: str) -> Embeddings:
+        config, given = self._pool.models[name], self._given.get(name)
+        caller = Caller(attempts=self._pool.run.attempts, deadline=self._pool.run.deadline)
+        if isinstance(given, ChatLlama):
+            settings = given.engine_settings
+            return LlamaEmbeddings(**{key: getattr(settings, key) for key in LlamaEmbeddings.model_fields})
+        if given is not None or isinstance(config, GivenModel):
+            raise ModelLoadError(
+                f"What is given for [models.{name}] answers, and gives no vectors; name a model with gguf, openai or "
+                "langchain."
+            )
+        if isinstance(config, LangChainModel):
+            from modular_pluralism.models.langchain_provider import open_provider_embeddings
+            from modular_pluralism.models.remote_embeddings import CalledEmbeddings
+
+            return CalledEmbeddings(open_provider_embeddings(name, config), _where(name, config), caller)
+        if isinstance(config, EmbeddedModel):
+            file, threads = self._file_of(config), config.threads
+            return LlamaEmbeddings(gguf=file, context=config.context, threads=threads, hardware=config.hardware)
+        from modular_pluralism.models.remote import open_remote_embeddings
+        from modular_pluralism.models.remote_embeddings import CalledEmbeddings
+
+        opened = open_remote_embeddings(name, config, config.try_seconds or self._pool.run.deadline)
+        return CalledEmbeddings(opened, _where(name, config), caller)
+
     def check(self) -> None:
         """Open everything that the pool names, without loading weights. Raises as `base` does."""
         self.base()
@@ -191,15 +258,18 @@ class PoolModels:
     def _open(self, name: str, lora: str | None, scale: float) -> PoolModel:
         key = (name, lora, scale)
         with self._lock:
-            opened = self._of_this_loop() if self._is_remote(name) else self._opened
+            opened = self._open_for(name).models
             if key not in opened:
                 opened[key] = self._make(name, lora, scale)
             return opened[key]
 
+    def _open_for(self, name: str) -> _Open:
+        return self._of_this_loop() if self._is_remote(name) else self._opened
+
     def _is_remote(self, name: str) -> bool:
         return name not in self._given and not isinstance(self._pool.models[name], EmbeddedModel)
 
-    def _of_this_loop(self) -> dict[_Key, PoolModel]:
+    def _of_this_loop(self) -> _Open:
         """Remote models of this thread's event loop: their open connections belong to it, and die with it."""
         try:
             loop = asyncio.get_running_loop()
@@ -207,7 +277,7 @@ class PoolModels:
             return self._opened
         if loop not in self._opened_in:
             self._opened_in = {each: opened for each, opened in self._opened_in.items() if not each.is_closed()}
-            self._opened_in[loop] = {}
+            self._opened_in[loop] = _Open()
         return self._opened_in[loop]
 
     def _make(self, name: str, lora: str | None, scale: float) -> PoolModel:
@@ -223,14 +293,13 @@ class PoolModels:
         if isinstance(config, LangChainModel):
             from modular_pluralism.models.langchain_provider import open_provider
 
-            where = f"model {name!r} ({config.langchain})"
-            provided = open_provider(name, config)
+            provided, where = open_provider(name, config), _where(name, config)
             return PoolModel(where, provided, ReplyOptionReader(provided, where))
         if not isinstance(config, EmbeddedModel):
             # Here, since importing OpenAI's client takes a third of the start of a command that needs none.
             from modular_pluralism.models.remote import open_remote
 
-            where = f"model {name!r} ({config.openai} at {without_password(config.address) or 'OpenAI'})"
+            where = _where(name, config)
             chat = open_remote(name, config, where, config.try_seconds or self._pool.run.deadline)
             return PoolModel(where, chat, ReplyOptionReader(chat, where))
         if lora is not None:
@@ -275,6 +344,13 @@ class PoolModels:
                     "published adapter, and writes a pool file that finds it."
                 ) from error
             raise
+
+
+def _where(name: str, config: LangChainModel | RemoteModel) -> str:
+    """What messages call it."""
+    if isinstance(config, LangChainModel):
+        return f"model {name!r} ({config.langchain})"
+    return f"model {name!r} ({config.openai} at {without_password(config.address) or 'OpenAI'})"
 
 
 def _shares_engine(one: ModelConfig, other: EmbeddedModel) -> bool:

@@ -17,6 +17,7 @@ from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.models.redaction import keep_secret, redact
 from modular_pluralism.models.refusals import shortened
 from modular_pluralism.models.remote_chat import RemoteChat
+from modular_pluralism.models.remote_embeddings import RemoteEmbeddings
 from modular_pluralism.pool import RemoteModel
 
 
@@ -27,11 +28,35 @@ def open_remote(name: str, config: RemoteModel, place: str, timeout: float) -> R
     Raises:
         ModelLoadError: the variable with the API key is not set, or holds no usable key.
     """
-    key, headers, login = _key(name, config), _headers(name, config), _login(config.base_url)
     body = {
         **config.extra_body,
         **({"chat_template_kwargs": kwargs} if (kwargs := config.chat_template_kwargs) else {}),
     }
+    return RemoteChat(
+        place=place,
+        model=config.openai,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        reasoning_effort=config.reasoning_effort,
+        reasoning_tokens=config.reasoning_tokens,
+        extra_body=body or None,
+        stream_chunk_timeout=timeout,
+        stream_usage=True,
+        use_responses_api=False,
+        # The clients below obey the variables of proxies: without this, langchain-openai warns that they do not.
+        http_socket_options=(),
+        **_connection(name, config, timeout),
+    )
+
+
+def open_remote_embeddings(name: str, config: RemoteModel, timeout: float) -> RemoteEmbeddings:
+    """What gives the vectors of [models.NAME]. As `open_remote`."""
+    return RemoteEmbeddings(model=config.openai, check_embedding_ctx_length=False, **_connection(name, config, timeout))
+
+
+def _connection(name: str, config: RemoteModel, timeout: float) -> dict[str, Any]:
+    """What every client of an endpoint is made with."""
+    key, headers, login = _key(name, config), _headers(name, config), _login(config.base_url)
     for variable in ("OPENAI_ORG_ID", "OPENAI_ORGANIZATION", "OPENAI_PROJECT_ID"):
         if not _can_be_sent(os.environ.get(variable, "")):
             raise ModelLoadError(
@@ -47,29 +72,17 @@ def open_remote(name: str, config: RemoteModel, place: str, timeout: float) -> R
         http_client, http_async_client = DefaultHttpxClient(**shared), DefaultAsyncHttpxClient(**shared)
     except Exception as error:  # whatever a variable holds: each library has its own complaint
         raise ModelLoadError(_no_client(name, error)) from None
-    return RemoteChat(
-        place=place,
-        model=config.openai,
+    return {
         # The password goes into the client's header: whatever shows the address (traces, logs, repr) shows no secret.
-        base_url=config.address,
-        api_key=SecretStr(key),
-        temperature=config.temperature,
-        top_p=config.top_p,
-        reasoning_effort=config.reasoning_effort,
-        reasoning_tokens=config.reasoning_tokens,
-        extra_body=body or None,
-        timeout=timeout,
-        stream_chunk_timeout=timeout,
+        "base_url": config.address,
+        "api_key": SecretStr(key),
+        "timeout": timeout,
         # Retries are ours (see calls.py): two layers of them would multiply.
-        max_retries=0,
-        stream_usage=True,
-        use_responses_api=False,
-        http_client=http_client,
-        # The clients above obey the variables of proxies: without this, langchain-openai warns that they do not.
-        http_socket_options=(),
-        openai_proxy=None,
-        http_async_client=http_async_client,
-    )
+        "max_retries": 0,
+        "http_client": http_client,
+        "http_async_client": http_async_client,
+        "openai_proxy": None,
+    }
 
 
 _OF_CLIENT = (

@@ -18,13 +18,13 @@ from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.metrics import Metrics
 from modular_pluralism.serving.middleware import RequestMiddleware
 from modular_pluralism.serving.request_log import RequestLog
-from modular_pluralism.serving.routes import add_health, add_models, add_texts
+from modular_pluralism.serving.routes import add_embeddings, add_health, add_models, add_texts
 from modular_pluralism.serving.tokenizer import add_tokenizer
 
 
 def make_app(catalogue: Catalogue, *, keys: Keys, limits: Limits, gate: Gate, log: RequestLog) -> FastAPI:
     """The ASGI application over a catalogue whose models are loaded."""
-    metrics = Metrics(gate, catalogue.load(), catalogue.ids)
+    metrics = Metrics(gate, catalogue.load(), {*catalogue.ids, *catalogue.embedding})
     # FastAPI's pages of documentation fetch scripts from elsewhere, which an offline machine cannot.
     app = FastAPI(
         title="modular-pluralism",
@@ -37,6 +37,7 @@ def make_app(catalogue: Catalogue, *, keys: Keys, limits: Limits, gate: Gate, lo
     )
     app.router.route_class = checked_route(limits.body)
     add_texts(app, catalogue, limits, gate, log)
+    add_embeddings(app, catalogue, limits, gate, log)
     add_tokenizer(app, catalogue)
     add_models(app, catalogue)
     add_health(app, gate, metrics)
@@ -48,10 +49,12 @@ def make_app(catalogue: Catalogue, *, keys: Keys, limits: Limits, gate: Gate, lo
 
 def _tell_limits(description: dict[str, Any], catalogue: Catalogue, limits: Limits) -> None:
     """What differs between two servers, and so is not in the schemas: the models, and how much may be asked for."""
-    models = {"ChatRequest": catalogue.ids, "ResponsesRequest": catalogue.ids}
-    for name in ("ChatRequest", "ResponsesRequest", "CompletionRequest", "TokenizeRequest", "DetokenizeRequest"):
+    models = dict.fromkeys(("ChatRequest", "ResponsesRequest"), catalogue.ids)
+    models |= dict.fromkeys(("CompletionRequest", "TokenizeRequest", "DetokenizeRequest"), catalogue.completing)
+    models["EmbeddingsRequest"] = catalogue.embedding
+    for name, known in models.items():
         fields = description["components"]["schemas"][name]["properties"]
-        fields["model"] = {"type": "string", "enum": models.get(name, catalogue.completing)}
+        fields["model"] = {"type": "string", "enum": known}
         for field, most in limits.of_fields().items():
             for form in fields.get(field, {}).get("anyOf", ()):
                 if form["type"] == "integer":

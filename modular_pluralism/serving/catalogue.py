@@ -59,6 +59,29 @@ class Catalogue:
         """Those that /v1/completions takes: the models, not the modes."""
         return [model for model in self.ids if not model.startswith("pluralism/")]
 
+    @property
+    def embedding(self) -> list[str]:
+        """Those that /v1/embeddings takes: the base LLM, and the pool's models by their names."""
+        return list(dict.fromkeys([BASE, *self.pool.models]))
+
+    def embedding_model(self, model: str) -> str:
+        """The name in the pool of a model that is asked for vectors.
+
+        Raises:
+            ApiError: 404, there is no such model; 400, it is a community or a mode.
+        """
+        if model == BASE:
+            return self.pool.base
+        if model in self._talkers:
+            raise ApiError(
+                400,
+                f"{model} gives no vectors; use one of {', '.join(self.embedding)}.",
+                param="model",
+                code="text_only",
+            )
+        self._check_among(model, self.embedding)
+        return model
+
     def talker(self, model: str) -> Talker:
         """Who answers chats.
 
@@ -83,10 +106,13 @@ class Catalogue:
 
     def check(self, model: str) -> None:
         """Raise ApiError, 404, unless there is such a model."""
-        if model not in self._talkers:
+        self._check_among(model, self.ids)
+
+    def _check_among(self, model: str, models: list[str]) -> None:
+        if model not in models:
             raise ApiError(
                 404,
-                f"There is no model {model[:100]!r} here; use one of {', '.join(self.ids)}.",
+                f"There is no model {model[:100]!r} here; use one of {', '.join(models)}.",
                 param="model",
                 code="model_not_found",
             )

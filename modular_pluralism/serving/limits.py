@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from modular_pluralism.serving.api_error import ApiError, stopping
-from modular_pluralism.serving.schemas import Body
+from modular_pluralism.serving.schemas import Body, EmbeddingsRequest
 
 _LONGEST_WAIT = 60
 
@@ -34,6 +34,8 @@ class Limits:
     """Alternatives reported for each token."""
     prompts: int = 128
     """Prompts in one call of /v1/completions."""
+    inputs: int = 2048
+    """Inputs in one call of /v1/embeddings."""
     running: int = 64
     """Requests that are worked on at once."""
     waiting: int = 256
@@ -56,10 +58,12 @@ class Limits:
         """Raise ApiError, 400, where a request asks for more."""
         asked = [(name, name, getattr(request, name, None), most) for name, most in self.of_fields().items()]
         stops, prompts = getattr(request, "stop", None) or [], getattr(request, "prompt", None) or []
+        inputs = request.input if isinstance(request, EmbeddingsRequest) else []
         asked += [
             ("stop", "the number of stop strings", len(stops), self.stops),
             ("stop", "the length of a stop string", max(map(len, stops), default=0), self.stop_length),
             ("prompt", "the number of prompts", len(prompts), self.prompts),
+            ("input", "the number of inputs", len(inputs), self.inputs),
         ]
         for field, name, value, most in asked:
             if value is not None and value is not True and value > most:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.serving.catalogue import Catalogue
 from modular_pluralism.serving.embedded_completion import embedded_events
+from modular_pluralism.serving.embeddings import embedding_parts
 from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.metrics import Metrics
 from modular_pluralism.serving.remote_completion import remote_parts
@@ -22,6 +23,7 @@ from modular_pluralism.serving.schemas import (
     USUAL_COMPLETION_TOKENS,
     ChatRequest,
     CompletionRequest,
+    EmbeddingsRequest,
     TextRequest,
 )
 from modular_pluralism.serving.sending import AnswerResponse, NamedEventsResponse
@@ -63,6 +65,18 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
         return AnswerResponse(exchange, gate, response_parts(embedded_events(model.chat, wanted), wanted, exchange))
 
 
+def add_embeddings(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, log: RequestLog) -> None:
+    """Vectors of texts."""
+
+    @app.post("/v1/embeddings")
+    async def embeddings(request: Request, wanted: EmbeddingsRequest) -> Response:
+        """The vectors of texts, by the base LLM or a model of the pool."""
+        exchange = await _noted(request, wanted, "input", log)
+        catalogue.embedding_model(wanted.model)
+        limits.check(wanted)
+        return AnswerResponse(exchange, gate, embedding_parts(catalogue, wanted, exchange))
+
+
 def add_models(app: FastAPI, catalogue: Catalogue) -> None:
     """The models that there are."""
     started = int(time.time())
@@ -93,11 +107,13 @@ def add_health(app: FastAPI, gate: Gate, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _noted(request: Request, wanted: TextRequest | ResponsesRequest, asked: str, log: RequestLog) -> Exchange:
+async def _noted(
+    request: Request, wanted: TextRequest | ResponsesRequest | EmbeddingsRequest, asked: str, log: RequestLog
+) -> Exchange:
     """The request's exchange, with what the log shall know of it; its field `asked` only where that is wanted."""
     exchange: Exchange = request.state.exchange
     exchange.model = wanted.model
-    exchange.streamed = bool(wanted.stream)
+    exchange.streamed = bool(getattr(wanted, "stream", None))
     if log.prompts:
         exchange.prompt = (await request.json())[asked]
     return exchange

@@ -375,15 +375,15 @@ _Tokens = Annotated[list[Token], Field(min_length=1, fail_fast=True)]
 _Prompts = Annotated[list[Text | _Tokens], Field(min_length=1, fail_fast=True)]
 
 
-def _prompts(value: Any, read: ValidatorFunctionWrapHandler) -> list[Prompt]:
-    """OpenAI takes one prompt or many."""
+def _prompts(value: Any, read: ValidatorFunctionWrapHandler, info: ValidationInfo) -> list[Prompt]:
+    """OpenAI takes one text or many."""
     is_one = isinstance(value, str) or (isinstance(value, list) and bool(value) and isinstance(value[0], int))
     try:
         prompts: list[Prompt] = read([value] if is_one else value)
     except ValidationError:
         raise ValueError(
-            "prompt must be a text, a list of tokens, which are whole numbers from 0, or a list of these, and none of "
-            "them empty."
+            f"{info.field_name} must be a text, a list of tokens, which are whole numbers from 0, or a list of these, "
+            "and none of them empty."
         ) from None
     return prompts
 
@@ -414,6 +414,24 @@ class CompletionRequest(TextRequest):
     def most_tokens(self) -> int:
         """The most tokens of a text; 0 only scores the prompt."""
         return USUAL_COMPLETION_TOKENS if self.max_tokens is None else self.max_tokens
+
+
+# -- vectors of texts --------------------------------------------------------------------------------------------------
+
+
+class EmbeddingsRequest(Body):
+    """What /v1/embeddings is sent."""
+
+    model: ModelId
+    input: Prompts
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Count | None = None
+    user: Any = None
+
+    @property
+    def is_base64(self) -> bool:
+        """Whether a vector is to be written as the bytes of its numbers, which are little-endian float32."""
+        return self.encoding_format == "base64"
 
 
 # -- the tokenizer, in vLLM's form -------------------------------------------------------------------------------------
