@@ -12,7 +12,12 @@ from langchain_core.runnables import RunnableLambda
 
 import modular_pluralism
 from modular_pluralism import (
+    ChatLlama,
+    Community,
+    EmbeddedModel,
+    Hardware,
     InputError,
+    LangChainModel,
     ModeDescription,
     NodeCache,
     OvertonState,
@@ -21,7 +26,9 @@ from modular_pluralism import (
     PoolModels,
     Prompt,
     PromptSet,
+    RemoteModel,
     Request,
+    RunSettings,
     Takes,
     build_distributional,
     build_overton,
@@ -38,6 +45,7 @@ from tests.fake_models import always, fake_models, fake_pool
 
 POOL = fake_pool()
 MODELS = fake_models(always("Well."))
+NORTH = Community(model="m", description="People of the north")
 MERGE = PromptSet.load()["merge"]
 PROMPT = {name: getattr(MERGE, name) for name in inspect.signature(Prompt).parameters}
 MODE = ModeDescription("odd", "work", "outcome", "tool", build_overton, OvertonState)
@@ -67,6 +75,19 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "PromptSet.load": (PromptSet.load, {}),
     "PromptSet.with_texts": (PromptSet.load().with_texts, {"texts": {}}),
     "Pool.load": (Pool.load, {}),
+    "Pool.of": (Pool.of, {"base": always("x"), "communities": {"north": always("x")}}),
+    "Pool.from_toml": (Pool.from_toml, {"text": "", "source": "my.toml", "folder": Path()}),
+    "Pool.only": (POOL.only, {"names": ["north"]}),
+    "Pool.model_copy": (POOL.model_copy, {"update": {}}),
+    "Pool": (Pool, {"base": "m", "models": {"m": EmbeddedModel(gguf="m.gguf")}, "communities": {"north": NORTH}}),
+    "Community": (Community, {}),
+    "RunSettings": (RunSettings, {}),
+    "EmbeddedModel": (EmbeddedModel, {"gguf": "m.gguf"}),
+    "RemoteModel": (RemoteModel, {"openai": "m"}),
+    "LangChainModel": (LangChainModel, {"langchain": "openai:m"}),
+    "Hardware": (Hardware, {}),
+    "ChatLlama": (ChatLlama, {"gguf": "m.gguf"}),
+    "ChatLlama.model_copy": (ChatLlama(gguf="m.gguf").model_copy, {"update": {}}),
     "Request": (Request, {"question": "Why?"}),
     "find_mode": (modular_pluralism.find_mode, {"name": "overton"}),
     "open_store": (open_store, {}),

@@ -164,12 +164,10 @@ def build_methods(
     """
     methods = [Method(name, _graph(name, setting), setting) for name in dict.fromkeys(names)]
     for name, kept in _patches(list(setting.pool.communities), without, only).items():
-        pool = setting.pool.model_copy(
-            update={
-                "communities": {community: setting.pool.communities[community] for community in kept},
-                "priors_by_attribute": setting.pool.priors_tables(kept),
-                "run": setting.pool.run.model_copy(update={"quorum": _quorum(setting.pool, len(kept))}),
-            }
+        pool = setting.pool.unchecked(  # its weights may be all in the tables of its attributes
+            communities={community: setting.pool.communities[community] for community in kept},
+            priors_by_attribute=setting.pool.priors_tables(kept),
+            run=setting.pool.run.model_copy(update={"quorum": _quorum(setting.pool, len(kept))}),
         )
         methods.append(Method(name, _modular(setting, pool), setting))
     return methods
