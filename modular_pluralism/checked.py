@@ -47,7 +47,7 @@ class Problem(NamedTuple):
     wanted: Any
 
     def __str__(self) -> str:
-        if get_origin(self.wanted) is Literal and isinstance(self.value, str):
+        if get_origin(self.wanted) is Literal and all(isinstance(each, str) for each in get_args(self.wanted)):
             return no_such(self.place, self.value, get_args(self.wanted))
         if isinstance(self.value, Mapping) and (missing := _missing_keys(self.value, self.wanted)):
             return f"{self.place} has no {missing[0]!r}; a {self.wanted.__name__} has {', '.join(missing)}."
@@ -56,7 +56,10 @@ class Problem(NamedTuple):
 
 def no_such(what: str, value: object, known: Iterable[object]) -> str:
     """What is said of a word that is none of those that are known."""
-    return f"There is no {what} {shown(value)}; use {', '.join(map(str, known))}."
+    names = ", ".join(map(str, known))
+    if isinstance(value, str):
+        return f"There is no {what} {shown(value)}; use {names}."
+    return f"The {what} is {shown(value)}; give its name: {names}."
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self, cast, get_args
 from urllib.parse import urlsplit
@@ -301,10 +301,17 @@ def _key_variable(provider: str) -> str:
 
 
 def _secret_key(options: object) -> str | None:
-    """The first key of a table, or of one in it, that a secret would stand under."""
-    entries = options.items() if isinstance(options, Mapping) else []
-    found = ((str(key) if _SECRET_KEY.fullmatch(str(key)) else _secret_key(value)) for key, value in entries)
-    return next(filter(None, found), None)
+    """The first name, at any depth, under which a secret would stand, or beside which: in a pair, or as a "name"."""
+    if isinstance(options, Mapping):
+        told = next((options[key] for key in ("name", "key") if isinstance(options.get(key), str)), "")
+        names, values = [*options, told], list(options.values())
+    elif isinstance(options, Sequence | Set) and not isinstance(options, str | bytes):
+        values = list(options)
+        names = values[:1] if len(values) == 2 and isinstance(values[0], str | bytes) else []
+    else:
+        return None
+    found = (str(name) if _SECRET_KEY.fullmatch(str(name)) else None for name in names)
+    return next(filter(None, (*found, *map(_secret_key, values))), None)
 
 
 class GivenModel(Table):

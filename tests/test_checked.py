@@ -33,6 +33,7 @@ from modular_pluralism import (
     build_distributional,
     build_overton,
     build_steerable,
+    find_mode,
     open_store,
     pluralism_tool,
     register_mode,
@@ -89,7 +90,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "ChatLlama": (ChatLlama, {"gguf": "m.gguf"}),
     "ChatLlama.model_copy": (ChatLlama(gguf="m.gguf").model_copy, {"update": {}}),
     "Request": (Request, {"question": "Why?"}),
-    "find_mode": (modular_pluralism.find_mode, {"name": "overton"}),
+    "find_mode": (find_mode, {"name": "overton"}),
     "open_store": (open_store, {}),
     "register_mode": (register_mode, {"mode": MODE}),
     "ModeDescription": (described, vars(MODE)),
@@ -160,6 +161,18 @@ def test_an_attribute_is_refused_by_overton_in_python_too() -> None:
         (
             lambda: build_steerable(POOL, scoring="rotat"),  # type: ignore[arg-type]
             "build_steerable: There is no scoring 'rotat'; use label, rotate, text.",
+        ),
+        (
+            lambda: build_steerable(POOL, scoring=["label"]),  # type: ignore[arg-type]
+            "build_steerable: The scoring is a list; give its name: label, rotate, text.",
+        ),
+        (
+            lambda: find_mode([]),
+            "The mode is a list; give its name: overton, steerable, distributional.",
+        ),
+        (
+            lambda: build_distributional(POOL, pooling=[]),  # type: ignore[arg-type]
+            "build_distributional: pooling is a list; give 'linear', 'log-linear' or 'median', a function or None.",
         ),
         (lambda: NodeCache(most=0), "NodeCache: most is 0; give a number of nodes from 1, or compile without a cache."),
         (lambda: PoolModels("culture"), "PoolModels: pool is 'culture'; give a Pool."),  # type: ignore[arg-type]
