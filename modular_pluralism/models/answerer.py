@@ -50,7 +50,8 @@ class OwnPart:
             return cls(place, coerce_to_runnable(dict(given) if isinstance(given, Mapping) else given), given)
         except TypeError:
             raise InputError(
-                f"{place} is {shown(given)}; give a function, a chain, a graph, or whatever LangChain makes a runnable of."
+                f"{place} is {shown(given)}; give a function, a chain, a graph, or whatever else "
+                "LangChain makes a runnable of."
             ) from None
 
 
