@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache, wraps
 from inspect import signature
@@ -47,7 +47,7 @@ class Problem(NamedTuple):
     wanted: Any
 
     def __str__(self) -> str:
-        if get_origin(self.wanted) is Literal and isinstance(self.value, str):
+        if get_origin(self.wanted) is Literal and all(isinstance(each, str) for each in get_args(self.wanted)):
             return no_such(self.place, self.value, get_args(self.wanted))
         if isinstance(self.value, Mapping) and (missing := _missing_keys(self.value, self.wanted)):
             return f"{self.place} has no {missing[0]!r}; a {self.wanted.__name__} has {', '.join(missing)}."
@@ -56,7 +56,10 @@ class Problem(NamedTuple):
 
 def no_such(what: str, value: object, known: Iterable[object]) -> str:
     """What is said of a word that is none of those that are known."""
-    return f"There is no {what} {shown(value)}; use {', '.join(map(str, known))}."
+    names = ", ".join(map(str, known))
+    if isinstance(value, str):
+        return f"There is no {what} {shown(value)}; use {names}."
+    return f"The {what} is {shown(value)}; give its name: {names}."
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -133,7 +136,7 @@ def _problems(value: object, hint: Any, place: str) -> Iterator[Problem]:
                 yield Problem(f"a name in {place}", key, str)
             if problem := find_problem(entry, of_value, f"{place}[{key!r}]"):
                 yield problem
-    elif isinstance(value, Sequence) and not isinstance(value, str) and get_args(hint):
+    elif isinstance(value, Collection) and get_args(hint) and kind is not str and issubclass(kind, Iterable):
         for number, entry in enumerate(value):
             if problem := find_problem(entry, get_args(hint)[0], f"{place}[{number}]"):
                 yield problem
@@ -187,7 +190,7 @@ def _described(hint: Any) -> str:
     if hint is None or hint is types.NoneType:
         return "None"
     if isinstance(origin, type) and issubclass(origin, Mapping) and len(arguments) == 2:
-        return f"a dict of {_several(arguments[1])} by name"
+        return "a dict by name" if arguments[1] is Any else f"a dict of {_several(arguments[1])} by name"
     if isinstance(origin, type) and issubclass(origin, Iterable) and arguments:
         return f"a list of {_several(arguments[0])}"
     return _with_article(_noun(hint))

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langgraph.graph import StateGraph
@@ -19,6 +20,7 @@ from modular_pluralism.graphs.shape import GraphNode, graph_nodes
 from modular_pluralism.llama.chat_model import ChatLlama, turns
 from modular_pluralism.llama.chat_template import ChatTemplate
 from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import CallResult
 from modular_pluralism.models.option_reader import LabelReading
 from modular_pluralism.models.pool_models import PoolModels
@@ -45,6 +47,7 @@ def estimate(
     voice: Voice = "comment",
     prompts: PromptSet | None = None,
     models: Models = None,
+    **more: Any,
 ) -> Estimate:
     """What a question costs at most if every community answers at its first try. No model is asked, and no weights are
     loaded.
@@ -59,12 +62,15 @@ def estimate(
         voice: How a community is heard in distributional mode: by its "comment", its "vote", or "both".
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
+        more: What else the mode's builder takes and changes its calls, such as `communities`, `comments` and stages of
+            your own. A stage counts as one call, of which it is not known what it asks itself.
 
     Returns:
         Calls and tokens, for every role of every model and in all.
 
     Raises:
-        InputError: A part of the question is missing, unusable, or not for this mode.
+        InputError: A part of the question is missing, unusable, or not for this mode; or its builder has no
+            such argument.
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: A model's file is not on this machine, or the variable with its API key is not set.
         NoLogProbabilitiesError: The scoring needs log-probabilities that the model cannot report.
@@ -85,7 +91,10 @@ def estimate(
     request = Request(question=question, mode=mode, attribute=attribute, options=given, scoring=scoring, voice=voice)
     opened = pool if isinstance(pool, Pool) else Pool.load(pool)
     of_pool = models if isinstance(models, PoolModels) else PoolModels(opened, models, download=False)
-    graph = find_mode(mode).graph(opened, scoring=scoring, voice=voice, prompts=prompts, models=of_pool)
+    described = find_mode(mode)
+    beside = [*signature(estimate).parameters, "answer_schema"]  # as many calls as without, if the first reply follows
+    described.check_settings(more, beside=beside, what="estimate")
+    graph = described.graph(opened, scoring=scoring, voice=voice, prompts=prompts, models=of_pool, **more)
     return estimate_graph(graph, request.asked(), mode=mode, pool=opened.name)
 
 
@@ -100,7 +109,7 @@ def estimate_graph(
             role=role,
             model=model,
             **cost,
-            tokens="counted" if (role, model) in tokens.counted else "estimated",
+            tokens=tokens.known(role, model),
             sampled=sampled[role, model] if sampled[role, model] != cost else None,
         )
         for (role, model), cost in read.items()
@@ -181,7 +190,7 @@ def _noted(role: str, call: ModelCall[Any]) -> _Asked:
     if "settings" in given:
         most = int(given["settings"].get("max_tokens") or 0)
         return _Asked(role, call, [given["messages"]], most + _reasoning(call.model.runnable))
-    return _Asked(role, call, [[]], 0)  # a part of the application's own: what it asks is not known
+    return _Asked(role, call, [[]], 0)  # of the application's own, see _Tokens
 
 
 def _reasoning(chat: Any) -> int:
@@ -198,8 +207,21 @@ def _reply(call: ModelCall[Any], label: str | None) -> Any:
         return [LabelReading((share,) * len(given["labels"])) for _ in given["prompts"]]
     if "texts" in given:
         return [[-1.0] for _ in given["texts"]]
+    if isinstance(call.model, OwnPart) and call.stage:
+        return _of_stage(given)
     most = int(given.get("settings", {}).get("max_tokens") or 1)
     return AIMessage(label or " ".join(["word"] * most))
+
+
+def _of_stage(given: Mapping[str, Any]) -> Any:
+    """What a stage of the application's own could say, whichever it is."""
+    if "distributions" in given:
+        return next(iter(given["distributions"].values()))
+    if "comment" in given:
+        return None  # it stays
+    if "selected" in given:
+        return (given["options"] or ["word"])[0]
+    return given["comments"][0]["community"]  # a selection, and as a merge a text
 
 
 def _costs(calls: Iterable[_Asked], tokens: _Tokens) -> dict[tuple[str, str], Cost]:
@@ -226,10 +248,12 @@ def _sum(costs: Iterable[Cost]) -> Cost:
 
 class _Tokens:
     """Counts tokens with the tokenizer of embedded models, for which their vocabularies are read, and guesses those of
-    others. `counted` are the roles and models of which the counts are no guess."""
+    others, and of what the application brings it knows none. `_counted` are the roles and models of which the counts
+    are no guess, and `_own` those of the application."""
 
     def __init__(self) -> None:
-        self.counted: set[tuple[str, str]] = set()
+        self._counted: set[tuple[str, str]] = set()
+        self._own: set[tuple[str, str]] = set()
         self._templates: dict[int, ChatTemplate] = {}
         self._files: dict[Path, ModelFile] = {}
 
@@ -237,11 +261,18 @@ class _Tokens:
         for file in self._files.values():
             file.close()
 
+    def known(self, role: str, model: str) -> Literal["counted", "estimated", "unknown"]:
+        if (role, model) in self._own:
+            return "unknown"
+        return "counted" if (role, model) in self._counted else "estimated"
+
     def of(self, key: tuple[str, str], asked: _Asked, prompt: Sequence[BaseMessage]) -> int:
         chat = asked.call.model.runnable
+        if isinstance(asked.call.model, OwnPart):
+            self._own.add(key)
         if not isinstance(chat, ChatLlama):
             return sum(math.ceil(len(str(message.text)) / _CHARACTERS) + _CHARACTERS for message in prompt)
-        self.counted.add(key)
+        self._counted.add(key)
         template, file = self._template(chat)
         replies = sum(len(file.tokenize(text, parse_special=False)) for text in asked.read)
         return len(template.tokens(turns(prompt), answered_at_once=asked.at_once)) + replies

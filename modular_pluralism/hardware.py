@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from modular_pluralism.table import Table
 
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 """The formats in which llama.cpp keeps keys and values."""
@@ -21,7 +23,7 @@ _MOST_SCALE, _MOST_BASE = 1024.0, 1e15
 """llama.cpp reckons positions in single precision, in which larger ones are nothing or infinite."""
 
 
-class Hardware(BaseModel):
+class Hardware(Table):
     """Where a model's weights and cache lie and how they are computed; equal values may share one engine.
 
     `gpu_layers`: how many layers lie on GPUs, or "all", or "auto": as many as their free memory holds, none without a
@@ -35,8 +37,6 @@ class Hardware(BaseModel):
     they are to be others than `threads`. `rope_scaling`, `rope_scale`, `rope_freq_base`: how positions beyond the
     trained context are computed; `rope_scale` is the factor by which the context grows.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     gpu_layers: Annotated[int, Field(ge=0, le=100_000)] | Literal["auto", "all"] = "auto"
     split_mode: Literal["none", "layer", "row"] = "layer"

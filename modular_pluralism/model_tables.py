@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self, cast, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -26,6 +25,7 @@ from pydantic import (
 from modular_pluralism.errors import PoolError
 from modular_pluralism.gguf_names import form_of
 from modular_pluralism.hardware import Hardware
+from modular_pluralism.table import Table, without_password
 
 if TYPE_CHECKING:
     from modular_pluralism.answering import Given
@@ -62,14 +62,7 @@ def _none_for_default(value: object) -> object:
     return None if value == "default" else value
 
 
-class Table(BaseModel):
-    """What every table has in common: values are not converted ("8" is no number), and unknown keys are refused."""
-
-    # The input is hidden because a key written into the wrong place would otherwise end up in a traceback.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-
-
-class EmbeddedModel(Hardware, Table):
+class EmbeddedModel(Hardware):
     """A model that runs in this process, through the embedded llama.cpp engine.
 
     `gguf` is the path of a file, or of a folder with one model in it (absolute, or relative to the pool's folder),
@@ -104,7 +97,7 @@ class EmbeddedModel(Hardware, Table):
     prepared: bool = True
     # Left out of what is dumped where they say nothing: pools of runs that are kept are compared with it.
     template_file: Annotated[FilePath | None, Field(exclude_if=lambda file: file is None)] = None
-    template_kwargs: Annotated[dict[str, JsonValue], Field(exclude_if=lambda given: not given)] = {}
+    template_kwargs: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=lambda given: not given)
     thinking: Annotated[Literal["off", "on"] | Count, Field(exclude_if=lambda wanted: wanted == "off")] = "off"
 
     @field_validator("template_kwargs")
@@ -166,9 +159,9 @@ class RemoteModel(Table):
     # Left out of what is dumped where they say nothing: pools of runs that are kept are compared with it.
     reasoning_effort: Annotated[Text | None, Field(exclude_if=lambda effort: effort is None)] = None
     reasoning_tokens: Annotated[int, Field(ge=0, le=_INT32, exclude_if=lambda tokens: tokens == 0)] = 0
-    chat_template_kwargs: Annotated[dict[str, Any], Field(exclude_if=lambda table: not table)] = {}
-    extra_body: Annotated[dict[str, Any], Field(exclude_if=lambda table: not table)] = {}
-    headers_env: Annotated[dict[str, str], Field(exclude_if=lambda table: not table)] = {}
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda table: not table)
+    extra_body: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda table: not table)
+    headers_env: dict[str, str] = Field(default_factory=dict, exclude_if=lambda table: not table)
 
     @property
     def address(self) -> str | None:
@@ -244,7 +237,7 @@ class LangChainModel(Table):
     langchain: Text
     temperature: Annotated[Temperature | None, BeforeValidator(_none_for_default)] = 0.7
     top_p: Annotated[Probability | None, BeforeValidator(_none_for_default)] = None
-    options: Annotated[dict[str, Any], Field(exclude_if=lambda table: not table)] = {}
+    options: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda table: not table)
 
     @property
     def provider(self) -> str:
@@ -308,10 +301,17 @@ def _key_variable(provider: str) -> str:
 
 
 def _secret_key(options: object) -> str | None:
-    """The first key of a table, or of one in it, that a secret would stand under."""
-    entries = options.items() if isinstance(options, Mapping) else []
-    found = ((str(key) if _SECRET_KEY.fullmatch(str(key)) else _secret_key(value)) for key, value in entries)
-    return next(filter(None, found), None)
+    """The first name, at any depth, under which a secret would stand, or beside which: in a pair, or as a "name"."""
+    if isinstance(options, Mapping):
+        told = next((options[key] for key in ("name", "key") if isinstance(options.get(key), str)), "")
+        names, values = [*options, told], list(options.values())
+    elif isinstance(options, Sequence | Set) and not isinstance(options, str | bytes):
+        values = list(options)
+        names = values[:1] if len(values) == 2 and isinstance(values[0], str | bytes) else []
+    else:
+        return None
+    found = (str(name) if _SECRET_KEY.fullmatch(str(name)) else None for name in names)
+    return next(filter(None, (*found, *map(_secret_key, values))), None)
 
 
 class GivenModel(Table):
@@ -399,15 +399,6 @@ AnyModel = Annotated[
     ),
 ]
 """A [models.*] table as it is read."""
-
-
-_SECRET_PART = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
-
-
-def without_password(value: Any) -> Any:
-    """An address without the parts that may hold a password or a key, for people: also where it is written wrongly, or
-    holds another one. Any other value as it is."""
-    return _SECRET_PART.sub("", value) if isinstance(value, str) and "://" in value else value
 
 
 def _is_web_address(address: str) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from modular_pluralism.checked import checked, shown
+from modular_pluralism.checked import checked, find_problem
 from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.home import check_inside, expanded
 from modular_pluralism.model_tables import FILE_KINDS as FILE_KINDS
@@ -28,12 +28,10 @@ from modular_pluralism.model_tables import (
     Count,
     FilePath,
     GivenModel,
-    Table,
     Text,
     as_model,
     kinds_in,
     one_of,
-    without_password,
 )
 from modular_pluralism.model_tables import EmbeddedModel as EmbeddedModel
 from modular_pluralism.model_tables import LangChainModel as LangChainModel
@@ -41,6 +39,7 @@ from modular_pluralism.model_tables import ModelConfig as ModelConfig
 from modular_pluralism.model_tables import RemoteModel as RemoteModel
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.prompts.loader import hint, inline_persona
+from modular_pluralism.table import Table, at, brief, in_words, one_line, unknown
 from modular_pluralism.types import Pooling, VotePooling
 
 if TYPE_CHECKING:
@@ -162,8 +161,7 @@ _TOP = ("base", "models", "communities", "run", "priors")
 class Pool(Table):
     """A base LLM and its community pool, checked as a whole. Communities keep the order of the file.
 
-    `Pool.load`, `Pool.from_toml` and `Pool.of` raise PoolError; a Pool made of its tables goes through the same checks
-    and raises pydantic's ValidationError.
+    A Pool made of its tables goes through the same checks as one that is loaded, and raises PoolError, too.
 
     Args:
         base: Which of `models` is the base LLM.
@@ -229,7 +227,7 @@ class Pool(Table):
             path = Path(name)
         else:
             raise PoolError(
-                f"there is no built-in pool {_short(name)}; use one of {', '.join(BUILT_IN_POOLS)}, or the path of a "
+                f"there is no built-in pool {brief(name)}; use one of {', '.join(BUILT_IN_POOLS)}, or the path of a "
                 f".toml file{hint(name, (*BUILT_IN_POOLS, *PAPER_POOLS))}"
             )
         return cls.from_toml(_read(path), source=str(path), folder=path.absolute().parent)
@@ -280,24 +278,30 @@ class Pool(Table):
             print(build_overton(pool).compile().invoke({"question": "Should wages be public?"})["answer"])
             ```
         """
-        for argument, value in (("communities", communities), ("priors", priors or {})):
-            if not isinstance(value, Mapping):
-                raise PoolError(f"{name}: {argument} is {shown(value)}; give a dict by name")
-        try:
-            taken = _Models(base)
-            return cls(
-                base=taken.base,
-                communities={each: taken.settled(each, community) for each, community in communities.items()},
-                models=taken.tables,
-                run=run or RunSettings(),
-                priors_by_attribute={attribute: dict(table) for attribute, table in (priors or {}).items()},
-                name=name,
-                folder=folder or Path.cwd(),
-            )
-        except ValidationError as error:
-            raise PoolError(f"{name}: {_sentence(error.errors(include_url=False)[0])}") from error
+        hints = {
+            "communities": Mapping[str, Any],
+            "priors": Mapping[str, Mapping[str, float]] | None,
+            "run": RunSettings | None,
+            "name": str,
+            "folder": Path | None,
+        }
+        given = {"communities": communities, "priors": priors, "run": run, "name": name, "folder": folder}
+        for argument, value in given.items():
+            if problem := find_problem(value, hints[argument], argument):
+                raise PoolError(f"Pool.of: {problem}")
+        taken = _Models(base)
+        return cls(
+            base=taken.base,
+            communities={each: taken.settled(each, community) for each, community in communities.items()},
+            models=taken.tables,
+            run=run or RunSettings(),
+            priors_by_attribute={attribute: dict(table) for attribute, table in (priors or {}).items()},
+            name=name,
+            folder=folder or Path.cwd(),
+        )
 
     @classmethod
+    @checked
     def from_toml(cls, text: str, *, source: str, folder: Path) -> Self:
         """Read a pool from a text.
 
@@ -315,7 +319,7 @@ class Pool(Table):
         data = _parse(text, source)
         for key in data:
             if key not in _TOP:
-                raise PoolError(f"{source}: {_unknown(key, _TOP, is_table=isinstance(data[key], dict))}")
+                raise PoolError(f"{source}: {unknown(key, _TOP, is_table=isinstance(data[key], dict))}")
         filled = (
             {"models": {}, "communities": {}}
             | data
@@ -352,6 +356,7 @@ class Pool(Table):
         }
         return {attribute: table for attribute, table in tables.items() if any(table.values())}
 
+    @checked
     def only(self, names: Iterable[str]) -> Self:
         """The pool with some of its communities, in the pool's order.
 
@@ -380,10 +385,9 @@ class Pool(Table):
         if not kept:
             raise PoolError(f"pool {self.name}: no community is asked; name some of {', '.join(self.communities)}")
         quorum = None if self.run.quorum is None else min(self.run.quorum, len(kept))
-        return self._with(
-            communities=kept,
-            priors_by_attribute=self.priors_tables(kept),
-            run=self.run.model_copy(update={"quorum": quorum}),
+        run = self.run.model_copy(update={"quorum": quorum})
+        return self.model_copy(
+            update={"communities": kept, "priors_by_attribute": self.priors_tables(kept), "run": run}
         )
 
     def with_run(self, **settings: Any) -> Self:
@@ -405,17 +409,18 @@ class Pool(Table):
             print(Pool.load("culture").with_run(comment_tokens=24).run.comment_tokens)
             ```
         """
-        return self._with(run={**dict(self.run), **settings})
+        return self.model_copy(update={"run": {**dict(self.run), **settings}})
 
-    def _with(self, **parts: Any) -> Self:
-        try:
-            return type(self)(**{**dict(self), **parts})
-        except ValidationError as error:
-            raise PoolError(f"pool {self.name}: {_sentence(error.errors(include_url=False)[0])}") from error
+    @classmethod
+    def _refusal(cls, error: ErrorDetails, given: Mapping[str, Any]) -> str:
+        """See Table."""
+        name = given.get("name")
+        told = f"there is no {error['loc'][0]}; give it" if _is_left_out(error) else _sentence(error)
+        return f"pool {name}: {told}" if isinstance(name, str) else f"pool: {told}"
 
     def _no_community(self, name: str) -> str:
         return (
-            f"pool {self.name} has no community {_short(name)}; use one of {', '.join(self.communities)}"
+            f"pool {self.name} has no community {brief(name)}; use one of {', '.join(self.communities)}"
             f"{hint(name, self.communities)}"
         )
 
@@ -569,7 +574,7 @@ class Pool(Table):
             for name in table:
                 if name not in self.communities:
                     raise ValueError(
-                        f"{where} names no community of this pool ({_short(name)}); write some of "
+                        f"{where} names no community of this pool ({brief(name)}); write some of "
                         f"{', '.join(self.communities)}{hint(name, self.communities)}"
                     )
             if not any(table.values()):
@@ -582,7 +587,7 @@ class Pool(Table):
 
     def _no_model(self, name: str) -> str:
         known = ", ".join(self.models)
-        return f"names no model of this pool ({_short(name)}); write one of {known}{hint(name, self.models)}"
+        return f"names no model of this pool ({brief(name)}); write one of {known}{hint(name, self.models)}"
 
 
 class _Models:
@@ -599,7 +604,7 @@ class _Models:
         elif (model := as_model(community)) is not None:
             own = Community(model=model)
         else:
-            raise PoolError(f"{_table('communities', name)} {_NO_MODEL}, not {_short(community)}")
+            raise PoolError(f"{_table('communities', name)} {_NO_MODEL}, not {brief(community)}")
         update: dict[str, Any] = {"model": self.base if own.model is None else self._named(name, own.model)}
         if not own.description and (own.model is not None or own.persona is not None or own.lora is not None):
             update["description"] = " ".join(re.split("[_-]+", name))
@@ -611,7 +616,7 @@ class _Models:
             return model
         table = as_model(model)
         if table is None:
-            raise PoolError(f"{name} {_NO_MODEL}, not {_short(model)}")
+            raise PoolError(f"{name} {_NO_MODEL}, not {brief(model)}")
         for known, other in self.tables.items():
             if _is_same(table, other):
                 return known
@@ -684,35 +689,18 @@ def _toml_sentence(message: str, text: str, source: str) -> str:
         row = text.count("\n", 0, long.start()) + 1
         return f"{source}, line {row}: the number has more digits than can be read; write a smaller one"
     if match is None:
-        return f"{source}: the TOML holds a value that cannot be read ({_one_line(message)}); correct it"
+        return f"{source}: the TOML holds a value that cannot be read ({one_line(message)}); correct it"
     line = match["line"] or text.count("\n") + 1
     place, what = f"{source}, line {line}", match["what"]
     if declared := re.fullmatch(r"Cannot declare \((.*)\) twice", what, re.DOTALL):
         table = ".".join(part.strip(" '\"") for part in declared[1].split(",") if part.strip())
-        return f"{place}: the table [{_one_line(table)}] appears twice; rename or remove one of them"
+        return f"{place}: the table [{one_line(table)}] appears twice; rename or remove one of them"
     if what == "Cannot overwrite a value" or what.startswith("Duplicate inline table key"):
         return f"{place}: this key was already set in the same table; remove one of the two"
-    return f"{place}: this is not TOML ({_one_line(what[:1].lower() + what[1:])}); correct the line"
+    return f"{place}: this is not TOML ({one_line(what[:1].lower() + what[1:])}); correct the line"
 
 
 # Words for messages: pydantic's errors, told in terms of the file
-
-_EXPECTED = {
-    "string_type": "text in quotes",
-    "string_unicode": "valid Unicode text",
-    "string_too_short": "text that is not empty",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "finite_number": "a finite number",
-    "dict_type": "a table",
-    "model_type": "a table",
-    "greater_than": "above {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "below {lt}",
-    "less_than_equal": "at most {le}",
-    "literal_error": "{expected}",
-}
 
 
 def _sentence(error: ErrorDetails) -> str:
@@ -721,20 +709,14 @@ def _sentence(error: ErrorDetails) -> str:
     if error["type"] == "kind":
         return f"{table} {_kind_problem(error['input'])}"
     if error["type"] == "missing":
-        return f"{_at(table)}there is no {key}; add a line '{key} = ...'"
-    if error["type"] == "extra_forbidden":
-        return _of_another_kind(error["loc"]) or _at(table) + _unknown(key, _keys(error["loc"]), is_table=False)
-    if error["type"] == "value_error" and not key:  # one of our rules on a whole table, or on the whole pool
-        return f"{table} {error['ctx']['error']}".strip()
-    where = f"{table} {key}".strip()
-    if error["type"] == "value_error":
-        # What stands where a key's name belongs may well be the key itself; and the rules of a table name its key.
-        tells = key == "api_key_env" or isinstance(error["input"], Mapping)
-        return f"{where} {error['ctx']['error']}" + (
-            "" if tells else f", not {_short(without_password(error['input']))}"
-        )
-    expected = _EXPECTED.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
-    return f"{where} must be {expected}, not {_short(error['input'])}"
+        return f"{at(table)}there is no {key}; add a line '{key} = ...'"
+    if error["type"] == "extra_forbidden" and (other := _of_another_kind(error["loc"])):
+        return other
+    return in_words(error, table, key, _keys(error["loc"]))
+
+
+def _is_left_out(error: ErrorDetails) -> bool:
+    return error["type"] == "missing" and len(error["loc"]) == 1
 
 
 def _of_another_kind(loc: tuple[int | str, ...]) -> str | None:
@@ -751,7 +733,7 @@ def _of_another_kind(loc: tuple[int | str, ...]) -> str | None:
 def _place(loc: tuple[int | str, ...]) -> tuple[str, str]:
     """Table and key at which pydantic found an error; either may be empty."""
     names = [str(part) for part in loc]
-    if not names or names[0] == "base":
+    if len(names) < 2 and names[:1] not in (["models"], ["communities"], ["run"], ["priors"]):
         return "", "".join(names)
     if names[0] == "run":
         return "[run]", "".join(names[1:2])
@@ -762,8 +744,10 @@ def _place(loc: tuple[int | str, ...]) -> tuple[str, str]:
 
 def _keys(loc: tuple[int | str, ...]) -> tuple[str, ...]:
     """The keys that a table may have."""
+    if len(loc) < 2:
+        return tuple(field.alias or name for name, field in Pool.model_fields.items())
     if loc[0] == "models":
-        return tuple(KINDS[str(loc[2])].model_fields)
+        return tuple(KINDS[str(loc[2])].model_fields) if loc[2] in KINDS else ()
     return tuple((Community if loc[0] == "communities" else RunSettings).model_fields)
 
 
@@ -772,7 +756,7 @@ _KIND_OF = {"gguf": "a model file", "openai": "an endpoint", "langchain": "a pro
 
 def _kind_problem(table: object) -> str:
     if not isinstance(table, Mapping):
-        return f"must be a table, not {_short(table)}"
+        return f"must be a table, not {brief(table)}"
     if "given" in table:
         return "was given by an application in Python, and cannot be read from elsewhere; make the pool with Pool.of"
     meant = one_of(f"{kind} for {what}" for kind, what in _KIND_OF.items())
@@ -783,32 +767,5 @@ def _kind_problem(table: object) -> str:
     return f"has none of {one_of(FILE_KINDS, 'and')}; add {meant}{''.join(hints[:1])}"
 
 
-def _unknown(key: str, known: Iterable[str], *, is_table: bool) -> str:
-    known = tuple(known)
-    what = "table" if is_table else "key"
-    return f"unknown {what} {_short(key)}; remove it, or use one of {', '.join(known)}{hint(key, known)}"
-
-
 def _table(*names: str) -> str:
-    return f"[{'.'.join(name if _MODEL_NAME.fullmatch(name) else _short(name) for name in names)}]"
-
-
-def _at(table: str) -> str:
-    return f"{table} " if table else ""
-
-
-def _short(value: object) -> str:
-    """A value as a message shows it: as TOML would write it, on one line, and never long."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict | list):
-        return "a table" if isinstance(value, dict) else "a list"
-    if isinstance(value, str):
-        return repr(value if len(value) <= 60 else f"{value[:57]}...")
-    if isinstance(value, int) and value.bit_length() > 200:
-        return "a number with so many digits"  # Python refuses to print the longest ones
-    return _one_line(str(value))
-
-
-def _one_line(text: str) -> str:
-    return repr(text)[1:-1][:200]
+    return f"[{'.'.join(name if _MODEL_NAME.fullmatch(name) else brief(name) for name in names)}]"

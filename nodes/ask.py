@@ -139,8 +139,9 @@ def _reading(
     )
 
 
-def own(part: OwnPart, given: Mapping[str, Any]) -> ModelCall[Any]:
-    """Ask a part of the application's own, with the retries, the deadline and the span of a model's call."""
+def own(part: OwnPart, given: Mapping[str, Any], *, stage: bool = True) -> ModelCall[Any]:
+    """Ask a part of the application's own, with the retries, the deadline and the span of a model's call: a stage, or a
+    community, of which a ValueError is no mistake in code."""
     asked = Asked("invoke_agent", part.place, "application", embedded=True)
 
     def marked(config: RunnableConfig) -> RunnableConfig:
@@ -151,6 +152,7 @@ def own(part: OwnPart, given: Mapping[str, Any]) -> ModelCall[Any]:
         lambda config: part.runnable.invoke(dict(given), marked(config)),
         lambda config: part.runnable.ainvoke(dict(given), marked(config)),
         asked,
+        stage,
         model=part,
         given=given,
     )

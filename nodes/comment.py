@@ -48,9 +48,8 @@ def comment(community: Speaker, models: PoolModels, prompts: PromptSet) -> Body:
         messages = comment_prompt(community.persona, prompts, state)
         try:
             if isinstance(model, OwnPart):
-                outcome = yield ask.own(
-                    model, {**_question(state), "persona": community.persona, "seed": seed, "messages": messages}
-                )
+                given = {**_question(state), "persona": community.persona, "seed": seed, "messages": messages}
+                outcome = yield ask.own(model, given, stage=False)
             else:
                 outcome = yield ask.text(model, messages, max_tokens=community.max_tokens, seed=seed)
             outcome = replace(outcome, value=ask.as_message(outcome.value, model.place))

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, cast, get_args
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
+from modular_pluralism.checked import shown
 from modular_pluralism.errors import InputError
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.nodes.noted import plain_update
@@ -16,23 +17,22 @@ from modular_pluralism.nodes.render import turns_before
 from modular_pluralism.nodes.step import State, derive_seed
 from modular_pluralism.types import Comment, Heard, HeardComment, HeardQuestion, HeardSelected, Pooling
 
-Merge: TypeAlias = Runnable[Any, Any] | Callable[[Heard], object] | Callable[[Heard, RunnableConfig], object]
+_Made: TypeAlias = Runnable[Any, Any] | Mapping[str, Any]
+"""What LangChain makes a runnable of besides functions: a dict of runnables and functions is one that asks each."""
+
+Merge: TypeAlias = _Made | Callable[[Heard], object] | Callable[[Heard, RunnableConfig], object]
 """Makes one answer of the comments: a function, an async function, a chain or a graph that is asked with a `Heard`, and
 returns a text, a message, or a state whose `messages` end with it."""
 
-Selector: TypeAlias = Runnable[Any, Any] | Callable[[Heard], object] | Callable[[Heard, RunnableConfig], object]
+Selector: TypeAlias = _Made | Callable[[Heard], object] | Callable[[Heard, RunnableConfig], object]
 """Selects a comment: asked with a `Heard`, it returns a community's name, or a weight for every community's name, of
 which the largest is selected."""
 
-Respond: TypeAlias = (
-    Runnable[Any, Any] | Callable[[HeardSelected], object] | Callable[[HeardSelected, RunnableConfig], object]
-)
+Respond: TypeAlias = _Made | Callable[[HeardSelected], object] | Callable[[HeardSelected, RunnableConfig], object]
 """Answers in the light of the selected comment: asked with a `HeardSelected`, it returns what a `Merge` does; where the
 question has options, the text is one of them."""
 
-CommentStage: TypeAlias = (
-    Runnable[Any, Any] | Callable[[HeardComment], object] | Callable[[HeardComment, RunnableConfig], object]
-)
+CommentStage: TypeAlias = _Made | Callable[[HeardComment], object] | Callable[[HeardComment, RunnableConfig], object]
 """Looks at one community's comment, in that community's branch: asked with a `HeardComment`, it returns a text, a
 message, a state with messages, or a `Comment` in the comment's place, and None to leave it as it is. Where it raises
 ModelCallError, or returns a comment with an `error`, the community is missing, with that as the reason."""
@@ -49,7 +49,7 @@ def pooling_part(own: PoolingFunction) -> OwnPart:
         InputError: it is none.
     """
     if not callable(own):
-        raise InputError(f"There is no pooling {own!r}; use {', '.join(get_args(Pooling))}, or a function.")
+        raise InputError(f"The pooling is {shown(own)}; give a function, or one of {', '.join(get_args(Pooling))}.")
 
     def pool(given: Mapping[str, Any]) -> object:
         return own(given["distributions"], given["weights"])

@@ -22,7 +22,7 @@ class Request(BaseModel):
         question: The question.
         mode: The mode that it is for.
         attribute: The value, demographic or culture that is asked for.
-        options: The possible answers, 2 to 26.
+        options: The possible answers, 2 to 26, all different.
         scoring: How option probabilities are read.
         voice: How communities are heard in distributional mode.
         seed: The seed of the run.
@@ -62,17 +62,8 @@ class Request(BaseModel):
             mode.settings(given.get("scoring", "rotate"), given.get("voice", "comment"))
         return given
 
-    def asked(self, *, distinct: bool = False) -> dict[str, Any]:
-        """The input of the mode's graph.
-
-        Real surveys have questions with two equal options, which their letters tell apart. Where a person has typed
-        the options, an equal one is a slip: `distinct` refuses it.
-
-        Raises:
-            InputError: two options are equal, and are not to be.
-        """
-        if distinct and self.options:
-            _check_distinct(self.options)
+    def asked(self) -> dict[str, Any]:
+        """The input of the mode's graph."""
         parts = {
             "seed": self.seed,
             "history": self.history,
@@ -173,8 +164,13 @@ def check_seed(seed: object) -> None:
         raise InputError(f"The seed is {shown(seed)}; give a whole number from 0, or leave it out.")
 
 
+class Printed(list[str]):
+    """Options as a survey has them. Some surveys print two that are equal, which their letters tell apart; of options
+    that somebody has typed, an equal one is a slip."""
+
+
 def check_options(options: Any) -> None:
-    """Raise InputError unless there are two to 26 options."""
+    """Raise InputError unless there are two to 26 options, of which no two are equal where they are not `Printed`."""
     if options is not None and (isinstance(options, str) or not isinstance(options, Sequence)):
         raise InputError('The options are not a list; give them one by one, as in ["Yes", "No"].')
     given = list(options or ())
@@ -188,6 +184,8 @@ def check_options(options: Any) -> None:
         _check_unicode(option, f"Option {number}")
         if _is_blank(option):
             raise InputError(f"Option {number} is empty; write it or leave it out.")
+    if not isinstance(options, Printed):
+        _check_distinct(given)
 
 
 def _check_distinct(options: Sequence[str]) -> None:

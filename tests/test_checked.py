@@ -12,7 +12,12 @@ from langchain_core.runnables import RunnableLambda
 
 import modular_pluralism
 from modular_pluralism import (
+    ChatLlama,
+    Community,
+    EmbeddedModel,
+    Hardware,
     InputError,
+    LangChainModel,
     ModeDescription,
     NodeCache,
     OvertonState,
@@ -21,11 +26,14 @@ from modular_pluralism import (
     PoolModels,
     Prompt,
     PromptSet,
+    RemoteModel,
     Request,
+    RunSettings,
     Takes,
     build_distributional,
     build_overton,
     build_steerable,
+    find_mode,
     open_store,
     pluralism_tool,
     register_mode,
@@ -38,6 +46,7 @@ from tests.fake_models import always, fake_models, fake_pool
 
 POOL = fake_pool()
 MODELS = fake_models(always("Well."))
+NORTH = Community(model="m", description="People of the north")
 MERGE = PromptSet.load()["merge"]
 PROMPT = {name: getattr(MERGE, name) for name in inspect.signature(Prompt).parameters}
 MODE = ModeDescription("odd", "work", "outcome", "tool", build_overton, OvertonState)
@@ -67,8 +76,21 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "PromptSet.load": (PromptSet.load, {}),
     "PromptSet.with_texts": (PromptSet.load().with_texts, {"texts": {}}),
     "Pool.load": (Pool.load, {}),
+    "Pool.of": (Pool.of, {"base": always("x"), "communities": {"north": always("x")}}),
+    "Pool.from_toml": (Pool.from_toml, {"text": "", "source": "my.toml", "folder": Path()}),
+    "Pool.only": (POOL.only, {"names": ["north"]}),
+    "Pool.model_copy": (POOL.model_copy, {"update": {}}),
+    "Pool": (Pool, {"base": "m", "models": {"m": EmbeddedModel(gguf="m.gguf")}, "communities": {"north": NORTH}}),
+    "Community": (Community, {}),
+    "RunSettings": (RunSettings, {}),
+    "EmbeddedModel": (EmbeddedModel, {"gguf": "m.gguf"}),
+    "RemoteModel": (RemoteModel, {"openai": "m"}),
+    "LangChainModel": (LangChainModel, {"langchain": "openai:m"}),
+    "Hardware": (Hardware, {}),
+    "ChatLlama": (ChatLlama, {"gguf": "m.gguf"}),
+    "ChatLlama.model_copy": (ChatLlama(gguf="m.gguf").model_copy, {"update": {}}),
     "Request": (Request, {"question": "Why?"}),
-    "find_mode": (modular_pluralism.find_mode, {"name": "overton"}),
+    "find_mode": (find_mode, {"name": "overton"}),
     "open_store": (open_store, {}),
     "register_mode": (register_mode, {"mode": MODE}),
     "ModeDescription": (described, vars(MODE)),
@@ -139,6 +161,18 @@ def test_an_attribute_is_refused_by_overton_in_python_too() -> None:
         (
             lambda: build_steerable(POOL, scoring="rotat"),  # type: ignore[arg-type]
             "build_steerable: There is no scoring 'rotat'; use label, rotate, text.",
+        ),
+        (
+            lambda: build_steerable(POOL, scoring=["label"]),  # type: ignore[arg-type]
+            "build_steerable: The scoring is a list; give its name: label, rotate, text.",
+        ),
+        (
+            lambda: find_mode([]),
+            "The mode is a list; give its name: overton, steerable, distributional.",
+        ),
+        (
+            lambda: build_distributional(POOL, pooling=[]),  # type: ignore[arg-type]
+            "build_distributional: pooling is a list; give 'linear', 'log-linear' or 'median', a function or None.",
         ),
         (lambda: NodeCache(most=0), "NodeCache: most is 0; give a number of nodes from 1, or compile without a cache."),
         (lambda: PoolModels("culture"), "PoolModels: pool is 'culture'; give a Pool."),  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from modular_pluralism import (
     Turn,
     build_conversation,
     build_overton,
+    open_store,
 )
 from tests.fake_models import FakeChat, choosing, fake_models, fake_pool
 
@@ -67,6 +69,17 @@ async def test_a_thread_goes_on(is_async: bool) -> None:
     for question in ("Cars?", "And buses?"):
         given: Any = {"messages": [("user", question)]}
         state = await graph.ainvoke(given, THREAD) if is_async else graph.invoke(given, THREAD)
+    assert [message.text for message in state["messages"]] == ["Cars?", "All of them.", "And buses?", "All of them."]
+    assert roles(asked["north"].seen[-1])[-3:] == ["human", "ai", "human"]
+
+
+async def test_a_thread_goes_on_from_a_store(tmp_path: Path) -> None:
+    asked = models()
+    built = build_conversation(fake_pool(NAMES), models=asked, seed=1)
+    for question in ("Cars?", "And buses?"):
+        async with open_store(tmp_path / "runs.sqlite") as saver:
+            graph = built.compile(checkpointer=saver)
+            state = await graph.ainvoke({"messages": [("user", question)]}, THREAD, durability="sync")
     assert [message.text for message in state["messages"]] == ["Cars?", "All of them.", "And buses?", "All of them."]
     assert roles(asked["north"].seen[-1])[-3:] == ["human", "ai", "human"]
 

@@ -26,7 +26,7 @@ from modular_pluralism.models.calls import CallResult
 from modular_pluralism.models.option_reader import LabelReading
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.read_options import parse_label, read_by_label, read_by_text
-from modular_pluralism.nodes.request import Request, check_options
+from modular_pluralism.nodes.request import Printed, Request, check_options
 from tests.fake_models import (
     NAMES,
     FakeChat,
@@ -390,13 +390,21 @@ def test_unusable_options_are_refused(options: Any, message: str) -> None:
 
 @pytest.mark.parametrize("options", [["Yes", "Yes"], ["Yes", " Yes\n"], ["Very good", "Very\n good"]])
 def test_equal_options_are_a_slip_where_a_person_typed_them(options: list[str]) -> None:
-    with pytest.raises(InputError, match="is there twice"):
-        Request(question="Why?", mode="distributional", options=options).asked(distinct=True)
+    boss = always("x")
+    for ask in (
+        lambda: Request(question="Why?", mode="distributional", options=options),
+        lambda: run(boss, {"question": "Why?", "options": options}),
+    ):
+        with pytest.raises(InputError, match="is there twice"):
+            ask()
+    assert boss.seen == []
 
 
-def test_letters_tell_equal_options_apart() -> None:
+def test_letters_tell_equal_options_of_a_survey_apart() -> None:
     result = run(
-        choosing(lambda _: {"A": 0.6, "B": 0.3}), {"question": "Why?", "options": ["Good", "Good"]}, scoring="label"
+        choosing(lambda _: {"A": 0.6, "B": 0.3}),
+        {"question": "Why?", "options": Printed(["Good", "Good"])},
+        scoring="label",
     )
     assert result["distribution"] == pytest.approx([2 / 3, 1 / 3])
 

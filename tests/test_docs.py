@@ -6,12 +6,18 @@ import re
 import runpy
 import tomllib
 from collections.abc import Iterator
+from inspect import isgeneratorfunction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 import modular_pluralism
+from modular_pluralism import build_comments, build_distributional
+from modular_pluralism.graphs.every_graph import every_graph
+from modular_pluralism.graphs.shape import graph_nodes
+from modular_pluralism.models.spans import Asked
+from tests.fake_models import fake_pool
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SITE = runpy.run_path(str(REPOSITORY / "docs" / "site" / "pages.py"))
@@ -23,6 +29,31 @@ def anchors(markdown: str) -> set[str]:
     headings = re.findall(r"^#+ +(.+?) *$", re.sub(r"^```.*?^```$", "", markdown, flags=re.DOTALL | re.MULTILINE), re.M)
     plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
     return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+def named_in(row: str) -> set[str]:
+    """What is in code marks in the first row of docs/embedding.md's tables that begins so."""
+    found = re.search(rf"^\| `{re.escape(row)}` \| (.*) \|$", (REPOSITORY / "docs/embedding.md").read_text(), re.M)
+    assert found
+    return set(re.findall(r"`(\w+)`", found[1]))
+
+
+def test_the_tables_of_callbacks_name_what_models_are_told() -> None:
+    pool = fake_pool(("north",))
+    graphs = [build(pool, **settings) for _, build, settings in every_graph()]
+    graphs.append(build_comments(pool, after_comments=[str]))
+    graphs.append(build_distributional(pool, pooling=min))
+    marks: list[dict[str, Any]] = []
+    for graph in graphs:
+        modes_told = {node.metadata["mode"] for node in graph.nodes.values() if node.metadata}
+        for node in graph_nodes(graph):
+            assert node.key is not None
+            if isgeneratorfunction(node.key.step._make(**node.key.step._arguments)):  # it asks a model
+                marks += [{"mode": mode, "role": node.role} for mode in modes_told]
+    assert named_in("role") == {each["role"] for each in marks}
+    told = {each["mode"] for each in marks}
+    assert named_in("mode") == {mode for mode in told if not mode.startswith("prompting_")} | {"prompting_overton"}
+    assert named_in("gen_ai.operation.name") == set(get_args(get_type_hints(Asked)["operation"]))
 
 
 def dead_links(page: str, markdown: str) -> list[str]:

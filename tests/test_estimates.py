@@ -78,6 +78,33 @@ def test_it_is_plain_and_says_what_it_has_guessed() -> None:
     assert told["sampled"]["calls"] == 2 + 2 * 18, "20 samples are shared out among three rotations"
 
 
+def test_what_the_builder_takes_beside_is_counted() -> None:
+    def told(mode: str, **more: Any) -> list[tuple[str, str, int, str]]:
+        asked: Any = {"overton": {}, "steerable": {"attribute": "thrift", "options": OPTIONS}}.get(
+            mode, {"options": OPTIONS}
+        )
+        cost = estimate(QUESTION, pool, mode=mode, models=every_model(lambda: always("A")), **asked, **more)
+        return [(row["role"], row["model"], row["calls"], row["tokens"]) for row in cost["roles"]]
+
+    pool = fake_pool(TWO)
+    assert told("overton", communities=["north"], merge=len) == [
+        ("comment", "model 'north'", 1, "estimated"),
+        ("merge", "merge", 1, "unknown"),
+    ]
+    assert told("overton", comments={"north": "Hm."}, after_comments=[len, str])[:3] == [
+        ("comment", "model 'east'", 1, "estimated"),
+        ("after_comment", "after_comments[0]", 2, "unknown"),
+        ("after_comment", "after_comments[1]", 2, "unknown"),
+    ]
+    assert told("steerable", selector=len, respond=len)[2:] == [
+        ("select", "selector", 1, "unknown"),
+        ("respond", "respond", 1, "unknown"),
+    ]
+    assert told("distributional", pooling=max)[-1] == ("aggregate", "pooling", 1, "unknown")
+    with pytest.raises(InputError, match="estimate: Overton mode has no argument 'pooling'; beside estimate's own it"):
+        told("overton", pooling="median")
+
+
 def embedded_pool() -> Pool:
     return Pool.model_validate(
         {

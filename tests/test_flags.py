@@ -48,7 +48,7 @@ NO_FLAG = {
     "answer_schema": "a schema is given in Python",
     "The result cannot go into": "its key is given in Python",
     "x is x; give a function, a chain": "stages are given in Python",
-    "There is no pooling": "a pooling is given in Python, or in the pool file",
+    "The pooling is": "a pooling is given in Python, or in the pool file",
     "x: x": "it says what is wrong with an argument in Python",
     "x, line x: x": "the file is named",
     "pluralism_tool": "a tool is made in Python",

@@ -117,6 +117,14 @@ async def test_options_are_read_by_replies_or_by_log_probabilities(provider: Any
             f'langchain = "mistralai:m"\noptions = {{default_headers = {{Authorization = "{KEY}"}}}}',
             ["must not hold Authorization", "MISTRAL_API_KEY"],
         ),
+        *(
+            (f'langchain = "a:b"\noptions = {{default_headers = {headers}}}', [f"must not hold {name}", "A_API_KEY"])
+            for name, headers in {
+                "Authorization": f'[["Authorization", "{KEY}"]]',
+                "api_key": f'[["X-Title", [{{ deep = [{{ api_key = "{KEY}" }}] }}]]]',
+                "X-Api-Key": f'[{{ name = "X-Api-Key", value = "{KEY}" }}]',
+            }.items()
+        ),
         ('langchain = "a:b"\noptions = {temperature = 1}', ["must not hold temperature", "own key temperature"]),
         ('langchain = "a:b"\noptions = {model = "c"}', ["must not hold model", "own key langchain"]),
         ('langchain = "a:b"\nopenai = "c"', ["has both openai and langchain"]),

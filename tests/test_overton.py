@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 
@@ -362,3 +363,19 @@ def test_braces_in_a_question_are_untouched() -> None:
 
 def test_one_line() -> None:
     assert one_line(" a\n\n b\tc\u2029d ") == "a b c d"
+
+
+def test_a_missing_community_is_asked_again_on_a_finished_thread() -> None:
+    models: dict[str, Any] = fake_models(
+        always("All of them."), north=FakeChat(say=scripted(ValueError("ill"), "Well again."))
+    )
+    saver, thread = InMemorySaver(), RunnableConfig(configurable={"thread_id": "1"})
+    graph = build_overton(fake_pool(), models=models).compile(checkpointer=saver)
+    first = graph.invoke({"question": "Cars?"}, thread)
+    assert first["missing"] == graph.invoke(None, thread)["missing"] == ["north"]
+    heard = {name: said for name, said in first["comments"].items() if said["error"] is None}
+    again = build_overton(fake_pool(), models=models, comments=heard).compile(checkpointer=saver)
+    result = again.invoke({"question": "Cars?"}, thread)
+    assert (result["missing"], result["comments"]["north"]["text"]) == ([], "Well again.")
+    assert result["comments"]["east"] == first["comments"]["east"]
+    assert [len(models[name].seen) for name in ("north", "east", "boss")] == [2, 1, 2]

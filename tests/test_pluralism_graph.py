@@ -81,8 +81,13 @@ def test_an_unknown_mode_is_refused_before_any_model_is_asked(mode: Any) -> None
     asked: Any = {**QUESTION, "mode": mode}
     with pytest.raises(InputError) as caught:
         graph.invoke(asked)
-    assert str(caught.value) == f"There is no mode {shown(mode)}; use overton, steerable, distributional."
-    with pytest.raises(InputError, match="There is no mode None"):
+    said = (
+        f"There is no mode {shown(mode)}; use"
+        if isinstance(mode, str)
+        else f"The mode is {shown(mode)}; give its name:"
+    )
+    assert str(caught.value) == f"{said} overton, steerable, distributional."
+    with pytest.raises(InputError, match="The mode is None; give its name: overton"):
         graph.invoke(QUESTION)  # type: ignore[arg-type]
     assert model.seen == []
 

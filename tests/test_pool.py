@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import tomllib
 import traceback
 from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,14 @@ from pydantic import ValidationError
 
 from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.graphs import build_pluralism
+from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import (
     BUILT_IN_POOLS,
     Community,
     EmbeddedModel,
+    LangChainModel,
     Pool,
     RemoteModel,
     RunSettings,
@@ -526,12 +531,64 @@ def test_a_pool_made_in_python_is_checked_alike() -> None:
     models: dict[str, Any] = {"small": EmbeddedModel(gguf="small.gguf")}
     north = Community(model="small", description="d")
     assert Pool(base="small", models=models, communities={"north": north}).folder == Path.cwd()
-    with pytest.raises(ValidationError, match="names no model"):
-        Pool(base="big", models=models, communities={"north": north})
-    with pytest.raises(ValidationError, match="rename"):
-        Pool(base="small", models=models, communities={"north": north, "North": north})
-    with pytest.raises(ValidationError, match="exactly one of gguf, openai and langchain"):
-        Pool(base="small", models={"small": {}}, communities={"north": north})  # type: ignore[dict-item]
+    for wrong, part in (
+        ({"base": "big"}, "pool: base names no model"),
+        ({"communities": {"north": north, "North": north}}, "rename"),
+        ({"models": {"small": {}}}, r"\[models.small\] has none of gguf, openai and langchain"),
+        ({"models": 3}, r"\[models\] must be a table, not 3"),
+        ({"priors": {"age": {"south": 1.0}}}, "names no community"),
+        ({"comunities": {}}, r"unknown key 'comunities'.*\(did you mean 'communities'\?\)"),
+        ({"name": 3}, "name must be text"),
+        ({"run": {"quorm": 1}}, r"\[run\] unknown key 'quorm'"),
+    ):
+        parts: dict[str, Any] = {"base": "small", "models": models, "communities": {"north": north}}
+        whole = Pool(**parts)
+        for made in (partial(Pool, **(parts | wrong)), partial(whole.model_copy, update=wrong)):
+            with pytest.raises(PoolError, match=part) as caught:
+                made()
+            assert_one_sentence(str(caught.value))
+    with pytest.raises(PoolError, match="pool: there is no base; give it"):
+        Pool()  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong", "sentence"),
+    [
+        (Community(description="d"), {"prior": "x"}, "Community: prior must be a number, not 'x'"),
+        (RunSettings(), {"quorum": 0}, "RunSettings: quorum must be at least 1, not 0"),
+        (EmbeddedModel(gguf="m.gguf"), {"gguf": 3}, "EmbeddedModel: gguf must be text in quotes, not 3"),
+        (
+            RemoteModel(openai="m"),
+            {"api_key_env": "sk-1"},
+            "RemoteModel: api_key_env must be the name of an environment variable such as OPENAI_API_KEY, never the "
+            "key itself",
+        ),
+        (
+            LangChainModel(langchain="openai:m"),
+            {"langchain": "m"},
+            "LangChainModel: langchain must read 'PROVIDER:MODEL', such as 'anthropic:claude-sonnet-4-5', not 'm'",
+        ),
+        (Hardware(), {"mmap": len}, "Hardware: mmap must be true or false, not a builtin_function_or_method"),
+    ],
+)
+def test_a_table_made_or_copied_in_python_says_what_is_wrong(table: Any, wrong: Any, sentence: str) -> None:
+    for made in (partial(type(table), **{**dict(table), **wrong}), partial(table.model_copy, update=wrong)):
+        with pytest.raises(PoolError) as caught:
+            made()
+        assert str(caught.value) == sentence
+    with pytest.raises(PoolError, match=f"{type(table).__name__}: unknown key 'odd'; remove it, or use one of"):
+        table.model_copy(update={"odd": 1})
+
+
+def test_a_copy_is_as_good_as_what_it_is_of() -> None:
+    pool = Pool.load("culture")
+    assert pickle.loads(pickle.dumps(pool)) == deepcopy(pool) == pool.model_copy(deep=True) == pool
+    changed = pool.model_copy(update={"run": {"quorum": 1}, "priors": {"age": {"asia": 1.0}}})
+    assert (changed.quorum, changed.run) == (1, RunSettings(quorum=1))
+    assert changed.priors_by_attribute == {"age": {"asia": 1.0}}
+    deep = pool.model_copy(update={"name": "other"}, deep=True)
+    assert deep.communities == pool.communities
+    assert deep.communities is not pool.communities
 
 
 # Properties

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
 
 from modular_pluralism.errors import StoreError
 from modular_pluralism.models.redaction import keep_secret
@@ -19,7 +20,7 @@ SERIALIZER = PlainSerializer()
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 plain = st.recursive(
     scalars | st.sets(st.text()),
-    lambda each: st.lists(each) | st.dictionaries(st.text().filter(lambda key: key != "$set"), each),
+    lambda each: st.lists(each) | st.dictionaries(st.text().filter(lambda key: key not in ("$set", "$message")), each),
     max_leaves=20,
 )
 
@@ -33,12 +34,50 @@ def test_plain_values_come_back(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [object(), Path("x"), b"bytes", {1: "x"}, {"$set": []}, {"lc": 1, "type": "constructor", "id": ["os"]}, {1, 2}],
+    [
+        object(),
+        Path("x"),
+        b"bytes",
+        {1: "x"},
+        {"$set": []},
+        {"$message": {}},
+        ToolMessage("x", tool_call_id="1", artifact=object()),
+        {"lc": 1, "type": "constructor", "id": ["os"]},
+        {1, 2},
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_anything_else_is_not_written(value: Any) -> None:
     with pytest.raises(StoreError):
         SERIALIZER.dumps_typed({"state": [value]})
+
+
+MESSAGES = [
+    HumanMessage("Cars?", id="1", name="Ann"),
+    HumanMessage([{"type": "text", "text": "And this?"}, {"type": "image", "url": "https://a/b.png", "id": "2"}]),
+    SystemMessage("Be short."),
+    AIMessage("", tool_calls=[{"name": "look", "args": {"at": [1]}, "id": "3"}], response_metadata={"model": "m"}),
+    AIMessage("No.", usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}),
+    ToolMessage("3", tool_call_id="3", status="error"),
+    ChatMessage("Hm.", role="judge"),
+]
+
+
+def test_messages_come_back() -> None:
+    assert SERIALIZER.loads_typed(SERIALIZER.dumps_typed({"messages": MESSAGES})) == {"messages": MESSAGES}
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        *(None, 3, {}, {"type": "human"}, {"type": "pathlib.Path", "data": {"content": "x"}}),
+        {"type": "human", "data": {"content": [3]}},
+    ],
+)
+def test_what_is_no_message_is_refused(forged: Any) -> None:
+    for content in ({"$message": forged}, {"$message": {"type": "human", "data": {"content": "x"}}, "more": 1}):
+        with pytest.raises(StoreError, match="holds a message that is none"):
+            SERIALIZER.loads_typed(("json", json.dumps([content]).encode()))
 
 
 def test_an_error_is_written_as_its_text_without_keys() -> None:

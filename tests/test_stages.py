@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
@@ -51,6 +52,13 @@ def run(build: Any, asked: Any, others: Mapping[str, Any] | None = None, **stage
 
 def overton(others: Mapping[str, Any] | None = None, **stages: Any) -> dict[str, Any]:
     return dict(build_overton(**settings(**(others or {})), **stages).compile().invoke(ASKED))
+
+
+def _raising(error: Exception) -> Any:
+    def stage(given: Any) -> str:
+        raise error
+
+    return stage
 
 
 # The merge
@@ -168,22 +176,44 @@ def test_a_stage_that_fails_is_tried_again_and_told() -> None:
     )
     assert (result["answer"], result["usage"]["attempts"]) == ("Second time.", 2)
     with pytest.raises(ModelCallError, match="merge failed: no luck"):
-        overton(merge=_raising(ValueError("no luck")))
+        overton(merge=_raising(OSError("no luck")))
 
 
-def _raising(error: Exception) -> Any:
-    def stage(given: Any) -> str:
-        raise error
-
-    return stage
-
-
-@pytest.mark.parametrize("error", [KeyError("typo"), TypeError("wrong"), NameError("nobody")])
+@pytest.mark.parametrize("error", [KeyError("typo"), TypeError("wrong"), ValueError("odd"), RuntimeError("odd")])
 def test_a_mistake_in_a_stage_is_raised_as_it_is(error: Exception) -> None:
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as caught:
         overton(merge=_raising(error))
+    assert caught.value is error
     with pytest.raises(type(error)):
         overton(after_comments=[_raising(error)])
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        _raising(ConnectionError("gone")),
+        lambda heard: json.loads("no JSON"),
+        lambda heard: always(ValueError("what a provider says")).invoke("Is it true?"),
+        RunnableLambda(str) | always(RuntimeError("what a provider says")),
+    ],
+)
+def test_what_the_outside_does_wrong_in_a_stage_is_survived(stage: Any) -> None:
+    graph = build_comments(**settings(), after_comments=[stage]).compile()
+    with pytest.raises(QuorumError, match=r"after_comments\[0\]"):
+        graph.invoke(ASKED)
+    with pytest.raises(ModelCallError):
+        asyncio.run(build_overton(**settings(), merge=stage).compile().ainvoke(ASKED))
+
+
+def test_a_dict_is_a_stage_as_langchain_has_it() -> None:
+    both = {"text": lambda heard: "Checked.", "error": lambda heard: None}
+    assert overton(after_comments=[both])["comments"]["north"]["text"] == "Checked."
+    said = {"messages": lambda heard: [AIMessage(heard["question"].upper())]}
+    cache = NodeCache()
+    graph = build_overton(**settings(), merge=said).compile(cache=cache)
+    assert [graph.invoke(ASKED)["answer"] for _ in range(2)] == ["IS IT SO?"] * 2
+    with pytest.raises(InputError, match="merge is a"):
+        build_overton(**settings(), merge={"a": 3})  # type: ignore[dict-item]
 
 
 def test_what_cannot_be_asked_is_refused_when_the_graph_is_built() -> None:

@@ -95,7 +95,6 @@ def ask(
     request = Request(
         question=text, mode=mode, attribute=attribute, options=option, scoring=score, voice=voice, seed=seed
     )
-    request.asked(distinct=True)  # an option that is typed twice is a slip
     if store is not None and thread is None:
         raise InputError("--store says where --thread keeps a run; add --thread with a name for it, or leave it out.")
     if dry_run and thread is not None:

@@ -59,7 +59,7 @@ async def start_run(
         PoolError, PromptError, ModelLoadError: the pool, a prompt or a model is.
         StoreError: the run cannot be kept.
     """
-    asked = request.asked(distinct=True)
+    asked = request.asked()
     pool = Pool.load(request.pool)
     folder = None if request.prompts is None else Path(request.prompts)
     prompts = PromptSet.load(folder)

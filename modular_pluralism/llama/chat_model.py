@@ -45,6 +45,7 @@ from modular_pluralism.llama.sampling import Sampling
 from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.llama.shared_engines import shared_engine
 from modular_pluralism.llama.tool_calls import CallForm, Tool, ToolCall, ToolUse
+from modular_pluralism.table import Told
 
 _CALL_SETTINGS = {
     *("temperature", "top_p", "top_k", "min_p", "seed", "max_tokens"),
@@ -70,7 +71,7 @@ _IDENTITY = (
 )
 
 
-class ChatLlama(BaseChatModel):
+class ChatLlama(Told, BaseChatModel):
     """A GGUF model in this process. Instances with equal engine settings share one engine, and so its weights.
 
     Every field but `gguf` can also be given for one call, as in `model.invoke(messages, temperature=0, seed=1)`;
@@ -79,6 +80,7 @@ class ChatLlama(BaseChatModel):
     `with_structured_output`. The seed that was used stands in `response_metadata["seed"]`.
 
     Raises:
+        InputError: There is no such field, or the field has no such value.
         ModelLoadError: The GGUF or an adapter cannot be loaded. (At the first call.)
 
     Example:
@@ -91,7 +93,7 @@ class ChatLlama(BaseChatModel):
         ```
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     gguf: Path | str
     """The model's file, as a pool file names it: a path, "package:…", "hf:…" or "ollama:…"."""

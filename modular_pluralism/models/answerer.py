@@ -11,6 +11,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.base import coerce_to_runnable
 
 from modular_pluralism.answering import Given
+from modular_pluralism.checked import shown
 from modular_pluralism.errors import InputError
 
 
@@ -46,10 +47,11 @@ class OwnPart:
             InputError: LangChain makes no runnable of it.
         """
         try:
-            return cls(place, coerce_to_runnable(given), given)
+            return cls(place, coerce_to_runnable(dict(given) if isinstance(given, Mapping) else given), given)
         except TypeError:
             raise InputError(
-                f"{place} is {given!r}; give a function, a chain, a graph, or whatever LangChain makes a runnable of."
+                f"{place} is {shown(given)}; give a function, a chain, a graph, or whatever else "
+                "LangChain makes a runnable of."
             ) from None
 
 

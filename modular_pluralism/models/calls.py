@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from traceback import walk_tb
 from typing import Any, Generic, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -35,12 +36,14 @@ backoff = wait_exponential(multiplier=0.5, max=20) + wait_random(0, 0.5)
 @dataclass(frozen=True)
 class Call(Generic[T]):
     """Something to ask a model. `place` names the model in messages; `run` and `arun` do the same, once; `asked` is
-    what the call's span says of it (None: there is no span)."""
+    what the call's span says of it (None: there is no span). `stage` tells that it is a stage of the application's
+    own, and none of those who answer."""
 
     place: str
     run: Callable[[RunnableConfig], T]
     arun: Callable[[RunnableConfig], Awaitable[T]]
     asked: Asked | None = None
+    stage: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,12 +194,21 @@ def is_mistake(error: BaseException) -> bool:
     return isinstance(error, _MISTAKES) or (type(error) is RuntimeError and ended)
 
 
+def _is_plain(error: Exception) -> bool:
+    """Whether an error is Python's ValueError or RuntimeError itself, and comes from no model: parsers of bad replies
+    have their own kinds of these, such as JSONDecodeError."""
+    modules = (str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__))
+    return type(error) in (ValueError, RuntimeError) and not any(
+        name.startswith("langchain_core.language_models") for name in modules
+    )
+
+
 def _as_it_is(error: Exception, call: Call[Any], config: RunnableConfig) -> bool:
     """Whether an error is to come through as it is. A mistake gets a note that says where it was made."""
     # LangGraph's own are no failures: a model that interrupts the run, or sends it elsewhere.
     if isinstance(error, PluralismError | GraphBubbleUp):
         return True
-    if not is_mistake(error):
+    if not (is_mistake(error) or (call.stage and _is_plain(error))):
         return False
     community = (config.get("metadata") or {}).get("community")
     note = f"Raised by {call.place}, asked for the community {community}." if community else f"Raised by {call.place}."

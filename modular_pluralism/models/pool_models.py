@@ -28,7 +28,6 @@ from modular_pluralism.model_tables import (
     LangChainModel,
     ModelConfig,
     RemoteModel,
-    without_password,
 )
 from modular_pluralism.models.answerer import AsChat, OwnPart
 from modular_pluralism.models.calls import Caller
@@ -37,6 +36,7 @@ from modular_pluralism.models.option_reader import OptionReader
 from modular_pluralism.models.reply_reader import NoOptionReader, ReplyOptionReader
 from modular_pluralism.pool import Pool
 from modular_pluralism.prepared.cache import prepared_file
+from modular_pluralism.table import without_password
 
 
 @runtime_checkable

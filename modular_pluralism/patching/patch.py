@@ -112,9 +112,7 @@ class Patch:
         """Without any weight left a pool fails, which would count as the worst answer and let the community win."""
         add = self.settings.add
         others = {name: each for name, each in self.pool.communities.items() if name != add}
-        left = self.pool.model_copy(
-            update={"communities": others, "priors_by_attribute": self.pool.priors_tables(others)}
-        )
+        left = self.pool.unchecked(communities=others, priors_by_attribute=self.pool.priors_tables(others))
         for item in self.bench.items:
             assert isinstance(item, OptionItem)
             if len(item.options) > 1 and not any(left.priors_of(population(item.attribute)).values()):

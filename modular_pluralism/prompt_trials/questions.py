@@ -37,7 +37,6 @@ def read_questions(
         try:
             given = _object(line) if as_json else {"question": line.strip()}
             requests.append(Request.model_validate({**common, **given}))
-            requests[-1].asked(distinct=True)
         except InputError as error:
             raise InputError(f"{path}, line {number}: {error}") from None
     if not requests:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from modular_pluralism.errors import InputError
+from modular_pluralism.errors import InputError, PoolError
 from modular_pluralism.pool import Community, Pool
 from modular_pluralism.prompts import Prompt, PromptSet
 from modular_pluralism.types import Comment
@@ -129,11 +129,8 @@ def _checked(pool: Pool, communities: Mapping[str, Community], priors: Mapping[s
             for name, config in communities.items()
         }
         return Pool(**tables, communities=of_each)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"]))
-        said = str(problem.get("ctx", {}).get("error") or problem["msg"])
-        raise InputError(f"The edits leave no usable pool: {where} {said}; change them.".replace("  ", " ")) from error
+    except PoolError as error:
+        raise InputError(f"The edits leave no usable pool: {error}; change them.") from error
 
 
 def _edited_tables(
@@ -149,7 +146,7 @@ def _with_personas(pool: Pool, personas: Mapping[str, str]) -> Pool:
         name: config.model_copy(update={"persona": _file(name)}) if name in personas else config
         for name, config in pool.communities.items()
     }
-    return pool.model_copy(update={"communities": communities})
+    return pool.unchecked(communities=communities)  # the personas stand in the prompts, and in no file
 
 
 def _file(community: str) -> str:

@@ -21,7 +21,8 @@ from modular_pluralism.runs.sqlite_store import open_sqlite
 async def open_store(
     location: str | Path | None = None, *, timeout: float | None = None
 ) -> AsyncIterator[BaseCheckpointSaver[Any]]:
-    """A checkpointer for graphs, in a file or in Postgres. Checkpoints hold plain values only.
+    """A checkpointer for graphs, in a file or in Postgres. Checkpoints hold plain values and
+    messages only.
 
     It is for asynchronous use (`ainvoke`, `astream`); run graphs with `durability="sync"`, so that a step is in the
     store before the next one begins.

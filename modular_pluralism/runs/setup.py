@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from modular_pluralism.errors import StoreError
-from modular_pluralism.model_tables import without_password
 from modular_pluralism.pool import BUILT_IN_POOLS, Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import Edited, Edits, Origin, apply_edits
+from modular_pluralism.table import without_password
 from modular_pluralism.types import Mode, Scoring, Voice
 
 _OTHER_USES = ("judge", "baseline")

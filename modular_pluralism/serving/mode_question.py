@@ -45,7 +45,7 @@ def question_of(mode: ModeDescription, request: ChatRequest, seed: int) -> dict[
             article = "an " if part == "attribute" else ""
             raise ApiError(400, f"pluralism/{mode.name} needs {article}{part}, {_HOW[part]}.", param=f"metadata.{part}")
     history = _history(request.messages[:-1])
-    return Request(question=text, mode=mode.name, seed=seed, history=history, **parts).asked(distinct=True)
+    return Request(question=text, mode=mode.name, seed=seed, history=history, **parts).asked()
 
 
 def take_headers(text: str) -> tuple[dict[str, list[str]], str]:

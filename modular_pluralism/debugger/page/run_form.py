@@ -71,7 +71,7 @@ class RunForm:
         lines = [line.strip() for line in str(self._options.value or "").splitlines()]
         options = [line for line in lines if line]
         prompts = str(self._prompts.value or "").strip()
-        request = RunRequest(
+        return RunRequest(
             question=str(self._question.value or "").strip(),
             mode=self._mode.name,
             pool=self.pool,
@@ -82,8 +82,6 @@ class RunForm:
             seed=self._whole(self._seed.value),
             prompts=prompts or None,
         )
-        request.asked(distinct=True)
-        return request
 
     def _build(self, first_pool: str, begin: RunRequest) -> None:
         question = ui.textarea(value=begin.question).props("autogrow").classes("ask-question")

@@ -37,7 +37,7 @@ from modular_pluralism.graphs.baselines import BASELINES, baseline_settings
 from modular_pluralism.graphs.parts import ANYTHING
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import Takes, find_mode, modes
-from modular_pluralism.nodes.request import check_scoring, check_seed
+from modular_pluralism.nodes.request import Printed, check_scoring, check_seed
 from modular_pluralism.nodes.step import derive_seed
 from modular_pluralism.option_math import letters, most_likely
 from modular_pluralism.pool import Pool
@@ -121,7 +121,7 @@ class PluralismModel(ModelAPI):
         if self._takes.options != "refused":
             question, options = asked_in(input, _choices())
             if options:
-                asked |= {"question": question, "options": options}
+                asked |= {"question": question, "options": Printed(options)}
             elif self._takes.options == "required":
                 raise InputError(
                     f"pluralism/{self.model_name} needs a multiple choice question, with lines such as 'A) Yes'."

@@ -24,6 +24,7 @@ from modular_pluralism.graphs.baselines import BASELINES, baseline_settings
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.aggregate import pooled_as
+from modular_pluralism.nodes.request import Printed
 from modular_pluralism.nodes.step import derive_seed
 from modular_pluralism.option_math import letters, most_likely
 from modular_pluralism.pool import Pool
@@ -164,12 +165,10 @@ def build_methods(
     """
     methods = [Method(name, _graph(name, setting), setting) for name in dict.fromkeys(names)]
     for name, kept in _patches(list(setting.pool.communities), without, only).items():
-        pool = setting.pool.model_copy(
-            update={
-                "communities": {community: setting.pool.communities[community] for community in kept},
-                "priors_by_attribute": setting.pool.priors_tables(kept),
-                "run": setting.pool.run.model_copy(update={"quorum": _quorum(setting.pool, len(kept))}),
-            }
+        pool = setting.pool.unchecked(  # its weights may be all in the tables of its attributes
+            communities={community: setting.pool.communities[community] for community in kept},
+            priors_by_attribute=setting.pool.priors_tables(kept),
+            run=setting.pool.run.model_copy(update={"quorum": _quorum(setting.pool, len(kept))}),
         )
         methods.append(Method(name, _modular(setting, pool), setting))
     return methods
@@ -214,7 +213,7 @@ def question(item: Item, setting: Setting) -> dict[str, Any]:
     asked: dict[str, Any] = {"question": item.question, "seed": derive_seed(setting.seed, "item", item.id)}
     match item:
         case OptionItem():
-            asked |= {"options": list(item.options), "attribute": population(item.attribute)}
+            asked |= {"options": Printed(item.options), "attribute": population(item.attribute)}
         case ValueItem():
             asked |= {"options": list(STANCES), "attribute": item.value}
     return asked
