@@ -11,8 +11,7 @@ from inspect import isgeneratorfunction, signature
 from types import CodeType
 from typing import Any, NamedTuple, ParamSpec, TypeAlias
 
-from langchain_core.runnables import RunnableConfig, RunnableLambda
-from langchain_core.runnables.config import merge_configs
+from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import Caller, CallResult
@@ -77,6 +76,7 @@ class Step:
     _arguments: Mapping[str, Any]
     _prompts: PromptsOf
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    _declared: dict[QuestionParts, _Declared] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _ = self.making  # finds what is no plain value when the graph is built, and not when it runs
@@ -105,15 +105,13 @@ class Step:
 
     def begin(self, state: State) -> Begun:
         """Work until the step first asks a model, or, where it asks none, until its end."""
-        state = {**state, **{key: value for key, value in self.defaults.items() if state.get(key) is None}}
-        name, parts = self._make.__qualname__, QuestionParts(bool(state.get("options")), bool(state.get("attribute")))
-        declared = {
-            key: DeclaredPrompts(value, self.prompts(parts), name)
-            for key, value in self._arguments.items()
-            if isinstance(value, PromptSet)
-        }
-        texts = {prompt: prompts[prompt].text for prompts in declared.values() for prompt in prompts}
-        body = self._make(**{**self._arguments, **declared})
+        given = {key: value for key, value in self.defaults.items() if state.get(key) is None}
+        state = {**state, **given}
+        parts = QuestionParts(bool(state.get("options")), bool(state.get("attribute")))
+        # Every run finds the same: a step's arguments do not change.
+        declared = self._declared.get(parts) or self._declared.setdefault(parts, self._declare(parts))
+        name, texts = self._make.__qualname__, declared.texts
+        body = self._make(**declared.arguments)
         if not isgeneratorfunction(body):
             update = body(state)
             assert isinstance(update, dict)
@@ -125,6 +123,24 @@ class Step:
         begun.go_on(lambda: next(steps))
         notes.close()
         return begun
+
+    def _declare(self, parts: QuestionParts) -> _Declared:
+        name = self._make.__qualname__
+        declared = {
+            key: DeclaredPrompts(value, self.prompts(parts), name)
+            for key, value in self._arguments.items()
+            if isinstance(value, PromptSet)
+        }
+        texts = {prompt: prompts[prompt].text for prompts in declared.values() for prompt in prompts}
+        return _Declared({**self._arguments, **declared}, texts)
+
+
+class _Declared(NamedTuple):
+    """What a step is made with on questions with the same parts: its arguments with no more than its declared prompts,
+    and the texts of those."""
+
+    arguments: Mapping[str, Any]
+    texts: Mapping[str, str]
 
 
 @dataclass
@@ -161,25 +177,30 @@ class Begun:
             )
 
 
-def as_runnable(
-    step: Step, caller: Caller, name: str, labels: Mapping[str, str] | None = None
-) -> RunnableLambda[Any, Update]:
+class StepNode(Runnable[Any, Update]):
     """The step as a LangGraph node for `invoke` and `ainvoke`; `name` is shown in traces.
 
     `labels`, such as {"community": "news_left"}, reach the application's callbacks with every model call: as metadata
     and as tags, as in "community:news_left". Whoever streams the run's custom events is told of each `Event`.
+
+    It is no RunnableLambda of LangChain's: LangGraph tells callbacks of a node's run, and to tell of another one inside
+    it takes longer than all else that a node does.
     """
-    labels = dict(labels or {})
-    marks = RunnableConfig(metadata=labels, tags=[f"{key}:{value}" for key, value in labels.items()])
 
-    def run(state: State, config: RunnableConfig) -> Update:
-        config, told = merge_configs(config, marks), Telling(name, labels)
+    def __init__(self, step: Step, caller: Caller, name: str, labels: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self._step, self._caller, self._labels = step, caller, dict(labels or {})
+        self._tags = [f"{key}:{value}" for key, value in self._labels.items()]
+
+    def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Update:
+        """See Runnable."""
+        config, told = self._marked(config), self._telling()
         with told.of_run():
-            begun = step.begin(state)
+            begun = self._step.begin(input)
             while begun.call is not None:
                 told.asks()
                 try:
-                    outcome = caller.call(begun.call, config)
+                    outcome = self._caller.call(begun.call, config)
                 except Exception as error:
                     told.failed(error)
                     begun.failed(error)
@@ -189,14 +210,15 @@ def as_runnable(
             told.wrote(begun.update)
         return begun.update
 
-    async def arun(state: State, config: RunnableConfig) -> Update:
-        config, told = merge_configs(config, marks), Telling(name, labels)
+    async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Update:
+        """See Runnable."""
+        config, told = self._marked(config), self._telling()
         with told.of_run():
-            begun = step.begin(state)
+            begun = self._step.begin(input)
             while begun.call is not None:
                 told.asks()
                 try:
-                    outcome = await caller.acall(begun.call, config)
+                    outcome = await self._caller.acall(begun.call, config)
                 except Exception as error:
                     told.failed(error)
                     begun.failed(error)
@@ -206,15 +228,14 @@ def as_runnable(
             told.wrote(begun.update)
         return begun.update
 
-    # LangChain looks at the signature for every run, which takes longer than all else that a step does.
-    run.__signature__ = arun.__signature__ = _OF_A_NODE  # type: ignore[attr-defined]
-    return RunnableLambda(run, arun, name=name)
+    def _telling(self) -> Telling:
+        return Telling(self.name or "", self._labels)
 
-
-def _of_a_node(state: State, config: RunnableConfig) -> None: ...
-
-
-_OF_A_NODE = signature(_of_a_node)
+    def _marked(self, given: RunnableConfig | None) -> RunnableConfig:
+        """The config with the labels. By hand: LangChain's merge_configs copies all of both, for every node."""
+        config = ensure_config() if given is None else given
+        tags = sorted({*(config.get("tags") or ()), *self._tags})
+        return {**config, "tags": tags, "metadata": {**(config.get("metadata") or {}), **self._labels}}
 
 
 def _plain(value: Any, what: str) -> Any:

@@ -69,8 +69,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     made: list[float] = []
     pause = calls.pause
 
-    def short(state: Any) -> float:
-        made.append(pause(state))
+    def short(error: Exception, tries: int) -> float:
+        made.append(pause(error, tries))
         return 0.001
 
     monkeypatch.setattr(calls, "pause", short)

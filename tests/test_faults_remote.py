@@ -96,7 +96,7 @@ def six(
 ) -> Iterator[Six]:
     """The six, and afterwards a look for the key in everything that came of them."""
     monkeypatch.setenv("SIX_KEY", KEY)
-    monkeypatch.setattr(calls, "backoff", lambda state: 0.01)
+    monkeypatch.setattr(calls, "backoff", lambda tries: 0.01)
     caplog.set_level(logging.DEBUG)
     with ExitStack() as stack:
         six = Six(stack)

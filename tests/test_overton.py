@@ -272,7 +272,7 @@ def test_a_base_llm_that_fails_is_an_error_and_no_answer(reply: str | Exception)
 
 
 def test_attempts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modular_pluralism.models.calls.pause", lambda state: 0.001)
+    monkeypatch.setattr("modular_pluralism.models.calls.pause", lambda error, tries: 0.001)
     east = FakeChat(say=scripted(ConnectionError("gone"), ConnectionError("gone"), "Back."))
     assert run(pool={"attempts": 3}, east=east)["comments"]["east"]["attempts"] == 3
     assert len(set(east.seeds)) == 1, "another try is the same request"

@@ -41,7 +41,7 @@ def _nothing_learnt(monkeypatch: pytest.MonkeyPatch, providers: Providers) -> No
     forget_terms()
     providers.bodies.clear()
     providers.headers.clear()
-    monkeypatch.setattr(calls, "pause", lambda state: 0.01)
+    monkeypatch.setattr(calls, "pause", lambda error, tries: 0.01)
 
 
 def pool_at(providers: Providers, model: str, more: str = "") -> Pool:

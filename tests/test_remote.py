@@ -41,7 +41,7 @@ def endpoint() -> Iterator[FakeEndpoint]:
 
 @pytest.fixture(autouse=True)
 def _short_pauses_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "pause", lambda state: 0.01)
+    monkeypatch.setattr(calls, "pause", lambda error, tries: 0.01)
     for name in ("OPENAI_API_KEY", "OPENAI_API_BASE", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "MY_KEY"):
         monkeypatch.delenv(name, raising=False)
 

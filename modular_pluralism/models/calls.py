@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import random
 import re
 import threading
 import time
@@ -18,8 +19,6 @@ from typing import Any, Generic, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
-from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_exponential, wait_random
 
 from modular_pluralism.errors import DeadlineError, ModelCallError, PluralismError
 from modular_pluralism.models.redaction import redact
@@ -27,9 +26,6 @@ from modular_pluralism.models.refusals import reason, shortened
 from modular_pluralism.models.spans import Asked, call_span
 
 T = TypeVar("T")
-
-backoff = wait_exponential(multiplier=0.5, max=20) + wait_random(0, 0.5)
-"""Seconds before another try where the endpoint names none: exponential, with jitter."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class Call(Generic[T]):
     place: str
     run: Callable[[RunnableConfig], T]
     arun: Callable[[RunnableConfig], Awaitable[T]]
-    asked: Asked | None = None
+    asked: Callable[[], Asked] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,13 +84,12 @@ class Caller:
     def _call(self, call: Call[T], config: RunnableConfig) -> CallResult[T]:
         started = time.monotonic()
         abandoned = threading.Event()
-        progress = _Progress()
-        retrying = Retrying(**self._policy(progress), sleep=lambda seconds: _sleep(seconds, abandoned))
+        tries = _Tries(self.attempts)
         future: Future[T] = Future()
 
         def work() -> None:
             try:
-                future.set_result(retrying(call.run, config))
+                future.set_result(tries.of(call.run, config, abandoned))
             except BaseException as error:
                 future.set_exception(error)
 
@@ -107,71 +102,74 @@ class Caller:
         finally:
             abandoned.set()  # whatever ended the wait (Ctrl+C, too): nobody wants another try
         if not future.done():
-            raise self._late(call, progress)
+            raise self._late(call, tries)
         try:
             value = future.result()
         except Exception as error:
             if _as_it_is(error, call, config):
                 raise
-            raise self._failed(call, progress, error) from _shown(error)
-        return CallResult(value, time.monotonic() - started, progress.tries)
+            raise self._failed(call, tries, error) from _shown(error)
+        return CallResult(value, time.monotonic() - started, tries.made)
 
     async def _acall(self, call: Call[T], config: RunnableConfig) -> CallResult[T]:
         started = time.monotonic()
-        progress = _Progress()
-        retrying = AsyncRetrying(**self._policy(progress))
-
-        async def once() -> T:
-            return await call.arun(config)
-
+        tries = _Tries(self.attempts)
         try:
             async with asyncio.timeout(self.deadline) as timer:
-                value: T = await retrying(once)
+                value = await tries.aof(call.arun, config)
         except Exception as error:
             if timer.expired():  # whatever the model made of being cancelled
-                raise self._late(call, progress) from None
+                raise self._late(call, tries) from None
             if _as_it_is(error, call, config):
                 raise
-            raise self._failed(call, progress, error) from _shown(error)
-        return CallResult(value, time.monotonic() - started, progress.tries)
+            raise self._failed(call, tries, error) from _shown(error)
+        return CallResult(value, time.monotonic() - started, tries.made)
 
-    def _policy(self, progress: _Progress) -> dict[str, Any]:
-        return {
-            "stop": stop_after_attempt(self.attempts),
-            "wait": pause,
-            "retry": retry_if_exception(is_transient),
-            "before": progress.starts,
-            "before_sleep": progress.failed,
-            "reraise": True,
-        }
-
-    def _late(self, call: Call[Any], progress: _Progress) -> DeadlineError:
-        before = f" (attempt {progress.tries} of {self.attempts}; before: {progress.reason})" if progress.reason else ""
+    def _late(self, call: Call[Any], tries: _Tries) -> DeadlineError:
+        before = f" (attempt {tries.made} of {self.attempts}; before: {tries.reason})" if tries.reason else ""
         return DeadlineError(
             f"{call.place} did not answer within {self.deadline:g} seconds{before}; check it, or raise deadline in the "
             "pool's [run] table."
         )
 
     @staticmethod
-    def _failed(call: Call[Any], progress: _Progress, error: Exception) -> ModelCallError:
-        times = "" if progress.tries == 1 else f" after {progress.tries} attempts"
+    def _failed(call: Call[Any], tries: _Tries, error: Exception) -> ModelCallError:
+        times = "" if tries.made == 1 else f" after {tries.made} attempts"
         return ModelCallError(f"{call.place} failed{times}: {describe(error)}{_mend(error)}.")
 
 
-class _Progress:
-    """How often a call was tried, and why it has failed so far. (Tenacity's own count cannot be read from another
-    thread than the one that tries.)"""
+class _Tries:
+    """The tries of one call: how many were `made` of those that are `allowed`, and the `reason` that one has failed."""
 
-    def __init__(self) -> None:
-        self.tries = 1
-        self.reason = ""
+    def __init__(self, allowed: int) -> None:
+        self.allowed, self.made, self.reason = allowed, 1, ""
 
-    def starts(self, state: RetryCallState) -> None:
-        self.tries = state.attempt_number
+    def of(self, ask: Callable[[RunnableConfig], T], config: RunnableConfig, abandoned: threading.Event) -> T:
+        """What a thread is answered, before it is `abandoned`."""
+        while True:
+            try:
+                return ask(config)
+            except Exception as error:
+                seconds = self._pause_after(error)
+            _sleep(seconds, abandoned)
+            self.made += 1
 
-    def failed(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome is not None else None
-        self.reason = "" if error is None else describe(error)
+    async def aof(self, ask: Callable[[RunnableConfig], Awaitable[T]], config: RunnableConfig) -> T:
+        """As `of`, in asyncio."""
+        while True:
+            try:
+                return await ask(config)
+            except Exception as error:
+                seconds = self._pause_after(error)
+            await asyncio.sleep(seconds)
+            self.made += 1
+
+    def _pause_after(self, error: Exception) -> float:
+        """Seconds until the next try; raises the error where there is none."""
+        if self.made >= self.allowed or not is_transient(error):
+            raise error
+        self.reason = describe(error)
+        return pause(error, self.made)
 
 
 _MISTAKES = (
@@ -268,12 +266,16 @@ def _mend(error: BaseException) -> str:
     return ""
 
 
-def pause(state: RetryCallState) -> float:
-    """Seconds before the next try: what the endpoint asks for, else `backoff`."""
-    error = state.outcome.exception() if state.outcome is not None else None
+def pause(error: Exception, tries: int) -> float:
+    """Seconds before the next try, after so many: what the endpoint asks for, else `backoff`."""
     response = getattr(error, "response", None)
     asked = str(getattr(response, "headers", {}).get("retry-after", ""))
-    return min(float(asked), 60.0) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", asked) else backoff(state)
+    return min(float(asked), 60.0) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", asked) else backoff(tries)
+
+
+def backoff(tries: int) -> float:
+    """Seconds before another try where the endpoint names none: exponential, with jitter."""
+    return min(0.5 * 2 ** min(tries - 1, 10), 20.0) + random.uniform(0, 0.5)
 
 
 def _sleep(seconds: float, abandoned: threading.Event) -> None:

@@ -6,7 +6,7 @@ Names follow the semantic conventions for generative AI. A span never holds a te
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,16 +63,18 @@ class CallSpan:
 
 
 @contextmanager
-def call_span(asked: Asked | None, config: RunnableConfig) -> Iterator[CallSpan]:
-    """A span below the application's current one, for as long as the call takes; an error that passes is noted.
+def call_span(of: Callable[[], Asked] | None, config: RunnableConfig) -> Iterator[CallSpan]:
+    """A span `of` a call below the application's current one, for as long as it takes; an error that passes is noted.
 
     Community, mode and role come from the config's metadata.
     """
-    # An application that uses OpenTelemetry has imported it; nobody else shall need it, or wait for its import.
+    # An application that uses OpenTelemetry has imported it; nobody else shall need it, or wait for its import. Other
+    # packages import it, too: then it is not set up, and only stands for what may be.
     trace = sys.modules.get("opentelemetry.trace")
-    if asked is None or trace is None:
+    if of is None or trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         yield CallSpan(None)
         return
+    asked = of()
     tracer = trace.get_tracer("modular_pluralism")
     with tracer.start_as_current_span(
         f"{asked.operation} {asked.model}",
