@@ -120,9 +120,7 @@ class Ours:
         """Seconds, and a distribution for each community."""
         parts, scoring = self._parts, item.scoring
         nodes = {
-            name: StepNode(
-                score(name, parts.models, parts.prompts, scoring=scoring, samples=1), parts.caller, "score"
-            )
+            name: StepNode(score(name, parts.models, parts.prompts, scoring=scoring, samples=1), parts.caller, "score")
             for name in item.comments
         }
         state = {"question": QUESTION, "options": list(OPTIONS), "comments": item.comments, "seed": 0}

@@ -148,6 +148,7 @@ def _reading(
 
 def own(part: OwnPart, given: Mapping[str, Any]) -> ModelCall[Any]:
     """Ask a part of the application's own, with the retries, the deadline and the span of a model's call."""
+
     def marked(config: RunnableConfig) -> RunnableConfig:
         return merge_configs(config, {"metadata": {OWN_PART: part.place}})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -76,7 +77,10 @@ class Step:
     _arguments: Mapping[str, Any]
     _prompts: PromptsOf
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    _declared: dict[QuestionParts, _Declared] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _made: dict[QuestionParts, _Made] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _ahead: OrderedDict[int, tuple[State, Begun]] = field(
+        default_factory=OrderedDict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         _ = self.making  # finds what is no plain value when the graph is built, and not when it runs
@@ -103,43 +107,54 @@ class Step:
         """The step, with values for parts of the question that a state leaves out."""
         return replace(self, defaults=defaults)
 
+    def begin_ahead(self, state: State) -> Begun:
+        """As `begin`, of which the next one on this very state goes on with what has been begun here: who makes a
+        node's key has filled in its prompts already."""
+        self._ahead[id(state)] = state, (begun := self.begin(state))
+        while len(self._ahead) > _MOST_AHEAD:  # they were found in a cache, and never ran
+            self._ahead.popitem(last=False)
+        return begun
+
     def begin(self, state: State) -> Begun:
         """Work until the step first asks a model, or, where it asks none, until its end."""
-        given = {key: value for key, value in self.defaults.items() if state.get(key) is None}
-        state = {**state, **given}
+        if ahead := self._ahead.pop(id(state), None):
+            return ahead[1]
+        state = {**state, **{key: value for key, value in self.defaults.items() if state.get(key) is None}}
         parts = QuestionParts(bool(state.get("options")), bool(state.get("attribute")))
-        # Every run finds the same: a step's arguments do not change.
-        declared = self._declared.get(parts) or self._declared.setdefault(parts, self._declare(parts))
-        name, texts = self._make.__qualname__, declared.texts
-        body = self._make(**declared.arguments)
-        if not isgeneratorfunction(body):
-            update = body(state)
+        made, name = self._made.get(parts) or self._make_for(parts), self._make.__qualname__
+        if not made.asks:
+            update = made.body(state)
             assert isinstance(update, dict)
             return Begun(name, {}, {}, None, update)
         notes = Notes(name)
-        steps = body(Noted(state, notes))
+        steps = made.body(Noted(state, notes))
         assert isinstance(steps, Generator)
-        begun = Begun(name, notes.read, texts, steps, {})
-        begun.go_on(lambda: next(steps))
+        begun = Begun(name, notes.read, made.texts, steps, {})
+        begun.go_on(next, steps)
         notes.close()
         return begun
 
-    def _declare(self, parts: QuestionParts) -> _Declared:
-        name = self._make.__qualname__
+    def _make_for(self, parts: QuestionParts) -> _Made:
         declared = {
-            key: DeclaredPrompts(value, self.prompts(parts), name)
+            key: DeclaredPrompts(value, self.prompts(parts), self._make.__qualname__)
             for key, value in self._arguments.items()
             if isinstance(value, PromptSet)
         }
+        body = self._make(**{**self._arguments, **declared})
         texts = {prompt: prompts[prompt].text for prompts in declared.values() for prompt in prompts}
-        return _Declared({**self._arguments, **declared}, texts)
+        made = self._made[parts] = _Made(body, isgeneratorfunction(body), texts)
+        return made
 
 
-class _Declared(NamedTuple):
-    """What a step is made with on questions with the same parts: its arguments with no more than its declared prompts,
-    and the texts of those."""
+_MOST_AHEAD = 32
+"""States of a node that are kept begun."""
 
-    arguments: Mapping[str, Any]
+
+class _Made(NamedTuple):
+    """A step's body for questions with the same parts: whether it asks a model, and the texts of its prompts."""
+
+    body: Body
+    asks: bool
     texts: Mapping[str, str]
 
 
@@ -157,17 +172,19 @@ class Begun:
 
     def answered(self, outcome: CallResult[Any]) -> None:
         """Tell the step what the model has said."""
-        self.go_on(lambda: self._steps.send(outcome) if self._steps else None)
+        assert self._steps is not None
+        self.go_on(self._steps.send, outcome)
 
     def failed(self, error: Exception) -> None:
         """Tell the step that the call has failed."""
-        self.go_on(lambda: self._steps.throw(error) if self._steps else None)
+        assert self._steps is not None
+        self.go_on(self._steps.throw, error)
 
-    def go_on(self, work: Callable[[], ModelCall[Any] | None]) -> None:
+    def go_on(self, work: Callable[[Any], ModelCall[Any]], given: Any) -> None:
         """Do some of the step's work, which ends with its next call."""
         before = self.call
         try:
-            self.call = work()
+            self.call = work(given)
         except StopIteration as end:
             self.call, self.update = None, plain_update(end.value)
         if before and self.call and self.call.model.runnable is not before.model.runnable:
@@ -195,7 +212,7 @@ class StepNode(Runnable[Any, Update]):
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Update:
         """See Runnable."""
         config, told = self._marked(config), self._telling()
-        with told.of_run():
+        with told:
             begun = self._step.begin(input)
             while begun.call is not None:
                 told.asks()
@@ -213,7 +230,7 @@ class StepNode(Runnable[Any, Update]):
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Update:
         """See Runnable."""
         config, told = self._marked(config), self._telling()
-        with told.of_run():
+        with told:
             begun = self._step.begin(input)
             while begun.call is not None:
                 told.asks()

@@ -29,7 +29,7 @@ from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.redaction import keep_secret
 from modular_pluralism.nodes import ask
-from modular_pluralism.nodes.step import Body, State, Steps, StepNode, step_maker
+from modular_pluralism.nodes.step import Body, State, StepNode, Steps, step_maker
 
 
 class Echo(BaseChatModel):

@@ -112,6 +112,10 @@ class PoolModels:
             raise ModelLoadError(f"The pool has no [models.{unknown[0]}]; it has {', '.join(pool.models)}.")
         brought = {name: config.given for name, config in pool.models.items() if isinstance(config, GivenModel)}
         self._given: dict[str, Runnable[Any, Any]] = {**brought, **self._models}
+        self._takes_messages = {
+            name: (given := self._given.get(community.model)) is None or given_to(given) != "question"
+            for name, community in pool.communities.items()
+        }
         self._opened: dict[_Key, PoolModel] = {}
         self._files: dict[tuple[str, bool, bool], Path] = {}
         self._opened_in: dict[asyncio.AbstractEventLoop, dict[_Key, PoolModel]] = {}
@@ -141,8 +145,7 @@ class PoolModels:
 
     def takes_messages(self, name: str) -> bool:
         """Whether a community is asked with messages, so that it can vote, and chat."""
-        given = self._given.get(self._pool.communities[name].model)
-        return given is None or given_to(given) != "question"
+        return self._takes_messages[name]
 
     @property
     def given(self) -> Mapping[str, Runnable[Any, Any]]:
