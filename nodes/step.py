@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -11,12 +12,13 @@ from hashlib import blake2b
 from inspect import isgeneratorfunction, signature
 from types import CodeType
 from typing import Any, NamedTuple, ParamSpec, TypeAlias
+from weakref import WeakSet
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import Caller, CallResult
-from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.models.pool_models import PoolModels, aside
 from modular_pluralism.nodes.ask import Asking, ModelCall
 from modular_pluralism.nodes.noted import DeclaredPrompts, Noted, Notes, NotNotedError, plain_update
 from modular_pluralism.nodes.telling import Telling
@@ -98,6 +100,11 @@ class Step:
             if not isinstance(value, PoolModels | PromptSet | OwnPart)
         }
         return [_function(self._make, f"what {self._make.__qualname__} takes from around it"), given]
+
+    @property
+    def opens_models(self) -> bool:
+        """Whether it may open a model of the pool."""
+        return any(isinstance(value, PoolModels) for value in self._arguments.values())
 
     def prompts(self, question: QuestionParts) -> list[str]:
         """The prompts that it uses on a question with these parts, the one that it begins with first."""
@@ -207,6 +214,7 @@ class StepNode(Runnable[Any, Update]):
     def __init__(self, step: Step, caller: Caller, name: str, labels: Mapping[str, str] | None = None) -> None:
         self.name = name
         self._step, self._caller, self._labels = step, caller, dict(labels or {})
+        self._known_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._tags = [f"{key}:{value}" for key, value in self._labels.items()]
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Update:
@@ -231,7 +239,7 @@ class StepNode(Runnable[Any, Update]):
         """See Runnable."""
         config, told = self._marked(config), self._telling()
         with told:
-            begun = self._step.begin(input)
+            begun = await self._abegun(input)
             while begun.call is not None:
                 told.asks()
                 try:
@@ -244,6 +252,15 @@ class StepNode(Runnable[Any, Update]):
                     begun.answered(outcome)
             told.wrote(begun.update)
         return begun.update
+
+    async def _abegun(self, state: State) -> Begun:
+        """Begin the step: the first time on each event loop in a thread, since its model may have to be opened."""
+        loop = asyncio.get_running_loop()
+        if loop in self._known_loops or not self._step.opens_models:
+            return self._step.begin(state)
+        begun = await aside(lambda: self._step.begin(state))
+        self._known_loops.add(loop)
+        return begun
 
     def _telling(self) -> Telling:
         return Telling(self.name or "", self._labels)

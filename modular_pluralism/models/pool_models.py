@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage
@@ -34,6 +35,8 @@ from modular_pluralism.models.option_reader import OptionReader
 from modular_pluralism.models.reply_reader import NoOptionReader, ReplyOptionReader
 from modular_pluralism.pool import Pool
 from modular_pluralism.prepared.cache import prepared_file
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -66,10 +69,6 @@ class PoolModel:
         return isinstance(self.chat, ChatLlama) or "BaseChatOpenAI" in {
             each.__name__ for each in type(self.chat).__mro__
         }
-
-
-_Key = tuple[str, str | None, float]
-"""A model's name, and the adapter with its scale."""
 
 
 class PoolModels:
@@ -116,9 +115,9 @@ class PoolModels:
             name: (given := self._given.get(community.model)) is None or given_to(given) != "question"
             for name, community in pool.communities.items()
         }
-        self._opened: dict[_Key, PoolModel] = {}
+        # Remote models are opened for each event loop: their open connections belong to it, and die with it.
+        self._opened: dict[tuple[asyncio.AbstractEventLoop | None, str, str | None, float], PoolModel] = {}
         self._files: dict[tuple[str, bool, bool], Path] = {}
-        self._opened_in: dict[asyncio.AbstractEventLoop, dict[_Key, PoolModel]] = {}
         self._lock = threading.RLock()
 
     def base(self) -> PoolModel:
@@ -192,26 +191,19 @@ class PoolModels:
         return {"thinking": chat.with_effort(effort).thinking} if isinstance(chat, ChatLlama) else {}
 
     def _open(self, name: str, lora: str | None, scale: float) -> PoolModel:
-        key = (name, lora, scale)
+        loop = _this_loop() if self._is_remote(name) else None
+        key = (loop, name, lora, scale)
+        if found := self._opened.get(key):
+            return found
         with self._lock:
-            opened = self._of_this_loop() if self._is_remote(name) else self._opened
-            if key not in opened:
-                opened[key] = self._make(name, lora, scale)
-            return opened[key]
+            if key not in self._opened:
+                for gone in [each for each in self._opened if each[0] is not None and each[0].is_closed()]:
+                    del self._opened[gone]
+                self._opened[key] = self._make(name, lora, scale)
+            return self._opened[key]
 
     def _is_remote(self, name: str) -> bool:
         return name not in self._given and not isinstance(self._pool.models[name], EmbeddedModel)
-
-    def _of_this_loop(self) -> dict[_Key, PoolModel]:
-        """Remote models of this thread's event loop: their open connections belong to it, and die with it."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return self._opened
-        if loop not in self._opened_in:
-            self._opened_in = {each: opened for each, opened in self._opened_in.items() if not each.is_closed()}
-            self._opened_in[loop] = {}
-        return self._opened_in[loop]
 
     def _make(self, name: str, lora: str | None, scale: float) -> PoolModel:
         config = self._pool.models[name]
@@ -278,6 +270,25 @@ class PoolModels:
                     "published adapter, and writes a pool file that finds it."
                 ) from error
             raise
+
+
+_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("loop", default=None)
+
+
+async def aside(work: Callable[[], T]) -> T:
+    """What `work` returns in a thread, where it may open models for this event loop: to fetch a file, to import a
+    client or to read certificates would hold up whatever else the loop does."""
+    loop, context = asyncio.get_running_loop(), copy_context()
+    context.run(_loop.set, loop)
+    return await loop.run_in_executor(None, context.run, work)
+
+
+def _this_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of this thread, or the one that it works for."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return _loop.get()
 
 
 def _shares_engine(one: ModelConfig, other: EmbeddedModel) -> bool:
