@@ -29,7 +29,7 @@ from modular_pluralism.graphs.parts import Parts
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.nodes.render import one_line, option_lines
 from modular_pluralism.nodes.score import score
-from modular_pluralism.nodes.step import as_runnable
+from modular_pluralism.nodes.step import StepNode
 from modular_pluralism.option_math import letters, mean_over_rotations, normalise, rotations
 from modular_pluralism.types import Comment, Scoring
 
@@ -120,9 +120,7 @@ class Ours:
         """Seconds, and a distribution for each community."""
         parts, scoring = self._parts, item.scoring
         nodes = {
-            name: as_runnable(
-                score(name, parts.models, parts.prompts, scoring=scoring, samples=1), parts.caller, "score"
-            )
+            name: StepNode(score(name, parts.models, parts.prompts, scoring=scoring, samples=1), parts.caller, "score")
             for name in item.comments
         }
         state = {"question": QUESTION, "options": list(OPTIONS), "comments": item.comments, "seed": 0}

@@ -56,7 +56,7 @@ class NodeKey:
         return begun.call or begun.update
 
     def _depends(self, state: State) -> list[Any]:
-        begun = self.step.begin(state)
+        begun = self.step.begin_ahead(state)
         if begun.call is None:
             return [begun.update, self._leads_to({**state, **begun.update})]
         given = _plain(begun.call.given)

@@ -28,7 +28,7 @@ from modular_pluralism.nodes.comment import Speaker, comment, given
 from modular_pluralism.nodes.gather import gather
 from modular_pluralism.nodes.own import CommentStage
 from modular_pluralism.nodes.request import check_scoring, check_seed
-from modular_pluralism.nodes.step import QuestionParts, State, Step, as_runnable
+from modular_pluralism.nodes.step import QuestionParts, State, Step, StepNode
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment, Scoring
@@ -113,7 +113,7 @@ class Parts:
         prompts = list(dict.fromkeys(prompt for question in self._questions() for prompt in step.prompts(question)))
         graph.add_node(
             name,
-            as_runnable(step, self.caller, name, marks),
+            StepNode(step, self.caller, name, marks),
             metadata={**marks, **({"prompts": prompts} if prompts else {})},
             cache_policy=CachePolicy(key_func=key),
         )

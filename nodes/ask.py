@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from langchain_core.messages import BaseMessage
@@ -60,8 +61,14 @@ def text(
     async def arun(config: RunnableConfig) -> BaseMessage:
         return _whole(await model.chat.ainvoke(prompt, tagged(config), **settings))
 
-    asked = _asked("chat", model, settings)
-    return ModelCall(model.place, run, arun, asked, model=model, given={"messages": prompt, "settings": settings})
+    return ModelCall(
+        model.place,
+        run,
+        arun,
+        partial(_asked, "chat", model, settings),
+        model=model,
+        given={"messages": prompt, "settings": settings},
+    )
 
 
 def _asked(operation: Literal["chat", "score"], model: PoolModel, settings: dict[str, Any]) -> Asked:
@@ -133,7 +140,7 @@ def _reading(
         model.place,
         lambda config: traced.invoke(given, config),
         lambda config: traced.ainvoke(given, config),
-        _asked("score", model, {}),
+        partial(_asked, "score", model, {}),
         model=model,
         given=given,
     )
@@ -142,7 +149,6 @@ def _reading(
 def own(part: OwnPart, given: Mapping[str, Any], *, stage: bool = True) -> ModelCall[Any]:
     """Ask a part of the application's own, with the retries, the deadline and the span of a model's call: a stage, or a
     community, of which a ValueError is no mistake in code."""
-    asked = Asked("invoke_agent", part.place, "application", embedded=True)
 
     def marked(config: RunnableConfig) -> RunnableConfig:
         return merge_configs(config, {"metadata": {OWN_PART: part.place}})
@@ -151,7 +157,7 @@ def own(part: OwnPart, given: Mapping[str, Any], *, stage: bool = True) -> Model
         part.place,
         lambda config: part.runnable.invoke(dict(given), marked(config)),
         lambda config: part.runnable.ainvoke(dict(given), marked(config)),
-        asked,
+        partial(Asked, "invoke_agent", part.place, "application", embedded=True),
         stage,
         model=part,
         given=given,

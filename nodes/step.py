@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -10,13 +12,13 @@ from hashlib import blake2b
 from inspect import isgeneratorfunction, signature
 from types import CodeType
 from typing import Any, NamedTuple, ParamSpec, TypeAlias
+from weakref import WeakSet
 
-from langchain_core.runnables import RunnableConfig, RunnableLambda
-from langchain_core.runnables.config import merge_configs
+from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import Caller, CallResult
-from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.models.pool_models import PoolModels, aside
 from modular_pluralism.nodes.ask import Asking, ModelCall
 from modular_pluralism.nodes.noted import DeclaredPrompts, Noted, Notes, NotNotedError, plain_update
 from modular_pluralism.nodes.telling import Telling
@@ -77,6 +79,10 @@ class Step:
     _arguments: Mapping[str, Any]
     _prompts: PromptsOf
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    _made: dict[QuestionParts, _Made] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _ahead: OrderedDict[int, tuple[State, Begun]] = field(
+        default_factory=OrderedDict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         _ = self.making  # finds what is no plain value when the graph is built, and not when it runs
@@ -95,6 +101,11 @@ class Step:
         }
         return [_function(self._make, f"what {self._make.__qualname__} takes from around it"), given]
 
+    @property
+    def opens_models(self) -> bool:
+        """Whether it may open a model of the pool."""
+        return any(isinstance(value, PoolModels) for value in self._arguments.values())
+
     def prompts(self, question: QuestionParts) -> list[str]:
         """The prompts that it uses on a question with these parts, the one that it begins with first."""
         return list(dict.fromkeys(self._prompts(question, self._arguments)))
@@ -103,28 +114,55 @@ class Step:
         """The step, with values for parts of the question that a state leaves out."""
         return replace(self, defaults=defaults)
 
+    def begin_ahead(self, state: State) -> Begun:
+        """As `begin`, of which the next one on this very state goes on with what has been begun here: who makes a
+        node's key has filled in its prompts already."""
+        self._ahead[id(state)] = state, (begun := self.begin(state))
+        while len(self._ahead) > _MOST_AHEAD:  # they were found in a cache, and never ran
+            self._ahead.popitem(last=False)
+        return begun
+
     def begin(self, state: State) -> Begun:
         """Work until the step first asks a model, or, where it asks none, until its end."""
+        if ahead := self._ahead.pop(id(state), None):
+            return ahead[1]
         state = {**state, **{key: value for key, value in self.defaults.items() if state.get(key) is None}}
-        name, parts = self._make.__qualname__, QuestionParts(bool(state.get("options")), bool(state.get("attribute")))
-        declared = {
-            key: DeclaredPrompts(value, self.prompts(parts), name)
-            for key, value in self._arguments.items()
-            if isinstance(value, PromptSet)
-        }
-        texts = {prompt: prompts[prompt].text for prompts in declared.values() for prompt in prompts}
-        body = self._make(**{**self._arguments, **declared})
-        if not isgeneratorfunction(body):
-            update = body(state)
+        parts = QuestionParts(bool(state.get("options")), bool(state.get("attribute")))
+        made, name = self._made.get(parts) or self._make_for(parts), self._make.__qualname__
+        if not made.asks:
+            update = made.body(state)
             assert isinstance(update, dict)
             return Begun(name, {}, {}, None, update)
         notes = Notes(name)
-        steps = body(Noted(state, notes))
+        steps = made.body(Noted(state, notes))
         assert isinstance(steps, Generator)
-        begun = Begun(name, notes.read, texts, steps, {})
-        begun.go_on(lambda: next(steps))
+        begun = Begun(name, notes.read, made.texts, steps, {})
+        begun.go_on(next, steps)
         notes.close()
         return begun
+
+    def _make_for(self, parts: QuestionParts) -> _Made:
+        declared = {
+            key: DeclaredPrompts(value, self.prompts(parts), self._make.__qualname__)
+            for key, value in self._arguments.items()
+            if isinstance(value, PromptSet)
+        }
+        body = self._make(**{**self._arguments, **declared})
+        texts = {prompt: prompts[prompt].text for prompts in declared.values() for prompt in prompts}
+        made = self._made[parts] = _Made(body, isgeneratorfunction(body), texts)
+        return made
+
+
+_MOST_AHEAD = 32
+"""States of a node that are kept begun."""
+
+
+class _Made(NamedTuple):
+    """A step's body for questions with the same parts: whether it asks a model, and the texts of its prompts."""
+
+    body: Body
+    asks: bool
+    texts: Mapping[str, str]
 
 
 @dataclass
@@ -141,17 +179,19 @@ class Begun:
 
     def answered(self, outcome: CallResult[Any]) -> None:
         """Tell the step what the model has said."""
-        self.go_on(lambda: self._steps.send(outcome) if self._steps else None)
+        assert self._steps is not None
+        self.go_on(self._steps.send, outcome)
 
     def failed(self, error: Exception) -> None:
         """Tell the step that the call has failed."""
-        self.go_on(lambda: self._steps.throw(error) if self._steps else None)
+        assert self._steps is not None
+        self.go_on(self._steps.throw, error)
 
-    def go_on(self, work: Callable[[], ModelCall[Any] | None]) -> None:
+    def go_on(self, work: Callable[[Any], ModelCall[Any]], given: Any) -> None:
         """Do some of the step's work, which ends with its next call."""
         before = self.call
         try:
-            self.call = work()
+            self.call = work(given)
         except StopIteration as end:
             self.call, self.update = None, plain_update(end.value)
         if before and self.call and self.call.model.runnable is not before.model.runnable:
@@ -161,25 +201,31 @@ class Begun:
             )
 
 
-def as_runnable(
-    step: Step, caller: Caller, name: str, labels: Mapping[str, str] | None = None
-) -> RunnableLambda[Any, Update]:
+class StepNode(Runnable[Any, Update]):
     """The step as a LangGraph node for `invoke` and `ainvoke`; `name` is shown in traces.
 
     `labels`, such as {"community": "news_left"}, reach the application's callbacks with every model call: as metadata
     and as tags, as in "community:news_left". Whoever streams the run's custom events is told of each `Event`.
+
+    It is no RunnableLambda of LangChain's: LangGraph tells callbacks of a node's run, and to tell of another one inside
+    it takes longer than all else that a node does.
     """
-    labels = dict(labels or {})
-    marks = RunnableConfig(metadata=labels, tags=[f"{key}:{value}" for key, value in labels.items()])
 
-    def run(state: State, config: RunnableConfig) -> Update:
-        config, told = merge_configs(config, marks), Telling(name, labels)
-        with told.of_run():
-            begun = step.begin(state)
+    def __init__(self, step: Step, caller: Caller, name: str, labels: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self._step, self._caller, self._labels = step, caller, dict(labels or {})
+        self._known_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+        self._tags = [f"{key}:{value}" for key, value in self._labels.items()]
+
+    def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Update:
+        """See Runnable."""
+        config, told = self._marked(config), self._telling()
+        with told:
+            begun = self._step.begin(input)
             while begun.call is not None:
                 told.asks()
                 try:
-                    outcome = caller.call(begun.call, config)
+                    outcome = self._caller.call(begun.call, config)
                 except Exception as error:
                     told.failed(error)
                     begun.failed(error)
@@ -189,14 +235,15 @@ def as_runnable(
             told.wrote(begun.update)
         return begun.update
 
-    async def arun(state: State, config: RunnableConfig) -> Update:
-        config, told = merge_configs(config, marks), Telling(name, labels)
-        with told.of_run():
-            begun = step.begin(state)
+    async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Update:
+        """See Runnable."""
+        config, told = self._marked(config), self._telling()
+        with told:
+            begun = await self._abegun(input)
             while begun.call is not None:
                 told.asks()
                 try:
-                    outcome = await caller.acall(begun.call, config)
+                    outcome = await self._caller.acall(begun.call, config)
                 except Exception as error:
                     told.failed(error)
                     begun.failed(error)
@@ -206,15 +253,23 @@ def as_runnable(
             told.wrote(begun.update)
         return begun.update
 
-    # LangChain looks at the signature for every run, which takes longer than all else that a step does.
-    run.__signature__ = arun.__signature__ = _OF_A_NODE  # type: ignore[attr-defined]
-    return RunnableLambda(run, arun, name=name)
+    async def _abegun(self, state: State) -> Begun:
+        """Begin the step: the first time on each event loop in a thread, since its model may have to be opened."""
+        loop = asyncio.get_running_loop()
+        if loop in self._known_loops or not self._step.opens_models:
+            return self._step.begin(state)
+        begun = await aside(lambda: self._step.begin(state))
+        self._known_loops.add(loop)
+        return begun
 
+    def _telling(self) -> Telling:
+        return Telling(self.name or "", self._labels)
 
-def _of_a_node(state: State, config: RunnableConfig) -> None: ...
-
-
-_OF_A_NODE = signature(_of_a_node)
+    def _marked(self, given: RunnableConfig | None) -> RunnableConfig:
+        """The config with the labels. By hand: LangChain's merge_configs copies all of both, for every node."""
+        config = ensure_config() if given is None else given
+        tags = sorted({*(config.get("tags") or ()), *self._tags})
+        return {**config, "tags": tags, "metadata": {**(config.get("metadata") or {}), **self._labels}}
 
 
 def _plain(value: Any, what: str) -> Any:

@@ -6,8 +6,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from langgraph.config import get_stream_writer
@@ -37,17 +36,13 @@ class Telling:
         self._tokens: dict[str, int] = {}
         self._failure: Exception | None = None
 
-    @contextmanager
-    def of_run(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Around the whole run: what ends it is told, too."""
-        try:
-            yield
-        except GraphBubbleUp:  # LangGraph's own, with which a run is interrupted or sent elsewhere
-            raise
-        except Exception as error:
-            if self._started is not None:
-                self._tell("failed", _reason(error))
-            raise
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        # Not of LangGraph's own, with which a run is interrupted or sent elsewhere.
+        if isinstance(error, Exception) and not isinstance(error, GraphBubbleUp) and self._started is not None:
+            self._tell("failed", _reason(error))
 
     def asks(self) -> None:
         """The node is about to ask a model."""

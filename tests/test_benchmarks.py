@@ -121,12 +121,19 @@ def test_a_row_without_its_peer_is_skipped(capsys: pytest.CaptureFixture[str], m
 def test_the_graph_overhead_can_be_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "graph-overhead", "--rounds", "2", "--quick", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [result["row"] for result in found["results"]] == ["graph-overhead"] * 4
+    assert [result["row"] for result in found["results"]] == ["graph-overhead"] * 8
     first = found["results"][0]
     assert first["unit"] == "ms"
     assert first["ours"] > 0 < first["peer"]
     assert first["reach"] == 5
     assert found["quick"]
+    assert not found["failed"]
+
+
+def test_gaps_of_the_event_loop_can_be_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--only", "loop-gaps", "--quick", "--json", "--rounds", "1", "--gguf", str(RANDOM_GGUF)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [result["row"] for result in found["results"]] == ["loop-gaps"] * 2
     assert not found["failed"]
 
 

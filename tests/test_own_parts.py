@@ -29,7 +29,7 @@ from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.redaction import keep_secret
 from modular_pluralism.nodes import ask
-from modular_pluralism.nodes.step import Body, State, Steps, as_runnable, step_maker
+from modular_pluralism.nodes.step import Body, State, StepNode, Steps, step_maker
 
 
 class Echo(BaseChatModel):
@@ -55,7 +55,7 @@ def shout(part: OwnPart) -> Body:
 
 
 def _node(answers: Any) -> Any:
-    return as_runnable(shout(OwnPart("mine", RunnableLambda(answers))), Caller(), "shout")
+    return StepNode(shout(OwnPart("mine", RunnableLambda(answers))), Caller(), "shout")
 
 
 def test_is_asked_with_a_mapping_and_tried_again() -> None:

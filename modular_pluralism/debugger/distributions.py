@@ -15,7 +15,7 @@ from modular_pluralism.graphs.shape import graph_nodes
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.aggregate import pooled_as
-from modular_pluralism.nodes.step import as_runnable
+from modular_pluralism.nodes.step import StepNode
 from modular_pluralism.option_math import entropy
 from modular_pluralism.types import OptionDistribution, Scoring
 
@@ -94,7 +94,7 @@ async def read_otherwise(run: KeptRun, scoring: Scoring, *, models: OwnModels = 
     for node in graph_nodes(graph):
         if node.community in known and node.role in ("score", "vote") and node.key is not None:
             labels = {"role": node.role, "community": node.community}
-            update = await as_runnable(node.key.step, caller, node.name, labels).ainvoke(run.state)
+            update = await StepNode(node.key.step, caller, node.name, labels).ainvoke(run.state)
             if "distributions" not in update:
                 raise ModelCallError(update["comments"][node.community]["error"])
             distributions |= update["distributions"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import PCG64, Generator  # numpy would import it when the first token is drawn, on the event loop
 
 from modular_pluralism.errors import InputError
 
@@ -42,7 +43,7 @@ class Sampler:
 
     def __init__(self, settings: Sampling) -> None:
         self._settings = settings
-        self._random = np.random.Generator(np.random.PCG64(settings.seed & 0xFFFFFFFFFFFFFFFF))
+        self._random = Generator(PCG64(settings.seed & 0xFFFFFFFFFFFFFFFF))
 
     def draw(self, logits: Row) -> int:
         """One token id. `logits`: float32, one per vocabulary entry."""

@@ -42,7 +42,7 @@ class Call(Generic[T]):
     place: str
     run: Callable[[RunnableConfig], T]
     arun: Callable[[RunnableConfig], Awaitable[T]]
-    asked: Asked | None = None
+    asked: Callable[[], Asked] | None = None
     stage: bool = False
 
 
@@ -91,13 +91,12 @@ class Caller:
     def _call(self, call: Call[T], config: RunnableConfig) -> CallResult[T]:
         started = time.monotonic()
         abandoned = threading.Event()
-        progress = _Progress()
-        retrying = Retrying(**self._policy(progress), sleep=lambda seconds: _sleep(seconds, abandoned))
+        tries = _Tries(self.attempts)
         future: Future[T] = Future()
 
         def work() -> None:
             try:
-                future.set_result(retrying(call.run, config))
+                future.set_result(tries.of(call.run, config, abandoned))
             except BaseException as error:
                 future.set_exception(error)
 
@@ -110,69 +109,95 @@ class Caller:
         finally:
             abandoned.set()  # whatever ended the wait (Ctrl+C, too): nobody wants another try
         if not future.done():
-            raise self._late(call, progress)
+            raise self._late(call, tries)
         try:
             value = future.result()
         except Exception as error:
             if _as_it_is(error, call, config):
                 raise
-            raise self._failed(call, progress, error) from _shown(error)
-        return CallResult(value, time.monotonic() - started, progress.tries)
+            raise self._failed(call, tries, error) from _shown(error)
+        return CallResult(value, time.monotonic() - started, tries.made)
 
     async def _acall(self, call: Call[T], config: RunnableConfig) -> CallResult[T]:
         started = time.monotonic()
-        progress = _Progress()
-        retrying = AsyncRetrying(**self._policy(progress))
-
-        async def once() -> T:
-            return await call.arun(config)
-
+        tries = _Tries(self.attempts)
         try:
             async with asyncio.timeout(self.deadline) as timer:
-                value: T = await retrying(once)
+                value = await tries.aof(call.arun, config)
         except Exception as error:
             if timer.expired():  # whatever the model made of being cancelled
-                raise self._late(call, progress) from None
+                raise self._late(call, tries) from None
             if _as_it_is(error, call, config):
                 raise
-            raise self._failed(call, progress, error) from _shown(error)
-        return CallResult(value, time.monotonic() - started, progress.tries)
+            raise self._failed(call, tries, error) from _shown(error)
+        return CallResult(value, time.monotonic() - started, tries.made)
 
-    def _policy(self, progress: _Progress) -> dict[str, Any]:
-        return {
-            "stop": stop_after_attempt(self.attempts),
-            "wait": pause,
-            "retry": retry_if_exception(is_transient),
-            "before": progress.starts,
-            "before_sleep": progress.failed,
-            "reraise": True,
-        }
-
-    def _late(self, call: Call[Any], progress: _Progress) -> DeadlineError:
-        before = f" (attempt {progress.tries} of {self.attempts}; before: {progress.reason})" if progress.reason else ""
+    def _late(self, call: Call[Any], tries: _Tries) -> DeadlineError:
+        before = f" (attempt {tries.made} of {self.attempts}; before: {tries.reason})" if tries.reason else ""
         return DeadlineError(
             f"{call.place} did not answer within {self.deadline:g} seconds{before}; check it, or raise deadline in the "
             "pool's [run] table."
         )
 
     @staticmethod
-    def _failed(call: Call[Any], progress: _Progress, error: Exception) -> ModelCallError:
-        times = "" if progress.tries == 1 else f" after {progress.tries} attempts"
+    def _failed(call: Call[Any], tries: _Tries, error: Exception) -> ModelCallError:
+        times = "" if tries.made == 1 else f" after {tries.made} attempts"
         return ModelCallError(f"{call.place} failed{times}: {describe(error)}{_mend(error)}.")
 
 
-class _Progress:
-    """How often a call was tried, and why it has failed so far. (Tenacity's own count cannot be read from another
-    thread than the one that tries.)"""
+class _Tries:
+    """The tries of one call: how many were `made` of those that are `allowed`, and the `reason` that one has failed.
+    (Tenacity's own count cannot be read from another thread than the one that tries.)
 
-    def __init__(self) -> None:
-        self.tries = 1
-        self.reason = ""
+    Nearly every call needs one try only, which is made without Tenacity: it costs more than the rest of a call.
+    """
 
-    def starts(self, state: RetryCallState) -> None:
-        self.tries = state.attempt_number
+    def __init__(self, allowed: int) -> None:
+        self.allowed, self.made, self.reason = allowed, 1, ""
 
-    def failed(self, state: RetryCallState) -> None:
+    def of(self, ask: Callable[[RunnableConfig], T], config: RunnableConfig, abandoned: threading.Event) -> T:
+        """What a thread is answered, before it is `abandoned`."""
+        try:
+            return ask(config)
+        except Exception as error:
+            known = [error]
+
+        def again() -> T:
+            if known:
+                raise known.pop()
+            return ask(config)
+
+        return Retrying(**self._policy(), sleep=lambda seconds: _sleep(seconds, abandoned))(again)
+
+    async def aof(self, ask: Callable[[RunnableConfig], Awaitable[T]], config: RunnableConfig) -> T:
+        """As `of`, in asyncio."""
+        try:
+            return await ask(config)
+        except Exception as error:
+            known = [error]
+
+        async def again() -> T:
+            if known:
+                raise known.pop()
+            return await ask(config)
+
+        value: T = await AsyncRetrying(**self._policy())(again)
+        return value
+
+    def _policy(self) -> dict[str, Any]:
+        return {
+            "stop": stop_after_attempt(self.allowed),
+            "wait": pause,
+            "retry": retry_if_exception(is_transient),
+            "before": self._starts,
+            "before_sleep": self._failed,
+            "reraise": True,
+        }
+
+    def _starts(self, state: RetryCallState) -> None:
+        self.made = state.attempt_number
+
+    def _failed(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         self.reason = "" if error is None else describe(error)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -37,6 +38,8 @@ from modular_pluralism.models.reply_reader import NoOptionReader, ReplyOptionRea
 from modular_pluralism.pool import Pool
 from modular_pluralism.prepared.cache import prepared_file
 from modular_pluralism.table import without_password
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -71,16 +74,8 @@ class PoolModel:
         }
 
 
-_Key = tuple[str, str | None, float]
-"""A model's name, and the adapter with its scale."""
-
-
-@dataclass
-class _Open:
-    """What has been opened."""
-
-    models: dict[_Key, PoolModel] = field(default_factory=dict)
-    embeddings: dict[str, Embeddings] = field(default_factory=dict)
+_Loop: TypeAlias = asyncio.AbstractEventLoop | None
+"""Remote models are opened for each event loop: their open connections belong to it, and die with it."""
 
 
 class PoolModels:
@@ -123,9 +118,13 @@ class PoolModels:
             raise ModelLoadError(f"The pool has no [models.{unknown[0]}]; it has {', '.join(pool.models)}.")
         brought = {name: config.given for name, config in pool.models.items() if isinstance(config, GivenModel)}
         self._given: dict[str, Runnable[Any, Any]] = {**brought, **self._models}
-        self._opened = _Open()
+        self._opened: dict[tuple[_Loop, str, str | None, float], PoolModel] = {}
+        self._embeddings: dict[tuple[_Loop, str], Embeddings] = {}
         self._files: dict[tuple[str, bool, bool], Path] = {}
-        self._opened_in: dict[asyncio.AbstractEventLoop, _Open] = {}
+        self._takes_messages = {
+            name: (given := self._given.get(community.model)) is None or given_to(given) != "question"
+            for name, community in pool.communities.items()
+        }
         self._lock = threading.RLock()
 
     def base(self) -> PoolModel:
@@ -152,8 +151,7 @@ class PoolModels:
 
     def takes_messages(self, name: str) -> bool:
         """Whether a community is asked with messages, so that it can vote, and chat."""
-        given = self._given.get(self._pool.communities[name].model)
-        return given is None or given_to(given) != "question"
+        return self._takes_messages[name]
 
     @property
     def given(self) -> Mapping[str, Runnable[Any, Any]]:
@@ -193,12 +191,12 @@ class PoolModels:
         """
         if name not in self._pool.models:
             raise ModelLoadError(f"The pool has no [models.{name}]; it has {', '.join(self._pool.models)}.")
-        with self._lock:
-            known = self._open_for(name).embeddings.get(name)
+        key = (self._loop_of(name), name)
         # Made without the lock: the file may have to be fetched, and others are to go on meanwhile.
-        made = known or self._make_embeddings(name)
+        made = self._embeddings.get(key) or self._make_embeddings(name)
         with self._lock:
-            return self._open_for(name).embeddings.setdefault(name, made)
+            self._forget_closed_loops()
+            return self._embeddings.setdefault(key, made)
 
     def _make_embeddings(self, name: str) -> Embeddings:
         config, given = self._pool.models[name], self._given.get(name)
@@ -256,29 +254,25 @@ class PoolModels:
         return {"thinking": chat.with_effort(effort).thinking} if isinstance(chat, ChatLlama) else {}
 
     def _open(self, name: str, lora: str | None, scale: float) -> PoolModel:
-        key = (name, lora, scale)
+        key = (self._loop_of(name), name, lora, scale)
+        if found := self._opened.get(key):
+            return found
         with self._lock:
-            opened = self._open_for(name).models
-            if key not in opened:
-                opened[key] = self._make(name, lora, scale)
-            return opened[key]
+            if key not in self._opened:
+                self._forget_closed_loops()
+                self._opened[key] = self._make(name, lora, scale)
+            return self._opened[key]
 
-    def _open_for(self, name: str) -> _Open:
-        return self._of_this_loop() if self._is_remote(name) else self._opened
+    def _loop_of(self, name: str) -> _Loop:
+        return _this_loop() if self._is_remote(name) else None
+
+    def _forget_closed_loops(self) -> None:
+        for kept in (self._opened, self._embeddings):
+            for gone in [key for key in kept if key[0] is not None and key[0].is_closed()]:
+                del kept[gone]
 
     def _is_remote(self, name: str) -> bool:
         return name not in self._given and not isinstance(self._pool.models[name], EmbeddedModel)
-
-    def _of_this_loop(self) -> _Open:
-        """Remote models of this thread's event loop: their open connections belong to it, and die with it."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return self._opened
-        if loop not in self._opened_in:
-            self._opened_in = {each: opened for each, opened in self._opened_in.items() if not each.is_closed()}
-            self._opened_in[loop] = _Open()
-        return self._opened_in[loop]
 
     def _make(self, name: str, lora: str | None, scale: float) -> PoolModel:
         config = self._pool.models[name]
@@ -351,6 +345,25 @@ def _where(name: str, config: LangChainModel | RemoteModel) -> str:
     if isinstance(config, LangChainModel):
         return f"model {name!r} ({config.langchain})"
     return f"model {name!r} ({config.openai} at {without_password(config.address) or 'OpenAI'})"
+
+
+_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("loop", default=None)
+
+
+async def aside(work: Callable[[], T]) -> T:
+    """What `work` returns in a thread, where it may open models for this event loop: to fetch a file, to import a
+    client or to read certificates would hold up whatever else the loop does."""
+    loop, context = asyncio.get_running_loop(), copy_context()
+    context.run(_loop.set, loop)
+    return await loop.run_in_executor(None, context.run, work)
+
+
+def _this_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of this thread, or the one that it works for."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return _loop.get()
 
 
 def _shares_engine(one: ModelConfig, other: EmbeddedModel) -> bool:

@@ -6,8 +6,8 @@ Names follow the semantic conventions for generative AI. A span never holds a te
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,17 +62,24 @@ class CallSpan:
             self._span.set_attribute("gen_ai.response.model", str(info["model_name"]))
 
 
-@contextmanager
-def call_span(asked: Asked | None, config: RunnableConfig) -> Iterator[CallSpan]:
+def call_span(asked: Callable[[], Asked] | None, config: RunnableConfig) -> AbstractContextManager[CallSpan]:
     """A span below the application's current one, for as long as the call takes; an error that passes is noted.
 
     Community, mode and role come from the config's metadata.
     """
-    # An application that uses OpenTelemetry has imported it; nobody else shall need it, or wait for its import.
+    # An application that uses OpenTelemetry has imported it; nobody else shall need it, or wait for its import. Other
+    # packages import it, too: then it is not set up, and only stands for what may be.
     trace = sys.modules.get("opentelemetry.trace")
-    if asked is None or trace is None:
-        yield CallSpan(None)
-        return
+    if asked is None or trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return _NO_SPAN
+    return _span(asked(), config, trace)
+
+
+_NO_SPAN = nullcontext(CallSpan(None))
+
+
+@contextmanager
+def _span(asked: Asked, config: RunnableConfig, trace: Any) -> Iterator[CallSpan]:
     tracer = trace.get_tracer("modular_pluralism")
     with tracer.start_as_current_span(
         f"{asked.operation} {asked.model}",
