@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
@@ -27,17 +26,20 @@ from modular_pluralism import (
     build_pluralism,
     build_steerable,
     build_vanilla,
+    pluralism_tool,
 )
+from modular_pluralism.cli.terminal_view import TerminalView
 from modular_pluralism.llama import ChatLlama
-from modular_pluralism.modes import shown_answer
+from modular_pluralism.modes import find_mode, shown_answer
+from modular_pluralism.runs.contents import read_contents
+from tests.debugging import ask, open_bench
 from tests.fake_endpoint import FakeEndpoint
 from tests.fake_endpoint import Request as Sent
-from tests.fake_models import FakeChat, always, fake_models, fake_pool
+from tests.fake_models import SEARCH, CallingChat, always, fake_models, fake_pool
 from tests.random_model import RANDOM_GGUF
 from tests.vendored import chat_template
 
 NAMES = ("north", "south")
-SEARCH = {"type": "function", "function": {"name": "search", "description": "Look it up.", "parameters": {}}}
 CALL = {"id": "call-1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
 RESULT = "the law of 1990"
 BACK = [
@@ -52,27 +54,6 @@ THREAD: RunnableConfig = {"configurable": {"thread_id": "1"}}
 def search(words: str) -> str:
     """Look it up."""
     return RESULT
-
-
-class Caller(FakeChat):
-    """Calls a tool where it has some and no result yet, beside `text`, and says what it says elsewhere."""
-
-    text: str = ""
-    broken: bool = False
-
-    def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Any:
-        return self.bind(tools=list(tools), tool_choice=tool_choice)
-
-    def answer(self, messages: Sequence[AnyMessage], settings: dict[str, Any]) -> AIMessage:
-        said = super().answer(messages, settings)
-        if not settings.get("tools") or isinstance(messages[-1], ToolMessage):
-            return said
-        broken = [{"name": "search", "args": "{", "id": "1", "error": None}] if self.broken else []
-        calls = [{"name": "search", "args": {"words": "wages"}, "id": "call-1"}]
-        return said.model_copy(update={"content": self.text, "tool_calls": calls, "invalid_tool_calls": broken})
-
-    _stream = BaseChatModel._stream
-    _astream = BaseChatModel._astream
 
 
 @pytest.fixture
@@ -167,21 +148,21 @@ def test_with_the_choice_none_there_are_no_tools(endpoint: FakeEndpoint) -> None
 
 
 def test_a_text_may_stand_beside_the_calls() -> None:
-    base = Caller(say=lambda seen: "x", text="Let me see.")
+    base = CallingChat(say=lambda seen: "x", text="Let me see.")
     state = build_overton(fake_pool(NAMES), models=fake_models(base, NAMES)).compile().invoke(ASKED)
     assert state["answer"] == "Let me see."
     assert shown_answer(state) == 'Let me see.\nsearch({"words": "wages"})'
 
 
 def test_calls_that_are_none_are_an_error() -> None:
-    base = Caller(say=lambda seen: "x", broken=True)
+    base = CallingChat(say=lambda seen: "x", broken=True)
     with pytest.raises(ModelCallError, match="called the tool search with arguments that are no JSON object"):
         build_overton(fake_pool(NAMES), models=fake_models(base, NAMES)).compile().invoke(ASKED)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_any_chat_model_with_bind_tools_will_do(wrapped: bool) -> None:
-    chat = Caller(say=lambda seen: "Mine.")
+    chat = CallingChat(say=lambda seen: "Mine.")
     base: Any = Broken(say=lambda seen: "x").bind(stop=["x"]).with_fallbacks([chat]) if wrapped else chat
     pool = Pool.of(base, {"left": always("Left.")})
     state = build_overton(pool).compile().invoke({**ASKED, "tool_choice": "required"})
@@ -191,7 +172,7 @@ def test_any_chat_model_with_bind_tools_will_do(wrapped: bool) -> None:
     assert seen.settings["max_tokens"] == pool.run.answer_tokens
 
 
-class Broken(Caller):
+class Broken(CallingChat):
     """Fails wherever it is asked."""
 
     def answer(self, messages: Sequence[AnyMessage], settings: dict[str, Any]) -> AIMessage:
@@ -232,13 +213,13 @@ def refusal(graph: Any, asked: Mapping[str, Any]) -> str:
 def test_tools_that_cannot_be_are_refused_before_anybody_is_asked(
     build: Callable[..., Any], more: dict[str, Any], says: str
 ) -> None:
-    models = fake_models(Caller(say=lambda seen: "x"), NAMES)
+    models = fake_models(CallingChat(say=lambda seen: "x"), NAMES)
     assert says in refusal(build(fake_pool(NAMES), models=models), {**ASKED, **more})
     assert not [seen for model in models.values() for seen in getattr(model, "seen", [])]
 
 
 def test_no_tools_beside_a_schema_or_a_stage_of_one_s_own() -> None:
-    pool, models = fake_pool(NAMES), fake_models(Caller(say=lambda seen: "x"), NAMES)
+    pool, models = fake_pool(NAMES), fake_models(CallingChat(say=lambda seen: "x"), NAMES)
 
     def own(heard: Any) -> str:
         return "Mine."
@@ -278,7 +259,7 @@ def test_a_request_takes_tools_as_the_graph_does() -> None:
 
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_a_conversation_goes_through_a_whole_loop(is_async: bool) -> None:
-    base = Caller(say=lambda seen: "It is so.")
+    base = CallingChat(say=lambda seen: "It is so.")
     models = fake_models(base, NAMES)
     built = build_conversation(fake_pool(NAMES), models=models, tools=[search], seed=1)
     talk = built.compile(checkpointer=InMemorySaver(), cache=NodeCache())
@@ -315,7 +296,7 @@ def test_a_conversation_that_is_answered_has_no_question() -> None:
 
 
 def test_a_run_with_tools_goes_on_from_its_checkpoint() -> None:
-    models = fake_models(Caller(say=lambda seen: "x"), NAMES)
+    models = fake_models(CallingChat(say=lambda seen: "x"), NAMES)
     graph = build_overton(fake_pool(NAMES), models=models).compile(
         checkpointer=InMemorySaver(), interrupt_before=["merge"]
     )
@@ -356,3 +337,26 @@ def test_an_embedded_base_llm_without_tools_says_so() -> None:
     with pytest.raises(InputError, match="takes no tools; leave them out, or name another template"):
         graph.invoke(ASKED)
     assert left.seen == []
+
+
+# -- what people are shown ---------------------------------------------------------------------------------------------
+
+
+async def test_a_kept_run_goes_on_and_is_shown_with_its_calls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_bench(tmp_path, boss=CallingChat(say=lambda seen: "x")) as bench:
+        await ask(bench, bench.request(tools=[SEARCH], tool_choice="auto"), "one")
+        kept = await read_contents(bench.store, "one", "overton")
+    assert kept.finished
+    assert (kept.state["answer"], kept.state["tools"]) == ("", [SEARCH])
+    mode, shown = find_mode("overton"), 'search({"words": "wages"})'
+    assert shown_answer(kept.state) == shown
+    TerminalView(["ann"]).result(mode, kept.state)
+    assert shown in capsys.readouterr().out
+
+
+def test_a_mode_that_is_a_tool_tells_of_its_own_calls() -> None:
+    models = fake_models(CallingChat(say=lambda seen: "x"), NAMES)
+    asked = pluralism_tool(fake_pool(NAMES), models=models, tools=[search])
+    assert asked.invoke({"question": "Wages?"}) == 'search({"words": "wages"})'
