@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -42,11 +42,18 @@ from tests.vendored import chat_template
 NAMES = ("north", "south")
 CALL = {"id": "call-1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
 RESULT = "the law of 1990"
-BACK = [
+BACK: Any = [
     {"role": "assistant", "content": "", "tool_calls": [CALL]},
     {"role": "tool", "tool_call_id": "call-1", "content": RESULT},
 ]
 ASKED: Any = {"question": "Should wages be public?", "tools": [SEARCH]}
+
+
+def asked(**more: Any) -> Any:
+    """The question with its tools and more."""
+    return {**ASKED, **more}
+
+
 THREAD: RunnableConfig = {"configurable": {"thread_id": "1"}}
 
 
@@ -117,9 +124,7 @@ async def test_only_the_merge_is_given_tools_and_what_they_returned(endpoint: Fa
 
 def test_a_selector_is_never_given_tools(endpoint: FakeEndpoint) -> None:
     endpoint.behave("boss", "logprobs", "tool_call")
-    state = (
-        build_steerable(pool_at(endpoint)).compile().invoke({**ASKED, "attribute": "the north", "tool_messages": BACK})
-    )
+    state = build_steerable(pool_at(endpoint)).compile().invoke(asked(attribute="the north", tool_messages=BACK))
     selecting, responding = endpoint.asked("boss")
     nobody_was_told([selecting, *endpoint.asked("north"), *endpoint.asked("south")])
     assert responding.body["tools"] == [SEARCH]
@@ -131,20 +136,20 @@ def test_a_selector_is_never_given_tools(endpoint: FakeEndpoint) -> None:
 def test_a_tool_that_is_named_is_named_to_the_endpoint(endpoint: FakeEndpoint) -> None:
     named = {"type": "function", "function": {"name": "search"}}
     endpoint.behave("boss", "tool_call")
-    build_overton(pool_at(endpoint)).compile().invoke({**ASKED, "tool_choice": named})
+    build_overton(pool_at(endpoint)).compile().invoke(asked(tool_choice=named))
     assert endpoint.asked("boss")[-1].body["tool_choice"] == named
-    build_overton(pool_at(endpoint)).compile().invoke({**ASKED, "tool_choice": "required"})
+    build_overton(pool_at(endpoint)).compile().invoke(asked(tool_choice="required"))
     assert endpoint.asked("boss")[-1].body["tool_choice"] == "required"
 
 
 def test_with_the_choice_none_there_are_no_tools(endpoint: FakeEndpoint) -> None:
     pool = pool_at(endpoint)
-    state = build_overton(pool, tools=[search]).compile().invoke({**ASKED, "tool_choice": "none"})
+    state = build_overton(pool, tools=[search]).compile().invoke(asked(tool_choice="none"))
     assert state["answer"] == "The view of boss."
     assert "tools" not in endpoint.asked("boss")[-1].body
     endpoint.behave("boss", "tool_call")
     with pytest.raises(ModelCallError, match="called a tool instead of answering"):
-        build_overton(pool).compile().invoke({**ASKED, "tool_choice": "none"})
+        build_overton(pool).compile().invoke(asked(tool_choice="none"))
 
 
 def test_a_text_may_stand_beside_the_calls() -> None:
@@ -165,7 +170,7 @@ def test_any_chat_model_with_bind_tools_will_do(wrapped: bool) -> None:
     chat = CallingChat(say=lambda seen: "Mine.")
     base: Any = Broken(say=lambda seen: "x").bind(stop=["x"]).with_fallbacks([chat]) if wrapped else chat
     pool = Pool.of(base, {"left": always("Left.")})
-    state = build_overton(pool).compile().invoke({**ASKED, "tool_choice": "required"})
+    state = build_overton(pool).compile().invoke(asked(tool_choice="required"))
     assert [call["function"]["name"] for call in state["tool_calls"]] == ["search"]
     (seen,) = chat.seen
     assert seen.settings["tool_choice"] == "any"
@@ -175,7 +180,7 @@ def test_any_chat_model_with_bind_tools_will_do(wrapped: bool) -> None:
 class Broken(CallingChat):
     """Fails wherever it is asked."""
 
-    def answer(self, messages: Sequence[AnyMessage], settings: dict[str, Any]) -> AIMessage:
+    def answer(self, messages: Sequence[BaseMessage], settings: dict[str, Any]) -> AIMessage:
         raise ValueError("gone")
 
 
@@ -213,7 +218,7 @@ def refusal(graph: Any, asked: Mapping[str, Any]) -> str:
 def test_tools_that_cannot_be_are_refused_before_anybody_is_asked(
     build: Callable[..., Any], more: dict[str, Any], says: str
 ) -> None:
-    models = fake_models(CallingChat(say=lambda seen: "x"), NAMES)
+    models: Any = fake_models(CallingChat(say=lambda seen: "x"), NAMES)
     assert says in refusal(build(fake_pool(NAMES), models=models), {**ASKED, **more})
     assert not [seen for model in models.values() for seen in getattr(model, "seen", [])]
 
@@ -240,7 +245,7 @@ def test_no_tools_beside_a_schema_or_a_stage_of_one_s_own() -> None:
 
 
 def test_a_base_llm_without_tools_says_so_before_anybody_is_asked() -> None:
-    models = fake_models(always("x"), NAMES)
+    models: Any = fake_models(always("x"), NAMES)
     assert "model 'boss' takes no tools; leave them out" in refusal(
         build_overton(fake_pool(NAMES), models=models), ASKED
     )
@@ -260,14 +265,14 @@ def test_a_request_takes_tools_as_the_graph_does() -> None:
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_a_conversation_goes_through_a_whole_loop(is_async: bool) -> None:
     base = CallingChat(say=lambda seen: "It is so.")
-    models = fake_models(base, NAMES)
+    models: Any = fake_models(base, NAMES)
     built = build_conversation(fake_pool(NAMES), models=models, tools=[search], seed=1)
     talk = built.compile(checkpointer=InMemorySaver(), cache=NodeCache())
 
-    async def say(*messages: Any) -> list[AnyMessage]:
+    async def say(*messages: Any) -> list[BaseMessage]:
         asked: Any = {"messages": list(messages)}
         state = await talk.ainvoke(asked, THREAD) if is_async else talk.invoke(asked, THREAD)
-        said: list[AnyMessage] = state["messages"]
+        said: list[BaseMessage] = state["messages"]
         return said
 
     called = (await say(HumanMessage("Wages?")))[-1]
@@ -296,7 +301,7 @@ def test_a_conversation_that_is_answered_has_no_question() -> None:
 
 
 def test_a_run_with_tools_goes_on_from_its_checkpoint() -> None:
-    models = fake_models(CallingChat(say=lambda seen: "x"), NAMES)
+    models: Any = fake_models(CallingChat(say=lambda seen: "x"), NAMES)
     graph = build_overton(fake_pool(NAMES), models=models).compile(
         checkpointer=InMemorySaver(), interrupt_before=["merge"]
     )
@@ -357,6 +362,6 @@ async def test_a_kept_run_goes_on_and_is_shown_with_its_calls(
 
 
 def test_a_mode_that_is_a_tool_tells_of_its_own_calls() -> None:
-    models = fake_models(CallingChat(say=lambda seen: "x"), NAMES)
+    models: Any = fake_models(CallingChat(say=lambda seen: "x"), NAMES)
     asked = pluralism_tool(fake_pool(NAMES), models=models, tools=[search])
     assert asked.invoke({"question": "Wages?"}) == 'search({"words": "wages"})'

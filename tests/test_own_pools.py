@@ -17,7 +17,7 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.types import Command, interrupt
-from pydantic import Field
+from pydantic import Field, SecretStr
 from starlette.testclient import TestClient
 
 from modular_pluralism import (
@@ -34,6 +34,8 @@ from modular_pluralism import (
     build_steerable,
 )
 from modular_pluralism.evaluation.run.facts import given_models, model_files
+from modular_pluralism.models.remote_chat import RemoteChat
+from modular_pluralism.models.remote_terms import forget_terms
 from modular_pluralism.pool_files import add_community
 from modular_pluralism.pool_files.moved_pool import moved_pool, write_moved_pool
 from modular_pluralism.serving.app import make_app
@@ -402,9 +404,24 @@ def test_what_a_served_agent_is_never_given_is_refused(field: str, value: Any) -
         answered = client.post("/v1/chat/completions", json={**asked, "stream": False, "tool_choice": "none"})
     assert refused.status_code == 400
     assert refused.json()["error"]["param"] == field
-    assert f"{field} is not taken by model 'left'" in refused.json()["error"]["message"]
+    assert f"{field} is not supported by model 'left'" in refused.json()["error"]["message"]
     assert answered.json()["choices"][0]["message"]["content"] == "We keep to the law of 1990."
     assert "seed" not in answered.json()["pluralism"]
+
+
+def test_a_pool_elsewhere_goes_on_without_what_a_served_agent_refuses() -> None:
+    with served(pool_of({"left": agent(FakeAgent(say=lambda seen: "x"))})) as client:
+        far = RemoteChat(
+            place="model 'far'",
+            base_url="http://localhost/v1",
+            api_key=SecretStr("none"),
+            model="community/left",
+            temperature=0.5,
+            max_retries=0,
+            http_client=client,
+        )
+        assert far.invoke("Why?", seed=1, max_tokens=8).text == "We keep to the law of 1990."
+    forget_terms()
 
 
 def test_a_served_chain_refuses_tools() -> None:

@@ -155,12 +155,13 @@ def test_a_remote_model_is_handed_the_tools(client: openai.OpenAI, endpoint: Fak
 def test_no_tools_are_taken_where_nothing_can_be_done_with_them(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="takes no tools; leave them out"):
         ask(client, "community/plain", tools=[FORECAST])
-    choosing = {"metadata": {"attribute": "privacy", "options": '["Yes", "No"]'}}
-    for model, more, why in (
+    choosing: dict[str, Any] = {"metadata": {"attribute": "privacy", "options": '["Yes", "No"]'}}
+    cases: list[tuple[str, dict[str, Any], str]] = [
         ("pluralism/distributional", {"metadata": {"options": '["Yes", "No"]'}}, "Distributional mode takes no tools"),
         ("pluralism/steerable", choosing, "here it is one of the options"),
         ("pluralism/overton", {"response_format": {"type": "json_object"}}, "response_format is not for an answer"),
-    ):
+    ]
+    for model, more, why in cases:
         with pytest.raises(openai.BadRequestError, match=why) as refused:
             ask(client, model, tools=[FORECAST], **more)
         assert refused.value.param == "tools"

@@ -110,7 +110,7 @@ def _refuse_what_is_left_out(model: PoolModel, request: ChatRequest) -> None:
     for name in model.leaves_out(name for name, value in wanted.items() if value not in (False, [])):
         raise ApiError(
             400,
-            f"{name} is not taken by {model.place}, which answers as its application has set it up; leave it out.",
+            f"{name} is not supported by {model.place}, which answers as its application has set it up; leave it out.",
             param=name,
             code="unsupported_field",
         )
