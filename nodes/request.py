@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
@@ -114,6 +115,8 @@ def check_parts(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
 def check_tools_of_mode(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
     """Raise InputError where a question's tools are none, or are not for this mode or a question with options."""
     check_tools(given)
+    of_tools = [given.get("tools"), given.get("tool_messages")]
+    _check_unicode(json.dumps(of_tools, ensure_ascii=False, default=str), "What belongs to the tools")
     if uses_tools(given):
         if not takes.tools:
             raise InputError(

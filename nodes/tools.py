@@ -47,7 +47,12 @@ def uses_tools(asked: Mapping[str, Any]) -> bool:
 
 def tool_turns(asked: Mapping[str, Any]) -> list[BaseMessage]:
     """The calls that the base LLM has made since the question, and what came back, with their roles."""
-    return convert_to_messages(list(asked.get("tool_messages") or ()))
+    return convert_to_messages([_whole(turn) for turn in asked.get("tool_messages") or ()])
+
+
+def _whole(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """A message with the text that OpenAI lets calls leave out."""
+    return {**turn, "content": turn.get("content") or ""}
 
 
 def check_tools(asked: Mapping[str, Any]) -> None:
@@ -83,7 +88,7 @@ def _ids(turn: Mapping[str, Any]) -> list[str]:
     """The ids of a message's calls; none where one of them is no call."""
     calls = turn.get("tool_calls")
     try:
-        parsed = convert_to_messages([dict(turn)])[0] if isinstance(calls, Sequence) else None
+        parsed = convert_to_messages([_whole(turn)])[0] if isinstance(calls, Sequence) else None
     except (ValueError, TypeError, LookupError, AttributeError):
         return []
     if not isinstance(parsed, AIMessage) or parsed.invalid_tool_calls or not isinstance(parsed.content, str):

@@ -110,7 +110,8 @@ async def test_only_the_merge_is_given_tools_and_what_they_returned(endpoint: Fa
     (sent,) = endpoint.asked("boss")
     assert (sent.body["tools"], sent.body["tool_choice"]) == ([SEARCH], "auto")
 
-    again = await ask({**ASKED, "tool_messages": BACK})
+    silent = {key: value for key, value in BACK[0].items() if key != "content"}
+    again = await ask({**ASKED, "tool_messages": [silent, BACK[1]]})
     assert again["answer"] == "The view of boss."
     assert not again.get("tool_calls")
     told = endpoint.asked("boss")[-1].body["messages"]
@@ -213,6 +214,12 @@ def refusal(graph: Any, asked: Mapping[str, Any]) -> str:
         (build_overton, {"tool_messages": BACK[1:]}, "Message 1 after the question is neither calls of tools nor"),
         (build_overton, {"tool_messages": [{"role": "user", "content": "x"}]}, "Message 1 after the question"),
         (build_overton, {"tool_messages": "x"}, "The tool_messages are str"),
+        (
+            build_overton,
+            {"tool_messages": [BACK[0], {**BACK[1], "content": "\ud800"}]},
+            "What belongs to the tools is not",
+        ),
+        (build_overton, {"tool_messages": [{**BACK[0], "tool_calls": [{"id": "1"}]}]}, "Message 1 after the question"),
     ],
 )
 def test_tools_that_cannot_be_are_refused_before_anybody_is_asked(
