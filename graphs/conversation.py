@@ -38,7 +38,8 @@ def build_conversation(
     **more: Any,
 ) -> StateGraph[Any, None, Any, Any]:
     """A conversation: the last of the `messages` is the question, the models are told those before it, with their
-    roles, and the answer is added to them.
+    roles, and the answer is added to them. Where it calls tools (`tools` of the mode's builder), add what they return,
+    and the base LLM goes on with that.
 
     With a checkpointer, a thread goes on where it was: give it the next message alone. As a node of a graph that has
     `messages`, it shares them. What a mode needs beside a question (`attribute`, `options`) stands beside the messages,
@@ -87,7 +88,7 @@ def build_conversation(
     beside = {
         key: hint
         for key, hint in get_type_hints(inner.input_schema, include_extras=True).items()
-        if key not in ("question", "history") and hint is not type(None)
+        if key not in ("question", "history", "tool_messages") and hint is not type(None)
     }
     graph: StateGraph[Any, None, Any, Any] = NestingGraph(
         _with_messages("State", state),

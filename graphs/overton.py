@@ -9,11 +9,11 @@ from typing import Any
 from langgraph.graph import StateGraph
 
 from modular_pluralism.checked import checked
-from modular_pluralism.graphs.parts import AnswerSchema, Comments, Models, Parts, checked_schema
+from modular_pluralism.graphs.parts import AnswerSchema, Comments, Models, Parts, checked_schema, no_tools
 from modular_pluralism.graphs.state import OvertonQuestion, OvertonResult, OvertonState
 from modular_pluralism.llama.reply_schema import ReplySchema
 from modular_pluralism.models.answerer import OwnPart
-from modular_pluralism.modes import ModeDescription, register_mode
+from modular_pluralism.modes import ModeDescription, Takes, register_mode
 from modular_pluralism.nodes import merge as merge_step
 from modular_pluralism.nodes.own import CommentStage, Merge
 from modular_pluralism.nodes.step import Step
@@ -33,6 +33,7 @@ def build_overton(
     after_comments: Sequence[CommentStage] = (),
     merge: Merge | None = None,
     answer_schema: AnswerSchema = None,
+    tools: Sequence[Any] | None = None,
     into: str | None = None,
 ) -> StateGraph[OvertonState, None, OvertonQuestion, OvertonResult]:
     """The Overton graph (section 3 of the paper): every community comments, and the base LLM merges the comments.
@@ -49,6 +50,8 @@ def build_overton(
         merge: Your own merge, in the place of the base LLM's; see `Merge`.
         answer_schema: A class of pydantic, a TypedDict or a JSON schema that the answer follows; its value, in plain
             form, is then in `structured`.
+        tools: What the base LLM may call where it writes the answer: functions, classes of pydantic, LangChain's tools
+            or OpenAI's tables, for questions that have no `tools` of their own. Nobody else is told of them.
         into: A key that takes the whole result, so that graphs stand side by side in one parent.
 
     Returns:
@@ -59,7 +62,7 @@ def build_overton(
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: A comment is given of a community that is not in the pool, a stage is nothing that could be asked,
-            `answer_schema` cannot be used, or `into` is no key that is free.
+            `answer_schema` or a tool cannot be used, both are given, or `into` is no key that is free.
 
     Example:
         ```python
@@ -84,6 +87,8 @@ def build_overton(
         communities=communities,
         after_comments=after_comments,
         into=into,
+        tools=tools,
+        no_tools=no_tools(merge, "merge", answer_schema),
     )
     graph = parts.graph(OvertonState, OvertonQuestion, OvertonResult)
     parts.add_check(graph)
@@ -112,6 +117,7 @@ OVERTON = register_mode(
         tool="Answer a question on which people disagree with the whole spectrum of their views.",
         build=build_overton,
         state=OvertonState,
+        takes=Takes(tools=True),
         writer="merge",
         structured=True,
     )

@@ -29,6 +29,7 @@ from modular_pluralism.nodes.gather import gather
 from modular_pluralism.nodes.own import CommentStage
 from modular_pluralism.nodes.request import check_scoring, check_seed
 from modular_pluralism.nodes.step import QuestionParts, State, Step, StepNode
+from modular_pluralism.nodes.tools import plain_tools
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment, Scoring
@@ -59,11 +60,13 @@ class Parts:
         communities: Sequence[str] | None = None,
         after_comments: Sequence[CommentStage] = (),
         into: str | None = None,
+        tools: Sequence[Any] | None = None,
+        no_tools: str | None = None,
     ) -> None:
         """`pool` may be a built-in name or a file, and `communities` names those of it that are asked. `mode` is what
         callbacks are told; `defaults` are taken for parts of the question that it leaves out; `comments` are known
         already, and `after_comments` are stages for each; `takes` is what questions have beside their text. `into` is
-        the one key of the result.
+        the one key of the result. `tools` are for questions that have none, unless there are `no_tools`, with a reason.
 
         Raises:
             InputError: a comment is given of a community that the pool does not have, or a stage is none.
@@ -80,7 +83,11 @@ class Parts:
         self.caller = Caller(attempts=self.pool.run.attempts, deadline=self.pool.run.deadline)
         self.mode, self.takes, self.comments = mode, takes, comments or {}
         check_seed((defaults or {}).get("seed"))
-        self.defaults = {name: value for name, value in (defaults or {}).items() if value is not None}
+        if tools and no_tools is not None:
+            raise InputError(no_tools)
+        self._no_tools = no_tools
+        known = {**(defaults or {}), "tools": plain_tools(tools)}
+        self.defaults = {name: value for name, value in known.items() if value is not None}
         self.after_comments = [OwnPart.of(f"after_comments[{at}]", each) for at, each in enumerate(after_comments)]
         self._into = into
         self._results: list[str] = []
@@ -148,8 +155,13 @@ class Parts:
     def add_check(self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False) -> None:
         """Add the node with which every run begins."""
         results = written_keys(graph)
-        asked: Any = {"mode": self.mode, "takes": self.takes, "communities": self.communities}
-        self.add(graph, "check", check(results=results, any_mode=any_mode, **asked))
+        asked: Any = {
+            "mode": self.mode,
+            "takes": self.takes,
+            "communities": self.communities,
+            "no_tools": self._no_tools,
+        }
+        self.add(graph, "check", check(self.models, results=results, any_mode=any_mode, **asked))
         graph.add_edge(START, "check")
 
     def add_end(self, graph: StateGraph[Any, Any, Any, Any], *last: str) -> None:
@@ -238,6 +250,14 @@ class Parts:
     def community(self, name: str) -> Speaker:
         """What the nodes of a community know of it."""
         return Speaker(name, self.pool.persona_text(name, self.prompts), self.pool.run.comment_tokens)
+
+
+def no_tools(own: object, stage: str, schema: object) -> str | None:
+    """Why an answer can call no tools, where it is a stage's own or follows a schema."""
+    if own is None and schema is None:
+        return None
+    other = "answer_schema" if own is None else f"your own {stage}"
+    return f"tools are for the base LLM's answer in words of its own; leave them out, or {other}."
 
 
 AnswerSchema = type | Mapping[str, Any] | None

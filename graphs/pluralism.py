@@ -12,7 +12,7 @@ from langgraph.graph import StateGraph
 from modular_pluralism.checked import checked
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.graphs.state import PluralismQuestion, PluralismResult, PluralismState, typed
-from modular_pluralism.modes import find_mode, modes
+from modular_pluralism.modes import Takes, find_mode, modes
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Mode, Scoring, Voice
@@ -66,7 +66,9 @@ def build_pluralism(
         print(state["answer"])
         ```
     """
-    parts = Parts(pool, prompts, models, defaults={"mode": mode}, communities=communities, into=into)
+    # What the question's mode does not take, that mode's own check refuses.
+    takes = Takes("optional", "optional", tools=True)
+    parts = Parts(pool, prompts, models, defaults={"mode": mode}, takes=takes, communities=communities, into=into)
     if mode is not None:
         find_mode(mode)
     graph = parts.graph(_state(), PluralismQuestion, _result())

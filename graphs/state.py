@@ -6,7 +6,7 @@ from typing import Annotated, Any, Required, TypeVar
 
 from typing_extensions import TypedDict
 
-from modular_pluralism.types import Comment, Mode, OptionDistribution, Selection, Turn, Usage
+from modular_pluralism.types import Comment, Mode, OptionDistribution, Selection, ToolCall, Turn, Usage
 
 V = TypeVar("V")
 
@@ -20,6 +20,10 @@ class Question(TypedDict, total=False):
     """What every mode is asked. `seed` makes a run repeatable (default 0), and `history` is what was said before the
     question, which every model is told.
 
+    `tools` and `tool_choice`, as OpenAI has them, are for the base LLM where it writes the answer, and so are
+    `tool_messages`: the calls that it has made since the question, and what came back. Nobody else is told of them;
+    where no answer is written, they are refused.
+
     On a thread, that is with a checkpointer, a part that is left out keeps its value from the question before, as
     always in LangGraph; None takes it back.
     """
@@ -27,6 +31,9 @@ class Question(TypedDict, total=False):
     question: Required[str]
     seed: int | None
     history: list[Turn] | None
+    tools: list[dict[str, Any]] | None
+    tool_choice: Any
+    tool_messages: list[dict[str, Any]] | None
 
 
 class OvertonQuestion(Question, total=False):
@@ -89,9 +96,11 @@ class Commented(TypedDict, total=False):
 
 class OvertonResult(Commented, total=False):
     """Overton: one answer that covers the spectrum of views, and in `usage` what it cost and how it finished. Where it
-    follows a schema, its value is in `structured`."""
+    follows a schema, its value is in `structured`; where it calls tools, `tool_calls` has them, and the text may be
+    empty."""
 
     answer: str | None
+    tool_calls: list[ToolCall] | None
     structured: Any
     usage: Usage | None
 
@@ -102,10 +111,11 @@ class OvertonState(OvertonQuestion, OvertonResult, total=False):
 
 class SteerableResult(Commented, total=False):
     """Steerable: the selected community, and the answer in the light of its comment. Where a text follows a schema, its
-    value is in `structured`."""
+    value is in `structured`; where it calls tools, `tool_calls` has the calls, and the text may be empty."""
 
     selected: Selection | None
     answer: str | None
+    tool_calls: list[ToolCall] | None
     structured: Any
     usage: Usage | None
     choice: str | None
@@ -163,6 +173,7 @@ class PluralismResult(Commented, total=False):
     """The union of the three modes' results."""
 
     answer: str | None
+    tool_calls: list[ToolCall] | None
     structured: Any
     usage: Usage | None
     selected: Selection | None

@@ -9,7 +9,7 @@ from typing import Any
 from langgraph.graph import StateGraph
 
 from modular_pluralism.checked import checked
-from modular_pluralism.graphs.parts import AnswerSchema, Comments, Models, Parts, checked_schema
+from modular_pluralism.graphs.parts import AnswerSchema, Comments, Models, Parts, checked_schema, no_tools
 from modular_pluralism.graphs.state import SteerableQuestion, SteerableResult, SteerableState
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.modes import ModeDescription, Takes, register_mode
@@ -36,6 +36,7 @@ def build_steerable(
     selector: Selector | None = None,
     respond: Respond | None = None,
     answer_schema: AnswerSchema = None,
+    tools: Sequence[Any] | None = None,
     into: str | None = None,
 ) -> StateGraph[SteerableState, None, SteerableQuestion, SteerableResult]:
     """The steerable graph (section 3 of the paper): every community comments, the comment that best reflects the
@@ -55,6 +56,8 @@ def build_steerable(
         respond: Your own answer in the light of the selected comment, in the place of the base LLM's; see `Respond`.
         answer_schema: A class of pydantic, a TypedDict or a JSON schema that an answer to a question without options
             follows; its value, in plain form, is then in `structured`.
+        tools: What the base LLM may call where it writes the answer: functions, classes of pydantic, LangChain's tools
+            or OpenAI's tables, for questions that have no `tools` of their own. Nobody else is told of them.
         into: A key that takes the whole result, so that graphs stand side by side in one parent.
 
     Returns:
@@ -64,7 +67,8 @@ def build_steerable(
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such scoring, a comment is given of a community that is not in the pool, a stage is
-            nothing that could be asked, `answer_schema` cannot be used, or `into` is no key that is free.
+            nothing that could be asked, `answer_schema` or a tool cannot be used, both are given, or `into` is no key
+            that is free.
 
     Example:
         ```python
@@ -89,6 +93,8 @@ def build_steerable(
         communities=communities,
         after_comments=after_comments,
         into=into,
+        tools=tools,
+        no_tools=no_tools(respond, "respond", answer_schema),
     )
     graph = parts.graph(SteerableState, SteerableQuestion, SteerableResult)
     parts.add_check(graph)
@@ -122,7 +128,7 @@ STEERABLE = register_mode(
         tool="Answer a question in the light of a given value, demographic or culture.",
         build=build_steerable,
         state=SteerableState,
-        takes=Takes(attribute="required", options="optional"),
+        takes=Takes(attribute="required", options="optional", tools=True),
         writer="respond",
         structured=True,
     )

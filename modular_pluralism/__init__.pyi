@@ -97,6 +97,7 @@ from modular_pluralism.prompts import Prompt as Prompt, PromptSet as PromptSet
 from modular_pluralism.runs import open_store as open_store
 from modular_pluralism.tool import pluralism_tool as pluralism_tool
 from modular_pluralism.types import (
+    CalledFunction as CalledFunction,
     Comment as Comment,
     Cost as Cost,
     Estimate as Estimate,
@@ -116,6 +117,7 @@ from modular_pluralism.types import (
     Scoring as Scoring,
     Selection as Selection,
     Style as Style,
+    ToolCall as ToolCall,
     Turn as Turn,
     Usage as Usage,
     Voice as Voice,

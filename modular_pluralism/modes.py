@@ -38,11 +38,13 @@ class Takes:
         attribute: Whether an attribute is "required", "optional" or "refused".
         options: The same of options.
         voice: Whether there is a choice of how communities are heard.
+        tools: Whether the base LLM may call tools where it writes the answer.
     """
 
     attribute: Need = "refused"
     options: Need = "refused"
     voice: bool = False
+    tools: bool = False
 
     @property
     def required(self) -> list[str]:
@@ -219,6 +221,7 @@ def _check(mode: ModeDescription) -> None:
     needs: dict[str, tuple[object, Any]] = {name: (getattr(mode, name), kind) for name, kind in kinds.items()}
     needs |= {f"takes.{part}": (getattr(mode.takes, part), Need) for part in ("attribute", "options")}
     needs |= {"takes.voice": (mode.takes.voice, bool), "structured": (mode.structured, bool)}
+    needs |= {"takes.tools": (mode.takes.tools, bool)}
     for name, (value, kind) in needs.items():
         if problem := find_problem(value, kind, name):
             raise InputError(f"The mode {mode.name}: {problem}")
@@ -247,7 +250,7 @@ def _load_modes() -> None:
             ) from error
 
 
-def takers(part: Literal["attribute", "options", "voice"]) -> str:
+def takers(part: Literal["attribute", "options", "voice", "tools"]) -> str:
     """The modes whose questions may have that part, for a sentence."""
     return " or ".join(mode.name for mode in modes().values() if getattr(mode.takes, part) not in ("refused", False))
 
@@ -277,3 +280,10 @@ def find_mode(name: object) -> ModeDescription:
     if isinstance(name, str) and name in known:
         return known[name]
     raise InputError(no_such("mode", name, known))
+
+
+def shown_answer(state: Mapping[str, Any]) -> str:
+    """A run's answer for people to read: its text, and below it the calls of tools, one a line."""
+    calls = [call["function"] for call in state.get("tool_calls") or ()]
+    lines = [str(state.get("answer") or ""), *(f"{call['name']}({call['arguments']})" for call in calls)]
+    return "\n".join(line for line in lines if line)

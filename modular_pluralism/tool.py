@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, create_model
 from modular_pluralism.checked import checked
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.graphs.parts import Models, Parts
-from modular_pluralism.modes import ModeDescription, find_mode
+from modular_pluralism.modes import ModeDescription, find_mode, shown_answer
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Comment, Mode, Scoring, Voice
@@ -139,7 +139,7 @@ def _arguments(mode: ModeDescription) -> type[BaseModel]:
 
 def _text(mode: ModeDescription, state: dict[str, Any]) -> str:
     """The result in words, with what is to be known of its reliability."""
-    lines = _distribution(state) if mode.result == "distribution" else [state["answer"]]
+    lines = _distribution(state) if mode.result == "distribution" else [shown_answer(state)]
     lines += _shortcomings(state)
     selected = state.get("selected")
     if selected:

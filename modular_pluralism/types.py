@@ -43,9 +43,9 @@ Happened = Literal["started", "answered", "scored", "voted", "failed"]
 
 
 class Usage(TypedDict):
-    """What one model call cost, and how it ended: `finish_reason` is "stop", or "length" where the text was cut off by
-    its token limit. Tokens are the model's own; `cached_tokens` of the prompt were in the model's cache and not read
-    again. `seconds` is wall-clock time, retries included."""
+    """What one model call cost, and how it ended: `finish_reason` is "stop", "length" where the text was cut off by its
+    token limit, or "tool_calls" where it calls tools. Tokens are the model's own; `cached_tokens` of the prompt were in
+    the model's cache and not read again. `seconds` is wall-clock time, retries included."""
 
     finish_reason: str
     prompt_tokens: int
@@ -75,6 +75,21 @@ class Turn(TypedDict):
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+class CalledFunction(TypedDict):
+    """Which function is called, and with what: a JSON object as text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(TypedDict):
+    """A call of a tool by the base LLM, as OpenAI has it."""
+
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
 
 
 class OptionDistribution(TypedDict):

@@ -15,7 +15,8 @@ from modular_pluralism.nodes.quorum import attendance, selected_comment
 from modular_pluralism.nodes.read_options import read_options, with_fragments
 from modular_pluralism.nodes.render import fill
 from modular_pluralism.nodes.step import Body, QuestionParts, State, Steps, derive_seed, step_maker
-from modular_pluralism.nodes.structured import SCHEMA_PROMPTS, structured
+from modular_pluralism.nodes.structured import SCHEMA_PROMPTS
+from modular_pluralism.nodes.writing import written
 from modular_pluralism.option_math import most_likely
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.types import Scoring
@@ -52,8 +53,8 @@ def answer(
     schema: ReplySchema | None = None,
 ) -> Body:
     """Step that writes the answer: a text in `answer`, or, where the question has options, the likeliest one in
-    `choice` and all their probabilities in `distribution`. Where a community is selected, its comment is told. A text
-    follows the schema where there is one; its value is then in `structured`.
+    `choice` and all their probabilities in `distribution`. Where a community is selected, its comment is told. What a
+    text has beside it, `written` says.
 
     `prompt` names the prompt for a text; that for a choice is called the same with `_options` after it.
     `group_prompt` takes its place where the question has an attribute.
@@ -84,12 +85,8 @@ def answer(
             best = most_likely(read["probabilities"])
             return {"choice": options[best], "answer": options[best], "distribution": read}
         messages = fill(asked, state, comment)
-        if schema is not None:
-            reply, value = yield from structured(model, messages, schema, prompts, max_tokens=max_tokens, seed=seed)
-            return {"answer": reply["text"], "structured": value, "usage": ask.usage(reply)}
-        outcome = yield ask.text(model, messages, max_tokens=max_tokens, seed=seed)
-        reply = ask.reply(outcome, model.place)
-        return {"answer": reply["text"], "usage": ask.usage(reply)}
+        how: Any = {"schema": schema, "max_tokens": max_tokens, "seed": seed}
+        return (yield from written(model, state, messages, prompts, **how))
 
     return step
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import merge_configs
 
 from modular_pluralism.errors import ModelCallError
 from modular_pluralism.llama.chat_model import ChatLlama
-from modular_pluralism.models.answerer import Answerer, OwnPart
+from modular_pluralism.models.answerer import Answerer, OwnPart, finished
 from modular_pluralism.models.answerer import as_message as as_message
 from modular_pluralism.models.calls import Call, CallResult
 from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
@@ -44,31 +44,28 @@ def text(
     messages: Sequence[BaseMessage],
     *,
     streamed: bool = True,
+    tools: tuple[Sequence[Mapping[str, Any]], Any] | None = None,
     **settings: Any,
 ) -> ModelCall[BaseMessage]:
-    """Ask for a text. `settings` go to the model.
+    """Ask for a text. `settings` go to the model; `tools` are those that it may call, and the choice among them.
 
     `streamed` false keeps the text out of the graph's stream of messages: a label or a number is nothing to read.
     """
     prompt = list(messages)
+    chat = model.chat if tools is None else model.with_tools(*tools)
+    told = {} if tools is None else {"tools": list(tools[0]), "tool_choice": tools[1]}
 
     def tagged(config: RunnableConfig) -> RunnableConfig:
         return config if streamed else merge_configs(config, {"tags": [NOT_STREAMED]})
 
     def run(config: RunnableConfig) -> BaseMessage:
-        return _whole(model.chat.invoke(prompt, tagged(config), **settings))
+        return _whole(chat.invoke(prompt, tagged(config), **settings))
 
     async def arun(config: RunnableConfig) -> BaseMessage:
-        return _whole(await model.chat.ainvoke(prompt, tagged(config), **settings))
+        return _whole(await chat.ainvoke(prompt, tagged(config), **settings))
 
-    return ModelCall(
-        model.place,
-        run,
-        arun,
-        partial(_asked, "chat", model, settings),
-        model=model,
-        given={"messages": prompt, "settings": settings},
-    )
+    given = {"messages": prompt, "settings": settings | told}
+    return ModelCall(model.place, run, arun, partial(_asked, "chat", model, settings), model=model, given=given)
 
 
 def _asked(operation: Literal["chat", "score"], model: PoolModel, settings: dict[str, Any]) -> Asked:
@@ -86,11 +83,12 @@ def _asked(operation: Literal["chat", "score"], model: PoolModel, settings: dict
 
 
 def _whole(message: BaseMessage) -> BaseMessage:
-    """The message, unless it broke off: an OpenAI-compatible stream that just ends looks like a short reply."""
+    """The message as `finished` has it, unless it broke off: an OpenAI-compatible stream that just ends looks like a
+    short reply."""
     info = message.response_metadata
     if info.get("model_provider") == "openai" and not info.get("finish_reason"):
         raise ConnectionError("the reply broke off before its end")
-    return message
+    return finished(message) if isinstance(message, AIMessage) else message
 
 
 def label_probabilities(
@@ -181,20 +179,20 @@ def usage(reply: Reply) -> Usage:
     )
 
 
-def reply(outcome: CallResult[BaseMessage], place: str) -> Reply:
-    """What a text call returned, as plain values.
+def reply(outcome: CallResult[BaseMessage], place: str, *, calls: bool = False) -> Reply:
+    """What a text call returned, as plain values; `calls` is whether it calls tools, and so may have no text.
 
     Raises:
         ModelCallError: the model said nothing.
     """
     message = outcome.value
     said = str(message.text).strip()
-    if not said:
+    if not said and not calls:
         raise ModelCallError(f"{place} gave an empty reply.")
     usage: Any = getattr(message, "usage_metadata", None) or {}
     return Reply(
         text=said,
-        finish_reason=str(message.response_metadata.get("finish_reason") or "stop"),
+        finish_reason="tool_calls" if calls else str(message.response_metadata.get("finish_reason") or "stop"),
         prompt_tokens=int(usage.get("input_tokens", 0)),
         cached_tokens=int((usage.get("input_token_details") or {}).get("cache_read") or 0),
         completion_tokens=int(usage.get("output_tokens", 0)),

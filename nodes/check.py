@@ -7,30 +7,43 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modular_pluralism.errors import InputError
+from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import Takes, find_mode
 from modular_pluralism.nodes.request import check_parts
 from modular_pluralism.nodes.step import Body, State, Update, step_maker
+from modular_pluralism.nodes.tools import tools_of, uses_tools
 
 
 @step_maker()
 def check(
-    *, results: Sequence[str], mode: str, takes: Takes, communities: Sequence[str], any_mode: bool = False
+    models: PoolModels,
+    *,
+    results: Sequence[str],
+    mode: str,
+    takes: Takes,
+    communities: Sequence[str],
+    any_mode: bool = False,
+    no_tools: str | None = None,
 ) -> Body:
     """Step that checks the question's parts, for a mode that takes these, or for `any_mode`, that the question names
-    one.
+    one. `no_tools` says why the answer of this graph can call no tools, though its mode's can.
 
     It also empties the `results` that an earlier run on the same thread left in the state: without that, the answer to
     one question would stand below the next one until there is a new answer, or for good where the new run leaves none
     of its kind.
 
     Raises (in the step):
-        InputError: a part is missing, unusable, or not for this mode.
+        InputError: a part is missing, unusable, or not for this mode, or the base LLM takes no tools.
     """
 
     def step(state: State) -> Update:
         if any_mode:
             find_mode(state.get("mode"))
         check_parts(state, mode, takes)
+        if no_tools is not None and uses_tools(state):
+            raise InputError(no_tools)
+        if (tools := tools_of(state)) is not None:
+            models.base().with_tools(*tools)  # before communities are asked for nothing
         check_priors(state.get("priors"), communities)
         return {key: None for key in results if state.get(key) is not None}
 

@@ -4,51 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.nodes.step import Body, State, Update, step_maker
+from modular_pluralism.nodes.tools import as_tool_messages
 
 _ROLES: Mapping[str, str] = {"human": "user", "ai": "assistant", "system": "system"}
 
 
 @step_maker()
 def listen(*, results: Sequence[str]) -> Body:
-    """Step that writes `question` and `history`, from `messages`, and empties the `results` of the message before.
-
-    Calls of tools and what they returned are left out: communities are told what people and assistants have said.
+    """Step that writes `question`, `history` and `tool_messages`, from `messages`, and empties the `results` of the
+    message before. The question is the last message of a person's; after it there may be calls of tools with what they
+    returned, which are for the base LLM. Of earlier questions they are left out.
 
     Raises (in the step):
-        InputError: the last message is nobody's question.
+        InputError: there is no question, or it is answered already.
     """
 
     def step(state: State) -> Update:
         messages: Sequence[BaseMessage] = state.get("messages") or []
         if not messages:
             raise InputError("The conversation is empty; give it messages, the question last.")
-        if messages[-1].type != "human":
-            raise InputError(
-                f"The conversation ends with a message of the type {messages[-1].type!r}; add what is asked next."
-            )
+        asked = max((at for at, message in enumerate(messages) if message.type == "human"), default=-1)
+        after = as_tool_messages(messages[asked + 1 :])
+        if asked < 0:
+            raise InputError("The conversation holds no question; add what is asked next.")
         history = [
             {"role": _ROLES[message.type], "content": str(message.text)}
-            for message in messages[:-1]
+            for message in messages[:asked]
             if message.type in _ROLES and message.text.strip()
         ]
         left = {key: None for key in results if state.get(key) is not None}
-        return {**left, "question": str(messages[-1].text), "history": history}
+        return {**left, "question": str(messages[asked].text), "history": history, "tool_messages": after or None}
 
     return step
 
 
 @step_maker()
 def reply(*, result: str) -> Body:
-    """Step that adds the mode's `result`, "answer" or "distribution", to `messages`."""
+    """Step that adds the mode's `result`, "answer" with its calls of tools or "distribution", to `messages`."""
 
     def step(state: State) -> Update:
         if result == "answer":
-            return {"messages": [AIMessage(state["answer"])]}
+            return {"messages": convert_to_messages([_message(state)])}
         shares = zip(state["options"], state[result], strict=True)
         return {"messages": [AIMessage("\n".join(f"{option}: {share:.1%}" for option, share in shares))]}
 
     return step
+
+
+def _message(state: State) -> dict[str, object]:
+    """The answer as OpenAI has it."""
+    calls = {"tool_calls": state["tool_calls"]} if state.get("tool_calls") else {}
+    return {"role": "assistant", "content": state["answer"], **calls}

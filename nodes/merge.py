@@ -13,7 +13,8 @@ from modular_pluralism.nodes.own import heard
 from modular_pluralism.nodes.quorum import attendance
 from modular_pluralism.nodes.render import comment_lines, fill
 from modular_pluralism.nodes.step import Body, QuestionParts, State, Steps, derive_seed, step_maker
-from modular_pluralism.nodes.structured import SCHEMA_PROMPTS, structured
+from modular_pluralism.nodes.structured import SCHEMA_PROMPTS
+from modular_pluralism.nodes.writing import written
 from modular_pluralism.prompts import PromptSet
 
 
@@ -31,20 +32,17 @@ def merge(
     max_tokens: int,
     schema: ReplySchema | None = None,
 ) -> Body:
-    """Step that writes `answer`, `usage` (its cost, and how it finished) and `missing`; with a schema `structured`,
-    too, which follows it."""
+    """Step that writes `answer`, `usage` (its cost, and how it finished) and `missing`, and what else `written`
+    says."""
 
     def step(state: State) -> Steps:
         present = attendance(state, communities, quorum)
         model = models.base()
         messages = fill(prompts["merge"], state, comments=comment_lines(prompts, present.comments))
-        seed, missing = derive_seed(state.get("seed") or 0, "merge"), present.missing
-        if schema is not None:
-            reply, value = yield from structured(model, messages, schema, prompts, max_tokens=max_tokens, seed=seed)
-            return {"answer": reply["text"], "structured": value, "usage": ask.usage(reply), "missing": missing}
-        outcome = yield ask.text(model, messages, max_tokens=max_tokens, seed=seed)
-        reply = ask.reply(outcome, model.place)
-        return {"answer": reply["text"], "usage": ask.usage(reply), "missing": missing}
+        seed = derive_seed(state.get("seed") or 0, "merge")
+        how: Any = {"schema": schema, "max_tokens": max_tokens, "seed": seed}
+        answer = yield from written(model, state, messages, prompts, **how)
+        return {**answer, "missing": present.missing}
 
     return step
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
@@ -11,6 +12,7 @@ from modular_pluralism.checked import no_such, shown
 from modular_pluralism.errors import InputError
 from modular_pluralism.modes import Takes, find_mode, takers
 from modular_pluralism.nodes.render import one_line
+from modular_pluralism.nodes.tools import check_tools, uses_tools
 from modular_pluralism.option_math import MOST_OPTIONS
 from modular_pluralism.types import Mode, Scoring, Turn, Voice
 
@@ -27,6 +29,9 @@ class Request(BaseModel):
         voice: How communities are heard in distributional mode.
         seed: The seed of the run.
         history: What was said before the question.
+        tools: What the base LLM may call where it writes its answer, as OpenAI has it.
+        tool_choice: OpenAI's choice among the tools; "none" for none.
+        tool_messages: The calls that it has made since the question, and what came back, as OpenAI has them.
 
     Raises:
         InputError: There is no such mode, scoring or voice; or a part is missing, unusable, or not for this mode.
@@ -50,6 +55,9 @@ class Request(BaseModel):
     voice: Voice = "comment"
     seed: int | None = None
     history: list[Turn] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    tool_messages: list[dict[str, Any]] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -69,6 +77,9 @@ class Request(BaseModel):
             "history": self.history,
             "attribute": self.attribute,
             "options": self.options or None,
+            "tools": self.tools or None,
+            "tool_choice": self.tool_choice,
+            "tool_messages": self.tool_messages or None,
         }
         return {"question": self.question, **{name: value for name, value in parts.items() if value is not None}}
 
@@ -89,6 +100,25 @@ def check_parts(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
     if takes.options == "required" or given.get("options") not in (None, [], ()):
         _refuse(takes, "options", mode)
         check_options(given.get("options"))
+    check_tools_of_mode(given, mode, takes)
+
+
+def check_tools_of_mode(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
+    """Raise InputError where a question's tools are none, or are not for this mode or a question with options."""
+    check_tools(given)
+    of_tools = [given.get("tools"), given.get("tool_messages")]
+    _check_unicode(json.dumps(of_tools, ensure_ascii=False, default=str), "What belongs to the tools")
+    if uses_tools(given):
+        if not takes.tools:
+            raise InputError(
+                f"{mode.capitalize()} mode takes no tools, which are for what the base LLM writes as the answer; leave "
+                f"them out, or choose {takers('tools')} mode."
+            )
+        if given.get("options"):
+            raise InputError(
+                "Tools are for an answer that the base LLM writes, and here it is one of the options; leave the "
+                "tools or the options out."
+            )
 
 
 def _refuse(takes: Takes, part: Literal["attribute", "options"], mode: str) -> None:

@@ -40,7 +40,8 @@ class Bench:
     def __init__(self, folder: Path, store: RunStore, **others: BaseChatModel) -> None:
         self.store = store
         self.pool = folder / "pool.toml"
-        self.models = fake_models(choosing(lambda seen: PREFER, "All views. The view of ann."), NAMES, **others)
+        boss = choosing(lambda seen: PREFER, "All views. The view of ann.")
+        self.models = fake_models(boss, NAMES) | others
         text = 'base = "boss"\n'
         for name in ("boss", *NAMES):
             text += f'[models.{name}]\nopenai = "{name}"\nbase_url = "http://127.0.0.1:9/v1"\n'

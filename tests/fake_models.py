@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
 from modular_pluralism.pool import Community, Pool, RemoteModel, RunSettings
 
+SEARCH = {"type": "function", "function": {"name": "search", "description": "Look it up.", "parameters": {}}}
+"""A tool as OpenAI has it."""
 NAMES = ("north", "east", "south", "west", "centre", "abroad")
 
 
@@ -122,6 +124,27 @@ class FakeChatWithLogprobs(FakeChat):
         tokens = sorted(self.prefer(seen).items(), key=lambda each: -each[1])[:limit]
         top = [{"token": token, "logprob": math.log(value)} for token, value in tokens]
         return {"finish_reason": "length", "logprobs": {"content": [{**top[0], "top_logprobs": top}]}}
+
+
+class CallingChat(FakeChat):
+    """Calls a tool where it has some and no result yet, beside `text`, and says what it says elsewhere."""
+
+    text: str = ""
+    broken: bool = False
+
+    def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Any:
+        return self.bind(tools=list(tools), tool_choice=tool_choice)
+
+    def answer(self, messages: Sequence[BaseMessage], settings: dict[str, Any]) -> AIMessage:
+        said = super().answer(messages, settings)
+        if not settings.get("tools") or isinstance(messages[-1], ToolMessage):
+            return said
+        broken = [{"name": "search", "args": "{", "id": "1", "error": None}] if self.broken else []
+        calls = [{"name": "search", "args": {"words": "wages"}, "id": "call-1"}]
+        return said.model_copy(update={"content": self.text, "tool_calls": calls, "invalid_tool_calls": broken})
+
+    _stream = BaseChatModel._stream
+    _astream = BaseChatModel._astream
 
 
 class HangingChat(FakeChat):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from graphlib import TopologicalSorter
+from html import unescape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nicegui import Client, core
+from nicegui.page import page
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
@@ -24,21 +28,28 @@ from modular_pluralism.debugger.events import (
     RunEnded,
     RunStarted,
 )
+from modular_pluralism.debugger.export import run_as_html
 from modular_pluralism.debugger.history import KeptRun, Superstep
+from modular_pluralism.debugger.live import start_run
 from modular_pluralism.debugger.page.elements import visible
+from modular_pluralism.debugger.page.live_runs import LiveRuns
 from modular_pluralism.debugger.page.progress import RunProgress
 from modular_pluralism.debugger.page.request_guard import RequestGuard
 from modular_pluralism.debugger.page.run_prompts import problems_of, save_prompt
-from modular_pluralism.debugger.page.server import check_host
+from modular_pluralism.debugger.page.server import VIEWS, check_host
+from modular_pluralism.debugger.page.tab import Tab
 from modular_pluralism.debugger.records import CallRecord
 from modular_pluralism.errors import InputError, PromptError
 from modular_pluralism.graphs.shape import GraphNode
 from modular_pluralism.modes import find_mode
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.run_table import ListedRun
 from modular_pluralism.runs.setup import Setup
 from tests.command import python
+from tests.debugging import finished, followed, open_bench
+from tests.fake_models import SEARCH, CallingChat
 
 LOCAL = {"host": "127.0.0.1:8090"}
 
@@ -276,3 +287,25 @@ def test_no_file_of_the_debugger_leads_back_to_itself() -> None:
 
 def test_what_cannot_be_shown_or_sent_is_left_out() -> None:
     assert visible("a\x00b\x1b[31m\ud800c\n\td\x7f é 𝄞") == "ab[31mc\n\td é 𝄞"
+
+
+@pytest.mark.parametrize("view", [view.name for view in VIEWS])
+async def test_calls_of_tools_stand_where_an_answer_would(
+    tmp_path: Path, view: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "loop", asyncio.get_running_loop())
+    called = 'search({"words": "wages"})'
+    async with open_bench(tmp_path, boss=CallingChat(say=lambda seen: "x")) as bench:
+        live = await start_run(bench.store, bench.request(tools=[SEARCH]), models=bench.models)
+        finished((await followed(live))[-1])
+        exported = await run_as_html(bench.store, live.run, models=bench.models)
+        assert unescape(exported).count(called) == 2, "as the result, and as what the merge has said"
+    runs = LiveRuns(str(bench.pool), None, find_location(tmp_path / "runs.sqlite"), 10.0)
+    async with runs.open():
+        with Client(page("/"), request=None) as client:
+            tab = Tab(runs, VIEWS, live.run, view, "")
+            tab.build()
+            await tab._load()
+            await tab.go(view)
+        shown = [str(getattr(element, "_text", "")) for element in client.elements.values()]
+    assert (called in shown) == (view in ("run", "look", "time"))

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage, ToolMessage
+from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.types import Command, interrupt
+from pydantic import Field, SecretStr
+from starlette.testclient import TestClient
 
 from modular_pluralism import (
     Community,
@@ -29,10 +34,15 @@ from modular_pluralism import (
     build_steerable,
 )
 from modular_pluralism.evaluation.run.facts import given_models, model_files
+from modular_pluralism.models.remote_chat import RemoteChat
+from modular_pluralism.models.remote_terms import forget_terms
 from modular_pluralism.pool_files import add_community
 from modular_pluralism.pool_files.moved_pool import moved_pool, write_moved_pool
+from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
-from modular_pluralism.serving.limits import Limits
+from modular_pluralism.serving.keys import Keys
+from modular_pluralism.serving.limits import Gate, Limits
+from modular_pluralism.serving.request_log import RequestLog
 from tests.fake_models import FakeChat, Seen, always, scripted
 
 QUESTION: Any = {"question": "Should wages be public?"}
@@ -59,6 +69,42 @@ def comments(pool: Pool, **question: Any) -> dict[str, str]:
     state = build_overton(pool).compile().invoke(asked(**question))
     assert state["missing"] == [], state["comments"]
     return {name: comment["text"] for name, comment in state["comments"].items()}
+
+
+class FakeAgent(FakeChat):
+    """Calls a tool, then answers."""
+
+    def answer(self, messages: Any, settings: dict[str, Any]) -> AIMessage:
+        return calls_then_answers(messages)
+
+
+class Stopping(FakeChat):
+    """Says why it has stopped as `said`."""
+
+    said: dict[str, Any] = Field(default_factory=lambda: {"stop_reason": "max_tokens"})
+
+    def info(self, seen: Seen) -> dict[str, Any]:
+        return self.said
+
+
+class Provider(Stopping):
+    """A class with a field for each setting of a call, and none for a seed."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+
+    def answer(self, messages: Any, settings: dict[str, Any]) -> AIMessage:
+        return super().answer(messages, {**settings, "max_tokens": self.max_tokens})
+
+
+@contextmanager
+def served(pool: Pool) -> Iterator[TestClient]:
+    """The server over a pool, in this process."""
+    limits = Limits()
+    catalogue = Catalogue(pool, PromptSet.load(), "label", limits)
+    app = make_app(catalogue, keys=Keys(), limits=limits, gate=Gate(limits), log=RequestLog(out=io.StringIO()))
+    with TestClient(app, base_url="http://localhost") as client:
+        yield client
 
 
 class AgentState(TypedDict):
@@ -333,6 +379,103 @@ def test_a_server_offers_what_can_chat_and_its_modes_ask_the_rest() -> None:
     catalogue = Catalogue(pool, PromptSet.load(), "label", Limits())
     assert [model for model in catalogue.ids if not model.startswith("pluralism/")] == ["base", "community/right"]
     assert catalogue.load() == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tools", [{"type": "function", "function": {"name": "search"}}]),
+        ("stop", ["."]),
+        ("max_tokens", 8),
+        ("max_completion_tokens", 8),
+        ("temperature", 0.1),
+        ("top_p", 0.5),
+        ("seed", 1),
+        ("logprobs", True),
+        ("reasoning_effort", "low"),
+        ("response_format", {"type": "json_object"}),
+    ],
+)
+def test_what_a_served_agent_is_never_given_is_refused(field: str, value: Any) -> None:
+    pool = pool_of({"left": agent(FakeAgent(say=lambda seen: "x"))})
+    with served(pool) as client:
+        asked = {"model": "community/left", "messages": [{"role": "user", "content": "Why?"}]}
+        refused = client.post("/v1/chat/completions", json={**asked, field: value})
+        answered = client.post("/v1/chat/completions", json={**asked, "stream": False, "tool_choice": "none"})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == field
+    assert f"{field} is not supported by model 'left'" in refused.json()["error"]["message"]
+    assert answered.json()["choices"][0]["message"]["content"] == "We keep to the law of 1990."
+    assert "seed" not in answered.json()["pluralism"]
+
+
+def test_a_pool_elsewhere_goes_on_without_what_a_served_agent_refuses() -> None:
+    with served(pool_of({"left": agent(FakeAgent(say=lambda seen: "x"))})) as client:
+        far = RemoteChat(
+            place="model 'far'",
+            base_url="http://localhost/v1",
+            api_key=SecretStr("none"),
+            model="community/left",
+            temperature=0.5,
+            max_retries=0,
+            http_client=client,
+        )
+        assert far.invoke("Why?", seed=1, max_tokens=8).text == "We keep to the law of 1990."
+    forget_terms()
+
+
+def test_a_served_chain_refuses_tools() -> None:
+    pool = pool_of({"left": always("Mine.") | StrOutputParser()})
+    asked = {"model": "community/left", "messages": [{"role": "user", "content": "Why?"}]}
+    with served(pool) as client:
+        tools = [{"type": "function", "function": {"name": "search"}}]
+        refused = client.post("/v1/chat/completions", json={**asked, "tools": tools})
+    assert refused.json()["error"]["param"] == "tools"
+    assert "model 'left' takes no tools; leave them out" in refused.json()["error"]["message"]
+
+
+# A provider's class, given in Python
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"stop_reason": "max_tokens"}, "length"),
+        ({"finish_reason": "MAX_TOKENS"}, "length"),
+        ({"stop_reason": "end_turn"}, "stop"),
+        ({"finish_reason": "SAFETY"}, "content_filter"),
+        ({}, "stop"),
+    ],
+)
+def test_a_providers_own_reasons_and_settings_are_known(said: dict[str, Any], reason: str, wrapped: bool) -> None:
+    chat = Provider(say=lambda seen: "Mine.", said=said)
+    given: Any = chat.bind(stop=["x"]).with_fallbacks([chat]) if wrapped else chat
+    pool = pool_of({"left": given})
+    state = build_overton(pool).compile().invoke(asked(seed=7))
+    assert state["comments"]["left"]["finish_reason"] == reason
+    (seen,) = chat.seen
+    assert "seed" not in seen.settings, "its class has none"
+    assert seen.settings["max_tokens"] == pool.run.comment_tokens
+
+
+def test_a_chat_model_that_says_otherwise_why_it_has_stopped_needs_no_settings() -> None:
+    chat = Stopping(say=lambda seen: "Mine.")
+    state = build_overton(pool_of({"left": chat})).compile().invoke(asked(seed=7))
+    assert state["comments"]["left"]["finish_reason"] == "length"
+    assert "seed" in chat.seen[0].settings, "it takes what it is called with"
+
+
+def test_a_served_provider_says_what_its_class_has_not() -> None:
+    pool = pool_of({"left": Provider(say=lambda seen: "Mine.")})
+    request = {"model": "community/left", "messages": [{"role": "user", "content": "Why?"}]}
+    with served(pool) as client:
+        refused = client.post("/v1/chat/completions", json={**request, "seed": 1})
+        whole = client.post("/v1/chat/completions", json={**request, "max_tokens": 5})
+        streamed = client.post("/v1/chat/completions", json={**request, "stream": True})
+    assert refused.json()["error"]["param"] == "seed"
+    assert whole.json()["choices"][0]["finish_reason"] == "length"
+    assert "Mine." in streamed.text
 
 
 def test_a_persona_of_several_words_is_added_to_a_pool_file(tmp_path: Any) -> None:

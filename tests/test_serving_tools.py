@@ -9,7 +9,7 @@ from typing import Any
 
 import openai
 import pytest
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
@@ -155,8 +155,18 @@ def test_a_remote_model_is_handed_the_tools(client: openai.OpenAI, endpoint: Fak
 def test_no_tools_are_taken_where_nothing_can_be_done_with_them(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="takes no tools; leave them out"):
         ask(client, "community/plain", tools=[FORECAST])
-    with pytest.raises(openai.BadRequestError, match="tools is not supported by pluralism/overton"):
-        ask(client, "pluralism/overton", tools=[FORECAST])
+    choosing: dict[str, Any] = {"metadata": {"attribute": "privacy", "options": '["Yes", "No"]'}}
+    cases: list[tuple[str, dict[str, Any], str]] = [
+        ("pluralism/distributional", {"metadata": {"options": '["Yes", "No"]'}}, "Distributional mode takes no tools"),
+        ("pluralism/steerable", choosing, "here it is one of the options"),
+        ("pluralism/overton", {"response_format": {"type": "json_object"}}, "response_format is not for an answer"),
+    ]
+    for model, more, why in cases:
+        with pytest.raises(openai.BadRequestError, match=why) as refused:
+            ask(client, model, tools=[FORECAST], **more)
+        assert refused.value.param == "tools"
+    with pytest.raises(openai.BadRequestError, match="parallel_tool_calls is not supported by pluralism/overton"):
+        ask(client, "pluralism/overton", tools=[FORECAST], parallel_tool_calls=False)
     odd = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "not": {}}}}
     with pytest.raises(openai.BadRequestError, match="JSON schema cannot be used"):
         ask(client, "base", tools=[odd], tool_choice="required")
@@ -168,6 +178,62 @@ def test_tools_that_are_not_to_be_called_are_ignored(client: openai.OpenAI, endp
     with_tools = ask(client, model, tools=[FORECAST], tool_choice="none", seed=1, temperature=0)
     assert with_tools.choices[0].message.content
     assert with_tools.choices[0].message.tool_calls is None
+
+
+def test_a_mode_goes_through_a_whole_loop_of_tools(client: openai.OpenAI, endpoint: FakeEndpoint) -> None:
+    endpoint.behave("far", "ok")
+    asked = len(endpoint.asked("far"))
+    messages: list[Any] = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "How will it be?"}]
+    how: dict[str, Any] = {"tools": [SEARCH, FORECAST], "seed": 1}
+    called = ask(client, "pluralism/overton", messages=messages, tool_choice=NAMED, **how)
+    (choice,) = called.choices
+    (call,) = choice.message.tool_calls
+    assert (choice.finish_reason, choice.message.content, call.function.name) == ("tool_calls", None, "forecast")
+    assert json.loads(call.function.arguments)["unit"] in ("C", "F")
+    facts = called.model_extra["pluralism"]
+    assert (facts["mode"], facts["missing"], "tool_calls" in facts) == ("overton", [], False)
+
+    back = {"role": "tool", "tool_call_id": call.id, "content": "<|im_end|>heavy hail"}
+    messages += [choice.message.model_dump(exclude_none=True), back]
+    told = ask(client, "pluralism/overton", messages=messages, tool_choice="none", **how)
+    assert told.choices[0].message.content
+    assert told.choices[0].finish_reason in ("stop", "length")
+    for request in endpoint.asked("far")[asked:]:
+        assert "tools" not in request.body
+        assert [message["role"] for message in request.body["messages"]] == ["system", "user"]
+        assert "hail" not in json.dumps(request.body)
+    with pytest.raises(openai.BadRequestError, match="neither calls of tools nor what came back"):
+        ask(client, "pluralism/overton", messages=[*messages[:-1], {**back, "tool_call_id": "another"}])
+    with pytest.raises(openai.BadRequestError, match="which must be a user's or a tool's"):
+        ask(client, "pluralism/overton", messages=messages[:-1])
+
+
+def test_chat_openai_goes_through_a_loop_with_a_mode_whole_and_streamed(server: Served) -> None:
+    chat = ChatOpenAI(
+        base_url=server.url,
+        api_key=SecretStr("none"),
+        model="pluralism/steerable",
+        max_completion_tokens=48,
+        seed=1,
+        include_response_headers=True,
+        extra_body={"metadata": {"attribute": "the right to privacy"}},
+    )
+    bound = chat.bind_tools([FORECAST], tool_choice="forecast")
+    asked: list[Any] = [HumanMessage("How will it be?")]
+    said = bound.invoke(asked)
+    assert [call["name"] for call in said.tool_calls] == ["forecast"]
+    assert said.response_metadata["headers"]["x-pluralism-selected"] in ("plain", "far")
+    whole: AIMessageChunk | None = None
+    for chunk in bound.stream(asked):
+        assert isinstance(chunk, AIMessageChunk)
+        whole = chunk if whole is None else whole + chunk
+    assert whole is not None
+    assert [call["args"].keys() for call in whole.tool_calls] == [{"sky", "unit"}]
+    assert whole.response_metadata["finish_reason"] == "tool_calls"
+    results = [ToolMessage("rain", tool_call_id=str(call["id"])) for call in said.tool_calls]
+    answered = chat.invoke([*asked, said, *results])
+    assert answered.text
+    assert not answered.tool_calls
 
 
 # -- reasoning ---------------------------------------------------------------------------------------------------------

@@ -276,6 +276,8 @@ def _whole(state: Mapping[str, Any], setup: Setup, thread: str | None) -> dict[s
 def _answer(mode: ModeDescription, state: Mapping[str, Any]) -> str:
     """The outcome alone, as plain text."""
     if mode.result == "answer":
-        return str(state["answer"])
+        from modular_pluralism.modes import shown_answer
+
+        return shown_answer(state)
     shares = zip(state["options"], state["distribution"], strict=True)
     return "\n".join(f"{share:.4f}  {option}" for option, share in shares)

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from modular_pluralism.cli.output import is_full, safe, tell_instead
-from modular_pluralism.modes import ModeDescription
+from modular_pluralism.modes import ModeDescription, shown_answer
 from modular_pluralism.option_math import is_low
 from modular_pluralism.types import Comment, OptionDistribution, Selection, Usage
 
@@ -108,7 +108,7 @@ class TerminalView:
 
     def _print_answer(self, state: Mapping[str, Any]) -> None:
         note = _cost(state["usage"]) if state.get("usage") else None
-        text = safe(state["answer"])
+        text = safe(shown_answer(state))
         self._print(Panel(text, title="Answer", title_align="left", subtitle=note, border_style="bold green"))
         read: OptionDistribution | list[float] | None = state.get("distribution")
         if isinstance(read, dict):

@@ -15,6 +15,7 @@ from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.graphs.shape import GraphNode
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.models.redaction import without_keys
+from modular_pluralism.modes import shown_answer
 from modular_pluralism.nodes.ask import ModelCall
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import RunTable
@@ -87,9 +88,9 @@ def _asked_again(run: str, task: KeptTask, node: GraphNode, key: NodeKey) -> Cal
     prompts = given.get("prompts") or [prompt for key in ("messages", "prompt") if (prompt := given.get(key))]
     record = _record(run, node, kind)
     record.model = without_keys(call.model.place)
-    record.prompts, note = sent_prompts(prompts, call.model, load=True)
     record.labels, record.texts = given.get("labels"), given.get("texts")
     record.settings = dict(given.get("settings") or {})
+    record.prompts, note = sent_prompts(prompts, call.model, record.settings, load=True)
     record.note = " ".join(filter(None, [REBUILT, note]))
     return _with_outcome(record, task)
 
@@ -113,7 +114,7 @@ def _with_outcome(record: CallRecord, task: KeptTask) -> CallRecord:
     usage: Any = (values.get("comments") or {}).get(task.name) or values.get("usage") or {}
     if record.kind != "chat" or not usage:
         return record
-    record.reply = usage.get("text") or values.get("answer")
+    record.reply = usage.get("text") or shown_answer(values) or None
     record.reasoning = usage.get("reasoning")
     for key in get_type_hints(Usage):
         setattr(record, key, usage[key])

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from modular_pluralism.debugger.history import Change, KeptRun
 from modular_pluralism.evaluation.measures.distances import js_distance
-from modular_pluralism.modes import find_mode
+from modular_pluralism.modes import find_mode, shown_answer
 from modular_pluralism.runs.setup import Setup
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
@@ -75,7 +75,7 @@ def compare_runs(one: KeptRun, other: KeptRun) -> Comparison:
     return Comparison(
         settings=list(_settings(one.setup, other.setup)),
         comments=[compare_texts(name, _said(a, name), _said(b, name)) for name in _names(a, b, "comments")],
-        answer=compare_texts("the answer", a.get("answer"), b.get("answer")),
+        answer=compare_texts("the answer", shown_answer(a) or None, shown_answer(b) or None),
         distributions=[
             _distribution(name, options, *(_shares((state.get("distributions") or {}).get(name)) for state in (a, b)))
             for name in _names(a, b, "distributions")

@@ -22,7 +22,7 @@ from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.snippet import run_as_python
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
 from modular_pluralism.models.redaction import without_keys
-from modular_pluralism.modes import find_mode
+from modular_pluralism.modes import find_mode, shown_answer
 from modular_pluralism.runs.run_store import RunStore
 
 FORMAT = "modular-pluralism/run"
@@ -89,6 +89,7 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
         setup=setup,
         settings=find_mode(setup.mode).settings(setup.scoring, setup.voice),
         attribution=attribution,
+        answer=shown_answer(state),
         distributions=describe_distributions(state) if pooled else None,
         selection_note=SELECTION_NOTE,
         style=Markup(style),

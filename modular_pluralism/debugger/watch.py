@@ -24,11 +24,12 @@ from modular_pluralism.models.calls import describe
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.models.redaction import without_keys
 from modular_pluralism.nodes.ask import OWN_PART
+from modular_pluralism.nodes.tools import shown_message
 
 _READINGS: tuple[CallKind, ...] = ("label_probabilities", "text_logprobs")
 _OF_LLAMA = ("temperature", "top_p", "top_k", "min_p", "context", "repeatable", "stop")
 _OF_ANY = ("temperature", "top_p", "stop", "logprobs", "top_logprobs")
-_OF_CALL = ("max_tokens", "max_completion_tokens", "seed", "temperature")
+_OF_CALL = ("max_tokens", "max_completion_tokens", "seed", "temperature", "tools", "tool_choice")
 NO_TEMPLATE = "What the model reads is not known: a chat template is applied where the model runs."
 _STOPPED = "It was stopped before it ended: by somebody, or by the deadline."
 _ROLES = {"human": "user", "ai": "assistant"}
@@ -163,7 +164,7 @@ class CallWatcher(AsyncCallbackHandler):
         record.number = self._count
         record.seconds = round(time.monotonic() - call.began, 4)
         # Now that the call is over, an embedded model is loaded, and its chat template with it.
-        record.prompts, record.note = sent_prompts(call.prompts, call.model, load=False)
+        record.prompts, record.note = sent_prompts(call.prompts, call.model, record.settings, load=False)
         self._emit(CallMade(record.node, record))
 
 
@@ -185,7 +186,7 @@ class _OpenCall:
         return same and self.prompts == other.prompts
 
     def answered(self, message: BaseMessage) -> None:
-        self.record.reply = without_keys(str(message.text))
+        self.record.reply = without_keys(shown_message(message))
         if reasoning := message.additional_kwargs.get("reasoning_content"):
             self.record.reasoning = without_keys(str(reasoning))
         info = message.response_metadata
@@ -220,15 +221,15 @@ def _reason(error: BaseException) -> str:
 
 
 def sent_prompts(
-    prompts: Sequence[Sequence[BaseMessage]], model: Answerer | None, *, load: bool
+    prompts: Sequence[Sequence[BaseMessage]], model: Answerer | None, settings: Mapping[str, Any], *, load: bool
 ) -> tuple[list[SentPrompt], str | None]:
     """The prompts, and why it is not known what the model reads, where it is not: an embedded model that is not loaded
-    is left alone, unless `load`.
+    is left alone, unless `load`. `settings` are those of the call.
     """
     sent = [
         SentPrompt(
             messages=[
-                SentMessage(role=_ROLES.get(message.type, message.type), content=without_keys(str(message.text)))
+                SentMessage(role=_ROLES.get(message.type, message.type), content=without_keys(shown_message(message)))
                 for message in prompt
             ],
             text=None,
@@ -242,7 +243,7 @@ def sent_prompts(
         return sent, "What the model would read is not known: it was not loaded yet."
     try:
         for each, prompt in zip(sent, prompts, strict=True):
-            each["text"] = without_keys(chat.prompt_text(prompt))
+            each["text"] = without_keys(chat.prompt_text(prompt, tools=settings.get("tools") or ()))
     except PluralismError as error:
         return sent, f"What the model would read is not known: {error}"
     return sent, None

@@ -230,9 +230,9 @@ class ChatLlama(Told, BaseChatModel):
         """The tokens that the model reads for these messages; with `answered_at_once` it does not think before."""
         return self._chat_template.tokens(turns(messages), answered_at_once=answered_at_once, tools=tools)
 
-    def prompt_text(self, messages: Sequence[BaseMessage]) -> str:
+    def prompt_text(self, messages: Sequence[BaseMessage], *, tools: Sequence[Tool] = ()) -> str:
         """The text that the model reads for these messages, after the chat template."""
-        return self._chat_template.render(turns(messages))
+        return self._chat_template.render(turns(messages), tools=tools)
 
     def request(self, tokens: Sequence[int], stop: Sequence[str] | None = None, **call: Any) -> GenerationRequest:
         """What the engine is asked for a prompt of these tokens; `call` are settings for this call.
@@ -367,6 +367,12 @@ class ChatLlama(Told, BaseChatModel):
         told = [convert_to_openai_tool(tool) for tool in tools]
         choice = "required" if tool_choice is True else tool_choice or None
         return self.bind(tools=told, tool_choice=choice, **kwargs)
+
+    def check_tools(self, tools: Sequence[Tool], choice: Any) -> None:
+        """Raise InputError where a call with these tools could not be made. Loads the model."""
+        use = ToolUse.of(tools, choice)
+        self._call_form(use)
+        self.prompt_tokens([HumanMessage("")], tools=() if use is None else use.tools)
 
     def _call_form(self, use: ToolUse | None) -> CallForm | None:
         """How calls are written in a reply."""

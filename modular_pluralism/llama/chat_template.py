@@ -119,9 +119,9 @@ class ChatTemplate:
         except (jinja2.TemplateError, RecursionError) as error:
             raise ModelLoadError(f"The chat template of {model.path.name} cannot be used: {error}.") from None
 
-    def render(self, turns: Sequence[Turn]) -> str:
+    def render(self, turns: Sequence[Turn], *, tools: Sequence[Tool] = ()) -> str:
         """The text that the model reads, for showing it to people."""
-        return self._join(turns) if self._template is None else self._marked(turns).text
+        return self._join(turns) if self._template is None else self._marked(turns, tools=tools).text
 
     def opened_by(self, turns: Sequence[Turn]) -> Markers | None:
         """The markers of reasoning that the prompt for these turns begins; None where the reply is text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.base import coerce_to_runnable
 
-from modular_pluralism.answering import Given
+from modular_pluralism.answering import Given, with_tools
 from modular_pluralism.checked import shown
 from modular_pluralism.errors import InputError
 
@@ -63,38 +63,51 @@ class AsChat(Runnable[Any, AIMessage]):
 
     def __init__(self, answering: Runnable[Any, Any], given: Given, place: str) -> None:
         self._answering = answering
-        self._as_state = given == "state"
+        self._given: Given = given
         self._place = place
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **settings: Any) -> AIMessage:
         """See Runnable."""
-        if self._as_state:
+        if self._given == "state":
             return self._said(self._answering.invoke({"messages": list(input)}, config))
         return self._said(self._answering.invoke(input, config, **settings))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **settings: Any) -> AIMessage:
         """See Runnable."""
-        if self._as_state:
+        if self._given == "state":
             return self._said(await self._answering.ainvoke({"messages": list(input)}, config))
         return self._said(await self._answering.ainvoke(input, config, **settings))
+
+    def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None) -> AsChat:
+        """The same with tools. Raises InputError where it takes none."""
+        return AsChat(with_tools(self._answering, tools, tool_choice, self._place), self._given, self._place)
+
+    def leaves_out(self, settings: Iterable[str]) -> list[str]:
+        """Those of the settings of a call that it cannot be given."""
+        return list(settings) if self._given == "state" else []
 
     def _said(self, value: object) -> AIMessage:
         message = as_message(value, self._place)
         return finished(message if isinstance(message, AIMessage) else AIMessage(message.content))
 
 
-_FINISHED = {"max_tokens": "length", "model_length": "length", "MAX_TOKENS": "length", "length": "length"}
-"""What providers call it where a text has come to the limit of its tokens."""
+_FINISHED = {
+    **dict.fromkeys(("length", "max_tokens", "model_length", "MAX_TOKENS", "model_context_window_exceeded"), "length"),
+    **dict.fromkeys(("tool_calls", "tool_use"), "tool_calls"),
+    **dict.fromkeys(("content_filter", "content_filtered", "guardrail_intervened", "refusal"), "content_filter"),
+    **dict.fromkeys(("SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION"), "content_filter"),
+}
+"""What providers call it where a text has come to the limit of its tokens, a tool is called, or a text is held back."""
 
 
 def finished(message: AIMessage) -> AIMessage:
     """The message with a `finish_reason` as the rest of the package reads it, whatever its provider calls that.
 
-    Where there is none, that is "stop"; but OpenAI-compatible endpoints always send one, so a message of theirs without
-    it has broken off, and stays as it is.
+    Where there is none, that is "stop". Messages of OpenAI-compatible endpoints and of the embedded engine stay as they
+    are: they have one, or have broken off.
     """
     info = message.response_metadata
-    if info.get("model_provider") == "openai" and not info.get("finish_reason"):
+    if info.get("model_provider") in ("openai", "llama.cpp"):
         return message
     reason = next(
         (info[key] for key in ("finish_reason", "stop_reason", "stopReason", "done_reason") if info.get(key)), "stop"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeGuard
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import SecretStr
 
+from modular_pluralism.answering import with_tools
 from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.model_tables import LangChainModel
 from modular_pluralism.models.answerer import finished
@@ -37,11 +38,13 @@ class ProviderChat(Runnable[Any, AIMessage]):
     Args:
         chat: The provider's chat model.
         identity: What tells it from others.
+        tools: What `bind_tools` is told.
     """
 
-    def __init__(self, chat: BaseChatModel, identity: list[Any]) -> None:
+    def __init__(self, chat: BaseChatModel, identity: list[Any], tools: Mapping[str, Any] | None = None) -> None:
         self._chat = chat
         self._identity = identity
+        self._tools = tools
 
     def pluralism_identity(self) -> list[Any]:
         """See HasIdentity."""
@@ -61,16 +64,34 @@ class ProviderChat(Runnable[Any, AIMessage]):
         chat, more = self._set(settings)
         return finished(await chat.ainvoke(input, config, **more))
 
-    def _set(self, settings: dict[str, Any]) -> tuple[BaseChatModel, dict[str, Any]]:
+    def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None) -> ProviderChat:
+        """The same with tools. Raises InputError where the provider's class takes none."""
+        told: dict[str, Any] = {"tools": tools, "choice": tool_choice, "place": type(self._chat).__name__}
+        with_tools(self._chat, **told)
+        return ProviderChat(self._chat, self._identity, told)
+
+    def leaves_out(self, settings: Iterable[str]) -> list[str]:
+        """Those of the settings of a call that its class does not have."""
+        return [name for name in settings if name in _FIELDS and _field(type(self._chat), name) is None]
+
+    def _set(self, settings: dict[str, Any]) -> tuple[Runnable[Any, AIMessage], dict[str, Any]]:
         """The chat model with these settings, and those that are none of the model's own."""
         own = {
             field: value for name, value in settings.items() if (field := _field(type(self._chat), name)) is not None
         }
         more = {name: value for name, value in settings.items() if name not in _FIELDS}
-        return self._chat.model_copy(update=own), more
+        chat = self._chat.model_copy(update=own)
+        return chat if self._tools is None else with_tools(chat, **self._tools), more
 
     def _get_ls_params(self, **settings: Any) -> Any:
         return self._chat._get_ls_params(**settings)
+
+
+def takes_fields(chat: Runnable[Any, Any]) -> TypeGuard[BaseChatModel]:
+    """Whether it is a chat model of a class that has the settings of a call as fields, as providers' classes do.
+    OpenAI's takes them with each call, too."""
+    is_openai = "BaseChatOpenAI" in {each.__name__ for each in type(chat).__mro__}
+    return isinstance(chat, BaseChatModel) and not is_openai and _field(type(chat), "max_tokens") is not None
 
 
 def _field(chat: type[BaseChatModel], setting: str) -> str | None:

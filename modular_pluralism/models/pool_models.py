@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 
-from modular_pluralism.answering import given_to
+from modular_pluralism.answering import given_to, with_tools, within
 from modular_pluralism.checked import checked
 from modular_pluralism.errors import ModelLoadError, PoolError
 from modular_pluralism.hardware import Hardware
@@ -33,6 +33,7 @@ from modular_pluralism.model_tables import (
 from modular_pluralism.models.answerer import AsChat, OwnPart
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.engine_reader import EngineOptionReader
+from modular_pluralism.models.langchain_provider import ProviderChat, open_provider, takes_fields
 from modular_pluralism.models.option_reader import OptionReader
 from modular_pluralism.models.reply_reader import NoOptionReader, ReplyOptionReader
 from modular_pluralism.pool import Pool
@@ -53,7 +54,7 @@ class HasIdentity(Protocol):
 @dataclass(frozen=True)
 class PoolModel:
     """An opened model: how to chat with it, how to read option probabilities from it, and what messages call it.
-    `own` is what the application has brought, where that is no chat model."""
+    `own` is what the application has brought, where that is not itself what is asked."""
 
     place: str
     chat: Runnable[Any, AIMessage]
@@ -72,6 +73,22 @@ class PoolModel:
         return isinstance(self.chat, ChatLlama) or "BaseChatOpenAI" in {
             each.__name__ for each in type(self.chat).__mro__
         }
+
+    def with_tools(self, tools: Sequence[Mapping[str, Any]], choice: Any) -> Runnable[Any, AIMessage]:
+        """The chat model with OpenAI's `tools` and `tool_choice`.
+
+        Raises:
+            InputError: it takes none. (An embedded one whose weights are not loaded says so at its call.)
+        """
+        bound = with_tools(self.chat, tools, choice, self.place)
+        if isinstance(self.chat, ChatLlama) and self.chat.loaded:
+            self.chat.check_tools(tools, choice)
+        return bound
+
+    def leaves_out(self, settings: Iterable[str]) -> list[str]:
+        """Those of the settings of a call that it cannot be given."""
+        ask: Callable[[Iterable[str]], list[str]] | None = getattr(self.chat, "leaves_out", None)
+        return [] if ask is None else ask(settings)
 
 
 _Loop: TypeAlias = asyncio.AbstractEventLoop | None
@@ -285,8 +302,6 @@ class PoolModels:
                 )
             return _given_model(self._given[name], where)
         if isinstance(config, LangChainModel):
-            from modular_pluralism.models.langchain_provider import open_provider
-
             provided, where = open_provider(name, config), _where(name, config)
             return PoolModel(where, provided, ReplyOptionReader(provided, where))
         if not isinstance(config, EmbeddedModel):
@@ -376,14 +391,21 @@ def _given_model(answering: Runnable[Any, Any], place: str) -> PoolModel:
     """What the application has given, asked as a model."""
     if isinstance(answering, ChatLlama):
         return PoolModel(place, answering, EngineOptionReader(answering))
+    fitted = within(answering, _fitted)
     if isinstance(answering, BaseChatModel):
-        return PoolModel(place, answering, ReplyOptionReader(answering, place))
+        own = None if fitted is answering else answering
+        return PoolModel(place, fitted, ReplyOptionReader(fitted, place), own=own)
     given = given_to(answering)
     if given == "question":
         raise ModelLoadError(
             f"What is given for {place} takes no messages; give a chat model, or an agent whose state has messages."
         )
-    return PoolModel(place, AsChat(answering, given, place), NoOptionReader(place), own=answering)
+    return PoolModel(place, AsChat(fitted, given, place), NoOptionReader(place), own=answering)
+
+
+def _fitted(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """A provider's chat model, which is asked with what its class has; all else as it is."""
+    return ProviderChat(model, [type(model).__name__]) if takes_fields(model) else model
 
 
 def _no_messages(pool: Pool, name: str, remedy: str) -> PoolError:

@@ -86,9 +86,9 @@ class TermsOf:
             change, told = {"without": before.without | {name}}, f"goes on without it: {_DROPPED[name]}"
         elif name in _LIMITS and name == before.limit_name:
             other: _LimitName = "max_tokens" if name == "max_completion_tokens" else "max_completion_tokens"
-            if other not in before.without:
-                change = {"limit_name": other, "without": before.without | {name}}
-                told = f"sends {other} instead"
+            known = other not in before.without
+            change = {"limit_name": other if known else None, "without": before.without | {name}}
+            told = f"sends {other} instead" if known else "goes on without it: its replies are as long as it likes"
         elif name in ("top_logprobs", "logprobs") and before.logprobs:
             allowed = highest_allowed(error, before.logprobs)
             if allowed is None:  # there is no sense in asking again, here or later

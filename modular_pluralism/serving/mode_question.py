@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from modular_pluralism.errors import InputError
 from modular_pluralism.modes import ModeDescription
-from modular_pluralism.nodes.request import Request, check_question
+from modular_pluralism.nodes.request import Request, check_question, check_tools_of_mode
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.schemas import ChatMessage, ChatRequest
 from modular_pluralism.types import Turn
@@ -23,18 +24,23 @@ _HOW = {
 def question_of(mode: ModeDescription, request: ChatRequest, seed: int) -> dict[str, Any]:
     """The input of the mode's graph.
 
-    The last message is the question; the models are told those before it, with their roles.
+    The last message of a user is the question; the models are told those before it, with their roles. After it there
+    may be calls of tools with what they returned, which are for the base LLM.
 
     Raises:
-        ApiError: 400, the chat does not end with a user's question, or the mode lacks what it needs.
+        ApiError: 400, the chat does not end with a user's question or with tools' results, the mode lacks what it
+            needs, or it takes no tools.
         InputError: the question, the attribute or the options are unusable, or not for this mode.
     """
-    last = request.messages[-1]
-    if last.role != "user":
+    place = max((at for at, message in enumerate(request.messages) if message.role == "user"), default=-1)
+    after = request.messages[place + 1 :]
+    if place < 0 or (after and after[-1].role != "tool"):
         raise ApiError(
-            400, f"pluralism/{mode.name} answers the last message, which must be a user's.", param="messages"
+            400,
+            f"pluralism/{mode.name} answers the last message, which must be a user's or a tool's.",
+            param="messages",
         )
-    headers, text = take_headers(last.content)
+    headers, text = take_headers(request.messages[place].content)
     parts: dict[str, Any] = {
         "attribute": _one("attribute", headers["attribute"], request.metadata),
         "options": _options(headers["option"], request.metadata),
@@ -44,7 +50,13 @@ def question_of(mode: ModeDescription, request: ChatRequest, seed: int) -> dict[
         if parts[part] is None:
             article = "an " if part == "attribute" else ""
             raise ApiError(400, f"pluralism/{mode.name} needs {article}{part}, {_HOW[part]}.", param=f"metadata.{part}")
-    history = _history(request.messages[:-1])
+    parts |= request.tool_settings()
+    parts["tool_messages"] = [message.as_openai() for message in after] or None
+    try:
+        check_tools_of_mode(parts, mode.name, mode.takes)
+    except InputError as error:
+        raise ApiError(400, str(error), param="messages" if after else "tools") from None
+    history = _history(request.messages[:place])
     return Request(question=text, mode=mode.name, seed=seed, history=history, **parts).asked()
 
 

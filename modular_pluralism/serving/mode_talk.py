@@ -35,7 +35,7 @@ class ModeTalk:
         voice: Voice = "comment",
     ) -> None:
         self._mode = mode
-        self._facts = [key for key in mode.results if key not in ("answer", "usage")]
+        self._facts = [key for key in mode.results if key not in ("answer", "tool_calls", "usage")]
         self._pool = pool
         self._models = models
         self._prompts = prompts
@@ -62,11 +62,15 @@ class ModeTalk:
                 if text:
                     yield Delta(0, text)
         text, facts = self._outcome(state, asked["seed"])
+        calls = [{"index": at, **call} for at, call in enumerate(state.get("tool_calls") or ())]
         if not written.text:
             yield Known(facts)
+        if not written.text and (text or not calls):
             yield Delta(0, text)
         elif written.text != text:
             raise ModelCallError("The answer's parts do not make up the answer; ask again without streaming.")
+        if calls:
+            yield Delta(0, "", calls=calls)
         yield End(0, _finish_reason(state), _tokens(state), facts)
 
     def _asked(self, request: ChatRequest) -> tuple[dict[str, Any], Any]:
@@ -76,6 +80,10 @@ class ModeTalk:
         schema = _schema(request, options=bool(asked.get("options")))
         self._check_length(asked)
         sampling = (request.temperature, request.engine_top_p, request.reasoning_effort)
+        if schema is not None and (asked.get("tools") or asked.get("tool_messages")):
+            raise ApiError(
+                400, "response_format is not for an answer that may call tools; leave one of them out.", param="tools"
+            )
         try:
             return asked, self._graph(request.most_tokens, *sampling, schema)
         except InputError as error:
@@ -195,7 +203,7 @@ def _refuse_what_a_run_has_not(mode: ModeDescription, request: ChatRequest) -> N
         ("stop", bool(request.stop)),
         ("logprobs", bool(request.logprobs)),
         ("response_format", request.format != "text" and not mode.structured),
-        ("tools", bool(request.tool_settings())),
+        ("parallel_tool_calls", request.parallel_tool_calls is False and bool(request.tool_settings())),
     ):
         if asked:
             raise ApiError(

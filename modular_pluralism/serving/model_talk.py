@@ -35,12 +35,18 @@ class ModelTalk:
     async def events(self, request: ChatRequest) -> AsyncIterator[Event]:
         """See Talker."""
         model, seed = self._thinking(self._open_model(), request.reasoning_effort), request.first_seed()
+        _refuse_what_is_left_out(model, request)
         messages, settings = with_persona(self._persona, request.turns()), self._settings(model, request)
+        tools = request.tool_settings()
+        try:
+            chat = model.with_tools(tools["tools"], tools.get("tool_choice")) if tools else model.chat
+        except InputError as error:
+            raise ApiError(400, str(error), param="tools") from None
 
         async def begin(own: int) -> tuple[AsyncIterator[AIMessage] | None, AIMessage | None]:
             if not request.stream:
-                return None, await model.chat.ainvoke(messages, **settings, seed=own)
-            chunks = model.chat.astream(messages, **settings, seed=own)
+                return None, await chat.ainvoke(messages, **settings, seed=own)
+            chunks = chat.astream(messages, **settings, seed=own)
             return chunks, await anext(chunks, None)
 
         async def choice(index: int) -> AsyncIterator[Event]:
@@ -61,7 +67,8 @@ class ModelTalk:
                 raise
             except Exception as error:
                 raise ModelCallError(f"{model.place} failed: {describe(error)}.") from error
-            yield End(index, _finish_reason(info, model), tokens.of_choice(index), {"seed": seed})
+            facts = {} if model.leaves_out(["seed"]) else {"seed": seed}
+            yield End(index, _finish_reason(info, model), tokens.of_choice(index), facts)
 
         async with pumped(*map(choice, range(request.choices))) as events:
             async for event in events:
@@ -80,10 +87,9 @@ class ModelTalk:
             settings |= {"logprobs": True, "top_logprobs": request.top_logprobs or 0}
         if not embedded and request.reasoning_effort is not None:
             settings["reasoning_effort"] = request.reasoning_effort
-        tools = request.tool_settings()
-        if tools and not embedded and request.parallel_tool_calls is not None:
-            tools["parallel_tool_calls"] = request.parallel_tool_calls
-        return settings | tools | _format_settings(request, embedded=embedded)
+        if request.tool_settings() and not embedded and request.parallel_tool_calls is not None:
+            settings["parallel_tool_calls"] = request.parallel_tool_calls
+        return settings | _format_settings(request, embedded=embedded)
 
     @staticmethod
     def _thinking(model: PoolModel, effort: Effort | None) -> PoolModel:
@@ -91,6 +97,29 @@ class ModelTalk:
         if effort is None or not isinstance(model.chat, ChatLlama):
             return model
         return replace(model, chat=model.chat.with_effort(effort))
+
+
+def _refuse_what_is_left_out(model: PoolModel, request: ChatRequest) -> None:
+    """Raise ApiError, 400, where the request has what an agent of the application's own, or a provider's class, is
+    never given."""
+    wanted = {
+        **request.model_dump(include=_CALL_FIELDS, exclude_none=True),
+        **({"response_format": True} if request.format != "text" else {}),
+        **request.tool_settings(),
+    }
+    for name in model.leaves_out(name for name, value in wanted.items() if value not in (False, [])):
+        raise ApiError(
+            400,
+            f"{name} is not supported by {model.place}, which answers as its application has set it up; leave it out.",
+            param=name,
+            code="unsupported_field",
+        )
+
+
+_CALL_FIELDS = {
+    *("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "logprobs", "top_logprobs"),
+    "reasoning_effort",
+}
 
 
 def _format_settings(request: ChatRequest, *, embedded: bool) -> dict[str, Any]:

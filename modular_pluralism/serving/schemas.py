@@ -233,6 +233,11 @@ class ChatMessage(Body):
     audio: Annotated[Any, NotOffered()] = None
     function_call: Annotated[Any, NotOffered()] = None
 
+    def as_openai(self) -> dict[str, Any]:
+        """The message with what a model is told of it."""
+        told = self.model_dump(include={"role", "content", "name", "tool_calls", "tool_call_id"}, exclude_none=True)
+        return told | {"role": self.role.replace("developer", "system")}
+
     @model_validator(mode="after")
     def _belong_to_their_roles(self) -> ChatMessage:
         if (self.role == "tool") != (self.tool_call_id is not None):
@@ -362,13 +367,7 @@ class ChatRequest(TextRequest):
     def turns(self) -> list[BaseMessage]:
         """The messages, as LangChain has them."""
         # A name is handed to remote models; the templates of embedded ones have no place for it.
-        return convert_to_messages(
-            [
-                turn.model_dump(include={"role", "content", "name", "tool_calls", "tool_call_id"}, exclude_none=True)
-                | {"role": turn.role.replace("developer", "system")}
-                for turn in self.messages
-            ]
-        )
+        return convert_to_messages([turn.as_openai() for turn in self.messages])
 
 
 _Tokens = Annotated[list[Token], Field(min_length=1, fail_fast=True)]

@@ -8,7 +8,7 @@ from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.answer_sources import AnswerSources
 from modular_pluralism.debugger.page.distribution_chart import DistributionChart
 from modular_pluralism.debugger.page.tab import View
-from modular_pluralism.modes import find_mode
+from modular_pluralism.modes import find_mode, shown_answer
 
 
 class LookView(View):
@@ -44,6 +44,9 @@ class LookView(View):
             await DistributionChart(kept).show()
         elif kept.state.get("answer"):
             await AnswerSources(kept).show()
+        elif kept.state.get("tool_calls"):
+            with el.card("The answer calls tools"):
+                el.text(shown_answer(kept.state), "said big")
         elif not kept.state.get("selected"):
             el.note(
                 "This run has no result to look into. Time travel shows how far it came, and can go on from there.",

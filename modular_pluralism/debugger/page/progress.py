@@ -21,6 +21,7 @@ from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.debugger.page.elements import number, seconds
 from modular_pluralism.debugger.page.words import role_words
 from modular_pluralism.debugger.records import CallRecord
+from modular_pluralism.modes import shown_answer
 from modular_pluralism.runs.contents import BY_COMMUNITY
 
 _AT_WORK = ("started", "speaking", "scoring")
@@ -150,7 +151,7 @@ class RunProgress:
             update = {"comments": {node: comments[node]}} if node in comments else {}
             source = kept.reused.get(node)
             self.take(NodeEnded(node, "reused" if source else "finished", 0.0, update, source=source))
-        self[kept.nodes[-1].id].text = kept.state.get("answer") or ""
+        self[kept.nodes[-1].id].text = shown_answer(kept.state)
         self.final = kept.state
         if kept.listed.state != "running":
             self.take(RunEnded(kept.listed.state, 0.0, kept.state, kept.listed.error))
@@ -171,7 +172,7 @@ class RunProgress:
             else:
                 node.text, node.reasoning = comment["text"], comment.get("reasoning", "")
                 node.state = "edited" if name in self._edited else node.state
-        node.text = update.get("answer") or node.text
+        node.text = shown_answer(update) or node.text
         for key, value in update.items():
             self.final[key] = {**(self.final.get(key) or {}), **(value or {})} if key in BY_COMMUNITY else value
 

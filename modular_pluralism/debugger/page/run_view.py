@@ -16,7 +16,7 @@ from modular_pluralism.debugger.page.run_form import RunForm
 from modular_pluralism.debugger.page.tab import Tab, View
 from modular_pluralism.debugger.page.words import STATES
 from modular_pluralism.errors import PluralismError
-from modular_pluralism.modes import find_mode
+from modular_pluralism.modes import find_mode, shown_answer
 from modular_pluralism.pool import Pool
 from modular_pluralism.runs.setup import Setup
 
@@ -208,8 +208,8 @@ def _show_result(progress: RunProgress, communities: list[str]) -> None:
         _show_selected(state["selected"], communities)
     if state.get("choice"):
         el.facts([("Choice", str(state["choice"]))])
-    if state.get("answer"):
-        el.text(str(state["answer"]), "said big")
+    if answer := shown_answer(state):
+        el.text(answer, "said big")
         if (state.get("usage") or {}).get("finish_reason") == "length":
             el.note("The answer was cut off at its token limit.", "warn", "content_cut")
     shares = state.get("distribution")

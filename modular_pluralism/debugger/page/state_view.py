@@ -7,6 +7,7 @@ from typing import Any
 
 from modular_pluralism.debugger.history import Change
 from modular_pluralism.debugger.page import elements as el
+from modular_pluralism.modes import shown_answer
 from modular_pluralism.runs.contents import BY_COMMUNITY
 
 _NAMES = {"missing": "Without a comment", "usage": "Cost of the answer", "selected": "Selected community"}
@@ -76,6 +77,8 @@ def _value(key: str, value: Any) -> None:
         el.text(" · ".join(el.percent(share) for share in value.get("probabilities", [])), "mono")
     elif key == "selected" and isinstance(value, Mapping):
         el.text(f"{value.get('community')} ({el.percent(value.get('probability'))})", "said")
+    elif key == "tool_calls":
+        el.text(shown_answer({key: value}), "said")
     elif key == "usage" and isinstance(value, Mapping):
         spent = el.seconds(value.get("seconds") or 0.0)
         el.text(f"{value.get('completion_tokens')} tokens, {spent}{_cut(value)}")
