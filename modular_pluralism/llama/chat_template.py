@@ -150,12 +150,20 @@ class ChatTemplate:
         )
         return Reasoning(begin, end, closing, most)
 
-    def tokens(self, turns: Sequence[Turn], *, answered_at_once: bool = False, tools: Sequence[Tool] = ()) -> list[int]:
+    def tokens(
+        self,
+        turns: Sequence[Turn],
+        *,
+        answered_at_once: bool = False,
+        tools: Sequence[Tool] = (),
+        context: int | None = None,
+    ) -> list[int]:
         """The tokens that the model reads, up to and including the start of its own turn; with `answered_at_once`, up
         to where its answer begins, even if it would think first.
 
         Raises:
             InputError: there are tools, or turns of them, of which the template knows nothing.
+            ContextOverflowError: there are far more than `context`; see `ModelFile.tokenize`.
         """
         model = self._model
         if not self.takes_tools and (tools or any(turn.is_of_tools for turn in turns)):
@@ -164,9 +172,9 @@ class ChatTemplate:
                 "template_file."
             )
         if self._template is None:
-            return model.tokenize(self._join(turns), parse_special=False, add_special=True)
+            return model.tokenize(self._join(turns), parse_special=False, add_special=True, context=context)
         rendered = self._marked(turns, answered_at_once=answered_at_once, tools=tools)
-        tokens = model.tokenize(rendered.text, parse_special=True, is_data=rendered.is_data)
+        tokens = model.tokenize(rendered.text, parse_special=True, is_data=rendered.is_data, context=context)
         # Many templates leave the begin-of-text token to who tokenises what they print, and others print it.
         return [model.begin_token, *tokens] if model.wants_begin and tokens[:1] != [model.begin_token] else tokens
 
@@ -200,7 +208,7 @@ class ChatTemplate:
     @staticmethod
     def _free_block(told: Sequence[Turn | Tool], size: int) -> range:
         """So many stand-ins that are in none of the messages and tools."""
-        taken = {ord(sign) for each in told for text in _texts(each) for sign in text if ord(sign) in _STAND_INS}
+        taken = {ord(sign) for each in told for text in _texts(each) for sign in set(text)}
         for start in range(_STAND_INS.start, _STAND_INS.stop - size, max(1, size)):
             block = range(start, start + size)
             if not taken.intersection(block):
