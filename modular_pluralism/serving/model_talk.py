@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 
 from modular_pluralism.errors import InputError, ModelCallError, PluralismError
 from modular_pluralism.llama import ChatLlama
@@ -35,7 +36,7 @@ class ModelTalk:
     async def events(self, request: ChatRequest) -> AsyncIterator[Event]:
         """See Talker."""
         model, seed = self._thinking(self._open_model(), request.reasoning_effort), request.first_seed()
-        messages, settings = with_persona(self._persona, request.turns()), self._settings(model, request)
+        messages, settings = await asyncio.to_thread(self._call, model, request)
 
         async def begin(own: int) -> tuple[AsyncIterator[AIMessage] | None, AIMessage | None]:
             if not request.stream:
@@ -66,6 +67,10 @@ class ModelTalk:
         async with pumped(*map(choice, range(request.choices))) as events:
             async for event in events:
                 yield event
+
+    def _call(self, model: PoolModel, request: ChatRequest) -> tuple[list[BaseMessage], dict[str, Any]]:
+        """The messages and the settings of a call; making a grammar takes its time."""
+        return with_persona(self._persona, request.turns()), self._settings(model, request)
 
     def _settings(self, model: PoolModel, request: ChatRequest) -> dict[str, Any]:
         embedded = isinstance(model.chat, ChatLlama)

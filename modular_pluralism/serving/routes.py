@@ -37,7 +37,7 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
     @app.post("/v1/chat/completions", responses=_WHOLE_OR_STREAM)
     async def chat_completions(request: Request, wanted: ChatRequest) -> Response:
         """Answer a chat: by a community, by the base LLM, or by a run of a mode."""
-        exchange = await _noted(request, wanted, "messages", log)
+        exchange = _noted(request, wanted, "messages", log)
         talker = catalogue.talker(wanted.model)
         limits.check(wanted)
         return AnswerResponse(exchange, gate, response_parts(talker.events(wanted), wanted, exchange))
@@ -45,7 +45,7 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
     @app.post("/v1/responses", responses=_WHOLE_OR_STREAM)
     async def responses(request: Request, wanted: ResponsesRequest) -> Response:
         """Answer a chat in the form of OpenAI's newer API; nothing is kept."""
-        exchange = await _noted(request, wanted, "input", log)
+        exchange = _noted(request, wanted, "input", log)
         talker = catalogue.talker(wanted.model)
         limits.check(wanted)
         return NamedEventsResponse(exchange, gate, response_events(talker.events(wanted.chat()), wanted, exchange))
@@ -53,7 +53,7 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
     @app.post("/v1/completions", responses=_WHOLE_OR_STREAM)
     async def completions(request: Request, wanted: CompletionRequest) -> Response:
         """Complete raw text, or score it."""
-        exchange = await _noted(request, wanted, "prompt", log)
+        exchange = _noted(request, wanted, "prompt", log)
         model = catalogue.model(wanted.model)
         limits.check(wanted)
         if wanted.max_tokens is None:
@@ -93,11 +93,11 @@ def add_health(app: FastAPI, gate: Gate, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _noted(request: Request, wanted: TextRequest | ResponsesRequest, asked: str, log: RequestLog) -> Exchange:
+def _noted(request: Request, wanted: TextRequest | ResponsesRequest, asked: str, log: RequestLog) -> Exchange:
     """The request's exchange, with what the log shall know of it; its field `asked` only where that is wanted."""
     exchange: Exchange = request.state.exchange
     exchange.model = wanted.model
     exchange.streamed = bool(wanted.stream)
     if log.prompts:
-        exchange.prompt = (await request.json())[asked]
+        exchange.prompt = request.state.sent[asked]
     return exchange
