@@ -32,6 +32,7 @@ print where nobody tells them another."""
 
 # With one of them every marker of reasoning begins, be it a token or not.
 _BRACKETS = "<["
+_PART = 1 << 14
 _ROLES = ("system", "user", "assistant", "developer", "tool")
 # Characters that nobody has use for: one of them stands for a marked one while a template is rendered.
 _STAND_INS = range(0xF0000, 0x10FFFE)
@@ -192,7 +193,7 @@ class ChatTemplate:
         marked = [
             Turn(
                 turn.role if turn.role in _ROLES else turn.role.translate(stand_ins),
-                turn.content.translate(stand_ins),
+                _translated_text(turn.content, stand_ins),
                 tuple(ToolCall(**_translated(vars(call), stand_ins)) for call in turn.calls),
                 turn.call_id and turn.call_id.translate(stand_ins),
             )
@@ -202,7 +203,7 @@ class ChatTemplate:
         text += self._thinking.closing(text, answered_at_once=answered_at_once)
         known = {chr(code) for code in block}
         return _Rendered(
-            text.translate({code: mark for mark, code in stand_ins.items()}), lambda place: text[place] in known
+            _translated_text(text, {code: mark for mark, code in stand_ins.items()}), lambda place: text[place] in known
         )
 
     @staticmethod
@@ -284,6 +285,11 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for each in value:
             yield from _texts(each)
+
+
+def _translated_text(text: str, table: Mapping[int, int]) -> str:
+    """The text with other characters; in parts, since no other thread can run while Python translates one."""
+    return "".join(text[at : at + _PART].translate(table) for at in range(0, len(text), _PART))
 
 
 def _translated(value: Any, table: Mapping[int, int]) -> Any:

@@ -101,7 +101,8 @@ class _Text:
         if len(self._tokens) > 1:  # nothing comes before the first one
             reading = prompt_tokens(self._tokens, self._request.logprobs)
             scored = await self._engine.aread(reading, adapter=self._chat.adapter, timeout=self._chat.timeout)
-        return self._delta(self._prompt, LogprobTable(self._model).rows(self._tokens[0], scored))
+        table = LogprobTable(self._model)  # of a long prompt, with twenty alternatives for each token
+        return self._delta(self._prompt, await asyncio.to_thread(table.rows, self._tokens[0], scored))
 
     def _delta(self, text: str, logprobs: dict[str, list[Any]]) -> Delta:
         return Delta(self._index, text, None if self._request.logprobs is None else logprobs)
