@@ -12,11 +12,20 @@ from typing import Any
 
 import uvicorn
 
+from modular_pluralism.connections import BoundedConnection, ConnectionLimits
 from modular_pluralism.errors import InputError
 
 
 class Server(uvicorn.Server):
-    """Leaves signals to us: uvicorn would close the door at once, and end as if killed."""
+    """Serves an application within `limits`; `settings` are further ones of uvicorn's.
+
+    It leaves signals to us: uvicorn would close the door at once, and end as if killed.
+    """
+
+    def __init__(self, app: Any, limits: ConnectionLimits | None = None, **settings: Any) -> None:
+        bounded = type("Connection", (BoundedConnection,), {"limits": limits or ConnectionLimits()})
+        quiet = {"log_level": "warning", "access_log": False, "server_header": False}
+        super().__init__(uvicorn.Config(app, http=bounded, **quiet, **settings))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

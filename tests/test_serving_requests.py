@@ -37,7 +37,7 @@ from modular_pluralism.serving.api_error import ApiError, api_error
 from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
 from modular_pluralism.serving.concurrency import pumped
-from modular_pluralism.serving.json_body import parse_object, read_json
+from modular_pluralism.serving.json_body import parse_object, read_body
 from modular_pluralism.serving.keys import Keys, load_keys
 from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.middleware import request_id
@@ -157,10 +157,10 @@ async def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("modular_pluralism.serving.json_body.PATIENCE", 0.05)
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
     with pytest.raises(ApiError, match="did not arrive") as caught:
-        await read_json(Request(scope, never), 100)
+        await read_body(Request(scope, never), 100)
     assert caught.value.status == 408
     with pytest.raises(ApiError, match="was closed"):
-        await read_json(Request(scope, gone), 100)
+        await read_body(Request(scope, gone), 100)
 
 
 def with_headers(**headers: str) -> dict[str, Any]:
@@ -186,7 +186,7 @@ async def test_a_body_that_its_headers_rule_out_is_not_even_read(
         raise AssertionError("the body is read")
 
     with pytest.raises(ApiError, match=said) as caught:
-        await read_json(Request(with_headers(**headers), never), 100)
+        await read_body(Request(with_headers(**headers), never), 100)
     assert caught.value.status == status
 
 
@@ -196,9 +196,9 @@ async def test_a_body_is_as_large_as_it_is_and_not_as_it_says(declared: dict[str
         return {"type": "http.request", "body": b'{"a": 1}', "more_body": False}
 
     scope = with_headers(content_type=" Application/JSON; charset=utf-8", content_encoding="Identity", **declared)
-    assert await read_json(Request(scope, whole), 8) == b'{"a": 1}'
+    assert await read_body(Request(scope, whole), 8) == b'{"a": 1}'
     with pytest.raises(ApiError, match="larger than 7 bytes") as caught:
-        await read_json(Request(scope, whole), 7)
+        await read_body(Request(scope, whole), 7)
     assert (caught.value.status, caught.value.code) == (413, "body_too_large")
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modular_pluralism.errors import ChatTemplateError, ModelLoadError
+from modular_pluralism.errors import ChatTemplateError, ContextOverflowError, ModelLoadError
 from modular_pluralism.llama.chat_template import TODAY, ChatTemplate, Turn
 from modular_pluralism.llama.model_file import ModelFile
-from modular_pluralism.llama.special_tokens import SpecialTokens
+from modular_pluralism.llama.special_tokens import OwnCuts, SpecialTokens
 from tests.marker_vocabulary import markers, write_marker_vocabulary
 from tests.vendored import chat_template, template_names, vocabulary, vocabulary_names
 
@@ -124,6 +124,57 @@ def test_text_without_special_tokens_is_tokenised_as_llama_cpp_does(real: ModelF
     assert real.tokenize(text, parse_special=False) == real._tokenize(text, parse_special=False)
 
 
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), parse_special=st.booleans())
+def test_segments_have_the_tokens_of_the_whole_text(real: ModelFile, data: st.DataObject, parse_special: bool) -> None:
+    spelled = sorted({text for text, _ in real._spelled.values() if text})
+    words = st.sampled_from([" ", "  ", "\n", "\n\n", "\t", "Hello", " you", "<", ">"])
+    text = "".join(data.draw(st.lists(st.sampled_from(spelled) | words | st.text(max_size=3), max_size=12)))
+    segments = list(real._own_cuts[parse_special].segments(text, size=1))
+    assert "".join(segments) == text
+    apart = [token for segment in segments for token in real._tokenize_segment(segment, parse_special)]
+    assert apart == real._tokenize_segment(text, parse_special)
+
+
+def test_what_is_given_to_llama_cpp_at_once_does_not_grow_with_the_messages(
+    marked: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It looks through the rest of a text for each token that it finds, which is quadratic.
+    template = ChatTemplate(marked, template="{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}")
+    given, tokenize = list[int](), marked._tokenize_segment
+
+    def noted(text: str, *how: bool) -> list[int]:
+        given.append(len(text))
+        return tokenize(text, *how)
+
+    monkeypatch.setattr(marked, "_tokenize_segment", noted)
+    one, many = (template.tokens([Turn("user", "a")] * count) for count in (1, 2000))
+    assert many == one * 2000
+    assert max(given) < 5000
+
+
+def test_a_text_that_cannot_fit_is_told_by_its_beginning(marked: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, tokenize = list[int](), marked._tokenize_segment
+
+    def noted(text: str, *how: bool) -> list[int]:
+        read.append(len(text))
+        return tokenize(text, *how)
+
+    monkeypatch.setattr(marked, "_tokenize_segment", noted)
+    text = "Should wages be public? " * 40_000
+    template = ChatTemplate(marked, template=chat_template("Qwen-Qwen2.5-7B-Instruct"))
+    for ask in (
+        lambda: marked.tokenize(text, parse_special=False, context=512),
+        lambda: template.tokens([Turn("user", text)], context=512),
+    ):
+        read.clear()
+        with pytest.raises(ContextOverflowError, match=r"needs at least \d+ tokens and the context of .* holds 512"):
+            ask()
+        assert sum(read) < 20_000
+    short = text[:960]
+    assert marked.tokenize(short, parse_special=False, context=512) == marked.tokenize(short, parse_special=False)
+
+
 @pytest.mark.parametrize("name", ["llama-spm", "phi-3", "baichuan", "gemma-4", "command-r", "gpt-2"])
 def test_a_text_that_is_cut_keeps_its_words(name: str) -> None:
     model = ModelFile(vocabulary(name), vocabulary_only=True)
@@ -132,6 +183,16 @@ def test_a_text_that_is_cut_keeps_its_words(name: str) -> None:
     spelled = b"".join(model.piece(token) for token in model.tokenize(text, parse_special=False))
     assert spelled.decode().strip() == text
     model.close()
+
+
+def test_segments_begin_where_llama_cpp_is_certain_to_cut() -> None:
+    cuts = OwnCuts(["<a>", "<a><b>", ">>", "><b>>>", "|l|"], joined={"|l|"})
+    assert list(cuts.segments("x<a>y<a>z", 1)) == ["x", "<a>y", "<a>z"]
+    assert list(cuts.segments("x<a>>y", 1)) == ["x", "<a>>y"]  # of "<a>" and ">>", the longer one is found first
+    assert list(cuts.segments("x<a><b>>>y", 1)) == ["x<a><b>>>y"]  # equally long ones overlap
+    assert list(cuts.segments("x|l|<a>", 1)) == ["x|l|", "<a>"]
+    assert list(OwnCuts([]).segments("xyz", 1)) == ["xyz"]
+    assert list(cuts.segments("", 1)) == [""]
 
 
 def test_pieces() -> None:

@@ -227,8 +227,15 @@ class ChatLlama(Told, BaseChatModel):
     def prompt_tokens(
         self, messages: Sequence[BaseMessage], *, answered_at_once: bool = False, tools: Sequence[Tool] = ()
     ) -> list[int]:
-        """The tokens that the model reads for these messages; with `answered_at_once` it does not think before."""
-        return self._chat_template.tokens(turns(messages), answered_at_once=answered_at_once, tools=tools)
+        """The tokens that the model reads for these messages; with `answered_at_once` it does not think before.
+
+        Raises:
+            ContextOverflowError: there are far more than its context holds.
+        """
+        context = self.engine.context
+        return self._chat_template.tokens(
+            turns(messages), answered_at_once=answered_at_once, tools=tools, context=context
+        )
 
     def prompt_text(self, messages: Sequence[BaseMessage], *, tools: Sequence[Tool] = ()) -> str:
         """The text that the model reads for these messages, after the chat template."""

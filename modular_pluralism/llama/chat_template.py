@@ -32,6 +32,7 @@ print where nobody tells them another."""
 
 # With one of them every marker of reasoning begins, be it a token or not.
 _BRACKETS = "<["
+_PART = 1 << 14
 _ROLES = ("system", "user", "assistant", "developer", "tool")
 # Characters that nobody has use for: one of them stands for a marked one while a template is rendered.
 _STAND_INS = range(0xF0000, 0x10FFFE)
@@ -150,12 +151,20 @@ class ChatTemplate:
         )
         return Reasoning(begin, end, closing, most)
 
-    def tokens(self, turns: Sequence[Turn], *, answered_at_once: bool = False, tools: Sequence[Tool] = ()) -> list[int]:
+    def tokens(
+        self,
+        turns: Sequence[Turn],
+        *,
+        answered_at_once: bool = False,
+        tools: Sequence[Tool] = (),
+        context: int | None = None,
+    ) -> list[int]:
         """The tokens that the model reads, up to and including the start of its own turn; with `answered_at_once`, up
         to where its answer begins, even if it would think first.
 
         Raises:
             InputError: there are tools, or turns of them, of which the template knows nothing.
+            ContextOverflowError: there are far more than `context`; see `ModelFile.tokenize`.
         """
         model = self._model
         if not self.takes_tools and (tools or any(turn.is_of_tools for turn in turns)):
@@ -164,9 +173,9 @@ class ChatTemplate:
                 "template_file."
             )
         if self._template is None:
-            return model.tokenize(self._join(turns), parse_special=False, add_special=True)
+            return model.tokenize(self._join(turns), parse_special=False, add_special=True, context=context)
         rendered = self._marked(turns, answered_at_once=answered_at_once, tools=tools)
-        tokens = model.tokenize(rendered.text, parse_special=True, is_data=rendered.is_data)
+        tokens = model.tokenize(rendered.text, parse_special=True, is_data=rendered.is_data, context=context)
         # Many templates leave the begin-of-text token to who tokenises what they print, and others print it.
         return [model.begin_token, *tokens] if model.wants_begin and tokens[:1] != [model.begin_token] else tokens
 
@@ -184,7 +193,7 @@ class ChatTemplate:
         marked = [
             Turn(
                 turn.role if turn.role in _ROLES else turn.role.translate(stand_ins),
-                turn.content.translate(stand_ins),
+                _translated_text(turn.content, stand_ins),
                 tuple(ToolCall(**_translated(vars(call), stand_ins)) for call in turn.calls),
                 turn.call_id and turn.call_id.translate(stand_ins),
             )
@@ -194,13 +203,13 @@ class ChatTemplate:
         text += self._thinking.closing(text, answered_at_once=answered_at_once)
         known = {chr(code) for code in block}
         return _Rendered(
-            text.translate({code: mark for mark, code in stand_ins.items()}), lambda place: text[place] in known
+            _translated_text(text, {code: mark for mark, code in stand_ins.items()}), lambda place: text[place] in known
         )
 
     @staticmethod
     def _free_block(told: Sequence[Turn | Tool], size: int) -> range:
         """So many stand-ins that are in none of the messages and tools."""
-        taken = {ord(sign) for each in told for text in _texts(each) for sign in text if ord(sign) in _STAND_INS}
+        taken = {ord(sign) for each in told for text in _texts(each) for sign in set(text)}
         for start in range(_STAND_INS.start, _STAND_INS.stop - size, max(1, size)):
             block = range(start, start + size)
             if not taken.intersection(block):
@@ -276,6 +285,11 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for each in value:
             yield from _texts(each)
+
+
+def _translated_text(text: str, table: Mapping[int, int]) -> str:
+    """The text with other characters; in parts, since no other thread can run while Python translates one."""
+    return "".join(text[at : at + _PART].translate(table) for at in range(0, len(text), _PART))
 
 
 def _translated(value: Any, table: Mapping[int, int]) -> Any:

@@ -15,10 +15,10 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
+from functools import partial
 from typing import TypeVar
 
 from modular_pluralism.errors import (
-    ContextOverflowError,
     EngineClosedError,
     EngineFullError,
     InputError,
@@ -26,7 +26,6 @@ from modular_pluralism.errors import (
     ModelLoadError,
 )
 from modular_pluralism.llama.generation import Event, Finish, GenerationJob, GenerationRequest, Piece
-from modular_pluralism.llama.grammar import grammar_tokenizer
 from modular_pluralism.llama.job import Adapter, Job, JobControl
 from modular_pluralism.llama.memory import plan_memory
 from modular_pluralism.llama.model_file import ModelFile
@@ -75,9 +74,7 @@ class Engine:
             EngineClosedError: the engine has been closed.
             EngineFullError: too many requests are waiting.
         """
-        self._check_tokens(request.tokens)
-        self._check_length(len(request.tokens) + 1)
-        return self._submit(GenerationJob(request, self.model, self.context, deliver))
+        return self._submit(self._job(request, deliver))
 
     def stream(self, request: GenerationRequest) -> Iterator[Piece | Finish]:
         """Generate a text and yield its pieces, then how it finished. Leaving the loop early cancels it."""
@@ -101,8 +98,7 @@ class Engine:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
-        await self._prepare(request)
-        with self.submit_generation(request, deliver):
+        with await self._asubmit(request, deliver):
             while True:
                 event = await events.get()
                 if isinstance(event, Exception):
@@ -124,8 +120,7 @@ class Engine:
     async def agenerate(self, request: GenerationRequest) -> list[Piece | Finish]:
         """As `generate`, for asyncio; cancelling the task cancels the generation."""
         future: Future[list[Piece | Finish]] = Future()
-        await self._prepare(request)
-        with self.submit_generation(request, _collector(future)):
+        with await self._asubmit(request, _collector(future)):
             return await asyncio.wrap_future(future)
 
     def next_token_logprobs(
@@ -178,10 +173,15 @@ class Engine:
 
     # -- still the caller's thread -------------------------------------------------------------------------------------
 
-    async def _prepare(self, request: GenerationRequest) -> None:
-        """What would hold up the event loop for a while."""
-        if request.grammar is not None:
-            await asyncio.to_thread(grammar_tokenizer, self.model)
+    async def _asubmit(self, request: GenerationRequest, deliver: Callable[[Event], None]) -> JobControl:
+        """As `submit_generation`; a grammar, which may take seconds to read, does not hold up the event loop."""
+        make = partial(self._job, request, deliver)
+        return self._submit(make() if request.grammar is None else await asyncio.to_thread(make))
+
+    def _job(self, request: GenerationRequest, deliver: Callable[[Event], None]) -> GenerationJob:
+        self._check_tokens(request.tokens)
+        self._check_length(len(request.tokens) + 1)
+        return GenerationJob(request, self.model, self.context, deliver)
 
     def _submit_reading(self, reading: ReadingRequest[T], adapter: Adapter | None, timeout: float | None) -> ReadingJob:
         self._check_tokens(*reading.rows)
@@ -201,10 +201,7 @@ class Engine:
 
     def _check_length(self, tokens: int) -> None:
         if tokens > self.context:
-            raise ContextOverflowError(
-                f"The prompt needs {tokens} tokens and the context of {self.model.path.name} holds {self.context}; "
-                "shorten the text or give the model a larger context in the pool file."
-            )
+            raise self.model.overflow(tokens, self.context)
 
     def _submit(self, job: Job) -> JobControl:
         if job.adapter is not None and job.adapter.path not in self.settings.adapters:

@@ -15,7 +15,7 @@ from typing import Any
 from llama_cpp import _logger as llama_cpp_logger
 from llama_cpp import llama_cpp as native
 
-from modular_pluralism.errors import EngineClosedError, ModelLoadError
+from modular_pluralism.errors import ContextOverflowError, EngineClosedError, ModelLoadError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.captured_log import captured_log, reason
 from modular_pluralism.llama.devices import start_backend
@@ -25,9 +25,15 @@ from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.llama.memory import HOST, MemoryPlan, cannot_be_loaded, gpu_layers_of
 from modular_pluralism.llama.model_kind import check_counts, check_is_decoder
 from modular_pluralism.llama.parameters import model_parameters
-from modular_pluralism.llama.special_tokens import SpecialTokens
+from modular_pluralism.llama.special_tokens import OwnCuts, SpecialTokens
 
+_CONTROL = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_UNKNOWN
 _SPACED = (native.LLAMA_VOCAB_TYPE_SPM, native.LLAMA_VOCAB_TYPE_UGM)
+
+_LONG = 16
+"""Characters of a text for each token of a context, beyond which its beginning is looked at first."""
+_EDGE = 64
+"""Tokens at the end of a text's beginning that may be others, or fewer, where the text goes on."""
 
 
 def _start_backend() -> None:
@@ -94,7 +100,8 @@ class ModelFile:
                 native.llama_model_free(self.pointer)
                 raise
         self._vocabulary = native.llama_model_get_vocab(self.pointer)
-        self._open = threading.Lock()
+        self._changed = threading.Condition()
+        self._readers = 0
         self._owners = 1
         self.n_vocab: int = native.llama_vocab_n_tokens(self._vocabulary)
         self.begin_token: int = native.llama_vocab_bos(self._vocabulary)
@@ -132,11 +139,18 @@ class ModelFile:
 
     @contextlib.contextmanager
     def open_vocabulary(self) -> Iterator[Any]:
-        """The vocabulary, which another thread cannot free meanwhile."""
-        with self._open:
+        """The vocabulary, which another thread cannot free meanwhile. Any number may read it at once: one long text
+        would else hold up whoever wants a token's letters."""
+        with self._changed:
             if self.pointer is None:
                 raise EngineClosedError(f"The engine of {self.path.name} is closed; open the pool again.")
+            self._readers += 1
+        try:
             yield self._vocabulary
+        finally:
+            with self._changed:
+                self._readers -= 1
+                self._changed.notify_all()
 
     def tokenize(
         self,
@@ -145,14 +159,25 @@ class ModelFile:
         parse_special: bool,
         add_special: bool = False,
         is_data: Callable[[int], bool] | None = None,
+        context: int | None = None,
     ) -> list[int]:
-        """The tokens of `text`.
+        """The tokens of `text`, in time linear in its length.
 
         `parse_special` turns texts such as "<|im_end|>" into the tokens that templates use, except where a character of
         it is data: `is_data` tells that of each place in the text. Without `parse_special` no such token comes out, as
         it must be for anything that a user or a model wrote. `add_special` adds a begin-of-text token where the model
         wants one.
+
+        Raises:
+            ContextOverflowError: it has far more than `context` tokens, as its beginning tells already. One with a few
+                more is for the caller to refuse.
         """
+        size = _LONG * (context or len(text))
+        while context and 2 * size < len(text):
+            least = len(self.tokenize(text[:size], parse_special=parse_special, is_data=is_data)) - _EDGE
+            if least > context:
+                raise self.overflow(f"at least {least}", context)
+            size *= 4
         if parse_special and is_data is None:
             return self._tokenize(text, True, add_special)
         pieces = self.special_tokens.pieces(text, is_data or (lambda _place: True))
@@ -162,9 +187,30 @@ class ModelFile:
         tokens += self._tokenize(pieces[0], parse_special)
         for piece in pieces[1:]:
             tokens += self._tokenize_on(piece, parse_special)
-        return tokens + (self._tokenize("", False, True)[self.wants_begin :] if add_special else [])
+        return tokens + (self._closing if add_special else [])
+
+    def overflow(self, tokens: int | str, context: int) -> ContextOverflowError:
+        """That a prompt of so many tokens is too long."""
+        return ContextOverflowError(
+            f"The prompt needs {tokens} tokens and the context of {self.path.name} holds {context}; shorten the text "
+            "or give the model a larger context in the pool file."
+        )
 
     def _tokenize(self, text: str, parse_special: bool, add_special: bool = False) -> list[int]:
+        first, *others = self._own_cuts[parse_special].segments(text)
+        if not others:
+            return self._tokenize_segment(first, parse_special, add_special)
+        tokens = [self.begin_token] if add_special and self.wants_begin else []
+        for segment in (first, *others):
+            tokens += self._tokenize_segment(segment, parse_special)
+        return tokens + (self._closing if add_special else [])
+
+    @cached_property
+    def _closing(self) -> list[int]:
+        """The special tokens that end a text."""
+        return self._tokenize_segment("", False, True)[self.wants_begin :]
+
+    def _tokenize_segment(self, text: str, parse_special: bool, add_special: bool = False) -> list[int]:
         data = text.encode("utf-8", "replace")
         size = len(data) + 8
         with self.open_vocabulary() as vocabulary:
@@ -215,20 +261,28 @@ class ModelFile:
     @cached_property
     def special_tokens(self) -> SpecialTokens:
         """The tokens that templates use, which nothing that a user or a model wrote may become."""
-        control = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_UNKNOWN
-        defined = native.LLAMA_TOKEN_ATTR_USER_DEFINED
-        with self.open_vocabulary() as vocabulary:
-            attributes = [int(native.llama_vocab_get_attr(vocabulary, token)) for token in range(self.n_vocab)]
-        spelled = {
-            token: self.token_text(token) for token, found in enumerate(attributes) if found & (control | defined)
-        }
         return SpecialTokens(
             {
                 token: text
-                for token, text in spelled.items()
-                if attributes[token] & control or len(text.replace("\u2581", " ").strip()) > 1
+                for token, (text, attributes) in self._spelled.items()
+                if attributes & _CONTROL or len(text.replace("\u2581", " ").strip()) > 1
             }
         )
+
+    @cached_property
+    def _own_cuts(self) -> tuple[OwnCuts, OwnCuts]:
+        """Without control tokens, and with them."""
+        joined = {text for text, attributes in self._spelled.values() if attributes & native.LLAMA_TOKEN_ATTR_LSTRIP}
+        defined = [text for text, attributes in self._spelled.values() if not attributes & _CONTROL]
+        return OwnCuts(defined, joined), OwnCuts([text for text, _ in self._spelled.values()], joined)
+
+    @cached_property
+    def _spelled(self) -> dict[int, tuple[str, int]]:
+        """Of the tokens that llama.cpp finds in a text by their spelling, that and their attributes."""
+        with self.open_vocabulary() as vocabulary:
+            attributes = [int(native.llama_vocab_get_attr(vocabulary, token)) for token in range(self.n_vocab)]
+        found = _CONTROL | native.LLAMA_TOKEN_ATTR_USER_DEFINED
+        return {token: (self.token_text(token), each) for token, each in enumerate(attributes) if each & found}
 
     def load_adapter(self, path: Path) -> None:
         """Load a LoRA adapter; llama.cpp wants this done before the context is made.
@@ -255,14 +309,16 @@ class ModelFile:
         Raises:
             EngineClosedError: they have been freed.
         """
-        with self.open_vocabulary():
+        with self.open_vocabulary(), self._changed:
             self._owners += 1
         return self
 
     def close(self) -> None:
         """An owner needs them no more. The last one frees the weights, and the adapters with them."""
-        with self._open:
+        with self._changed:
             self._owners -= 1
+            if self._owners < 1:
+                self._changed.wait_for(lambda: not self._readers)
             if self.pointer and self._owners < 1:
                 native.llama_model_free(self.pointer)
                 self.pointer = None

@@ -10,6 +10,8 @@ from typing import Any
 from modular_pluralism.errors import InputError
 
 _LONGEST = 200
+MOST_SCHEMAS = 1024
+"""Schemas within a schema: of properties, items, members of unions. What follows them takes time in their square."""
 _OF_ONE = {"items", "additionalItems", "additionalProperties"}
 _OF_SEVERAL = {"items", "prefixItems", "anyOf", "oneOf", "allOf"}
 _BY_NAME = {"properties", "patternProperties", "$defs", "definitions"}
@@ -27,7 +29,7 @@ _KNOWN = _OF_ONE | _OF_SEVERAL | _BY_NAME | _OF_VALUES | _FOR_PEOPLE
 
 
 def check_keywords(schema: Mapping[str, Any]) -> None:
-    """Raise InputError where a keyword would constrain nothing."""
+    """Raise InputError where a keyword would constrain nothing, or the schema has too many parts to be followed."""
     if (place := unknown_keyword(schema)) is not None:
         told = " ".join(place.split())
         told = told if len(told) <= _LONGEST else f"{told[: _LONGEST - 3]}..."
@@ -38,10 +40,21 @@ def check_keywords(schema: Mapping[str, Any]) -> None:
 
 
 def unknown_keyword(schema: Mapping[str, Any]) -> str | None:
-    """Where the first keyword that constrains nothing stands, such as "properties.age.minmum"; None: there is none."""
+    """Where the first keyword that constrains nothing stands, such as "properties.age.minmum"; None: there is none.
+
+    Raises:
+        InputError: the schema has too many parts to be looked at.
+    """
     left: list[tuple[tuple[str, ...], Any]] = [((), schema)]
+    looked_at = 0
     while left:
         path, part = left.pop()
+        looked_at += 1
+        if looked_at > MOST_SCHEMAS:
+            raise InputError(
+                f"The JSON schema cannot be used: it holds more than {MOST_SCHEMAS} schemas (of properties, items and "
+                "members of unions); make it smaller."
+            )
         if not isinstance(part, Mapping):  # true and false are schemas, too; anything else llguidance refuses
             continue
         for name in part:

@@ -8,9 +8,11 @@ white space are text like any other.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from itertools import pairwise
 from typing import Any
+
+_SEGMENT = 4096
 
 
 class SpecialTokens:
@@ -39,6 +41,47 @@ class SpecialTokens:
             data = next(filter(is_data, range(first, after)), None)
             if data is not None:
                 yield max(data, first + 1)
+
+
+class OwnCuts:
+    """Where llama.cpp cuts a text by itself, at tokens that it finds by their spelling: what stands before and behind
+    is tokenized as if alone. For each such place it may look through the whole rest of the text, so that a text of many
+    is better given to it in segments.
+
+    `spellings` are those of all tokens that it finds; before those that are `joined` it does not quite cut.
+    """
+
+    def __init__(self, spellings: Iterable[str], joined: Set[str] = frozenset()) -> None:
+        known = set(filter(None, spellings))
+        self._any = re.compile(f"(?=({_pattern(known)}))") if known else None
+        self._longest = max(map(len, known), default=0)
+        self._joined = joined
+
+    def segments(self, text: str, size: int = _SEGMENT) -> Iterator[str]:
+        """The text in pieces of at least `size` characters that give the same tokens as the whole, each but the first
+        beginning with a token's spelling. A text without such places is one piece."""
+        begin = 0
+        while begin + size < len(text) and (cut := self._cut(text, begin + size)):
+            yield text[begin:cut]
+            begin = cut
+        yield text[begin:]
+
+    def _cut(self, text: str, least: int) -> int | None:
+        """The first place from `least` on where a spelling begins of which llama.cpp makes a token for certain: no
+        other overlaps it, but for such as are looked for later, the shorter ones."""
+        found: re.Match[str] | None = None
+        reached = 0
+        for match in self._any.finditer(text, max(0, least - self._longest)) if self._any else ():
+            begin, end = match.span(1)
+            if found is not None:
+                if begin >= found.end(1):
+                    break
+                if end > found.end(1) and end - begin >= len(found[1]) and match[1] != found[1]:
+                    found = None
+            if found is None and begin >= max(least, reached) and match[1] not in self._joined:
+                found = match
+            reached = max(reached, end)
+        return None if found is None else found.start(1)
 
 
 def _pattern(spellings: Iterable[str]) -> str:

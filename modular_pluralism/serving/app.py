@@ -38,7 +38,7 @@ def make_app(catalogue: Catalogue, *, keys: Keys, limits: Limits, gate: Gate, lo
     app.router.route_class = checked_route(limits.body)
     add_texts(app, catalogue, limits, gate, log)
     add_embeddings(app, catalogue, limits, gate, log)
-    add_tokenizer(app, catalogue)
+    add_tokenizer(app, catalogue, gate)
     add_models(app, catalogue)
     add_health(app, gate, metrics)
     _tell_limits(app.openapi(), catalogue, limits)

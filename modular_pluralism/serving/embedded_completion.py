@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
@@ -9,6 +10,7 @@ from typing import Any
 
 from modular_pluralism.errors import ContextOverflowError
 from modular_pluralism.llama import ChatLlama, GenerationRequest
+from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.generation import Finish, Piece, TokenLogprob
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.reading import prompt_tokens
@@ -22,30 +24,40 @@ async def embedded_events(chat: ChatLlama, request: CompletionRequest) -> AsyncI
     """The texts, in OpenAI's order: all of a prompt, then those of the next. Raises as a Talker does."""
     await chat.aload()
     seed = request.first_seed()
-    prompts = [prompt for prompt in request.prompt for _ in range(request.choices)]
-    texts = [_Text(chat, request, prompt, seed, index) for index, prompt in enumerate(prompts)]
+
+    def read() -> list[_Text]:
+        tokens = [_tokens(chat.engine, prompt) for prompt in request.prompt]
+        prompts = [prompt for prompt in zip(request.prompt, tokens, strict=True) for _ in range(request.choices)]
+        return [_Text(chat, request, *prompt, seed, index) for index, prompt in enumerate(prompts)]
+
+    texts = await asyncio.to_thread(read)
     async with pumped(*(text.events() for text in texts)) as events:
         async for event in events:
             yield event
 
 
-class _Text:
-    """One text to a prompt."""
+def _tokens(engine: Engine, prompt: Prompt) -> list[int]:
+    if isinstance(prompt, str):
+        # What a user wrote is never read as a control token.
+        return engine.model.tokenize(prompt, parse_special=False, add_special=True, context=engine.context)
+    check_tokens(engine.model, prompt)
+    return prompt
 
-    def __init__(self, chat: ChatLlama, request: CompletionRequest, prompt: Prompt, seed: int, index: int) -> None:
+
+class _Text:
+    """One text to a prompt, which has these tokens."""
+
+    def __init__(
+        self, chat: ChatLlama, request: CompletionRequest, prompt: Prompt, tokens: list[int], seed: int, index: int
+    ) -> None:
         self._chat = chat
         self._engine = chat.engine
         self._model = self._engine.model
         self._request = request
         self._seed = seed
         self._index = index
-        if isinstance(prompt, str):
-            # What a user wrote is never read as a control token.
-            self._tokens = self._model.tokenize(prompt, parse_special=False, add_special=True)
-            self._prompt = prompt
-        else:
-            check_tokens(self._model, prompt)
-            self._tokens, self._prompt = prompt, text_of(self._model, prompt)
+        self._tokens = tokens
+        self._prompt = prompt if isinstance(prompt, str) else text_of(self._model, prompt)
         self._check_length()
 
     async def events(self) -> AsyncIterator[Event]:
@@ -89,7 +101,8 @@ class _Text:
         if len(self._tokens) > 1:  # nothing comes before the first one
             reading = prompt_tokens(self._tokens, self._request.logprobs)
             scored = await self._engine.aread(reading, adapter=self._chat.adapter, timeout=self._chat.timeout)
-        return self._delta(self._prompt, LogprobTable(self._model).rows(self._tokens[0], scored))
+        table = LogprobTable(self._model)  # of a long prompt, with twenty alternatives for each token
+        return self._delta(self._prompt, await asyncio.to_thread(table.rows, self._tokens[0], scored))
 
     def _delta(self, text: str, logprobs: dict[str, list[Any]]) -> Delta:
         return Delta(self._index, text, None if self._request.logprobs is None else logprobs)

@@ -11,11 +11,12 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
-from starlette.types import Message, Receive
 
-from modular_pluralism.serving.api_error import ApiError
+from modular_pluralism.serving.api_error import ApiError, invalid_field
 
 _DEEPEST = 64
+MOST_ENTRIES = 16_384
+"""Fields, and entries of lists that are no whole numbers, in a body: each takes time when it is checked."""
 PATIENCE = 60.0
 """Seconds for a body to arrive, so that nobody holds a connection for nothing."""
 
@@ -29,31 +30,46 @@ def checked_route(most: int) -> type[APIRoute]:
             if self.body_field is None:
                 return handle
 
+            field = self.body_field
+
+            def read(data: bytes) -> tuple[dict[str, Any], Any]:
+                sent = parse_object(data)
+                value, errors = field.validate(sent, loc=("body",))
+                if errors:
+                    raise invalid_field(errors)
+                return sent, value
+
             async def checked(request: Request) -> Response:
-                body = await read_json(request, most)
-                return await handle(Request(request.scope, _given(body, request.receive)))
+                data = await read_body(request, most)
+                request.state.sent, value = await asyncio.to_thread(read, data)
+                return await handle(_ReadRequest(request, data, value))
 
             return checked
 
     return CheckedRoute
 
 
-def _given(body: bytes, receive: Receive) -> Receive:
-    """`receive`, whose body has been read."""
-    messages = iter([{"type": "http.request", "body": body}])
+class _ReadRequest(Request):
+    """A request whose body has been read: to FastAPI, `value` is what stands in it."""
 
-    async def given() -> Message:
-        return next(messages, None) or await receive()
+    def __init__(self, request: Request, data: bytes, value: Any) -> None:
+        super().__init__(request.scope, request.receive)
+        self._data, self._value = data, value
 
-    return given
+    async def body(self) -> bytes:
+        """See Request."""
+        return self._data
+
+    async def json(self) -> Any:
+        """See Request."""
+        return self._value
 
 
-async def read_json(request: Request, most: int) -> bytes:
+async def read_body(request: Request, most: int) -> bytes:
     """The request's body.
 
     Raises:
-        ApiError: 415, it is not declared as JSON; 413, it has more than `most` bytes; 408, it does not come; 400, it is
-            not an object of plain JSON.
+        ApiError: 415, it is not declared as JSON; 413, it has more than `most` bytes; 408, it does not come.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -75,7 +91,6 @@ async def read_json(request: Request, most: int) -> bytes:
         raise ApiError(408, f"The body did not arrive within {PATIENCE:g} seconds.", code="slow_body") from None
     except ClientDisconnect:
         raise ApiError(400, "The connection was closed before the whole body was there.", code="client_gone") from None
-    parse_object(bytes(data))
     return bytes(data)
 
 
@@ -83,8 +98,8 @@ def parse_object(data: bytes) -> dict[str, Any]:
     """The JSON object in `data`.
 
     Raises:
-        ApiError: 400, it is not JSON, nests too deeply, or holds what no model can read: numbers beyond all bounds,
-            null characters, halves of surrogate pairs, a field twice.
+        ApiError: 400, it is not JSON, nests too deeply, has too many parts, or holds what no model can read: numbers
+            beyond all bounds, null characters, halves of surrogate pairs, a field twice.
     """
     try:
         value = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_each_once)
@@ -120,6 +135,7 @@ def _too_deep() -> ApiError:
 def _check(root: Any) -> None:
     # A loop and not a recursion, whose depth the client would choose.
     left: list[tuple[Any, int]] = [(root, 1)]
+    entries = 0
     while left:
         value, depth = left.pop()
         if depth > _DEEPEST:
@@ -128,12 +144,21 @@ def _check(root: Any) -> None:
             _check_text(value)
         elif isinstance(value, float) and not math.isfinite(value):
             raise ApiError(400, "A number in the body is too large.")
-        elif isinstance(value, dict):
+        inside: list[Any] = []
+        if isinstance(value, dict):
             for key in value:
                 _check_text(key)
-            left += [(inner, depth + 1) for inner in value.values()]
+            inside = list(value.values())
         elif isinstance(value, list):
-            left += [(inner, depth + 1) for inner in value]
+            inside = [inner for inner in value if type(inner) is not int]  # rows of tokens are long
+        left += [(inner, depth + 1) for inner in inside]
+        entries += len(inside)
+        if entries > MOST_ENTRIES:
+            raise ApiError(
+                400,
+                f"The body has more than {MOST_ENTRIES} fields, and entries that are no whole numbers; send less.",
+                code="body_too_large",
+            )
 
 
 def _check_text(text: str) -> None:

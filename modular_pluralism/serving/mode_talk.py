@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
@@ -47,7 +48,7 @@ class ModeTalk:
 
     async def events(self, request: ChatRequest) -> AsyncIterator[Event]:
         """See Talker. Of a stream, a text comes as it is written; a choice or a distribution comes whole."""
-        asked, graph = self._asked(request)
+        asked, graph = await asyncio.to_thread(self._asked, request)  # which may take seconds
         state: dict[str, Any] = {}
         written = Written()
         kinds = ["messages", "values"] if request.stream else ["values"]

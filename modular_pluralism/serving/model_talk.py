@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.runnables import Runnable
 
 from modular_pluralism.errors import InputError, ModelCallError, PluralismError
 from modular_pluralism.llama import ChatLlama
@@ -35,13 +37,7 @@ class ModelTalk:
     async def events(self, request: ChatRequest) -> AsyncIterator[Event]:
         """See Talker."""
         model, seed = self._thinking(self._open_model(), request.reasoning_effort), request.first_seed()
-        _refuse_what_is_left_out(model, request)
-        messages, settings = with_persona(self._persona, request.turns()), self._settings(model, request)
-        tools = request.tool_settings()
-        try:
-            chat = model.with_tools(tools["tools"], tools.get("tool_choice")) if tools else model.chat
-        except InputError as error:
-            raise ApiError(400, str(error), param="tools") from None
+        chat, messages, settings = await asyncio.to_thread(self._call, model, request)
 
         async def begin(own: int) -> tuple[AsyncIterator[AIMessage] | None, AIMessage | None]:
             if not request.stream:
@@ -73,6 +69,18 @@ class ModelTalk:
         async with pumped(*map(choice, range(request.choices))) as events:
             async for event in events:
                 yield event
+
+    def _call(
+        self, model: PoolModel, request: ChatRequest
+    ) -> tuple[Runnable[Any, AIMessage], list[BaseMessage], dict[str, Any]]:
+        """What is called, with the messages and the settings; making a grammar takes its time."""
+        _refuse_what_is_left_out(model, request)
+        tools = request.tool_settings()
+        try:
+            chat = model.with_tools(tools["tools"], tools.get("tool_choice")) if tools else model.chat
+        except InputError as error:
+            raise ApiError(400, str(error), param="tools") from None
+        return chat, with_persona(self._persona, request.turns()), self._settings(model, request)
 
     def _settings(self, model: PoolModel, request: ChatRequest) -> dict[str, Any]:
         embedded = isinstance(model.chat, ChatLlama)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from modular_pluralism.serving.schemas import (
+    MOST_MESSAGES,
     AnyRequest,
     Body,
     ChatRequest,
@@ -86,7 +87,7 @@ def _listed(value: Any) -> Any:
 
 Messages = Annotated[
     list[InputMessage],
-    Field(min_length=1, fail_fast=True),
+    Field(min_length=1, max_length=MOST_MESSAGES - 1, fail_fast=True),  # `instructions` may be one more
     BeforeValidator(_listed, json_schema_input_type=Text | Annotated[list[InputMessage], Field(min_length=1)]),
 ]
 

@@ -39,7 +39,7 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
     @app.post("/v1/chat/completions", responses=_WHOLE_OR_STREAM)
     async def chat_completions(request: Request, wanted: ChatRequest) -> Response:
         """Answer a chat: by a community, by the base LLM, or by a run of a mode."""
-        exchange = await _noted(request, wanted, "messages", log)
+        exchange = _noted(request, wanted, "messages", log)
         talker = catalogue.talker(wanted.model)
         limits.check(wanted)
         return AnswerResponse(exchange, gate, response_parts(talker.events(wanted), wanted, exchange))
@@ -47,7 +47,7 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
     @app.post("/v1/responses", responses=_WHOLE_OR_STREAM)
     async def responses(request: Request, wanted: ResponsesRequest) -> Response:
         """Answer a chat in the form of OpenAI's newer API; nothing is kept."""
-        exchange = await _noted(request, wanted, "input", log)
+        exchange = _noted(request, wanted, "input", log)
         talker = catalogue.talker(wanted.model)
         limits.check(wanted)
         return NamedEventsResponse(exchange, gate, response_events(talker.events(wanted.chat()), wanted, exchange))
@@ -55,7 +55,7 @@ def add_texts(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gate, lo
     @app.post("/v1/completions", responses=_WHOLE_OR_STREAM)
     async def completions(request: Request, wanted: CompletionRequest) -> Response:
         """Complete raw text, or score it."""
-        exchange = await _noted(request, wanted, "prompt", log)
+        exchange = _noted(request, wanted, "prompt", log)
         model = catalogue.model(wanted.model)
         limits.check(wanted)
         if wanted.max_tokens is None:
@@ -71,7 +71,7 @@ def add_embeddings(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gat
     @app.post("/v1/embeddings")
     async def embeddings(request: Request, wanted: EmbeddingsRequest) -> Response:
         """The vectors of texts, by the base LLM or a model of the pool."""
-        exchange = await _noted(request, wanted, "input", log)
+        exchange = _noted(request, wanted, "input", log)
         catalogue.embedding_model(wanted.model)
         limits.check(wanted)
         return AnswerResponse(exchange, gate, embedding_parts(catalogue, wanted, exchange))
@@ -107,7 +107,7 @@ def add_health(app: FastAPI, gate: Gate, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _noted(
+def _noted(
     request: Request, wanted: TextRequest | ResponsesRequest | EmbeddingsRequest, asked: str, log: RequestLog
 ) -> Exchange:
     """The request's exchange, with what the log shall know of it; its field `asked` only where that is wanted."""
@@ -115,5 +115,5 @@ async def _noted(
     exchange.model = wanted.model
     exchange.streamed = bool(getattr(wanted, "stream", None))
     if log.prompts:
-        exchange.prompt = (await request.json())[asked]
+        exchange.prompt = request.state.sent[asked]
     return exchange

@@ -31,6 +31,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 USUAL_COMPLETION_TOKENS = 16
 """The longest raw text where a request names no limit: OpenAI's own default."""
+MOST_MESSAGES = 2048
+"""Messages of a chat; each takes the time of its own that it takes to be read and put into a template."""
 _INT64 = 2**63
 
 ModelId = Annotated[str, Field(max_length=256)]
@@ -320,7 +322,7 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 class ChatRequest(TextRequest):
     """What /v1/chat/completions is sent."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)]
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     logprobs: bool | None = None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
-
-import uvicorn
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.listening import Server, listen, url_of
@@ -50,19 +49,12 @@ def serve(
     with listen(host, port) as listener:
         gate = Gate(limits)
         app = make_app(catalogue, keys=keys, limits=limits, gate=gate, log=log)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            ws="none",
-            timeout_graceful_shutdown=round(_LAST_WORDS),
-        )
+        server = Server(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=round(_LAST_WORDS))
         _log_as_json(log)
+        gc.collect()
+        gc.freeze()  # looking through all that was loaded, again and again, would hold up everybody for a while
         hurry = asyncio.Event()
-        serving = Server(config).serve_until_signal(
+        serving = server.serve_until_signal(
             listener,
             ready=lambda: ready(f"{url_of(listener)}/v1", catalogue),
             close=lambda: _empty(gate, hurry, grace, log),

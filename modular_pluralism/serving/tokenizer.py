@@ -5,20 +5,29 @@ The endpoints and their fields are those of vLLM, which lm-evaluation-harness kn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.catalogue import BASE, Catalogue
+from modular_pluralism.serving.limits import Gate
 from modular_pluralism.serving.schemas import DetokenizeRequest, TokenizeRequest
 
 
-def add_tokenizer(app: FastAPI, catalogue: Catalogue) -> None:
+def add_tokenizer(app: FastAPI, catalogue: Catalogue, gate: Gate) -> None:
     """The tokenizer's paths."""
+
+    async def answer(request: Request, make: Callable[[], dict[str, Any]]) -> Response:
+        """What is made in its turn, and beside the event loop: a long text has very many tokens."""
+        async with gate.turn(request.state.exchange.key):
+            data = await asyncio.to_thread(lambda: json.dumps(make()).encode())
+        return Response(data, media_type="application/json")
 
     @app.get("/tokenizer_info")
     async def info() -> dict[str, Any]:
@@ -33,23 +42,27 @@ def add_tokenizer(app: FastAPI, catalogue: Catalogue) -> None:
         }
 
     @app.post("/tokenize")
-    async def to_tokens(wanted: TokenizeRequest) -> dict[str, Any]:
+    async def to_tokens(request: Request, wanted: TokenizeRequest) -> Response:
         """Cut a text into tokens."""
         model = _vocabulary(catalogue, wanted.model)
-        # Exactly the spelling of the begin- or end-of-text token is that token, since there is no other way to ask for
-        # its number; within a text it is plain text, as /v1/completions reads it.
-        for token in (model.begin_token, model.end_token):
-            if token >= 0 and wanted.prompt == model.token_text(token):
-                return {"tokens": [token], "count": 1}
-        tokens = model.tokenize(wanted.prompt, parse_special=False, add_special=wanted.add_special_tokens)
-        return {"tokens": tokens, "count": len(tokens)}
+
+        def make() -> dict[str, Any]:
+            # Exactly the spelling of the begin- or end-of-text token is that token, since there is no other way to ask
+            # for its number; within a text it is plain text, as /v1/completions reads it.
+            for token in (model.begin_token, model.end_token):
+                if token >= 0 and wanted.prompt == model.token_text(token):
+                    return {"tokens": [token], "count": 1}
+            tokens = model.tokenize(wanted.prompt, parse_special=False, add_special=wanted.add_special_tokens)
+            return {"tokens": tokens, "count": len(tokens)}
+
+        return await answer(request, make)
 
     @app.post("/detokenize")
-    async def to_text(wanted: DetokenizeRequest) -> dict[str, Any]:
+    async def to_text(request: Request, wanted: DetokenizeRequest) -> Response:
         """Put tokens together."""
         model = _vocabulary(catalogue, wanted.model)
         check_tokens(model, wanted.tokens)
-        return {"prompt": text_of(model, wanted.tokens)}
+        return await answer(request, lambda: {"prompt": text_of(model, wanted.tokens)})
 
 
 def _vocabulary(catalogue: Catalogue, model: str | None) -> ModelFile:

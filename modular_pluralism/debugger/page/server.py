@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NoReturn
 
-import uvicorn
 from fastapi import FastAPI
 from nicegui import ui
 
@@ -72,15 +71,9 @@ def serve_page(runs: LiveRuns, host: str, port: int, ready: Callable[[str], None
             show_welcome_message=False,
             reconnect_timeout=30.0,
         )
-        config = uvicorn.Config(
-            RequestGuard(app, others=others),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-        )
+        server = Server(RequestGuard(app, others=others), timeout_graceful_shutdown=_SHUTDOWN_SECONDS)
         logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
-        return asyncio.run(_run(Server(config), listener, runs, ready))
+        return asyncio.run(_run(server, listener, runs, ready))
 
 
 class WorkThreads(ThreadPoolExecutor):
