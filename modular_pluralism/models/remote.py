@@ -9,7 +9,7 @@ from ssl import SSLContext
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import httpx
+import httpx2
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 from pydantic import SecretStr
 
@@ -17,6 +17,7 @@ from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.models.redaction import keep_secret, redact
 from modular_pluralism.models.refusals import shortened
 from modular_pluralism.models.remote_chat import RemoteChat
+from modular_pluralism.models.reply_limit import ACCEPTED, abounding, bounding
 from modular_pluralism.pool import RemoteModel
 
 
@@ -40,11 +41,12 @@ def open_remote(name: str, config: RemoteModel, place: str, timeout: float) -> R
             )
     try:
         # Headers go with the connection: whatever shows the model's settings (traces, logs, repr) shows no secret.
-        shared: dict[str, Any] = {"auth": login, "verify": _trusted(), "headers": headers}
+        shared: dict[str, Any] = {"auth": login, "verify": _trusted(), "headers": {**ACCEPTED, **headers}}
         if proxy := os.environ.get("OPENAI_PROXY"):
             shared["proxy"] = proxy
         # Not those that langchain-openai shares between all models, whose connections outlive their event loop.
-        http_client, http_async_client = DefaultHttpxClient(**shared), DefaultAsyncHttpxClient(**shared)
+        http_client = DefaultHttpxClient(**shared, event_hooks={"response": [bounding(place)]})
+        http_async_client = DefaultAsyncHttpxClient(**shared, event_hooks={"response": [abounding(place)]})
     except Exception as error:  # whatever a variable holds: each library has its own complaint
         raise ModelLoadError(_no_client(name, error)) from None
     return RemoteChat(
@@ -119,7 +121,7 @@ def _headers(name: str, config: RemoteModel) -> dict[str, str]:
 @cache
 def _trusted() -> SSLContext:
     """The authorities that every client trusts: to read them takes longer than all else of opening a model."""
-    return httpx.create_ssl_context()
+    return httpx2.create_ssl_context()
 
 
 def _login(address: str | None) -> tuple[str, str] | None:

@@ -30,6 +30,10 @@ LONGEST_TOKEN = 64
 """Characters; the longest tokens of real vocabularies are runs of spaces of about this length."""
 
 
+MOST_PARTS = 2**14
+"""Parts of a stream, besides four a token that was asked for: LangChain keeps each, which takes some KB."""
+
+
 SHORT_REPLY = 64
 """Tokens; replies up to this limit are labels and numbers, for which nobody sets a budget."""
 
@@ -297,6 +301,8 @@ class _StreamCheck:
         self._most = None if self._given is None else self._given * LONGEST_TOKEN
         self._logprobs = logprobs
         self._tools = tools
+        self._most_parts = MOST_PARTS + 4 * (self._given or 0)
+        self._parts = 0
         self._length = 0
         self._finish = ""
         self._called_tool = False
@@ -312,6 +318,11 @@ class _StreamCheck:
 
     def passed(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """The chunk, without reasoning in its text."""
+        self._parts += 1
+        if self._parts > self._most_parts:
+            raise ModelCallError(
+                f"{self._place} sent a reply in more than {self._most_parts} parts; check that it obeys max_tokens."
+            )
         if isinstance(chunk.message.content, str) and chunk.message.content:
             thought, text = self._splitter.passed(chunk.message.content)
             _set_parts(chunk, thought, text)
