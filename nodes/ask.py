@@ -18,6 +18,7 @@ from modular_pluralism.models.answerer import as_message as as_message
 from modular_pluralism.models.calls import Call, CallResult
 from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
 from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.models.reply_parts import TokenCounts, mended
 from modular_pluralism.models.spans import Asked
 from modular_pluralism.types import Reply, Usage
 
@@ -186,16 +187,16 @@ def reply(outcome: CallResult[BaseMessage], place: str, *, calls: bool = False) 
         ModelCallError: the model said nothing.
     """
     message = outcome.value
-    said = str(message.text).strip()
+    said = mended(str(message.text)).strip()
     if not said and not calls:
         raise ModelCallError(f"{place} gave an empty reply.")
-    usage: Any = getattr(message, "usage_metadata", None) or {}
+    counts = TokenCounts.of(message)
     return Reply(
         text=said,
         finish_reason="tool_calls" if calls else str(message.response_metadata.get("finish_reason") or "stop"),
-        prompt_tokens=int(usage.get("input_tokens", 0)),
-        cached_tokens=int((usage.get("input_token_details") or {}).get("cache_read") or 0),
-        completion_tokens=int(usage.get("output_tokens", 0)),
+        prompt_tokens=counts.prompt or 0,
+        cached_tokens=counts.cached or 0,
+        completion_tokens=counts.completion or 0,
         seconds=round(outcome.seconds, 4),
         attempts=outcome.attempts,
     )

@@ -16,6 +16,7 @@ from langgraph.types import StreamWriter
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.models.calls import CallResult, describe
 from modular_pluralism.models.redaction import redact
+from modular_pluralism.models.reply_parts import TokenCounts
 from modular_pluralism.types import Event, Happened
 
 _log = logging.getLogger(__name__)
@@ -53,10 +54,10 @@ class Telling:
     def answered(self, outcome: CallResult[Any]) -> None:
         """A model has answered."""
         self._attempts += outcome.attempts
-        usage: Any = getattr(outcome.value, "usage_metadata", None) or {}
-        for name in ("input_tokens", "output_tokens"):
-            if name in usage:
-                self._tokens[name] = self._tokens.get(name, 0) + usage[name]
+        counts = TokenCounts.of(outcome.value)
+        for name, count in (("input_tokens", counts.prompt), ("output_tokens", counts.completion)):
+            if count is not None:
+                self._tokens[name] = self._tokens.get(name, 0) + count
 
     def failed(self, error: Exception) -> None:
         """A call has failed, which the node may get over."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import socket
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, NamedTuple
+
+MOST_POURED = 256 * 2**20
+"""Bytes after which even an endless reply ends, so that a test fails that should have closed it."""
 
 Behaviour = Literal[
     "ok",  # a reply, streamed where that is wanted; without log-probabilities even if they are wanted
@@ -41,6 +46,9 @@ Behaviour = Literal[
     "json",  # {"verdict": "yes"}
     "refuses_schema",  # 400 for a request with a response_format, else as json
     "endless",  # a text of a million characters, whatever max_tokens says
+    "endless_body",  # one line of JSON, or of a stream, that ends when the client closes
+    "endless_events",  # events without a text, until the client closes
+    "unfolding",  # as endless_body, in some hundred KB of gzip
 ]
 
 
@@ -58,6 +66,8 @@ class FakeEndpoint:
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.scripts: dict[str, list[Behaviour]] = {}
+        self.sent = 0
+        """Bytes of endless replies that a client has taken."""
         self.closing = threading.Event()
         self._lock = threading.Lock()
         self._server = _Server(self)
@@ -165,6 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._reply(body, logprobs=False, text='{"verdict": "yes"}')
             case "endless":
                 self._answer(body, {"content": "word " * 200_000})
+            case "endless_body" | "endless_events" | "unfolding":
+                self._pour(body, behaviour)
             case "blocks":
                 self._answer(body, {"content": [{"type": "text", "text": _text(body)}]})
             case "refusal":
@@ -233,6 +245,24 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(_event(_half(body)).encode())
         self.server.endpoint.closing.wait(30)
+
+    def _pour(self, body: dict[str, Any], behaviour: Behaviour) -> None:
+        self.close_connection = True
+        first, more = (b"data: ", b" ") if body.get("stream") else (b'{"id": "', b"x")
+        if behaviour == "endless_events":
+            first, more = b"", _event(_chunk(body, {}, None, None)).encode()
+        more *= 2**20 // len(more)
+        pieces = itertools.chain([first], itertools.repeat(more, MOST_POURED // len(more)))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream" if body.get("stream") else "application/json")
+        if behaviour == "unfolding":
+            self.send_header("Content-Encoding", "gzip")
+            zipped = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+            pieces = itertools.chain(map(zipped.compress, pieces), (zipped.flush() for _ in range(1)))
+        self.end_headers()
+        for piece in pieces:
+            self.wfile.write(piece)
+            self.server.endpoint.sent += len(piece)
 
     def _cut(self, body: dict[str, Any], *, orderly: bool) -> None:
         self.close_connection = True

@@ -223,8 +223,8 @@ def _whole(**choice: Any) -> dict[str, Any]:
     ("logprobs", "expected"),
     [
         (_logprobs(("A", -0.02), ("B", -4.6), ("A", -5.5), ("B", -6)), (0.98428, 0.01253)),
-        (_logprobs(("A", -0.5), ("B", None), ("B", math.nan), ("B", -math.inf), ("B", "x"), ("B", True)), (0.60653, 0)),
-        (_logprobs(("A", 1e-6), ("B", 0.0)), (0.5, 0.5)),
+        (_logprobs(("A", -0.5), ("B", None), ("B", -math.inf), ("B", "x")), (0.60653, 0)),
+        (_logprobs(("A", 1e-6), ("B", -9999.0)), (1, 0)),
         ({"content": [{"token": "A", "logprob": -1.0, "top_logprobs": None}]}, (math.exp(-1), 0)),
         ({"content": [{"token": "A", "logprob": -1.0, "top_logprobs": [None, 3, {"token": "B"}]}]}, (math.exp(-1), 0)),
     ],
@@ -237,6 +237,25 @@ def test_odd_log_probabilities_are_read_for_what_they_are_worth(
     (reading,) = Caller().call(ask.label_probabilities(model, [PROMPT], "AB"), {}).value
     assert reading.probabilities == pytest.approx(expected, abs=1e-4)
     assert sum(reading.probabilities) <= 1
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([("A", -0.1), (" A", -0.1), ("B", -3)], "together"),
+        ([("A", 0.0), ("B", 0.0)], "together"),
+        ([("A", -0.5), ("B", 2.5)], "'B' has 2.5"),
+        ([("A", -0.5), ("B", math.nan)], "'B' has nan"),
+        ([("A", -0.5), ("B", math.inf)], "'B' has inf"),
+        ([("A", -0.5), ("B", -(10**400))], "'B' has -1000"),
+    ],
+)
+def test_log_probabilities_that_cannot_be_true_are_no_reading(
+    providers: Providers, entries: list[tuple[str, float]], said: str
+) -> None:
+    model = model_at(providers, providers.gives("odd", json.dumps(_whole(logprobs=_logprobs(*entries)))))
+    with pytest.raises(ModelCallError, match=f"log-probabilities that cannot be true.*{said}"):
+        Caller(attempts=1).call(ask.label_probabilities(model, [PROMPT], "AB"), {})
 
 
 @pytest.mark.parametrize("logprobs", [None, {}, {"content": None}, {"content": []}, {"content": [3]}, "none"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from typing import Any, TypedDict
 import pytest
 from langgraph.graph import END, START, StateGraph
 
+from modular_pluralism.pool import Pool
 from modular_pluralism.runs import StoreError, open_store
 from modular_pluralism.runs.location import find_location
+from modular_pluralism.runs.model_files import model_digests
 from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.run_table import RunTable
 from tests.fake_endpoint import FakeEndpoint
@@ -116,6 +119,43 @@ def test_a_run_goes_on_with_the_pool_and_the_prompts_that_it_began_with(kept: Ke
     assert kept.command("resume", "one", "--anyway", "--quiet").out.strip() == "The view of boss."
     kept.pool.unlink()  # what has finished needs nothing any more
     assert kept.command("resume", "one", "--quiet").out.strip() == "The view of boss."
+
+
+def test_a_run_goes_on_with_the_model_files_that_it_began_with(kept: Kept) -> None:
+    weights = kept.folder / "local.gguf"
+    weights.write_bytes(b"GGUF" + os.urandom(3 * 2**20))
+    kept.pool.write_text(f'{kept.pool.read_text()}[models.local]\ngguf = "local.gguf"\n')
+    kept.endpoint.behave("boss", "broken")
+    assert kept.command(*kept.ask("one")).code == 1
+    kept.endpoint.behave("boss", "ok")
+    original = weights.read_bytes()
+    weights.write_bytes(original[:-1])
+    refused = kept.command("resume", "one")
+    assert refused.code == 1
+    assert "The model file local.gguf has changed since this run began" in refused.err
+    assert "--anyway" in refused.err
+    weights.write_bytes(original)  # as it was, at another time
+    os.utime(weights, (1, 1))
+    assert kept.command("resume", "one", "--quiet").out.strip() == "The view of boss."
+
+
+def test_model_files_and_adapters_are_told_apart_by_what_is_in_them(tmp_path: Path) -> None:
+    community = 'description = "d"\nmodel = "m"\nlora = "a.gguf"\n'
+    head = f'base = "m"\n[models.m]\ngguf = "m-00001-of-00002.gguf"\n[communities.c]\n{community}'
+    pool = Pool.from_toml(head, source="pool.toml", folder=tmp_path)
+    assert model_digests(pool) == {}  # not here yet
+    files = {name: b"GGUF" + os.urandom(2**21) for name in ("m-00001-of-00002.gguf", "m-00002-of-00002.gguf", "a.gguf")}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    first = model_digests(pool)
+    assert list(first) == ["m-00001-of-00002.gguf", "a.gguf"]
+    for name, content in files.items():
+        beyond = content[: 2**20] + bytes(byte ^ 1 for byte in content[2**20 :])  # the same header and size
+        (tmp_path / name).write_bytes(beyond)
+        changed = model_digests(pool)
+        (tmp_path / name).write_bytes(content)
+        assert {each for each in first if changed[each] != first[each]} == {name.replace("00002-of", "00001-of")}
+    assert model_digests(pool) == first
 
 
 def test_no_key_is_in_the_store(kept: Kept) -> None:

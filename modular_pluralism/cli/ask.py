@@ -173,7 +173,7 @@ def run(
 
         check_id(thread)
         async with open_run_store(find_location(store), find_timeout()) as opened, opened.claim(thread):
-            await RunTable(opened).add(thread, setup)
+            await RunTable(opened).add(thread, setup.with_model_files(pool))
             return await keep(opened, thread, run_graph(graph, asked, view, result, saver=opened.saver, thread=thread))
 
     with stoppable(stopped(thread, store)):

@@ -23,7 +23,7 @@ pluralism resume wages --json
 def resume(
     run: Annotated[str, typer.Argument(metavar="ID", help="The run's name, as `pluralism runs` lists it.")],
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Go on even if the pool or the prompts have changed since.")
+        bool, typer.Option("--anyway", help="Go on even if the pool, the prompts or a model file have changed since.")
     ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

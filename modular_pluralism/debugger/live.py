@@ -80,6 +80,7 @@ async def start(
     check_id(run)
     opened = PoolModels(made_of.pool, models)
     opened.check()
+    setup = setup.with_model_files(made_of.pool)
     graph = build_graph(setup.mode, setup.scoring, made_of, opened, voice=setup.voice)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(store.claim(run))

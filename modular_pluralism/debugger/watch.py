@@ -23,6 +23,7 @@ from modular_pluralism.models.answerer import Answerer
 from modular_pluralism.models.calls import describe
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.models.redaction import without_keys
+from modular_pluralism.models.reply_parts import TokenCounts, logprobs_of
 from modular_pluralism.nodes.ask import OWN_PART
 from modular_pluralism.nodes.tools import shown_message
 
@@ -196,15 +197,13 @@ class _OpenCall:
         self.add_tokens(message)
 
     def add_tokens(self, message: BaseMessage) -> None:
-        usage: Any = getattr(message, "usage_metadata", None) or {}
-        record = self.record
-        if usage:
-            cached = (usage.get("input_token_details") or {}).get("cache_read") or 0
-            record.prompt_tokens = (record.prompt_tokens or 0) + usage["input_tokens"]
-            record.completion_tokens = (record.completion_tokens or 0) + usage["output_tokens"]
-            record.cached_tokens = (record.cached_tokens or 0) + cached
-        tokens = (message.response_metadata.get("logprobs") or {}).get("content")
-        if tokens:
+        counts, record = TokenCounts.of(message), self.record
+        if counts.prompt is not None:
+            record.prompt_tokens = (record.prompt_tokens or 0) + counts.prompt
+            record.cached_tokens = (record.cached_tokens or 0) + (counts.cached or 0)
+        if counts.completion is not None:
+            record.completion_tokens = (record.completion_tokens or 0) + counts.completion
+        if tokens := logprobs_of(message):
             record.token_logprobs = [*(record.token_logprobs or []), *tokens]
 
     def read(self, outputs: Any) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import re
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from traceback import walk_tb
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -211,9 +213,12 @@ _MISTAKES = (
 def is_mistake(error: BaseException) -> bool:
     """Whether an error tells of wrong code, and not of a provider, a connection, a context or a deadline.
 
-    The replies of endpoints are checked where they arrive (see RemoteChat), so that no reply causes one.
+    The replies of endpoints are checked where they arrive (see RemoteChat), so that no reply causes one. An
+    application's own chat model may be less careful: what its client's own code says of a reply is no mistake.
     """
     if isinstance(getattr(error, "status_code", None), int):  # some clients make theirs subclasses of Python's
+        return False
+    if _of_a_reply(error):
         return False
     ended = isinstance(error.__cause__, StopIteration | StopAsyncIteration)  # what Python makes of it in a coroutine
     return isinstance(error, _MISTAKES) or (type(error) is RuntimeError and ended)
@@ -222,10 +227,37 @@ def is_mistake(error: BaseException) -> bool:
 def _is_plain(error: Exception) -> bool:
     """Whether an error is Python's ValueError or RuntimeError itself, and comes from no model: parsers of bad replies
     have their own kinds of these, such as JSONDecodeError."""
-    modules = (str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__))
+    modules = (str(frame.f_globals.get("__name__")) for frame in _frames(error))
     return type(error) in (ValueError, RuntimeError) and not any(
         name.startswith("langchain_core.language_models") for name in modules
     )
+
+
+ODD_REPLY = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError)
+"""What a client's code says of a reply that it takes for something else."""
+
+_TOOLS = {*sys.stdlib_module_names, "langchain_core", "pydantic"}
+"""Packages that do what they are told: whoever has called them is at fault."""
+
+
+def _of_a_reply(error: BaseException) -> bool:
+    """Whether a provider's client (openai, langchain_openai and the like) has stumbled over a reply: its code is where
+    the error was made."""
+    if not isinstance(error, ODD_REPLY):
+        return False
+    made = next((package for package in map(_package, reversed(_frames(error))) if package not in _TOOLS), "")
+    return made in ("openai", "anthropic", "httpx", "httpx2") or made.startswith("langchain_")
+
+
+def _frames(error: BaseException) -> list[FrameType]:
+    return [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+
+def _package(frame: FrameType) -> str:
+    """The package whose code that is; of what a class has from LangChain, the package of that class."""
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    mine = package == "langchain_core" and "self" in frame.f_locals
+    return type(frame.f_locals["self"]).__module__.partition(".")[0] if mine else package
 
 
 def _as_it_is(error: Exception, call: Call[Any], config: RunnableConfig) -> bool:
@@ -284,6 +316,8 @@ def describe(error: BaseException) -> str:
         if names & {"APITimeoutError", "TimeoutException"}:
             return "it did not answer in time"
         return "the connection broke off" if names & _BROKEN else "it could not be reached"
+    if _of_a_reply(error):
+        return f"its reply could not be read ({type(error).__name__}: {shortened(redact(str(error)))})"
     status = getattr(error, "status_code", None)
     text = shortened(redact(reason(getattr(error, "body", None)) or reason(str(error))))
     text = text or type(error).__name__

@@ -9,7 +9,7 @@ from ssl import SSLContext
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import httpx
+import httpx2
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 from pydantic import SecretStr
 
@@ -18,6 +18,7 @@ from modular_pluralism.models.redaction import keep_secret, redact
 from modular_pluralism.models.refusals import shortened
 from modular_pluralism.models.remote_chat import RemoteChat
 from modular_pluralism.models.remote_embeddings import RemoteEmbeddings
+from modular_pluralism.models.reply_limit import ACCEPTED, abounding, bounding
 from modular_pluralism.pool import RemoteModel
 
 
@@ -45,16 +46,17 @@ def open_remote(name: str, config: RemoteModel, place: str, timeout: float) -> R
         use_responses_api=False,
         # The clients below obey the variables of proxies: without this, langchain-openai warns that they do not.
         http_socket_options=(),
-        **_connection(name, config, timeout),
+        **_connection(name, config, place, timeout),
     )
 
 
 def open_remote_embeddings(name: str, config: RemoteModel, timeout: float) -> RemoteEmbeddings:
     """What gives the vectors of [models.NAME]. As `open_remote`."""
-    return RemoteEmbeddings(model=config.openai, check_embedding_ctx_length=False, **_connection(name, config, timeout))
+    connection = _connection(name, config, f"model {name!r}", timeout)
+    return RemoteEmbeddings(model=config.openai, check_embedding_ctx_length=False, **connection)
 
 
-def _connection(name: str, config: RemoteModel, timeout: float) -> dict[str, Any]:
+def _connection(name: str, config: RemoteModel, place: str, timeout: float) -> dict[str, Any]:
     """What every client of an endpoint is made with."""
     key, headers, login = _key(name, config), _headers(name, config), _login(config.base_url)
     for variable in ("OPENAI_ORG_ID", "OPENAI_ORGANIZATION", "OPENAI_PROJECT_ID"):
@@ -65,11 +67,12 @@ def _connection(name: str, config: RemoteModel, timeout: float) -> dict[str, Any
             )
     try:
         # Headers go with the connection: whatever shows the model's settings (traces, logs, repr) shows no secret.
-        shared: dict[str, Any] = {"auth": login, "verify": _trusted(), "headers": headers}
+        shared: dict[str, Any] = {"auth": login, "verify": _trusted(), "headers": {**ACCEPTED, **headers}}
         if proxy := os.environ.get("OPENAI_PROXY"):
             shared["proxy"] = proxy
         # Not those that langchain-openai shares between all models, whose connections outlive their event loop.
-        http_client, http_async_client = DefaultHttpxClient(**shared), DefaultAsyncHttpxClient(**shared)
+        http_client = DefaultHttpxClient(**shared, event_hooks={"response": [bounding(place)]})
+        http_async_client = DefaultAsyncHttpxClient(**shared, event_hooks={"response": [abounding(place)]})
     except Exception as error:  # whatever a variable holds: each library has its own complaint
         raise ModelLoadError(_no_client(name, error)) from None
     return {
@@ -132,7 +135,7 @@ def _headers(name: str, config: RemoteModel) -> dict[str, str]:
 @cache
 def _trusted() -> SSLContext:
     """The authorities that every client trusts: to read them takes longer than all else of opening a model."""
-    return httpx.create_ssl_context()
+    return httpx2.create_ssl_context()
 
 
 def _login(address: str | None) -> tuple[str, str] | None:

@@ -13,11 +13,14 @@ from pydantic import PrivateAttr
 
 from modular_pluralism.errors import ModelCallError, NoRoomError
 from modular_pluralism.llama.thinking import ThoughtSplitter
+from modular_pluralism.models.calls import ODD_REPLY
 from modular_pluralism.models.redaction import redact
 from modular_pluralism.models.refusals import reason, shortened
 from modular_pluralism.models.remote_terms import Terms, TermsOf
 from modular_pluralism.models.reply_parts import (
+    TokenCounts,
     checked_usage,
+    mended,
     reasoning_of,
     split_thoughts,
     without_thoughts,
@@ -25,6 +28,10 @@ from modular_pluralism.models.reply_parts import (
 
 LONGEST_TOKEN = 64
 """Characters; the longest tokens of real vocabularies are runs of spaces of about this length."""
+
+
+MOST_PARTS = 2**14
+"""Parts of a stream, besides four a token that was asked for: LangChain keeps each, which takes some KB."""
 
 
 SHORT_REPLY = 64
@@ -164,7 +171,7 @@ class RemoteChat(ChatOpenAI):
         endpoint's mistake."""
         try:
             yield
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        except ODD_REPLY as error:
             raise self._unreadable(f"{type(error).__name__}: {shortened(redact(str(error)))}") from error
 
     def _unreadable(self, why: str) -> ModelCallError:
@@ -224,7 +231,7 @@ class RemoteChat(ChatOpenAI):
             if choice["message"].get("refusal"):
                 extra["refusal"] = choice["message"]["refusal"]
             if thought:
-                extra["reasoning_content"] = _mended(thought)
+                extra["reasoning_content"] = mended(thought)
         return result
 
     def _convert_chunk_to_generation_chunk(
@@ -250,7 +257,7 @@ class RemoteChat(ChatOpenAI):
         if made is not None and choices and choices[0]["delta"].get("refusal"):
             made.message.additional_kwargs["refusal"] = choices[0]["delta"]["refusal"]
         if made is not None and thought:
-            made.message.additional_kwargs["reasoning_content"] = _mended(thought)
+            made.message.additional_kwargs["reasoning_content"] = mended(thought)
         return made
 
 
@@ -294,6 +301,8 @@ class _StreamCheck:
         self._most = None if self._given is None else self._given * LONGEST_TOKEN
         self._logprobs = logprobs
         self._tools = tools
+        self._most_parts = MOST_PARTS + 4 * (self._given or 0)
+        self._parts = 0
         self._length = 0
         self._finish = ""
         self._called_tool = False
@@ -309,6 +318,11 @@ class _StreamCheck:
 
     def passed(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """The chunk, without reasoning in its text."""
+        self._parts += 1
+        if self._parts > self._most_parts:
+            raise ModelCallError(
+                f"{self._place} sent a reply in more than {self._most_parts} parts; check that it obeys max_tokens."
+            )
         if isinstance(chunk.message.content, str) and chunk.message.content:
             thought, text = self._splitter.passed(chunk.message.content)
             _set_parts(chunk, thought, text)
@@ -335,15 +349,12 @@ class _StreamCheck:
             or message.additional_kwargs.get("function_call")
         )
         self._refusal += str(message.additional_kwargs.get("refusal") or "")
-        usage = getattr(message, "usage_metadata", None) or {}
-        if usage:
-            self._spent = max(self._spent, usage.get("output_tokens") or 0)
+        counts = TokenCounts.of(message)
+        if counts.completion is not None:
+            self._spent = max(self._spent, counts.completion)
             # Its count comes after all else of a stream: some endpoints say nothing more of the end.
             self._finish = self._finish or ("" if message.content else "stop")
-        self._reasoned = self._reasoned or bool(
-            message.additional_kwargs.get("reasoning_content")
-            or (usage.get("output_token_details") or {}).get("reasoning")
-        )
+        self._reasoned = self._reasoned or bool(message.additional_kwargs.get("reasoning_content") or counts.reasoning)
         _mend(generation)
         self._length += len(str(message.text))
         if self._most is not None and self._length > self._most:
@@ -384,20 +395,8 @@ def _set_parts(chunk: ChatGenerationChunk, thought: str, text: str) -> None:
 
 def _mend(generation: Any) -> None:
     content = generation.message.content
-    if not _is_unicode(content):
-        generation.message.content = generation.text = _mended(content)
-
-
-def _mended(text: str) -> str:
-    return text if _is_unicode(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    if (whole := mended(content)) != content:
+        generation.message.content = generation.text = whole
 
 
 def _short(text: str) -> str:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import merge_configs
+from pydantic import Field, TypeAdapter, ValidationError
 
 from modular_pluralism.errors import ModelCallError, NoLogProbabilitiesError
 from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
-from modular_pluralism.models.refusals import refused_setting
+from modular_pluralism.models.refusals import refused_setting, shortened
 
 _ROUNDING = 0.001
+"""How far a log-probability may be above 0."""
+_ROUNDING_OF_ALL = 0.01
+"""How far the probabilities of all alternatives may be above 1 together."""
+_LOGPROB = TypeAdapter(Annotated[float, Field(le=_ROUNDING)])
 _SETTINGS: dict[str, Any] = {"logprobs": True, "top_logprobs": 20, "max_tokens": 1, "temperature": 0}
 
 
@@ -98,7 +103,12 @@ class ReplyOptionReader(NoOptionReader):
             raise
 
     def _reading(self, reply: BaseMessage, labels: Sequence[str]) -> LabelReading:
-        reported = _reported(reply.response_metadata.get("logprobs"))
+        try:
+            reported = _reported(reply.response_metadata.get("logprobs"))
+        except ValueError as error:
+            raise ModelCallError(
+                f"{self._place} reported log-probabilities that cannot be true ({error}); use another model."
+            ) from None
         if not reported:
             raise self._no_labels()
         logprobs: list[list[float]] = [
@@ -116,7 +126,11 @@ class ReplyOptionReader(NoOptionReader):
 
 def _reported(logprobs: object) -> list[tuple[str, float]]:
     """The first token's alternatives with their probabilities, which sum to 1 at most; a token's text may stand there
-    several times. Entries that are none, or hold no number, are left out."""
+    several times. Entries that are none, or hold no number, are left out.
+
+    Raises:
+        ValueError: one of them, or all together, are no probability.
+    """
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     first = content[0] if isinstance(content, list) and content else None
     if not isinstance(first, dict):
@@ -126,8 +140,10 @@ def _reported(logprobs: object) -> list[tuple[str, float]]:
     chosen = _entry(first)
     if chosen is not None and chosen[0] not in {token for token, _ in found}:  # it stands among the top ones or not
         found.append(chosen)
-    total = max(1.0, math.fsum(probability for _, probability in found))
-    return [(token, probability / total) for token, probability in found]
+    total = math.fsum(probability for _, probability in found)
+    if total > 1 + _ROUNDING_OF_ALL:
+        raise ValueError(f"the likeliest replies have a probability of {total:.3g} together")
+    return [(token, probability / max(1.0, total)) for token, probability in found]
 
 
 def _entry(entry: object) -> tuple[str, float] | None:
@@ -136,10 +152,10 @@ def _entry(entry: object) -> tuple[str, float] | None:
     token, logprob = entry.get("token"), entry.get("logprob")
     if not isinstance(token, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float):
         return None
-    # A little above 0 is a rounding error, and far above it, like what is no number, is nothing that can be true.
-    if math.isnan(logprob) or logprob > _ROUNDING:
-        return None
-    return token, math.exp(min(float(logprob), 0.0))
+    try:  # a little above 0 is a rounding error
+        return token, math.exp(min(_LOGPROB.validate_python(logprob), 0.0))
+    except ValidationError:
+        raise ValueError(f"{shortened(repr(token))} has {shortened(repr(logprob))}") from None
 
 
 def _quiet(config: RunnableConfig) -> RunnableConfig:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from langchain_core.runnables import RunnableConfig
 
 from modular_pluralism.models.redaction import redact
+from modular_pluralism.models.reply_parts import TokenCounts
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -48,13 +49,14 @@ class CallSpan:
         if self._span is None:
             return
         self._span.set_attribute("pluralism.attempts", attempts)
-        usage: Any = getattr(value, "usage_metadata", None)
-        if usage:
-            self._span.set_attribute("gen_ai.usage.input_tokens", usage["input_tokens"])
-            self._span.set_attribute("gen_ai.usage.output_tokens", usage["output_tokens"])
-            cached = (usage.get("input_token_details") or {}).get("cache_read")
-            if cached is not None:
-                self._span.set_attribute("gen_ai.usage.cache_read.input_tokens", cached)
+        counts = TokenCounts.of(value)
+        for name, count in (
+            ("input_tokens", counts.prompt),
+            ("output_tokens", counts.completion),
+            ("cache_read.input_tokens", counts.cached),
+        ):
+            if count is not None:
+                self._span.set_attribute(f"gen_ai.usage.{name}", count)
         info: Mapping[str, Any] = getattr(value, "response_metadata", None) or {}
         if info.get("finish_reason"):
             self._span.set_attribute("gen_ai.response.finish_reasons", [str(info["finish_reason"])])

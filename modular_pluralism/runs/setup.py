@@ -13,6 +13,7 @@ from modular_pluralism.errors import StoreError
 from modular_pluralism.pool import BUILT_IN_POOLS, Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import Edited, Edits, Origin, apply_edits
+from modular_pluralism.runs.model_files import model_digests
 from modular_pluralism.table import without_password
 from modular_pluralism.types import Mode, Scoring, Voice
 
@@ -27,8 +28,9 @@ _VOTES = ("vote", "vote_group", "vote_text", "vote_group_text")
 
 class Setup(BaseModel):
     """`asked` is the graph's input. `pool` is a built-in name or an absolute path, and `prompts` the folder that was
-    laid over the built-in ones. Of a fork, `edits` are all that tells it from a run with this pool and these prompts,
-    and `origin` is where it comes from. No key is in here: a pool knows only the names of variables."""
+    laid over the built-in ones. `model_files` are digests of the files that the pool names. Of a fork, `edits` are all
+    that tells it from a run with this pool and these prompts, and `origin` is where it comes from. No key is in here: a
+    pool knows only the names of variables."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,6 +44,7 @@ class Setup(BaseModel):
     communities: list[str]
     prompts: str | None
     prompts_fingerprint: str
+    model_files: dict[str, str] = Field(default_factory=dict)
     edits: Edits = Field(default_factory=Edits)
     origin: Origin | None = None
 
@@ -72,13 +75,18 @@ class Setup(BaseModel):
             prompts_fingerprint=_prompts_fingerprint(texts, voice),
         )
 
+    def with_model_files(self, pool: Pool) -> Setup:
+        """With digests of the pool's model files as they are now: once its models are opened, all are here."""
+        return self.model_copy(update={"model_files": model_digests(pool)})
+
     def load(self, *, anyway: bool = False, remedy: str = "") -> Edited:
         """The pool, the prompts and the comments that are known before the run, as they are now, for going on with it.
 
         `remedy` is what else can be done where something has changed, for the message.
 
         Raises:
-            StoreError: they are not what they were, unless `anyway`; with another set of communities, always.
+            StoreError: they, or the pool's model files, are not what they were, unless `anyway`; with another set of
+                communities, always.
             PoolError, PromptError: they cannot be read any more.
             InputError: the pool has changed so that the edits of this fork do not fit it.
         """
@@ -95,20 +103,23 @@ class Setup(BaseModel):
             changed.append(f"the pool {self.pool}")
         if _prompts_fingerprint(prompts, self.voice) != self.prompts_fingerprint:
             changed.append("the prompts" if self.prompts is None else f"the prompts in {self.prompts}")
+        now = model_digests(pool)
+        changed += [f"the model file {name}" for name, was in self.model_files.items() if now.get(name, was) != was]
         if changed and not anyway:
             raise StoreError(
-                f"{_begun(' and '.join(changed))} changed since this run began, so the rest of it would be another "
+                f"{_begun(changed)} changed since this run began, so the rest of it would be another "
                 f"run's; put that back as it was{remedy}."
             )
         return edited
 
 
-def _begun(what: str) -> str:
-    return f"{what[0].upper()}{what[1:]} {'have' if 'prompts' in what else 'has'}"
+def _begun(changed: list[str]) -> str:
+    what = " and ".join(changed)
+    return f"{what[0].upper()}{what[1:]} {'have' if len(changed) > 1 or 'prompts' in what else 'has'}"
 
 
 def _pool_fingerprint(pool: Pool, prompts: PromptSet) -> str:
-    """Of the pool's tables, its personas' and templates' texts: not of model files, nor of an address's password."""
+    """Of the pool's tables, its personas' and templates' texts: not of an address's password."""
     tables = pool.model_dump(mode="json", exclude={"folder", "name"})
     for model in tables["models"].values():
         if "base_url" in model:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from modular_pluralism.models.reply_parts import TokenCounts
 from modular_pluralism.serving.schemas import ChatRequest
 
 Facts = dict[str, Any]
@@ -22,6 +23,11 @@ class Tokens:
     cached: int = 0
     completion: int = 0
     reasoning: int = 0
+
+    @classmethod
+    def of(cls, told: TokenCounts) -> Tokens:
+        """What is not told counts as none."""
+        return cls(told.prompt or 0, told.cached or 0, told.completion or 0, told.reasoning or 0)
 
     def __add__(self, other: Tokens) -> Tokens:
         return Tokens(

@@ -15,6 +15,7 @@ from modular_pluralism.errors import InputError, ModelCallError, PluralismError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.calls import Caller, describe
 from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.models.reply_parts import TokenCounts, logprobs_of
 from modular_pluralism.nodes.render import with_persona
 from modular_pluralism.serving.answers import Delta, End, Event, Tokens
 from modular_pluralism.serving.api_error import ApiError
@@ -57,7 +58,7 @@ class ModelTalk:
                     if message.text or logprobs or reasoning or calls:
                         yield Delta(index, str(message.text), logprobs, reasoning, calls)
                     info |= {key: value for key, value in message.response_metadata.items() if key == "finish_reason"}
-                    tokens += _tokens(message)
+                    tokens += Tokens.of(TokenCounts.of(message))
                     message = None if chunks is None else await anext(chunks, None)
             except PluralismError:
                 raise
@@ -159,7 +160,7 @@ def _finish_reason(info: dict[str, Any], model: PoolModel) -> str:
 
 
 def _logprobs(message: AIMessage) -> dict[str, Any] | None:
-    content = (message.response_metadata.get("logprobs") or {}).get("content")
+    content = logprobs_of(message)
     return {"content": content, "refusal": None} if content else None
 
 
@@ -176,10 +177,3 @@ def _call(call: Any, index: int | str, arguments: str | None) -> dict[str, Any]:
     begun = {"id": call["id"], "type": "function"} if call["id"] else {}
     named = {"name": call["name"]} if call["name"] else {}
     return {"index": index, **begun, "function": {**named, "arguments": arguments or ""}}
-
-
-def _tokens(message: AIMessage) -> Tokens:
-    usage: Any = message.usage_metadata or {}
-    cached = int((usage.get("input_token_details") or {}).get("cache_read") or 0)
-    reasoning = int((usage.get("output_token_details") or {}).get("reasoning") or 0)
-    return Tokens(int(usage.get("input_tokens", 0)), cached, int(usage.get("output_tokens", 0)), reasoning)

@@ -10,6 +10,7 @@ from langchain_openai import ChatOpenAI
 from modular_pluralism.errors import ModelCallError, PluralismError
 from modular_pluralism.models.calls import Caller, describe
 from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.models.reply_parts import TokenCounts
 from modular_pluralism.serving.answers import Tokens
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.concurrency import called
@@ -70,9 +71,10 @@ def _checked(response: Any, request: CompletionRequest, exchange: Exchange) -> d
     """The response under the id that was asked for."""
     data: dict[str, Any] = response.model_dump(warnings=False)
     choices = data.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(choice.get("text"), str) for choice in choices):
+    if not isinstance(choices, list) or not all(
+        isinstance(choice, dict) and isinstance(choice.get("text"), str) for choice in choices
+    ):
         raise ModelCallError("the endpoint's reply is no completion")
     if usage := data.get("usage"):
-        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        exchange.tokens = Tokens(usage.get("prompt_tokens") or 0, cached, usage.get("completion_tokens") or 0)
+        exchange.tokens = Tokens.of(TokenCounts.of_openai(usage))
     return {**data, "model": request.model}
