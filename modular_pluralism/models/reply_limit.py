@@ -28,7 +28,8 @@ _PIECE = 2**16
 
 def bounding(place: str) -> Callable[[Response], None]:
     """A hook for the responses of an HTTP client: a body of more than 4 MiB, and 4 KiB a token or 256 KiB a vector that
-    the request asks for, raises ModelCallError while it is read, and its connection is closed. `place` names the model in messages."""
+    the request asks for, raises ModelCallError while it is read, and its connection is closed. `place` names the model
+    in messages."""
 
     def bound(response: Response) -> None:
         response.stream = _Bounded(response, place)
