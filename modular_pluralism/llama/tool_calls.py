@@ -74,14 +74,15 @@ class ToolUse:
             return None
         if not tools:
             if choice not in (None, "auto"):
-                raise InputError(f"tool_choice is {choice!r}, and there are no tools; give some, or leave it out.")
+                raise InputError(f"tool_choice is {choice!r:.60}, and there are no tools; give some, or leave it out.")
             return None
         names = [_name(tool) for tool in tools]
         if choice in (None, "auto"):
             return cls(tuple(tools))
         if choice in ("required", "any"):
             return cls(tuple(tools), forced=True)
-        named = choice.get("function", {}).get("name") if isinstance(choice, Mapping) else choice
+        function = choice.get("function") if isinstance(choice, Mapping) else None
+        named = function.get("name") if isinstance(function, Mapping) else choice
         if named not in names:
             raise InputError(f"tool_choice names {named!r:.60}; name one of the tools, {', '.join(names)}.")
         return cls(tuple(tools), forced=True, name=named)
