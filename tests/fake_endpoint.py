@@ -194,6 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _vectors(self, body: dict[str, Any]) -> None:
         """A vector for each text: its length, and nothing else, in as many dimensions as are wanted."""
+        if body.get("dimensions", 0) > 8:
+            self._error(400, "dimensions must be at most 8")
+            return
         rest = [0.0] * (body.get("dimensions", 3) - 1)
         rows = [{"index": place, "embedding": [len(text), *rest]} for place, text in enumerate(body["input"])]
         usage = {"prompt_tokens": 7, "total_tokens": 7}

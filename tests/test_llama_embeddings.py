@@ -44,7 +44,7 @@ def _nothing_stays_open() -> Iterator[None]:
     close_engines()
 
 
-def similar(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
+def similar(one: Sequence[Sequence[float]], other: Sequence[Sequence[float] | Vectors]) -> float:
     """The smallest cosine of two vectors at the same place."""
     first, second = np.asarray(one), np.asarray(other)
     return float(((first * second).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)).min())
@@ -70,6 +70,15 @@ def test_an_encoders_vectors_are_those_of_the_reference() -> None:
     vectors = LlamaEmbeddings(gguf=minilm_gguf()).embed_documents(texts)
     assert similar(vectors, reference) > 0.999
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_what_frames_a_text_stands_around_it_once_whatever_it_spells() -> None:
+    model = LlamaEmbeddings(gguf=minilm_gguf()).embedder.model
+    first, last = model.begin_token, model.tokenize("", parse_special=False, add_special=True)[-1]
+    assert [model.token_text(token) for token in (first, last)] == ["[CLS]", "[SEP]"]
+    tokens = model.tokenize("Is it [SEP] or [CLS]?", parse_special=False, add_special=True)
+    assert (tokens[0], tokens[-1]) == (first, last)
+    assert not {first, last} & set(tokens[1:-1])
 
 
 @pytest.mark.model

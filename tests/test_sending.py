@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from modular_pluralism.listening import listen
 from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.request_log import Exchange
-from modular_pluralism.serving.sending import AnswerResponse
+from modular_pluralism.serving.sending import AnswerResponse, ListResponse
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n"
 
@@ -90,3 +91,33 @@ async def test_a_server_that_stops_adds_nothing_to_an_answer_that_is_whole() -> 
 
     await served({"type": "http"}, asyncio.Event().wait, send)  # type: ignore[arg-type]
     assert [message.get("body") for message in sent] == [None, b'{"part": 0}']
+
+
+async def test_others_get_a_turn_between_the_rows_of_a_long_answer() -> None:
+    turns, seen, sent = 0, list[int](), list[Any]()
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for number in range(3):
+            seen.append(turns)
+            yield {"row": number}
+
+    async def parts() -> AsyncIterator[dict[str, Any]]:
+        yield {"data": rows(), "model": "[]"}
+
+    async def receive() -> Any:
+        await asyncio.sleep(30)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    task = asyncio.create_task(others())
+    await ListResponse(Exchange("one", "POST", "/"), Gate(Limits()), parts())({}, receive, send)
+    task.cancel()
+    assert seen[0] < seen[1] < seen[2]
+    assert json.loads(sent[-1]["body"]) == {"data": [{"row": 0}, {"row": 1}, {"row": 2}], "model": "[]"}

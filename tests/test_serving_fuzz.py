@@ -134,10 +134,10 @@ def test_every_endpoint_withstands_its_own_schema(client: TestClient) -> None:
             send()
     paths = {
         *("/health", "/metrics", "/v1/models", "/v1/models/{model}", "/v1/chat/completions", "/v1/completions"),
-        *("/v1/responses", "/tokenizer_info", "/tokenize", "/detokenize"),
+        *("/v1/responses", "/v1/embeddings", "/tokenizer_info", "/tokenize", "/detokenize"),
     }
     assert set(called) == paths
-    for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/tokenize"):
+    for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/tokenize"):
         assert called[path] >= EXAMPLES
         assert answered[path] > 0, (path, refusals[path])
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from numbers import Real
 from typing import Any, NamedTuple
 
+import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 from langchain_openai import OpenAIEmbeddings
@@ -79,7 +79,8 @@ def _is_vector(value: Any) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(each, Real) and not isinstance(each, bool) and math.isfinite(each) for each in value)
+        and all(isinstance(each, float | int | np.floating) and type(each) is not bool for each in value)
+        and all(map(math.isfinite, value))
     )
 
 
@@ -117,15 +118,12 @@ class CalledEmbeddings(Embeddings):
         return (await self._caller.acall(self._query(text), {})).value[0]
 
     def _calls(self, texts: list[str]) -> list[Call[Vectors]]:
-        parts = [texts[start : start + _AT_ONCE] for start in range(0, len(texts), _AT_ONCE)]
-        return [
-            self._call(
-                len(part),
-                lambda part=part: self.inner.embed_documents(part),
-                lambda part=part: self.inner.aembed_documents(part),
-            )
-            for part in parts
-        ]
+        starts = range(0, len(texts), _AT_ONCE)
+        return [self._documents(texts[start : start + _AT_ONCE]) for start in starts]
+
+    def _documents(self, texts: list[str]) -> Call[Vectors]:
+        inner = self.inner
+        return self._call(len(texts), lambda: inner.embed_documents(texts), lambda: inner.aembed_documents(texts))
 
     def _query(self, text: str) -> Call[Vectors]:
         async def ask() -> Vectors:

@@ -25,7 +25,7 @@ _Vectors = npt.NDArray[np.float32]
 async def embedding_parts(
     catalogue: Catalogue, request: EmbeddingsRequest, exchange: Exchange
 ) -> AsyncIterator[dict[str, Any]]:
-    """The response, as the one part that it has.
+    """The response, as the one part that it has, for a ListResponse.
 
     Raises:
         ApiError, PluralismError: there is none.
@@ -33,11 +33,11 @@ async def embedding_parts(
     vectors, tokens = await _vectors(catalogue, request)
     exchange.tokens = Tokens(tokens)
     yield {
-        "object": "list",
-        "data": [
+        "data": (
             {"object": "embedding", "index": index, "embedding": _written(vector, request)}
             for index, vector in enumerate(vectors)
-        ],
+        ),
+        "object": "list",
         "model": request.model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
