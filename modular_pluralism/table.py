@@ -56,6 +56,9 @@ class Told(BaseModel):
         """
         names = {field.alias: name for name, field in type(self).model_fields.items() if field.alias}
         changes = {names.get(key, key): value for key, value in (update or {}).items()}
+        known = type(self).model_fields
+        for key in changes.keys() - known.keys():
+            raise self._error(f"{type(self).__name__}: {unknown(key, known, is_table=False)}")
         if changes:
             whole = type(self)(**{name: getattr(self, name) for name in self.model_fields_set} | changes)
             changes = {name: getattr(whole, name) for name in changes}

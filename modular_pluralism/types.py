@@ -159,10 +159,10 @@ class Cost(TypedDict):
 
 
 class RoleEstimate(Cost):
-    """What one role costs of one model: `tokens` of prompts are "counted" with the model's tokenizer, "estimated"
-    from their length, or "unknown" and left out: those of a part that the application brings. `sampled` is what it
-    costs instead where the model reports no log-probabilities, so that options are read from sampled replies; None
-    where that cannot be, or makes no difference."""
+    """What one role costs of one model: `tokens` of prompts are "counted" with the model's tokenizer, "estimated" from
+    their length, or "unknown" and left out, as those of a part that the application brings. `sampled` is what it costs
+    instead where the model reports no log-probabilities, so that options are read from sampled replies; None where that
+    cannot be, or makes no difference."""
 
     role: str
     model: str

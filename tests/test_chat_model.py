@@ -174,6 +174,8 @@ def test_a_reply_follows_a_typed_dict_or_a_json_schema(model: ChatLlama) -> None
 
 
 async def _ainvoked(model: ChatLlama) -> Any:
+    with pytest.raises(InputError, match=r"ChatLlama: unknown key 'max_token'.*\(did you mean 'max_tokens'\?\)"):
+        model.model_copy(update={"max_token": 40})
     longer = model.model_copy(update={"max_tokens": 40})
     return await longer.with_structured_output(Verdict, include_raw=True).ainvoke("May a city ban cars?")
 

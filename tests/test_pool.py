@@ -572,11 +572,12 @@ def test_a_pool_made_in_python_is_checked_alike() -> None:
     ],
 )
 def test_a_table_made_or_copied_in_python_says_what_is_wrong(table: Any, wrong: Any, sentence: str) -> None:
-    for made in (partial(type(table), **{**dict(table), **wrong}), partial(table.model_copy, update=wrong)):
+    kind: Any = type(table)
+    for made in (partial(kind, **{**dict(table), **wrong}), partial(table.model_copy, update=wrong)):
         with pytest.raises(PoolError) as caught:
             made()
         assert str(caught.value) == sentence
-    with pytest.raises(PoolError, match=f"{type(table).__name__}: unknown key 'odd'; remove it, or use one of"):
+    with pytest.raises(PoolError, match=f"{kind.__name__}: unknown key 'odd'; remove it, or use one of"):
         table.model_copy(update={"odd": 1})
 
 

@@ -59,7 +59,7 @@ MESSAGES = [
     AIMessage("", tool_calls=[{"name": "look", "args": {"at": [1]}, "id": "3"}], response_metadata={"model": "m"}),
     AIMessage("No.", usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}),
     ToolMessage("3", tool_call_id="3", status="error"),
-    ChatMessage("Hm.", role="judge"),
+    ChatMessage(content="Hm.", role="judge"),
 ]
 
 

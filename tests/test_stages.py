@@ -213,7 +213,7 @@ def test_a_dict_is_a_stage_as_langchain_has_it() -> None:
     graph = build_overton(**settings(), merge=said).compile(cache=cache)
     assert [graph.invoke(ASKED)["answer"] for _ in range(2)] == ["IS IT SO?"] * 2
     with pytest.raises(InputError, match="merge is a"):
-        build_overton(**settings(), merge={"a": 3})  # type: ignore[dict-item]
+        build_overton(**settings(), merge={"a": 3})
 
 
 def test_what_cannot_be_asked_is_refused_when_the_graph_is_built() -> None:

@@ -80,7 +80,7 @@ class ChatLlama(Told, BaseChatModel):
     `with_structured_output`. The seed that was used stands in `response_metadata["seed"]`.
 
     Raises:
-        InputError: There is no such field, or the field has no such value.
+        InputError: A field has no such value. (One that there is not is passed over, as LangChain wants it.)
         ModelLoadError: The GGUF or an adapter cannot be loaded. (At the first call.)
 
     Example:
@@ -93,7 +93,7 @@ class ChatLlama(Told, BaseChatModel):
         ```
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     gguf: Path | str
     """The model's file, as a pool file names it: a path, "package:…", "hf:…" or "ollama:…"."""
