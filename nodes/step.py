@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -12,13 +11,12 @@ from hashlib import blake2b
 from inspect import isgeneratorfunction, signature
 from types import CodeType
 from typing import Any, NamedTuple, ParamSpec, TypeAlias
-from weakref import WeakSet
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import Caller, CallResult
-from modular_pluralism.models.pool_models import PoolModels, aside
+from modular_pluralism.models.pool_models import PoolModels, without_opening
 from modular_pluralism.nodes.ask import Asking, ModelCall
 from modular_pluralism.nodes.noted import DeclaredPrompts, Noted, Notes, NotNotedError, plain_update
 from modular_pluralism.nodes.telling import Telling
@@ -80,7 +78,7 @@ class Step:
     _prompts: PromptsOf
     defaults: Mapping[str, Any] = field(default_factory=dict)
     _made: dict[QuestionParts, _Made] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _ahead: OrderedDict[int, tuple[State, Begun]] = field(
+    ahead: OrderedDict[int, tuple[State, Begun]] = field(
         default_factory=OrderedDict, init=False, repr=False, compare=False
     )
 
@@ -101,11 +99,6 @@ class Step:
         }
         return [_function(self._make, f"what {self._make.__qualname__} takes from around it"), given]
 
-    @property
-    def opens_models(self) -> bool:
-        """Whether it may open a model of the pool."""
-        return any(isinstance(value, PoolModels) for value in self._arguments.values())
-
     def prompts(self, question: QuestionParts) -> list[str]:
         """The prompts that it uses on a question with these parts, the one that it begins with first."""
         return list(dict.fromkeys(self._prompts(question, self._arguments)))
@@ -117,14 +110,14 @@ class Step:
     def begin_ahead(self, state: State) -> Begun:
         """As `begin`, of which the next one on this very state goes on with what has been begun here: who makes a
         node's key has filled in its prompts already."""
-        self._ahead[id(state)] = state, (begun := self.begin(state))
-        while len(self._ahead) > _MOST_AHEAD:  # they were found in a cache, and never ran
-            self._ahead.popitem(last=False)
+        self.ahead[id(state)] = state, (begun := self.begin(state))
+        while len(self.ahead) > MOST_AHEAD:  # they were found in a cache, and never ran
+            self.ahead.popitem(last=False)
         return begun
 
     def begin(self, state: State) -> Begun:
         """Work until the step first asks a model, or, where it asks none, until its end."""
-        if ahead := self._ahead.pop(id(state), None):
+        if ahead := self.ahead.pop(id(state), None):
             return ahead[1]
         state = {**state, **{key: value for key, value in self.defaults.items() if state.get(key) is None}}
         parts = QuestionParts(bool(state.get("options")), bool(state.get("attribute")))
@@ -153,7 +146,7 @@ class Step:
         return made
 
 
-_MOST_AHEAD = 32
+MOST_AHEAD = 32
 """States of a node that are kept begun."""
 
 
@@ -214,7 +207,6 @@ class StepNode(Runnable[Any, Update]):
     def __init__(self, step: Step, caller: Caller, name: str, labels: Mapping[str, str] | None = None) -> None:
         self.name = name
         self._step, self._caller, self._labels = step, caller, dict(labels or {})
-        self._known_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._tags = [f"{key}:{value}" for key, value in self._labels.items()]
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Update:
@@ -239,7 +231,7 @@ class StepNode(Runnable[Any, Update]):
         """See Runnable."""
         config, told = self._marked(config), self._telling()
         with told:
-            begun = await self._abegun(input)
+            begun = await without_opening(lambda: self._step.begin(input))
             while begun.call is not None:
                 told.asks()
                 try:
@@ -252,15 +244,6 @@ class StepNode(Runnable[Any, Update]):
                     begun.answered(outcome)
             told.wrote(begun.update)
         return begun.update
-
-    async def _abegun(self, state: State) -> Begun:
-        """Begin the step: the first time on each event loop in a thread, since its model may have to be opened."""
-        loop = asyncio.get_running_loop()
-        if loop in self._known_loops or not self._step.opens_models:
-            return self._step.begin(state)
-        begun = await aside(lambda: self._step.begin(state))
-        self._known_loops.add(loop)
-        return begun
 
     def _telling(self) -> Telling:
         return Telling(self.name or "", self._labels)

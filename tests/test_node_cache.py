@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 from langgraph.graph import StateGraph
+from pydantic import BaseModel, field_validator
 
 from modular_pluralism.graphs import (
     NodeCache,
@@ -19,8 +21,9 @@ from modular_pluralism.graphs import (
     build_vanilla,
 )
 from modular_pluralism.graphs.node_key import NodeKey
+from modular_pluralism.nodes.step import MOST_AHEAD
 from modular_pluralism.pool import Pool
-from modular_pluralism.prompts import PromptSet
+from modular_pluralism.prompts import Prompt, PromptSet
 from tests.fake_models import FakeChat, always, choosing, fake_models, fake_pool, scripted
 
 NAMES = ("north", "east", "south")
@@ -223,3 +226,56 @@ def test_no_keys_are_made_where_there_is_no_cache(build: Build, monkeypatch: pyt
     assert made == []
     graph.compile(cache=lab.cache).invoke(question)
     assert made, "the same graph can still have one"
+
+
+def test_another_class_of_the_same_schema_is_another_answer() -> None:
+    class Verdict(BaseModel):
+        text: str
+
+    def other() -> type[BaseModel]:
+        class Verdict(BaseModel):
+            text: str
+
+            @field_validator("text")
+            @classmethod
+            def _short(cls, text: str) -> str:
+                return text[:3]
+
+        return Verdict
+
+    lab = Lab()
+    lab.models["boss"] = always('{"text": "maybe"}')
+    assert lab.run(build_overton, OVERTON, answer_schema=Verdict) == {*NAMES, "boss"}
+    assert lab.run(build_overton, OVERTON, answer_schema=Verdict) == set()
+    assert lab.run(build_overton, OVERTON, answer_schema=other()) == {"boss"}
+    assert lab.state["structured"] == {"text": "may"}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_prompt_is_filled_in_once_for_the_key_and_the_run(
+    asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled: list[str] = []
+    render = Prompt.render
+
+    def noted(self: Prompt, /, **values: Any) -> Any:
+        filled.append(self.name)
+        return render(self, **values)
+
+    monkeypatch.setattr(Prompt, "render", noted)
+    lab = Lab()
+    graph = build_overton(lab.pool, models=lab.models).compile(cache=lab.cache)
+    for _ in range(2):  # the second time, for the keys alone
+        asyncio.run(graph.ainvoke(OVERTON)) if asynchronous else graph.invoke(OVERTON)
+        assert sorted(filled) == ["comment"] * 3 + ["merge"]
+        filled.clear()
+
+
+def test_what_was_begun_for_keys_is_not_kept_for_ever() -> None:
+    lab = Lab()
+    graph = build_overton(lab.pool, models=lab.models)
+    compiled = graph.compile(cache=lab.cache)
+    for _ in range(2 * MOST_AHEAD):
+        compiled.invoke(OVERTON)
+    policy: Any = graph.nodes["merge"].cache_policy
+    assert 0 < len(policy.key_func.step.ahead) <= MOST_AHEAD

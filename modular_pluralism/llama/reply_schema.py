@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -29,15 +29,19 @@ ResponseFormat = Mapping[str, Any] | type[BaseModel]
 class ReplySchema:
     """A JSON schema with its name. Replies are read into `model` where there is one, else into plain values.
 
-    `model` is no field: what remains of a schema is plain, so that a step can be made with it.
+    `model` is no field: what remains of a schema is plain, so that a step can be made with it. `of_class` is where the
+    model is written: two of equal schemas may yet refuse different replies.
     """
 
     name: str
     json_schema: dict[str, Any]
     model: InitVar[type[BaseModel] | None] = None
+    of_class: str = field(default="", init=False)
 
     def __post_init__(self, model: type[BaseModel] | None) -> None:
         object.__setattr__(self, "_model", model)
+        if model is not None:
+            object.__setattr__(self, "of_class", f"{model.__module__}.{model.__qualname__}")
         check_keywords(self.json_schema)
         from jsonschema import Draft202012Validator, SchemaError  # a tenth of a second that few runs need
 

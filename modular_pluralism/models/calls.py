@@ -78,23 +78,8 @@ class Caller:
             GraphBubbleUp: the model has interrupted the run, or sends it elsewhere.
             TypeError, AttributeError, …: a mistake in the code that was asked (see `is_mistake`), as it is.
         """
-        with call_span(call.asked, config) as span:
-            outcome = self._call(call, config)
-            span.answered(outcome.value, outcome.attempts)
-            return outcome
-
-    async def acall(self, call: Call[T], config: RunnableConfig) -> CallResult[T]:
-        """As `call`, in asyncio; cancelling the task cancels the call."""
-        with call_span(call.asked, config) as span:
-            outcome = await self._acall(call, config)
-            span.answered(outcome.value, outcome.attempts)
-            return outcome
-
-    def _call(self, call: Call[T], config: RunnableConfig) -> CallResult[T]:
-        started = time.monotonic()
+        started, tries, future = time.monotonic(), _Tries(self.attempts), Future[T]()
         abandoned = threading.Event()
-        tries = _Tries(self.attempts)
-        future: Future[T] = Future()
 
         def work() -> None:
             try:
@@ -102,36 +87,40 @@ class Caller:
             except BaseException as error:
                 future.set_exception(error)
 
-        # A thread of its own, since nothing else can end the wait for a peer that hangs. It is a daemon, and the
-        # model has the same deadline as its time limit, so that what was abandoned ends by itself soon.
-        context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(work,), name=f"call {call.place}", daemon=True).start()
-        try:
-            wait([future], timeout=self.deadline)
-        finally:
-            abandoned.set()  # whatever ended the wait (Ctrl+C, too): nobody wants another try
-        if not future.done():
-            raise self._late(call, tries)
-        try:
-            value = future.result()
-        except Exception as error:
-            if _as_it_is(error, call, config):
-                raise
-            raise self._failed(call, tries, error) from _shown(error)
+        with call_span(call.asked, config) as span:
+            # A thread of its own, since nothing else can end the wait for a peer that hangs. It is a daemon, and the
+            # model has the same deadline as its time limit, so that what was abandoned ends by itself soon.
+            context = contextvars.copy_context()
+            threading.Thread(target=context.run, args=(work,), name=f"call {call.place}", daemon=True).start()
+            try:
+                wait([future], timeout=self.deadline)
+            finally:
+                abandoned.set()  # whatever ended the wait (Ctrl+C, too): nobody wants another try
+            if not future.done():
+                raise self._late(call, tries)
+            try:
+                value = future.result()
+            except Exception as error:
+                if _as_it_is(error, call, config):
+                    raise
+                raise self._failed(call, tries, error) from _shown(error)
+            span.answered(value, tries.made)
         return CallResult(value, time.monotonic() - started, tries.made)
 
-    async def _acall(self, call: Call[T], config: RunnableConfig) -> CallResult[T]:
-        started = time.monotonic()
-        tries = _Tries(self.attempts)
-        try:
-            async with asyncio.timeout(self.deadline) as timer:
-                value = await tries.aof(call.arun, config)
-        except Exception as error:
-            if timer.expired():  # whatever the model made of being cancelled
-                raise self._late(call, tries) from None
-            if _as_it_is(error, call, config):
-                raise
-            raise self._failed(call, tries, error) from _shown(error)
+    async def acall(self, call: Call[T], config: RunnableConfig) -> CallResult[T]:
+        """As `call`, in asyncio; cancelling the task cancels the call."""
+        started, tries = time.monotonic(), _Tries(self.attempts)
+        with call_span(call.asked, config) as span:
+            try:
+                async with asyncio.timeout(self.deadline) as timer:
+                    value = await tries.aof(call.arun, config)
+            except Exception as error:
+                if timer.expired():  # whatever the model made of being cancelled
+                    raise self._late(call, tries) from None
+                if _as_it_is(error, call, config):
+                    raise
+                raise self._failed(call, tries, error) from _shown(error)
+            span.answered(value, tries.made)
         return CallResult(value, time.monotonic() - started, tries.made)
 
     def _late(self, call: Call[Any], tries: _Tries) -> DeadlineError:

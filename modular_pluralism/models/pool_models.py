@@ -274,6 +274,8 @@ class PoolModels:
         key = (self._loop_of(name), name, lora, scale)
         if found := self._opened.get(key):
             return found
+        if not _may_open.get():
+            raise _NotOpenError
         with self._lock:
             if key not in self._opened:
                 self._forget_closed_loops()
@@ -363,11 +365,24 @@ def _where(name: str, config: LangChainModel | RemoteModel) -> str:
 
 
 _loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("loop", default=None)
+_may_open: ContextVar[bool] = ContextVar("may_open", default=True)
 
 
-async def aside(work: Callable[[], T]) -> T:
-    """What `work` returns in a thread, where it may open models for this event loop: to fetch a file, to import a
-    client or to read certificates would hold up whatever else the loop does."""
+class _NotOpenError(Exception):
+    """A model is not open, and must not be opened here."""
+
+
+async def without_opening(work: Callable[[], T]) -> T:
+    """What `work` returns, of which any models are open already; else it is begun anew in a thread, which opens them
+    for this event loop: to fetch a file, to import a client or to read certificates would hold up all that the loop
+    does."""
+    token = _may_open.set(False)
+    try:
+        return work()
+    except _NotOpenError:
+        pass
+    finally:
+        _may_open.reset(token)
     loop, context = asyncio.get_running_loop(), copy_context()
     context.run(_loop.set, loop)
     return await loop.run_in_executor(None, context.run, work)
