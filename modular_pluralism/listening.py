@@ -24,7 +24,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: Any, limits: ConnectionLimits | None = None, **settings: Any) -> None:
         bounded = type("Connection", (BoundedConnection,), {"limits": limits or ConnectionLimits()})
-        quiet = {"log_level": "warning", "access_log": False, "server_header": False}
+        quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "server_header": False}
         super().__init__(uvicorn.Config(app, http=bounded, **quiet, **settings))
 
     @contextlib.contextmanager

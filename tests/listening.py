@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tests.command import Started, started
 
@@ -26,3 +28,11 @@ def listening(
         match = re.search(address, line)
         assert match, (line, process.communicate())
         yield process, match[0]
+
+
+def hung_up_on(url: str) -> bytes:
+    """The answer to a request whose body never comes, until the server hangs up; uvicorn by itself does not."""
+    host, port = urlsplit(url).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 1000\r\n\r\n")
+        return b"".join(iter(lambda: connection.recv(4096), b""))

@@ -25,6 +25,7 @@ from modular_pluralism.prompts import PromptSet
 from tests.browser import chromium
 from tests.command import pluralism
 from tests.debug_server import PATIENCE, POOL, Debugging, debugging
+from tests.listening import hung_up_on
 from tests.random_model import RANDOM_GGUF
 from tests.test_thinking import POOL as THINKING_POOL
 from tests.thinking_model import write_thinking_model
@@ -409,6 +410,10 @@ def test_foreign_names_are_refused(server: Debugging) -> None:
     request = urllib.request.Request(server.url, headers={"Host": "evil.example"})
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request, timeout=60)
+
+
+def test_a_foreign_connection_is_hung_up_on(server: Debugging) -> None:
+    assert b" 403 " in hung_up_on(server.url)
 
 
 def test_a_used_port_and_an_open_address_are_clear_sentences(home: Home) -> None:

@@ -1,20 +1,32 @@
-"""What takes long of a model is not done on the event loop's thread: opening it, loading it, and tokenizing prompts."""
+"""What takes long is not done on the event loop's thread: opening and loading a model, tokenizing, templates, grammars,
+and checking what a server is sent."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from typing import Any
 
+import httpx
 import pytest
 
 from modular_pluralism import Pool, close_engines
 from modular_pluralism.errors import QuorumError
 from modular_pluralism.llama.chat_template import ChatTemplate
 from modular_pluralism.llama.engine import Engine
+from modular_pluralism.llama.grammar import Grammar
 from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.llama.reply_schema import ReplySchema
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import find_mode
+from modular_pluralism.prompts import PromptSet
+from modular_pluralism.serving import json_body
+from modular_pluralism.serving.app import make_app
+from modular_pluralism.serving.catalogue import Catalogue
+from modular_pluralism.serving.keys import Keys
+from modular_pluralism.serving.limits import Gate, Limits
+from modular_pluralism.serving.request_log import RequestLog
 from tests.fake_models import fake_pool
 from tests.random_model import RANDOM_GGUF
 
@@ -26,7 +38,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, int]]:
     """Which thread has done what."""
     seen: set[tuple[str, int]] = set()
 
-    def noting(owner: type, name: str) -> None:
+    def noting(owner: Any, name: str) -> None:
         do = getattr(owner, name)
 
         def noted(*arguments: Any, **more: Any) -> Any:
@@ -39,7 +51,18 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, int]]:
     noting(ChatTemplate, "tokens")
     noting(Engine, "__init__")
     noting(PoolModels, "_make")
+    noting(Grammar, "__init__")
+    noting(ReplySchema, "__post_init__")
+    noting(json_body, "parse_object")
     return seen
+
+
+POOL = {
+    "base": "m",
+    "models": {"m": {"gguf": str(RANDOM_GGUF), "prepared": False}},
+    "communities": {name: {"model": "m", "description": name} for name in ("north", "east")},
+    "run": {"comment_tokens": 3, "answer_tokens": 3},
+}
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -56,14 +79,7 @@ def test_the_loops_thread_neither_opens_nor_loads_nor_tokenizes(
     mode: str, settings: Any, asked: Any, streamed: bool, threads: set[tuple[str, int]]
 ) -> None:
     close_engines()
-    pool = Pool.model_validate(
-        {
-            "base": "m",
-            "models": {"m": {"gguf": str(RANDOM_GGUF), "prepared": False}},
-            "communities": {name: {"model": "m", "description": name} for name in ("north", "east")},
-            "run": {"comment_tokens": 3, "answer_tokens": 3},
-        }
-    )
+    pool = Pool.model_validate(POOL)
     graph = find_mode(mode).graph(pool, **settings).compile()
 
     async def run() -> int:
@@ -90,3 +106,47 @@ def test_a_remote_model_is_opened_in_a_thread_for_the_loop_that_asks(threads: se
     assert [name for name, _ in threads] == ["_make"]
     with pytest.raises(QuorumError):
         graph.invoke({"question": "Why?"})
+
+
+MESSAGES = [{"role": "user", "content": "Why?"}]
+SCHEMA = {"type": "object", "properties": {"why": {"type": "string"}}, "required": ["why"]}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "reason", "schema": SCHEMA}}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "done"),
+    [
+        (
+            "/v1/chat/completions",
+            {"model": "base", "messages": MESSAGES, "response_format": FORMAT},
+            {"tokens", "__init__"},
+        ),
+        ("/v1/responses", {"model": "community/north", "input": "Why?"}, {"tokens"}),
+        ("/v1/completions", {"model": "base", "prompt": ["Why?", "How?"]}, {"tokenize"}),
+        ("/tokenize", {"prompt": "Why?"}, {"tokenize"}),
+        (
+            "/v1/chat/completions",
+            {"model": "pluralism/overton", "messages": MESSAGES, "response_format": FORMAT},
+            {"tokens", "__post_init__"},
+        ),
+    ],
+)
+async def test_the_servers_loop_does_nothing_that_takes_long(
+    path: str, asked: dict[str, Any], done: set[str], threads: set[tuple[str, int]]
+) -> None:
+    limits, gates = Limits(), list[int]()
+
+    class Watched(Gate):
+        def turn(self, key: int | None) -> Any:
+            gates.append(len(threads))
+            return super().turn(key)
+
+    catalogue = Catalogue(Pool.model_validate(POOL), PromptSet.load(None), "rotate", limits)
+    catalogue.load()
+    app = make_app(catalogue, keys=Keys(), limits=limits, gate=Watched(limits), log=RequestLog(out=io.StringIO()))
+    threads.clear()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        await client.post(path, json=asked)
+    assert {name for name, _ in threads} >= {"parse_object", *done}
+    assert threading.get_ident() not in {thread for _, thread in threads}
+    assert gates == [1], "nothing but the reading of the body is done before its turn has come"

@@ -92,6 +92,15 @@ def test_a_keyword_that_constrains_nothing_is_named(schema: dict[str, Any], plac
         grammar_of_schema(schema)
 
 
+def test_a_schema_has_so_many_parts_at_most() -> None:
+    def wide(count: int) -> dict[str, Any]:
+        return {"type": "object", "properties": {f"p{place}": {"type": "string"} for place in range(count)}}
+
+    assert grammar_of_schema(wide(200))
+    with pytest.raises(InputError, match=r"holds more than 1024 schemas .*; make it smaller"):
+        grammar_of_schema({"anyOf": [wide(500), wide(500), wide(500)]})
+
+
 def test_names_and_values_in_a_schema_are_no_keywords() -> None:
     named = {"foo": True, "items": {"const": {"foo": 1}}, "not": {"enum": [{"bar": 1}], "default": {"bar": 2}}}
     assert grammar_of_schema({"title": "T", "type": "object", "properties": named, "additionalProperties": False})
@@ -112,9 +121,9 @@ def test_a_grammar_that_cannot_be_read(model: ChatLlama) -> None:
 
 def test_a_huge_schema_fails_alone(model: ChatLlama) -> None:
     """What llguidance cannot follow within its limits ends that text only."""
-    shapes = [{"type": "object", "properties": {"a": {"minimum": least}}, "required": ["a"]} for least in range(3000)]
+    wide = {"type": "object", "properties": {f"p{place}": {"type": "string"} for place in range(800)}}
     with pytest.raises(InputError, match="grammar cannot be followed"):
-        model.invoke("Hello", grammar=grammar_of_schema({"anyOf": shapes}), max_tokens=5)
+        model.invoke("Hello", grammar=grammar_of_schema(wide), max_tokens=5)
     assert model.invoke("Hello", max_tokens=2).content
 
 

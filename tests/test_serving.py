@@ -27,6 +27,7 @@ from pydantic import SecretStr
 from modular_pluralism import LlamaEmbeddings, Pool, build_overton
 from tests.command import pluralism
 from tests.fake_models import wait_until
+from tests.listening import hung_up_on
 from tests.random_model import RANDOM_GGUF, can_write
 from tests.serving_process import POOL, Served, served
 from tests.short_pool import pair_pool
@@ -717,6 +718,10 @@ def test_ids(server: Served) -> None:
     assert answered("mine-42") == "mine-42"
     assert answered('"}<script>').startswith("req-")
     assert answered("x" * 200).startswith("req-")
+
+
+def test_a_connection_is_bounded_before_the_key_is_looked_at(server: Served) -> None:
+    assert b" 401 " in hung_up_on(server.root)
 
 
 def test_no_key_and_no_prompt_is_written_down(server: Served, client: openai.OpenAI) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,35 @@ def test_a_body_may_nest_sixty_four_levels_deep(opens: str, closes: str) -> None
     assert parse_object(nested(64))
     with pytest.raises(ApiError, match="64 levels"):
         parse_object(nested(65))
+
+
+@pytest.mark.parametrize("entry", ["{}", '"a"', "[]", "1.5", "null", '{"b": 1}'])
+def test_a_body_has_so_many_parts_at_most(entry: str) -> None:
+    def listed(count: int) -> bytes:
+        return f'{{"a": [{", ".join([entry] * count)}]}}'.encode()
+
+    assert parse_object(listed(8000))
+    with pytest.raises(ApiError, match="more than 16384 fields, and entries that are no whole numbers; send less"):
+        parse_object(listed(16_384))
+    assert parse_object(f'{{"a": [{"7, " * 300_000}7]}}'.encode()), "tokens are no parts"
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "said"),
+    [
+        (
+            "chat/completions",
+            {"messages": [{"role": "user", "content": "a"}] * 2049},
+            "messages: .* at most 2048 items",
+        ),
+        ("responses", {"input": [{"role": "user", "content": "a"}] * 2048}, "input: .* at most 2047 items"),
+    ],
+)
+def test_a_chat_has_so_many_messages_at_most(path: str, asked: dict[str, Any], said: str) -> None:
+    with TestClient(make_server(Keys(), io.StringIO()), base_url="http://localhost") as client:
+        answer = client.post(f"/v1/{path}", json={"model": "base", **asked})
+    assert answer.status_code == 400
+    assert re.match(said, answer.json()["error"]["message"])
 
 
 @given(st.binary(max_size=200))
