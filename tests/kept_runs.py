@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+from langgraph.checkpoint.base import id as checkpoint_ids
 from typer.testing import CliRunner
 
 from modular_pluralism.cli.app import app
@@ -85,6 +88,12 @@ class Kept:
         assert done.code == 0, done
         result: dict[str, Any] = json.loads(done.out)
         return result
+
+
+def start_anew(monkeypatch: pytest.MonkeyPatch, clock: float) -> None:
+    """As if the next command were in a process of its own, whose clock is that many seconds ahead."""
+    monkeypatch.setattr(checkpoint_ids, "_last_v6_timestamp", None)
+    monkeypatch.setattr(time, "time_ns", lambda: int((time.time() + clock) * 1e9))
 
 
 @dataclass

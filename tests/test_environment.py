@@ -11,6 +11,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -47,6 +48,7 @@ from modular_pluralism.prepared.cache import find_entry
 from modular_pluralism.prompt_trials.questions import read_questions
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.location import find_location
+from modular_pluralism.runs.plain_saver import PlainSaver
 from modular_pluralism.runs.setup import Setup
 from modular_pluralism.serving.keys import load_keys
 from modular_pluralism.training.gguf_adapter import read_config
@@ -317,7 +319,10 @@ async def test_a_run_whose_store_fails_at_its_end_has_its_answer(kept: str) -> N
     names = ("first", "second")
     graph = find_mode("overton").graph(fake_pool(names), models=fake_models(choosing(lambda seen: {"A": 1.0}), names))
 
-    class Full(InMemorySaver):
+    class Full(PlainSaver, InMemorySaver):
+        def errors(self) -> AbstractContextManager[None]:
+            return nullcontext()
+
         async def aput(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
             if checkpoint["channel_values"].get("answer" if kept == "the comments" else "question"):
                 raise StoreError("The store is full.")

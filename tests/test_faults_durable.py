@@ -86,12 +86,29 @@ def test_communities_that_had_finished_before_a_kill_are_not_asked_again(kept: K
         assert sum(result["distribution"]) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("mode", ["overton", "distributional"])
+def test_what_was_shown_before_a_kill_is_kept(kept: Kept, mode: str) -> None:
+    kept.endpoint.behave(SLOW[0], "hang")
+    arguments = [each for each in kept.ask("one", mode) if each != "--json"]
+    environment = {**os.environ, **kept.environment}
+    with subprocess.Popen([PLURALISM, *arguments], stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        read = b""
+        while b"The view of" not in read:
+            read += os.read(process.stdout.fileno(), 4096)
+        process.send_signal(signal.SIGKILL)
+        read += process.stdout.read()
+    shown = {name for name in NAMES if f"The view of {name}." in read.decode()}
+    assert shown
+    assert shown <= set(kept.result("runs", "show", "one", "--json")["comments"])
+
+
 def test_a_comment_is_kept_while_it_is_being_scored(kept: Kept) -> None:
     """The branch of a community in the distributional graph has checkpoints of its own."""
     kept.endpoint.behave("boss", "hang")
     kill_when(kept, kept.ask("one", "distributional"), lambda: kept.count("checkpoint_ns <> ''") == 6)
     shown = kept.result("runs", "show", "one", "--json")
-    assert (shown["answered"], list(shown["comments"])) == (0, NAMES)
+    assert (shown["answered"], list(shown["comments"])) == (6, NAMES)
     kept.endpoint.behave("boss", "logprobs")
     assert kept.result("resume", "one", "--json")["comments"] == shown["comments"]
     assert {name: kept.asked()[name] for name in NAMES} == dict.fromkeys(NAMES, 1)

@@ -95,6 +95,7 @@ class Endpoint:
 
     @classmethod
     def of(cls, kind: Callable[..., BaseChatModel]) -> Endpoint:
+        made: Endpoint
         chat = kind(
             model="odd",
             base_url="http://far.example/v1",

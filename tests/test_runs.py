@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
 from langgraph.graph import END, START, StateGraph
 
+from modular_pluralism.cli.terminal_view import TerminalView
 from modular_pluralism.pool import Pool
 from modular_pluralism.runs import StoreError, open_store
 from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.model_files import model_digests
 from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.run_table import RunTable
+from modular_pluralism.runs.sqlite_store import SqliteSaver
+from modular_pluralism.types import Comment
 from tests.fake_endpoint import FakeEndpoint
-from tests.kept_runs import KEY, MODES, NAMES, QUICK, SLOW, Kept
+from tests.kept_runs import KEY, MODES, NAMES, QUICK, SLOW, Kept, start_anew
 
 
 @pytest.fixture
@@ -119,6 +123,47 @@ def test_a_run_goes_on_with_the_pool_and_the_prompts_that_it_began_with(kept: Ke
     assert kept.command("resume", "one", "--anyway", "--quiet").out.strip() == "The view of boss."
     kept.pool.unlink()  # what has finished needs nothing any more
     assert kept.command("resume", "one", "--quiet").out.strip() == "The view of boss."
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_clock_that_was_set_back_undoes_nothing(kept: Kept, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SLOW:
+        kept.endpoint.behave(name, "broken")
+    start_anew(monkeypatch, 0)
+    assert kept.command(*kept.ask("one", mode)).code == 1
+    for name in SLOW:
+        kept.endpoint.behave(name, "logprobs")
+    start_anew(monkeypatch, -3600)
+    first = kept.result("resume", "one", "--json")
+    asked = kept.asked()
+    start_anew(monkeypatch, -7200)
+    assert kept.result("resume", "one", "--json") == first
+    shown = kept.result("runs", "show", "one", "--json")
+    assert (shown["state"], shown["missing"], shown["comments"]) == ("finished", first["missing"], first["comments"])
+    assert kept.asked() == asked
+    assert {name: asked[name] for name in QUICK} == dict.fromkeys(QUICK, 1)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_comment_is_shown_before_it_is_kept(kept: Kept, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def slowly(saver: SqliteSaver) -> AsyncIterator[None]:
+        async with writing(saver):
+            await asyncio.sleep(0.02)  # a slow disk
+            yield
+
+    def said(_: TerminalView, comment: Comment) -> None:
+        with closing(sqlite3.connect(kept.store)) as store:
+            query = "SELECT COUNT(*) FROM writes WHERE channel = 'comments' AND instr(value, ?) > 0"
+            shown[comment["community"]] = store.execute(query, [comment["text"].encode()]).fetchone()[0]
+
+    shown: dict[str, int] = {}
+    writing = SqliteSaver.writing
+    monkeypatch.setattr(SqliteSaver, "writing", slowly)
+    monkeypatch.setattr(TerminalView, "said", said)
+    kept.result(*kept.ask("one", mode))
+    assert sorted(shown) == NAMES
+    assert all(shown.values())
 
 
 def test_a_run_goes_on_with_the_model_files_that_it_began_with(kept: Kept) -> None:

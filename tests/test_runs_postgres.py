@@ -16,7 +16,7 @@ from modular_pluralism.runs import StoreError
 from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.opening import open_run_store
 from tests.fake_endpoint import FakeEndpoint, free_port
-from tests.kept_runs import KEY, NAMES, QUICK, SLOW, Kept
+from tests.kept_runs import KEY, NAMES, QUICK, SLOW, Kept, start_anew
 
 pytestmark = pytest.mark.faults
 PASSWORD = "geheim-p4ss"
@@ -96,6 +96,19 @@ def test_a_run_fails_is_shown_resumed_and_removed(kept: Kept, database: str, mod
     assert PASSWORD not in stored
     assert kept.command("runs", "remove", "one", *store).code == 0
     assert "Is it so?" not in _everything(database)
+
+
+def test_a_clock_that_was_set_back_undoes_nothing(kept: Kept, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ["--store", database]
+    kept.endpoint.behave("boss", "broken")
+    assert kept.command(*kept.ask("back"), *store).code == 1
+    kept.endpoint.behave("boss", "logprobs")
+    start_anew(monkeypatch, -3600)
+    first = kept.result("resume", "back", "--json", *store)
+    asked = kept.asked()
+    start_anew(monkeypatch, -7200)
+    assert kept.result("resume", "back", "--json", *store) == first
+    assert kept.asked() == asked
 
 
 async def test_one_process_at_a_time(database: str) -> None:

@@ -9,14 +9,19 @@ from typing import Any
 
 import httpx
 import pytest
+from openai.types import Completion
 
+from modular_pluralism.errors import ModelCallError
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.serving.answers import Tokens
 from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
 from modular_pluralism.serving.keys import Keys
 from modular_pluralism.serving.limits import Gate, Limits
-from modular_pluralism.serving.request_log import RequestLog
+from modular_pluralism.serving.remote_completion import _checked
+from modular_pluralism.serving.request_log import Exchange, RequestLog
+from modular_pluralism.serving.schemas import CompletionRequest
 from tests.fake_endpoint import FakeEndpoint
 
 NAMES = ("north", "east", "south")
@@ -192,6 +197,19 @@ async def test_what_a_run_has_not_is_refused(endpoint: FakeEndpoint, more: dict[
     assert response.status_code == 400
     assert response.json()["error"]["param"] in more
     assert not endpoint.requests
+
+
+@pytest.mark.parametrize("usage", [{"prompt_tokens": float("nan"), "completion_tokens": "many"}, None])
+def test_a_raw_completion_is_handed_on_in_numbers_that_can_be(usage: Any) -> None:
+    request, exchange = CompletionRequest(model="base", prompt="Why?"), Exchange("1", "POST", "/v1/completions")
+    choice = {"index": 0, "text": "So.", "logprobs": {"token_logprobs": [float("-inf")]}}
+    handed = _checked(Completion.model_construct(choices=[choice], usage=usage), request, exchange)
+    json.dumps(handed, allow_nan=False)
+    assert handed["choices"][0]["text"] == "So."
+    assert exchange.tokens == Tokens()
+    for choices in ([None], [{"text": 3}], None):
+        with pytest.raises(ModelCallError, match="no completion"):
+            _checked(Completion.model_construct(choices=choices), request, exchange)
 
 
 async def test_raw_completions_of_a_remote_model_are_handed_on(endpoint: FakeEndpoint) -> None:

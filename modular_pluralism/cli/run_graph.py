@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 
 from modular_pluralism.errors import PluralismError, StoreError, UnkeptError
@@ -13,6 +12,7 @@ from modular_pluralism.pool import Pool
 
 if TYPE_CHECKING:
     from modular_pluralism.cli.terminal_view import TerminalView
+    from modular_pluralism.runs.plain_saver import PlainSaver
 
 
 async def run_graph(
@@ -21,13 +21,14 @@ async def run_graph(
     view: TerminalView,
     result: str,
     *,
-    saver: BaseCheckpointSaver[Any] | None = None,
+    saver: PlainSaver | None = None,
     thread: str | None = None,
 ) -> dict[str, Any]:
     """Run a graph and return its final state, with the communities in the pool's order left to the caller; `result` is
     the part of it that a run ends with.
 
-    With a `saver`, the run's checkpoints are kept there as `thread`; `question` None goes on with that thread.
+    With a `saver`, the run's checkpoints are kept there as `thread`, and no comment is shown before it is;
+    `question` None goes on with that thread.
 
     Raises:
         UnkeptError: the result is there, but could not be kept.
@@ -52,6 +53,8 @@ async def run_graph(
                     comment = ((update or {}).get("comments") or {}).get(node)
                     # A distributional branch tells of its comment twice: inside, and when the branch is done.
                     if comment is not None and (namespace or "distributions" not in update):
+                        if saver is not None and thread is not None:
+                            await saver.settled(thread)
                         view.said(comment)
             elif kind == "values" and not namespace:
                 final = data

@@ -199,6 +199,8 @@ class LiveRun:
             if kind == "values":
                 final = final if namespace else data
             else:
+                if kind == "updates":
+                    await self._store.saver.settled(self.run)
                 self._tell(*self._translated(namespace, kind, data))
             await self._keep_records()
             await self._call()

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
-
 from modular_pluralism.errors import StoreError
+from modular_pluralism.runs.plain_saver import PlainSaver
 
 VERSION = 1
 """Of our own tables."""
@@ -36,7 +35,7 @@ class RunStore(ABC):
     """
 
     shown: str
-    saver: BaseCheckpointSaver[Any]
+    saver: PlainSaver
     writes: str
     written: str
     """The column of `writes` with the value, serialised."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -151,14 +152,16 @@ class RunTable:
         ]
 
     async def _answered(self) -> dict[str, int]:
-        """How many communities are done, of each run that has no answer. The writes of each node have rows of their
-        own, so that they can be counted without being read. (The first node empties the comments: it writes null.)"""
+        """How many communities have left a comment, of each run that has no answer. The writes of each node have rows
+        of their own, so that they can be counted without being read; a branch's namespace ends with its node's task.
+        (The first node empties the comments: it writes null.)"""
         rows = await self._store.fetch(
-            f"SELECT thread_id, COUNT(DISTINCT task_id) AS done FROM {self._store.writes} WHERE thread_id IN "
-            "(SELECT id FROM pluralism_runs WHERE state <> 'finished') AND checkpoint_ns = '' "
-            f"AND channel = 'comments' AND length({self._store.written}) > {len('null')} GROUP BY thread_id"
+            f"SELECT DISTINCT thread_id, checkpoint_ns, task_id FROM {self._store.writes} WHERE thread_id IN "
+            "(SELECT id FROM pluralism_runs WHERE state <> 'finished') "
+            f"AND channel = 'comments' AND length({self._store.written}) > {len('null')}"
         )
-        return {row["thread_id"]: row["done"] for row in rows}
+        nodes = {(row["thread_id"], row["checkpoint_ns"].partition("|")[0] or row["task_id"]) for row in rows}
+        return Counter(run for run, _ in {(run, node.rpartition(":")[2]) for run, node in nodes})
 
 
 async def keep(store: RunStore, run: str, running: Awaitable[dict[str, Any]]) -> dict[str, Any]:

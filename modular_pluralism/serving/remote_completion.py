@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -69,7 +70,8 @@ async def remote_parts(
 
 def _checked(response: Any, request: CompletionRequest, exchange: Exchange) -> dict[str, Any]:
     """The response under the id that was asked for."""
-    data: dict[str, Any] = response.model_dump(warnings=False)
+    # Without what is no number, which Python reads in JSON and nobody may write there.
+    data = json.loads(json.dumps(response.model_dump(warnings=False)), parse_constant=lambda _: None)
     choices = data.get("choices")
     if not isinstance(choices, list) or not all(
         isinstance(choice, dict) and isinstance(choice.get("text"), str) for choice in choices
