@@ -50,11 +50,11 @@ def test_whoever_starts_a_server_is_told_that_langsmith_is_sent_what_is_said(
         monkeypatch.delenv(name, raising=False)
     if said is not None:
         monkeypatch.setenv("LANGSMITH_TRACING", said)
-    langsmith.utils.get_env_var.cache_clear()
+    langsmith.utils.get_env_var.cache_clear()  # type: ignore[attr-defined]
     monkeypatch.setattr(sys, "argv", ["pluralism", command, "--pool", "nosuch"])
     with pytest.raises(SystemExit):
         main()
-    langsmith.utils.get_env_var.cache_clear()
+    langsmith.utils.get_env_var.cache_clear()  # type: ignore[attr-defined]
     assert ("LangSmith is sent every prompt and every reply" in capsys.readouterr().out) == told
 
 

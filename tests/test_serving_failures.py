@@ -201,7 +201,7 @@ async def test_what_a_run_has_not_is_refused(endpoint: FakeEndpoint, more: dict[
 
 @pytest.mark.parametrize("usage", [{"prompt_tokens": float("nan"), "completion_tokens": "many"}, None])
 def test_a_raw_completion_is_handed_on_in_numbers_that_can_be(usage: Any) -> None:
-    request, exchange = CompletionRequest(model="base", prompt="Why?"), Exchange("1", "POST", "/v1/completions")
+    request, exchange = CompletionRequest(model="base", prompt=["Why?"]), Exchange("1", "POST", "/v1/completions")
     choice = {"index": 0, "text": "So.", "logprobs": {"token_logprobs": [float("-inf")]}}
     handed = _checked(Completion.model_construct(choices=[choice], usage=usage), request, exchange)
     json.dumps(handed, allow_nan=False)

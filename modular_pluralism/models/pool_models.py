@@ -286,9 +286,8 @@ class PoolModels:
         return _this_loop() if self._is_remote(name) else None
 
     def _forget_closed_loops(self) -> None:
-        for kept in (self._opened, self._embeddings):
-            for gone in [key for key in kept if key[0] is not None and key[0].is_closed()]:
-                del kept[gone]
+        self._opened = {key: kept for key, kept in self._opened.items() if _is_open(key[0])}
+        self._embeddings = {key: kept for key, kept in self._embeddings.items() if _is_open(key[0])}
 
     def _is_remote(self, name: str) -> bool:
         return name not in self._given and not isinstance(self._pool.models[name], EmbeddedModel)
@@ -386,6 +385,10 @@ async def without_opening(work: Callable[[], T]) -> T:
     loop, context = asyncio.get_running_loop(), copy_context()
     context.run(_loop.set, loop)
     return await loop.run_in_executor(None, context.run, work)
+
+
+def _is_open(loop: _Loop) -> bool:
+    return loop is None or not loop.is_closed()
 
 
 def _this_loop() -> asyncio.AbstractEventLoop | None:
