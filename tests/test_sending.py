@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 import threading
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from modular_pluralism.listening import listen
 from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.request_log import Exchange
-from modular_pluralism.serving.sending import AnswerResponse
+from modular_pluralism.serving.sending import AnswerResponse, whole_json
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n"
 
@@ -74,6 +75,11 @@ async def test_nothing_is_written_to_a_connection_that_is_lost(caplog: pytest.Lo
     await served.asked(client)
     assert [exchange.status for exchange in served.exchanges] == [499]
     assert not caplog.records
+
+
+@pytest.mark.parametrize("answer", [{}, {"a": [], "b": "é"}, {"a": [1, [2], {"b": None}], "c": {"d": [1.5, "x"]}}])
+def test_a_whole_answer_is_written_as_json_is(answer: dict[str, Any]) -> None:
+    assert whole_json(answer).decode() == json.dumps(answer, ensure_ascii=False)
 
 
 async def test_a_server_that_stops_adds_nothing_to_an_answer_that_is_whole() -> None:
