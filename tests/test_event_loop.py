@@ -21,7 +21,7 @@ from modular_pluralism.llama.reply_schema import ReplySchema
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import find_mode
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.serving import json_body
+from modular_pluralism.serving import json_body, sending
 from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
 from modular_pluralism.serving.keys import Keys
@@ -54,6 +54,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, int]]:
     noting(Grammar, "__init__")
     noting(ReplySchema, "__post_init__")
     noting(json_body, "parse_object")
+    noting(sending, "whole_json")
     return seen
 
 
@@ -122,7 +123,7 @@ FORMAT = {"type": "json_schema", "json_schema": {"name": "reason", "schema": SCH
             {"tokens", "__init__"},
         ),
         ("/v1/responses", {"model": "community/north", "input": "Why?"}, {"tokens"}),
-        ("/v1/completions", {"model": "base", "prompt": ["Why?", "How?"]}, {"tokenize"}),
+        ("/v1/completions", {"model": "base", "prompt": ["Why?", "How?"]}, {"tokenize", "whole_json"}),
         ("/tokenize", {"prompt": "Why?"}, {"tokenize"}),
         (
             "/v1/chat/completions",

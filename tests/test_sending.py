@@ -7,7 +7,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from modular_pluralism.listening import listen
 from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.request_log import Exchange
-from modular_pluralism.serving.sending import AnswerResponse, ListResponse
+from modular_pluralism.serving.sending import AnswerResponse, whole_json
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n"
 
@@ -77,6 +77,12 @@ async def test_nothing_is_written_to_a_connection_that_is_lost(caplog: pytest.Lo
     assert not caplog.records
 
 
+@pytest.mark.parametrize("answer", [{}, {"a": [], "b": "é"}, {"a": [1, [2], {"b": None}], "c": {"d": [1.5, "x"]}}])
+def test_a_whole_answer_is_written_as_json_is(answer: dict[str, Any]) -> None:
+    assert whole_json(answer).decode() == json.dumps(answer, ensure_ascii=False)
+    assert whole_json({"a": iter([1, [2]])}) == b'{"a": [1, [2]]}'
+
+
 async def test_a_server_that_stops_adds_nothing_to_an_answer_that_is_whole() -> None:
     async def parts() -> AsyncIterator[dict[str, Any]]:
         yield {"part": 0}
@@ -91,33 +97,3 @@ async def test_a_server_that_stops_adds_nothing_to_an_answer_that_is_whole() -> 
 
     await served({"type": "http"}, asyncio.Event().wait, send)  # type: ignore[arg-type]
     assert [message.get("body") for message in sent] == [None, b'{"part": 0}']
-
-
-async def test_others_get_a_turn_between_the_rows_of_a_long_answer() -> None:
-    turns, seen, sent = 0, list[int](), list[Any]()
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for number in range(3):
-            seen.append(turns)
-            yield {"row": number}
-
-    async def parts() -> AsyncIterator[dict[str, Any]]:
-        yield {"data": rows(), "model": "[]"}
-
-    async def receive() -> Any:
-        await asyncio.sleep(30)
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    task = asyncio.create_task(others())
-    await ListResponse(Exchange("one", "POST", "/"), Gate(Limits()), parts())({}, receive, send)
-    task.cancel()
-    assert seen[0] < seen[1] < seen[2]
-    assert json.loads(sent[-1]["body"]) == {"data": [{"row": 0}, {"row": 1}, {"row": 2}], "model": "[]"}

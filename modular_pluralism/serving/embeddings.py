@@ -25,7 +25,7 @@ _Vectors = npt.NDArray[np.float32]
 async def embedding_parts(
     catalogue: Catalogue, request: EmbeddingsRequest, exchange: Exchange
 ) -> AsyncIterator[dict[str, Any]]:
-    """The response, as the one part that it has, for a ListResponse.
+    """The response, as the one part that it has, for an AnswerResponse.
 
     Raises:
         ApiError, PluralismError: there is none.

@@ -26,7 +26,7 @@ from modular_pluralism.serving.schemas import (
     EmbeddingsRequest,
     TextRequest,
 )
-from modular_pluralism.serving.sending import AnswerResponse, ListResponse, NamedEventsResponse
+from modular_pluralism.serving.sending import AnswerResponse, NamedEventsResponse
 
 _WHOLE_OR_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "The answer; with `stream`, its chunks as events.", "content": {"text/event-stream": {}}}
@@ -74,7 +74,7 @@ def add_embeddings(app: FastAPI, catalogue: Catalogue, limits: Limits, gate: Gat
         exchange = _noted(request, wanted, "input", log)
         catalogue.embedding_model(wanted.model)
         limits.check(wanted)
-        return ListResponse(exchange, gate, embedding_parts(catalogue, wanted, exchange))
+        return AnswerResponse(exchange, gate, embedding_parts(catalogue, wanted, exchange))
 
 
 def add_models(app: FastAPI, catalogue: Catalogue) -> None:

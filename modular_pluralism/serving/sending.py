@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, NoReturn
 
 from starlette.responses import Response
@@ -69,7 +69,7 @@ class AnswerResponse(Response):
                     await self._stream(send, parts)
                 else:
                     (answer,) = [part async for part in parts]
-                    data = await self._whole(answer)
+                    data = await asyncio.to_thread(whole_json, answer)
                     self._ended = True  # a part of it would be no answer
                     await self._begin(send, {"content-type": "application/json", "content-length": str(len(data))})
                     await send(_body(data))
@@ -95,9 +95,6 @@ class AnswerResponse(Response):
             await send(_body(self._error(api_error(error))))
         raise error
 
-    async def _whole(self, answer: dict[str, Any]) -> bytes:
-        return _json(answer)
-
     # -- how a stream is written ---------------------------------------------------------------------------------------
 
     _last = b"data: [DONE]\n\n"
@@ -107,18 +104,6 @@ class AnswerResponse(Response):
 
     def _error(self, error: ApiError) -> bytes:
         return self._event(error.body())
-
-
-class ListResponse(AnswerResponse):
-    """For an answer whose first field is `data`, an iterable of rows. There may be millions of numbers in it, so that
-    everybody else gets a turn after each row."""
-
-    async def _whole(self, answer: dict[str, Any]) -> bytes:
-        rows = []
-        for row in answer["data"]:
-            rows.append(_json(row))
-            await asyncio.sleep(0)
-        return _json({**answer, "data": []}).replace(b"[]", b"[" + b", ".join(rows) + b"]", 1)
 
 
 class NamedEventsResponse(AnswerResponse):
@@ -137,9 +122,18 @@ class NamedEventsResponse(AnswerResponse):
         return self._event({"type": "error", **facts, "sequence_number": self._number})
 
 
-def _json(data: dict[str, Any]) -> bytes:
+def _json(data: Any) -> bytes:
     # Numbers that JSON has not are a mistake of ours, and not sent.
     return json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+
+
+def whole_json(data: dict[str, Any]) -> bytes:
+    """As `_json`, entry by entry of lists and iterators, which may be very long: between two of them others can work."""
+
+    def written(value: Any) -> bytes:
+        return b"[" + b", ".join(map(_json, value)) + b"]" if isinstance(value, list | Iterator) else _json(value)
+
+    return b"{" + b", ".join(_json(name) + b": " + written(value) for name, value in data.items()) + b"}"
 
 
 def _impatient(send: Send) -> Send:
