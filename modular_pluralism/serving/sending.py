@@ -128,7 +128,7 @@ def _json(data: Any) -> bytes:
 
 
 def whole_json(data: dict[str, Any]) -> bytes:
-    """As `_json`, entry by entry of lists and iterators, which may be very long: between two of them others can work."""
+    """As `_json`, entry by entry of lists and iterators, which may be very long: others can work meanwhile."""
 
     def written(value: Any) -> bytes:
         return b"[" + b", ".join(map(_json, value)) + b"]" if isinstance(value, list | Iterator) else _json(value)
