@@ -25,6 +25,7 @@ from modular_pluralism.graphs import build_distributional, build_overton, build_
 from modular_pluralism.models import calls
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.models.redaction import keep_secret, redact
+from modular_pluralism.models.remote_embeddings import checked
 from modular_pluralism.pool import Pool
 from tests.fake_endpoint import Behaviour, FakeEndpoint, free_port
 from tests.fake_models import always
@@ -493,6 +494,12 @@ def test_a_reply_without_vectors_is_an_error(endpoint: FakeEndpoint, behaviour: 
     with pytest.raises(ModelCallError) as caught:
         embeddings.embed_query("Rain")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [10**400, float("nan"), float("inf"), True, "1", None])
+def test_what_is_no_finite_number_is_in_no_vector(number: Any) -> None:
+    with pytest.raises(ModelCallError, match="does not hold a vector for each text"):
+        checked([[1.0, number]], 1)
 
 
 def test_what_answers_in_a_models_place_gives_no_vectors(endpoint: FakeEndpoint) -> None:

@@ -13,6 +13,7 @@ from langchain_openai import OpenAIEmbeddings
 
 from modular_pluralism.errors import ModelCallError
 from modular_pluralism.models.calls import Call, Caller
+from modular_pluralism.models.reply_parts import TokenCounts
 
 _AT_ONCE = 1000
 """Texts in one call; OpenAI takes 2048."""
@@ -58,8 +59,8 @@ def _read(response: Any, texts: int) -> RemoteVectors:
     rows, usage = (reply.get("data"), reply.get("usage")) if isinstance(reply, dict) else (None, None)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ModelCallError("the endpoint's reply holds no vectors")
-    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return RemoteVectors(checked([row.get("embedding") for row in rows], texts), tokens if type(tokens) is int else 0)
+    tokens = TokenCounts.of_openai(usage).prompt or 0
+    return RemoteVectors(checked([row.get("embedding") for row in rows], texts), tokens)
 
 
 def checked(vectors: Any, texts: int) -> Vectors:
@@ -76,12 +77,14 @@ def checked(vectors: Any, texts: int) -> Vectors:
 
 
 def _is_vector(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(each, float | int | np.floating) and type(each) is not bool for each in value)
-        and all(map(math.isfinite, value))
-    )
+    return isinstance(value, list) and bool(value) and all(map(_is_finite, value))
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return isinstance(value, float | int | np.floating) and type(value) is not bool and math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 class CalledEmbeddings(Embeddings):
