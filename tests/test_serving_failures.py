@@ -189,9 +189,7 @@ async def test_estimates_say_how_many_replies_stand_behind_them(endpoint: FakeEn
     assert "sampled replies" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(
-    "more", [{"n": 2}, {"stop": "x"}, {"logprobs": True}, {"tools": [{"type": "function", "function": {"name": "f"}}]}]
-)
+@pytest.mark.parametrize("more", [{"n": 2}, {"stop": "x"}, {"logprobs": True}])
 async def test_what_a_run_has_not_is_refused(endpoint: FakeEndpoint, more: dict[str, Any]) -> None:
     response = await ask(remote_pool(endpoint), "pluralism/overton", **more)
     assert response.status_code == 400
