@@ -7,6 +7,7 @@ import inspect
 import multiprocessing
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -18,12 +19,14 @@ _STARTERS: tuple[object, ...] = (subprocess, asyncio.subprocess, multiprocessing
 def starts_a_process(test: pytest.Function) -> bool:
     """Whether the test or a fixture of it uses `subprocess`, itself or through what stands in tests/."""
     made = test._fixtureinfo.name2fixturedefs
-    return _uses_a_starter([test.function, *(one.func for name in test.fixturenames for one in made.get(name, ()))])
+    fixtures = (one.func for name in test.fixturenames for one in made.get(name, ()))
+    return any(map(_uses_a_starter, (test.function, *fixtures)))
 
 
-def _uses_a_starter(begin: list[Callable[..., Any]]) -> bool:
+@cache
+def _uses_a_starter(begin: Callable[..., Any]) -> bool:
     seen: set[int] = set()
-    waiting: list[object] = [*begin]
+    waiting: list[object] = [begin]
     while waiting:
         one = waiting.pop()
         if any(one is starter for starter in _STARTERS):

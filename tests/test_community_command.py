@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
 from typer.testing import CliRunner
 
 from modular_pluralism.cli.app import app
@@ -150,6 +148,9 @@ def test_a_killed_training_goes_on_and_its_community_joins_a_pool(folder: Path) 
 @pytest.fixture(scope="module")
 def published(folder: Path) -> Path:
     """A PEFT adapter of the tiny model."""
+    import torch  # here, since every process of pytest would wait for it
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(r=4, target_modules=["q_proj", "k_proj", "v_proj", "o_proj"], task_type="CAUSAL_LM")
     model = get_peft_model(load_base(folder / "tiny.gguf"), config)
     torch.nn.init.normal_(next(each for name, each in model.named_parameters() if "lora_B" in name))

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from llama_cpp import llama_cpp as native
-from transformers import AutoModel, AutoTokenizer
 
 from modular_pluralism import (
     ChatLlama,
@@ -61,6 +59,9 @@ class TestContract(EmbeddingsIntegrationTests):
 
 
 def test_an_encoders_vectors_are_those_of_the_reference() -> None:
+    import torch  # here, since every process of pytest would wait for it
+    from transformers import AutoModel, AutoTokenizer
+
     texts = ["Should a city ban cars?", "Être libre, c'est choisir; 自由!", "A city without cars.", "the cat " * 200]
     tokenizer, model = AutoTokenizer.from_pretrained(minilm_folder()), AutoModel.from_pretrained(minilm_folder())
     with torch.no_grad():

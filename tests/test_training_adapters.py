@@ -8,11 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from gguf import GGMLQuantizationType, GGUFWriter
-from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file, save_file
-from transformers import MistralConfig, MistralForCausalLM
+from safetensors.numpy import load_file, save_file
 
 from modular_pluralism.errors import AdapterError
 from modular_pluralism.llama import Engine, EngineSettings
@@ -58,6 +55,8 @@ def by_engine(gguf: Path, adapter: Path | None) -> np.ndarray[Any, Any]:
 
 
 def by_transformers(model: Any, gguf: Path) -> np.ndarray[Any, Any]:
+    import torch  # here, since every process of pytest would wait for it
+
     encoder = VoteEncoder(gguf)
     rows = []
     with torch.no_grad():
@@ -73,6 +72,9 @@ def kl(said: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> float:
 
 
 def random_lora(model: Any, **settings: Any) -> Any:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(r=4, lora_alpha=12, target_modules="all-linear", task_type="CAUSAL_LM", **settings)
     tuned = get_peft_model(model, config)
     torch.manual_seed(2)
@@ -100,6 +102,8 @@ def test_an_imported_adapter_says_in_the_engine_what_it_says_in_transformers(
     gguf = write_tiny(tmp_path / "base.gguf", name=name, architecture=architecture)
     model = load_base(gguf)
     if "mistral" in name:  # which GGUF does not tell from a Llama
+        from transformers import MistralConfig, MistralForCausalLM
+
         config = MistralConfig(**model.config.to_dict() | {"model_type": "mistral", "sliding_window": None})
         mistral = MistralForCausalLM(config)
         mistral.load_state_dict(model.state_dict())
@@ -140,7 +144,10 @@ def saved(folder: Path) -> tuple[Path, Path]:
 def test_an_older_adapter_in_a_bin_file_is_imported_alike(tmp_path: Path) -> None:
     gguf, peft = saved(tmp_path)
     import_adapter(str(peft), gguf, tmp_path / "one.gguf")
-    torch.save(load_file(peft / "adapter_model.safetensors"), peft / "adapter_model.bin")
+    import torch
+    from safetensors.torch import load_file as load_tensors
+
+    torch.save(load_tensors(peft / "adapter_model.safetensors"), peft / "adapter_model.bin")
     (peft / "adapter_model.safetensors").unlink()
     import_adapter(str(peft), gguf, tmp_path / "other.gguf")
     one, other = (gguf_bytes.read_bytes() for gguf_bytes in (tmp_path / "one.gguf", tmp_path / "other.gguf"))
@@ -176,7 +183,7 @@ def test_what_cannot_be_imported_is_an_error_that_says_why_and_leaves_nothing(tm
     kept = dict(list(weights.items())[1:])
     save_file(kept, peft / "adapter_model.safetensors")
     assert "only one of two" in refusal()
-    save_file({"base_model.model.lm_head.weight": torch.ones(2, 2)}, peft / "adapter_model.safetensors")
+    save_file({"base_model.model.lm_head.weight": np.ones((2, 2))}, peft / "adapter_model.safetensors")
     assert "lm_head" in refusal()
     (peft / "adapter_model.safetensors").write_bytes(b"nothing")
     assert "cannot be read" in refusal()
