@@ -65,6 +65,13 @@ NO_FLAG = {
     "The comment of x in the state": "a state is edited in Python",
     "The prior": "a question's priors are given in Python",
     "The conversation": "conversations are held in Python",
+    "Tools are": "tools are given in Python or by a client",
+    "The tool": "tools are given in Python or by a client",
+    "The call x of a tool": "tools are given in Python or by a client",
+    "tools": "tools are given in Python or by a client",
+    "x takes no tools": "tools are given in Python or by a client",
+    "no_tools": "tools are given in Python or by a client",
+    "Message x after the question": "tools are given in Python or by a client",
     "The history": "a history is given in Python or by a client",
     "Turn x of the history": "a history is given in Python or by a client",
 }
