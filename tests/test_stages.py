@@ -42,7 +42,7 @@ CONFIG: RunnableConfig = {"configurable": {"thread_id": "one"}}
 
 
 def settings(**others: Any) -> dict[str, Any]:
-    base = choosing(lambda seen: {"A": 0.6, "B": 0.2, "1": 0.5, "2": 0.3}, "The base LLM's.")
+    base = choosing(lambda seen: {"A": 0.6, "B": 0.2, "1": 0.12, "2": 0.08}, "The base LLM's.")
     return {"pool": fake_pool(NAMES), "models": fake_models(base, NAMES, **others)}
 
 
