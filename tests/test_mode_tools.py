@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -317,9 +318,24 @@ def test_a_run_with_tools_goes_on_from_its_checkpoint() -> None:
     assert [call["function"]["name"] for call in state["tool_calls"]] == ["search"]
     kept = graph.get_state(THREAD).values
     assert json.loads(json.dumps(kept)) == kept
-    following: Any = {"question": "And fees?", "tools": None}
-    graph.invoke(following, THREAD)
+    graph.invoke({"question": "And fees?"}, THREAD)
     assert graph.invoke(None, THREAD)["tool_calls"] is None, "nothing is left of the question before"
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_question_on_a_thread_has_nothing_of_the_one_before(asynchronous: bool) -> None:
+    models: Any = fake_models(CallingChat(say=lambda seen: "x"), NAMES)
+    graph = build_overton(fake_pool(NAMES), models=models).compile(checkpointer=InMemorySaver())
+    turns = [{"role": "user", "content": "Well?"}]
+    before = asked(tool_messages=BACK, tool_choice="auto", seed=3, history=turns)
+    for question in (before, {"question": "And fees?"}):
+        asyncio.run(graph.ainvoke(question, THREAD)) if asynchronous else graph.invoke(question, THREAD)
+    seen = models["boss"].seen[-1]
+    assert RESULT not in seen.prompt
+    assert "Well?" not in seen.prompt
+    assert not seen.settings.get("tools")
+    values = graph.get_state(THREAD).values
+    assert {key for key in before if values.get(key) is not None} == {"question"}
 
 
 # -- an embedded base LLM ----------------------------------------------------------------------------------------------
