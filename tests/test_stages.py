@@ -480,6 +480,7 @@ def test_a_question_may_weigh_the_communities_itself() -> None:
         ({"west": 1}, "The priors name 'west'; the communities are north, east, south."),
         ({"north": -1}, "The prior of north is -1; give a number"),
         ({"north": math.inf}, "The prior of north is inf"),
+        ({"north": 10**400}, "The prior of north is 1000"),
         ({"north": True}, "The prior of north is True"),
         ({"north": "1"}, "The prior of north is '1'"),
         ({"north": 0}, "The priors give no community a weight above 0"),

@@ -51,6 +51,7 @@ def test_arguments_of_the_modes_builder_are_the_tools_too(monkeypatch: pytest.Mo
     silent: Any = FakeChat(say=lambda seen: RuntimeError("not asked"))
     known = tool(settings={"comments": {"north": "Mine."}}, north=silent)
     assert known.invoke({"question": "Why?"}) == "All views."
+    assert known.invoke("Why?") == "All views.", "as LangChain calls tools with one argument"
     with pytest.raises(
         InputError, match="Distributional mode has no argument 'moods'; beside pluralism_tool's own it takes"
     ):
