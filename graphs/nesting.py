@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import replace
 from typing import Any
 
-from langgraph.graph import StateGraph
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.typing import ContextT, InputT, OutputT, StateT
 
@@ -30,3 +32,30 @@ class NestingGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
             for name, spec in self.nodes.items()
         }
         return super(NestingGraph, sharing).compile(*arguments, **settings)
+
+
+class AskedGraph(NestingGraph[StateT, ContextT, InputT, OutputT]):
+    """A NestingGraph of which each input is a whole question: on a thread, a part that it does not have is not taken
+    from the question before, whose options or tools' results would belong to something else."""
+
+    def compile(self, *arguments: Any, **settings: Any) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]:
+        """See NestingGraph."""
+        compiled = super().compile(*arguments, **settings)
+        compiled.nodes[START].bound = _Whole(self.schemas[self.input_schema])
+        return compiled
+
+
+class _Whole(Runnable[Any, Any]):
+    """Adds None to an input for the parts that only the question before has."""
+
+    def __init__(self, parts: Iterable[str]) -> None:
+        self._parts = list(parts)
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
+        if not isinstance(input, dict):  # not a question, but a Command
+            return input
+        before = (config or {})["configurable"]["__pregel_read"](self._parts, False)  # as LangGraph's own edges read
+        return {**{part: None for part in self._parts if before.get(part) is not None}, **input}
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
+        return self.invoke(input, config)

@@ -12,7 +12,7 @@ from langgraph.types import CachePolicy
 from langgraph.typing import InputT, OutputT, StateT
 
 from modular_pluralism.errors import InputError, PoolError
-from modular_pluralism.graphs.nesting import NestingGraph
+from modular_pluralism.graphs.nesting import AskedGraph, NestingGraph
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.graphs.shape import written_keys
 from modular_pluralism.graphs.state import CommentOutput, typed
@@ -132,7 +132,7 @@ class Parts:
 
     def graph(
         self, state: type[StateT], question: type[InputT], result: type[OutputT]
-    ) -> NestingGraph[StateT, None, InputT, OutputT]:
+    ) -> AskedGraph[StateT, None, InputT, OutputT]:
         """A graph without nodes, of which a run returns nothing but its result: all keys of it, or `into` alone.
 
         Raises:
@@ -140,7 +140,7 @@ class Parts:
         """
         self._results = list(get_type_hints(result))
         if self._into is None:
-            return NestingGraph(state, input_schema=question, output_schema=result)
+            return AskedGraph(state, input_schema=question, output_schema=result)
         keys = get_type_hints(state, include_extras=True)
         taken = {*keys, *self.communities, "check", _GATHER}
         if not isinstance(self._into, str) or not self._into.isidentifier() or self._into in taken:
@@ -150,7 +150,7 @@ class Parts:
             )
         whole: Any = typed(state.__name__, {**keys, self._into: result})
         alone: Any = typed(result.__name__, {self._into: result})
-        return NestingGraph(whole, input_schema=question, output_schema=alone)
+        return AskedGraph(whole, input_schema=question, output_schema=alone)
 
     def add_check(self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False) -> None:
         """Add the node with which every run begins."""

@@ -107,7 +107,6 @@ def _hints(of: type) -> dict[str, Any]:
 
 
 def _question(asked: type) -> type:
-    """What a mode's graph is asked, without what it refuses: on a thread, that may be left from a question of another
-    mode."""
+    """What a mode's graph is asked, without what it refuses: a parent's state may have that for something else."""
     kept = {key: hint for key, hint in _hints(asked).items() if hint is not NoneType}
     return typed(f"{asked.__name__}Part", kept)

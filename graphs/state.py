@@ -24,8 +24,7 @@ class Question(TypedDict, total=False):
     `tool_messages`: the calls that it has made since the question, and what came back. Nobody else is told of them;
     where no answer is written, they are refused.
 
-    On a thread, that is with a checkpointer, a part that is left out keeps its value from the question before, as
-    always in LangGraph; None takes it back.
+    On a thread, that is with a checkpointer, a question has nothing of the one before: a part that is left out is None.
     """
 
     question: Required[str]

@@ -192,7 +192,7 @@ def _described(hint: Any) -> str:
     if isinstance(origin, type) and issubclass(origin, Mapping) and len(arguments) == 2:
         return "a dict by name" if arguments[1] is Any else f"a dict of {_several(arguments[1])} by name"
     if isinstance(origin, type) and issubclass(origin, Iterable) and arguments:
-        return f"a list of {_several(arguments[0])}"
+        return "a list" if arguments[0] is Any else f"a list of {_several(arguments[0])}"
     return _with_article(_noun(hint))
 
 

@@ -78,23 +78,25 @@ def pluralism_tool(
     described = find_mode(mode)
     described.check_settings(settings, beside=signature(pluralism_tool).parameters, what="pluralism_tool")
     parts = Parts(pool, prompts, models)
-    more: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed, **settings}
+    given: dict[str, Any] = {"prompts": parts.prompts, "models": parts.models, "seed": seed, **settings}
     described_as = parts.descriptions
     asked = [described_as[name] for name in settings.get("communities") or described_as if name in described_as]
-    graph = described.graph(parts.pool, scoring=scoring, voice=voice, **more)
+    graph = described.graph(parts.pool, scoring=scoring, voice=voice, **given)
     # A call of a tool is one step of the agent, not to be taken up in its middle.
     compiled = graph.compile(checkpointer=False, name=name or f"pluralism_{mode}")
 
-    def call(config: RunnableConfig, **question: Any) -> Told:
+    def call(question: str, config: RunnableConfig, **more: Any) -> Told:
+        asked = {"question": question, **more}
         try:
-            state = _whole({**question, **compiled.invoke(question, config)})
+            state = _whole({**asked, **compiled.invoke(asked, config)})
         except PluralismError as error:
             raise ToolException(str(error)) from error
         return _text(described, state), state
 
-    async def acall(config: RunnableConfig, **question: Any) -> Told:
+    async def acall(question: str, config: RunnableConfig, **more: Any) -> Told:
+        asked = {"question": question, **more}
         try:
-            state = _whole({**question, **await compiled.ainvoke(question, config)})
+            state = _whole({**asked, **await compiled.ainvoke(asked, config)})
         except PluralismError as error:
             raise ToolException(str(error)) from error
         return _text(described, state), state

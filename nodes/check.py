@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modular_pluralism.checked import shown
 from modular_pluralism.errors import InputError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import Takes, find_mode
@@ -59,7 +60,7 @@ def check_priors(priors: Any, communities: Sequence[str]) -> None:
     for name, weight in priors.items():
         if name not in communities:
             raise InputError(f"The priors name {name!r}; the communities are {', '.join(communities)}.")
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
-            raise InputError(f"The prior of {name} is {weight!r}; give a number that is finite and not below 0.")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= sys.float_info.max:
+            raise InputError(f"The prior of {name} is {shown(weight)}; give a number that is finite and not below 0.")
     if not any(priors.values()):
         raise InputError("The priors give no community a weight above 0; give at least one of them such a weight.")

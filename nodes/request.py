@@ -107,7 +107,12 @@ def check_tools_of_mode(given: Mapping[str, Any], mode: str, takes: Takes) -> No
     """Raise InputError where a question's tools are none, or are not for this mode or a question with options."""
     check_tools(given)
     of_tools = [given.get("tools"), given.get("tool_messages")]
-    _check_unicode(json.dumps(of_tools, ensure_ascii=False, default=str), "What belongs to the tools")
+    try:
+        told = json.dumps(of_tools, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        why = "nests too deeply" if isinstance(error, RecursionError) else f"is no plain JSON ({error})"
+        raise InputError(f"What belongs to the tools {why}; give dicts, lists, texts and numbers.") from None
+    _check_unicode(told, "What belongs to the tools")
     if uses_tools(given):
         if not takes.tools:
             raise InputError(

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
+from langchain_core.messages import ToolCall as LangChainToolCall
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from modular_pluralism.errors import InputError, ModelCallError
 from modular_pluralism.llama.tool_calls import ToolUse
+from modular_pluralism.models.reply_parts import mended
 from modular_pluralism.modes import shown_answer
 from modular_pluralism.nodes.noted import plain_update
 from modular_pluralism.types import CalledFunction, ToolCall
@@ -25,7 +27,7 @@ def plain_tools(tools: Sequence[Any] | None) -> list[dict[str, Any]] | None:
     """
     try:
         return [convert_to_openai_tool(tool) for tool in tools or ()] or None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         why = str(error).strip().splitlines()[0]
         raise InputError(
             f"tools holds what is no tool ({why}); give functions, LangChain's tools or OpenAI's."
@@ -105,18 +107,24 @@ def tool_calls(message: BaseMessage, place: str) -> list[ToolCall]:
     if not isinstance(message, AIMessage):
         return []
     for broken in message.invalid_tool_calls:
-        raise ModelCallError(
-            f"{place} called the tool {broken['name']} with arguments that are no JSON object; ask again, or raise "
-            "answer_tokens if they were cut off."
-        )
-    return [
-        ToolCall(
-            id=call["id"] or f"call_{number}",
-            type="function",
-            function=CalledFunction(name=call["name"], arguments=json.dumps(call["args"], ensure_ascii=False)),
-        )
-        for number, call in enumerate(message.tool_calls)
-    ]
+        raise _no_json(place, broken["name"])
+    return [_tool_call(call, f"call_{number}", place) for number, call in enumerate(message.tool_calls)]
+
+
+def _tool_call(call: LangChainToolCall, otherwise: str, place: str) -> ToolCall:
+    try:
+        arguments = json.dumps(call["args"], ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise _no_json(place, call["name"]) from None
+    function = CalledFunction(name=mended(call["name"]), arguments=mended(arguments))
+    return ToolCall(id=mended(call["id"] or otherwise), type="function", function=function)
+
+
+def _no_json(place: str, name: object) -> ModelCallError:
+    return ModelCallError(
+        f"{place} called the tool {name} with arguments that are no JSON object; ask again, or raise answer_tokens if "
+        "they were cut off."
+    )
 
 
 def as_tool_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:

@@ -122,6 +122,7 @@ class FakeChatWithLogprobs(FakeChat):
             return super().info(seen)
         limit = seen.settings["top_logprobs"]
         tokens = sorted(self.prefer(seen).items(), key=lambda each: -each[1])[:limit]
+        assert math.fsum(value for _, value in tokens) < 1.001, "no model gives its next tokens more than 1 together"
         top = [{"token": token, "logprob": math.log(value)} for token, value in tokens]
         return {"finish_reason": "length", "logprobs": {"content": [{**top[0], "top_logprobs": top}]}}
 

@@ -95,7 +95,7 @@ def test_is_a_node_of_a_graph_with_messages() -> None:
 
 @pytest.mark.parametrize("mode", ["steerable", "distributional"])
 def test_in_every_mode(mode: str) -> None:
-    base = choosing(lambda seen: {"A": 0.3, "B": 0.1, "1": 0.45})
+    base = choosing(lambda seen: {"A": 0.6, "B": 0.2, "1": 0.2})
     asked = models(base=base)
     graph = build_conversation(fake_pool(NAMES), mode=mode, scoring="label", models=asked).compile()
     beside: dict[str, Any] = {"attribute": "the north", "options": ["Yes", "No"]}
@@ -150,7 +150,7 @@ def test_a_history_that_is_none_is_refused(history: Any, message: str) -> None:
 
 
 def test_nothing_is_left_of_the_message_before() -> None:
-    asked = models(base=choosing(lambda seen: {"A": 0.3, "B": 0.1, "1": 0.45}, text="Well."))
+    asked = models(base=choosing(lambda seen: {"A": 0.6, "B": 0.2, "1": 0.2}, text="Well."))
     graph = build_conversation(fake_pool(NAMES), mode="steerable", scoring="label", models=asked)
     talk = graph.compile(checkpointer=InMemorySaver())
     first: Any = {"messages": [("user", "Cars?")], "attribute": "the north", "options": ["Yes", "No"]}

@@ -22,7 +22,7 @@ MINE: Any = {"community": "north", "text": "Edited.", "error": None}
 
 def edited(build: Any, asked: Any, values: Any, after: str = "north", **more: Any) -> dict[str, Any]:
     """What comes out where the state is edited after a node of a run that has finished."""
-    base = choosing(lambda seen: {"A": 0.3, "B": 0.1, "1": 0.25, "2": 0.15}, "The base LLM's.")
+    base = choosing(lambda seen: {"A": 0.6, "B": 0.2, "1": 0.12, "2": 0.08}, "The base LLM's.")
     voters: dict[str, Any] = {}
     if build is build_distributional:
         more = {"scoring": "label", **more}

@@ -24,7 +24,7 @@ QUESTION = "Is it right to lie?"
 
 
 def likes(seen: Seen) -> dict[str, float]:
-    return {"A": 0.25, "B": 0.15, "C": 0.05, "1": 0.3, "2": 0.1}
+    return {"A": 0.5, "B": 0.3, "C": 0.1, "1": 0.06, "2": 0.02}
 
 
 def every_model(make: Any) -> dict[str, FakeChat]:

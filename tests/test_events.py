@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {**QUESTION, "options": ["Yes", "No"]}
 
 
 def likes_a(seen: Seen) -> dict[str, float]:
-    return {"A": 0.4, "B": 0.05, "1": 0.3, "2": 0.1}
+    return {"A": 0.8, "B": 0.1, "1": 0.06, "2": 0.02}
 
 
 def models(**others: Any) -> Any:

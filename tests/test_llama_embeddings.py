@@ -7,6 +7,7 @@ import ctypes
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from llama_cpp import llama_cpp as native
 
 from modular_pluralism import (
     ChatLlama,
+    Community,
     ContextOverflowError,
     EngineClosedError,
     Hardware,
@@ -23,6 +25,7 @@ from modular_pluralism import (
     ModelLoadError,
     Pool,
     PoolModels,
+    RemoteModel,
     close_engines,
 )
 from modular_pluralism.llama.batch import Batch
@@ -188,6 +191,34 @@ def test_texts_that_cannot_be_read_are_told_by_number() -> None:
     for token in (-1, 10**6):
         with pytest.raises(InputError, match="Text 1 has a token that is not in the vocabulary"):
             embeddings.embedder.embed([[1, token]])
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "LlamaEmbeddings: there is no gguf; give it"),
+        ({"gguf": 3}, "LlamaEmbeddings: gguf must be a path, not 3"),
+        ({"gguf": "x", "context": 0}, "LlamaEmbeddings: context must be above 0, not 0"),
+        ({"gguf": "x", "threads": 0}, "LlamaEmbeddings: threads must be above 0, not 0"),
+        ({"gguf": "x", "model": "y"}, "LlamaEmbeddings: unknown key 'model'; remove it, or use one of gguf, context, "),
+    ],
+)
+def test_what_it_cannot_be_made_of_is_told_in_one_sentence(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        LlamaEmbeddings(**given)
+    assert str(caught.value).startswith(says)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("texts", ["rain", None, 3, ["rain", 3]])
+async def test_only_a_list_of_texts_has_vectors(texts: Any) -> None:
+    nobody = RemoteModel(openai="far", base_url="http://127.0.0.1:9/v1")
+    far = PoolModels(Pool.of(nobody, {"north": Community(description="the north")})).embeddings("base")
+    for embeddings in (LlamaEmbeddings(gguf=RANDOM_GGUF), far):
+        with pytest.raises(InputError, match=r"embed_documents: texts.* is .*; give a (list of texts|text)"):
+            embeddings.embed_documents(texts)
+        with pytest.raises(InputError, match=r"embed_documents: texts.* is .*; give a (list of texts|text)"):
+            await embeddings.aembed_documents(texts)
 
 
 def test_a_batch_holds_whole_texts_up_to_its_tokens_and_number() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,14 @@ THREAD: RunnableConfig = {"configurable": {"thread_id": "1"}}
 def search(words: str) -> str:
     """Look it up."""
     return RESULT
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """A tool with parameters within parameters."""
+    inner: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        inner = {"type": "object", "properties": {"inner": inner}}
+    return {"type": "function", "function": {"name": "dig", "parameters": inner}}
 
 
 @pytest.fixture
@@ -153,6 +163,28 @@ def test_with_the_choice_none_there_are_no_tools(endpoint: FakeEndpoint) -> None
         build_overton(pool).compile().invoke(asked(tool_choice="none"))
 
 
+class Calls(CallingChat):
+    """Calls its tool with these arguments."""
+
+    with_arguments: dict[str, Any]
+
+    def answer(self, messages: Sequence[BaseMessage], settings: dict[str, Any]) -> AIMessage:
+        said = super().answer(messages, settings)
+        said.tool_calls = [{**call, "args": self.with_arguments} for call in said.tool_calls]
+        return said
+
+
+def test_arguments_are_plain_json_that_can_be_kept_and_sent() -> None:
+    def called(arguments: dict[str, Any]) -> Any:
+        models: Any = fake_models(Calls(say=lambda seen: "x", with_arguments=arguments), NAMES)
+        return build_overton(fake_pool(NAMES), models=models).compile().invoke(ASKED)["tool_calls"]
+
+    assert called({"words": "a\ud800b"})[0]["function"]["arguments"] == '{"words": "a\ufffdb"}'
+    for arguments in ({"share": math.nan}, {"words": object()}):
+        with pytest.raises(ModelCallError, match="called the tool search with arguments that are no JSON object"):
+            called(arguments)
+
+
 def test_a_text_may_stand_beside_the_calls() -> None:
     base = CallingChat(say=lambda seen: "x", text="Let me see.")
     state = build_overton(fake_pool(NAMES), models=fake_models(base, NAMES)).compile().invoke(ASKED)
@@ -209,6 +241,16 @@ def refusal(graph: Any, asked: Mapping[str, Any]) -> str:
         (build_pluralism, {"mode": "distributional", "options": ["Yes", "No"]}, "it is one of the options; leave"),
         (build_overton, {"tools": "search"}, "The tools are not a list"),
         (build_overton, {"tools": [{"name": "search"}]}, "A tool must be"),
+        (build_overton, {"tools": [{"type": "function", "function": {"name": " "}}]}, "A tool must be"),
+        (build_overton, {"tools": [{"type": "function", "function": {"name": "a", "parameters": 3}}]}, "A tool must"),
+        (build_overton, {"tools": [SEARCH, SEARCH]}, "Two tools are named 'search'"),
+        (build_overton, {"tools": [nested(5000)]}, "What belongs to the tools nests too deeply; give dicts"),
+        (build_overton, {"tools": [{**SEARCH, "when": {3}}]}, "is no plain JSON (Object of"),
+        (
+            build_overton,
+            {"tools": [{**SEARCH, "share": math.nan}]},
+            "is no plain JSON (Out of",
+        ),
         (build_overton, {"tool_choice": "fly"}, "tool_choice names 'fly'"),
         (build_overton, {"tool_messages": BACK[:1]}, "The call 'call-1' of a tool has no result; add"),
         (build_overton, {"tool_messages": BACK[1:]}, "Message 1 after the question is neither calls of tools nor"),
@@ -247,8 +289,9 @@ def test_no_tools_beside_a_schema_or_a_stage_of_one_s_own() -> None:
         assert named in refusal(build(pool, models=models, **more), {**asked, "tools": None, "tool_messages": BACK})
         with pytest.raises(InputError, match=f"leave them out, or {named}"):
             build(pool, models=models, tools=[search], **more)
-    with pytest.raises(InputError, match="tools holds what is no tool"):
-        build_overton(pool, models=models, tools=[3])
+    for no_tool in (3, nested(5000)):
+        with pytest.raises(InputError, match=r"tools? .*(is no tool|nests too deeply)"):
+            build_overton(pool, models=models, tools=[no_tool]).compile().invoke({"question": "Wages?"})
 
 
 def test_a_base_llm_without_tools_says_so_before_anybody_is_asked() -> None:
@@ -317,9 +360,24 @@ def test_a_run_with_tools_goes_on_from_its_checkpoint() -> None:
     assert [call["function"]["name"] for call in state["tool_calls"]] == ["search"]
     kept = graph.get_state(THREAD).values
     assert json.loads(json.dumps(kept)) == kept
-    following: Any = {"question": "And fees?", "tools": None}
-    graph.invoke(following, THREAD)
+    graph.invoke({"question": "And fees?"}, THREAD)
     assert graph.invoke(None, THREAD)["tool_calls"] is None, "nothing is left of the question before"
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_question_on_a_thread_has_nothing_of_the_one_before(asynchronous: bool) -> None:
+    models: Any = fake_models(CallingChat(say=lambda seen: "x"), NAMES)
+    graph = build_overton(fake_pool(NAMES), models=models).compile(checkpointer=InMemorySaver())
+    turns = [{"role": "user", "content": "Well?"}]
+    before = asked(tool_messages=BACK, tool_choice="auto", seed=3, history=turns)
+    for question in (before, {"question": "And fees?"}):
+        asyncio.run(graph.ainvoke(question, THREAD)) if asynchronous else graph.invoke(question, THREAD)
+    seen = models["boss"].seen[-1]
+    assert RESULT not in seen.prompt
+    assert "Well?" not in seen.prompt
+    assert not seen.settings.get("tools")
+    values = graph.get_state(THREAD).values
+    assert {key for key in before if values.get(key) is not None} == {"question"}
 
 
 # -- an embedded base LLM ----------------------------------------------------------------------------------------------

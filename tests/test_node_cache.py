@@ -38,7 +38,7 @@ class Lab:
     def __init__(self, **others: BaseChatModel) -> None:
         self.pool = fake_pool(NAMES)
         self.prompts = PromptSet.load()
-        self.models = fake_models(choosing(lambda seen: {"A": 0.3, "B": 0.1, "1": 0.25, "2": 0.15}), NAMES, **others)
+        self.models = fake_models(choosing(lambda seen: {"A": 0.6, "B": 0.2, "1": 0.12, "2": 0.08}), NAMES, **others)
         self.cache = NodeCache()
 
     def run(self, build: Build, question: dict[str, Any], pool: Pool | None = None, **more: Any) -> set[str]:

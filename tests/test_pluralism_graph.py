@@ -115,7 +115,7 @@ def test_one_mode_after_another_on_a_thread_leaves_nothing_of_the_one_before() -
     }
     of_any = set().union(*results.values()) | {"choice"}
     for mode in ("distributional", "overton", "steerable", "distributional", "steerable", "overton"):
-        result = graph.invoke({**QUESTION, "attribute": None, "options": None, **MODES[mode], "mode": mode}, config)
+        result = graph.invoke({**QUESTION, **MODES[mode], "mode": mode}, config)
         assert json.loads(json.dumps(result)) == result
         left = {key for key in of_any if result.get(key) not in (None, {})}
         assert left == results[mode], mode
@@ -130,7 +130,7 @@ def test_a_failing_run_shows_no_result_of_the_one_before() -> None:
     config: Any = {"configurable": {"thread_id": "1"}}
     graph.invoke({**QUESTION, "mode": "distributional", "options": OPTIONS}, config)
     with pytest.raises(QuorumError):
-        graph.invoke({"question": "Second?", "mode": "overton", "options": None}, config)
+        graph.invoke({"question": "Second?", "mode": "overton"}, config)
     values = graph.get_state(config).values
     assert values["distribution"] is values["weights"] is None
     assert values["comments"] == values["distributions"] == {}

@@ -389,7 +389,7 @@ def test_a_fit_that_cannot_be_written_is_printed_all_the_same(
 def test_a_fit_that_cannot_be_printed_is_written_all_the_same(
     fitted: tuple[list[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(text: str, **how: object) -> None:
+    def gone(text: str, **_: Any) -> None:
         raise BrokenPipeError
 
     monkeypatch.setattr("typer.echo", gone)

@@ -50,7 +50,7 @@ GRAPHS: list[Any] = [
 
 
 def built(build: Any, others: dict[str, Any] | None = None, **more: Any) -> Any:
-    base = choosing(lambda seen: {"A": 0.3, "B": 0.1, "1": 0.25, "2": 0.15}, "The base LLM's.")
+    base = choosing(lambda seen: {"A": 0.6, "B": 0.2, "1": 0.12, "2": 0.08}, "The base LLM's.")
     return build(fake_pool(NAMES), models=fake_models(base, NAMES, **(others or {})), **more)
 
 

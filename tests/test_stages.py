@@ -42,7 +42,7 @@ CONFIG: RunnableConfig = {"configurable": {"thread_id": "one"}}
 
 
 def settings(**others: Any) -> dict[str, Any]:
-    base = choosing(lambda seen: {"A": 0.3, "B": 0.1, "1": 0.25, "2": 0.15}, "The base LLM's.")
+    base = choosing(lambda seen: {"A": 0.6, "B": 0.2, "1": 0.12, "2": 0.08}, "The base LLM's.")
     return {"pool": fake_pool(NAMES), "models": fake_models(base, NAMES, **others)}
 
 
@@ -480,6 +480,7 @@ def test_a_question_may_weigh_the_communities_itself() -> None:
         ({"west": 1}, "The priors name 'west'; the communities are north, east, south."),
         ({"north": -1}, "The prior of north is -1; give a number"),
         ({"north": math.inf}, "The prior of north is inf"),
+        ({"north": 10**400}, "The prior of north is 1000"),
         ({"north": True}, "The prior of north is True"),
         ({"north": "1"}, "The prior of north is '1'"),
         ({"north": 0}, "The priors give no community a weight above 0"),

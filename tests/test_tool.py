@@ -43,7 +43,7 @@ def test_probabilities_that_were_estimated_are_told(mode: str, replies: int) -> 
         f"Probabilities of options were estimated from {replies} sampled replies in all, since a model does not report "
         "them."
     ) in tool(mode, say).invoke(asked).splitlines()
-    told = choosing(lambda seen: {"A": 0.25, "B": 0.15, "1": 0.3, "2": 0.1})
+    told = choosing(lambda seen: {"A": 0.5, "B": 0.3, "1": 0.15, "2": 0.05})
     assert "estimated" not in tool(mode, told).invoke(asked)
 
 
@@ -51,6 +51,7 @@ def test_arguments_of_the_modes_builder_are_the_tools_too(monkeypatch: pytest.Mo
     silent: Any = FakeChat(say=lambda seen: RuntimeError("not asked"))
     known = tool(settings={"comments": {"north": "Mine."}}, north=silent)
     assert known.invoke({"question": "Why?"}) == "All views."
+    assert known.invoke("Why?") == "All views.", "as LangChain calls tools with one argument"
     with pytest.raises(
         InputError, match="Distributional mode has no argument 'moods'; beside pluralism_tool's own it takes"
     ):

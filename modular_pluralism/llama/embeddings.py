@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from langchain_core.embeddings import Embeddings
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from modular_pluralism.checked import checked
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.embedder import Embedder
 from modular_pluralism.llama.gguf_parts import real_path
 from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.llama.shared_engines import close_embedder, shared_embedder
+from modular_pluralism.table import Told
 
 
-class LlamaEmbeddings(BaseModel, Embeddings):
+class LlamaEmbeddings(Told, Embeddings):
     """Vectors of texts from a GGUF in this process: of an embedding model, or of any model that writes text.
 
     Vectors of tokens are pooled as the file says, and averaged where it does not; each vector of a text has length 1,
     so that the dot product of two is their cosine. A ChatLlama of the same file and hardware that is loaded already
     shares its weights. The work is done in a thread of its own.
 
-    Raises (when texts are given):
-        ModelLoadError: The GGUF cannot be loaded, or its model gives no vectors.
-        InputError: A text is empty.
+    Raises:
+        InputError: A field has no such value, or there is no such field; what is given is no list of texts, or one is
+            empty.
+        ModelLoadError: The GGUF cannot be loaded, or its model gives no vectors. (When texts are given.)
         ContextOverflowError: A text is longer than the context; the message has both lengths.
 
     Example:
@@ -46,7 +50,7 @@ class LlamaEmbeddings(BaseModel, Embeddings):
     """The model's file, as a pool file names it: a path, "package:…", "hf:…" or "ollama:…"."""
     context: int = Field(default=2048, gt=0)
     """The longest text, in tokens; at most what the model was trained for."""
-    threads: int | None = None
+    threads: int | None = Field(default=None, gt=0)
     hardware: Hardware = Hardware()
     """How the model is laid on the machine."""
 
@@ -65,7 +69,8 @@ class LlamaEmbeddings(BaseModel, Embeddings):
         """As `embedder`, without holding up the event loop for the seconds that loading takes."""
         return await asyncio.to_thread(lambda: self.embedder)
 
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+    @checked
+    def embed_documents(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector for each text."""
         return self.embedder.embed(texts).vectors.tolist() if texts else []
 
@@ -73,7 +78,8 @@ class LlamaEmbeddings(BaseModel, Embeddings):
         """The vector of one text."""
         return self.embed_documents([text])[0]
 
-    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+    @checked
+    async def aembed_documents(self, texts: Sequence[str]) -> list[list[float]]:
         """As `embed_documents`, for asyncio; cancelling the task cancels the work."""
         return (await (await self.aload()).aembed(texts)).vectors.tolist() if texts else []
 

@@ -18,6 +18,7 @@ Tool = Mapping[str, Any]
 """A tool as OpenAI's API has it."""
 CALL_MARKERS = ("<tool_call>", "</tool_call>", "<|python_tag|>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]")
 """What stands around calls; a vocabulary may have a control token for it, which has no text of its own."""
+_SCHEMA = Mapping | None
 _ID_SIGNS = string.ascii_letters + string.digits
 
 
@@ -77,6 +78,8 @@ class ToolUse:
                 raise InputError(f"tool_choice is {choice!r:.60}, and there are no tools; give some, or leave it out.")
             return None
         names = [_name(tool) for tool in tools]
+        for twice in {name for name in names if names.count(name) > 1}:
+            raise InputError(f"Two tools are named {twice!r:.60}; rename one, so that calls can be told apart.")
         if choice in (None, "auto"):
             return cls(tuple(tools))
         if choice in ("required", "any"):
@@ -102,9 +105,12 @@ class ToolUse:
 
 def _name(tool: Tool) -> str:
     function = tool.get("function") if isinstance(tool, Mapping) else None
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+    name, parameters = (
+        (function.get("name"), function.get("parameters")) if isinstance(function, Mapping) else ("", None)
+    )
+    if not isinstance(name, str) or not name.strip() or not isinstance(parameters, Mapping | None):
         raise InputError('A tool must be {"type": "function", "function": {"name": …, "parameters": …}}.')
-    return str(function["name"])
+    return name
 
 
 def _call_schema(function: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 from langchain_openai import OpenAIEmbeddings
 
+from modular_pluralism.checked import checked as checked_arguments
 from modular_pluralism.errors import ModelCallError
 from modular_pluralism.models.calls import Call, Caller
 from modular_pluralism.models.reply_parts import TokenCounts
@@ -96,6 +97,7 @@ class CalledEmbeddings(Embeddings):
         caller: How it is called.
 
     Raises (when texts are given):
+        InputError: they are no list of texts.
         DeadlineError, ModelCallError: see Caller.
     """
 
@@ -104,25 +106,29 @@ class CalledEmbeddings(Embeddings):
         self.place = place
         self._caller = caller
 
-    def embed_documents(self, texts: list[str]) -> Vectors:
+    @checked_arguments
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """A vector for each text."""
         return [vector for call in self._calls(texts) for vector in self._caller.call(call, {}).value]
 
+    @checked_arguments
     def embed_query(self, text: str) -> list[float]:
         """The vector of one text."""
         return self._caller.call(self._query(text), {}).value[0]
 
-    async def aembed_documents(self, texts: list[str]) -> Vectors:
+    @checked_arguments
+    async def aembed_documents(self, texts: Sequence[str]) -> Vectors:
         """As `embed_documents`, for asyncio."""
         return [vector for call in self._calls(texts) for vector in (await self._caller.acall(call, {})).value]
 
+    @checked_arguments
     async def aembed_query(self, text: str) -> list[float]:
         """As `embed_query`, for asyncio."""
         return (await self._caller.acall(self._query(text), {})).value[0]
 
-    def _calls(self, texts: list[str]) -> list[Call[Vectors]]:
+    def _calls(self, texts: Sequence[str]) -> list[Call[Vectors]]:
         starts = range(0, len(texts), _AT_ONCE)
-        return [self._documents(texts[start : start + _AT_ONCE]) for start in starts]
+        return [self._documents(list(texts[start : start + _AT_ONCE])) for start in starts]
 
     def _documents(self, texts: list[str]) -> Call[Vectors]:
         inner = self.inner
