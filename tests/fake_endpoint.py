@@ -30,6 +30,7 @@ Behaviour = Literal[
     "ends_early",  # half of a stream, then an orderly end, but no finish_reason
     "garbage",  # a web page
     "garbage_json",  # JSON's content type, but none inside
+    "deep_json",  # a hundred thousand lists in one another
     "no_choices",
     "empty",  # an empty text
     "busy",  # 429, with Retry-After: 30
@@ -150,6 +151,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, "text/html", b"<html>It works!</html>")
             case "garbage_json":
                 self._send(200, "application/json", b"{not json")
+            case "deep_json":
+                deep = b"[" * 100_000 + b"]" * 100_000
+                kind = "text/event-stream" if body.get("stream") else "application/json"
+                self._send(200, kind, b"data: " + deep + b"\n\n" if body.get("stream") else deep)
             case "no_choices":
                 self._send(200, "application/json", json.dumps({**_frame(body), "choices": []}).encode())
             case "busy":

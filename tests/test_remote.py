@@ -522,6 +522,21 @@ def test_a_secret_that_is_an_ordinary_word_stays_in_what_models_write() -> None:
         assert redact(f"It is {word}.") == "It is ***."
 
 
+# -- a reply that nests deeply ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["invoke", "stream"])
+def test_a_reply_that_nests_deeply_is_a_failed_call(endpoint: FakeEndpoint, mode: str) -> None:
+    endpoint.behave("*", "deep_json")
+    graph = build_overton(remote_pool(endpoint.address, run="attempts = 1")).compile()
+    with pytest.raises(QuorumError) as caught:
+        list(graph.stream({"question": "Why?"}, stream_mode="messages")) if mode == "stream" else graph.invoke(
+            {"question": "Why?"}
+        )
+    assert "could not be read" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 # -- vectors of texts --------------------------------------------------------------------------------------------------
 
 
@@ -543,7 +558,9 @@ async def test_vectors_come_from_the_endpoint_with_the_pools_retries(
     assert [len(each.body["input"]) for each in endpoint.asked("north")[3:]] == [1000, 500]
 
 
-@pytest.mark.parametrize("behaviour", ["bad_request", "garbage", "garbage_json", "no_choices", "null", "cut", "broken"])
+@pytest.mark.parametrize(
+    "behaviour", ["bad_request", "garbage", "garbage_json", "deep_json", "no_choices", "null", "cut", "broken"]
+)
 def test_a_reply_without_vectors_is_an_error(endpoint: FakeEndpoint, behaviour: Behaviour) -> None:
     embeddings = PoolModels(remote_pool(endpoint.address, run="attempts = 1")).embeddings("north")
     endpoint.behave("north", behaviour)

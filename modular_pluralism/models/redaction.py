@@ -8,6 +8,8 @@ from typing import TypeVar, cast
 
 from langchain_core.messages import AIMessageChunk, BaseMessage
 
+from modular_pluralism.errors import ModelCallError
+
 _GONE = "***"
 _CERTAIN, _NUMBERED = 16, 8
 """Characters of a secret that no text holds by chance: so many, or so many with a digit among them. Local servers are
@@ -40,8 +42,15 @@ def _certain() -> list[str]:
 
 def keyless(value: _Value) -> _Value:
     """What has come from a model, without the keys that an endpoint has put into it: a text, or tables and lists of
-    such. A secret that may be an ordinary word (shorter than 16 characters, or than 8 with a digit) stays in it."""
-    return cast(_Value, _replaced(value, secrets)) if (secrets := _certain()) else value
+    such. A secret that may be an ordinary word (shorter than 16 characters, or than 8 with a digit) stays in it.
+
+    Raises:
+        ModelCallError: they are nested too deeply.
+    """
+    try:
+        return cast(_Value, _replaced(value, secrets)) if (secrets := _certain()) else value
+    except RecursionError:
+        raise ModelCallError("A model's reply is nested too deeply to be read; use another model.") from None
 
 
 def _replaced(value: object, secrets: list[str]) -> object:

@@ -75,8 +75,11 @@ async def remote_parts(
 
 def _checked(response: Any, request: CompletionRequest, exchange: Exchange) -> dict[str, Any]:
     """The response under the id that was asked for."""
-    # Without what is no number, which Python reads in JSON and nobody may write there.
-    data = keyless(json.loads(json.dumps(response.model_dump(warnings=False)), parse_constant=lambda _: None))
+    try:
+        # Without what is no number, which Python reads in JSON and nobody may write there.
+        data = keyless(json.loads(json.dumps(response.model_dump(warnings=False)), parse_constant=lambda _: None))
+    except RecursionError:
+        data = {}
     choices = data.get("choices")
     if not isinstance(choices, list) or not all(
         isinstance(choice, dict) and isinstance(choice.get("text"), str) for choice in choices
