@@ -211,7 +211,7 @@ class RemoteModel(Table):
     def _check_is_json(cls, sent: dict[str, Any]) -> dict[str, Any]:
         try:
             json.dumps(sent, allow_nan=False)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             raise ValueError("must hold what JSON can: texts, finite numbers, true, false, lists and tables") from None
         return sent
 

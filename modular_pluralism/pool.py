@@ -658,7 +658,10 @@ def _readable(name: str) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            data = file.read(_MOST + 1)
+        _check_size(data, str(path))
+        return data.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise PoolError(
             f"{path} does not exist; give the path of a pool's .toml file, or a built-in pool "
@@ -674,13 +677,39 @@ def _read(path: Path) -> str:
 _TOML_ERROR = re.compile(r"(?P<what>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)", re.DOTALL)
 
 
+_MOST = 2**20
+"""Bytes of a pool file. What the parsers make of one takes a hundred times as much memory."""
+_DEEPEST = 32
+"""Levels of tables and lists; `template_kwargs` and what goes to an endpoint have a few."""
+_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
+_LONG_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*{_PART}(?:[ \t]*\.[ \t]*{_PART}){{{_DEEPEST},}}", re.MULTILINE)
+"""A dotted key of so many parts: over one of thousands the parsers take minutes."""
+
+
+def _check_size(text: str | bytes, source: str) -> None:
+    if len(text) > _MOST:
+        raise PoolError(f"{source} is larger than {_MOST // 2**20} MiB, which no pool file is; name another one")
+
+
 def _parse(text: str, source: str) -> dict[str, Any]:
+    _check_size(text, source)
+    too_deep = PoolError(f"{source}: the TOML is nested too deeply; a pool needs tables of plain values only")
+    if _LONG_KEY.search(text):
+        raise too_deep
     try:
-        return tomllib.loads(text)
+        data = tomllib.loads(text)
+        if _levels(data) > _DEEPEST:
+            raise too_deep
+        return data
     except RecursionError:
-        raise PoolError(f"{source}: the TOML is nested too deeply; a pool needs tables of plain values only") from None
+        raise too_deep from None
     except ValueError as error:  # besides TOMLDecodeError, what Python says of a number with thousands of digits
         raise PoolError(_toml_sentence(str(error), text, source)) from error
+
+
+def _levels(value: object) -> int:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_levels, inside), default=0)
 
 
 def _toml_sentence(message: str, text: str, source: str) -> str:

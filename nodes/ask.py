@@ -18,6 +18,7 @@ from modular_pluralism.models.answerer import as_message as as_message
 from modular_pluralism.models.calls import Call, CallResult
 from modular_pluralism.models.option_reader import NOT_STREAMED, LabelReading
 from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.models.redaction import keyless_message
 from modular_pluralism.models.reply_parts import TokenCounts, mended
 from modular_pluralism.models.spans import Asked
 from modular_pluralism.types import Reply, Usage
@@ -84,12 +85,12 @@ def _asked(operation: Literal["chat", "score"], model: PoolModel, settings: dict
 
 
 def _whole(message: BaseMessage) -> BaseMessage:
-    """The message as `finished` has it, unless it broke off: an OpenAI-compatible stream that just ends looks like a
-    short reply."""
+    """The message as `finished` has it, without keys, unless it broke off: an OpenAI-compatible stream that just ends
+    looks like a short reply."""
     info = message.response_metadata
     if info.get("model_provider") == "openai" and not info.get("finish_reason"):
         raise ConnectionError("the reply broke off before its end")
-    return finished(message) if isinstance(message, AIMessage) else message
+    return keyless_message(finished(message) if isinstance(message, AIMessage) else message)
 
 
 def label_probabilities(

@@ -30,6 +30,7 @@ Behaviour = Literal[
     "ends_early",  # half of a stream, then an orderly end, but no finish_reason
     "garbage",  # a web page
     "garbage_json",  # JSON's content type, but none inside
+    "deep_json",  # a hundred thousand lists in one another
     "no_choices",
     "empty",  # an empty text
     "busy",  # 429, with Retry-After: 30
@@ -39,6 +40,7 @@ Behaviour = Literal[
     "odd_error",  # 500, with terminal commands and the key that was sent in the message
     "null",  # content: null
     "blocks",  # the text as a list of blocks
+    "echo",  # the header with the key as text, reasoning, a tool's arguments and finish_reason; streamed in pieces
     "number",  # content: 42
     "half_character",  # a text that ends with a lone surrogate
     "tool_call",  # a call of a tool, and no text
@@ -149,6 +151,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, "text/html", b"<html>It works!</html>")
             case "garbage_json":
                 self._send(200, "application/json", b"{not json")
+            case "deep_json":
+                deep = b"[" * 100_000 + b"]" * 100_000
+                kind = "text/event-stream" if body.get("stream") else "application/json"
+                self._send(200, kind, b"data: " + deep + b"\n\n" if body.get("stream") else deep)
             case "no_choices":
                 self._send(200, "application/json", json.dumps({**_frame(body), "choices": []}).encode())
             case "busy":
@@ -165,6 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._stall(body)
             case "null":
                 self._answer(body, {"content": None})
+            case "echo":
+                self._echo(body, str(request.headers.get("authorization")))
             case "number":
                 self._answer(body, {"content": 42})
             case "half_character":
@@ -230,6 +238,24 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
             self._send(200, "application/json", json.dumps({**_frame(body), "choices": [choice]}).encode())
+
+    def _echo(self, body: dict[str, Any], header: str) -> None:
+        text, arguments = f"You sent {header} as", json.dumps({"sent": header})
+        function = {"name": "search", "arguments": arguments}
+        calls = [{"index": 0, "id": "call-1", "type": "function", "function": function}] if body.get("tools") else None
+        said = {"role": "assistant", "content": text, "reasoning_content": f"Hm, {header}", "tool_calls": calls}
+        if not body.get("stream"):
+            choice = {"index": 0, "message": said, "finish_reason": header, "logprobs": None}
+            self._send(200, "application/json", json.dumps({**_frame(body), "choices": [choice]}).encode())
+            return
+        deltas = [{"reasoning_content": part} for part in _parts(f"Hm, {header}")]
+        deltas += [{"content": part} for part in _parts(text)]
+        if calls:
+            deltas.append({"tool_calls": [{**calls[0], "function": {**function, "arguments": ""}}]})
+            deltas += [{"tool_calls": [{"index": 0, "function": {"arguments": part}}]} for part in _parts(arguments)]
+        events = "".join(_event(_chunk(body, delta, None, None)) for delta in deltas)
+        events += _event(_chunk(body, {}, header, None))
+        self._send(200, "text/event-stream", f"{events}data: [DONE]\n\n".encode())
 
     def _break_chunks(self, body: dict[str, Any]) -> None:
         self.close_connection = True
@@ -297,6 +323,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _text(body: dict[str, Any]) -> str:
     return f"The view of {body['model']}."
+
+
+def _parts(text: str) -> list[str]:
+    return [text[at : at + 5] for at in range(0, len(text), 5)]
 
 
 def _frame(body: dict[str, Any]) -> dict[str, Any]:

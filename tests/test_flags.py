@@ -69,6 +69,8 @@ NO_FLAG = {
     "The tool": "tools are given in Python or by a client",
     "The call x of a tool": "tools are given in Python or by a client",
     "tools": "tools are given in Python or by a client",
+    "What belongs to the tools": "tools are given in Python or by a client",
+    "x mode takes no tools": "tools are given in Python or by a client",
     "x takes no tools": "tools are given in Python or by a client",
     "no_tools": "tools are given in Python or by a client",
     "Message x after the question": "tools are given in Python or by a client",

@@ -360,6 +360,11 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "key twice": (VALID + "prior = 1\nprior = 2\n", ["already set", "remove"]),
     "key twice in one line": ("run = {attempts = 1, attempts = 2}\n", ["line 1", "already set"]),
     "nested deeply": (f"base = {'[' * 5000}", ["nested too deeply"]),
+    "nested in lists": (VALID + f"[models.x]\ntemplate_kwargs.x = {'[' * 40}{']' * 40}\n", ["nested too deeply"]),
+    "a key of many parts": (VALID + f"[x]\n {'a.' * 20_000}a = 1\n", ["nested too deeply"]),
+    "a quoted key of many parts": ("x = { " + '"a" . ' * 20_000 + "a = 1 }\n", ["nested too deeply"]),
+    "a table's name of many parts": (f"[{'a.' * 20_000}a]\n", ["nested too deeply"]),
+    "more than a pool file holds": ("#" * 2**20 + "\n", ["larger than 1 MiB"]),
     "thousands of digits": (f"base = {'1' * 5000}", ["line 1", "more digits than can be read"]),
 }
 

@@ -24,7 +24,7 @@ from modular_pluralism.errors import (
 from modular_pluralism.graphs import build_distributional, build_overton, build_steerable
 from modular_pluralism.models import calls
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.models.redaction import keep_secret, redact
+from modular_pluralism.models.redaction import KeylessText, keep_secret, keyless, redact
 from modular_pluralism.models.remote_embeddings import checked
 from modular_pluralism.pool import Pool
 from tests.fake_endpoint import Behaviour, FakeEndpoint, free_port
@@ -466,6 +466,78 @@ def test_texts_from_elsewhere_are_shown_without_what_a_terminal_obeys() -> None:
     assert redact("an ordinary sentence") == "an ordinary sentence"
 
 
+# -- an endpoint that says the key that it was sent --------------------------------------------------------------------
+
+HIDDEN = "You sent Bearer *** as"
+TOOL = {"type": "function", "function": {"name": "search", "parameters": {"type": "object", "properties": {}}}}
+
+
+async def test_a_key_that_an_endpoint_says_reaches_no_state(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    endpoint.behave("*", "echo")
+    pool = remote_pool(endpoint.address, key="MY_KEY")
+    graph = build_overton(pool).compile()
+    state = graph.invoke({"question": "Why?", "tools": [TOOL]})
+    assert KEY not in json.dumps(state)
+    assert state["comments"]["north"]["text"] == HIDDEN
+    assert state["comments"]["north"]["reasoning"] == "Hm, Bearer ***"
+    assert json.loads(state["tool_calls"][0]["function"]["arguments"]) == {"sent": "Bearer ***"}
+    told = [part async for part in graph.astream({"question": "Why?"}, stream_mode=["messages", "values"])]
+    assert KEY not in repr(told)
+    said = "".join(str(data[0].text) for kind, data in told if kind == "messages" and data[1]["mode"] == "overton")
+    assert said.count("***") == 4
+    assert not any(part in said for part in (KEY[:5], KEY[-5:]))
+
+
+@pytest.mark.parametrize("tools", [False, True])
+async def test_a_key_in_the_parts_of_a_stream_is_taken_out(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch, tools: bool
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    endpoint.behave("*", "echo")
+    base = PoolModels(remote_pool(endpoint.address, key="MY_KEY")).base()
+    chat: Any = base.with_tools([TOOL], None) if tools else base.chat
+    parts = [part async for part in chat.astream(PROMPT)]
+    whole = sum(parts[1:], parts[0])
+    assert str(whole.text) == HIDDEN
+    assert whole.additional_kwargs["reasoning_content"] == "Hm, Bearer ***"
+    assert [call["args"] for call in whole.tool_calls] == [{"sent": "Bearer ***"}] * tools
+    told = repr(parts)
+    assert not any(part in told for part in (KEY, KEY[:5], KEY[5:10], KEY[-5:]))
+
+
+def test_a_text_in_pieces_loses_keys_and_nothing_else() -> None:
+    keep_secret("sk-pieces-0123456789")
+    for size in range(1, 30):
+        text, whole = KeylessText(), "as sk-pieces-0123456789sk-pieces-01 is sk-pieces-0123456789, sk-pi"
+        pieces = [text.passed(whole[at : at + size]) for at in range(0, len(whole), size)]
+        assert "".join(pieces) + text.ended() == "as ***sk-pieces-01 is ***, sk-pi"
+
+
+def test_a_secret_that_is_an_ordinary_word_stays_in_what_models_write() -> None:
+    for word in ("EMPTY", "not-needed"):
+        keep_secret(word)
+        assert keyless({"text": f"It is {word}."}) == {"text": f"It is {word}."}
+        assert redact(f"It is {word}.") == "It is ***."
+
+
+# -- a reply that nests deeply ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["invoke", "stream"])
+def test_a_reply_that_nests_deeply_is_a_failed_call(endpoint: FakeEndpoint, mode: str) -> None:
+    endpoint.behave("*", "deep_json")
+    graph = build_overton(remote_pool(endpoint.address, run="attempts = 1")).compile()
+    with pytest.raises(QuorumError) as caught:
+        list(graph.stream({"question": "Why?"}, stream_mode="messages")) if mode == "stream" else graph.invoke(
+            {"question": "Why?"}
+        )
+    assert "could not be read" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 # -- vectors of texts --------------------------------------------------------------------------------------------------
 
 
@@ -487,7 +559,9 @@ async def test_vectors_come_from_the_endpoint_with_the_pools_retries(
     assert [len(each.body["input"]) for each in endpoint.asked("north")[3:]] == [1000, 500]
 
 
-@pytest.mark.parametrize("behaviour", ["bad_request", "garbage", "garbage_json", "no_choices", "null", "cut", "broken"])
+@pytest.mark.parametrize(
+    "behaviour", ["bad_request", "garbage", "garbage_json", "deep_json", "no_choices", "null", "cut", "broken"]
+)
 def test_a_reply_without_vectors_is_an_error(endpoint: FakeEndpoint, behaviour: Behaviour) -> None:
     embeddings = PoolModels(remote_pool(endpoint.address, run="attempts = 1")).embeddings("north")
     endpoint.behave("north", behaviour)

@@ -220,6 +220,21 @@ def test_what_is_no_list_of_items_is_refused(tmp_path: Path, content: bytes, sai
     assert refused.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "padding", ['"' + "x" * 6 * 2**20 + '"', "[" + "[]," * 2 * 2**20 + "1]", " " * 6 * 2**20 + "1"]
+)
+def test_an_item_of_megabytes_is_refused_before_it_is_read_to_its_end(tmp_path: Path, padding: str) -> None:
+    good, bad = json.dumps(OPTION), json.dumps({**OPTION, "id": 2, "a": 0}).replace('"a": 0', f'"a": {padding}')
+    path = written(tmp_path, f"[{good}, {bad}]")
+    tracemalloc.start()
+    try:
+        with pytest.raises(TaskFileError, match=r"item 2, is larger than 4 MiB; leave out what is not needed of it\.$"):
+            TaskFile.open(path)
+        assert tracemalloc.get_traced_memory()[1] < 128 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_nan_is_refused_with_its_place(tmp_path: Path, number: str) -> None:
     good, bad = json.dumps(OPTION), json.dumps({**OPTION, "id": 2}).replace("0.25", number)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from langgraph.graph import StateGraph
 
 from modular_pluralism.errors import PluralismError, StoreError, UnkeptError
 from modular_pluralism.models.pool_models import PoolModels
+from modular_pluralism.models.redaction import KeylessText
 from modular_pluralism.pool import Pool
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ async def run_graph(
         PluralismError: the run failed.
     """
     final: dict[str, Any] = {}
+    said = defaultdict[object, KeylessText](KeylessText)
     answered: dict[str, Any] = {}  # known before the last checkpoint is written
     kept: dict[str, Any] = {"config": {"configurable": {"thread_id": thread}}, "durability": "sync"} if saver else {}
     # LangGraph types the parts of a stream by its default mode, which is not this one.
@@ -45,7 +48,7 @@ async def run_graph(
         async for namespace, kind, data in stream:
             if kind == "messages":
                 message, metadata = data
-                view.speaking(metadata["langgraph_node"], str(message.text))
+                view.speaking(metadata["langgraph_node"], said[message.id].passed(str(message.text)))
             elif kind == "updates":
                 for node, update in data.items():
                     if not namespace and (update or {}).get(result):

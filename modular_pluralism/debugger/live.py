@@ -29,7 +29,7 @@ from modular_pluralism.debugger.watch import CallWatcher
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.graphs import NodeCache
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.models.redaction import redact
+from modular_pluralism.models.redaction import KeylessText, redact
 from modular_pluralism.nodes.request import Request
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -116,6 +116,7 @@ class LiveRun:
         self._news = asyncio.Condition()
         self._kept = 0
         self._begun: dict[str, float] = {}
+        self._said: dict[str, KeylessText] = {}
         self._started = time.monotonic()
         self._nodes = nodes_of(setup)
         self._branches = {node.id.partition("/")[0] for node in self._nodes if "/" in node.id}
@@ -214,7 +215,9 @@ class LiveRun:
         if kind == "messages":
             message, metadata = data
             if message.text:
-                yield NodeToken(node_id(metadata["langgraph_node"], branch), str(message.text))
+                node = node_id(metadata["langgraph_node"], branch)
+                if text := self._said.setdefault(node, KeylessText()).passed(str(message.text)):
+                    yield NodeToken(node, text)
             return
         reused = bool((data.pop("__metadata__", None) or {}).get("cached"))
         for name in [data["name"]] if kind == "tasks" else list(data):
@@ -222,6 +225,8 @@ class LiveRun:
                 continue
             node = node_id(name, branch)
             if kind == "updates":
+                if (said := self._said.pop(node, None)) and (rest := said.ended()):
+                    yield NodeToken(node, rest)
                 yield self._written(node, data[name] or {}, reused)
             elif "result" not in data and "error" not in data:
                 self._begun[node] = time.monotonic()

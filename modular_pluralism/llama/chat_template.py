@@ -73,7 +73,8 @@ class _Rendered(NamedTuple):
 class ChatTemplate:
     """Renders turns to tokens for one model.
 
-    With `raw=True` the contents are joined by blank lines and sent as a completion prompt, without any template.
+    With `raw=True` the contents are joined by blank lines and sent as a completion prompt, without any template; of
+    what was said before the last turn, further lines stand behind "> ".
     `template` takes the place of the model's own, and `variables` are what it is given beside the messages, such as
     `enable_thinking`; `strftime_now` is a day such as "2025-12-31", in the place of `TODAY`.
 
@@ -181,7 +182,12 @@ class ChatTemplate:
 
     @staticmethod
     def _join(turns: Sequence[Turn]) -> str:
-        return "\n\n".join(turn.content for turn in turns)
+        """What users and models said before the last turn stands in one paragraph each, with "> " before its further
+        lines: nobody can write what reads like another turn."""
+        before = [
+            turn.content if turn.role == "system" else "\n> ".join(turn.content.splitlines()) for turn in turns[:-1]
+        ]
+        return "\n\n".join([*before, *(turn.content for turn in turns[-1:])])
 
     def _marked(
         self, turns: Sequence[Turn], *, answered_at_once: bool = False, tools: Sequence[Tool] = ()

@@ -98,7 +98,7 @@ def _read(path: Path, inside: Path) -> OllamaModel:
     try:
         manifest: Any = json.loads(path.read_bytes())
         layers = tuple((str(layer["mediaType"]), str(layer["digest"])) for layer in manifest["layers"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelLoadError(
             f"Ollama's manifest {path} cannot be read ({type(error).__name__}); pull the model again."
         ) from error

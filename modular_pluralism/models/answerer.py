@@ -13,6 +13,7 @@ from langchain_core.runnables.base import coerce_to_runnable
 from modular_pluralism.answering import Given, with_tools
 from modular_pluralism.checked import shown
 from modular_pluralism.errors import InputError
+from modular_pluralism.models.redaction import keyless_message
 
 
 class Answerer(Protocol):
@@ -117,7 +118,8 @@ def finished(message: AIMessage) -> AIMessage:
 
 
 def as_message(value: object, place: str) -> BaseMessage:
-    """What a part of the application's own has said: a text, a message, or the last of a state's `messages`.
+    """What a part of the application's own has said, without keys: a text, a message, or the last of a state's
+    `messages`.
 
     Raises:
         TypeError: it is none of these, which is a mistake in the application.
@@ -125,9 +127,9 @@ def as_message(value: object, place: str) -> BaseMessage:
     if isinstance(value, Mapping) and isinstance(value.get("messages"), Sequence) and value["messages"]:
         value = value["messages"][-1]
     if isinstance(value, str):
-        return AIMessage(value)
+        value = AIMessage(value)
     if isinstance(value, BaseMessage):
-        return value
+        return keyless_message(value)
     raise TypeError(
         f"{place} returned {type(value).__name__}; return a text, a message, or a state whose `messages` end with it."
     )

@@ -143,7 +143,7 @@ def lm_studio_folders() -> list[Path]:
 def _downloads_folder(settings: Path) -> str | None:
     try:
         told: Any = json.loads(_text(settings) or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     folder = told.get("downloadsFolder") if isinstance(told, dict) else None
     return folder if isinstance(folder, str) and folder else None

@@ -19,7 +19,7 @@ from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.model_tables import LangChainModel
 from modular_pluralism.models.answerer import finished
 from modular_pluralism.models.calls import describe
-from modular_pluralism.models.redaction import keep_secret
+from modular_pluralism.models.redaction import keep_secret, keyless_message
 
 _FIELDS = {
     "max_tokens": ("max_tokens", "max_output_tokens", "num_predict", "max_new_tokens"),
@@ -57,12 +57,12 @@ class ProviderChat(Runnable[Any, AIMessage]):
     def invoke(self, input: Any, config: RunnableConfig | None = None, **settings: Any) -> AIMessage:
         """See Runnable."""
         chat, more = self._set(settings)
-        return finished(chat.invoke(input, config, **more))
+        return keyless_message(finished(chat.invoke(input, config, **more)))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **settings: Any) -> AIMessage:
         """See Runnable."""
         chat, more = self._set(settings)
-        return finished(await chat.ainvoke(input, config, **more))
+        return keyless_message(finished(await chat.ainvoke(input, config, **more)))
 
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None) -> ProviderChat:
         """The same with tools. Raises InputError where the provider's class takes none."""

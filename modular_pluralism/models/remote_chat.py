@@ -14,7 +14,7 @@ from pydantic import PrivateAttr
 from modular_pluralism.errors import ModelCallError, NoRoomError
 from modular_pluralism.llama.thinking import ThoughtSplitter
 from modular_pluralism.models.calls import ODD_REPLY
-from modular_pluralism.models.redaction import redact
+from modular_pluralism.models.redaction import KeylessChunks, keyless, redact
 from modular_pluralism.models.refusals import reason, shortened
 from modular_pluralism.models.remote_terms import Terms, TermsOf
 from modular_pluralism.models.reply_parts import (
@@ -134,8 +134,7 @@ class RemoteChat(ChatOpenAI):
                     chunk = check.passed(made)
                     said = said or _says_something(chunk)
                     yield chunk
-                if last := check.rest():
-                    yield last
+                yield from check.rest()
                 check.ended()
                 return
             except Exception as error:
@@ -157,7 +156,7 @@ class RemoteChat(ChatOpenAI):
                     chunk = check.passed(made)
                     said = said or _says_something(chunk)
                     yield chunk
-                if last := check.rest():
+                for last in check.rest():
                     yield last
                 check.ended()
                 return
@@ -203,7 +202,7 @@ class RemoteChat(ChatOpenAI):
         return result
 
     def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
-        data = response if isinstance(response, dict | str) else response.model_dump(warnings=False)
+        data = keyless(response if isinstance(response, dict | str) else response.model_dump(warnings=False))
         if isinstance(data, str):
             raise self._unreadable(f"no chat completion, but {_short(reason(data)) or 'nothing'}")
         if data.get("error"):
@@ -237,6 +236,7 @@ class RemoteChat(ChatOpenAI):
     def _convert_chunk_to_generation_chunk(
         self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: dict[str, Any] | None
     ) -> ChatGenerationChunk | None:
+        chunk = keyless(chunk)
         choices = chunk.get("choices")
         if not isinstance(choices, list):
             raise ReplyError(chunk.get("error") or chunk)
@@ -309,6 +309,7 @@ class _StreamCheck:
         self._reasoned = False
         self._refusal = ""
         self._splitter = ThoughtSplitter()
+        self._keyless = KeylessChunks()
         self._spent = 0
 
     def whole(self, generation: ChatGeneration) -> None:
@@ -317,7 +318,7 @@ class _StreamCheck:
         self.ended()
 
     def passed(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
-        """The chunk, without reasoning in its text."""
+        """The chunk, without reasoning in its text, and without keys."""
         self._parts += 1
         if self._parts > self._most_parts:
             raise ModelCallError(
@@ -326,18 +327,23 @@ class _StreamCheck:
         if isinstance(chunk.message.content, str) and chunk.message.content:
             thought, text = self._splitter.passed(chunk.message.content)
             _set_parts(chunk, thought, text)
+        if isinstance(chunk.message, AIMessageChunk):
+            chunk.message = self._keyless.passed(chunk.message)
+            chunk.text = str(chunk.message.text)
         self._note(chunk)
         return chunk
 
-    def rest(self) -> ChatGenerationChunk | None:
+    def rest(self) -> Iterator[ChatGenerationChunk]:
         """What was held back of a stream that has ended."""
         thought, text = self._splitter.ended()
-        if not thought and not text:
-            return None
-        chunk = ChatGenerationChunk(message=AIMessageChunk(content=""))
-        _set_parts(chunk, thought, text)
-        self._note(chunk)
-        return chunk
+        if thought or text:
+            chunk = ChatGenerationChunk(message=AIMessageChunk(content=""))
+            _set_parts(chunk, thought, text)
+            yield self.passed(chunk)
+        if (message := self._keyless.rest()) is not None:
+            chunk = ChatGenerationChunk(message=message)
+            self._note(chunk)
+            yield chunk
 
     def _note(self, generation: Any) -> None:
         message = generation.message

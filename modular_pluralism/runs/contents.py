@@ -64,7 +64,7 @@ def damage(store: RunStore, run: str) -> Iterator[None]:
     """Whatever does not look like a checkpoint of ours is a damaged one."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise StoreError(
             f"The run {run} is damaged in {store.shown} ({type(error).__name__}: {error}); `pluralism runs remove "
             f"{run}` removes it."

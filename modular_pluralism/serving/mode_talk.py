@@ -11,6 +11,7 @@ from typing import Any
 from modular_pluralism.errors import ContextOverflowError, InputError, ModelCallError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
+from modular_pluralism.models.redaction import KeylessText
 from modular_pluralism.modes import ModeDescription
 from modular_pluralism.nodes.comment import comment_prompt
 from modular_pluralism.nodes.quorum import attendance
@@ -68,8 +69,10 @@ class ModeTalk:
             yield Known(facts)
         if not written.text and (text or not calls):
             yield Delta(0, text)
-        elif written.text != text:
+        elif not text.startswith(written.text):
             raise ModelCallError("The answer's parts do not make up the answer; ask again without streaming.")
+        elif rest := text[len(written.text) :]:  # what was held back of its end
+            yield Delta(0, rest)
         if calls:
             yield Delta(0, "", calls=calls)
         yield End(0, _finish_reason(state), _tokens(state), facts)
@@ -151,11 +154,12 @@ class ModeTalk:
 
 
 class Written:
-    """The parts of an answer. They are stripped as a whole answer is, and must come from one reply."""
+    """The parts of an answer. They are stripped as a whole answer is, hold no keys, and must come from one reply."""
 
     def __init__(self) -> None:
         self.text = ""
         self._held = ""
+        self._keyless = KeylessText()
         self._reply: str | None = None
 
     def add(self, reply: str | None, text: str) -> str:
@@ -167,8 +171,8 @@ class Written:
         if self.text and reply != self._reply:
             raise ModelCallError("The model's reply broke off and was begun anew; ask again.")
         if reply != self._reply:
-            self._reply, self._held = reply, ""
-        whole = self._held + text
+            self._reply, self._held, self._keyless = reply, "", KeylessText()
+        whole = self._held + self._keyless.passed(text)
         if not self.text:
             whole = whole.lstrip()
         certain = whole.rstrip()

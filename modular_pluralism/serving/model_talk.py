@@ -15,6 +15,7 @@ from modular_pluralism.errors import InputError, ModelCallError, PluralismError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.calls import Caller, describe
 from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.models.redaction import KeylessChunks, keyless_message
 from modular_pluralism.models.reply_parts import TokenCounts, logprobs_of
 from modular_pluralism.nodes.render import with_persona
 from modular_pluralism.serving.answers import Delta, End, Event, Tokens
@@ -42,8 +43,8 @@ class ModelTalk:
 
         async def begin(own: int) -> tuple[AsyncIterator[AIMessage] | None, AIMessage | None]:
             if not request.stream:
-                return None, await chat.ainvoke(messages, **settings, seed=own)
-            chunks = chat.astream(messages, **settings, seed=own)
+                return None, keyless_message(await chat.ainvoke(messages, **settings, seed=own))
+            chunks = _keyless(chat.astream(messages, **settings, seed=own))
             return chunks, await anext(chunks, None)
 
         async def choice(index: int) -> AsyncIterator[Event]:
@@ -150,6 +151,14 @@ def _format_settings(request: ChatRequest, *, embedded: bool) -> dict[str, Any]:
         return {"grammar": grammar_of_schema(wanted.json_schema.definition)}
     except InputError as error:
         raise ApiError(400, str(error), param="response_format.json_schema.schema") from None
+
+
+async def _keyless(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
+    parts = KeylessChunks()
+    async for message in messages:
+        yield parts.passed(message) if isinstance(message, AIMessageChunk) else keyless_message(message)
+    if (rest := parts.rest()) is not None:
+        yield rest
 
 
 def _finish_reason(info: dict[str, Any], model: PoolModel) -> str:

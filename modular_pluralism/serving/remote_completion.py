@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from langchain_openai import ChatOpenAI
 from modular_pluralism.errors import ModelCallError, PluralismError
 from modular_pluralism.models.calls import Caller, describe
 from modular_pluralism.models.pool_models import PoolModel
+from modular_pluralism.models.redaction import KeylessText, keyless
 from modular_pluralism.models.reply_parts import TokenCounts
 from modular_pluralism.serving.answers import Tokens
 from modular_pluralism.serving.api_error import ApiError
@@ -53,11 +55,14 @@ async def remote_parts(
     if not request.stream:
         yield answer
         return
-    ended = False
+    ended, texts = False, defaultdict[object, KeylessText](KeylessText)
     try:
         async with answer:
             async for chunk in answer:
                 checked = _checked(chunk, request, exchange)
+                for choice in checked["choices"]:
+                    text = texts[choice.get("index")]
+                    choice["text"] = text.passed(choice["text"]) + (text.ended() if choice.get("finish_reason") else "")
                 ended = ended or any(choice.get("finish_reason") for choice in checked["choices"])
                 yield checked
     except PluralismError:
@@ -70,8 +75,11 @@ async def remote_parts(
 
 def _checked(response: Any, request: CompletionRequest, exchange: Exchange) -> dict[str, Any]:
     """The response under the id that was asked for."""
-    # Without what is no number, which Python reads in JSON and nobody may write there.
-    data = json.loads(json.dumps(response.model_dump(warnings=False)), parse_constant=lambda _: None)
+    try:
+        # Without what is no number, which Python reads in JSON and nobody may write there.
+        data = keyless(json.loads(json.dumps(response.model_dump(warnings=False)), parse_constant=lambda _: None))
+    except RecursionError:
+        data = {}
     choices = data.get("choices")
     if not isinstance(choices, list) or not all(
         isinstance(choice, dict) and isinstance(choice.get("text"), str) for choice in choices

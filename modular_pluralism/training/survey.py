@@ -123,7 +123,7 @@ def _list(record: Record, field: str) -> list[Any]:
 def _parsed_list(text: str) -> list[Any]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, list) else [part.strip() for part in text.split("|")]
 

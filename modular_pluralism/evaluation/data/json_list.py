@@ -14,6 +14,8 @@ from modular_pluralism.optional import optional
 
 DEEPEST = 16
 """A value nested deeper than this is no item; it would only cost memory."""
+LONGEST = 4 * 2**20
+"""Bytes of the longest item: the parser keeps a value whole, whatever its length."""
 
 _CHUNK = 64 * 1024
 _LONGEST = 12  # bytes of an escaped character outside the basic plane
@@ -61,6 +63,7 @@ class _Source:
         self._path = path
         self._sha = hashlib.sha256()
         self._unchecked = b""
+        self.place = self._since = 0
         start = self._read(4)
         if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in start:
             raise TaskFileError(f"{path} is not UTF-8, but looks like UTF-16 or UTF-32; save the file as UTF-8.")
@@ -69,9 +72,19 @@ class _Source:
     def read(self, size: int = _CHUNK) -> bytes:
         if size == 0:  # the parser asks for nothing, to see whether it gets bytes
             return b""
+        if self._since > LONGEST:
+            raise TaskFileError(
+                f"{self._path}, item {self.place + 1}, is larger than {LONGEST // 2**20} MiB; leave out what is not "
+                "needed of it."
+            )
         chunk, self._start = self._start + self._read(size), b""
+        self._since += len(chunk)
         self._refuse_lone_surrogates(chunk)
         return chunk
+
+    def ended(self, place: int) -> None:
+        """The item of this place, from 1, has been read."""
+        self.place, self._since = place, 0
 
     def digest(self) -> str:
         return self._sha.hexdigest()
@@ -120,6 +133,7 @@ def _objects(source: _Source, path: Path) -> Iterator[dict[str, Any]]:
             if builder is not None:
                 builder.event(event, value)
                 if depth == 1:
+                    source.ended(place)
                     yield builder.value
                     builder = None
     except ijson.JSONError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias, cast, get_args
@@ -49,7 +50,7 @@ class TaskFile:
 
     @classmethod
     def open(cls, path: Path, *, kind: Kind | None = None) -> TaskFile:
-        """Read the whole file once and check every item; memory is that of one item and of all ids.
+        """Read the whole file once and check every item; memory is that of one item, and of 16 bytes for each id.
 
         The kind is found from the fields: option items whose attributes all look like RELIG_Atheist are
         "steerable-opinion", and "distributional" otherwise; `kind` says which of these two it is.
@@ -73,13 +74,15 @@ class TaskFile:
         return self._list.objects()
 
     def _check(self, wanted: Kind | None) -> Kind:
-        seen: set[str] = set()
+        seen: set[bytes] = set()
         all_groups = True
         for place, raw in enumerate(self._list.objects(), start=1):
             item = self._item(raw, place)
-            if str(item.id) in seen:  # 1 and "1" are one id where JSON objects are keyed by it
+            # 1 and "1" are one id where JSON objects are keyed by it. (Its digest takes less memory than a long one.)
+            known = blake2b(str(item.id).encode(), digest_size=16).digest()
+            if known in seen:
                 self._refuse(raw, place, "id", "is the same as that of an item before; give each item its own")
-            seen.add(str(item.id))
+            seen.add(known)
             self.count += 1
             if isinstance(item, OptionItem):
                 all_groups = all_groups and DEMOGRAPHIC.match(item.attribute) is not None

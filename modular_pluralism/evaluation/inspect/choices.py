@@ -9,7 +9,7 @@ from inspect_ai.model import ChatMessage
 from inspect_ai.solver import MultipleChoiceTemplate
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.nodes.render import one_line
+from modular_pluralism.nodes.render import one_line, quoted
 from modular_pluralism.option_math import letters
 
 _LETTERED = re.compile(r"^([A-Z])\)(?:[ \t]+|$)", re.MULTILINE)
@@ -20,8 +20,14 @@ _EMPTY = "(empty)"
 
 
 def conversation(texts: Sequence[tuple[str, str]]) -> str:
-    """Messages, each a role and a text, as one text."""
-    return texts[0][1] if len(texts) == 1 else "\n\n".join(f"{role}: {text}" for role, text in texts)
+    """Messages, each a role and a text, as one text, in which no message can begin another: roles stand at the
+    beginning of a line, and a text of several lines stands behind "> " there, as `quoted` has it."""
+    return texts[0][1] if len(texts) == 1 else "\n\n".join(f"{role}: {_turn(text)}" for role, text in texts)
+
+
+def _turn(text: str) -> str:
+    lines = quoted(text)
+    return f"\n{lines}" if "\n" in lines else lines
 
 
 def asked_in(messages: Sequence[ChatMessage], choices: Sequence[str]) -> tuple[str, list[str]]:
@@ -42,8 +48,12 @@ def asked_in(messages: Sequence[ChatMessage], choices: Sequence[str]) -> tuple[s
             if found:
                 texts[place] = (role, _without_instructions(f"{before}{after}".strip(), len(choices)))
                 return conversation(texts), _worded(choices)
-    text, options = take_options(conversation(texts))
-    return (_without_instructions(text, len(options)) if options else text), options
+    for place, (role, text) in reversed(list(enumerate(texts))):
+        without, options = take_options(text)
+        if options:
+            texts[place] = (role, _without_instructions(without, len(options)))
+            return conversation(texts), options
+    return conversation(texts), []
 
 
 def take_options(text: str) -> tuple[str, list[str]]:

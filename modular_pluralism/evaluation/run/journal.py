@@ -94,7 +94,7 @@ class Journal:
     def _read(self, text: str) -> Any:
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._damaged("a result in it is not JSON") from None
 
     def _run(self, query: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
