@@ -30,6 +30,8 @@ def expanded(path: str | Path, error: type[ConfigurationError] = InputError) -> 
 
 
 FILES_VARIABLE = "MODULAR_PLURALISM_FILES"
+CACHE_VARIABLE = "MODULAR_PLURALISM_CACHE"
+"""The environment variable that names another folder for the cache."""
 
 
 def check_inside(path: Path, folder: Path, error: type[ConfigurationError] = InputError) -> None:
@@ -57,3 +59,14 @@ def own_folder(kind: Literal["data", "cache"], what: str, other: str) -> Path:
     if not folder.is_absolute():  # earlier versions of platformdirs leave the ~ as it is
         raise InputError(f"You have no home folder here to keep {what} in; {other}.")
     return folder
+
+
+def cache_root(what: str) -> Path:
+    """The folder of what can be made anew; it need not exist yet.
+
+    Raises InputError where there is no home folder to keep `what` in.
+    """
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return expanded(named).absolute()
+    return own_folder("cache", what, f"name a folder in {CACHE_VARIABLE}")

@@ -17,8 +17,9 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
+from modular_pluralism.home import CACHE_VARIABLE
 from modular_pluralism.llama.host import usable_cores
-from modular_pluralism.prepared.cache import FOLDER_VARIABLE, find_entry
+from modular_pluralism.prepared.cache import find_entry
 from modular_pluralism.prepared.prepare import Thoroughness, prepare
 from modular_pluralism.prepared.processor import instructions
 from modular_pluralism.prepared.speed import SpeedSample
@@ -93,7 +94,7 @@ def _nothing_of_the_developer(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER_VARIABLE, str(request.config.cache.mkdir("models")))
+        patch.setenv(CACHE_VARIABLE, str(request.config.cache.mkdir("models")))
         patch.setenv("MODULAR_PLURALISM_STORE", str(tmp_path_factory.mktemp("store") / "runs.sqlite"))
         yield
 
@@ -114,5 +115,5 @@ def demo_gguf(request: pytest.FixtureRequest) -> Path:
 def model_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of this test's cache of prepared models, which is empty."""
     folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    monkeypatch.setenv(CACHE_VARIABLE, str(folder))
     return folder / "prepared"

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from modular_pluralism.errors import InputError, PreparationError
+from modular_pluralism.home import CACHE_VARIABLE
 from modular_pluralism.prepared import cache, entry
-from modular_pluralism.prepared.cache import FOLDER_VARIABLE, everything, find_entry, prepared_file, remove, remove_all
+from modular_pluralism.prepared.cache import everything, find_entry, prepared_file, remove, remove_all
 from modular_pluralism.prepared.choice import ChosenFormat
 from modular_pluralism.prepared.formats import SourceFile
 from modular_pluralism.prepared.prepare import make_entry, prepared_name
@@ -220,9 +221,9 @@ def test_what_a_killed_process_left_is_cleared_away_after_a_day(model_cache: Pat
 
 
 def test_the_folder_can_be_chosen_and_otherwise_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "mine"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "mine"))
     assert cache.cache_folder() == tmp_path / "mine" / "prepared"
-    monkeypatch.delenv(FOLDER_VARIABLE)
+    monkeypatch.delenv(CACHE_VARIABLE)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert cache.cache_folder().is_relative_to(tmp_path)
@@ -233,11 +234,11 @@ def test_a_folder_that_cannot_be_written_is_told_and_else_ignored(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "file"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
     assert prepared_file(source) is None
     assert everything() == []
     with pytest.raises(
-        PreparationError, match=rf"Nothing can be written in .*; name another folder in {FOLDER_VARIABLE}"
+        PreparationError, match=rf"Nothing can be written in .*; name another folder in {CACHE_VARIABLE}"
     ):
         put(source)
 

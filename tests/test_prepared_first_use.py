@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from modular_pluralism.cli import demo
+from modular_pluralism.home import CACHE_VARIABLE
 from modular_pluralism.llama import Engine, EngineSettings
 from modular_pluralism.prepared import first_use
 from modular_pluralism.prepared import prepare as preparing
-from modular_pluralism.prepared.cache import FOLDER_VARIABLE, everything, find_entry, prepared_file
+from modular_pluralism.prepared.cache import everything, find_entry, prepared_file
 from modular_pluralism.prepared.first_use import SUGGESTION, FirstUse, prepare_on_first_use
 from modular_pluralism.prepared.speed import Speeds, SpeedSample
 from tests.demo_model import DEMO_GGUF
@@ -109,7 +110,7 @@ def test_a_cache_that_cannot_be_written_stops_no_run(
     speeds: dict[bool, Speeds], engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "file"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
     assert prepare_on_first_use(DEMO_GGUF, engine) == FirstUse(False, SUGGESTION)
 
 

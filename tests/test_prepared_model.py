@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from modular_pluralism.errors import InputError, ModelLoadError, PreparationError
+from modular_pluralism.home import CACHE_VARIABLE
 from modular_pluralism.llama import ChatLlama, Engine, EngineSettings
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.models import PoolModels
 from modular_pluralism.pool import Pool
 from modular_pluralism.prepared import prepare as preparing
 from modular_pluralism.prepared.agreement import WINDOW, compare, read_predictions
-from modular_pluralism.prepared.cache import FOLDER_VARIABLE, everything, prepared_file
+from modular_pluralism.prepared.cache import everything, prepared_file
 from modular_pluralism.prepared.choice import MOST_KL
 from modular_pluralism.prepared.formats import FORMATS
 from modular_pluralism.prepared.neutral_text import windows
@@ -39,7 +40,7 @@ def prepared_cache(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Prep
     folder = tmp_path_factory.mktemp("prepared")
     told: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER_VARIABLE, str(folder))
+        patch.setenv(CACHE_VARIABLE, str(folder))
         done = prepare(DEMO_GGUF, forced="BF16", thoroughness=LITTLE, progress=told.append)
     return folder, done, told
 
@@ -47,7 +48,7 @@ def prepared_cache(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Prep
 @pytest.fixture
 def done(prepared_cache: tuple[Path, Preparation, list[str]], monkeypatch: pytest.MonkeyPatch) -> Preparation:
     """The preparation, in whose cache the test runs."""
-    monkeypatch.setenv(FOLDER_VARIABLE, str(prepared_cache[0]))
+    monkeypatch.setenv(CACHE_VARIABLE, str(prepared_cache[0]))
     return prepared_cache[1]
 
 
@@ -102,7 +103,7 @@ def test_all_communities_share_one_engine_even_if_the_cache_changes_meanwhile(do
     models = PoolModels(Pool.load())
     base = models.base().chat
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER_VARIABLE, "/nowhere")
+        patch.setenv(CACHE_VARIABLE, "/nowhere")
         communities = [models.community(name).chat for name in Pool.load().communities]
     assert {each.gguf for each in (base, *communities) if isinstance(each, ChatLlama)} == {prepared_file(DEMO_GGUF)}
 

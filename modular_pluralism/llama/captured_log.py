@@ -62,8 +62,8 @@ def captured_log() -> Iterator[CapturedLog]:
 
 def reason(log: CapturedLog) -> str:
     """The line that says most about a failed load: the first error with its function prefix taken off."""
-    lines = [*log.errors, *log.warnings]
-    told = [line for line in lines if line and "failed to load" not in line] or lines or ["no reason given"]
+    lines = [line for line in (*log.errors, *log.warnings) if line]
+    told = [line for line in lines if "failed to load" not in line] or lines or ["no reason given"]
     text = told[0]
     head, colon, tail = text.partition(": ")
     return tail if colon and " " not in head else text

@@ -17,10 +17,10 @@ from jinja2 import meta
 from jinja2.ext import Extension, loopcontrols
 from jinja2.nodes import Node
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from modular_pluralism.errors import ChatTemplateError, InputError, ModelLoadError
+from modular_pluralism.llama.bounded_template import BoundedEnvironment, TooMuchWorkError, bounded
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.reasoning import Reasoning
 from modular_pluralism.llama.thinking import Markers, Thinking, closing_of, opened_by
@@ -114,12 +114,16 @@ class ChatTemplate:
             )
         environment = _environment()
         try:
-            self._template = environment.from_string(source)
-            self._thinking = Thinking(environment, source, self._variables, wanted=thinking)
-            self.takes_tools = "tools" in meta.find_undeclared_variables(environment.parse(source))
+            with bounded():
+                self._template = environment.from_string(source)
+                self._thinking = Thinking(environment, source, self._variables, wanted=thinking)
+                self.takes_tools = "tools" in meta.find_undeclared_variables(environment.parse(source))
             self.call_form = CallForm.of_template(source) if self.takes_tools else None
-        except (jinja2.TemplateError, RecursionError) as error:
-            raise ModelLoadError(f"The chat template of {model.path.name} cannot be used: {error}.") from None
+        except Exception as error:  # whoever made the file has written it
+            raise ModelLoadError(
+                f"The chat template of {model.path.name} cannot be used ({_told(error)}); name another with "
+                "template_file, or set template = false."
+            ) from None
 
     def render(self, turns: Sequence[Turn], *, tools: Sequence[Tool] = ()) -> str:
         """The text that the model reads, for showing it to people."""
@@ -264,20 +268,32 @@ class ChatTemplate:
             "eos_token": model.token_text(model.end_token) if model.end_token >= 0 else "",
             **({"tools": list(tools)} if tools else {}),
         }
+        signs = sum(map(len, _texts([messages, list(tools)])))
         try:
-            return self._template.render(**known, **self._thinking.variables, **self._variables)
+            with bounded(len(messages) + len(tools), signs):
+                return self._template.render(**known, **self._thinking.variables, **self._variables)
         except _RefusedError as error:
             raise ChatTemplateError(
-                f"The chat template of {model.path.name} refuses these messages: {error}."
+                f"The chat template of {model.path.name} refuses these messages: {_told(error)}."
             ) from None
         except Exception as error:  # a template is a program of others: it may fail of anything
             raise ChatTemplateError(
-                f"The chat template of {model.path.name} failed ({type(error).__name__}: {error}); name another with "
-                "template_file, or set template = false."
+                f"The chat template of {model.path.name} failed ({_told(error)}); name another with template_file, or "
+                "set template = false."
             ) from None
 
 
 _PROBE = "zebra 47"
+_MOST_TOLD = 300
+"""Signs of a template's own words in an error."""
+
+
+def _told(error: Exception) -> str:
+    """What went wrong in a template, on one line."""
+    said = " ".join(str(error)[:_MOST_TOLD].split())
+    if isinstance(error, _RefusedError | TooMuchWorkError | jinja2.TemplateError):
+        return said
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -348,13 +364,12 @@ class _GenerationTag(Extension):
         return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
+def _environment() -> BoundedEnvironment:
     """As transformers renders chat templates: they are written for that."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols]
-    )
+    environment = BoundedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols])
     environment.filters["tojson"] = Jinja2ChatFormatter.tojson
     environment.globals["raise_exception"] = _refuse
+    environment.count_filters()
     return environment
 
 

@@ -16,8 +16,8 @@ from modular_pluralism.llama.context import DecodeError
 from modular_pluralism.llama.host import usable_cores
 from modular_pluralism.llama.memory import longest_sequence, plan_weights
 from modular_pluralism.llama.model_file import ModelFile
-from modular_pluralism.llama.model_kind import check_gives_vectors
 from modular_pluralism.llama.settings import EngineSettings
+from modular_pluralism.llama.trial import try_first
 from modular_pluralism.llama.vector_context import VectorContext, Vectors
 
 G = TypeVar("G")
@@ -47,10 +47,9 @@ class Embedder:
     """
 
     def __init__(self, settings: EngineSettings, weights: ModelFile | None = None) -> None:
-        self.model = weights or ModelFile(
-            settings.gguf, settings.hardware, plan_weights(settings), check=check_gives_vectors
-        )
+        self.model = weights or ModelFile(settings.gguf, settings.hardware, plan_weights(settings), vectors=True)
         try:
+            try_first(settings.gguf, "vectors")
             length = longest_sequence(settings, self.model.n_ctx_train)
             self._context = VectorContext(self.model, settings.hardware, length, settings.threads or usable_cores())
         except BaseException:

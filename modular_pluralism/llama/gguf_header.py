@@ -1,4 +1,7 @@
-"""What a GGUF file says of itself, read by llama.cpp's own reader without loading its weights."""
+"""What a GGUF file says of itself, read by llama.cpp's own reader without loading its weights.
+
+That reader checks every count and refuses what cannot be; what loads a model ends the process instead (see `trial`).
+"""
 
 from __future__ import annotations
 

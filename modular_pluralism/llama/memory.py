@@ -26,6 +26,7 @@ from modular_pluralism.llama.gguf_parts import check_parts
 from modular_pluralism.llama.model_kind import check_counts, check_is_decoder
 from modular_pluralism.llama.parameters import OUTPUTS, check_hardware, context_parameters, model_parameters
 from modular_pluralism.llama.settings import EngineSettings
+from modular_pluralism.llama.trial import try_first
 
 HOST = "CPU"
 """What the host's memory is called."""
@@ -121,6 +122,7 @@ def plan_memory(settings: EngineSettings) -> MemoryPlan:
     check_hardware(hardware, found)
     header = read_whole_header(settings.gguf)
     check_counts(header, settings.gguf)
+    try_first(settings.gguf, "text", settings.adapters)
     sizes = header.tensors
 
     def plan(gpu_layers: int) -> MemoryPlan:

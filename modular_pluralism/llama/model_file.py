@@ -23,9 +23,10 @@ from modular_pluralism.llama.gguf_header import check_is_gguf, read_whole_header
 from modular_pluralism.llama.gguf_parts import check_parts
 from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.llama.memory import HOST, MemoryPlan, cannot_be_loaded, gpu_layers_of
-from modular_pluralism.llama.model_kind import check_counts, check_is_decoder
+from modular_pluralism.llama.model_kind import check_counts, check_gives_vectors, check_is_decoder
 from modular_pluralism.llama.parameters import model_parameters
 from modular_pluralism.llama.special_tokens import OwnCuts, SpecialTokens
+from modular_pluralism.llama.trial import Use, try_first
 
 _CONTROL = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_UNKNOWN
 _SPACED = (native.LLAMA_VOCAB_TYPE_SPM, native.LLAMA_VOCAB_TYPE_UGM)
@@ -63,7 +64,7 @@ class ModelFile:
         hardware: How it is laid on the machine.
         plan: What it will take there; without one, everything lies in the host's memory.
         vocabulary_only: Read no weights.
-        check: Whether a loaded model is of the kind that is wanted; raises ModelLoadError otherwise.
+        vectors: It is to give vectors, and need not write texts.
 
     Raises:
         ModelLoadError: the file is missing, unreadable, not GGUF, or llama.cpp cannot use it.
@@ -76,15 +77,17 @@ class ModelFile:
         plan: MemoryPlan | None = None,
         *,
         vocabulary_only: bool = False,
-        check: Callable[[Any, Path], None] = check_is_decoder,
+        vectors: bool = False,
     ) -> None:
         hardware = hardware or Hardware()
         path = check_parts(path)
+        self._use: Use = "vocabulary" if vocabulary_only else "vectors" if vectors else "text"
         header = read_whole_header(path)
         sizes = header.tensors
         if not vocabulary_only:
             check_counts(header, path)
             check_fits(path, sum(sizes.values()) if plan is None else plan.on(HOST).weights)
+        try_first(path, self._use)
         _start_backend()
         self.path = path
         parameters = model_parameters(hardware, 0 if plan is None else gpu_layers_of(plan, hardware))
@@ -95,7 +98,7 @@ class ModelFile:
             raise ModelLoadError(cannot_be_loaded(path, log, sizes))
         if not vocabulary_only:
             try:
-                check(self.pointer, path)
+                (check_gives_vectors if vectors else check_is_decoder)(self.pointer, path)
             except ModelLoadError:
                 native.llama_model_free(self.pointer)
                 raise
@@ -291,6 +294,7 @@ class ModelFile:
             ModelLoadError: missing, not GGUF, or made for another base model.
         """
         check_is_gguf(path)
+        try_first(self.path, self._use, [path])
         with captured_log() as log:
             adapter = native.llama_adapter_lora_init(self.pointer, os.fsencode(path))
         if not adapter:

@@ -44,7 +44,7 @@ def _other_kind(pointer: Any) -> str | None:
         return f"no decoder ({architecture})"
     if native.llama_model_is_diffusion(pointer):
         return f"a diffusion model ({architecture}), which does not write one token after the other"
-    if metadata_value(pointer, f"{architecture}.attention.causal") == "false":
+    if sees_what_follows(pointer):
         return f"an embedding model ({architecture}, without causal attention)"
     if metadata_value(pointer, f"{architecture}.pooling_type") not in (None, "0", "4294967295", "-1"):
         return f"an embedding or ranking model ({architecture}, with pooling)"
@@ -67,6 +67,11 @@ def check_gives_vectors(pointer: Any, path: Path) -> None:
             f"{path.name} is {what}, which gives no vectors of texts; use a GGUF of an embedding model such as "
             "nomic-embed-text or Qwen3-Embedding, or of one that writes text."
         )
+
+
+def sees_what_follows(pointer: Any) -> bool:
+    """Whether each token of a text sees those after it, as an encoder's do."""
+    return metadata_value(pointer, f"{metadata_value(pointer, 'general.architecture')}.attention.causal") == "false"
 
 
 def pooling_type(pointer: Any) -> int:

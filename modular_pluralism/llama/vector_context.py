@@ -21,7 +21,7 @@ from modular_pluralism.llama.captured_log import captured_log
 from modular_pluralism.llama.context import DecodeError
 from modular_pluralism.llama.memory import no_context
 from modular_pluralism.llama.model_file import ModelFile
-from modular_pluralism.llama.model_kind import metadata_value, pooling_type
+from modular_pluralism.llama.model_kind import pooling_type, sees_what_follows
 from modular_pluralism.llama.parameters import vector_parameters
 
 TEXTS = 64
@@ -44,8 +44,7 @@ class VectorContext:
         self.dimensions: int = native.llama_model_n_embd_out(model.pointer)
         self._pooling = pooling_type(model.pointer)
         self._batch_size = min(hardware.ubatch, length)
-        architecture = metadata_value(model.pointer, "general.architecture")
-        self._whole = metadata_value(model.pointer, f"{architecture}.attention.causal") == "false"
+        self._whole = sees_what_follows(model.pointer)
         self._pointer = None if self._whole else self._made(hardware, threads, native.LLAMA_POOLING_TYPE_NONE)
         if self._pointer is not None and not native.llama_get_memory(self._pointer):
             native.llama_free(self._pointer)

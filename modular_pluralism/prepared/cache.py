@@ -20,13 +20,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from modular_pluralism.errors import InputError, PreparationError
-from modular_pluralism.home import expanded, own_folder
+from modular_pluralism.home import CACHE_VARIABLE, cache_root
 from modular_pluralism.llama.gguf_parts import latest_change, real_path
 from modular_pluralism.prepared.entry import Entry
 from modular_pluralism.prepared.formats import FORMATS
 
-FOLDER_VARIABLE = "MODULAR_PLURALISM_CACHE"
-"""The environment variable that names another folder for the cache."""
 _MANIFEST = "manifest.json"
 _UNFINISHED = "unfinished-"
 _ABANDONED = 24 * 3600
@@ -52,12 +50,7 @@ class Cached:
 
 def cache_folder() -> Path:
     """Where prepared files lie; it need not exist yet. Raises InputError where there is no home folder for it."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    if named:
-        root = expanded(named).absolute()
-    else:
-        root = own_folder("cache", "prepared models", f"name a folder in {FOLDER_VARIABLE}")
-    return root / "prepared"
+    return cache_root("prepared models") / "prepared"
 
 
 def prepared_file(source: Path, *, exact: bool = False) -> Path | None:
@@ -124,7 +117,7 @@ def workplace() -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
     except OSError as error:
         raise PreparationError(
-            f"Nothing can be written in {root} ({error.strerror}); name another folder in {FOLDER_VARIABLE}."
+            f"Nothing can be written in {root} ({error.strerror}); name another folder in {CACHE_VARIABLE}."
         ) from error
     try:
         yield folder
