@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-import resource
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,16 @@ class ConnectionLimits:
     connections: int = 1024
     """Connections at once, or half of the open files that the process may have, where these are fewer. One more takes
     the place of the one that has waited longest for a header; where none does, it gets status 503."""
+
+
+def _open_files() -> int:
+    """How many files this process may have open."""
+    with suppress(ImportError):  # Windows says no number
+        import resource
+
+        if (files := resource.getrlimit(resource.RLIMIT_NOFILE)[0]) != resource.RLIM_INFINITY:
+            return files
+    return sys.maxsize
 
 
 class _Bounded(h11.Connection):
@@ -97,7 +107,7 @@ class BoundedConnection(H11Protocol):
         others = [each for each in self.connections if not each.transport.is_closing()]
         super().connection_made(transport)
         self._wait(self.limits.head_seconds)
-        if len(others) >= min(self.limits.connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2):
+        if len(others) >= min(self.limits.connections, _open_files() // 2):
             waiting = [each for each in others if isinstance(each, BoundedConnection) and each.awaits_head]
             if waiting:
                 min(waiting, key=lambda each: each._since).transport.abort()
