@@ -8,7 +8,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # The tests start hundreds of processes: what Python has compiled is kept for the next one, whatever the machine says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo check test test-newest lint format types docs notebooks benchmark study clean
+.PHONY: help demo check test test-newest lint format types docs licences sbom notebooks benchmark study clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make
@@ -48,6 +48,16 @@ types: $(VENV)/.dev-installed  ## Check types
 docs: $(VENV)/.docs-installed  ## Build docs/ and the API reference as a site, out/docs
 	$(BIN)/python docs/site/build.py
 
+licences: $(VENV)/.dev-installed  ## Write docs/licences.md; fails where an extra brings a package under the GPL
+	$(BIN)/python install/licences.py
+
+# From an environment of its own, which is no part of what it lists.
+sbom: $(VENV)/.demo-installed  ## List what is installed in .venv as a CycloneDX file, out/sbom.json
+	@test -x .venv-sbom/bin/cyclonedx-py || \
+		{ $(PYTHON) -m venv .venv-sbom && .venv-sbom/bin/pip install --quiet 'cyclonedx-bom>=7'; }
+	@mkdir -p out
+	.venv-sbom/bin/cyclonedx-py environment --output-file out/sbom.json $(BIN)/python
+
 notebooks: $(VENV)/.dev-installed  ## Run the notebooks and keep what they print
 	$(BIN)/python notebooks/run.py
 
@@ -58,7 +68,7 @@ study: $(VENV)/.dev-installed  ## Train communities on survey answers in DATA=fo
 	$(BIN)/python -m benchmarks.study --data $(or $(DATA),$(error name the folder of the three task files: make study DATA=folder))
 
 clean:  ## Remove what was built here
-	rm -rf $(VENV) .venv-newest .types build *.egg-info
+	rm -rf $(VENV) .venv-newest .venv-sbom .types build *.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

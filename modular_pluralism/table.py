@@ -86,6 +86,7 @@ _EXPECTED = {
     "int_type": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
+    "recursion_loop": "plain values that are nested less deeply",
     "finite_number": "a finite number",
     "list_type": "a list",
     "dict_type": "a table",

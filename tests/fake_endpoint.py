@@ -241,6 +241,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _echo(self, body: dict[str, Any], header: str) -> None:
         text, arguments = f"You sent {header} as", json.dumps({"sent": header})
+        if "prompt" in body:  # a raw completion
+            pieces = [{"index": 0, "text": part, "finish_reason": None} for part in _parts(text)]
+            pieces.append({"index": 0, "text": "", "finish_reason": "stop"})
+            events = "".join(
+                _event({**_frame(body), "object": "text_completion", "choices": [each]}) for each in pieces
+            )
+            self._send(200, "text/event-stream", f"{events}data: [DONE]\n\n".encode())
+            return
         function = {"name": "search", "arguments": arguments}
         calls = [{"index": 0, "id": "call-1", "type": "function", "function": function}] if body.get("tools") else None
         said = {"role": "assistant", "content": text, "reasoning_content": f"Hm, {header}", "tool_calls": calls}
@@ -248,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
             choice = {"index": 0, "message": said, "finish_reason": header, "logprobs": None}
             self._send(200, "application/json", json.dumps({**_frame(body), "choices": [choice]}).encode())
             return
-        deltas = [{"reasoning_content": part} for part in _parts(f"Hm, {header}")]
+        deltas: list[dict[str, Any]] = [{"reasoning_content": part} for part in _parts(f"Hm, {header}")]
         deltas += [{"content": part} for part in _parts(text)]
         if calls:
             deltas.append({"tool_calls": [{**calls[0], "function": {**function, "arguments": ""}}]})

@@ -122,6 +122,7 @@ async def test_there_is_no_such_run_or_it_is_damaged(tmp_path: Path) -> None:
             with pytest.raises(InputError, match="no run other"):
                 await read(bench.store, "other")
         await run(bench, "overton")
-        await bench.store.change(("UPDATE pluralism_records SET record = '{' WHERE run = 'one'", []))
-        with pytest.raises(StoreError, match="damaged"):
-            await read_calls(bench.store, "one")
+        for record in ("{", "[" * 100_000):
+            await bench.store.change(("UPDATE pluralism_records SET record = ? WHERE run = 'one'", [record]))
+            with pytest.raises(StoreError, match="damaged"):
+                await read_calls(bench.store, "one")

@@ -186,9 +186,15 @@ async def test_no_key_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     keep_secret("sk-not-for-any-store-1234")
     async with open_bench(tmp_path, ann=always("I say sk-not-for-any-store-1234\x00 aloud.")) as bench:
         live = await start_run(bench.store, bench.request(), models=bench.models)
-        await followed(live)
+        events = await followed(live)
         record = next(each for each in await own_calls(bench.store, live.run) if each.node == "ann")
     assert record.reply == "I say ***\x00 aloud."
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"I say ***" in kept
+    assert b"any-store" not in kept
+    assert "any-store" not in repr(events)
+    tokens = [each.text for each in events if isinstance(each, NodeToken) and each.node == "ann"]
+    assert "".join(tokens).startswith("I say ***")
 
 
 async def test_a_mode_with_stages_of_its_own_is_watched_and_forked(

@@ -120,7 +120,7 @@ def test_lm_studios_folder_is_where_it_says(home: Path, tiny: Path) -> None:
     (home / ".lmstudio" / "models").mkdir(parents=True)
     (home / ".lmstudio" / "models" / "again.gguf").symlink_to(tiny)
     assert [model.source for model in found_models() if model.place == "LM Studio"] == [str(chosen / "tiny.gguf")]
-    settings.write_text("[")
+    settings.write_text("[" * 100_000)
     assert [model.file.name for model in found_models() if model.place == "LM Studio"] == ["again.gguf"]
 
 

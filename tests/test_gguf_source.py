@@ -346,9 +346,10 @@ def test_a_damaged_store_of_ollama_is_told(ollama: Path) -> None:
     blob.unlink()
     with pytest.raises(ModelLoadError, match=r"^ollama:gone lacks its file .*; pull the model again\.$"):
         find_gguf("ollama:gone")
-    (ollama / "manifests" / "registry.ollama.ai" / "library" / "gone" / "latest").write_text("[")
-    with pytest.raises(ModelLoadError, match=r"manifest .* cannot be read \(JSONDecodeError\); pull the model again"):
-        find_gguf("ollama:gone")
+    for manifest, why in (("[", "JSONDecodeError"), ("[" * 100_000, "RecursionError")):
+        (ollama / "manifests" / "registry.ollama.ai" / "library" / "gone" / "latest").write_text(manifest)
+        with pytest.raises(ModelLoadError, match=rf"manifest .* cannot be read \({why}\); pull the model again"):
+            find_gguf("ollama:gone")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../x", "a/../b", "a:b:c", "/x", "a//b"])

@@ -81,6 +81,7 @@ def test_a_file_that_is_no_journal(tmp_path: Path) -> None:
     "harm",
     [
         "UPDATE results SET result = '{half'",
+        f"UPDATE results SET result = '{'[' * 100_000}'",
         "UPDATE facts SET value = 'x'",
         "DROP TABLE results; CREATE TABLE results (x)",
     ],

@@ -484,7 +484,7 @@ async def test_a_key_that_an_endpoint_says_reaches_no_state(
     assert state["comments"]["north"]["text"] == HIDDEN
     assert state["comments"]["north"]["reasoning"] == "Hm, Bearer ***"
     assert json.loads(state["tool_calls"][0]["function"]["arguments"]) == {"sent": "Bearer ***"}
-    told = [part async for part in graph.astream({"question": "Why?"}, stream_mode=["messages", "values"])]
+    told: list[Any] = [part async for part in graph.astream({"question": "Why?"}, stream_mode=["messages", "values"])]
     assert KEY not in repr(told)
     said = "".join(str(data[0].text) for kind, data in told if kind == "messages" and data[1]["mode"] == "overton")
     assert said.count("***") == 4
@@ -514,6 +514,12 @@ def test_a_text_in_pieces_loses_keys_and_nothing_else() -> None:
         text, whole = KeylessText(), "as sk-pieces-0123456789sk-pieces-01 is sk-pieces-0123456789, sk-pi"
         pieces = [text.passed(whole[at : at + size]) for at in range(0, len(whole), size)]
         assert "".join(pieces) + text.ended() == "as ***sk-pieces-01 is ***, sk-pi"
+
+
+def test_a_secret_that_no_endpoint_is_sent_is_looked_for_in_errors_alone() -> None:
+    keep_secret("sk-of-a-client-0123456789", sent=False)
+    assert keyless("sk-of-a-client-0123456789") == "sk-of-a-client-0123456789"
+    assert redact("sk-of-a-client-0123456789") == "***"
 
 
 def test_a_secret_that_is_an_ordinary_word_stays_in_what_models_write() -> None:

@@ -47,6 +47,14 @@ def test_what_is_no_json_or_too_deep_is_told() -> None:
         ReplySchema.of(tree).read("[" * 900 + "]" * 900)
 
 
+def test_a_schema_that_is_nested_too_deeply_is_refused() -> None:
+    schema: dict[str, Any] = {"type": "object", "properties": {}}
+    for _ in range(500):
+        schema = {"type": "object", "properties": {"a": schema}}
+    with pytest.raises(InputError, match=r"nested too deeply; make it flatter\.$"):
+        ReplySchema.of(schema)
+
+
 def test_a_schema_that_is_none_or_refers_elsewhere_is_refused() -> None:
     with pytest.raises(InputError, match=r"The JSON schema is none: .thing. is not valid"):
         ReplySchema.of({"type": "thing"})

@@ -34,9 +34,10 @@ def endpoint() -> Iterator[FakeEndpoint]:
         yield running
 
 
-def remote_pool(endpoint: FakeEndpoint, **run: Any) -> Pool:
+def remote_pool(endpoint: FakeEndpoint, *, key: str = "", **run: Any) -> Pool:
+    keyed = f'api_key_env = "{key}"\n' if key else ""
     models = "\n".join(
-        f'[models.{name}]\nopenai = "{name}"\nbase_url = "{endpoint.address}"\n' for name in ("boss", *NAMES)
+        f'[models.{name}]\nopenai = "{name}"\nbase_url = "{endpoint.address}"\n{keyed}' for name in ("boss", *NAMES)
     )
     communities = "\n".join(f'[communities.{name}]\nmodel = "{name}"\ndescription = "{name}"\n' for name in NAMES)
     settings = "\n".join(f"{key} = {value}" for key, value in {"attempts": 1, "deadline": 20, **run}.items())
@@ -232,3 +233,31 @@ async def test_a_mistake_of_ours_is_told_without_details(
     assert response.status_code == 500
     assert response.json()["error"]["code"] == "internal"
     assert "secret" not in response.text + capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["pluralism/overton", "community/north", "base"])
+async def test_a_key_that_an_endpoint_says_is_not_served(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], model: str, stream: bool
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-canary-of-what-is-served-42")
+    for name in ("boss", *NAMES):
+        endpoint.behave(name, "echo")
+    response = await ask(remote_pool(endpoint, key="MY_KEY"), model, stream=stream)
+    assert response.status_code == 200
+    parts = [each for each in events(response) if each != "[DONE]"] if stream else [response.json()]
+    deltas = [choice["delta" if stream else "message"] for part in parts for choice in part["choices"]]
+    assert "".join(delta.get("content") or "" for delta in deltas) == "You sent Bearer *** as"
+    told = response.text + repr(response.headers) + "".join(capfd.readouterr())
+    assert not any(piece in told for piece in ("sk-c", "canary", "erved-42"))
+
+
+async def test_a_key_in_a_raw_completion_is_not_served(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-canary-of-what-is-served-43")
+    endpoint.behave("boss", "echo")
+    async with client_of(remote_pool(endpoint, key="MY_KEY")) as client:
+        body = {"model": "base", "prompt": "Which key?", "stream": True}
+        response = await client.post("/v1/completions", json=body)
+    texts = [choice["text"] for each in events(response) if each != "[DONE]" for choice in each["choices"]]
+    assert "".join(texts) == "You sent Bearer *** as"
+    assert "canary" not in response.text

@@ -49,6 +49,8 @@ class ReplySchema:
             Draft202012Validator.check_schema(self.json_schema)
         except SchemaError as error:
             raise InputError(f"The JSON schema is none: {error.message:.{_LONGEST}}.") from None
+        except RecursionError:
+            raise InputError("The JSON schema is nested too deeply; make it flatter.") from None
 
     @classmethod
     def of(cls, schema: Any) -> ReplySchema:

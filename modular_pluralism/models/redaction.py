@@ -19,12 +19,18 @@ _Value = TypeVar("_Value")
 _Message = TypeVar("_Message", bound=BaseMessage)
 
 _secrets: set[str] = set()
+_sent: tuple[str, ...] = ()
+"""Those that an endpoint knows and no text holds by chance, the longest first: a key may begin with another one."""
 
 
-def keep_secret(value: str) -> None:
-    """Remember a key, so that `redact` takes it out of texts from now on."""
+def keep_secret(value: str, *, sent: bool = True) -> None:
+    """Remember a key, so that `redact` takes it out of texts from now on, and `keyless` too, where it is `sent` to an
+    endpoint."""
+    global _sent
     if len(value) >= 4:  # shorter ones are placeholders, and would garble ordinary text
         _secrets.add(value)
+    if sent and len(value) >= (_NUMBERED if any(map(str.isdigit, value)) else _CERTAIN):
+        _sent = tuple(sorted({*_sent, value}, key=len, reverse=True))
 
 
 def without_keys(text: str) -> str:
@@ -32,12 +38,6 @@ def without_keys(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):  # a key may begin with another one
         text = text.replace(secret, _GONE)
     return text
-
-
-def _certain() -> list[str]:
-    """The secrets that are looked for in what models write, the longest first."""
-    least = {each: _NUMBERED if any(map(str.isdigit, each)) else _CERTAIN for each in _secrets}
-    return sorted((each for each in _secrets if len(each) >= least[each]), key=len, reverse=True)
 
 
 def keyless(value: _Value) -> _Value:
@@ -48,12 +48,12 @@ def keyless(value: _Value) -> _Value:
         ModelCallError: they are nested too deeply.
     """
     try:
-        return cast(_Value, _replaced(value, secrets)) if (secrets := _certain()) else value
+        return cast(_Value, _replaced(value, _sent)) if _sent else value
     except RecursionError:
         raise ModelCallError("A model's reply is nested too deeply to be read; use another model.") from None
 
 
-def _replaced(value: object, secrets: list[str]) -> object:
+def _replaced(value: object, secrets: tuple[str, ...]) -> object:
     if isinstance(value, str):
         for secret in secrets:
             value = value.replace(secret, _GONE)
@@ -65,7 +65,7 @@ def _replaced(value: object, secrets: list[str]) -> object:
 
 def keyless_message(message: _Message) -> _Message:
     """The message, of which every part is `keyless`."""
-    if not _certain():
+    if not _sent:
         return message
     parts = {
         name: getattr(message, name)
@@ -85,7 +85,7 @@ class KeylessText:
     def passed(self, piece: str) -> str:
         """What is certain after this piece."""
         text, held = keyless(self._held + piece), 0
-        for secret in _certain():
+        for secret in _sent:
             longest = min(len(text), len(secret) - 1)
             held = max(held, next((size for size in range(longest, 0, -1) if secret.startswith(text[-size:])), 0))
         self._held = text[len(text) - held :]
@@ -105,7 +105,7 @@ class KeylessChunks:
 
     def passed(self, message: AIMessageChunk) -> AIMessageChunk:
         """The part with what is certain after it."""
-        if not _certain():
+        if not _sent:
             return message
         if isinstance(message.content, str):
             message.content = self._of("").passed(message.content)

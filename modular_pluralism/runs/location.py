@@ -92,5 +92,5 @@ def _database(url: str) -> StoreLocation:
 def _keep_passwords(*passwords: str | None) -> None:
     for password in passwords:
         if password:
-            keep_secret(password)
-            keep_secret(unquote(password))
+            keep_secret(password, sent=False)
+            keep_secret(unquote(password), sent=False)

@@ -70,7 +70,7 @@ def load_keys(file: Path | None) -> Keys:
                 f"API key {number} is no usable key; take at least {_SHORTEST} ASCII characters without spaces, as "
                 "`openssl rand -hex 24` makes them."
             )
-        keep_secret(key)
+        keep_secret(key, sent=False)
     return Keys(keys)
 
 
