@@ -41,21 +41,27 @@ class AskedGraph(NestingGraph[StateT, ContextT, InputT, OutputT]):
     def compile(self, *arguments: Any, **settings: Any) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]:
         """See NestingGraph."""
         compiled = super().compile(*arguments, **settings)
-        compiled.nodes[START].bound = _Whole(self.schemas[self.input_schema])
+        start = compiled.nodes[START]
+        # In the place of what writes the input: as its `bound` it would be a run of its own in every trace.
+        vars(start)["node"] = _Whole(start.node, self.schemas[self.input_schema])
         return compiled
 
 
 class _Whole(Runnable[Any, Any]):
-    """Adds None to an input for the parts that only the question before has."""
+    """Writes an input, with None for the parts that only the question before has."""
 
-    def __init__(self, parts: Iterable[str]) -> None:
+    def __init__(self, write: Any, parts: Iterable[str]) -> None:
+        self._write = write
         self._parts = list(parts)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
-        if not isinstance(input, dict):  # not a question, but a Command
-            return input
-        before = (config or {})["configurable"]["__pregel_read"](self._parts, False)  # as LangGraph's own edges read
-        return {**{part: None for part in self._parts if before.get(part) is not None}, **input}
+        return self._write.invoke(self._whole(input, config), config)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
-        return self.invoke(input, config)
+        return await self._write.ainvoke(self._whole(input, config), config)
+
+    def _whole(self, given: Any, config: RunnableConfig | None) -> Any:
+        if not isinstance(given, dict):  # not a question, but a Command
+            return given
+        before = (config or {})["configurable"]["__pregel_read"](self._parts, False)  # as LangGraph's own edges read
+        return {**{part: None for part in self._parts if before.get(part) is not None}, **given}

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Required, TypeVar
 
 from typing_extensions import TypedDict
 
+from modular_pluralism.checked import shown
+from modular_pluralism.errors import InputError
 from modular_pluralism.types import Comment, Mode, OptionDistribution, Selection, ToolCall, Turn, Usage
 
 V = TypeVar("V")
@@ -13,6 +15,8 @@ V = TypeVar("V")
 
 def by_community(old: dict[str, V] | None, new: dict[str, V] | None) -> dict[str, V]:
     """Reducer: parallel branches each add their own entry, and None empties the state for a new run."""
+    if new is not None and not isinstance(new, dict):
+        raise InputError(f"What belongs to the communities is {shown(new)}; write a dict by their names.")
     return {} if new is None else {**(old or {}), **new}
 
 

@@ -32,6 +32,7 @@ A message is one clear sentence: what is wrong, where, and what to do next.
 
 from __future__ import annotations
 
+import copyreg
 from typing import Any
 
 
@@ -53,6 +54,10 @@ class PluralismError(RuntimeError):
 
     exit_code = 1
     """What the command line returns."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Some have more than a message: unpickling, as another process's result is, would call __init__ without that.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__
 
 
 class ConfigurationError(PluralismError):

@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.nodes.step import Body, State, Update, step_maker
-from modular_pluralism.nodes.tools import as_tool_messages
+from modular_pluralism.nodes.tools import as_tool_messages, text_of
 
 _ROLES: Mapping[str, str] = {"human": "user", "ai": "assistant", "system": "system"}
 
@@ -20,7 +20,7 @@ def listen(*, results: Sequence[str]) -> Body:
     returned, which are for the base LLM. Of earlier questions they are left out.
 
     Raises (in the step):
-        InputError: there is no question, or it is answered already.
+        InputError: there is no question, it is answered already, or it or a tool's result holds more than text.
     """
 
     def step(state: State) -> Update:
@@ -31,13 +31,10 @@ def listen(*, results: Sequence[str]) -> Body:
         after = as_tool_messages(messages[asked + 1 :])
         if asked < 0:
             raise InputError("The conversation holds no question; add what is asked next.")
-        history = [
-            {"role": _ROLES[message.type], "content": str(message.text)}
-            for message in messages[:asked]
-            if message.type in _ROLES and message.text.strip()
-        ]
+        before = [(_ROLES[each.type], text_of(each)) for each in messages[:asked] if each.type in _ROLES]
+        history = [{"role": role, "content": text} for role, text in before if text.strip()]
         left = {key: None for key in results if state.get(key) is not None}
-        return {**left, "question": str(messages[asked].text), "history": history, "tool_messages": after or None}
+        return {**left, "question": text_of(messages[asked]), "history": history, "tool_messages": after or None}
 
     return step
 

@@ -103,6 +103,18 @@ def check_parts(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
     check_tools_of_mode(given, mode, takes)
 
 
+def check_state(state: Mapping[str, Any]) -> None:
+    """Raise InputError where a part of the question in a state is unusable, as only an edit can have made it."""
+    if "question" in state:
+        check_question(state["question"])
+    check_history(state.get("history"))
+    if state.get("attribute") is not None:
+        check_attribute(state["attribute"], required=False)
+    if state.get("options"):
+        check_options(state["options"])
+    check_tools(state)
+
+
 def check_tools_of_mode(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
     """Raise InputError where a question's tools are none, or are not for this mode or a question with options."""
     check_tools(given)

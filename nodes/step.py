@@ -19,6 +19,7 @@ from modular_pluralism.models.calls import Caller, CallResult
 from modular_pluralism.models.pool_models import PoolModels, without_opening
 from modular_pluralism.nodes.ask import Asking, ModelCall
 from modular_pluralism.nodes.noted import DeclaredPrompts, Noted, Notes, NotNotedError, plain_update
+from modular_pluralism.nodes.request import check_state
 from modular_pluralism.nodes.telling import Telling
 from modular_pluralism.prompts import PromptSet
 
@@ -116,10 +117,21 @@ class Step:
         return begun
 
     def begin(self, state: State) -> Begun:
-        """Work until the step first asks a model, or, where it asks none, until its end."""
+        """Work until the step first asks a model, or, where it asks none, until its end.
+
+        Raises:
+            InputError: a part of the question has been edited, and can be none.
+        """
         if ahead := self.ahead.pop(id(state), None):
             return ahead[1]
         state = {**state, **{key: value for key, value in self.defaults.items() if state.get(key) is None}}
+        try:
+            return self._begin(state)
+        except (AttributeError, LookupError, TypeError):
+            check_state(state)
+            raise
+
+    def _begin(self, state: State) -> Begun:
         parts = QuestionParts(bool(state.get("options")), bool(state.get("attribute")))
         made, name = self._made.get(parts) or self._make_for(parts), self._make.__qualname__
         if not made.asks:

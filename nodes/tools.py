@@ -127,16 +127,32 @@ def _no_json(place: str, name: object) -> ModelCallError:
     )
 
 
+def text_of(message: BaseMessage) -> str:
+    """A message's text.
+
+    Raises:
+        InputError: it is not a model's, and holds something else, which no model here would be shown.
+    """
+    blocks = message.content if isinstance(message.content, list) and message.type != "ai" else []
+    for kind in [str(block.get("type")) for block in blocks if isinstance(block, dict)]:
+        if kind != "text":
+            raise InputError(
+                f"A message of the type {message.type!r} holds {kind!r}, and only texts are told to the models; leave "
+                "it out, or put it in words."
+            )
+    return str(message.text)
+
+
 def as_tool_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     """Messages after a question as `tool_messages` has them.
 
     Raises:
-        InputError: one is neither an AIMessage with calls nor a ToolMessage.
+        InputError: one is neither an AIMessage with calls nor a ToolMessage, or a result is no text.
     """
     told: list[dict[str, Any]] = []
     for message in messages:
         if isinstance(message, ToolMessage):
-            told.append({"role": "tool", "tool_call_id": message.tool_call_id, "content": str(message.text)})
+            told.append({"role": "tool", "tool_call_id": message.tool_call_id, "content": text_of(message)})
         elif isinstance(message, AIMessage) and message.tool_calls:
             calls = tool_calls(message, "The assistant")
             told.append({"role": "assistant", "content": str(message.text), "tool_calls": calls})

@@ -165,3 +165,17 @@ def test_an_argument_that_the_mode_has_not_is_refused() -> None:
         more: dict[str, Any] = {wrong: "median"}
         with pytest.raises(InputError, match=f"Overton mode has no argument '{wrong}'"):
             build_conversation(fake_pool(NAMES), models=models(), **more)
+
+
+def test_what_is_no_text_is_refused_instead_of_dropped() -> None:
+    image = [{"type": "text", "text": "Is this fair?"}, {"type": "image_url", "image_url": {"url": "data:,"}}]
+    call = AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "1"}])
+    talk = build_conversation(fake_pool(NAMES), models=models()).compile()
+    for messages in (
+        [HumanMessage(image)],
+        [HumanMessage(image[1:]), AIMessage("No."), HumanMessage("Why?")],
+        [HumanMessage("Well?"), call, ToolMessage(image, tool_call_id="1")],
+    ):
+        with pytest.raises(InputError, match="holds 'image_url', and only texts are told to the models; leave it out"):
+            talk.invoke({"messages": messages})
+    assert talk.invoke({"messages": [HumanMessage(image[:1])]})["answer"]

@@ -57,6 +57,23 @@ def test_a_comment_with_wrong_fields_is_refused(build: Any, asked: Any, comment:
         edited(build, asked, {"comments": {"north": comment}})
 
 
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"question": None}, "The question is empty; write"),
+        ({"question": 3}, "The question is 3; write it as text"),
+        ({"history": [3]}, "Turn 1 of the history is none; give"),
+        ({"attribute": 3}, "The attribute is 3; write it as text"),
+        ({"tools": 3}, "The tools are not a list; give"),
+        ({"tool_messages": [{"role": "tool"}]}, "Message 1 after the question is neither"),
+        ({"comments": 3}, "What belongs to the communities is 3; write a dict by their names"),
+    ],
+)
+def test_an_edited_question_is_checked_where_it_is_used(values: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        edited(build_steerable, STEERED, values)
+
+
 def test_an_edited_comment_cannot_keep_its_old_reading() -> None:
     with pytest.raises(InputError) as caught:
         edited(build_distributional, CHOICE, {"comments": {"north": MINE}})

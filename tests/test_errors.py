@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 from pathlib import Path
 
 import pytest
 
 from modular_pluralism import errors
-from modular_pluralism.errors import ConfigurationError, ModelCallError, NoLogProbabilitiesError, PluralismError
+from modular_pluralism.errors import (
+    ConfigurationError,
+    ModelCallError,
+    NoLogProbabilitiesError,
+    NoUsableReplyError,
+    PluralismError,
+    UnkeptError,
+)
 from modular_pluralism.models.calls import is_transient
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +62,15 @@ def test_every_error_raised_on_purpose_is_in_the_file_of_errors(folder: str) -> 
 @pytest.mark.parametrize("error", [NoLogProbabilitiesError("none"), ModelCallError("no reply")])
 def test_what_the_package_raises_on_purpose_is_never_tried_again(error: PluralismError) -> None:
     assert not is_transient(error)
+
+
+def test_an_error_comes_from_another_process_as_it_was() -> None:
+    found = pickle.loads(pickle.dumps(NoUsableReplyError("None.", 3, "no JSON")))
+    assert (type(found), str(found), found.replies, found.problem) == (NoUsableReplyError, "None.", 3, "no JSON")
+    kept = pickle.loads(pickle.dumps(UnkeptError("Full.", {"answer": "Yes"})))
+    assert (str(kept), kept.state) == ("Full.", {"answer": "Yes"})
+    for each in classes().values():
+        assert isinstance(pickle.loads(pickle.dumps(each.__new__(each, "Why."))), each)
 
 
 def test_a_model_that_cannot_score_is_no_failed_call() -> None:

@@ -560,9 +560,11 @@ async def test_vectors_come_from_the_endpoint_with_the_pools_retries(
     assert len(sent) == 3
     assert (sent[0].path, sent[0].headers["authorization"]) == ("/v1/embeddings", f"Bearer {KEY}")
     assert sent[0].body == {"input": ["Rain", "Music"], "model": "north", "encoding_format": "float"}
+    assert await asyncio.to_thread(lambda: asyncio.run(embeddings.aembed_query("Tea"))) == [3, 0, 0]
+    assert await asyncio.to_thread(lambda: asyncio.run(embeddings.aembed_query("Rain"))) == [4, 0, 0], "after a loop"
     texts = ["x"] * 1500
     assert len(embeddings.embed_documents(texts)) == 1500
-    assert [len(each.body["input"]) for each in endpoint.asked("north")[3:]] == [1000, 500]
+    assert [len(each.body["input"]) for each in endpoint.asked("north")[5:]] == [1000, 500]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -208,6 +209,16 @@ class PoolModels:
         """
         if name not in self._pool.models:
             raise ModelLoadError(f"The pool has no [models.{name}]; it has {', '.join(self._pool.models)}.")
+        vectors = self._vectors(name)
+        if isinstance(vectors, LlamaEmbeddings):
+            return vectors
+        from modular_pluralism.models.remote_embeddings import CalledEmbeddings
+
+        caller = Caller(attempts=self._pool.run.attempts, deadline=self._pool.run.deadline)
+        return CalledEmbeddings(partial(self._vectors, name), _where(name, self._pool.models[name]), caller)
+
+    def _vectors(self, name: str) -> Embeddings:
+        """What gives a table's vectors on this event loop."""
         key = (self._loop_of(name), name)
         # Made without the lock: the file may have to be fetched, and others are to go on meanwhile.
         made = self._embeddings.get(key) or self._make_embeddings(name)
@@ -217,7 +228,6 @@ class PoolModels:
 
     def _make_embeddings(self, name: str) -> Embeddings:
         config, given = self._pool.models[name], self._given.get(name)
-        caller = Caller(attempts=self._pool.run.attempts, deadline=self._pool.run.deadline)
         if isinstance(given, ChatLlama):
             settings = given.engine_settings
             return LlamaEmbeddings(**{key: getattr(settings, key) for key in LlamaEmbeddings.model_fields})
@@ -228,17 +238,14 @@ class PoolModels:
             )
         if isinstance(config, LangChainModel):
             from modular_pluralism.models.langchain_provider import open_provider_embeddings
-            from modular_pluralism.models.remote_embeddings import CalledEmbeddings
 
-            return CalledEmbeddings(open_provider_embeddings(name, config), _where(name, config), caller)
+            return open_provider_embeddings(name, config)
         if isinstance(config, EmbeddedModel):
             file, threads = self._file_of(config), config.threads
             return LlamaEmbeddings(gguf=file, context=config.context, threads=threads, hardware=config.hardware)
         from modular_pluralism.models.remote import open_remote_embeddings
-        from modular_pluralism.models.remote_embeddings import CalledEmbeddings
 
-        opened = open_remote_embeddings(name, config, config.try_seconds or self._pool.run.deadline)
-        return CalledEmbeddings(opened, _where(name, config), caller)
+        return open_remote_embeddings(name, config, config.try_seconds or self._pool.run.deadline)
 
     def check(self) -> None:
         """Open everything that the pool names, without loading weights. Raises as `base` does."""

@@ -92,7 +92,7 @@ class CalledEmbeddings(Embeddings):
     """Embeddings that are asked with retries and a deadline, for at most a thousand texts in one call.
 
     Args:
-        inner: What gives the vectors.
+        opened: Gives what gives the vectors, whose connections are those of the event loop that it is asked on.
         place: What messages call it.
         caller: How it is called.
 
@@ -101,10 +101,15 @@ class CalledEmbeddings(Embeddings):
         DeadlineError, ModelCallError: see Caller.
     """
 
-    def __init__(self, inner: Embeddings, place: str, caller: Caller) -> None:
-        self.inner = inner
+    def __init__(self, opened: Callable[[], Embeddings], place: str, caller: Caller) -> None:
+        self._opened = opened
         self.place = place
         self._caller = caller
+
+    @property
+    def inner(self) -> Embeddings:
+        """What gives the vectors on this event loop."""
+        return self._opened()
 
     @checked_arguments
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
@@ -135,10 +140,12 @@ class CalledEmbeddings(Embeddings):
         return self._call(len(texts), lambda: inner.embed_documents(texts), lambda: inner.aembed_documents(texts))
 
     def _query(self, text: str) -> Call[Vectors]:
-        async def ask() -> Vectors:
-            return [await self.inner.aembed_query(text)]
+        inner = self.inner
 
-        return self._call(1, lambda: [self.inner.embed_query(text)], ask)
+        async def ask() -> Vectors:
+            return [await inner.aembed_query(text)]
+
+        return self._call(1, lambda: [inner.embed_query(text)], ask)
 
     def _call(self, texts: int, ask: Callable[[], Vectors], aask: Callable[[], Awaitable[Vectors]]) -> Call[Vectors]:
         def run(_: RunnableConfig) -> Vectors:
