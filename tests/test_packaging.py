@@ -53,6 +53,8 @@ def test_prompts_pools_and_types_are_in_the_wheel(wheel: Path) -> None:
         ("modular_pluralism/evaluation/report", "*.jinja"),
         ("modular_pluralism/evaluation/report", "*.css"),
         ("modular_pluralism/prompt_trials", "*.jinja"),
+        ("modular_pluralism/prompt_trials", "*.css"),
+        ("modular_pluralism/prompt_trials", "*.js"),
         ("modular_pluralism/training", "*.jinja"),
         ("modular_pluralism/debugger", "*.jinja"),
         ("modular_pluralism/debugger/page", "*.css"),

@@ -21,10 +21,12 @@ from modular_pluralism.cli.rate import rate
 from modular_pluralism.errors import EvaluationError, InputError, ModelCallError
 from modular_pluralism.prompt_trials.answers import Answering, AnswerSettings
 from modular_pluralism.prompt_trials.questions import read_questions
+from modular_pluralism.prompt_trials.rating_page import read_ratings
 from modular_pluralism.prompt_trials.ratings import Choice, Pair, Ratings
-from modular_pluralism.prompt_trials.result_models import Answer, CallCounts, Preference
+from modular_pluralism.prompt_trials.result_models import CUT_OFF, Answer, CallCounts, Preference
 from modular_pluralism.prompt_trials.side_by_side import JOURNAL, side_by_side, write_folder
 from modular_pluralism.prompts import built_in_files
+from tests.browser import chromium
 from tests.command import PLURALISM, pluralism
 from tests.fake_models import FakeChat, Seen, always, choosing, fake_models, fake_pool
 from tests.short_pool import pair_pool
@@ -321,7 +323,7 @@ def test_what_is_written_and_that_texts_are_data(tmp_path: Path) -> None:
         answers = ready.answers(journal)
         ratings = Ratings(journal, answers, ready.names, 0)
         written = write_folder(tmp_path, side_by_side(ready, answers, ratings), answers, ratings)
-        assert [path.name for path in written] == ["side_by_side.html", "answers.jsonl", "comparison.json"]
+        assert [path.name for path in written] == ["side_by_side.html", "rate.html", "answers.jsonl", "comparison.json"]
         ratings.rate(ratings.waiting()[0], "first")
         result = side_by_side(ready, answers, ratings)
         written = write_folder(tmp_path, result, answers, ratings)
@@ -336,6 +338,158 @@ def test_what_is_written_and_that_texts_are_data(tmp_path: Path) -> None:
     ] == answers
     assert len((tmp_path / "ratings.jsonl").read_text().splitlines()) == 1
     assert json.loads((tmp_path / "comparison.json").read_text())["differ"] == {"mine": 2}
+
+
+# Ratings from the page
+
+
+def saved(ready: Answering, folder: Path, **changes: Any) -> Path:
+    """A file as the page saves it, with no rating."""
+    path = folder / "ratings.json"
+    path.write_text(json.dumps({"format": 1, "comparison": ready.digest, "ratings": {}} | changes))
+    return path
+
+
+def test_ratings_from_the_page_are_kept_beside_those_of_the_terminal_and_the_later_one_counts(tmp_path: Path) -> None:
+    ready = answering(tmp_path, 5)
+    answers, _ = answered(ready, tmp_path)
+    with ready.journal(tmp_path / JOURNAL) as journal:
+        ratings = Ratings(journal, answers, ready.names, 0)
+        one, two, three, four, _ = ratings.pairs()
+        ratings.rate(one, "neither")
+        ratings.rate(two, "first")
+        choices = {one.id: "neither", two.id: "second", three.id: "first", four.id: "skip"}
+        read = read_ratings(saved(ready, tmp_path, ratings=choices), ready.digest)
+        assert ratings.take(read) == (2, 1)
+        given = {each.item: each for each in ratings.given()}
+        assert [given[pair.first.item].preferred for pair in (one, two, three, four)] == [
+            None,
+            two.second.prompts,
+            three.first.prompts,
+            None,
+        ]
+        assert given[four.first.item].skipped
+        assert ratings.take(read) == (0, 0), "the same file says nothing new"
+        with pytest.raises(InputError, match="1 of the 2 rated pairs cannot be found"):
+            ratings.take({one.id: "first", "0123456789abcdef": "first"})
+        assert {each.item: each for each in ratings.given()} == given, "all of a file or nothing"
+        assert [pair.id for pair in ratings.pairs()] == [one.id, two.id, three.id, four.id, ratings.waiting()[0].id]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"comparison": "0123456789abcdef"}, "has ratings of another comparison; give the"),
+        ({"ratings": {"0123456789abcdef": "third"}}, r"saves it \(ratings.0123456789abcdef: .*'skip'\); save it there"),
+        ({"ratings": ["first"]}, r"saves it \(ratings: "),
+        ({"format": 2}, r"saves it \(format: "),
+        ({"variant": "mine"}, r"saves it \(variant: "),
+    ],
+)
+def test_a_file_of_ratings_is_checked(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    ready = answering(tmp_path, 1)
+    with pytest.raises(InputError, match=told):
+        read_ratings(saved(ready, tmp_path, **changes), ready.digest)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 100_000, b'{"item":0}\n{"item":1}\n'])
+def test_what_is_no_file_of_ratings_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "ratings.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"is not as rate\.html saves it"):
+        read_ratings(tmp_path / "ratings.json", "")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_ratings(tmp_path, "")
+
+
+def test_ratings_belong_to_the_texts_that_were_rated(tmp_path: Path) -> None:
+    mine, again = variant(tmp_path / "mine"), tmp_path / "again"
+    again.mkdir()
+    ids = []
+    for folder, word in ((tmp_path, "One"), (again, "Other")):
+        ready = answering(tmp_path, 1, mine, base=FakeChat(say=lambda seen, word=word: f"{word} {marked(seen)}"))
+        answers, _ = answered(ready, folder)
+        with ready.journal(folder / JOURNAL) as journal:
+            ids.append((ready.digest, Ratings(journal, answers, ready.names, 0).pairs()[0].id))
+    assert ids[0][0] == ids[1][0]
+    assert ids[0][1] != ids[1][1]
+
+
+def test_what_was_cut_off_is_told_wherever_it_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Cut(FakeChat):
+        def info(self, seen: Seen) -> dict[str, Any]:
+            return {"finish_reason": "length" if "GOOD" in seen.prompt or "north" in self.say(seen) else "stop"}
+
+    models = fake_models(Cut(say=marked), TWO, north=Cut(say=lambda seen: "The view of north."))
+    ready = answering(tmp_path, 1, models=models, comment_tokens=5, answer_tokens=6)
+    assert (ready.pool.run.comment_tokens, ready.pool.run.answer_tokens) == (5, 6)
+    answers, _ = answered(ready, tmp_path)
+    assert [(each.cut_off, each.cut_comments) for each in answers] == [(False, ["north"]), (True, ["north"])]
+    with ready.journal(tmp_path / JOURNAL) as journal:
+        ratings = Ratings(journal, answers, ready.names, 0)
+        write_folder(tmp_path, side_by_side(ready, answers, ratings), answers, ratings)
+        monkeypatch.setattr("sys.stdin", io.StringIO(""))
+        rate(ratings)
+    assert (tmp_path / "rate.html").read_text().count(CUT_OFF) == 1
+    assert (tmp_path / "side_by_side.html").read_text().count(CUT_OFF) == 3
+    assert capsys.readouterr().err.count(CUT_OFF) == 1
+
+
+@pytest.mark.browser
+def test_two_pairs_are_rated_blind_in_a_real_browser_and_taken_by_the_command(tmp_path: Path) -> None:
+    harm = "<script>window.harm=1</script><img src=x onerror='window.harm=1'></section>"
+    out, mine = tmp_path / "out", variant(tmp_path / "in-capitals", "Answer in one word, in capital letters.")
+    pool, questions = pair_pool(tmp_path), ask(tmp_path, 3)
+    questions.write_text(f"{questions.read_text()}Is {harm} good?\n")
+    files = ("--questions", str(questions), "--variant", str(mine), "--pool", str(pool), "--out", str(out))
+    assert pluralism("prompts", "compare", *files).returncode == 0
+    ready = Answering(questions, [mine], AnswerSettings(pool=str(pool)))
+    with ready.journal(out / JOURNAL) as journal:
+        pairs = Ratings(journal, ready.answers(journal), ready.names, 0).pairs()
+    source = (out / "rate.html").read_text()
+    assert "in-capitals" not in source
+    assert "built-in" not in source
+    problems: list[str] = []
+    with chromium() as browser:
+        page = browser.new_page(accept_downloads=True)
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: problems.append(request.url) if "rate.html" not in request.url else None)
+        page.goto((out / "rate.html").as_uri())
+        for number, (key, pair) in enumerate(zip("1=", pairs, strict=False), start=1):
+            assert page.get_by_role("status").inner_text() == f"Pair {number} of 4"
+            assert page.locator("h2:visible").inner_text() == pair.first.question
+            said = [text.split() for text in page.locator("article:visible p.answer").all_inner_texts()]
+            assert said == [pair.first.shown.split(), pair.second.shown.split()]
+            page.keyboard.press(key)
+        page.reload()
+        assert page.get_by_role("status").inner_text() == "Pair 3 of 4"
+        page.get_by_role("button", name="Back").click()
+        assert page.locator("[aria-pressed=true]").inner_text() == "="
+        page.keyboard.press("2")
+        assert page.get_by_role("status").inner_text() == "Pair 3 of 4"
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save ratings").click()
+        assert download.value.suggested_filename == "ratings.json"
+        download.value.save_as(tmp_path / "ratings.json")
+        assert page.evaluate("window.harm") is None
+        refusing = browser.new_page(viewport={"width": 390, "height": 844})
+        refusing.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new Error('no'); } })")
+        refusing.goto((out / "rate.html").as_uri())
+        assert refusing.get_by_text("This browser keeps nothing").is_visible()
+        refusing.get_by_role("button", name="skip").click()
+        assert refusing.get_by_role("status").inner_text() == "Pair 2 of 4"
+        assert refusing.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert [each for each in problems if not each.startswith("blob:")] == []
+    done = pluralism("prompts", "compare", *files, "--ratings", str(tmp_path / "ratings.json"))
+    assert "Taken from" in done.stdout, done.stderr
+    assert "2 new, 0 in place of earlier ones." in done.stdout
+    lines = (out / "ratings.jsonl").read_text().splitlines()
+    given = {rating["item"]: rating["preferred"] for rating in map(json.loads, lines)}
+    assert given == {pairs[0].first.item: pairs[0].first.prompts, pairs[1].first.item: pairs[1].second.prompts}
+    assert source.count("<section") == 4
+    assert (out / "rate.html").read_text().count("<section") == 2
 
 
 # As a user runs it

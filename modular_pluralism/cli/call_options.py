@@ -78,6 +78,10 @@ VoiceOption = Annotated[
         help="Distributional mode: whether communities are heard by their comment, their own vote, or both.",
     ),
 ]
+CommentTokensOption = Annotated[
+    int | None, typer.Option(min=1, help="Longest comment, in place of the pool's setting.")
+]
+AnswerTokensOption = Annotated[int | None, typer.Option(min=1, help="Longest answer, in place of the pool's setting.")]
 KindOption = Annotated[
     Literal["distributional", "steerable-opinion"] | None,
     typer.Option("--kind", help="What a file with options asks, where its attributes do not tell.", show_default=False),
@@ -122,9 +126,7 @@ class BenchOptions:
     scoring: Annotated[
         ItemScoring, typer.Option("--score", help="How options are read; rotate gives label beside it.")
     ] = "rotate"
-    comment_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest comment, in place of the pool's setting.")
-    ] = None
+    comment_tokens: CommentTokensOption = None
     repeatable: Annotated[
         bool,
         typer.Option("--repeatable", help="The same texts whatever runs beside, for weights in Q formats; slower."),
@@ -143,9 +145,7 @@ class AnsweringBenchOptions(BenchOptions):
     """The same where texts are answered, too."""
 
     nli: NliOption = None
-    answer_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer, in place of the pool's setting.")
-    ] = None
+    answer_tokens: AnswerTokensOption = None
 
 
 def examples(calls: str) -> str:

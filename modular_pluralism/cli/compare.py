@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modular_pluralism.cli.call_options import (
+    AnswerTokensOption,
+    CommentTokensOption,
     JsonOption,
     ModeOption,
     PoolOption,
@@ -62,6 +64,8 @@ class ComparisonOptions:
     seed: SeedOption = 0
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first questions only.")] = None
     concurrency: Annotated[int, typer.Option("--concurrency", "-c", min=1, help="Questions at once.")] = 8
+    comment_tokens: CommentTokensOption = None
+    answer_tokens: AnswerTokensOption = None
 
 
 @expand_groups
@@ -77,6 +81,12 @@ def compare(
     rate: Annotated[
         bool, typer.Option("--rate", help="Rate the pairs of answers here, without being told which is which.")
     ] = False,
+    ratings: Annotated[
+        Path | None,
+        path_option(
+            "--ratings", metavar="FILE", help="Take the ratings that were saved in rate.html.", show_default=False
+        ),
+    ] = None,
     show: Annotated[int, typer.Option(min=0, help="Questions to show with their answers.")] = 3,
     out: Annotated[
         Path | None,
@@ -89,21 +99,23 @@ def compare(
 ) -> None:
     """Answer questions with several sets of prompts, side by side; nobody has to know a right answer.
 
-    The folder gets a page to read (side_by_side.html), the answers and the ratings as JSON lines, and the result
-    (comparison.json). With `--rate`, each pair of answers is shown in an order drawn with the seed: type 1 or 2 for
-    the better one, = for neither, s to skip, q to stop. Ratings are kept as they are given, and answers as they are
-    made: the same command goes on where it was.
+    The folder gets a page to read (side_by_side.html), one to rate in without being told which is which (rate.html),
+    the answers and the ratings as JSON lines, and the result (comparison.json). `--ratings` takes the file that
+    rate.html saves. With `--rate`, the pairs are shown here: type 1 or 2 for the better one, = for neither, s to skip,
+    q to stop. Ratings are kept as they are given, and answers as they are made: the same command goes on where it was.
     """
     from modular_pluralism.cli.progress import GOES_ON, EvalProgress
     from modular_pluralism.cli.rate import rate as rate_pairs
     from modular_pluralism.evaluation.report.folder import check_folder
     from modular_pluralism.prompt_trials.answers import Answering, AnswerSettings
+    from modular_pluralism.prompt_trials.rating_page import RATING_PAGE, read_ratings
     from modular_pluralism.prompt_trials.ratings import Ratings
     from modular_pluralism.prompt_trials.side_by_side import JOURNAL, side_by_side, write_folder
 
     given = {**vars(asked), "options": asked.option or ()}
     del given["option"]
     answering = Answering(questions, variant, AnswerSettings(**given))
+    choices = read_ratings(ratings, answering.digest) if ratings else {}
     folder = out or Path("out") / f"compare_{questions.stem}"
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,23 +127,26 @@ def compare(
             progress.known(answering.known(journal))
             calls = asyncio.run(answering.run(journal, progress.made))
         answers = answering.answers(journal)
-        ratings = Ratings(journal, answers, answering.names, asked.seed)
+        kept = Ratings(journal, answers, answering.names, asked.seed)
+        new, changed = kept.take(choices)
         if rate:
-            rate_pairs(ratings)
-        result = side_by_side(answering, answers, ratings)
-        written = write_folder(folder, result, answers, ratings)
+            rate_pairs(kept)
+        result = side_by_side(answering, answers, kept)
+        written = write_folder(folder, result, answers, kept)
     if as_json:
         print_results_json(result)
         return
     _print_compared(result, [] if rate else answers[: show * len(result.names)], calls)
+    if ratings:
+        say(f"Taken from {ratings}: {new} new, {changed} in place of earlier ones.")
     for path in written:
         say(f"Written: {path}")
-    if not rate:
-        say("The same command with --rate asks you which answers are better.", "dim")
+    if any(each.left for each in result.preferences) or not result.preferences:
+        say(f"Rate in {folder / RATING_PAGE}, or here with --rate.", "dim")
 
 
 def _print_compared(result: SideBySide, answers: Sequence[Answer], calls: Mapping[str, CallCounts]) -> None:
-    from modular_pluralism.prompt_trials.result_models import calls_sentence
+    from modular_pluralism.prompt_trials.result_models import CUT_OFF, calls_sentence
 
     base = result.names[0]
     for preference in result.preferences:
@@ -147,6 +162,8 @@ def _print_compared(result: SideBySide, answers: Sequence[Answer], calls: Mappin
             say(f"{answer.item + 1}. {answer.question}", "bold")
         say(f"{answer.prompts}:", "cyan")
         say(answer.shown, "red" if answer.error else "")
+        if answer.cut_off:
+            say(CUT_OFF, "yellow")
     if answers:
         say()
     if calls:

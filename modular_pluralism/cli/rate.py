@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.panel import Panel
 
 from modular_pluralism.cli.output import safe
+from modular_pluralism.prompt_trials.result_models import CUT_OFF
 
 if TYPE_CHECKING:
     from modular_pluralism.prompt_trials.ratings import Choice, Pair, Ratings
@@ -30,7 +31,7 @@ def rate(ratings: Ratings) -> None:
     console = Console(file=sys.stderr, highlight=False)
     of, waiting = len(ratings.pairs()), ratings.waiting()
     if not waiting:
-        console.print("Every pair has its rating." if of else "There is no pair of answers that differ.")
+        console.print(ratings.nothing_waits())
     with _keys() as key_typed:
         for number, pair in enumerate(waiting, start=of - len(waiting) + 1):
             _show(console, pair, f"Pair {number} of {of}")
@@ -48,7 +49,13 @@ def _show(console: Console, pair: Pair, title: str) -> None:
     console.print(safe(f"{pair.first.question}{told}", "bold"))
     wide = console.width >= _WIDE
     panels = [
-        Panel(safe(answer.shown), title=name, title_align="left", width=console.width // 2 - 1 if wide else None)
+        Panel(
+            safe(answer.shown),
+            title=name,
+            title_align="left",
+            subtitle=CUT_OFF if answer.cut_off else None,
+            width=console.width // 2 - 1 if wide else None,
+        )
         for name, answer in (("1", pair.first), ("2", pair.second))
     ]
     if wide:

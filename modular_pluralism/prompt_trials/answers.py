@@ -38,7 +38,7 @@ class AnswerSettings:
     """How questions are answered. `pool` is a pool, a built-in one's name, or its file; `models` puts chat models in
     the place of its tables. `prompts` is the folder that variants are compared with, None for the built-in prompts;
     `attribute` and `options` are those of questions that have none of their own. `limit` takes the first questions
-    only, `concurrency` of them at once."""
+    only, `concurrency` of them at once. `comment_tokens` and `answer_tokens` replace the pool's."""
 
     mode: Mode = "overton"
     pool: Pool | str = "perspective"
@@ -51,6 +51,8 @@ class AnswerSettings:
     seed: int = 0
     limit: int | None = None
     concurrency: int = 8
+    comment_tokens: int | None = None
+    answer_tokens: int | None = None
 
 
 class Answering:
@@ -68,7 +70,9 @@ class Answering:
             questions, settings.mode, attribute=settings.attribute, options=settings.options, **asked
         )
         self.requests = self._all[: settings.limit]
-        self.pool = settings.pool if isinstance(settings.pool, Pool) else Pool.load(settings.pool)
+        pool = settings.pool if isinstance(settings.pool, Pool) else Pool.load(settings.pool)
+        lengths = {"comment_tokens": settings.comment_tokens, "answer_tokens": settings.answer_tokens}
+        self.pool = pool.with_run(**{name: value for name, value in lengths.items() if value is not None})
         base = PromptSet.load(settings.prompts)
         base_name = BUILT_IN if settings.prompts is None else settings.prompts.resolve().name
         used = self._used()
@@ -89,6 +93,11 @@ class Answering:
     def total(self) -> int:
         """Answers that there will be when all is done."""
         return len(self.requests) * len(self.names)
+
+    @property
+    def digest(self) -> str:
+        """A short text that is the same for the same comparison."""
+        return digest(self._facts())
 
     def journal(self, path: Path) -> Journal:
         """The journal that keeps these answers. Errors are those of Journal."""
@@ -151,6 +160,8 @@ class Answering:
             "pool": self.pool.name,
             "communities": ", ".join(self.pool.communities),
             "base LLM": self.pool.base,
+            "comment tokens": self.pool.run.comment_tokens,
+            "answer tokens": self.pool.run.answer_tokens,
             "seed": settings.seed,
             **{f"{name} changes": ", ".join(changed) for name, changed in self.changed.items()},
         }
@@ -188,13 +199,15 @@ async def _answered(graph: Any, request: Request) -> dict[str, Any]:
     except PluralismError as failed:
         error = str(failed)
     read = state.get("distribution")
-    selected = state.get("selected")
+    selected, comments = state.get("selected"), sorted((state.get("comments") or {}).items())
     return {
         "answer": state.get("answer"),
         "choice": state.get("choice"),
         "distribution": read["probabilities"] if isinstance(read, Mapping) else read,
         "selected": selected["community"] if selected else None,
-        "comments": {name: said["text"] for name, said in sorted((state.get("comments") or {}).items())},
+        "comments": {name: said["text"] for name, said in comments},
+        "cut_off": (state.get("usage") or {}).get("finish_reason") == "length",
+        "cut_comments": [name for name, said in comments if said["finish_reason"] == "length"],
         "missing": list(state.get("missing") or []),
         "error": error,
         "seconds": round(time.perf_counter() - started, 3),

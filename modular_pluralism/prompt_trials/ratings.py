@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
+from modular_pluralism.evaluation.run.facts import digest
 from modular_pluralism.evaluation.run.journal import Journal
 from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, Draw, ratio
 from modular_pluralism.evaluation.statistics.clusters import Grouping
@@ -31,6 +33,11 @@ class Pair:
     variant: str
     first: Answer
     second: Answer
+
+    @property
+    def id(self) -> str:
+        """What the pair is called where nobody may read which answer is which: other texts have another one."""
+        return digest([self.variant, self.first.item, self.first.shown, self.second.shown])
 
 
 class Ratings:
@@ -61,17 +68,50 @@ class Ratings:
         """Those that nobody has rated."""
         return [pair for pair in self.pairs() if self._journal.get(_kept_as(pair.variant), pair.first.item) is None]
 
+    def nothing_waits(self) -> str:
+        """Why nobody has to rate any more, where that is so."""
+        return "Every pair has its rating." if self.pairs() else "There is no pair of answers that differ."
+
     def rate(self, pair: Pair, choice: Choice) -> None:
-        """Keep a rating for good."""
+        """Keep a rating; of two for the same pair the later one counts."""
+        self._journal.replace(_kept_as(pair.variant), pair.first.item, self._rating(pair, choice).model_dump())
+
+    def take(self, choices: Mapping[str, Choice]) -> tuple[int, int]:
+        """Rate pairs by their ids, all of them or none.
+
+        Returns:
+            How many ratings are new, and how many are in place of other ones that were there.
+
+        Raises:
+            InputError: there is no such pair.
+        """
+        pairs = {pair.id: pair for pair in self.pairs()}
+        if unknown := len(choices.keys() - pairs.keys()):
+            raise InputError(
+                f"{unknown} of the {len(choices)} rated pairs cannot be found among the answers of this comparison; "
+                "take as many questions as were rated, or rate again in its page."
+            )
+        before = {(rating.variant, rating.item): rating for rating in self.given()}
+        new = changed = 0
+        for name, choice in choices.items():
+            pair = pairs[name]
+            there = before.get((pair.variant, pair.first.item))
+            if there == self._rating(pair, choice):
+                continue
+            new, changed = new + (there is None), changed + (there is not None)
+            self.rate(pair, choice)
+        return new, changed
+
+    @staticmethod
+    def _rating(pair: Pair, choice: Choice) -> Rating:
         preferred = {"first": pair.first.prompts, "second": pair.second.prompts}.get(choice)
-        rating = Rating(
+        return Rating(
             item=pair.first.item,
             variant=pair.variant,
             first=pair.first.prompts,
             preferred=preferred,
             skipped=choice == "skip",
         )
-        self._journal.put(_kept_as(pair.variant), rating.item, rating.model_dump())
 
     def given(self) -> list[Rating]:
         """All ratings, by variant and question."""

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pydantic import Field
+
 from modular_pluralism.evaluation.statistics.comparison import Verdict
 from modular_pluralism.evaluation.statistics.results import Column, Figure, ResultModel, Results
+
+CUT_OFF = "Cut off by its token limit."
+"""What is said of such an answer wherever it is shown."""
 
 
 class CallCounts(ResultModel):
@@ -123,7 +128,8 @@ def search_sentence(result: SearchResult) -> str:
 
 class Answer(ResultModel):
     """What a run with the set of prompts called `prompts` made of the question numbered `item`. `distribution` is
-    [n_options]; `comments` are texts by community. `error` says why there is no answer."""
+    [n_options]; `comments` are texts by community. `cut_off` and `cut_comments` tell what was cut off by its token
+    limit. `error` says why there is no answer."""
 
     item: int
     prompts: str
@@ -138,6 +144,8 @@ class Answer(ResultModel):
     missing: list[str]
     error: str | None
     seconds: float
+    cut_off: bool = False
+    cut_comments: list[str] = Field(default_factory=list)
 
     @property
     def shown(self) -> str:
@@ -181,9 +189,11 @@ class Preference(ResultModel):
 
 
 class SideBySide(ResultModel):
-    """All of a comparison without right answers: the sets of prompts in `names`, the base first, and what was run."""
+    """All of a comparison without right answers: the sets of prompts in `names`, the base first, and what was run.
+    `comparison` is a digest of all that its answers depend on."""
 
     format: Literal[1] = 1
+    comparison: str
     names: list[str]
     changed: dict[str, list[str]]
     questions: int

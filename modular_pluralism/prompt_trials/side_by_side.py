@@ -1,16 +1,14 @@
-"""A comparison of prompts without right answers, as its folder holds it: answers, ratings, and a page to read."""
+"""A comparison of prompts without right answers, as its folder holds it: answers, ratings, and pages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from modular_pluralism.evaluation.report.folder import write_json, write_text
-from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
 from modular_pluralism.evaluation.statistics.results import ResultModel
 from modular_pluralism.prompt_trials.answers import Answering
+from modular_pluralism.prompt_trials.rating_page import RATING_PAGE, pages, rating_page
 from modular_pluralism.prompt_trials.ratings import Ratings
 from modular_pluralism.prompt_trials.result_models import Answer, SideBySide
 
@@ -28,6 +26,7 @@ def side_by_side(answering: Answering, answers: Sequence[Answer], ratings: Ratin
         for name in variants
     }
     return SideBySide(
+        comparison=answering.digest,
         names=answering.names,
         changed={name: list(changed) for name, changed in answering.changed.items()},
         questions=len(items),
@@ -42,16 +41,17 @@ def side_by_side(answering: Answering, answers: Sequence[Answer], ratings: Ratin
 
 
 def write_folder(folder: Path, result: SideBySide, answers: Sequence[Answer], ratings: Ratings) -> list[Path]:
-    """Write the result and the answers, the ratings where there are any, and the page; each appears whole or not at
-    all.
+    """Write the result and the answers, the ratings where there are any, and the pages to read and to rate in; each
+    appears whole or not at all.
 
     Raises:
         EvaluationError: a file cannot be written.
     """
-    page, kept = folder / PAGE, folder / "answers.jsonl"
+    page, to_rate, kept = folder / PAGE, folder / RATING_PAGE, folder / "answers.jsonl"
     write_text(page, _page(result, answers))
+    write_text(to_rate, rating_page(ratings, result.comparison))
     write_text(kept, _lines(answers))
-    written = [page, kept, write_json(folder / "comparison.json", result)]
+    written = [page, to_rate, kept, write_json(folder / "comparison.json", result)]
     if given := ratings.given():
         written.append(folder / "ratings.jsonl")
         write_text(written[-1], _lines(given))
@@ -64,15 +64,7 @@ def _lines(results: Iterable[ResultModel]) -> str:
 
 def _page(result: SideBySide, answers: Sequence[Answer]) -> str:
     """One page that loads nothing and runs nothing."""
-    environment = Environment(
-        loader=PackageLoader(__package__, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"plain": plain_text, "fact": fact_text}
     by_item: dict[int, list[Answer]] = {}
     for answer in answers:
         by_item.setdefault(answer.item, []).append(answer)
-    return environment.get_template("side_by_side.html.jinja").render(result=result, by_item=by_item).lstrip()
+    return pages().get_template("side_by_side.html.jinja").render(result=result, by_item=by_item).lstrip()

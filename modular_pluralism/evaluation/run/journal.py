@@ -1,7 +1,7 @@
 """What has been computed, on disk as soon as it is there: a run that was killed goes on where it was.
 
-An SQLite file. Results stand under what made them (a method, a judge) and the item's place in the task file; they are
-never changed. What the run depends on is kept beside them, so that results of two different runs cannot mix.
+An SQLite file. Results stand under what made them (a method, a judge) and the item's place in the task file; what was
+computed is never changed. What the run depends on is kept beside them, so that results of different runs cannot mix.
 """
 
 from __future__ import annotations
@@ -70,6 +70,10 @@ class Journal:
         # Escaped, since a reply may hold what UTF-8 cannot.
         text = json.dumps(result, allow_nan=False)
         self._run("INSERT INTO results VALUES (?, ?, ?)", (maker, place, text))
+
+    def replace(self, maker: str, place: int, result: Any) -> None:
+        """Keep what somebody has said, in place of what they said before."""
+        self._run("REPLACE INTO results VALUES (?, ?, ?)", (maker, place, json.dumps(result, allow_nan=False)))
 
     def count(self, maker: str, end: int) -> int:
         """How many results there are at places below `end`."""
