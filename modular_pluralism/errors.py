@@ -32,8 +32,11 @@ A message is one clear sentence: what is wrong, where, and what to do next.
 
 from __future__ import annotations
 
-import copyreg
 from typing import Any
+
+
+def _unpickled(kind: type[PluralismError], *arguments: object) -> PluralismError:
+    return kind.__new__(kind, *arguments)
 
 
 class PluralismError(RuntimeError):
@@ -57,7 +60,7 @@ class PluralismError(RuntimeError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Some have more than a message: unpickling, as another process's result is, would call __init__ without that.
-        return copyreg.__newobj__, (type(self), *self.args), self.__dict__
+        return _unpickled, (type(self), *self.args), self.__dict__
 
 
 class ConfigurationError(PluralismError):

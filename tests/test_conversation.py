@@ -168,7 +168,7 @@ def test_an_argument_that_the_mode_has_not_is_refused() -> None:
 
 
 def test_what_is_no_text_is_refused_instead_of_dropped() -> None:
-    image = [{"type": "text", "text": "Is this fair?"}, {"type": "image_url", "image_url": {"url": "data:,"}}]
+    image: Any = [{"type": "text", "text": "Is this fair?"}, {"type": "image_url", "image_url": {"url": "data:,"}}]
     call = AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "1"}])
     talk = build_conversation(fake_pool(NAMES), models=models()).compile()
     for messages in (

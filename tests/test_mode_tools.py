@@ -370,7 +370,8 @@ def test_a_question_on_a_thread_has_nothing_of_the_one_before(asynchronous: bool
     graph = build_overton(fake_pool(NAMES), models=models).compile(checkpointer=InMemorySaver())
     turns = [{"role": "user", "content": "Well?"}]
     before = asked(tool_messages=BACK, tool_choice="auto", seed=3, history=turns)
-    for question in (before, {"question": "And fees?"}):
+    following: Any = {"question": "And fees?"}
+    for question in (before, following):
         asyncio.run(graph.ainvoke(question, THREAD)) if asynchronous else graph.invoke(question, THREAD)
     seen = models["boss"].seen[-1]
     assert RESULT not in seen.prompt

@@ -18,7 +18,6 @@ Tool = Mapping[str, Any]
 """A tool as OpenAI's API has it."""
 CALL_MARKERS = ("<tool_call>", "</tool_call>", "<|python_tag|>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]")
 """What stands around calls; a vocabulary may have a control token for it, which has no text of its own."""
-_SCHEMA = Mapping | None
 _ID_SIGNS = string.ascii_letters + string.digits
 
 

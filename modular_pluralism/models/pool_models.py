@@ -215,7 +215,8 @@ class PoolModels:
         from modular_pluralism.models.remote_embeddings import CalledEmbeddings
 
         caller = Caller(attempts=self._pool.run.attempts, deadline=self._pool.run.deadline)
-        return CalledEmbeddings(partial(self._vectors, name), _where(name, self._pool.models[name]), caller)
+        config: Any = self._pool.models[name]  # of an endpoint or a provider, or else it has no such vectors
+        return CalledEmbeddings(partial(self._vectors, name), _where(name, config), caller)
 
     def _vectors(self, name: str) -> Embeddings:
         """What gives a table's vectors on this event loop."""
