@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -404,9 +405,13 @@ def test_what_is_no_file_of_ratings_is_one_sentence(tmp_path: Path, content: byt
 def test_ratings_belong_to_the_texts_that_were_rated(tmp_path: Path) -> None:
     mine, again = variant(tmp_path / "mine"), tmp_path / "again"
     again.mkdir()
+
+    def after(word: str, seen: Seen) -> str:
+        return f"{word} {marked(seen)}"
+
     ids = []
     for folder, word in ((tmp_path, "One"), (again, "Other")):
-        ready = answering(tmp_path, 1, mine, base=FakeChat(say=lambda seen, word=word: f"{word} {marked(seen)}"))
+        ready = answering(tmp_path, 1, mine, base=FakeChat(say=partial(after, word)))
         answers, _ = answered(ready, folder)
         with ready.journal(folder / JOURNAL) as journal:
             ids.append((ready.digest, Ratings(journal, answers, ready.names, 0).pairs()[0].id))
@@ -419,7 +424,7 @@ def test_what_was_cut_off_is_told_wherever_it_is_shown(
 ) -> None:
     class Cut(FakeChat):
         def info(self, seen: Seen) -> dict[str, Any]:
-            return {"finish_reason": "length" if "GOOD" in seen.prompt or "north" in self.say(seen) else "stop"}
+            return {"finish_reason": "length" if "GOOD" in seen.prompt or "north" in str(self.say(seen)) else "stop"}
 
     models = fake_models(Cut(say=marked), TWO, north=Cut(say=lambda seen: "The view of north."))
     ready = answering(tmp_path, 1, models=models, comment_tokens=5, answer_tokens=6)
