@@ -171,3 +171,80 @@ def test_a_closed_model_is_an_error_and_no_crash() -> None:
         model.piece(1000)
     with pytest.raises(EngineClosedError):
         model.token_text(1000)
+
+
+# -- templates that do harm --------------------------------------------------------------------------------------------
+
+_LOOP, _END = "{% for _ in range(99999) %}", "{% endfor %}"
+_GROWN = "{% set n = namespace(x=START) %}{% for _ in range(60) %}{% set n.x = NEXT %}{% endfor %}{{ n.x }}"
+
+
+def _grown(start: str, following: str) -> str:
+    """A template in which a value becomes another sixty times."""
+    return _GROWN.replace("START", start).replace("NEXT", following)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        3 * _LOOP + 3 * _END,
+        f"{_LOOP}{{% for _ in range(99999) if false %}}{_END}{_END}",
+        "{% macro m(n) %}{{ m(n - 1) if n }}{{ m(n - 1) if n }}{% endmacro %}{{ m(60) }}",
+        f"{_LOOP}{{{{ messages[0].content.x }}}}{{{{ range(99999)|sort|list }}}}{_END}",
+        "{{ 'a' * 10**10 }}",
+        "{{ ([1] * 10**10)|length }}",
+        "{{ 9 ** (9 ** 9) }}",
+        _grown("9", "n.x * n.x"),
+        _grown("'a'", "n.x ~ n.x"),
+        _grown("'a'", "n.x + n.x"),
+        _grown("[1]", "[n.x, n.x]"),
+        _grown("{}", "dict(a=n.x, b=n.x)"),
+        "{{ 'a'|center(10**9) }}",
+        "{{ 'a'.ljust(10**10) }}",
+        "{{ 1.5|round(10**9, 'ceil') }}",
+        "{{ (1).to_bytes(10**10) }}",
+        "{{ '%999999999d' % 1 }}",
+        "{{ '%*d' % (10**9, 1) }}",
+        "{{ '{:{}}'.format(1, 10**9) }}",
+        "{{ [1, 2]|tojson(indent=10**9) }}",
+        "{{ ('a' * 1000000).replace('a', 'b' * 1000000) }}",
+        "{{ ('a' * 100000).translate({97: 'b' * 100000}) }}",
+        "{{ (['a' * 1000000] * 90000)|join }}",
+        "{{ ([namespace(x='a' * 1000000)] * 90000)|map(attribute='x')|join }}",
+        "{{ ([[1] * 90000] * 90000)|sum(start=[])|length }}",
+    ],
+)
+def test_a_template_that_does_too_much_is_stopped(model: ModelFile, source: str) -> None:
+    with pytest.raises(
+        ChatTemplateError,
+        match=rf"^The chat template of {model.path.name} failed \(it does more work than the messages are worth\); ",
+    ):
+        ChatTemplate(model, template=source).render([Turn("user", "Hello")])
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{{ 1 // 0 }}", r"failed \(ZeroDivisionError: .*\); name another"),
+        ("{{ 1 + 'a' }}", r"failed \(TypeError: "),
+        ("{{ 2.0 ** 100000 }}", r"failed \(OverflowError: "),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", r"failed \(RecursionError: "),
+        ("{{ messages.__class__.__mro__ }}", "is unsafe"),
+        ("{{ raise_exception('a\n\n' ~ 'b' * 9000) }}", r"refuses these messages: a b{200,300}\.$"),
+        ("{{ " + "(" * 100_000, r"cannot be used \(RecursionError"),
+        ("{{ " + "9" * 10_000 + " }}", r"cannot be used \(ValueError: "),
+        (30 * "{% for _ in [1] %}" + 30 * _END, r"cannot be used \(SyntaxError: "),
+    ],
+)
+def test_whatever_a_template_raises_is_told_in_a_sentence(model: ModelFile, source: str, said: str) -> None:
+    with pytest.raises((ChatTemplateError, ModelLoadError), match=said) as caught:
+        ChatTemplate(model, template=source).render([Turn("user", "Hello")])
+    assert model.path.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("messages", [1, 2000])
+def test_the_work_of_a_template_grows_with_the_messages(model: ModelFile, messages: int) -> None:
+    source = "{% for m in messages %}{{ m.role ~ m['content']|trim|replace('b', 'c') }}{% endfor %}" * 10
+    turns = [Turn("user" if at % 2 == 0 else "assistant", "abc " * 50) for at in range(messages)]
+    assert ChatTemplate(model, template=source).render(turns).count("acc") == 10 * 50 * messages

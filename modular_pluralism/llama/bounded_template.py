@@ -20,12 +20,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
-_WORK, _WORK_PER_SIGN = 10_000_000, 200
-"""How much is allowed without any message, and for each of their signs."""
-_STEP = 20
-"""What a call, or a round of a loop, counts beside what it works on."""
-_FEW = 64
-"""The signs that a message or a tool counts beside its own."""
+_LEAST, _FOR_SIGN, _FOR_MESSAGE, _MOST = 3_000_000, 100, 25_000, 200_000_000
+"""How much work is allowed without any message, for each sign of them, for each message, and at most. A million take
+about a fifth of a second."""
+_STEP, _EACH, _SIGNS = 50, 10, 8
+"""The work of a call or a round of a loop beside what it works on, that of an element, and how many signs make one."""
 
 _AT_ONCE = frozenset({"length", "count", "first", "last", "default", "d"})
 """Filters that take no longer for a long list."""
@@ -59,7 +58,7 @@ class TooMuchWorkError(Exception):
 def bounded(messages: int = 0, signs: int = 0) -> Iterator[None]:
     """Templates that are read or rendered within it do at most what so many messages, of so many signs together, are
     worth; more raises TooMuchWorkError."""
-    token = _left.set([_WORK + _WORK_PER_SIGN * (signs + _FEW * messages)])
+    token = _left.set([min(_MOST, _LEAST + _FOR_SIGN * signs + _FOR_MESSAGE * messages)])
     try:
         yield
     finally:
@@ -90,17 +89,29 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """See jinja2."""
         method = getattr(__obj, "__wrapped__", __obj)
         text = getattr(method, "__self__", None)
-        args = _before(getattr(method, "__name__", "") if isinstance(text, _SIZED) else "", (text, *args), kwargs)[1:]
+        name = method.__name__ if isinstance(text, (*_SIZED, int)) else ""
+        args = _before(name, (text, *args), kwargs)[1:]
         if method is dict:
             _count_all([args, kwargs])
         return _after(super().call(__context, __obj, *args, **kwargs))
 
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """See jinja2."""
+        _count(_STEP)
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """See jinja2."""
+        _count(_STEP)
+        return super().getitem(obj, argument)
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """See jinja2."""
         sizes = _size(left), _size(right)
-        if operator == "**" and isinstance(left, int) and isinstance(right, int):
-            _count(left.bit_length() * abs(right) >> 3)
-        elif operator == "*" and not (isinstance(left, int) and isinstance(right, int)):
+        if isinstance(left, int) and isinstance(right, int):
+            bits, others = left.bit_length(), right.bit_length()
+            _count((bits * right) ** 2 >> 10 if operator == "**" else bits * others >> 10)
+        elif operator == "*":
             _count(sizes[0] * _whole(right) + sizes[1] * _whole(left))
         elif operator == "%" and isinstance(left, str | bytes):
             _before("format", (left, *(right if isinstance(right, tuple) else (right,))), {})
@@ -177,7 +188,16 @@ def _count(work: int) -> None:
 
 
 def _size(value: Any) -> int:
-    return len(value) if isinstance(value, _SIZED) else value.bit_length() >> 3 if isinstance(value, int) else 0
+    return -(-_length(value) // (_SIGNS if isinstance(value, str | bytes) else 1))
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, _SIZED) else 0
+
+
+def _work(value: Any) -> int:
+    """That of looking at each sign or element of a value."""
+    return _EACH + _size(value) * (1 if isinstance(value, str | bytes) else _EACH)
 
 
 def _whole(value: Any) -> int:
@@ -191,7 +211,7 @@ def _count_all(value: Any) -> int:
     while waiting:
         each = waiting.pop()
         number += 1
-        _count(1 + _size(each))
+        _count(_work(each))
         if isinstance(each, dict):
             waiting += [*each.keys(), *each.values()]
         elif isinstance(each, list | tuple | set | frozenset):
@@ -237,7 +257,7 @@ def _before(name: str, args: tuple[Any, ...], named: Mapping[str, Any]) -> tuple
         number = _count_all([*args, *named.values()])
         _count(_PLACES[name](args[0], args[1:], number) * _most(name, args[0], [*args[1:], *named.values()]))
     elif name in _SHALLOW or not name:
-        _count(sum(map(_size, args)))
+        _count(sum(map(_work, args)))
     else:
         args = tuple(list(each) if isinstance(each, Iterator) else each for each in args)
         _count_all([*args, *named.values()])
@@ -259,8 +279,9 @@ def _most(name: str, text: Any, values: list[Any]) -> int:
         given = max(map(_whole, values), default=0) if _WIDTH_GIVEN.search(str(text)) else 0
         return max([given, *widths, *map(_size, values)])
     if name == "join":
-        return max(len(each) for each in (text, *values, "") if isinstance(each, str))
-    return max([1, *map(_size, values), *map(_whole, values)])
+        return max(_size(each) for each in (text, *values, "") if isinstance(each, str))
+    tables = [each for value in values if isinstance(value, dict) for each in value.values()]
+    return max([1, *map(_size, [*values, *tables]), *map(_whole, values)])
 
 
 _Place = Callable[[Any, tuple[Any, ...], int], int]
@@ -268,11 +289,11 @@ _PLACES: Mapping[str, _Place] = {
     "replace": lambda text, values, _: str(text).count(str(values[0])) if values else 0,
     "format": lambda text, *_: str(text).count("%") + str(text).count("{"),
     "format_map": lambda text, *_: str(text).count("{"),
-    "join": lambda text, values, _: max(map(_size, (text, *values))),
+    "join": lambda text, values, _: max(map(_length, (text, *values))),
     "indent": lambda text, *_: 1 + str(text).count("\n"),
     "expandtabs": lambda text, *_: str(text).count("\t"),
     "tojson": lambda _, __, number: number,
-    **dict.fromkeys(("translate", "wordwrap"), lambda text, *_: _size(text)),
+    **dict.fromkeys(("translate", "wordwrap"), lambda text, *_: _length(text)),
     **dict.fromkeys(("center", "ljust", "rjust", "zfill", "to_bytes", "batch", "slice", "round"), lambda *_: 1),
 }
 """Of each call that may make much of little: in how many places of a text it does, by the text, the other values and

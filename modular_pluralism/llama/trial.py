@@ -32,8 +32,10 @@ Use = Literal["text", "vectors", "vocabulary"]
 
 _SMALL = 16 << 20
 """Bytes up to which a file is known by all that it holds, and a larger one by its place and times."""
-_SECONDS, _BYTES_A_SECOND = 60, 10 << 20
+_SECONDS, _BYTES_A_SECOND = 120, 10 << 20
 """How long a trial may take, and longer by the size of a file, since a disk may be slow."""
+_BUSY = 20
+"""One in so many of these seconds may each core be busy with it."""
 _DIED_AT = re.compile(r"[\w.-]+\.(?:c|h|m|cpp|cu|cuh|metal):\d+: (?P<said>.+)|what\(\):\s*(?P<thrown>.+)")
 _lock = threading.Lock()
 _tried: set[str] = set()
@@ -64,7 +66,8 @@ def try_first(path: Path, use: Use, adapters: Sequence[Path] = ()) -> None:
 
 def _try(path: Path, use: Use, adapters: Sequence[Path], seconds: int) -> bool:
     """Whether all went as it should; not where the file is refused."""
-    program = [sys.executable, "-P", trial_process.__file__, use, str(usable_cores()), str(path), *map(str, adapters)]
+    numbers = [str(usable_cores()), str(1 + usable_cores() * seconds // _BUSY)]
+    program = [sys.executable, "-P", trial_process.__file__, use, *numbers, str(path), *map(str, adapters)]
     paths = os.pathsep.join(filter(None, sys.path))
     try:
         # `run` ends the process when this one is interrupted.
@@ -109,6 +112,8 @@ def _last_words(ended: subprocess.CompletedProcess[bytes]) -> str:
             return found["said"] or found["thrown"]
     try:
         how = signal.Signals(-ended.returncode).name
+        if how == "SIGXCPU":
+            return "SIGXCPU, since it would compute without end"
     except ValueError:
         how = f"exit code {ended.returncode}"
     return f"{how} after {lines[-1]!r}" if lines else how

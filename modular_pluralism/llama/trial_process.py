@@ -1,4 +1,4 @@
-"""A program that loads a GGUF as an engine does, and lets it read two tokens: USE THREADS FILE [ADAPTER ...].
+"""A program that loads a GGUF as an engine does, and lets it read two tokens: USE THREADS SECONDS FILE [ADAPTER ...].
 
 It runs in a process of its own, because llama.cpp ends its process where a file is not what it expects. It takes no
 more memory than must be: the weights stay in the file. It prints the number of the file that it is at, and "done" at
@@ -128,19 +128,19 @@ def _vector_context(model: Any, threads: int) -> Any:
     return _found(native.llama_init_from_model(model, parameters))
 
 
-def _bound_memory() -> None:
-    """A file may ask for any amount of it."""
+def _bound(seconds: int) -> None:
+    """A file may ask for any amount of memory and of the processor's time."""
     with contextlib.suppress(ImportError):  # Windows
         import resource
 
-        for limit, most in ((resource.RLIMIT_DATA, _MEMORY), (resource.RLIMIT_CORE, 0)):
+        for limit, most in ((resource.RLIMIT_DATA, _MEMORY), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_CORE, 0)):
             hard = resource.getrlimit(limit)[1]
             resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
-def main(use: str, threads: str, file: str, *adapters: str) -> None:
+def main(use: str, threads: str, seconds: str, file: str, *adapters: str) -> None:
     """Try the file; no word of it is for people."""
-    _bound_memory()
+    _bound(int(seconds))
     print(0, flush=True)
     try:
         try_file(use, int(threads), Path(file), adapters)
