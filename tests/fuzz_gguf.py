@@ -45,7 +45,7 @@ class _Value(NamedTuple):
 class _Tensor(NamedTuple):
     """Where a tensor's count of dimensions stands, and how many it has; its type and its offset follow them."""
 
-    count: int
+    place: int
     dimensions: int
 
 
@@ -112,9 +112,9 @@ class Mutations:
 
     def _tensor_changed(self, data: bytearray) -> None:
         tensor = self._random.choice(self._tensors)
-        kind = tensor.count + 4 + 8 * tensor.dimensions
-        places = [(tensor.count + 4 + 8 * number, 8) for number in range(tensor.dimensions)]
-        at, size = self._random.choice([(tensor.count, 4), (kind, 4), (kind, 4), (kind + 4, 8), *places])
+        kind = tensor.place + 4 + 8 * tensor.dimensions
+        places = [(tensor.place + 4 + 8 * number, 8) for number in range(tensor.dimensions)]
+        at, size = self._random.choice([(tensor.place, 4), (kind, 4), (kind, 4), (kind + 4, 8), *places])
         self._put(data, at, size, self._random.randrange(45) if at == kind else self._odd())
 
     def _key_changed(self, data: bytearray) -> None:

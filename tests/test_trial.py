@@ -32,7 +32,7 @@ def trials(model_cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]
         started.append([Path(each).name for each in program[6:]])
         return run(program, **options)  # type: ignore[call-overload, no-any-return]
 
-    monkeypatch.setattr(trial.subprocess, "run", noted)
+    monkeypatch.setattr(subprocess, "run", noted)
     return started
 
 

@@ -12,7 +12,7 @@ import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from jinja2 import nodes
 from jinja2.runtime import Context
@@ -79,7 +79,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """Count the work of all filters, and of the tests that read; call it once all are there."""
         own = {name: self.filters[name] for name in (_COUNTS, _LOOKS, _ROUND)}
         self.filters.update({name: _counting(name, each) for name, each in self.filters.items()} | own)
-        self.tests.update({name: _counting(name, self.tests[name]) for name in _READING})
+        tests: dict[str, Any] = self.tests
+        tests.update({name: _counting(name, tests[name]) for name in _READING})
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         template: nodes.Template = _Counting(self).visit(super()._parse(source, name, filename))
@@ -125,10 +126,10 @@ class _Counting(NodeTransformer):
     def __init__(self, environment: BoundedEnvironment) -> None:
         self._environment = environment
 
-    def _filter(self, node: nodes.Expr, name: str) -> nodes.Expr:
+    def _filter(self, node: nodes.Node, name: str) -> nodes.Expr:
         if isinstance(node, nodes.Const):
             return node
-        return self._at(nodes.Filter(node, name, [], [], None, None), node)
+        return self._at(nodes.Filter(cast(nodes.Expr, node), name, [], [], None, None), node)
 
     def _at(self, made: _N, node: nodes.Node) -> _N:
         made.set_environment(self._environment)
