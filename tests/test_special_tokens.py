@@ -47,9 +47,7 @@ def special(model: ModelFile, tokens: list[int]) -> list[str]:
 def test_every_template_takes_a_system_turn_and_a_conversation(marked: ModelFile, name: str) -> None:
     template = ChatTemplate(marked, template=chat_template(name))
     if name == NEEDS_FUNCTIONS:
-        with pytest.raises(
-            ChatTemplateError, match=r"failed \(UndefinedError: 'functions' is undefined\); name another"
-        ):
+        with pytest.raises(ChatTemplateError, match=r"failed \('functions' is undefined\); name another"):
             template.tokens(CHATS["user"])
         template = _template(marked, name)
     for turns in CHATS.values():
