@@ -202,14 +202,14 @@ def test_the_command_prepares_lists_and_removes(model_cache: Path, tmp_path: Pat
     listed = pluralism("models", env={"COLUMNS": "160"}).stdout
     assert row["name"] in listed
     assert "Q4_1 → Q8_0" in listed
-    checked = pluralism("communities", "check")
-    assert checked.stdout.count(", from SmolLM2-135M-Instruct.Q4_1.as-Q8_0.gguf") == 7
-    repeatable = tmp_path / "pool.toml"
-    repeatable.write_text(
-        f'base = "m"\n[models.m]\ngguf = "{DEMO_GGUF}"\nrepeatable = true\n'
-        '[communities.one]\nmodel = "m"\ndescription = "somebody"\n'
-    )
-    assert "as-Q8_0.gguf" in pluralism("communities", "check", "--pool", str(repeatable)).stdout
+    pool = tmp_path / "pool.toml"
+    for repeatable in ("false", "true"):
+        pool.write_text(
+            f'base = "m"\n[models.m]\ngguf = "{DEMO_GGUF}"\nrepeatable = {repeatable}\n'
+            '[communities.one]\nmodel = "m"\ndescription = "somebody"\n'
+        )
+        checked = pluralism("communities", "check", "--pool", str(pool))
+        assert checked.stdout.count(", from SmolLM2-135M-Instruct.Q4_1.as-Q8_0.gguf") == 2
     assert pluralism("models", "remove", row["name"]).stdout == f"Removed {row['name']}.\n"
     assert list(model_cache.iterdir()) == []
 
