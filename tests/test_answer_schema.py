@@ -106,6 +106,7 @@ def test_a_steerable_text_follows_it_and_a_choice_is_one_of_the_options() -> Non
     [
         ({"answer_schema": "Summary"}, "answer_schema is 'Summary'; give a class"),
         ({"answer_schema": int}, "give a class of pydantic, a TypedDict, or a JSON schema"),
+        ({"answer_schema": BaseModel}, "give a class of pydantic, a TypedDict, or a JSON schema"),
         ({"answer_schema": {"type": "object", "propertys": {}}}, "propertys is no keyword"),
         ({"answer_schema": Summary, "merge": lambda heard: "All."}, "leave it out, or your own merge"),
     ],

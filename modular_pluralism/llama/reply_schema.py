@@ -63,7 +63,7 @@ class ReplySchema:
         """
         if isinstance(schema, Mapping):
             return cls(str(schema.get("title") or "reply"), dict(schema))
-        if isinstance(schema, type) and issubclass(schema, BaseModel):
+        if isinstance(schema, type) and issubclass(schema, BaseModel) and schema is not BaseModel:
             try:
                 return cls(schema.__name__, closed_objects(schema.model_json_schema()), schema)
             except PydanticUserError as error:
