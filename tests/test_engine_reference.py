@@ -26,14 +26,11 @@ from modular_pluralism.llama.reading import LogProbs
 from modular_pluralism.llama.sampling import log_normaliser
 from tests.demo_model import DEMO_GGUF
 
-_LENGTH = 32
+_LENGTH = 24
 _QUESTIONS = [
     "What is pluralism?",
-    "Write a haiku about rain.",
-    "What is 7 times 8?",
     "Translate 'good morning' into French.",
     "Is it wrong to lie to a friend?",
-    "Give me arguments for and against nuclear power.",
     "Schreibe einen Satz über Berlin.",
     "写一句关于春天的话。",
     "def add(a, b):",

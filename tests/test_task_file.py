@@ -221,7 +221,7 @@ def test_what_is_no_list_of_items_is_refused(tmp_path: Path, content: bytes, sai
 
 
 @pytest.mark.parametrize(
-    "padding", ['"' + "x" * 6 * 2**20 + '"', "[" + "[]," * 2 * 2**20 + "1]", " " * 6 * 2**20 + "1"]
+    "padding", ['"' + "x" * 5 * 2**20 + '"', "[" + "[]," * (3 * 2**19) + "1]", " " * 5 * 2**20 + "1"]
 )
 def test_an_item_of_megabytes_is_refused_before_it_is_read_to_its_end(tmp_path: Path, padding: str) -> None:
     good, bad = json.dumps(OPTION), json.dumps({**OPTION, "id": 2, "a": 0}).replace('"a": 0', f'"a": {padding}')
