@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+import tomllib
 import zipfile
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+NOT_OURS = {"opentelemetry": "spans are written where an application has it"}
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +95,33 @@ def test_the_installed_package_can_be_imported_from_anywhere(wheel: Path, tmp_pa
     file, nodes = done.stdout.split()
     assert Path(file).is_relative_to(site)
     assert int(nodes) == 11 + 4  # the communities; start, check, merge, end
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The top-level names that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (each.name.partition(".")[0] for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def test_what_is_imported_is_declared() -> None:
+    """What comes with another package today may not come with it tomorrow."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    of_users = [each for name, each in project["optional-dependencies"].items() if name not in ("dev", "docs")]
+    declared = {canonicalize_name(Requirement(each).name) for each in sum(of_users, project["dependencies"])}
+    files = [
+        path
+        for folder in ("graphs", "nodes", "prompts", "modular_pluralism")
+        for path in (REPOSITORY / folder).rglob("*.py")
+    ]
+    used = {name for path in files for name in imported(path)} - {
+        *sys.stdlib_module_names,
+        "modular_pluralism",
+        *NOT_OURS,
+    }
+    brought = packages_distributions()
+    missing = {name for name in used if not declared & set(map(canonicalize_name, brought.get(name, [])))}
+    assert not missing
+    assert "tenacity" in used

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
+import typer
 from rich.columns import Columns
 from rich.console import Console
 from rich.panel import Panel
@@ -88,7 +88,7 @@ def _keys() -> Iterator[Callable[[], str]]:
         import termios
         import tty
     except ImportError:  # Windows has none
-        yield click.getchar
+        yield typer.getchar
         return
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
