@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from modular_pluralism.debugger.attribution import Attribution, attribute_answer
@@ -20,7 +17,7 @@ from modular_pluralism.debugger.calls import read_calls
 from modular_pluralism.debugger.distributions import SELECTION_NOTE, describe_distributions
 from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.snippet import run_as_python
-from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
+from modular_pluralism.evaluation.report.pages import allowed, page_templates
 from modular_pluralism.models.redaction import without_keys
 from modular_pluralism.modes import find_mode, shown_answer
 from modular_pluralism.runs.run_store import RunStore
@@ -69,19 +66,10 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
     if state.get("answer") and state.get("comments") and not state.get("selected"):
         attribution = await attribute_answer(state)
     pooled = state.get("distribution") is not None and state.get("weights")
-    here = files("modular_pluralism.debugger")
-    style = here.joinpath("export.css").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "plain": plain_text,
-        "fact": fact_text,
-        "share": _share,
-        "small": _small,
-        "time": _time,
-        "settings": _settings,
-    }
-    template = environment.from_string(here.joinpath("export.html.jinja").read_text(encoding="utf-8"))
-    page = template.render(
+    style = files("modular_pluralism.debugger").joinpath("export.css").read_text(encoding="utf-8")
+    environment = page_templates("modular_pluralism.debugger")
+    environment.filters |= {"share": _share, "small": _small, "time": _time, "settings": _settings}
+    page = environment.get_template("export.html.jinja").render(
         run=kept,
         calls=calls,
         python=run_as_python(run, setup),
@@ -93,7 +81,7 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
         distributions=describe_distributions(state) if pooled else None,
         selection_note=SELECTION_NOTE,
         style=Markup(style),
-        style_hash=b64encode(sha256(style.encode()).digest()).decode(),
+        style_hash=allowed(style),
     )
     return _unicode(without_keys(page.lstrip()))
 

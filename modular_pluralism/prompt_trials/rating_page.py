@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
+from modular_pluralism.evaluation.report.pages import allowed, page_templates
 from modular_pluralism.prompt_trials.ratings import Choice, Ratings
 from modular_pluralism.prompt_trials.result_models import CUT_OFF
 
@@ -31,15 +29,8 @@ class SavedRatings(BaseModel):
 
 
 def pages() -> Environment:
-    """The templates of a comparison's pages. What comes from models and users is escaped, after `plain`."""
-    environment = Environment(
-        loader=PackageLoader(__package__, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"plain": plain_text, "fact": fact_text}
+    """The templates of a comparison's pages."""
+    environment = page_templates(__package__)
     environment.globals["CUT_OFF"] = CUT_OFF
     return environment
 
@@ -55,7 +46,7 @@ def rating_page(ratings: Ratings, comparison: str) -> str:
         rated=len(ratings.pairs()) - len(waiting),
         nothing_waits=ratings.nothing_waits(),
         script=Markup(script),
-        script_hash="sha256-" + b64encode(sha256(script.encode()).digest()).decode(),
+        script_hash=allowed(script),
     ).lstrip()
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from string import ascii_uppercase
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from modular_pluralism.evaluation.report.charts import SHARES, WIDTH, short
 from modular_pluralism.evaluation.report.figure_text import is_number
 from modular_pluralism.evaluation.report.folder import write_text
-from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
+from modular_pluralism.evaluation.report.pages import allowed, page_templates
 from modular_pluralism.evaluation.report.view import MANY_ROWS, examples_view, reliability_view, tables_view
 from modular_pluralism.evaluation.statistics.results import Results
 
@@ -31,21 +28,14 @@ def write_report(results: Results, path: Path) -> None:
 def render_report(results: Results) -> str:
     """The page as text. The same results give the same text."""
     style = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
-    # What comes from models and users is escaped by the environment, after the filter has made it plain.
-    environment = Environment(
-        loader=PackageLoader(__package__, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"plain": plain_text, "fact": fact_text, "letter": _option_letter, "short": short}
+    environment = page_templates(__package__)
+    environment.filters |= {"letter": _option_letter, "short": short}
     environment.tests["number_to_draw"] = is_number
     environment.globals["chart_width"] = WIDTH
     page = environment.get_template("report.html.jinja").render(
         results=results,
         style=Markup(style),
-        style_hash="sha256-" + b64encode(sha256(style.encode()).digest()).decode(),
+        style_hash=allowed(style),
         tables=tables_view(results),
         reliability=reliability_view(results),
         axes=SHARES,
