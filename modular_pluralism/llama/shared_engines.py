@@ -6,12 +6,16 @@ import atexit
 import contextlib
 import os
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 from modular_pluralism.errors import EngineClosedError
 from modular_pluralism.llama.embedder import Embedder
 from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.model_file import ModelFile
 from modular_pluralism.llama.settings import EngineSettings
+
+Opened = TypeVar("Opened", Engine, Embedder)
 
 _engines: dict[EngineSettings, Engine] = {}
 _embedders: dict[EngineSettings, Embedder] = {}
@@ -24,15 +28,7 @@ def shared_engine(settings: EngineSettings) -> Engine:
     Raises:
         ModelLoadError: the model or an adapter cannot be loaded.
     """
-    # First without the lock, which is held for as long as another model takes to load.
-    engine = _engines.get(settings)
-    if engine is not None and not engine.closed:
-        return engine
-    with _lock:
-        engine = _engines.get(settings)
-        if engine is None or engine.closed:
-            engine = _engines[settings] = Engine(settings)
-        return engine
+    return _shared(_engines, settings, lambda: Engine(settings))
 
 
 def shared_embedder(settings: EngineSettings) -> Embedder:
@@ -42,14 +38,19 @@ def shared_embedder(settings: EngineSettings) -> Embedder:
     Raises:
         ModelLoadError: the model cannot be loaded, or gives no vectors.
     """
-    embedder = _embedders.get(settings)
-    if embedder is not None and not embedder.closed:
-        return embedder
+    return _shared(_embedders, settings, lambda: Embedder(settings, _loaded(settings)))
+
+
+def _shared(opened: dict[EngineSettings, Opened], settings: EngineSettings, make: Callable[[], Opened]) -> Opened:
+    # First without the lock, which is held for as long as another model takes to load.
+    found = opened.get(settings)
+    if found is not None and not found.closed:
+        return found
     with _lock:
-        embedder = _embedders.get(settings)
-        if embedder is None or embedder.closed:
-            embedder = _embedders[settings] = Embedder(settings, _loaded(settings))
-        return embedder
+        found = opened.get(settings)
+        if found is None or found.closed:
+            found = opened[settings] = make()
+        return found
 
 
 def _loaded(settings: EngineSettings) -> ModelFile | None:
