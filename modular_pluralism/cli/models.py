@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from modular_pluralism.cli.call_options import JsonOption, PoolOption, examples
+from modular_pluralism.cli.commands import App
 from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable, tell
 from modular_pluralism.errors import InputError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from modular_pluralism.prepared.measured import MeasuredFormat
     from modular_pluralism.prepared.prepare import Preparation
 
-app = typer.Typer(
+app = App(
     epilog=examples("""
 pluralism models
 pluralism models find
