@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from modular_pluralism.cli.help_text import Row, first_paragraph, help_text
+from modular_pluralism.cli.output import show_help
 
 
 class Command(TyperCommand):
@@ -34,7 +35,7 @@ class Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Called without anything, it shows its help; Typer would import Rich for that."""
         if not args and self.no_args_is_help and not ctx.resilient_parsing:
-            typer.echo(self.get_help(ctx))
+            show_help(self.get_help(ctx))
             ctx.exit(2)
         return super().parse_args(ctx, args)
 

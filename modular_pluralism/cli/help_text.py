@@ -45,7 +45,7 @@ def help_text(command: Any, context: Any, commands: Sequence[Row] = ()) -> str:
     if commands:
         panels.append(_panel("Commands", commands, width))
     blocks = [usage, *_paragraphs(command.help, width), "\n".join(panels), *_paragraphs(command.epilog, width)]
-    return "\n" + "\n\n".join(blocks) + "\n"
+    return _as_output("\n" + "\n\n".join(blocks) + "\n")
 
 
 def first_paragraph(text: str | None) -> str:
@@ -76,7 +76,7 @@ def _row(name: str, text: str) -> Row:
 
 
 def _panel(title: str, rows: Sequence[Row], width: int) -> str:
-    left, across, right, side, left_foot, right_foot = _frame()
+    left, across, right, side, left_foot, right_foot = tuple(_frame())
     inner = width - 4
     most = int(inner * _NAMES_SHARE)
     column = max((len(row.name) for row in rows if len(row.name) <= most), default=0)
@@ -89,11 +89,13 @@ def _panel(title: str, rows: Sequence[Row], width: int) -> str:
 
 def _frame() -> str:
     """Its characters, as standard output can show them."""
-    try:
-        _FRAME.encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        return _FRAME_IN_ASCII
-    return _FRAME
+    return _FRAME if _as_output(_FRAME) == _FRAME else _FRAME_IN_ASCII
+
+
+def _as_output(text: str) -> str:
+    """With escapes for what standard output cannot show: Typer would take one in ASCII for UTF-8."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _lines(row: Row, column: int, width: int) -> Iterator[str]:
