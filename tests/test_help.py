@@ -2,97 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import re
+import subprocess
 import sys
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from modular_pluralism.cli.app import app
-from modular_pluralism.cli.commands import App, ModuleCommands
-from modular_pluralism.cli.help_text import first_paragraph
+from modular_pluralism.cli.commands import ModuleCommands, first_paragraph
 
 ROOT: Any = typer.main.get_command(app)
-TRY = App()
 
 
-@TRY.command("try", epilog="**Examples**\n\n`pluralism try --width 7`")
-def try_it(
-    what: Annotated[str, typer.Argument(help="What is tried.")],
-    width: Annotated[int, typer.Option("--width", "-w", min=1, help="How wide `it` is.")] = 3,
-    much: Annotated[int, typer.Option(rich_help_panel="Limits", help="How much of it.")] = 5,
-    secret: Annotated[bool, typer.Option("--secret", hidden=True)] = False,
-) -> None:
-    """Try it.
-
-    In **one** way or `another`,
-    which takes time.
-    """
-
-
-def shown(*arguments: str, columns: int = 60, **environment: str) -> str:
-    done = CliRunner().invoke(TRY, ["--help", *arguments], env={"COLUMNS": str(columns), **environment}, color=True)
+def help_of(*path: str) -> str:
+    done = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "80"})
     assert done.exit_code == 0
     return done.output
-
-
-def plain(text: str) -> str:
-    return re.sub(r"\x1b\[[\d;]*m", "", text)
-
-
-def test_the_parts_of_a_help_text() -> None:
-    assert plain(shown()).splitlines() == [
-        "",
-        " Usage: try [OPTIONS] {what}",
-        "",
-        " Try it.",
-        "",
-        " In one way or another, which takes time.",
-        "",
-        "╭─ Arguments ──────────────────────────────────────────────╮",
-        "│ what <str>  What is tried. [required]                    │",
-        "╰──────────────────────────────────────────────────────────╯",
-        "╭─ Options ────────────────────────────────────────────────╮",
-        "│ -w, --width <int range>  How wide it is. [default: 3;    │",
-        "│                          x>=1]                           │",
-        "│ --help                   Show this message and exit.     │",
-        "╰──────────────────────────────────────────────────────────╯",
-        "╭─ Limits ─────────────────────────────────────────────────╮",
-        "│ --much <int>  How much of it. [default: 5]               │",
-        "╰──────────────────────────────────────────────────────────╯",
-        "",
-        " Examples",
-        "",
-        " pluralism try --width 7",
-        "",
-    ]
-
-
-def test_a_name_too_long_for_its_column_stands_alone() -> None:
-    lines = plain(shown(columns=48)).splitlines()
-    at = next(number for number, line in enumerate(lines) if "--width" in line)
-    assert "How" not in lines[at]
-    assert "How wide it is" in lines[at + 1]
-    assert {len(line) for line in lines if line.startswith("│")} == {48}
-
-
-def test_colours_are_for_those_who_want_them() -> None:
-    assert "\x1b[1mone\x1b[0m" in shown()
-    assert "\x1b[36mpluralism\x1b[0m" in shown()
-    assert "\x1b" not in shown(NO_COLOR="1")
-    assert "\x1b" not in shown(TERM="dumb")
-    assert "\x1b" not in CliRunner().invoke(TRY, ["--help"]).output, "where there is no terminal"
-
-
-def test_frames_are_drawn_with_what_the_output_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    out = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="latin-1", write_through=True))
-    with pytest.raises(SystemExit):
-        TRY(["--help"])
-    assert b"+- Options --" in out.getvalue()
 
 
 @pytest.mark.parametrize("name", ROOT.commands)
@@ -101,20 +29,22 @@ def test_a_command_is_told_as_it_tells_itself(name: str) -> None:
     command = ROOT.commands[name]
     assert first_paragraph(said) == first_paragraph(command.help) != ""
     assert command.name == name
-    assert "pluralism " in command.epilog
-    listed = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "400"}).output
-    assert re.search(rf"│ {name} +{re.escape(first_paragraph(said).replace('`', ''))} ", listed)
+    assert first_paragraph(said) in " ".join(help_of().split())
 
 
-def test_every_command_and_option_is_in_the_help() -> None:
+def test_every_command_and_option_is_in_the_help_with_its_examples_unbroken() -> None:
     def check(command: Any, path: list[str]) -> None:
-        output = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
+        output = help_of(*path)
         for parameter in command.params:
             named = parameter.opts if parameter.param_type_name == "option" else []
             assert parameter.hidden or all(flag in output for flag in named), (path, parameter.opts)
-            assert not parameter.help or parameter.help.split()[0].strip("`*") in output
+            assert not parameter.help or parameter.help.split()[0] in output
+        examples = [line.strip() for line in command.epilog.splitlines()[2:]]
+        assert all(f"    {example}\n" in output for example in examples), path
+        assert not path or examples
+        assert "**" not in output
         for name, each in getattr(command, "commands", {}).items():
-            assert f"│ {name} " in output
+            assert f"\n  {name} " in output
             check(each, [*path, name])
 
     check(ROOT, [])
@@ -127,6 +57,22 @@ def test_nothing_but_what_is_called_is_imported() -> None:
         commands["nowhere"]
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["community", "--help"]])
+def test_help_imports_nothing_that_takes_long(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom modular_pluralism.cli.app import main\n"
+        f"sys.argv = ['pluralism', *{arguments}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('imported:', *sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    imported = set(told.rpartition("imported:")[2].split())
+    assert "modular_pluralism.cli.app" in imported
+    slow = {"rich", "asyncio", "pydantic", "numpy", "langgraph", "langchain_core", "llama_cpp", "httpx2"}
+    assert not imported & slow
+    assert "modular_pluralism.cli.ask" not in imported
+
+
 def test_a_mistyped_command_is_told_with_the_one_that_is_meant() -> None:
     done = CliRunner().invoke(app, ["aks"])
     assert done.exit_code == 2
@@ -137,4 +83,4 @@ def test_a_mistyped_command_is_told_with_the_one_that_is_meant() -> None:
 def test_a_group_called_alone_shows_its_help(arguments: list[str]) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 2
-    assert "─ Commands ─" in done.stdout
+    assert re.search(r"^Commands:$", done.output, re.MULTILINE)

@@ -1,8 +1,9 @@
-"""Commands and groups of commands as Typer knows them, with our help; and a group that imports what is called only."""
+"""Groups of commands, of which a module is imported when it is called."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.abc import InspectLoader
@@ -11,33 +12,16 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
-
-from modular_pluralism.cli.help_text import Row, first_paragraph, help_text
-from modular_pluralism.cli.output import show_help
-
-
-class Command(TyperCommand):
-    """A command with our help."""
-
-    def get_help(self, ctx: Any) -> str:
-        """As text, with a terminal's codes for colours."""
-        return help_text(self, ctx)
+from typer.core import TyperGroup
 
 
 class Group(TyperGroup):
-    """Commands with our help."""
+    """Commands, of which the help says their first paragraph, however long it is."""
 
-    def get_help(self, ctx: Any) -> str:
-        """As text, with a terminal's codes for colours."""
-        return help_text(self, ctx, [Row(name, first_paragraph(said)) for name, said in self.summaries().items()])
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Called without anything, it shows its help; Typer would import Rich for that."""
-        if not args and self.no_args_is_help and not ctx.resilient_parsing:
-            show_help(self.get_help(ctx))
-            ctx.exit(2)
-        return super().parse_args(ctx, args)
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """As Typer does it, which would import every command to ask it, and cut off what it says."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, first_paragraph(said)) for name, said in self.summaries().items()])
 
     def summaries(self) -> dict[str, str]:
         """What is said of each command."""
@@ -45,16 +29,20 @@ class Group(TyperGroup):
 
 
 class App(typer.Typer):
-    """A group of commands; `settings` are those of `typer.Typer`."""
+    """A group of commands with plain help, since importing Rich takes longer than all else that `--help` does.
+
+    `settings` are those of `typer.Typer`.
+    """
 
     def __init__(self, *, cls: type[Group] = Group, **settings: Any) -> None:
         super().__init__(
-            cls=cls, rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False, **settings
+            cls=cls, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, **settings
         )
 
-    def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
-        """As `typer.Typer.command`."""
-        return super().command(name, cls=Command, **settings)
+
+def first_paragraph(text: str) -> str:
+    """What a group says of one of its commands."""
+    return " ".join(inspect.cleandoc(text).partition("\n\n")[0].split())
 
 
 class ModuleCommands(Mapping[str, Any]):

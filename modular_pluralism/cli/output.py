@@ -74,11 +74,6 @@ def tell(text: str, *, err: bool = False, nl: bool = True) -> None:
     typer.echo(shown(text) if stream is not None and stream.isatty() else text, err=err, nl=nl, color=True)
 
 
-def show_help(text: str) -> None:
-    """Print a help text, whose codes for colours a terminal shall obey."""
-    typer.echo(text)
-
-
 class SafeFormatter(logging.Formatter):
     """What is logged may quote models, endpoints and files: a terminal obeys none of it."""
 
