@@ -57,7 +57,7 @@ def test_nothing_but_what_is_called_is_imported() -> None:
         commands["nowhere"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["community", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
 def test_help_imports_nothing_that_takes_long(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom modular_pluralism.cli.app import main\n"

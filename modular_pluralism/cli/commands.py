@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.abc import InspectLoader
@@ -12,11 +13,25 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+from modular_pluralism.cli.output import encodable
+
+
+class Command(TyperCommand):
+    """A command whose help can be shown on every output."""
+
+    def get_help(self, ctx: Any) -> str:
+        """As Typer writes it."""
+        return encodable(super().get_help(ctx), sys.stdout)
 
 
 class Group(TyperGroup):
     """Commands, of which the help says their first paragraph, however long it is."""
+
+    def get_help(self, ctx: Any) -> str:
+        """As Typer writes it, for every output."""
+        return encodable(super().get_help(ctx), sys.stdout)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """As Typer does it, which would import every command to ask it, and cut off what it says."""
@@ -38,6 +53,10 @@ class App(typer.Typer):
         super().__init__(
             cls=cls, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, **settings
         )
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
+        """As `typer.Typer.command`."""
+        return super().command(name, cls=Command, **settings)
 
 
 def first_paragraph(text: str) -> str:

@@ -11,7 +11,7 @@ import sys
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -71,7 +71,14 @@ def tell_instead(error: OSError) -> None:
 def tell(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print a text as it is; on a terminal, without what a terminal would obey."""
     stream = sys.stderr if err else sys.stdout
-    typer.echo(shown(text) if stream is not None and stream.isatty() else text, err=err, nl=nl, color=True)
+    told = shown(text) if stream is not None and stream.isatty() else text
+    typer.echo(encodable(told, stream), err=err, nl=nl, color=True)
+
+
+def encodable(text: str, stream: TextIO | None) -> str:
+    """With escapes for what the stream cannot show: Typer would take one in ASCII for UTF-8."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 class SafeFormatter(logging.Formatter):
