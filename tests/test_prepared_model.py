@@ -193,7 +193,7 @@ def test_the_command_prepares_lists_and_removes(model_cache: Path, tmp_path: Pat
     assert "No model has been prepared yet" in pluralism("models").stdout
     done = pluralism("models", "prepare", "--format", "q8_0")
     assert done.returncode == 0, done.stderr
-    assert "smollm2: measuring, round 2 of at most 2" in done.stderr
+    assert "smollm2: measuring, round 1 of at most 1: Q8_0" in done.stderr
     for text in ("Q4_1", "Q8_0 *", "145 MB", "mean KL", "Choice: Q8_0, because it was asked for", "as-Q8_0.gguf"):
         assert text in done.stdout
     (row,) = json.loads(pluralism("models", "--json").stdout)["models"]

@@ -284,10 +284,10 @@ def _legend(entry: Entry) -> str:
     from modular_pluralism.prepared.measured import TYPICAL_RUN
 
     counts = [len(measured.run_seconds) for measured in entry.measured]
-    rounds = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(max(counts))
+    rounds = f"Best of {min(counts)} to {max(counts)} rounds" if max(counts) > 1 else "One round"
     positions = next((measured.agreement.positions for measured in entry.measured if measured.agreement is not None), 0)
     return (
-        f"Best of {rounds} rounds. six: six sequences generated together, all counted. "
+        f"{rounds}. six: six sequences generated together, all counted. "
         f"run: loading, {TYPICAL_RUN.prompt} prompt tokens, {TYPICAL_RUN.together} generated together and "
         f"{TYPICAL_RUN.alone} alone. top-1: the same likeliest next token as the original, at {positions} positions "
         "of a fixed text (95 % Wilson interval). mean KL: divergence from the original there, in nats; above 0.02 the "

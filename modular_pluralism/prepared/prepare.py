@@ -88,7 +88,7 @@ def prepare(
     """
     check_is_utf8(real_path(source), PreparationError)
     # What is asked for is taken in any case, so it need not be measured as well.
-    how = thoroughness or Thoroughness(rounds=2 if forced else MOST_ROUNDS)
+    how = thoroughness or Thoroughness(rounds=1 if forced else MOST_ROUNDS)
     with workplace() as work:  # before the minutes that measuring takes
         progress(f"reading with the original ({source.name})")
         with closing(open_engine(source, threads)) as engine:
