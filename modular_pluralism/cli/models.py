@@ -284,7 +284,8 @@ def _legend(entry: Entry) -> str:
     from modular_pluralism.prepared.measured import TYPICAL_RUN
 
     counts = [len(measured.run_seconds) for measured in entry.measured]
-    rounds = f"Best of {min(counts)} to {max(counts)} rounds" if max(counts) > 1 else "One round"
+    span = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{max(counts)}"
+    rounds = f"Best of {span} rounds" if max(counts) > 1 else "One round"
     positions = next((measured.agreement.positions for measured in entry.measured if measured.agreement is not None), 0)
     return (
         f"{rounds}. six: six sequences generated together, all counted. "
