@@ -76,10 +76,11 @@ def _saving(one: MeasuredFormat, other: MeasuredFormat) -> Saving:
 
 def _why(chosen: MeasuredFormat, original: MeasuredFormat) -> str:
     saved = _saving(chosen, original)
+    interval = f" ({saved.low:.0%} to {saved.high:.0%})" if saved.low < saved.high else ""  # none of one round
     return (
         f"a typical run takes {chosen.typical_run:.1f} s with it, instead of {original.typical_run:.1f} s, it saves "
-        f"{saved.value:.0%} of the processor's time ({saved.low:.0%} to {saved.high:.0%}), and it predicts nearly what "
-        f"the original does (mean KL {chosen.mean_kl:.4f}, at most {MOST_KL})"
+        f"{saved.value:.0%} of the processor's time{interval}, and it predicts nearly what the original does (mean KL "
+        f"{chosen.mean_kl:.4f}, at most {MOST_KL})"
     )
 
 
