@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{error.stderr}\nrequirements.lock is as it was; mend pyproject.toml, and call again.", file=sys.stderr
             )
             return 1
-        packages = tomllib.loads(lock.read_text())["packages"]
+        found = tomllib.loads(lock.read_text())["packages"]
+        packages = [each for each in found if each["name"] != "pip"]  # which is the one that comes with Python
     mirrored = _mirrored()
     LOCK.write_text(_HEAD + "".join(_block(each, needed, old, mirrored) for each in packages), encoding="utf-8")
     print(f"Written: {len(packages)} packages to {LOCK.name}")
