@@ -9,9 +9,15 @@ from modular_pluralism.prepared.measured import MeasuredFormat
 
 
 def measured(
-    name: str, seconds: Sequence[float], *, kl: float | None = 0.001, megabytes: float = 100
+    name: str,
+    seconds: Sequence[float],
+    *,
+    kl: float | None = 0.001,
+    megabytes: float = 100,
+    processor: Sequence[float] | None = None,
 ) -> MeasuredFormat:
-    """A format whose typical run takes so many seconds in each round; `kl` None makes it the original."""
+    """A format whose typical run takes so many seconds in each round, by the clock and of the processor's time, which
+    `processor` tells apart; `kl` None makes it the original."""
     agreement = None
     if kl is not None:
         agreement = Agreement(
@@ -25,5 +31,6 @@ def measured(
         together_speed=200,
         alone_speed=80,
         run_seconds=tuple(seconds),
+        processor_seconds=tuple(seconds if processor is None else processor),
         agreement=agreement,
     )

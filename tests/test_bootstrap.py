@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
 from modular_pluralism.evaluation.statistics.bootstrap import CLEAR_FROM, Bootstrap, Draw, ratio
 from modular_pluralism.evaluation.statistics.results import Figure
@@ -114,13 +114,20 @@ def test_a_difference_over_few_clusters_is_never_clear(count: int, clear: bool) 
     assert figure.clear is clear
 
 
+def wilson_interval(successes: int, count: int) -> Any:
+    """By SciPy, whose import takes long."""
+    from scipy.stats import binomtest
+
+    return binomtest(successes, count).proportion_ci(0.95, "wilson")
+
+
 @pytest.mark.parametrize("count", [2, 7, 40])
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_a_share_of_nothing_or_of_all_has_a_wilson_interval(value: float, count: int) -> None:
     features = np.stack([np.full(3 * count, value), np.ones(3 * count)], axis=1)
     bootstrap = Draw(0, clusters=np.repeat(np.arange(count), 3)).of(features)
     figure = bootstrap.figure(MEAN, n=3 * count, share=True)
-    wilson = binomtest(int(value * count), count).proportion_ci(0.95, "wilson")
+    wilson = wilson_interval(int(value * count), count)
     assert (figure.low, figure.value, figure.high) == pytest.approx((wilson.low, value, wilson.high))
     plain = bootstrap.figure(MEAN, n=3 * count)
     assert (plain.low, plain.high) == (value, value)
@@ -130,7 +137,7 @@ def test_a_share_of_nothing_or_of_all_has_a_wilson_interval(value: float, count:
 def test_a_difference_of_shares_that_never_differs_is_not_known_exactly(value: float, clear: bool) -> None:
     features = np.stack([np.full(30, value), np.ones(30)], axis=1)
     figure = Bootstrap(features, seed=0).figure(MEAN, n=30, share=True, difference=True)
-    reach = float(binomtest(0, 30).proportion_ci(0.95, "wilson").high)
+    reach = float(wilson_interval(0, 30).high)
     ends = {0.0: (-reach, reach), 1.0: (1 - 2 * reach, 1.0), -1.0: (-1.0, 2 * reach - 1)}[value]
     assert (figure.low, figure.high) == pytest.approx(ends)
     assert figure.clear is clear

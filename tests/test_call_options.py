@@ -77,5 +77,5 @@ def test_a_group_stands_for_its_options() -> None:
 
 
 def test_examples_stand_one_beneath_the_other() -> None:
-    assert examples("pluralism demo") == "**Example**: `pluralism demo`"
-    assert examples("\npluralism\npluralism demo\n") == "**Examples**\n\n`pluralism`\n\n`pluralism demo`"
+    assert examples("pluralism demo") == "\b\nExample:\n  pluralism demo"
+    assert examples("\npluralism\npluralism demo\n") == "\b\nExamples:\n  pluralism\n  pluralism demo"

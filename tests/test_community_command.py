@@ -381,7 +381,7 @@ def test_a_pool_written_in_another_way_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_command_starts_without_the_libraries_of_training() -> None:
-    code = "import modular_pluralism.cli.app, sys; print({'torch', 'transformers', 'peft'} & sys.modules.keys())"
+    code = "import modular_pluralism.cli.community, sys; print({'torch', 'transformers', 'peft'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 

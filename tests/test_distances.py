@@ -7,7 +7,6 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.spatial.distance import jensenshannon
 
 from modular_pluralism.evaluation.data.countries import continent, country
 from modular_pluralism.evaluation.data.groups import groups, population
@@ -20,6 +19,7 @@ from modular_pluralism.evaluation.measures.distances import (
     most_likely_agrees,
 )
 from modular_pluralism.option_math import normalise
+from tests.scipy_distance import jensenshannon
 
 
 def distributions(size: int) -> st.SearchStrategy[list[float]]:

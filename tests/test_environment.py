@@ -153,12 +153,17 @@ def test_whose_home_there_is_none_of_is_told() -> None:
 # Paths as they are typed
 
 
+def callbacks(command: Any) -> Iterator[Any]:
+    """The functions of a command and of all below it."""
+    if command.callback is not None:
+        yield command.callback.__wrapped__
+    for each in getattr(command, "commands", {}).values():
+        yield from callbacks(each)
+
+
 def parameters() -> Iterator[tuple[str, Any, Any]]:
     """Every option and argument of the command, with its type and what Typer is told of it."""
-    groups = [app, *(group.typer_instance for group in app.registered_groups if group.typer_instance)]
-    callbacks = [each.callback for group in groups for each in group.registered_commands]
-    callbacks += [group.registered_callback.callback for group in groups if group.registered_callback]
-    for callback in filter(None, callbacks):
+    for callback in callbacks(typer.main.get_command(app)):
         signature = getattr(callback, "__signature__", None)
         hints = get_type_hints(callback, include_extras=True)
         if signature is not None:

@@ -16,9 +16,9 @@ from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.model import Logprob, Logprobs, ModelOutput, ModelUsage, TopLogprob, get_model
 from inspect_ai.scorer import Scorer, includes
 from inspect_ai.solver import generate, multiple_choice
-from scipy.spatial.distance import jensenshannon
 
 from modular_pluralism.evaluation.inspect import js_distance, value_coverage
+from tests.scipy_distance import jensenshannon
 from tests.tiny_nli import make_tiny_nli
 
 INSPECT = Path(sys.executable).parent / "inspect"

@@ -12,7 +12,6 @@ from typing import Any
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -35,6 +34,8 @@ def test_there_are_notebooks() -> None:
     "path", [pytest.param(NOTEBOOKS[0], marks=pytest.mark.model), *NOTEBOOKS[1:]], ids=lambda path: path.stem
 )
 def test_a_notebook_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nbclient import NotebookClient  # takes long
+
     monkeypatch.setenv("STEPS", "3")  # of the training in 06, which has sixty for a reader
     notebook = read(path)
     kept = [len(cell.outputs) > 0 for cell in cells(notebook)]

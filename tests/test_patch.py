@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scipy.spatial.distance import jensenshannon
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.task_file import TaskFile
@@ -18,6 +17,7 @@ from modular_pluralism.patching.patch import Patch, PatchResult, PatchSettings
 from modular_pluralism.pool import Pool
 from tests.command import pluralism
 from tests.fake_models import FakeChatWithLogprobs, Seen, choosing, fake_pool, label_of
+from tests.scipy_distance import jensenshannon
 from tests.short_pool import pair_pool, short_pool
 from tests.task_items import option_item, value_item, write_task
 

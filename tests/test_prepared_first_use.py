@@ -16,7 +16,7 @@ from modular_pluralism.prepared import first_use
 from modular_pluralism.prepared import prepare as preparing
 from modular_pluralism.prepared.cache import everything, find_entry, prepared_file
 from modular_pluralism.prepared.first_use import SUGGESTION, FirstUse, prepare_on_first_use
-from modular_pluralism.prepared.speed import Speeds, SpeedSample
+from modular_pluralism.prepared.speed import Round, Speeds, SpeedSample
 from tests.demo_model import DEMO_GGUF
 
 pytestmark = pytest.mark.usefixtures("model_cache")
@@ -37,8 +37,9 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[bool, Speeds]:
     """What is measured of the original (True) and of what is made of it, on a processor that has BF16."""
     measured = {True: SLOW, False: FAST}
 
-    def measure(path: Path, threads: int | None, sample: SpeedSample, turn: int) -> Speeds:
-        return measured[path == DEMO_GGUF]
+    def measure(path: Path, threads: int | None, sample: SpeedSample, turn: int) -> Round:
+        speeds = measured[path == DEMO_GGUF]
+        return Round(speeds, speeds)
 
     monkeypatch.setattr(preparing, "measure_file", measure)
     monkeypatch.setattr(first_use, "instructions", lambda: frozenset({"AVX512_BF16"}))

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import LinearConstraint, minimize
 from typer.testing import CliRunner
 
 from modular_pluralism.cli.priors import app
@@ -57,6 +56,8 @@ def likelihood(items: list[AnsweredItem], weights: Any) -> float:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(1, 40), st.sampled_from([0.3, 1.0, 5.0]))
 def test_no_optimiser_finds_better_weights(seed: int, communities: int, count: int, sharp: float) -> None:
+    from scipy.optimize import LinearConstraint, minimize  # takes long
+
     items = random_items(seed, communities, count, sharp)
     fitted = fit_weights(items)
     assert fitted.weights.sum() == pytest.approx(1)

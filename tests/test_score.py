@@ -10,7 +10,6 @@ import pytest
 import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.spatial.distance import jensenshannon
 from typer.testing import CliRunner
 
 from modular_pluralism.cli.score import score
@@ -20,6 +19,7 @@ from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.run.score_file import METHOD, score_file
 from modular_pluralism.evaluation.statistics.results import Results, Row
 from modular_pluralism.option_math import normalise
+from tests.scipy_distance import jensenshannon
 
 app = typer.Typer()
 app.command()(score)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import jensenshannon
 
 from modular_pluralism.errors import InputError
 from modular_pluralism.evaluation.data.filled_file import write_filled
@@ -19,6 +18,7 @@ from modular_pluralism.evaluation.data.outcome import Outcome, Prediction, empty
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.statistics.results import Results, Row, Table
 from modular_pluralism.evaluation.statistics.summary import summarise
+from tests.scipy_distance import jensenshannon
 
 FARTHEST = math.sqrt(math.log(2))
 

@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow  # type: ignore[import-untyped]
-import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
 from modular_pluralism.errors import TrainingDataError
@@ -45,6 +43,8 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
         case ".jsonl":
             path.write_text("\n\n".join(map(json.dumps, rows)))
         case ".parquet":
+            import pyarrow.parquet  # type: ignore[import-untyped]
+
             pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
         case ".csv":
             with path.open("w", newline="", encoding="utf-8-sig") as file:

@@ -5,62 +5,65 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import modular_pluralism
-from modular_pluralism.cli import (
-    ask,
-    communities,
-    community,
-    debug,
-    demo,
-    doctor,
-    graph,
-    models,
-    patch,
-    priors,
-    prompts,
-    resume,
-    runs,
-    score,
-    serve,
-)
-from modular_pluralism.cli import eval as evaluate
+from modular_pluralism.cli.commands import App, Group, ModuleCommands
 from modular_pluralism.cli.flags import with_flag
-from modular_pluralism.cli.output import SafeFormatter, drop_output, safe, show_whatever_comes, tell
+from modular_pluralism.cli.output import SafeFormatter, drop_output, show_whatever_comes, shown, tell
 from modular_pluralism.cli.streams import check_output
 from modular_pluralism.cli.typed import typed_words
 from modular_pluralism.errors import PluralismError
 
 _LONGEST_NAME = 100
 
-app = typer.Typer(
+_COMMANDS = {
+    "ask": "ask",
+    "debug": "debug",
+    "demo": "demo",
+    "doctor": "doctor",
+    "eval": "evaluate",
+    "patch": "patch",
+    "resume": "resume",
+    "score": "score",
+    "graph": "graph",
+    "serve": "serve",
+    "communities": "list_communities",
+    "community": "community",
+    "models": "list_models",
+    "priors": "priors",
+    "prompts": "list_prompts",
+    "runs": "list_runs",
+}
+"""The subcommands, each a module of this package, with the function whose docstring is the help."""
+
+
+class _Root(Group):
+    """The subcommands, none of which is imported before it is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._found = ModuleCommands("modular_pluralism.cli", _COMMANDS)
+        self.commands = self._found  # type: ignore[assignment]  # Typer only reads them
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names."""
+        return list(self._found)
+
+    def summaries(self) -> dict[str, str]:
+        """What is said of each."""
+        return self._found.summaries
+
+
+app = App(
+    cls=_Root,
     name="pluralism",
     help="Answers that reflect more than one community's view: Modular Pluralism on an embedded model.",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
-app.command("debug", epilog=debug.EXAMPLES)(debug.debug)
-app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
-app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
-app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
-app.command("patch", epilog=patch.EXAMPLES)(patch.patch)
-app.command("resume", epilog=resume.EXAMPLES)(resume.resume)
-app.command("score", epilog=score.EXAMPLES)(score.score)
-app.command("graph", epilog=graph.EXAMPLES)(graph.graph)
-app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
-app.add_typer(communities.app, name="communities")
-app.add_typer(community.app, name="community")
-app.add_typer(models.app, name="models")
-app.add_typer(priors.app, name="priors")
-app.add_typer(prompts.app, name="prompts")
-app.add_typer(runs.app, name="runs")
 
 
 def _print_version(wanted: bool) -> None:
@@ -69,7 +72,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Start with: `pluralism demo`")
+@app.callback(epilog="Start with: pluralism demo")
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
@@ -96,7 +99,7 @@ def main() -> None:
             sys.stdout.flush()
     except PluralismError as error:
         # It may quote what a model, an endpoint or a file says.
-        tell(f"Error: {safe(with_flag(str(error)))}", err=True)
+        tell(f"Error: {shown(with_flag(str(error)))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our output has gone, as in `pluralism … | head`
         drop_output()
@@ -107,5 +110,5 @@ def main() -> None:
             told = f"The output cannot be written ({error.strerror}); make room, or send it elsewhere."
         else:
             told = f"{str(error.filename)[:_LONGEST_NAME]} cannot be used ({error.strerror}); name another file."
-        tell(f"Error: {safe(told)}", err=True)
+        tell(f"Error: {shown(told)}", err=True)
         sys.exit(1)

@@ -83,8 +83,8 @@ def ask(
 ) -> None:
     """Ask the communities of a pool one question.
 
-    In **overton** mode all comment and the base LLM merges the comments; in **steerable** mode the comment that fits
-    an attribute is selected and the base LLM answers with it; in **distributional** mode the probability of every
+    In overton mode all comment and the base LLM merges the comments; in steerable mode the comment that fits
+    an attribute is selected and the base LLM answers with it; in distributional mode the probability of every
     option is read from each comment and pooled. With `--voice vote`, the communities' own probabilities are pooled
     instead, and nobody comments.
     """

@@ -150,8 +150,8 @@ class AnsweringBenchOptions(BenchOptions):
 
 def examples(calls: str) -> str:
     """Calls of a command, one a line, as they stand beneath its help text."""
-    shown = [f"`{call}`" for call in calls.strip().splitlines()]
-    return f"**Example**: {shown[0]}" if len(shown) == 1 else "\n\n".join(["**Examples**", *shown])
+    shown = calls.strip().splitlines()
+    return "\n".join(["\b", "Example:" if len(shown) == 1 else "Examples:", *(f"  {call}" for call in shown)])
 
 
 def expand_groups(command: Callable[..., None]) -> Callable[..., None]:

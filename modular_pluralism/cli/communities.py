@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from modular_pluralism.cli.call_options import JsonOption, PoolOption, examples
-from modular_pluralism.cli.output import print_json, print_table, safe, tell
+from modular_pluralism.cli.commands import App
+from modular_pluralism.cli.output import print_json, print_table, shown, tell
 from modular_pluralism.errors import PluralismError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from modular_pluralism.pool import Pool
     from modular_pluralism.prompts import PromptSet
 
-app = typer.Typer(
+app = App(
     epilog=examples("""
 pluralism communities
 pluralism communities --pool culture --json
@@ -70,7 +71,7 @@ def check(pool: PoolOption = "perspective") -> None:
             mark, note = "ok    ", said
         except PluralismError as error:
             works, mark, note = False, "FAILED", str(error)
-        tell(f"{mark}  {name or 'base LLM'}: {safe(note).plain}")
+        tell(f"{mark}  {name or 'base LLM'}: {shown(note)}")
     if not works:
         raise typer.Exit(1)
 

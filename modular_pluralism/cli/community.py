@@ -26,6 +26,7 @@ from modular_pluralism.cli.call_options import (
     name_or_path_option,
     path_option,
 )
+from modular_pluralism.cli.commands import App
 from modular_pluralism.cli.output import print_json, say, tell
 from modular_pluralism.cli.typed import typed_file
 from modular_pluralism.errors import AdapterError, ModelLoadError, PoolError, TrainingDataError
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
     from modular_pluralism.training import Base, Data, Trained, TrainingSettings
     from modular_pluralism.training.records import Record
 
-app = typer.Typer(
-    help="Make a community LM from data, import a published one, and put it into a pool.",
+app = App(
     epilog=examples("""
 pluralism community train europe --data survey.json --where continent=europe --out adapters
 pluralism community import OWNER/REPO --name news_left --model mistral.gguf --out adapters
@@ -44,6 +44,12 @@ pluralism community remove europe --pool mine.toml
 """),
     no_args_is_help=True,
 )
+
+
+@app.callback()
+def community() -> None:
+    """Make a community LM from data, import a published one, and put it into a pool."""
+
 
 _LONGEST_NAME, _BEFORE_HASH = 64, 50
 """Letters of a community's name, and those that are left of one before a part of a hash."""

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from modular_pluralism.cli.call_options import JsonOption, PoolOption, examples
+from modular_pluralism.cli.commands import App
 from modular_pluralism.cli.output import print_json, print_table, safe, say, stoppable, tell
 from modular_pluralism.errors import InputError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from modular_pluralism.prepared.measured import MeasuredFormat
     from modular_pluralism.prepared.prepare import Preparation
 
-app = typer.Typer(
+app = App(
     epilog=examples("""
 pluralism models
 pluralism models find
@@ -249,9 +250,9 @@ def _print_result(name: str, path: Path, done: Preparation) -> None:
     print_table(headings, rows, right=headings[1:], title=f"{name}: {path.name}")
     say(_legend(entry), "dim", prose=True)
     for skipped in done.skipped:
-        say(f"Not tried: {skipped.format} {skipped.reason}.", prose=True)
+        say(f"Left out: {skipped.format} {skipped.reason}.", prose=True)
     if was_busy(entry.measured):
-        say("The rounds differ much, so the machine was busy and the speeds are rough; try again later.", prose=True)
+        say("The rounds differ much, so the machine was busy and the speeds are rough.", prose=True)
     say(f"Choice: {entry.format}, because {entry.reason}.", prose=True)
     if entry.file is not None:
         more = entry.bytes - entry.measured[0].bytes
@@ -282,9 +283,12 @@ def _agreement_cells(measured: MeasuredFormat) -> tuple[str, str]:
 def _legend(entry: Entry) -> str:
     from modular_pluralism.prepared.measured import TYPICAL_RUN
 
+    counts = [len(measured.run_seconds) for measured in entry.measured]
+    span = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{max(counts)}"
+    rounds = f"Best of {span} rounds" if max(counts) > 1 else "One round"
     positions = next((measured.agreement.positions for measured in entry.measured if measured.agreement is not None), 0)
     return (
-        f"Best of {len(entry.measured[0].run_seconds)} rounds. six: six sequences generated together, all counted. "
+        f"{rounds}. six: six sequences generated together, all counted. "
         f"run: loading, {TYPICAL_RUN.prompt} prompt tokens, {TYPICAL_RUN.together} generated together and "
         f"{TYPICAL_RUN.alone} alone. top-1: the same likeliest next token as the original, at {positions} positions "
         "of a fixed text (95 % Wilson interval). mean KL: divergence from the original there, in nats; above 0.02 the "

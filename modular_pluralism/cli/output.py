@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import json
@@ -12,15 +11,13 @@ import sys
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from rich.text import Text
 
 _JOINERS = "\u200c\u200d"
 """Some scripts and many emoji need them; they do nothing but between two letters or signs."""
@@ -28,8 +25,14 @@ _JOINERS = "\u200c\u200d"
 
 def safe(text: str, style: str = "") -> Text:
     """The text without control characters (such as the one that starts terminal commands) and without markup."""
-    kept = (char for at, char in enumerate(text) if _is_shown(text, at, char))
-    return Text("".join(kept), style=style)
+    from rich.text import Text  # whose import takes longer than many commands
+
+    return Text(shown(text), style=style)
+
+
+def shown(text: str) -> str:
+    """The text without control characters."""
+    return "".join(char for at, char in enumerate(text) if _is_shown(text, at, char))
 
 
 def _is_shown(text: str, at: int, char: str) -> bool:
@@ -68,7 +71,14 @@ def tell_instead(error: OSError) -> None:
 def tell(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print a text as it is; on a terminal, without what a terminal would obey."""
     stream = sys.stderr if err else sys.stdout
-    typer.echo(safe(text).plain if stream is not None and stream.isatty() else text, err=err, nl=nl, color=True)
+    told = shown(text) if stream is not None and stream.isatty() else text
+    typer.echo(encodable(told, stream), err=err, nl=nl, color=True)
+
+
+def encodable(text: str, stream: TextIO | None) -> str:
+    """With escapes for what the stream cannot show: Typer would take one in ASCII for UTF-8."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 class SafeFormatter(logging.Formatter):
@@ -76,7 +86,7 @@ class SafeFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """As always, without what a terminal would obey."""
-        return safe(super().format(record)).plain
+        return shown(super().format(record))
 
 
 def tell_of_tracing() -> None:
@@ -113,6 +123,8 @@ def print_results_json(results: BaseModel) -> None:
 
 def say(text: str = "", style: str = "", *, prose: bool = False) -> None:
     """Print a text. Prose is broken between words where it is too long for a line, all else by the terminal alone."""
+    from rich.console import Console
+
     Console(highlight=False).print(safe(text, style), soft_wrap=not prose)
 
 
@@ -120,6 +132,9 @@ def print_table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = (), title: str = ""
 ) -> None:
     """Print a table; the columns whose headings are in `right` stand at their right edge."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=safe(title) if title else None, title_justify="left")
     for heading in headings:
         table.add_column(safe(heading), justify="right" if heading in right else "left", overflow="fold")
@@ -136,6 +151,8 @@ def print_json(values: Mapping[str, Any]) -> None:
 @contextmanager
 def stoppable(told: str = "Stopped.") -> Iterator[None]:
     """Ctrl-C in this block ends the command with exit code 130 and this sentence."""
+    import asyncio  # which help does not need
+
     try:
         yield
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -16,10 +16,11 @@ from modular_pluralism.cli.call_options import (
     examples,
     expand_groups,
 )
+from modular_pluralism.cli.commands import App
 from modular_pluralism.cli.output import print_results_json, say, stoppable
 from modular_pluralism.optional import optional
 
-app = typer.Typer(
+app = App(
     epilog=examples("pluralism priors fit globalopinionqa.json --pool my-pool.toml --voice vote"),
     no_args_is_help=True,
 )

@@ -25,6 +25,7 @@ from modular_pluralism.cli.call_options import (
     path_argument,
     path_option,
 )
+from modular_pluralism.cli.commands import App
 from modular_pluralism.cli.output import print_json, print_results_json, print_table, say, stoppable, tell
 from modular_pluralism.errors import PromptError
 from modular_pluralism.optional import optional
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     )
     from modular_pluralism.prompts import FolderFile, Prompt
 
-app = typer.Typer(
+app = App(
     epilog=examples("""
 pluralism prompts
 pluralism prompts show merge > mine/merge.txt

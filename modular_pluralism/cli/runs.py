@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from modular_pluralism.cli.call_options import JsonOption, StoreOption, examples
+from modular_pluralism.cli.commands import App
 from modular_pluralism.cli.output import print_json, safe, say, stoppable, tell
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(
+app = App(
     epilog=examples("""
 pluralism runs
 pluralism runs show wages --json

@@ -29,7 +29,8 @@ class Entry(BaseModel):
     """One model in the cache; the manifest beside its file.
 
     `file` is the prepared file's name, or None where the original was found to be the best; `bytes` is the size of the
-    one that is used. `quick` marks an entry that a demo made with few measurements.
+    one that is used. `undecided` are the formats of which it is not clear whether they would be faster. `quick` marks
+    an entry that a demo made with few measurements.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class Entry(BaseModel):
     file: str | None
     bytes: int
     reason: str
+    undecided: tuple[str, ...] = ()
     quick: bool
     llama_cpp_python: str
     processor: str

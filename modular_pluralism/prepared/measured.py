@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from modular_pluralism.prepared.agreement import Agreement
-from modular_pluralism.prepared.speed import Speeds
+from modular_pluralism.prepared.speed import Round, Speeds
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class MeasuredFormat(BaseModel):
 
     Speeds are those of the best round, in tokens a second: of reading prompts, of six sequences generated together (all
     six counted), and of one generated alone. `start_seconds` is how long it takes to load the file and read the first
-    tokens. `run_seconds` is how long a typical run takes by the speeds of each round.
+    tokens. `run_seconds` is how long a typical run takes by the speeds of each round, and `processor_seconds` how much
+    of the processor's time, of all threads together. A format that is out of the question after some rounds has fewer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +47,7 @@ class MeasuredFormat(BaseModel):
     alone_speed: float
     run_seconds: tuple[float, ...]
     agreement: Agreement | None
+    processor_seconds: tuple[float, ...] = ()
 
     @property
     def typical_run(self) -> float:
@@ -58,15 +60,16 @@ class MeasuredFormat(BaseModel):
         return 0.0 if self.agreement is None else self.agreement.mean_kl
 
 
-def measured_format(name: str, size: int, rounds: Sequence[Speeds], agreement: Agreement | None) -> MeasuredFormat:
+def measured_format(name: str, size: int, rounds: Sequence[Round], agreement: Agreement | None) -> MeasuredFormat:
     """The rounds' speeds summed up."""
     return MeasuredFormat(
         format=name,
         bytes=size,
-        start_seconds=min(speeds.start for speeds in rounds),
-        prompt_speed=max(speeds.prompt for speeds in rounds),
-        together_speed=max(speeds.together for speeds in rounds),
-        alone_speed=max(speeds.alone for speeds in rounds),
-        run_seconds=tuple(TYPICAL_RUN.seconds(speeds) for speeds in rounds),
+        start_seconds=min(each.clock.start for each in rounds),
+        prompt_speed=max(each.clock.prompt for each in rounds),
+        together_speed=max(each.clock.together for each in rounds),
+        alone_speed=max(each.clock.alone for each in rounds),
+        run_seconds=tuple(TYPICAL_RUN.seconds(each.clock) for each in rounds),
+        processor_seconds=tuple(TYPICAL_RUN.seconds(each.processor) for each in rounds),
         agreement=agreement,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from modular_pluralism.llama.gguf_parts import PartName, real_path, size_of
 from modular_pluralism.llama.host import usable_memory
 from modular_pluralism.prepared.agreement import WINDOW, Agreement, compare, read_predictions
 from modular_pluralism.prepared.cache import cache_folder, store, workplace
-from modular_pluralism.prepared.choice import ChosenFormat, choose, force
+from modular_pluralism.prepared.choice import MOST_KL, ChosenFormat, choose, force
 from modular_pluralism.prepared.entry import Entry, stamp
 from modular_pluralism.prepared.formats import (
     FORMATS,
@@ -33,7 +34,12 @@ from modular_pluralism.prepared.measured import MeasuredFormat, measured_format
 from modular_pluralism.prepared.neutral_text import windows
 from modular_pluralism.prepared.processor import describe_processor, llama_cpp_version
 from modular_pluralism.prepared.quantize import quantize
-from modular_pluralism.prepared.speed import Speeds, SpeedSample, measure_file, open_engine
+from modular_pluralism.prepared.saving import MOST_ROUNDS
+from modular_pluralism.prepared.speed import Round, SpeedSample, measure_file, open_engine
+
+Rounds = dict[str, list[Round]]
+"""What was measured of each format."""
+_LEAST_ROUNDS = 3
 
 Progress = Callable[[str], None]
 """Gets a few words on what is being done now."""
@@ -41,10 +47,11 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Thoroughness:
-    """How much is measured: texts that are compared (32 positions each), rounds, and tokens a round. `quick` is what
-    the entry in the cache says of it."""
+    """How much is measured: texts that are compared (32 positions each), the most rounds, for how long another one
+    begins, and tokens a round. `quick` is what the entry in the cache says of it."""
 
     rounds: int
+    seconds: float = 60
     texts: int = 12
     speed: SpeedSample = SpeedSample()  # noqa: RUF009 - frozen
     quick: bool = False
@@ -70,8 +77,9 @@ def prepare(
     """Measure a model's file and other formats of it, and store the best in the cache, where pools find it.
 
     `formats` limits what is tried, by names in FORMATS; `forced` is tried alone and taken whatever comes out. Each
-    round measures every format once, so that whatever else the machine does hits all of them. An interrupted call
-    leaves the cache as it was.
+    round measures every format once that is still in question, in another order, so that whatever else the machine does
+    hits all of them; there are rounds until the choice is clear, or as many as `thoroughness` allows. An interrupted
+    call leaves the cache as it was.
 
     Raises:
         InputError: `forced` is the format that the file has.
@@ -80,7 +88,7 @@ def prepare(
     """
     check_is_utf8(real_path(source), PreparationError)
     # What is asked for is taken in any case, so it need not be measured as well.
-    how = thoroughness or Thoroughness(rounds=2 if forced else 5)
+    how = thoroughness or Thoroughness(rounds=1 if forced else MOST_ROUNDS)
     with workplace() as work:  # before the minutes that measuring takes
         progress(f"reading with the original ({source.name})")
         with closing(open_engine(source, threads)) as engine:
@@ -95,11 +103,22 @@ def prepare(
             files[target.name] = work / prepared_name(source, target.name)
             quantize(source, files[target.name], target, threads=threads)
             progress(f"comparing {target.name} with the original")
-            agreements[target.name] = compare(reference, read_predictions(files[target.name], texts, threads))
-        rounds = _measure_in_turns(files, how, threads, progress)
-        measured = [
-            measured_format(name, size_of(path), rounds[name], agreements[name]) for name, path in files.items()
-        ]
+            agreement = compare(reference, read_predictions(files[target.name], texts, threads))
+            if agreement.mean_kl > MOST_KL and forced is None:  # it cannot be chosen, however fast it is
+                skipped.append(Skipped(target.name, f"changes the answers (mean KL {agreement.mean_kl:.3f})"))
+                del files[target.name]
+            agreements[target.name] = agreement
+
+        def summed_up(rounds: Rounds) -> list[MeasuredFormat]:
+            return [measured_format(name, size_of(files[name]), rounds[name], agreements[name]) for name in files]
+
+        def asked_for(_: Rounds) -> list[str]:
+            return list(files)
+
+        def still_open(rounds: Rounds) -> list[str]:
+            return in_question(summed_up(rounds))
+
+        measured = summed_up(measure_in_turns(files, how, threads, progress, asked_for if forced else still_open))
         choice = force(measured, forced) if forced else choose(measured)
         entry = make_entry(source, file, measured, choice, quick=how.quick)
         progress("storing the result")
@@ -137,6 +156,7 @@ def make_entry(
         file=None if kept else prepared_name(source, choice.format.format),
         bytes=choice.format.bytes,
         reason=choice.reason,
+        undecided=tuple(each.format for each in choice.undecided),
         quick=quick,
         llama_cpp_python=llama_cpp_version(),
         processor=describe_processor(),
@@ -167,13 +187,31 @@ def _formats_to_try(
     return tried, skipped
 
 
-def _measure_in_turns(
-    files: dict[str, Path], how: Thoroughness, threads: int | None, progress: Progress
-) -> dict[str, list[Speeds]]:
-    rounds: dict[str, list[Speeds]] = {name: [] for name in files}
+def in_question(measured: Sequence[MeasuredFormat]) -> list[str]:
+    """The formats that another round may decide between; one alone where that is done."""
+    choice = choose(measured)
+    return [each.format for each in (choice.format, *choice.undecided)]
+
+
+def measure_in_turns(
+    files: dict[str, Path],
+    how: Thoroughness,
+    threads: int | None,
+    progress: Progress,
+    in_question: Callable[[Rounds], list[str]],
+) -> Rounds:
+    """Measure in rounds, each with the formats that are in question after those before."""
+    rounds: Rounds = {name: [] for name in files}
+    names = list(files)
+    began = time.monotonic()
     for turn in range(how.rounds):
-        # Backwards every second time, lest one format always follow the same other one.
-        for name in list(files)[:: -1 if turn % 2 else 1]:
-            progress(f"measuring, round {turn + 1} of {how.rounds}: {name}")
+        if turn >= _LEAST_ROUNDS:
+            names = [name for name in files if name in in_question(rounds)]
+            if len(names) == 1 or time.monotonic() - began > how.seconds:
+                break
+        # Begun with another one each time, and backwards every second time, lest one always follow the same other one.
+        first = turn % len(names)
+        for name in [*names[first:], *names[:first]][:: -1 if turn % 2 else 1]:
+            progress(f"measuring, round {turn + 1} of at most {how.rounds}: {name}")
             rounds[name].append(measure_file(files[name], threads, how.speed, turn))
     return rounds

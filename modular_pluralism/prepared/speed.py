@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.generation import Event, Finish, GenerationRequest, Piece
@@ -33,6 +34,24 @@ class Speeds:
 
 
 @dataclass(frozen=True)
+class Round:
+    """The same measurement by the clock, and in seconds of this process on the processor, all threads added. Whatever
+    else runs on the machine takes time by the clock, and hardly any of this process'."""
+
+    clock: Speeds
+    processor: Speeds
+
+
+class _Moment(NamedTuple):
+    clock: float
+    processor: float
+
+
+def _now() -> _Moment:
+    return _Moment(time.perf_counter(), time.process_time())
+
+
+@dataclass(frozen=True)
 class SpeedSample:
     """How many tokens a measurement takes: of a prompt, and of each text generated together with others or alone."""
 
@@ -46,42 +65,50 @@ def open_engine(path: Path, threads: int | None) -> Engine:
     return Engine(EngineSettings(path, context=1024, slots=2 * _SEQUENCES, threads=threads))
 
 
-def measure_file(path: Path, threads: int | None, sample: SpeedSample, turn: int) -> Speeds:
+def measure_file(path: Path, threads: int | None, sample: SpeedSample, turn: int) -> Round:
     """Load a file, measure it once, and close it; `turn` varies the texts.
 
     Raises:
         ModelLoadError: llama.cpp cannot load it.
     """
-    started = time.perf_counter()
+    began = _now()
     with closing(open_engine(path, threads)) as engine:
         # The first decode after loading also brings the weights into memory.
         engine.next_token_logprobs([_excerpt(engine, 7 * turn, _SHORT_PROMPT)])
-        start = time.perf_counter() - started
-        return Speeds(
-            start=start,
-            prompt=_prompt_speed(engine, sample.prompt, turn),
-            together=_generation_speed(engine, _SEQUENCES, sample.together, turn),
-            alone=_generation_speed(engine, 1, sample.alone, turn),
+        started = _now()
+        prompt = _read_prompt(engine, sample.prompt, turn)
+        together = _generate(engine, _SEQUENCES, sample.together, turn)
+        alone = _generate(engine, 1, sample.alone, turn)
+    clock, processor = (
+        Speeds(
+            start=started[kind] - began[kind],
+            prompt=prompt[kind],
+            together=rate_of_all([[moment[kind] for moment in sequence] for sequence in together]),
+            alone=rate_of_all([[moment[kind] for moment in sequence] for sequence in alone]),
         )
+        for kind in range(2)
+    )
+    return Round(clock, processor)
 
 
-def _prompt_speed(engine: Engine, length: int, turn: int) -> float:
-    """Tokens a second with which a prompt is read."""
+def _read_prompt(engine: Engine, length: int, turn: int) -> tuple[float, float]:
+    """Tokens a second with which a prompt is read, by each of a moment's two times."""
     # Another beginning in every turn, lest the engine have it in its cache.
     prompt = _excerpt(engine, 100 + 11 * turn, min(length, engine.context - 1))
-    started = time.perf_counter()
+    began = _now()
     engine.next_token_logprobs([prompt])
-    return len(prompt) / (time.perf_counter() - started)
+    ended = _now()
+    return len(prompt) / (ended.clock - began.clock), len(prompt) / max(ended.processor - began.processor, 1e-9)
 
 
-def _generation_speed(engine: Engine, sequences: int, length: int, turn: int) -> float:
-    """Tokens a second that so many sequences generate together, while all of them are generating."""
-    events: queue.SimpleQueue[tuple[int, float, Event]] = queue.SimpleQueue()
+def _generate(engine: Engine, sequences: int, length: int, turn: int) -> list[list[_Moment]]:
+    """When each token of so many sequences came that are generated together."""
+    events: queue.SimpleQueue[tuple[int, _Moment, Event]] = queue.SimpleQueue()
     for number in range(sequences):
         prompt = tuple(_excerpt(engine, 40 * number + 13 * turn + 3, _SHORT_PROMPT))
         request = GenerationRequest(prompt, max_tokens=length, sampling=Sampling(seed=turn), ignore_end=True)
         engine.submit_generation(request, partial(_note, events, number))
-    times: list[list[float]] = [[] for _ in range(sequences)]
+    moments: list[list[_Moment]] = [[] for _ in range(sequences)]
     running = sequences
     while running:
         number, at, event = events.get()
@@ -90,12 +117,12 @@ def _generation_speed(engine: Engine, sequences: int, length: int, turn: int) ->
         if isinstance(event, Finish):
             running -= 1
         elif isinstance(event, Piece):
-            times[number] += [at] * len(event.tokens)
-    return rate_of_all(times)
+            moments[number] += [at] * len(event.tokens)
+    return moments
 
 
-def _note(events: queue.SimpleQueue[tuple[int, float, Event]], number: int, event: Event) -> None:
-    events.put((number, time.perf_counter(), event))
+def _note(events: queue.SimpleQueue[tuple[int, _Moment, Event]], number: int, event: Event) -> None:
+    events.put((number, _now(), event))
 
 
 def rate_of_all(times: Sequence[Sequence[float]]) -> float:
