@@ -36,6 +36,7 @@ WHEELS = ["--only-binary", ":all:"]
 _COMPILED = re.compile(r"^\s*\[(\d+)/(\d+)\] ")
 _COLLECTED = re.compile(r"^\s*Collecting ([A-Za-z0-9._-]+)")
 _WRONG = re.compile(r"THESE PACKAGES DO NOT MATCH THE HASHES.*?\n\s+([\w.-]+)", re.DOTALL)
+_NOWHERE = "No matching distribution found"
 _UNPACKING = re.compile(r"^\s*Installing collected packages: (.+)")
 
 
@@ -114,13 +115,27 @@ def _by_the_lock(extra: str, environment: dict[str, str]) -> None:
         paths = os.pathsep.join(filter(None, (folder, environment.get("PYTHONPATH"))))
         building = {**environment, "PYTHONPATH": paths}
         _locked(BUILDING, sources, ["--verbose", "--no-build-isolation"], building, _compiled)
-        wheels = [text for text in blocks if not {"source", "cuda"} & _words(text)]
+        _torch_for_processors([text for text in blocks if "processors" in _words(text)], environment)
+        wheels = [text for text in blocks if not {"source", "cuda", "processors"} & _words(text)]
         _locked(INSTALLING, wheels, WHEELS, environment, _collected())
         if _torch_wants_cuda():
             cuda = [text for text in blocks if "cuda" in _words(text)]
             _locked("Installing what PyTorch needs of CUDA", cuda, WHEELS, environment, _collected())
         checkout = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
         _pip("Installing this checkout", checkout, building, _collected())
+
+
+def _torch_for_processors(blocks: Sequence[str], environment: dict[str, str]) -> None:
+    """PyTorch's build for processors, where pip is told of a place that has it: a tenth of the one for NVIDIA's GPUs,
+    which the common index has. It comes first, since pip would prefer a file of which an index tells the hash."""
+    if not blocks:
+        return
+    try:
+        _locked("Installing PyTorch for processors", blocks, WHEELS, environment)
+    except InstallError as error:
+        if _NOWHERE not in str(error):
+            raise
+        print("There is none here; the build of the common index is taken.", file=sys.stderr)
 
 
 def _torch_wants_cuda() -> bool:

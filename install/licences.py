@@ -67,7 +67,7 @@ def page() -> str:
 def locked() -> dict[str, str]:
     """The versions in requirements.lock."""
     pins = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
-    return {canonicalize_name(name): version for name, version in pins}
+    return {canonicalize_name(name): version for name, version in pins if "+" not in version}  # builds of a version
 
 
 def licence(package: Distribution) -> str:

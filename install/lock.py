@@ -2,7 +2,8 @@
 
 Each package has its version, its marker, the hashes of its files, and before them a comment: who needs it (extras and
 groups of pyproject.toml), `source` where there is no wheel of it, `cuda` where only PyTorch for NVIDIA's GPUs asks
-for it. It holds for Linux, macOS and Windows, and for Python 3.11 and newer. uv resolves.
+for it, `processors` for PyTorch's builds without that. It holds for Linux, macOS and Windows, and for Python 3.11 and
+newer. uv resolves.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ OLDEST = "3.11.9"  # Python 3.11.5 and newer: what builds the docs needs that
 _CUDA = re.compile(r"nvidia-|cuda-|triton$")
 _HEAD = """# Written by `make lock`: versions, markers and hashes of what `make` installs. The comment before a package
 # tells who needs it. `source`: there is no wheel. `cuda`: only the build of PyTorch for NVIDIA's GPUs needs it.
+# `processors`: the build of PyTorch for those, which is taken where pip finds it.
 """
 
 
@@ -59,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         found = tomllib.loads(lock.read_text())["packages"]
         packages = [each for each in found if each["name"] != "pip"]  # which is the one that comes with Python
-    mirrored = _mirrored()
-    LOCK.write_text(_HEAD + "".join(_block(each, needed, old, mirrored) for each in packages), encoding="utf-8")
+    blocks = [*(_block(each, needed) for each in packages), *_builds_for_processors(old)]
+    LOCK.write_text(_HEAD + "".join(blocks), encoding="utf-8")
     print(f"Written: {len(packages)} packages to {LOCK.name}")
     return 0
 
@@ -75,37 +77,44 @@ def _resolve(options: Sequence[str]) -> str:
 
 
 def _versions(lock: str) -> str:
-    return "".join(f"{pin}\n" for pin in re.findall(r"^[\w.\[\]-]+==[^\s;]+", lock, re.MULTILINE))
+    return "".join(f"{pin}\n" for pin in re.findall(r"^[\w.\[\]-]+==[^\s;]+", lock, re.MULTILINE) if "+" not in pin)
 
 
 def _names(text: str) -> set[str]:
     return set(re.findall(r"^([\w.-]+)==", re.sub(r"\[.*?\]", "", text), re.MULTILINE))
 
 
-def _block(package: dict[str, Any], needed: dict[str, set[str]], old: str, mirrored: dict[str, list[str]]) -> str:
+def _block(package: dict[str, Any], needed: dict[str, set[str]]) -> str:
     name, version = package["name"], package["version"]
     files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else [])]
     hashes = {file["hashes"]["sha256"] for file in files}
     pin = f"{name}=={version}"
-    if name == "torch":  # its builds lie in several places: those that were known stay
-        before = re.search(rf"^{re.escape(pin)}\b(?:.*\\\n)+.*", old, re.MULTILINE)
-        hashes |= {*re.findall(r"sha256:(\w+)", before[0] if before else ""), *mirrored.get(pin, ())}
     words = [each for each, names in needed.items() if name in names]
     words += ["cuda"] if _CUDA.match(name) else []
     words += [] if package.get("wheels") else ["source"]
     marker = f" ; {package['marker']}" if "marker" in package else ""
     lines = [f"{pin}{marker}", *(f"    --hash=sha256:{digest}" for digest in sorted(hashes))]
+    return _text(words, lines)
+
+
+def _text(words: Sequence[str], lines: Sequence[str]) -> str:
     return f"# {', '.join(words)}\n" + " \\\n".join(lines) + "\n"
 
 
-def _mirrored() -> dict[str, list[str]]:
-    """Hashes of the builds of PyTorch in the folders of PIP_FIND_LINKS."""
-    found: dict[str, list[str]] = {}
+def _builds_for_processors(old: str) -> list[str]:
+    """Blocks of PyTorch's builds for processors, whose version ends in +cpu: those in the folders of PIP_FIND_LINKS, or
+    else those that the lock has, for the common index has none."""
+    found: dict[str, set[str]] = {}
     for folder in os.environ.get("PIP_FIND_LINKS", "").split():
-        for wheel in Path(folder).glob("torch-*.whl"):
-            version = wheel.name.split("-")[1].partition("+")[0]
-            found.setdefault(f"torch=={version}", []).append(sha256(wheel.read_bytes()).hexdigest())
-    return found
+        for wheel in Path(folder).glob("torch-*+cpu-*.whl"):
+            found.setdefault(wheel.name.split("-")[1], set()).add(sha256(wheel.read_bytes()).hexdigest())
+    if not found:
+        for block in re.findall(r"^torch==\S+\+cpu\b(?:.*\\\n)+.*", old, re.MULTILINE):
+            found[block.split()[0].removeprefix("torch==")] = set(re.findall(r"sha256:(\w+)", block))
+    return [
+        _text(["dev", "processors"], [f"torch=={version}", *(f"    --hash=sha256:{each}" for each in sorted(hashes))])
+        for version, hashes in sorted(found.items())
+    ]
 
 
 if __name__ == "__main__":
