@@ -8,7 +8,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # The tests start hundreds of processes: what Python has compiled is kept for the next one, whatever the machine says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo check test test-newest lint format types docs licences sbom notebooks benchmark study clean
+.PHONY: help demo check test test-newest lint format types docs licences lock sbom notebooks benchmark study clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make
@@ -51,6 +51,12 @@ docs: $(VENV)/.docs-installed  ## Build docs/ and the API reference as a site, o
 licences: $(VENV)/.dev-installed  ## Write docs/licences.md; fails where an extra brings a package under the GPL
 	$(BIN)/python install/licences.py
 
+# From an environment of its own, since uv is no part of what it locks.
+lock:  ## Write requirements.lock anew after a change of pyproject.toml; UPGRADE=--upgrade takes the newest versions
+	@test -x .venv-lock/bin/python || $(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python install/environment.py lock
+	@.venv-lock/bin/python install/lock.py $(UPGRADE)
+
 # From an environment of its own, which is no part of what it lists.
 sbom: $(VENV)/.demo-installed  ## List what is installed in .venv as a CycloneDX file, out/sbom.json
 	@test -x .venv-sbom/bin/cyclonedx-py || \
@@ -68,7 +74,7 @@ study: $(VENV)/.dev-installed  ## Train communities on survey answers in DATA=fo
 	$(BIN)/python -m benchmarks.study --data $(or $(DATA),$(error name the folder of the three task files: make study DATA=folder))
 
 clean:  ## Remove what was built here
-	rm -rf $(VENV) .venv-newest .venv-sbom .types build *.egg-info
+	rm -rf $(VENV) .venv-newest .venv-sbom .venv-lock .types build *.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -66,8 +66,8 @@ def page() -> str:
 
 def locked() -> dict[str, str]:
     """The versions in requirements.lock."""
-    pins = (line.partition("==") for line in (ROOT / "requirements.lock").read_text().splitlines())
-    return {canonicalize_name(name): version for name, _, version in pins}
+    pins = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in pins if "+" not in version}  # builds of a version
 
 
 def licence(package: Distribution) -> str:
