@@ -24,7 +24,9 @@ def measure(settings: Settings) -> Iterator[Result]:
 
     rates: dict[int, list[float]] = {_ADAPTERS: [], 1: []}
     with tempfile.TemporaryDirectory() as folder:
-        adapters = [write_lora(Path(folder) / f"{seed}.gguf", seed=seed, shape=DEMO) for seed in range(1, _ADAPTERS + 1)]
+        adapters = [
+            write_lora(Path(folder) / f"{seed}.gguf", seed=seed, shape=DEMO) for seed in range(1, _ADAPTERS + 1)
+        ]
 
         def peak(number: int, count: int) -> float:
             with worker(sys.executable, "lora_sequences") as process:
