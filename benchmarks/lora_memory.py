@@ -20,11 +20,13 @@ _TOKENS = 64
 
 def measure(settings: Settings) -> Iterator[Result]:
     """Peak memory, and tokens a second."""
-    from tests.tiny_gguf import write_lora  # wants gguf, which only development needs
+    from tests.tiny_gguf import DEMO, write_lora  # wants gguf, which only development needs
 
     rates: dict[int, list[float]] = {_ADAPTERS: [], 1: []}
     with tempfile.TemporaryDirectory() as folder:
-        adapters = [write_lora(Path(folder) / f"{seed}.gguf", seed=seed) for seed in range(1, _ADAPTERS + 1)]
+        adapters = [
+            write_lora(Path(folder) / f"{seed}.gguf", seed=seed, shape=DEMO) for seed in range(1, _ADAPTERS + 1)
+        ]
 
         def peak(number: int, count: int) -> float:
             with worker(sys.executable, "lora_sequences") as process:
