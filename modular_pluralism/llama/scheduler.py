@@ -30,7 +30,8 @@ from modular_pluralism.llama.slots import Choice, Memory, Slot, choose, running
 _READ_BESIDE_OTHERS = 256
 """About how many prompt tokens a step reads while other sequences are generating and have to wait for it."""
 _SPLIT_KERNEL = 256
-"""Cached tokens from which on llama.cpp decodes a sequence that runs alone with a kernel of its own."""
+"""Cached tokens from which on llama.cpp decodes a sequence that runs alone with a kernel of its own, whose
+sums depend on the number of threads."""
 
 
 class Scheduler:
