@@ -7,6 +7,7 @@ examples:
   python benchmarks/serving.py --gguf prepared.gguf             with a second file: rows that compare files take both,
                                                                 the others the second one (without --gguf, what
                                                                 `pluralism models prepare` has written)
+  python benchmarks/serving.py --only fan-out --busy 1          the same with one core taken by another process
   python benchmarks/serving.py --json > results.json            for another program
   python benchmarks/serving.py --quick                          only whether everything works, in a few minutes
 
@@ -43,6 +44,7 @@ from benchmarks import (
     read_options,
     trained_pool,
 )
+from benchmarks.busy import busy
 from benchmarks.machine import describe_machine
 from benchmarks.peers import Peers
 from benchmarks.result import Result, table
@@ -77,6 +79,8 @@ class Report:
 
     machine: str
     quick: bool
+    busy: int = 0
+    """Cores that other processes took meanwhile."""
     results: list[Result] = field(default_factory=list)
     measured: list[Row] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -88,6 +92,7 @@ class Report:
             {
                 "machine": self.machine,
                 "quick": self.quick,
+                "busy": self.busy,
                 "results": [result.as_json() for result in self.results],
                 "how": {row.name: row.how for row in self.measured},
                 "skipped": self.skipped,
@@ -101,6 +106,8 @@ class Report:
         parts = [table(self.results)] if self.results else []
         if self.quick:
             parts.insert(0, "A quick run: it shows that everything works, and its numbers mean nothing.")
+        if self.busy:
+            parts.insert(0, _beside(self.busy))
         parts.append(f"{self.machine}.")
         parts.append(
             "Medians of paired rounds: the sides take turns within each round, after a warm-up; n is the number of "
@@ -139,6 +146,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--threads", type=_count, default=usable_cores(), metavar="N", help="of each side (%(default)s)"
+    )
+    parser.add_argument(
+        "--busy",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="take so many cores with processes that compute all the time, as other work on the machine does",
     )
     parser.add_argument("--quick", action="store_true", help="one round with a few tokens, to see that all works")
     arguments = parser.parse_args(argv)
@@ -194,6 +208,11 @@ def _measure(row: Row, arguments: argparse.Namespace, peers: Peers, report: Repo
         _say(f"  ({time.monotonic() - started:.0f} s)")
 
 
+def _beside(count: int) -> str:
+    cores = "one core" if count == 1 else f"{count} cores"
+    return f"With {cores} of {usable_cores()} taken: a process for each that computes all the time, bound to no core."
+
+
 def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
@@ -217,10 +236,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = 0
     try:
         peers = Peers(arguments.peers)
-        report = Report(describe_machine(peers, arguments.threads), arguments.quick)
-        for row in ROWS:
-            if not arguments.only or row.name in arguments.only:
-                _measure(row, arguments, peers, report)
+        report = Report(describe_machine(peers, arguments.threads), arguments.quick, arguments.busy)
+        with busy(arguments.busy):
+            for row in ROWS:
+                if not arguments.only or row.name in arguments.only:
+                    _measure(row, arguments, peers, report)
     except KeyboardInterrupt:
         _say("Interrupted; everything that was started has been ended.")
         code = _INTERRUPTED

@@ -10,12 +10,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
+from benchmarks import children
+from benchmarks.busy import busy
 from benchmarks.children import child, run
 from benchmarks.decode_rate import Window
 from benchmarks.errors import BenchmarkError
@@ -23,7 +27,8 @@ from benchmarks.http_client import request
 from benchmarks.pairing import interval, take_turns
 from benchmarks.peers import GGUF, LLAMA_CPP, LLAMA_SERVER, TRANSFORMERS, Peer, Peers
 from benchmarks.read_options import Agreement, Item
-from benchmarks.result import compare, table
+from benchmarks.result import Result, compare, table
+from benchmarks.row import Row, Settings
 from benchmarks.server import free_port, server
 from benchmarks.serving import ROWS, files, main
 from benchmarks.worker import worker
@@ -145,6 +150,54 @@ def test_both_ways_to_copy_a_prefix_can_be_measured(capsys: pytest.CaptureFixtur
     assert not found["failed"]
 
 
+def test_cores_are_taken_while_rows_are_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def measure(settings: Settings) -> Iterator[Result]:
+        seen.extend(process.pid for process in children._running)
+        yield compare("small", "x", "y", [1.0], [1.0], "s", "peer / ours", reach=None)
+
+    monkeypatch.setattr("benchmarks.serving.ROWS", (Row("small", "", "", measure, None, "none"),))
+    assert main(["--busy", "1"]) == 0
+    assert capsys.readouterr().out.startswith("With one core of ")
+    assert len(seen) == 1
+    assert _is_gone(seen[0])
+    assert main(["--busy", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["busy"] == 2
+    assert len(seen) == 3
+
+
+def test_a_core_is_taken_until_the_end_even_of_a_process_that_is_killed() -> None:
+    with busy(1) as (pid,):
+        process = psutil.Process(pid)
+        end = time.monotonic() + 30
+        while sum(process.cpu_times()[:2]) < 0.2:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    assert _is_gone(pid)
+    code = (
+        "import os, signal\n"
+        "from benchmarks.busy import busy\n"
+        "with busy(1) as (pid,):\n"
+        "    print(pid, flush=True)\n"
+        "    input()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with child([sys.executable, "-c", code], talks=True) as (killed, _):
+        assert killed.stdin is not None
+        assert killed.stdout is not None
+        orphan = psutil.Process(int(killed.stdout.readline()))
+        end = time.monotonic() + 30
+        while sum(orphan.cpu_times()[:2]) < 0.2:  # it has begun, and knows its parent
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        print("now", file=killed.stdin, flush=True)
+        assert killed.wait(10) == -signal.SIGKILL
+        assert _is_gone(orphan.pid)
+
+
 def test_every_row_is_listed_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -153,7 +206,14 @@ def test_every_row_is_listed_once(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--only", "nonsense"], ["--rounds", "0"], ["--gguf", "missing.gguf"], ["--peers", "missing/python"]]
+    "wrong",
+    [
+        ["--only", "nonsense"],
+        ["--rounds", "0"],
+        ["--busy", "0"],
+        ["--gguf", "missing.gguf"],
+        ["--peers", "missing/python"],
+    ],
 )
 def test_a_wrong_call_says_so(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -32,7 +32,8 @@ _READ_BESIDE_OTHERS = 256
 _TURN = 4
 """Steps of an adapter's turn, where it reads next tokens only: for another one llama.cpp lays out its graphs anew."""
 _SPLIT_KERNEL = 256
-"""Cached tokens from which on llama.cpp decodes a sequence that runs alone with a kernel of its own."""
+"""Cached tokens from which on llama.cpp decodes a sequence that runs alone with a kernel of its own, whose
+sums depend on the number of threads."""
 
 
 class Scheduler:
