@@ -16,9 +16,9 @@ from modular_pluralism.records.similarity import Arrays, Floats, Similarity
 from modular_pluralism.records.survey import SurveyItem
 from modular_pluralism.types import Evidence, RecordedAnswer
 
-_QUESTION, _OPTIONS, _POPULATION = 5.0, 15.0, 5.0
+_QUESTION, _OPTIONS, _POPULATION = 8.0, 12.0, 5.0
 """How much a question that is alike counts, options that are alike, and the same population, in a weight's logarithm.
-Chosen on GlobalOpinionQA's training part; see docs/records.md."""
+Chosen on GlobalOpinionQA's training part and one Polis conversation; see docs/records.md."""
 _TOLD = 5
 """Answers that evidence names."""
 
@@ -134,7 +134,7 @@ class CommunityRecord:
         """How these people would answer, from what they have answered to questions that are like this one.
 
         A kernel estimate: the mean of the answers with options that fit, each with the weight
-        exp(5 s + 15 t + 5 [same population]), where s is how alike the questions are, and t the options.
+        exp(8 s + 12 t + 5 [same population]), where s is how alike the questions are, and t the options.
         Options fit by their texts, and those whose texts are not there by their order; of an answer with more options
         than are asked, those count that are, where all of them are there. Where the question itself is in the record,
         its own answers are all that counts.
