@@ -17,7 +17,7 @@ from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.converse import listen, reply
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Mode, Scoring, Voice
+from modular_pluralism.types import Mode, Scoring, Voices
 
 
 class Messages(TypedDict, total=False):
@@ -31,7 +31,7 @@ def build_conversation(
     *,
     mode: Mode = "overton",
     scoring: Scoring = "rotate",
-    voice: Voice = "comment",
+    voice: Voices = "comment",
     prompts: PromptSet | None = None,
     models: Models = None,
     seed: int | None = None,
@@ -49,7 +49,8 @@ def build_conversation(
         pool: A pool, the name of a built-in one, or the path of a TOML file.
         mode: How the communities collaborate.
         scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
-        voice: How a community is heard in distributional mode: by its "comment", its "vote", or "both".
+        voice: How a community is heard in distributional mode: by its "comment", its "vote", its "record", or by
+            several, as in "vote,record".
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
         seed: For questions that have none (default 0).

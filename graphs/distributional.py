@@ -1,7 +1,7 @@
 """Distributional: check → in parallel, each community's branch → aggregate.
 
-In its branch a community comments and its comment is scored (the paper's way); with its own voice it votes instead, and
-the branch is a single node; with both it comments, is scored, and votes.
+In its branch a community comments and its comment is scored (the paper's way); or it votes, or its record speaks, and
+the branch is a single node; with several voices it does one after the other.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from langgraph.graph import END, StateGraph
+from langgraph.graph import END, START, StateGraph
 
 from modular_pluralism.checked import checked
 from modular_pluralism.errors import InputError
@@ -21,16 +21,18 @@ from modular_pluralism.graphs.state import (
     DistributionalResult,
     DistributionalState,
 )
+from modular_pluralism.models.pool_models import no_record
 from modular_pluralism.modes import ModeDescription, Takes, register_mode
-from modular_pluralism.nodes.aggregate import aggregate, own_aggregate
+from modular_pluralism.nodes.aggregate import HEARD_IN, Voicing, aggregate, own_aggregate
 from modular_pluralism.nodes.own import CommentStage, PoolingFunction, pooling_part
-from modular_pluralism.nodes.request import check_scoring, check_voice
+from modular_pluralism.nodes.recall import recall
+from modular_pluralism.nodes.request import check_scoring, voices_in
 from modular_pluralism.nodes.score import score
 from modular_pluralism.nodes.step import Step
 from modular_pluralism.nodes.vote import vote
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Pooling, Scoring, Voice
+from modular_pluralism.types import Pooling, Scoring, Voice, Voices
 
 
 @checked
@@ -38,7 +40,7 @@ def build_distributional(
     pool: Pool | str | Path = "perspective",
     *,
     scoring: Scoring = "rotate",
-    voice: Voice = "comment",
+    voice: Voices = "comment",
     prompts: PromptSet | None = None,
     models: Models = None,
     seed: int | None = None,
@@ -55,7 +57,8 @@ def build_distributional(
         pool: A pool, the name of a built-in one, or the path of a TOML file.
         scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
         voice: How a community is heard: by its comment, which the base LLM reads as in the paper ("comment"), by its
-            own probability of every option ("vote"), or by both, united as the pool's [run] table says ("both").
+            own probability of every option ("vote"), by what its people have answered to like questions ("record"), or
+            by several, as in "vote,record", united as the pool's [run] table says.
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
         seed: For questions that have none (default 0).
@@ -74,7 +77,7 @@ def build_distributional(
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such scoring, voice or pooling, a comment is given of a community that is not in the
-            pool or only votes, a stage is nothing that could be asked, or `into` is no key that is free.
+            pool or does not comment, a stage is nothing that could be asked, or `into` is no key that is free.
 
     Example:
         ```python
@@ -89,11 +92,11 @@ def build_distributional(
         ```
     """
     check_scoring(scoring)
-    check_voice(voice)
-    if voice == "vote" and after_comments:
+    voices = voices_in(voice)
+    if "comment" not in voices and after_comments:
         raise InputError(
-            'There are stages after_comments, but with the voice "vote" the communities do not comment; leave them '
-            'out, or choose "comment" or "both".'
+            f"There are stages after_comments, but with the voice {voice!r} the communities do not comment; leave them "
+            'out, or choose "comment" among the voices.'
         )
     parts = Parts(
         pool,
@@ -109,11 +112,15 @@ def build_distributional(
     )
     graph = parts.graph(DistributionalState, DistributionalQuestion, DistributionalResult)
     parts.add_check(graph)
+    _check_records(parts, voices)
     for name in parts.communities:
-        if voice == "vote":
-            _add_voter(parts, graph, name, scoring)
+        heard = _heard(parts, name, voices)
+        if "comment" not in heard and _is_known_to_fail(parts, name, voice):
+            parts.add_comment(graph, name)
+        elif heard in (("vote",), ("record",)) and len(voices) == 1:
+            parts.add(graph, name, _spoken(parts, name, scoring, heard[0]), role=heard[0], community=name)
         else:
-            parts.add_branch(graph, name, _branch(parts, graph, name, scoring, voice))
+            parts.add_branch(graph, name, _branch(parts, graph, name, scoring, heard))
         graph.add_edge("check", name)
         graph.add_edge(name, "aggregate")  # after all of them, which run in one superstep
     parts.add(graph, "aggregate", _pooling(parts, pooling))
@@ -126,8 +133,7 @@ def _pooling(parts: Parts, wanted: Pooling | PoolingFunction | None) -> Step:
     settings: Any = {
         "priors": parts.pool.priors_of,
         "quorum": parts.pool.quorum,
-        "share": run.vote_share,
-        "vote_pooling": run.vote_pooling,
+        "voices": Voicing(run.voice_weights, run.voice_pooling),
     }
     for name in get_args(Pooling):
         if name == (run.pooling if wanted is None else wanted):
@@ -135,43 +141,70 @@ def _pooling(parts: Parts, wanted: Pooling | PoolingFunction | None) -> Step:
     return own_aggregate(pooling_part(cast(PoolingFunction, wanted)), **settings)
 
 
+def _check_records(parts: Parts, voices: Sequence[Voice]) -> None:
+    """Raise PoolError where a community would not be heard at all, or nobody by a record."""
+    without = [name for name in parts.communities if parts.pool.answers_file(name) is None]
+    if "record" in voices and without and (len(voices) == 1 or len(without) == len(parts.communities)):
+        raise no_record(parts.pool, without[0])
+
+
+def _heard(parts: Parts, name: str, voices: Sequence[Voice]) -> tuple[Voice, ...]:
+    """Those of the voices that a community has: without a record, the others."""
+    return tuple(voice for voice in voices if voice != "record" or parts.pool.answers_file(name) is not None)
+
+
 def _branch(
-    parts: Parts, graph: StateGraph[Any, Any, Any, Any], name: str, scoring: Scoring, voice: Voice
+    parts: Parts, graph: StateGraph[Any, Any, Any, Any], name: str, scoring: Scoring, voices: Sequence[Voice]
 ) -> StateGraph[Any, Any, Any, Any]:
-    """One community's own work."""
+    """One community's own work: voice after voice, to the end where one fails."""
     branch = parts.branch(graph, BranchOutput)
-    last = parts.add_stages(branch, name)
-    samples = parts.pool.run.score_samples
-    scoring_step = score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)
-    parts.add(branch, "score", scoring_step, community=name)
-    branch.add_conditional_edges(last, unless_failed(name, "score"), ["score", END])
-    if voice == "comment":
-        branch.add_edge("score", END)
-        return branch
-    parts.add(branch, "vote", _vote(parts, name, scoring, "votes"), community=name)
-    branch.add_conditional_edges("score", unless_failed(name, "vote"), ["vote", END])
-    branch.add_edge("vote", END)
+    steps: list[tuple[str, Step]] = []
+    last = START
+    if "comment" in voices:
+        last = parts.add_stages(branch, name)
+        samples = parts.pool.run.score_samples
+        steps.append(("score", score(name, parts.models, parts.prompts, scoring=scoring, samples=samples)))
+    steps += [
+        (voice, _spoken(parts, name, scoring, voice, into=HEARD_IN[voice])) for voice in voices if voice != "comment"
+    ]
+    for node, step in steps:
+        parts.add(branch, node, step, community=name)
+        if last == START:
+            branch.add_edge(START, node)
+        else:
+            branch.add_conditional_edges(last, unless_failed(name, node), [node, END])
+        last = node
+    branch.add_edge(last, END)
     return branch
 
 
-def _add_voter(parts: Parts, graph: StateGraph[Any, Any, Any, Any], name: str, scoring: Scoring) -> None:
-    """A community that votes and does nothing else. What is known of it can only be that it has failed."""
+def _is_known_to_fail(parts: Parts, name: str, voice: Voices) -> bool:
+    """Of a community that does not comment, all that can be known before the run is that it has failed."""
     known = parts.comments.get(name)
     if known is None:
-        parts.add(graph, name, _vote(parts, name, scoring, "distributions"), role="vote", community=name)
-    elif isinstance(known, str) or known["error"] is None:
+        return False
+    if isinstance(known, str) or known["error"] is None:
         raise InputError(
-            f'A comment of {name} is given, but with the voice "vote" the communities do not comment; leave it out, or '
-            'choose "comment" or "both".'
+            f"A comment of {name} is given, but with the voice {voice!r} the communities do not comment; leave it out, "
+            'or choose "comment" among the voices.'
         )
-    else:
-        parts.add_comment(graph, name)
+    return True
 
 
-def _vote(parts: Parts, name: str, scoring: Scoring, into: str) -> Step:
+def _spoken(parts: Parts, name: str, scoring: Scoring, voice: Voice, into: str | None = None) -> Step:
+    """The step of a voice that is no comment: alone, or `into` a place of its own beside others."""
+    if voice == "record":
+        return recall(name, parts.models, into=into or "distributions", alone=into is None)
     parts.models.check_votes(name)
     samples = parts.pool.run.score_samples
-    return vote(parts.community(name), parts.models, parts.prompts, scoring=scoring, samples=samples, into=into)
+    return vote(
+        parts.community(name),
+        parts.models,
+        parts.prompts,
+        scoring=scoring,
+        samples=samples,
+        into=into or "distributions",
+    )
 
 
 DISTRIBUTIONAL = register_mode(

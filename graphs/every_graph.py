@@ -10,6 +10,7 @@ from langgraph.graph import StateGraph
 from pydantic import BaseModel
 
 from modular_pluralism.graphs.baselines import BASELINES, baseline_settings
+from modular_pluralism.graphs.shape import example_pool
 from modular_pluralism.modes import modes
 from modular_pluralism.pool import Pool
 from modular_pluralism.types import Scoring
@@ -31,5 +32,6 @@ def every_graph() -> Iterator[tuple[str, Callable[..., StateGraph[Any, Any, Any,
 
 def check_names(pool: Pool) -> None:
     """Raise PoolError where a community is called as a part of any graph is, be it one that is seldom used."""
+    named = example_pool(pool.communities, pool.name)  # not the pool itself, which may lack what a voice needs
     for _, build, settings in every_graph():
-        build(pool, **settings)
+        build(named, **settings)

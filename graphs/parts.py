@@ -279,4 +279,9 @@ def checked_schema(given: AnswerSchema, own: object, stage: str) -> ReplySchema 
 
 def unless_failed(community: str, then: str) -> Callable[[State], str]:
     """The way to the node `then`, or to the end where the community has failed."""
-    return lambda state: END if state["comments"][community]["error"] is not None else then
+
+    def leads(state: State) -> str:
+        said = (state.get("comments") or {}).get(community)  # none of a community that only votes
+        return END if said is not None and said["error"] is not None else then
+
+    return leads

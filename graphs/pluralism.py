@@ -15,7 +15,7 @@ from modular_pluralism.graphs.state import PluralismQuestion, PluralismResult, P
 from modular_pluralism.modes import Takes, find_mode, modes
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Mode, Scoring, Voice
+from modular_pluralism.types import Mode, Scoring, Voices
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ def build_pluralism(
     pool: Pool | str | Path = "perspective",
     *,
     scoring: Scoring = "rotate",
-    voice: Voice = "comment",
+    voice: Voices = "comment",
     prompts: PromptSet | None = None,
     models: Models = None,
     seed: int | None = None,
@@ -38,7 +38,8 @@ def build_pluralism(
     Args:
         pool: A pool, the name of a built-in one, or the path of a TOML file.
         scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
-        voice: How a community is heard in distributional mode: by its "comment", its "vote", or "both".
+        voice: How a community is heard in distributional mode: by its "comment", its "vote", its "record", or by
+            several, as in "vote,record".
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
         seed: For questions that have none (default 0).

@@ -53,8 +53,8 @@ def written_keys(graph: StateGraph[Any, Any, Any, Any]) -> list[str]:
 
 
 def example_pool(communities: Iterable[str], name: str = "pool") -> Pool:
-    """A pool of these communities, for graphs that are only looked at: none of its models is there."""
-    described = {community: Community(model="model", description=community) for community in communities}
+    """A pool of these communities, for graphs that are only looked at: none of its files is there."""
+    described = {each: Community(model="model", description=each, answers="none.csv") for each in communities}
     model = EmbeddedModel(gguf="none.gguf")
     return Pool(base="model", models={"model": model}, communities=described, name=name)
 

@@ -132,13 +132,15 @@ class SteerableState(SteerableQuestion, SteerableResult, total=False):
 class DistributionalResult(Commented, total=False):
     """Distributional: the pooled distribution in the order of the options, and what it was pooled from.
 
-    Where each community is heard by both voices, `votes` has its own distribution, `readings` what the base LLM read in
-    its comment, and `distributions` the two united. `pooling` says how they were pooled, where that is not linearly:
+    Where communities are heard by several voices, `votes` has their own distributions, `records` what their people have
+    answered, `readings` what the base LLM read in their comments, and `distributions` those of each community united.
+    `pooling` says how they were pooled, where that is not linearly:
     "log-linear", "median", or "own".
     """
 
     distributions: Annotated[dict[str, OptionDistribution], by_community]
     votes: Annotated[dict[str, OptionDistribution] | None, by_community]
+    records: Annotated[dict[str, OptionDistribution] | None, by_community]
     readings: dict[str, OptionDistribution] | None
     distribution: list[float] | None
     label_mass: float | None
@@ -170,6 +172,7 @@ class BranchOutput(CommentOutput, total=False):
 
     distributions: Annotated[dict[str, OptionDistribution], by_community]
     votes: Annotated[dict[str, OptionDistribution] | None, by_community]
+    records: Annotated[dict[str, OptionDistribution] | None, by_community]
 
 
 class PluralismResult(Commented, total=False):
@@ -183,6 +186,7 @@ class PluralismResult(Commented, total=False):
     choice: str | None
     distributions: Annotated[dict[str, OptionDistribution], by_community]
     votes: Annotated[dict[str, OptionDistribution] | None, by_community]
+    records: Annotated[dict[str, OptionDistribution] | None, by_community]
     readings: dict[str, OptionDistribution] | None
     distribution: list[float] | OptionDistribution | None
     label_mass: float | None

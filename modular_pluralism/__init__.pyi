@@ -15,6 +15,7 @@ from modular_pluralism.errors import (
     InputError as InputError,
     ModelCallError as ModelCallError,
     ModelLoadError as ModelLoadError,
+    NoEvidenceError as NoEvidenceError,
     NoLogProbabilitiesError as NoLogProbabilitiesError,
     NoRoomError as NoRoomError,
     NoUsableReplyError as NoUsableReplyError,
@@ -102,6 +103,7 @@ from modular_pluralism.types import (
     Cost as Cost,
     Estimate as Estimate,
     Event as Event,
+    Evidence as Evidence,
     Happened as Happened,
     Heard as Heard,
     HeardComment as HeardComment,
@@ -112,6 +114,7 @@ from modular_pluralism.types import (
     Mode as Mode,
     OptionDistribution as OptionDistribution,
     Pooling as Pooling,
+    RecordedAnswer as RecordedAnswer,
     Reply as Reply,
     RoleEstimate as RoleEstimate,
     Scoring as Scoring,
@@ -121,7 +124,8 @@ from modular_pluralism.types import (
     Turn as Turn,
     Usage as Usage,
     Voice as Voice,
-    VotePooling as VotePooling,
+    VoicePooling as VoicePooling,
+    Voices as Voices,
 )
 
 __version__: str

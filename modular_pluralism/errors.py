@@ -20,6 +20,7 @@
     ├── ContextOverflowError
     ├── DeadlineError
     ├── EngineClosedError
+    ├── NoEvidenceError
     ├── QuorumError
     ├── PreparationError
     ├── TrainingError
@@ -145,6 +146,10 @@ class ContextOverflowError(PluralismError):
 
 class DeadlineError(PluralismError):
     """A model call took longer than its deadline."""
+
+
+class NoEvidenceError(PluralismError):
+    """A record has nothing near the question, or no options that fit it; its community counts as missing."""
 
 
 class EngineClosedError(PluralismError):

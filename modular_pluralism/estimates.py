@@ -29,7 +29,7 @@ from modular_pluralism.nodes.ask import ModelCall
 from modular_pluralism.nodes.request import Request
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Cost, Estimate, Mode, RoleEstimate, Scoring, Voice
+from modular_pluralism.types import Cost, Estimate, Mode, RoleEstimate, Scoring, Voices
 
 _CHARACTERS = 4
 """Of English a token, where the tokenizer is not here; and a message's frame is about as many tokens."""
@@ -44,7 +44,7 @@ def estimate(
     attribute: str | None = None,
     options: Sequence[str] | None = None,
     scoring: Scoring = "rotate",
-    voice: Voice = "comment",
+    voice: Voices = "comment",
     prompts: PromptSet | None = None,
     models: Models = None,
     **more: Any,
@@ -59,7 +59,8 @@ def estimate(
         attribute: The value, demographic or culture that is asked for.
         options: The possible answers, 2 to 26.
         scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
-        voice: How a community is heard in distributional mode: by its "comment", its "vote", or "both".
+        voice: How a community is heard in distributional mode: by its "comment", its "vote", its "record", or by
+            several, as in "vote,record".
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
         more: What else the mode's builder takes and changes its calls, such as `communities`, `comments` and stages of

@@ -13,12 +13,12 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import Parameter, signature
-from itertools import product
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from modular_pluralism.checked import checked, find_problem, no_such, shown
 from modular_pluralism.errors import ConfigurationError, InputError
-from modular_pluralism.types import Scoring, Voice
+from modular_pluralism.types import Scoring, Voice, Voices
 
 if TYPE_CHECKING:
     from langgraph.graph import StateGraph
@@ -101,7 +101,7 @@ class ModeDescription:
         return written_keys(self.build(example_pool(("community",))))
 
     def graph(
-        self, pool: Any = "perspective", *, scoring: Scoring = "rotate", voice: Voice = "comment", **more: Any
+        self, pool: Any = "perspective", *, scoring: Scoring = "rotate", voice: Voices = "comment", **more: Any
     ) -> StateGraph[Any, Any, Any, Any]:
         """The graph, not compiled, with those of the settings that the mode takes; `more` are the builder's others.
 
@@ -110,12 +110,13 @@ class ModeDescription:
         """
         return self.build(pool, **self.settings(scoring, voice), **more)
 
-    def settings(self, scoring: Scoring = "rotate", voice: Voice = "comment") -> dict[str, Any]:
+    def settings(self, scoring: Scoring = "rotate", voice: Voices = "comment") -> dict[str, Any]:
         """Those of the builder's settings that the mode takes. Errors are those of `graph`."""
         from modular_pluralism.nodes.request import check_scoring, check_voice  # LangChain takes a while to import
 
         check_scoring(scoring)
-        if check_voice(voice) != "comment" and not self.takes.voice:
+        voice = check_voice(voice)
+        if voice != "comment" and not self.takes.voice:
             known = takers("voice")
             raise InputError(f"The voice {voice!r} is for {known} mode; leave it out, or choose that mode.")
         scored = {"scoring": scoring} if self.takes.scoring else {}
@@ -145,7 +146,7 @@ class ModeDescription:
         communities: tuple[str, ...] = ("community",),
         *,
         scoring: Scoring = "rotate",
-        voice: Voice = "comment",
+        voice: Voices = "comment",
     ) -> list[GraphNode]:
         """The nodes of the mode's graph with these communities, in the order of the work."""
         from modular_pluralism.graphs.shape import nodes_of_builder
@@ -154,9 +155,15 @@ class ModeDescription:
 
     def every_setting(self) -> Iterator[dict[str, Any]]:
         """The builder's settings, however options are read and communities heard."""
-        voices: tuple[Voice, ...] = get_args(Voice) if self.takes.voice else ("comment",)
+        voices: tuple[Voices, ...] = every_voices() if self.takes.voice else ("comment",)
         scorings: tuple[Scoring, ...] = get_args(Scoring) if self.takes.scoring else ("rotate",)
         return (self.settings(scoring, voice) for voice, scoring in product(voices, scorings))
+
+
+def every_voices() -> tuple[Voices, ...]:
+    """Every choice of voices, as it is written."""
+    known: tuple[Voice, ...] = get_args(Voice)
+    return tuple(",".join(chosen) for count in range(1, len(known) + 1) for chosen in combinations(known, count))
 
 
 _modes: dict[str, ModeDescription] = {}

@@ -153,7 +153,7 @@ def mass_of_texts(texts: Sequence[str], logprobs: Sequence[Sequence[float]]) -> 
     return min(1.0, math.fsum(math.exp(math.fsum(row)) for row in counted))
 
 
-def is_low(mass: float | None, scoring: Scoring) -> bool:
+def is_low(mass: float | None, scoring: Scoring | None) -> bool:
     """Whether less than half of the probability is on the options, which tells that a model was mostly not answering
     with one of them. Of "text" it tells nothing: a long option has next to none, whatever the model."""
     return mass is not None and scoring != "text" and mass < _LOW_MASS

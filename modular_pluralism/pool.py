@@ -40,7 +40,7 @@ from modular_pluralism.model_tables import RemoteModel as RemoteModel
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.prompts.loader import hint, inline_persona
 from modular_pluralism.table import Table, at, brief, in_words, one_line, unknown
-from modular_pluralism.types import Pooling, VotePooling
+from modular_pluralism.types import Pooling, Voice, VoicePooling
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
@@ -63,6 +63,11 @@ _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _Prior = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+LEXICAL = "lexical"
+"""The similarity that needs no model."""
+
 _NO_MODEL = "must be the name of a model, or what answers: a chat model, another LangChain runnable or a function"
 
 
@@ -79,6 +84,8 @@ class Community(Table):
         persona: A system prompt; or, where it ends in ".md", the name of a file with one, beside the pool file or among
             the built-in personas. Without a persona, an adapter and a model of its own, a community has one that is
             made of its description.
+        answers: A file with what its people have answered to questions, a survey as `pluralism community train` takes
+            one, beside the pool file: its record.
         description: What the selector and the MoE baseline are told about the community.
         prior: Its weight, relative to those of the others.
 
@@ -100,6 +107,7 @@ class Community(Table):
     lora_scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     peft: Text | None = None
     persona: str | None = None
+    answers: Annotated[Text | None, Field(exclude_if=lambda answers: answers is None)] = None
     description: str = ""
     prior: _Prior = 1.0
 
@@ -137,9 +145,12 @@ class RunSettings(Table):
     `quorum` is how many communities have to answer (None: a majority of them). `deadline` is in seconds, for one model
     call with its retries; `attempts` counts the first try, too. `comment_tokens` and `answer_tokens` limit a
     community's comment and the base LLM's answer. `score_samples` replies are drawn to estimate the probabilities of
-    options where an endpoint reports none. Where both voices of a community are heard, `vote_share` is the weight of
-    its own vote (the rest is that of the base LLM's reading of its comment), and `vote_pooling` how the two are pooled.
-    `pooling` is how the communities' distributions become one: "linear", "log-linear" or "median".
+    options where an endpoint reports none. Where several voices of a community are heard, `voice_weights` are their
+    weights, relative to each other, and `voice_pooling` is how they become one distribution. `record_similarity` is
+    how questions are compared with those of a record: "lexical", by their words, or the name of one of the pool's
+    models, by its vectors; `record_gate` is two similarities from 0 to 1: where the nearest question is at most as near
+    as the first, a record is not heard, and from the second on it has all of its weight (None: as the similarity has
+    it). `pooling` is how the communities' distributions become one: "linear", "log-linear" or "median".
     """
 
     quorum: Count | None = None
@@ -149,9 +160,18 @@ class RunSettings(Table):
     answer_tokens: Count = 256
     score_samples: Count = 20
     # Left out of what is dumped where they say nothing new: pools of runs that are kept are compared with it.
-    vote_share: Annotated[float, Field(ge=0, le=1, exclude_if=lambda share: share == 0.5)] = 0.5
-    vote_pooling: Annotated[VotePooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
+    voice_weights: Annotated[dict[Voice, _Prior], Field(exclude_if=lambda weights: not weights)] = {}  # noqa: RUF012
+    voice_pooling: Annotated[VoicePooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
+    record_similarity: Annotated[Text, Field(exclude_if=lambda name: name == LEXICAL)] = LEXICAL
+    record_gate: Annotated[tuple[_Share, _Share] | None, Field(exclude_if=lambda gate: gate is None)] = None
     pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
+
+    @field_validator("record_gate")
+    @classmethod
+    def _check_gate(cls, gate: tuple[float, float] | None) -> tuple[float, float] | None:
+        if gate is not None and gate[0] >= gate[1]:
+            raise ValueError("must be two similarities of which the second is larger, such as [0.2, 0.4]")
+        return gate
 
 
 _TOP = ("base", "models", "communities", "run", "priors")
@@ -463,6 +483,20 @@ class Pool(Table):
         others = [each.model for name, each in self.communities.items() if name != community and not each.speaks]
         return config.model in (self.base, *others)
 
+    def answers_file(self, community: str) -> Path | None:
+        """The file of a community's record, or None where it has none.
+
+        Raises PoolError where it lies outside the pool's folder, and for an unknown community.
+        """
+        if community not in self.communities:
+            raise PoolError(self._no_community(community))
+        answers = self.communities[community].answers
+        if answers is None:
+            return None
+        path = self.folder / expanded(answers, PoolError)
+        check_inside(path, self.folder, PoolError)
+        return path
+
     def template_text(self, model: str) -> str | None:
         """The text of a model's `template_file`, or None where it has none.
 
@@ -553,8 +587,15 @@ class Pool(Table):
             self.persona_text(name)
         except PromptError as error:
             raise ValueError(f"{table} persona: {error}") from error
+        try:
+            self.answers_file(name)
+        except PoolError as error:
+            raise ValueError(f"{table} answers: {error}") from error
 
     def _check_weights(self) -> None:
+        similarity = self.run.record_similarity
+        if similarity != LEXICAL and similarity not in self.models:
+            raise ValueError(f"[run] record_similarity {self._no_model(similarity)}, or {LEXICAL!r}")
         if not any(community.prior for community in self.communities.values()):
             raise ValueError(
                 f"prior is 0 in every [communities.*] table ({', '.join(self.communities)}); give at least one of them "

@@ -17,7 +17,7 @@ from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.modes import ModeDescription, find_mode, shown_answer
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Comment, Mode, Scoring, Voice
+from modular_pluralism.types import Comment, Mode, Scoring, Voices
 
 Told = tuple[str, dict[str, Any]]
 """What a tool returns: the text for the agent's model, and the question with the graph's result as the artifact."""
@@ -29,7 +29,7 @@ def pluralism_tool(
     *,
     mode: Mode = "overton",
     scoring: Scoring = "rotate",
-    voice: Voice = "comment",
+    voice: Voices = "comment",
     prompts: PromptSet | None = None,
     models: Models = None,
     seed: int | None = None,
@@ -47,7 +47,8 @@ def pluralism_tool(
         pool: A pool, the name of a built-in one, or the path of a TOML file.
         mode: What the tool does.
         scoring: How option probabilities are read: "label", "rotate" or "text"; see `Scoring`.
-        voice: How a community is heard in distributional mode: by its "comment", its "vote", or "both".
+        voice: How a community is heard in distributional mode: by its "comment", its "vote", its "record", or by
+            several, as in "vote,record".
         prompts: Prompts in the place of the built-in ones.
         models: Your own LangChain chat models in the place of the pool's [models.*], by name.
         seed: Seeds every run of the tool (default 0).

@@ -17,9 +17,12 @@ Scoring = Literal["label", "rotate", "text"]
 """How the probability of an answer option is read: "label" takes the option's letter as the next token, "rotate"
 averages over all rotations of the options, and "text" takes the likelihood of the option's text."""
 
-Voice = Literal["comment", "vote", "both"]
+Voice = Literal["comment", "vote", "record"]
 """How a community is heard in distributional mode: by its comment, which the base LLM reads (the paper's way), by its
-own probability of every option, or by both."""
+own probability of every option, or by what its people have answered to like questions."""
+
+Voices = str
+"""One voice, or several with commas between them, as in "vote,record"."""
 
 MethodName = Literal["vanilla", "prompting", "moe", "modular"]
 """What answers the items of a task: one of the paper's baselines, or the mode that the task is for."""
@@ -34,8 +37,8 @@ Pooling = Literal["linear", "log-linear", "median"]
 """How distributions become one: by their weighted mean (the paper's way), by their weighted geometric mean, or by each
 option's weighted median; the latter two are normalised."""
 
-VotePooling = Literal["linear", "log-linear"]
-"""How a community's two voices become one distribution; of two, there is no median."""
+VoicePooling = Literal["linear", "log-linear"]
+"""How a community's voices become one distribution; of two, there is no median."""
 
 
 Happened = Literal["started", "answered", "scored", "voted", "failed"]
@@ -92,6 +95,30 @@ class ToolCall(TypedDict):
     function: CalledFunction
 
 
+class RecordedAnswer(TypedDict):
+    """How a population has answered a question: `options` are the question's own, `probabilities` [n_options] those of
+    the options that are asked about. `similarity` is how alike the two questions are (0 to 1), and `weight` its share
+    in the estimate."""
+
+    question: str
+    options: list[str]
+    attribute: str | None
+    probabilities: list[float]
+    similarity: float
+    weight: float
+
+
+class Evidence(TypedDict):
+    """What a community's record says: how near the nearest question is (0 to 1), the part of its weight that the record
+    has beside other voices at that distance (0 to 1), whether that question is the asked one `itself`, so that this is
+    no prediction, and the answers that weigh the most."""
+
+    nearness: float
+    opening: float
+    itself: bool
+    answers: list[RecordedAnswer]
+
+
 class OptionDistribution(TypedDict):
     """Probabilities over the answer options, in the order of the options; they sum to 1.
 
@@ -104,16 +131,19 @@ class OptionDistribution(TypedDict):
     `top_logprobs` limit, so they count as 0). `label` is what the options' own order alone gives, as the scoring
     "label" reads it, and `label_mass` its mass; None for "text". `read_from` is a short digest of the question with its
     parts and of the comment that a community's distribution was read from; one that you write yourself needs none.
+    `evidence` is there where a community's record has spoken; nothing is read from a model then, and where nothing else
+    was heard, `scoring` is None.
     """
 
     probabilities: list[float]
     mass: float | None
-    scoring: Scoring
+    scoring: Scoring | None
     samples: int | None
     unread: list[str]
     label: list[float] | None
     label_mass: float | None
     read_from: NotRequired[str]
+    evidence: NotRequired[Evidence]
 
 
 class Selection(TypedDict):

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from modular_pluralism.errors import InputError, ModelCallError, QuorumError
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.nodes import ask
 from modular_pluralism.nodes.check import check_priors
+from modular_pluralism.nodes.comment import failed
 from modular_pluralism.nodes.noted import plain_update
 from modular_pluralism.nodes.quorum import attendance, check_comment
 from modular_pluralism.nodes.read_options import read_from
 from modular_pluralism.nodes.request import check_options
 from modular_pluralism.nodes.step import Body, State, Steps, Update, step_maker
 from modular_pluralism.option_math import POOLS, disagreement, is_distribution, normalise
-from modular_pluralism.types import Comment, OptionDistribution, Pooling, VotePooling
+from modular_pluralism.types import Comment, OptionDistribution, Pooling, Voice, VoicePooling
 
 OWN_POOLING = "own"
 """What the state calls a pooling of the application's own."""
@@ -26,21 +28,39 @@ Priors = Callable[[str | None], Mapping[str, float]]
 """The weight of every community for a question's attribute (None: the question has none), in the pool's order."""
 
 
+HEARD_IN: Mapping[Voice, str] = {"comment": "readings", "vote": "votes", "record": "records"}
+"""Where the state has what each voice says, of communities that are heard by several."""
+
+
+@dataclass(frozen=True)
+class Voicing:
+    """How the voices of a community become one: their weights, relative to each other (1 where they have none), and how
+    they are pooled."""
+
+    weights: Mapping[Voice, float]
+    pooling: VoicePooling = "linear"
+
+    def weight(self, voice: Voice, read: OptionDistribution) -> float:
+        """The weight of what a voice says: of a record, as far as its evidence is near."""
+        weight = self.weights.get(voice, 1.0)
+        return weight * read["evidence"]["opening"] if "evidence" in read else weight
+
+
 @step_maker()
-def aggregate(*, priors: Priors, quorum: int, share: float, vote_pooling: VotePooling, pooling: Pooling) -> Body:
+def aggregate(*, priors: Priors, quorum: int, voices: Voicing, pooling: Pooling) -> Body:
     """Step that writes `distribution`, `label_mass`, `disagreement`, `weights` and `missing`, and `pooling` unless
     that is linear.
 
     `weights` are the question's or the pool's priors of the communities that answered, normalised. `disagreement` is
     the generalised Jensen-Shannon divergence of their distributions, in nats, however they are pooled.
 
-    Where there are `votes`, each community's two voices become one distribution first, as `unite` does it with `share`
-    and `vote_pooling`: what the base LLM read in the comments is kept in `readings`, and the united distributions stand
-    in `distributions`. A community whose voices have no option in common gets an error, and counts as missing.
+    Where communities are heard by several voices, those of each become one distribution first, as `unite` does it: what
+    the base LLM read in the comments is kept in `readings`, beside `votes` and `records`, and the united distributions
+    stand in `distributions`. A community whose voices have no option in common gets an error, and counts as missing.
     """
 
     def step(state: State) -> Update:
-        ready = _ready(state, priors, quorum, share, vote_pooling)
+        ready = _ready(state, priors, quorum, voices)
         try:
             pooled = POOLS[pooling](list(ready.distributions.values()), list(ready.weights.values()))
         except ValueError:
@@ -51,11 +71,11 @@ def aggregate(*, priors: Priors, quorum: int, share: float, vote_pooling: VotePo
 
 
 @step_maker()
-def own_aggregate(part: OwnPart, *, priors: Priors, quorum: int, share: float, vote_pooling: VotePooling) -> Body:
+def own_aggregate(part: OwnPart, *, priors: Priors, quorum: int, voices: Voicing) -> Body:
     """Step that writes the same, as a part of the application's own has pooled the distributions."""
 
     def step(state: State) -> Steps:
-        ready = _ready(state, priors, quorum, share, vote_pooling)
+        ready = _ready(state, priors, quorum, voices)
         count = len(next(iter(ready.distributions.values())))
         given = {"distributions": ready.distributions, "weights": ready.weights}
         outcome = yield ask.own(part, given)
@@ -101,16 +121,16 @@ class _Ready(NamedTuple):
     update: Update
 
 
-def _ready(state: State, priors: Priors, quorum: int, share: float, pooling: VotePooling) -> _Ready:
+def _ready(state: State, priors: Priors, quorum: int, voices: Voicing) -> _Ready:
     check_options(state.get("options"))
     for name, said in (state.get("comments") or {}).items():
         check_comment(name, said)
-    for kind in ("distributions", "votes"):
+    for kind, what in (("distributions", "distribution"), ("votes", "vote"), ("records", "record")):
         for name, read in (state.get(kind) or {}).items():
-            _check_read(state, name, read, "vote" if kind == "votes" else "distribution")
+            _check_read(state, name, read, what)
     united: Update = {}
-    if state.get("votes"):
-        united = _united(state, share, pooling)
+    if any(state.get(HEARD_IN[voice]) for voice in ("vote", "record")):
+        united = _united(state, voices)
         comments = {**state["comments"], **united.get("comments", {})}
         state = {**state, **united, "comments": comments}
     of_question = _weights(state, priors)
@@ -139,8 +159,8 @@ def _weights(state: State, priors: Priors) -> Mapping[str, float]:
     return of_pool if own is None else {name: own.get(name, 0.0) for name in of_pool}
 
 
-_WITH_VOTE = "+vote"
-"""What `read_from` ends with where a community's two voices are one distribution already."""
+_UNITED = "+voices"
+"""What `read_from` ends with where a community's voices are one distribution already."""
 
 
 def _check_read(state: State, name: str, read: Any, what: str) -> None:
@@ -155,69 +175,92 @@ def _check_read(state: State, name: str, read: Any, what: str) -> None:
         )
     said = (state.get("comments") or {}).get(name) if what == "distribution" else None
     origin = read.get("read_from")
-    if origin is not None and origin.removesuffix(_WITH_VOTE) != read_from(state, said):
+    if origin is not None and origin.removesuffix(_UNITED) != read_from(state, said):
         raise InputError(
             f"The {what} of {name} was read from another comment or question than the state has now; ask anew, of a "
             f"graph built with comments={{{name!r}: ...}} where you have edited the comment, or write the {what}, too."
         )
 
 
-def _united(state: State, share: float, pooling: VotePooling) -> Update:
-    votes: Mapping[str, OptionDistribution] = state["votes"]
-    said: Mapping[str, Comment] = state["comments"]
+def _united(state: State, voices: Voicing) -> Update:
+    """What each community's voices become together; where an earlier time has united them before an edit, it stays."""
+    said: Mapping[str, Comment] = state.get("comments") or {}
+    first: Mapping[str, OptionDistribution] = state.get("distributions") or {}
     readings: dict[str, OptionDistribution] = {}
     united: dict[str, OptionDistribution] = {}
     comments: dict[str, Comment] = {}
-    for name, read in state["distributions"].items():
-        if name not in votes:
+    by_voice = {voice: state.get(key) or {} for voice, key in HEARD_IN.items()}
+    for name in dict.fromkeys([*first, *by_voice["vote"], *by_voice["record"]]):
+        read = first.get(name)
+        if read is not None and read.get("read_from", "").endswith(_UNITED):
+            united[name] = read
+            if reading := (state.get("readings") or {}).get(name):
+                readings[name] = reading
             continue
-        if read.get("read_from", "").endswith(_WITH_VOTE):  # an earlier time has united them, before an edit
-            readings[name], united[name] = state["readings"][name], read
+        if name in said and said[name]["error"] is not None:
             continue
-        readings[name] = read
+        heard: dict[Voice, OptionDistribution] = {} if read is None else {"comment": read}
+        heard |= {voice: by_voice[voice][name] for voice in ("vote", "record") if name in by_voice[voice]}
+        if read is not None:
+            readings[name] = read
         try:
-            united[name] = unite(read, votes[name], share=share, pooling=pooling)
+            united[name] = unite(heard, voices)
         except ValueError:
-            comments[name] = {**said[name], "error": _NOTHING_IN_COMMON}
-    update: Update = {"readings": readings, "distributions": united}
+            weighted = any(voices.weight(voice, each) for voice, each in heard.items())
+            error = _NOTHING_IN_COMMON if weighted else _NO_WEIGHT
+            comments[name] = {**(said.get(name) or failed(name, "")), "error": error}
+    update: Update = {"distributions": united, **({"readings": readings} if readings else {})}
     return {**update, "comments": comments} if comments else update
 
 
-def unite(
-    reading: OptionDistribution, vote: OptionDistribution, *, share: float, pooling: VotePooling
-) -> OptionDistribution:
-    """One distribution of a community's two voices, in which its vote has the weight `share` (0 to 1), and what the
-    base LLM reads in its comment the rest.
+def unite(heard: Mapping[Voice, OptionDistribution], voices: Voicing) -> OptionDistribution:
+    """One distribution of what a community's voices say. Each has its weight of `voices`, relative to the others that
+    are heard; a record's is that part of it for which the gate is open, so that far from any answered question the
+    others speak.
 
-    Label masses are pooled linearly in either case, since they are no distributions.
+    Label masses are pooled linearly in either case, since they are no distributions, and only of what was read from a
+    model.
 
     Raises:
-        ValueError: pooled log-linearly, the two have no option in common.
+        ValueError: pooled log-linearly, the voices have no option in common; or all have the weight 0.
     """
-    weights = [1 - share, share]
+    reads = list(heard.values())
+    weights = normalise([voices.weight(voice, read) for voice, read in heard.items()])
 
-    def pooled(distributions: Sequence[Sequence[float]]) -> list[float]:
-        return POOLS[pooling](distributions, weights)
+    def pooled(distributions: Sequence[Sequence[float]], shares: Sequence[float]) -> list[float]:
+        return POOLS[voices.pooling](distributions, shares)
 
-    labels = [voice["label"] for voice in (reading, vote) if voice["label"] is not None]
-    samples = [voice["samples"] for voice in (reading, vote) if voice["samples"] is not None]
+    models = [(read, weight) for read, weight in zip(reads, weights, strict=True) if read["scoring"] is not None]
+    of_models = [read for read, _ in models]
+    total = math.fsum(weight for _, weight in models)
+    shares = [weight / total for _, weight in models] if total else []
+    labels = [read["label"] for read in reads if read["label"] is not None]
+    samples = [read["samples"] for read in reads if read["samples"] is not None]
     united = OptionDistribution(
-        probabilities=pooled([reading["probabilities"], vote["probabilities"]]),
-        mass=_mean([reading["mass"], vote["mass"]], weights),
-        scoring=vote["scoring"],
+        probabilities=pooled([read["probabilities"] for read in reads], weights),
+        mass=_mean([read["mass"] for read in of_models], shares) if shares else None,
+        scoring=of_models[-1]["scoring"] if of_models else None,
         samples=sum(samples) if samples else None,
-        unread=[*reading["unread"], *(option for option in vote["unread"] if option not in reading["unread"])],
-        label=pooled(labels) if len(labels) == 2 else None,
-        label_mass=_mean([reading["label_mass"], vote["label_mass"]], weights),
+        unread=list(dict.fromkeys(option for read in reads for option in read["unread"])),
+        label=pooled(labels, weights) if len(labels) == len(reads) else None,
+        label_mass=_mean([read["label_mass"] for read in of_models], shares) if shares else None,
     )
-    if "read_from" in reading:
-        united["read_from"] = reading["read_from"] + _WITH_VOTE
+    if "record" in heard and "evidence" in heard["record"]:
+        united["evidence"] = heard["record"]["evidence"]
+    if (origin := reads[0].get("read_from")) is not None:
+        united["read_from"] = origin + _UNITED
     return united
 
 
 _NOTHING_IN_COMMON = (
-    "Its vote and the reading of its comment have no option in common, so they cannot be pooled log-linearly; set "
-    'vote_pooling = "linear" in the pool\'s [run] table.'
+    "Its voices have no option in common, so they cannot be pooled log-linearly; set "
+    'voice_pooling = "linear" in the pool\'s [run] table.'
+)
+
+
+_NO_WEIGHT = (
+    "None of its voices has a weight: give one besides the record a weight above 0 under voice_weights in the pool's "
+    "[run] table."
 )
 
 

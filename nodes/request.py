@@ -14,7 +14,7 @@ from modular_pluralism.modes import Takes, find_mode, takers
 from modular_pluralism.nodes.render import one_line
 from modular_pluralism.nodes.tools import check_tools, uses_tools
 from modular_pluralism.option_math import MOST_OPTIONS
-from modular_pluralism.types import Mode, Scoring, Turn, Voice
+from modular_pluralism.types import Mode, Scoring, Turn, Voice, Voices
 
 
 class Request(BaseModel):
@@ -52,7 +52,7 @@ class Request(BaseModel):
     attribute: str | None = None
     options: list[str] | None = None
     scoring: Scoring = "rotate"
-    voice: Voice = "comment"
+    voice: Voices = "comment"
     seed: int | None = None
     history: list[Turn] | None = None
     tools: list[dict[str, Any]] | None = None
@@ -183,10 +183,19 @@ def check_attribute(attribute: object, *, required: bool) -> None:
     _check_unicode(attribute, "The attribute")
 
 
-def check_voice(voice: object) -> Voice:
-    """The voice, if there is such a one; raises InputError otherwise."""
+def check_voice(voice: object) -> Voices:
+    """The voices as they are written; raises InputError where one is none, or is there twice."""
+    return ",".join(voices_in(voice))
+
+
+def voices_in(voice: object) -> tuple[Voice, ...]:
+    """The voices that are named, in the order of `Voice`. Errors are those of `check_voice`."""
     known: tuple[Voice, ...] = get_args(Voice)
-    return _known(voice, known, "voice")
+    named = [each.strip() for each in voice.split(",")] if isinstance(voice, str) else [voice]
+    chosen = [_known(each, known, "voice") for each in named]
+    if len(set(chosen)) < len(chosen):
+        raise InputError(f"There is no voice {voice!r}, with one of them twice; name each once.")
+    return tuple(each for each in known if each in chosen)
 
 
 def check_scoring(scoring: object) -> Scoring:

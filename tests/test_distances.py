@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modular_pluralism.evaluation.data.countries import continent, country
-from modular_pluralism.evaluation.data.groups import groups, population
+from modular_pluralism.evaluation.data.groups import groups
 from modular_pluralism.evaluation.data.items import OptionItem, ValueItem
 from modular_pluralism.evaluation.measures.distances import (
     FARTHEST,
@@ -19,6 +18,8 @@ from modular_pluralism.evaluation.measures.distances import (
     most_likely_agrees,
 )
 from modular_pluralism.option_math import normalise
+from modular_pluralism.records.countries import continent, country
+from modular_pluralism.records.populations import population
 from tests.scipy_distance import jensenshannon
 
 

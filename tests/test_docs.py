@@ -15,9 +15,8 @@ import pytest
 import modular_pluralism
 from modular_pluralism import build_comments, build_distributional
 from modular_pluralism.graphs.every_graph import every_graph
-from modular_pluralism.graphs.shape import graph_nodes
+from modular_pluralism.graphs.shape import example_pool, graph_nodes
 from modular_pluralism.models.spans import Asked
-from tests.fake_models import fake_pool
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SITE = runpy.run_path(str(REPOSITORY / "docs" / "site" / "pages.py"))
@@ -39,7 +38,7 @@ def named_in(row: str) -> set[str]:
 
 
 def test_the_tables_of_callbacks_name_what_models_are_told() -> None:
-    pool = fake_pool(("north",))
+    pool = example_pool(("north",))
     graphs = [build(pool, **settings) for _, build, settings in every_graph()]
     graphs.append(build_comments(pool, after_comments=[str]))
     graphs.append(build_distributional(pool, pooling=lambda distributions, weights: 0))

@@ -96,7 +96,7 @@ def test_an_edited_comment_cannot_keep_its_old_reading() -> None:
     assert known["distribution"] == pytest.approx([0.75, 0.25]), "as the error says"
 
 
-@pytest.mark.parametrize("voice", ["comment", "vote", "both"])
+@pytest.mark.parametrize("voice", ["comment", "vote", "comment,vote"])
 @pytest.mark.parametrize("values", [{"options": ["No", "Yes"]}, {"question": "Is it not so?"}, {"attribute": "thrift"}])
 def test_another_question_does_not_go_with_the_distributions(voice: Any, values: Any) -> None:
     with pytest.raises(InputError, match="was read from another comment or question than the state has now"):
@@ -112,8 +112,8 @@ def test_distributions_fit_the_options() -> None:
 
 
 def test_two_voices_are_not_united_twice() -> None:
-    plain = edited(build_distributional, CHOICE, {"seed": 3}, voice="both")
-    east: dict[str, Any] = {"voice": "both", "pooling": lambda distributions, weights: distributions["east"]}
+    plain = edited(build_distributional, CHOICE, {"seed": 3}, voice="comment,vote")
+    east: dict[str, Any] = {"voice": "comment,vote", "pooling": lambda distributions, weights: distributions["east"]}
     own = edited(build_distributional, CHOICE, {"seed": 4}, **east)
     assert plain["distributions"] == own["distributions"]
     assert plain["readings"] == own["readings"]

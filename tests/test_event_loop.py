@@ -72,7 +72,7 @@ POOL = {
     [
         ("overton", {}, {}),
         ("steerable", {}, {"attribute": "thrift"}),
-        ("distributional", {"voice": "both"}, OPTIONS),
+        ("distributional", {"voice": "comment,vote"}, OPTIONS),
         ("distributional", {"voice": "vote", "scoring": "text"}, OPTIONS),
     ],
 )

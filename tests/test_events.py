@@ -79,7 +79,7 @@ _BOTH = ("started", "answered")
 @both_ways
 def test_a_subgraphs_events_come_with_its_place(stream: Streaming) -> None:
     voting = models(north=choosing(likes_a), east=choosing(likes_a))
-    graph = build_distributional(fake_pool(TWO), models=voting, voice="both", scoring="label").compile()
+    graph = build_distributional(fake_pool(TWO), models=voting, voice="comment,vote", scoring="label").compile()
     told = stream(graph, OPTIONS, subgraphs=True)
     of_north = [
         (place[0].split(":")[0], each["event"], each["role"]) for place, each in told if each["community"] == "north"

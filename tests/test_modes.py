@@ -146,7 +146,7 @@ def test_the_tables_of_the_docs_are_those_of_the_registry() -> None:
         ({"attribute": "thrift"}, "Overton mode takes no attribute; leave it out, or choose steerable or"),
         ({"options": ["Yes", "No"]}, "Overton mode takes no options; leave them out, or choose steerable or"),
         ({"voice": "vote"}, "The voice 'vote' is for distributional mode; leave it out"),
-        ({"voice": "loud"}, "There is no voice 'loud'; use comment, vote, both."),
+        ({"voice": "loud"}, "There is no voice 'loud'; use comment, vote, record."),
         ({"scoring": "LABEL"}, "There is no scoring 'LABEL'; use label, rotate, text."),
         ({"mode": "steerable"}, "needs an attribute"),
         ({"mode": "steerable", "attribute": " "}, "needs an attribute"),
@@ -243,7 +243,7 @@ def test_a_package_whose_mode_cannot_be_loaded_is_named(monkeypatch: pytest.Monk
 def test_the_toy_mode_is_on_the_command_line(
     chorus: None, pool_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(modular_pluralism.cli.run_graph, "open_models", lambda pool: PoolModels(pool, models()))
+    monkeypatch.setattr(modular_pluralism.cli.run_graph, "open_models", lambda pool, *_: PoolModels(pool, models()))
     ask = ["ask", "Is it so?", "--mode", "chorus", "--pool", str(pool_file)]
     done = CliRunner().invoke(app, [*ask, "--attribute", "thrift", "--json"])
     told = json.loads(done.output)
@@ -296,7 +296,7 @@ COIN = ModeDescription(
 
 def test_a_mode_may_write_nothing_but_its_result(pool_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_modes", {**modes(), "coin": COIN})
-    monkeypatch.setattr(modular_pluralism.cli.run_graph, "open_models", lambda pool: PoolModels(pool, models()))
+    monkeypatch.setattr(modular_pluralism.cli.run_graph, "open_models", lambda pool, *_: PoolModels(pool, models()))
     ask = ["ask", "Is it so?", "--mode", "coin", "--option", "Yes", "--option", "No", "--pool", str(pool_file)]
     done = CliRunner().invoke(app, ask)
     assert done.exception is None

@@ -255,7 +255,9 @@ async def test_an_agents_tool_may_interrupt_the_run_and_goes_on(asynchronous: bo
 def test_an_agent_votes_by_its_replies_and_may_be_the_base() -> None:
     names_one = agent(RunnableLambda(lambda messages: AIMessage("A")))
     pool = pool_of({"left": names_one}, names_one).model_copy(update={"run": RunSettings(attempts=1, score_samples=2)})
-    state = build_distributional(pool, voice="both", scoring="label").compile().invoke(asked(options=["Yes", "No"]))
+    state = (
+        build_distributional(pool, voice="comment,vote", scoring="label").compile().invoke(asked(options=["Yes", "No"]))
+    )
     assert state["distribution"] == [1.0, 0.0]
     assert state["votes"]["left"]["samples"] == 2
 
@@ -320,7 +322,7 @@ def test_a_failing_function_is_a_missing_community_and_a_wrong_one_an_error() ->
 def test_a_function_cannot_vote_nor_be_the_base_nor_take_an_adapter() -> None:
     pool = pool_of({"left": lambda given: "Mine."})
     voice: Any
-    for voice in ("vote", "both"):
+    for voice in ("vote", "comment,vote"):
         told = refusal(lambda: build_distributional(pool, voice=voice))  # noqa: B023
         assert "[communities.left]" in told
         assert "can only comment" in told

@@ -56,7 +56,7 @@ def test_prompts_pools_and_types_are_in_the_wheel(wheel: Path) -> None:
         ("prompts/personas", "*.md"),
         ("modular_pluralism/pools", "*.toml"),
         ("modular_pluralism/prepared", "*.txt"),
-        ("modular_pluralism/evaluation/data", "*.csv"),
+        ("modular_pluralism/records", "*.csv"),
         ("modular_pluralism/evaluation/report", "*.jinja"),
         ("modular_pluralism/evaluation/report", "*.css"),
         ("modular_pluralism/prompt_trials", "*.jinja"),

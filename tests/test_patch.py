@@ -77,7 +77,7 @@ def test_groups_that_got_worse_come_first_and_votes_are_read_once(tmp_path: Path
     assert table.chart == "change"
 
 
-@pytest.mark.parametrize(("voice", "calls"), [("comment", (8 * 4, 8 * 2)), ("both", (8 * 6, 8 * 3))])
+@pytest.mark.parametrize(("voice", "calls"), [("comment", (8 * 4, 8 * 2)), ("comment,vote", (8 * 6, 8 * 3))])
 def test_comments_of_the_others_are_computed_once(tmp_path: Path, voice: str, calls: tuple[int, int]) -> None:
     result, models = patched(tmp_path, items(8), voice=voice)
     assert (result.made, result.reused) == calls
@@ -163,7 +163,7 @@ def test_a_patch_of_an_embedded_model_is_a_table_a_plot_and_a_page(tmp_path: Pat
     pool, out = short_pool(tmp_path, "culture", tokens=12), tmp_path / "out"
     done = pluralism(
         *("patch", str(task), "--add", "africa", "--pool", str(pool), "--limit", "4", "--out", str(out)),
-        *("--voice", "both"),
+        *("--voice", "comment,vote"),
     )
     assert done.returncode == 0, done.stderr
     assert "What africa changes, by continent" in done.stdout

@@ -407,7 +407,7 @@ def test_usable_community_names(name: str) -> None:
 def test_names_that_graphs_use_themselves(name: str) -> None:
     pool = parse(VALID.replace("communities.north", f"communities.{name}"))
     with pytest.raises(PoolError) as caught:
-        build_pluralism(pool, voice="both")
+        build_pluralism(pool, voice="comment,vote")
     assert f"[communities.{name}]" in str(caught.value)
     assert "rename" in str(caught.value)
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.data.question_text import without_options
 from modular_pluralism.nodes.request import Request
+from modular_pluralism.records.question_text import without_options
 
 WORDS = st.text(alphabet="abcXY.()$ ?*", min_size=1, max_size=12).filter(str.strip)
 

@@ -107,7 +107,7 @@ def run(folder: Path, template: str, *, more: str = "", tokens: int = 12, voice:
     states = {}
     for name, mode in modes().items():
         parts = {part: ASKED[part] for part in ("options", "attribute") if getattr(mode.takes, part) != "refused"}
-        graph = mode.graph(pool, voice=voice if mode.takes.voice else "comment").compile()  # type: ignore[arg-type]
+        graph = mode.graph(pool, voice=voice if mode.takes.voice else "comment").compile()
         states[name] = graph.invoke({"question": ASKED["question"], "seed": 1, **parts})
     close_engines()
     return states

@@ -16,6 +16,7 @@ from modular_pluralism.llama import Engine, EngineSettings
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.prepared.formats import WeightFormat
 from modular_pluralism.prepared.quantize import quantize
+from modular_pluralism.records.survey import SurveyItem
 from modular_pluralism.training.base_model import add_lora, load_base, lora_state
 from modular_pluralism.training.checkpoint import Checkpoints
 from modular_pluralism.training.fit import Point, fit
@@ -23,7 +24,6 @@ from modular_pluralism.training.gguf_adapter import LoraConfig as Config
 from modular_pluralism.training.gguf_adapter import gguf_tensors, read_base, write_gguf_adapter
 from modular_pluralism.training.peft_files import import_adapter
 from modular_pluralism.training.settings import TrainingSettings
-from modular_pluralism.training.survey import SurveyItem
 from modular_pluralism.training.survey_objective import SurveyObjective
 from modular_pluralism.training.vote_prompts import VoteEncoder
 from tests.training_models import write_tiny

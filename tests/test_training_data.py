@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from modular_pluralism.errors import TrainingDataError
+from modular_pluralism.records.rows import Record, read_records
+from modular_pluralism.records.survey import SurveyItem, is_survey, survey_items
 from modular_pluralism.training.conditions import Condition, choose, grouped
-from modular_pluralism.training.records import Record, read_records
 from modular_pluralism.training.split import split_by
-from modular_pluralism.training.survey import SurveyItem, is_survey, survey_items
 from modular_pluralism.training.text_objective import texts_of
 
 ROW: dict[str, Any] = {

@@ -17,11 +17,11 @@ from modular_pluralism.errors import AdapterError, ModelLoadError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.nodes.render import option_lines, quoted
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.records.rows import Record
 from modular_pluralism.training import Base, Data, Trained, TrainingDataError, TrainingError, TrainingSettings
 from modular_pluralism.training.fit import Point, steps_of
 from modular_pluralism.training.measure import CHANGE
 from modular_pluralism.training.model_card import TrainingResults, card_text
-from modular_pluralism.training.records import Record
 from modular_pluralism.training.survey_objective import SurveyObjective
 from modular_pluralism.training.train import train_community
 from modular_pluralism.training.vote_prompts import VoteEncoder

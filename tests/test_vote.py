@@ -28,13 +28,13 @@ from modular_pluralism.graphs import build_distributional, build_pluralism
 from modular_pluralism.graphs.node_cache import NodeCache
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import find_mode
-from modular_pluralism.nodes.aggregate import unite
+from modular_pluralism.nodes.aggregate import Voicing, unite
 from modular_pluralism.option_math import linear_pool, log_linear_pool
 from modular_pluralism.runs.edits import Edits
 from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.setup import Setup
-from modular_pluralism.types import OptionDistribution, Pooling, Voice
+from modular_pluralism.types import OptionDistribution, Pooling, Voices
 from tests.command import pluralism
 from tests.fake_models import FakeChatWithLogprobs, Seen, always, choosing, fake_pool, label_of
 from tests.short_pool import pair_pool, short_pool
@@ -58,14 +58,14 @@ def voter(own: list[float], said: str = "A view.") -> FakeChatWithLogprobs:
     return choosing(prefer, said)
 
 
-def built(voice: Voice = "vote", *, base: BaseChatModel | None = None, pool: Any = None, **changes: Any) -> Any:
+def built(voice: Voices = "vote", *, base: BaseChatModel | None = None, pool: Any = None, **changes: Any) -> Any:
     given = pool if isinstance(pool, Pool) else fake_pool(TWO, **(pool or {}))
     models = {name: voter(OWN[name]) for name in given.communities} | changes.pop("models", {})
     settings: dict[str, Any] = {"scoring": "rotate", **changes}
     return build_distributional(given, voice=voice, models={"boss": base or voter(READ), **models}, **settings)
 
 
-def run(voice: Voice = "vote", asked: Any = None, **changes: Any) -> Any:
+def run(voice: Voices = "vote", asked: Any = None, **changes: Any) -> Any:
     return built(voice, **changes).compile().invoke(asked or ASKED)
 
 
@@ -117,15 +117,15 @@ def test_a_voter_reads_the_prompt_for_votes_below_its_persona_and_is_told_the_at
     assert of_group == f"[system]\nYou are from the north.\n[human]\n{group[0].text}"
 
 
-@pytest.mark.parametrize("voice", ["vote", "both"])
-def test_a_community_that_cannot_vote_is_missing(voice: Voice) -> None:
+@pytest.mark.parametrize("voice", ["vote", "comment,vote"])
+def test_a_community_that_cannot_vote_is_missing(voice: Voices) -> None:
     silent = choosing(lambda seen: {"The": 1.0}, "A view.")
     result = run(voice, models={"east": silent}, pool={"quorum": 1})
     assert result["missing"] == ["east"]
     assert result["weights"] == {"north": 1.0}
     assert "put none of the labels" in result["comments"]["east"]["error"]
     # What it said is kept beside the reason for which it does not count.
-    assert result["comments"]["east"]["text"] == ("A view." if voice == "both" else "")
+    assert result["comments"]["east"]["text"] == ("A view." if voice == "comment,vote" else "")
     with pytest.raises(QuorumError, match=r"1 of 2 communities answered, and the quorum is 2. east: .*none of the lab"):
         run(voice, models={"east": silent})
 
@@ -158,7 +158,7 @@ def test_a_vote_that_is_the_same_is_read_once_and_a_failed_one_again() -> None:
 
 
 def test_a_second_question_leaves_nothing_of_the_first() -> None:
-    graph = built("both").compile(checkpointer=InMemorySaver())
+    graph = built("comment,vote").compile(checkpointer=InMemorySaver())
     config: Any = {"configurable": {"thread_id": "1"}}
     first = graph.invoke(ASKED, config)
     assert json.loads(json.dumps(first)) == first
@@ -171,8 +171,8 @@ def test_a_second_question_leaves_nothing_of_the_first() -> None:
 
 
 def test_an_unknown_voice_and_a_comment_for_a_voter_are_refused() -> None:
-    with pytest.raises(InputError, match="no voice 'loud'; use comment, vote, both"):
-        built("loud")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no voice 'loud'; use comment, vote, record"):
+        built("loud")
     with pytest.raises(InputError, match="A comment of east is given"):
         built(comments={"east": "Mine."})
 
@@ -182,7 +182,7 @@ def test_an_unknown_voice_and_a_comment_for_a_voter_are_refused() -> None:
 
 @pytest.mark.parametrize(("pooling", "pool"), [("linear", linear_pool), ("log-linear", log_linear_pool)])
 def test_both_voices_of_each_community_are_united_before_the_communities_are_pooled(pooling: str, pool: Any) -> None:
-    result = run("both", pool={"vote_share": 0.25, "vote_pooling": pooling})
+    result = run("comment,vote", pool={"voice_weights": {"comment": 3.0}, "voice_pooling": pooling})
     united = {name: pool([READ, own], [0.75, 0.25]) for name, own in OWN.items()}
     for name, own in OWN.items():
         assert result["comments"][name]["text"] == "A view."
@@ -194,7 +194,7 @@ def test_both_voices_of_each_community_are_united_before_the_communities_are_poo
 
 
 def test_by_default_both_voices_weigh_the_same_and_are_pooled_linearly() -> None:
-    result = run("both")
+    result = run("comment,vote")
     assert result["distributions"]["north"]["probabilities"] == pytest.approx(
         linear_pool([READ, OWN["north"]], [0.5, 0.5])
     )
@@ -202,9 +202,11 @@ def test_by_default_both_voices_weigh_the_same_and_are_pooled_linearly() -> None
 
 def test_voices_with_no_option_in_common_make_a_community_missing() -> None:
     certain = {"north": voter([1.0, 0.0, 0.0]), "east": voter(OWN["east"])}
-    result = run("both", base=voter([0.0, 0.5, 0.5]), models=certain, pool={"vote_pooling": "log-linear", "quorum": 1})
+    result = run(
+        "comment,vote", base=voter([0.0, 0.5, 0.5]), models=certain, pool={"voice_pooling": "log-linear", "quorum": 1}
+    )
     assert result["missing"] == ["north"]
-    assert 'set vote_pooling = "linear"' in result["comments"]["north"]["error"]
+    assert 'set voice_pooling = "linear"' in result["comments"]["north"]["error"]
 
 
 shares = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(lambda each: [value / sum(each) for value in each])
@@ -216,14 +218,19 @@ def as_read(probabilities: list[float]) -> OptionDistribution:
     )
 
 
+def together(one: list[float], other: list[float], share: float, pooling: Any) -> OptionDistribution:
+    voices = Voicing({"comment": 1 - share, "vote": share}, pooling)
+    return unite({"comment": as_read(one), "vote": as_read(other)}, voices)
+
+
 @given(shares, shares, st.floats(0, 1))
 def test_uniting_lies_between_the_two_voices(one: list[float], other: list[float], share: float) -> None:
     for pooling in get_args(Pooling):
-        united = unite(as_read(one), as_read(other), share=share, pooling=pooling)["probabilities"]
+        united = together(one, other, share, pooling)["probabilities"]
         assert sum(united) == pytest.approx(1)
         if share in (0, 1):
             assert united == pytest.approx(other if share else one)
-    linear = unite(as_read(one), as_read(other), share=share, pooling="linear")["probabilities"]
+    linear = together(one, other, share, "linear")["probabilities"]
     for low, high, value in zip(map(min, one, other), map(max, one, other), linear, strict=True):
         assert low - 1e-12 <= value <= high + 1e-12
 
@@ -273,8 +280,8 @@ description = "d"
         ("[priors.Spain]\nnorth = inf", "[priors.Spain] north must be a finite number"),
         ("[priors.'']\nnorth = 1", "[priors.''] names no attribute"),
         ("[priors.Spain]\nnorth = 1\n[priors.'Spain ']\nnorth = 1", "is for the same attribute as [priors.Spain]"),
-        ("[run]\nvote_share = 1.5", "[run] vote_share must be at most 1"),
-        ("[run]\nvote_pooling = 'max'", "[run] vote_pooling must be 'linear' or 'log-linear', not 'max'"),
+        ("[run]\nvoice_weights = {vote = -1}", "voice_weights"),
+        ("[run]\nvoice_pooling = 'max'", "[run] voice_pooling must be 'linear' or 'log-linear', not 'max'"),
     ],
 )
 def test_bad_tables_are_refused_in_a_sentence(text: str, message: str) -> None:
@@ -295,7 +302,7 @@ def test_the_graph_of_all_modes_and_the_tool_hear_votes() -> None:
     assert build_pluralism(pool, voice="vote", models=models).compile().invoke(asked)["distribution"] == pytest.approx(
         own
     )
-    both = build_pluralism(pool, voice="both", models={**models, "boss": voter(READ)}).compile().invoke(asked)
+    both = build_pluralism(pool, voice="comment,vote", models={**models, "boss": voter(READ)}).compile().invoke(asked)
     assert set(both["votes"]) == set(both["readings"]) == set(TWO)
     tool = pluralism_tool(pool, mode="distributional", voice="vote", models=models)
     assert "Yes: 40.0%" in tool.invoke(ASKED)
@@ -349,8 +356,8 @@ attempts = 1
 """
 
 
-@pytest.mark.parametrize("voice", ["vote", "both"])
-def test_a_kept_run_is_shown_and_a_fork_of_it_reads_no_vote_again(tmp_path: Path, voice: Voice) -> None:
+@pytest.mark.parametrize("voice", ["vote", "comment,vote"])
+def test_a_kept_run_is_shown_and_a_fork_of_it_reads_no_vote_again(tmp_path: Path, voice: Voices) -> None:
     (tmp_path / "pool.toml").write_text(KEPT_POOL)
     models: dict[str, BaseChatModel] = {"boss": voter(READ), **{name: voter(own) for name, own in OWN.items()}}
     request = RunRequest(
@@ -411,7 +418,7 @@ def test_communities_of_an_embedded_model_vote(tmp_path: Path) -> None:
     assert len(result["distributions"]) == 5
     assert sum(result["distribution"]) == pytest.approx(1)
     assert result["disagreement"] > 0, "the personas are read"
-    both = pluralism(*asked, "--voice", "both", "--pool", str(pool))
+    both = pluralism(*asked, "--voice", "comment,vote", "--pool", str(pool))
     assert both.returncode == 0, both.stderr
     assert "Disagreement" in both.stdout
     by_text = pluralism(*asked, "--voice", "vote", "--score", "text", "--pool", str(pool)).stdout

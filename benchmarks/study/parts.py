@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from modular_pluralism.evaluation.data.countries import continent
-from modular_pluralism.evaluation.data.question_text import without_options
+from modular_pluralism.records.countries import continent
+from modular_pluralism.records.question_text import without_options
 
 ALL = "everybody"
 """The control: one adapter that is trained on the rows of all communities."""

@@ -11,8 +11,8 @@ from benchmarks.study.parts import ALL, Part
 from modular_pluralism.cli.progress import TrainingProgress
 from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.pool import EmbeddedModel, Pool
+from modular_pluralism.records.rows import Record
 from modular_pluralism.training import Base, Data, Trained, TrainingSettings, train_community
-from modular_pluralism.training.records import Record
 
 _CONTROL_STEPS = 1200
 _BEGUN_STEPS = 150

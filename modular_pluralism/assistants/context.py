@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from modular_pluralism.assistants.offered import offered_pools, offered_prompts, usual_pool
 from modular_pluralism.errors import ContextError, PromptError
-from modular_pluralism.modes import Takes, find_mode, modes
+from modular_pluralism.modes import Takes, every_voices, find_mode, modes
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.prompts.loader import hint
-from modular_pluralism.types import Scoring, Voice
+from modular_pluralism.types import Scoring
 
 PLURALISM = "pluralism"
 """The graph of all modes, which stands beside the graph of each."""
@@ -40,8 +40,8 @@ def _context(graph: str) -> type[RunContext]:
     if takes.scoring:
         fields["scoring"] = (Scoring, Field("rotate", description="How option probabilities are read."))
     if takes.voice:
-        said = "How communities are heard: by a comment, by their own vote, or both."
-        fields["voice"] = (Voice, Field("comment", description=said))
+        said = "How communities are heard: by a comment, their own vote, their record, or several of these."
+        fields["voice"] = (Literal[every_voices()], Field("comment", description=said))
     if graph == PLURALISM:
         fields["mode"] = (
             Literal[tuple(modes())] | None,

@@ -158,7 +158,7 @@ def run(
 
     pool, prompts = Pool.load(pool_name), PromptSet.load(prompts_folder)
     mode, scoring, voice, asked = request.mode, request.scoring, request.voice, request.asked()
-    graph = find_mode(mode).graph(pool, scoring=scoring, voice=voice, prompts=prompts, models=open_models(pool))
+    graph = find_mode(mode).graph(pool, scoring=scoring, voice=voice, prompts=prompts, models=open_models(pool, voice))
     result = find_mode(mode).result
     if not quiet:
         _hint_at_samples(graph, asked)
@@ -268,7 +268,7 @@ def _whole(state: Mapping[str, Any], setup: Setup, thread: str | None) -> dict[s
     if setup.voice != "comment":
         result["voice"] = setup.voice
     for key, value in state.items():
-        by_community = key in ("comments", "distributions", "votes", "readings")
+        by_community = key in ("comments", "distributions", "votes", "records", "readings")
         result[key] = {name: value[name] for name in setup.communities if name in value} if by_community else value
     return result
 

@@ -14,7 +14,7 @@ import typer
 from modular_pluralism.cli.typed import typed_name_or_path, typed_path
 from modular_pluralism.errors import PoolError
 from modular_pluralism.pools import POOL_VARIABLE
-from modular_pluralism.types import ItemScoring, Scoring, Style, Voice
+from modular_pluralism.types import ItemScoring, Scoring, Style
 
 path_option = functools.partial(typer.Option, parser=typed_path)
 path_argument = functools.partial(typer.Argument, parser=typed_path)
@@ -72,16 +72,21 @@ ScoringOption = Annotated[
     Scoring, typer.Option("--score", help="How option probabilities are read; rotate removes letter preference.")
 ]
 VoiceOption = Annotated[
-    Voice,
+    str,
     typer.Option(
         "--voice",
-        help="Distributional mode: whether communities are heard by their comment, their own vote, or both.",
+        metavar="VOICES",
+        help="Distributional mode: how communities are heard: comment, vote, record, or several with commas between.",
     ),
 ]
 CommentTokensOption = Annotated[
     int | None, typer.Option(min=1, help="Longest comment, in place of the pool's setting.")
 ]
 AnswerTokensOption = Annotated[int | None, typer.Option(min=1, help="Longest answer, in place of the pool's setting.")]
+AnswersOption = Annotated[
+    Path | None,
+    path_option("--answers", metavar="FILE", help="Answered questions; the nearest of them are a baseline."),
+]
 KindOption = Annotated[
     Literal["distributional", "steerable-opinion"] | None,
     typer.Option("--kind", help="What a file with options asks, where its attributes do not tell.", show_default=False),

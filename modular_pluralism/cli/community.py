@@ -32,8 +32,8 @@ from modular_pluralism.cli.typed import typed_file
 from modular_pluralism.errors import AdapterError, ModelLoadError, PoolError, TrainingDataError
 
 if TYPE_CHECKING:
+    from modular_pluralism.records.rows import Record
     from modular_pluralism.training import Base, Data, Trained, TrainingSettings
-    from modular_pluralism.training.records import Record
 
 app = App(
     epilog=examples("""
@@ -279,9 +279,9 @@ def _communities(
     name: str | None, files: list[Path], where: list[str], group: str | None, attribute: str, license: str | None
 ) -> list[tuple[str, Data]]:
     """The communities to train, each with its rows."""
+    from modular_pluralism.records.rows import read_records
     from modular_pluralism.training import Data
     from modular_pluralism.training.conditions import Condition, choose, grouped, plain
-    from modular_pluralism.training.records import read_records
 
     conditions = [Condition.parse(text) for text in where]
     everything = [record for file in files for record in read_records(file)]
@@ -306,7 +306,7 @@ def _communities(
 
 def _check_attribute(records: list[Record], attribute: str) -> None:
     """Nobody shall take answers of all populations together for those of each."""
-    from modular_pluralism.training.survey import is_survey
+    from modular_pluralism.records.survey import is_survey
 
     if not is_survey(records) or any(attribute in record.fields for record in records):
         return

@@ -12,6 +12,7 @@ import typer
 
 from modular_pluralism.cli.call_options import (
     AnsweringBenchOptions,
+    AnswersOption,
     JsonOption,
     KindOption,
     PromptsOption,
@@ -56,6 +57,7 @@ class EvaluationOptions(AnsweringBenchOptions, VotingBenchOptions):
     perspectives: Annotated[
         int | None, typer.Option(min=1, help="Overton: require this many perspectives, as 5 or 10.")
     ] = None
+    answers: AnswersOption = None
     retry_failures: Annotated[
         bool, typer.Option("--retry-failures", help="Try again what failed in an earlier run.")
     ] = False

@@ -61,7 +61,7 @@ async def _resume(run: str, place: str | None, *, anyway: bool, as_json: bool, q
                 store.forget_claim(run)
                 return contents.state
             pool, prompts, known = setup.load(anyway=anyway, remedy=", or say --anyway to go on all the same")
-            more: dict[str, Any] = {"prompts": prompts, "models": open_models(pool), "comments": known}
+            more: dict[str, Any] = {"prompts": prompts, "models": open_models(pool, setup.voice), "comments": known}
             mode = find_mode(setup.mode)
             graph = mode.graph(pool, scoring=setup.scoring, voice=setup.voice, **more)
             await ask_again(store, run, out_of_reach(comments, pool))

@@ -11,6 +11,7 @@ from modular_pluralism.errors import PluralismError, StoreError, UnkeptError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.models.redaction import KeylessText
 from modular_pluralism.pool import Pool
+from modular_pluralism.types import Voices
 
 if TYPE_CHECKING:
     from modular_pluralism.cli.terminal_view import TerminalView
@@ -70,8 +71,8 @@ async def run_graph(
     return final
 
 
-def open_models(pool: Pool) -> PoolModels:
+def open_models(pool: Pool, voice: Voices = "comment") -> PoolModels:
     """The pool's models, checked before anything is asked: a wrong path or an unset key is told at once."""
     models = PoolModels(pool)
-    models.check()
+    models.check(voice)
     return models

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from modular_pluralism.cli.call_options import JsonOption, KindOption, NliOption, PoolOption, examples, path_argument
+from modular_pluralism.cli.call_options import (
+    AnswersOption,
+    JsonOption,
+    KindOption,
+    NliOption,
+    PoolOption,
+    examples,
+    path_argument,
+)
 from modular_pluralism.cli.output import print_results_json, stoppable
 from modular_pluralism.errors import InputError
 
@@ -30,6 +38,7 @@ def score(
     kind: KindOption = None,
     nli: NliOption = None,
     pool: PoolOption = "perspective",
+    answers: AnswersOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seeds the resampling of the intervals.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,13 +48,15 @@ def score(
     """
     from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.evaluation.data.task_file import TaskFile
+    from modular_pluralism.evaluation.run.evaluation import open_answers
     from modular_pluralism.evaluation.run.score_file import score_file
 
     task = TaskFile.open(file, kind=kind)
     if nli is not None and task.kind != "overton":
         raise InputError(f"{file} is a file of the kind {task.kind}, which has no value coverage; leave --nli out.")
     with stoppable():
-        results = score_file(task, seed=seed) if nli is None else _with_coverage(task, nli, pool, seed)
+        record = open_answers(answers, task.kind)
+        results = score_file(task, seed=seed, record=record) if nli is None else _with_coverage(task, nli, pool, seed)
     if as_json:
         print_results_json(results)
     else:

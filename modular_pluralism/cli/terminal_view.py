@@ -15,7 +15,8 @@ from rich.text import Text
 from modular_pluralism.cli.output import is_full, safe, tell_instead
 from modular_pluralism.modes import ModeDescription, shown_answer
 from modular_pluralism.option_math import is_low
-from modular_pluralism.types import Comment, OptionDistribution, Selection, Usage
+from modular_pluralism.table import one_line
+from modular_pluralism.types import Comment, Evidence, OptionDistribution, Scoring, Selection, Usage
 
 _REASONING = 300
 """Characters of reasoning that are shown; a model may write pages."""
@@ -123,11 +124,14 @@ class TerminalView:
             line = f"Disagreement of the communities: {state['disagreement']:.4f} nats (0 is none)."
             self._print(Text(line, style="dim"))
         self._print_reading(list(of_each.values()), state.get("label_mass"))
+        for name in rows:
+            if evidence := of_each[name].get("evidence"):
+                self._print(_told(name, evidence))
 
     def _print_reading(self, readings: list[OptionDistribution], mass: float | None) -> None:
         """What a reader has to know before trusting the numbers."""
         if mass is not None:
-            scoring = readings[0]["scoring"] if readings else "label"
+            scoring: Scoring = next((each["scoring"] for each in readings if each["scoring"] is not None), "label")
             low = is_low(mass, scoring)
             note = ": most of the probability was on other replies, so read these numbers with care" if low else ""
             by_text = f"Probability of the options' own words {mass:.2g}"
@@ -141,6 +145,19 @@ class TerminalView:
         if unread:
             line = Text("Too improbable for the endpoint to report, counted as 0: ", style="yellow")
             self._print(line.append_text(safe(", ".join(unread))))
+
+
+def _told(name: str, evidence: Evidence) -> Text:
+    """What a community's record has said, and how near it was."""
+    if evidence["itself"]:
+        return Text(f"{name} has answered this very question, so this is no prediction.", style="yellow")
+    told = Text(f"{name} has answered (nearest similarity {evidence['nearness']:.2f}): ", style="dim")
+    nearest = sorted(evidence["answers"], key=lambda answer: -answer["similarity"])[:_TOLD]
+    return told.append_text(safe("; ".join(dict.fromkeys(one_line(answer["question"]) for answer in nearest)), "dim"))
+
+
+_TOLD = 2
+"""Answers that are shown of a record."""
 
 
 def _selection(selected: Selection) -> Text:

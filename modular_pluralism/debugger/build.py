@@ -13,14 +13,14 @@ from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.edits import Edited
 from modular_pluralism.runs.setup import Setup
-from modular_pluralism.types import Mode, Scoring, Voice
+from modular_pluralism.types import Mode, Scoring, Voices
 
 OwnModels = Mapping[str, BaseChatModel] | None
 """LangChain chat models in the place of the pool's [models.*], by name."""
 
 
 def build_graph(
-    mode: Mode, scoring: Scoring, made_of: Edited, models: PoolModels, *, voice: Voice = "comment"
+    mode: Mode, scoring: Scoring, made_of: Edited, models: PoolModels, *, voice: Voices = "comment"
 ) -> StateGraph[Any, Any, Any, Any]:
     """The graph of a mode, not compiled."""
     more: dict[str, Any] = {"prompts": made_of.prompts, "models": models, "comments": made_of.comments}

@@ -75,7 +75,7 @@ async def read_otherwise(run: KeptRun, scoring: Scoring, *, models: OwnModels = 
     beside "rotate" is taken from it.
 
     Raises:
-        InputError: it is no distributional run, or has no distributions, or has heard both voices.
+        InputError: it is no distributional run, or has no distributions, or has heard records or several voices.
         StoreError: the pool or the prompts have changed since.
         ModelCallError, DeadlineError, ContextOverflowError: a model failed.
     """
@@ -85,8 +85,8 @@ async def read_otherwise(run: KeptRun, scoring: Scoring, *, models: OwnModels = 
     known: dict[str, OptionDistribution] = run.state["distributions"]
     if scoring == "label" and all(each["label"] is not None for each in known.values()):
         return {name: _as_label(each) for name, each in known.items()}
-    if voice == "both":
-        raise InputError("Both voices of the communities are united in this run; ask anew with another scoring.")
+    if voice not in ("comment", "vote"):
+        raise InputError(f"This run has heard {voice}, of which nothing can be read otherwise alone; ask it anew.")
     made_of = run.setup.load()
     graph = build_graph(run.setup.mode, scoring, made_of, PoolModels(made_of.pool, models), voice=voice)
     caller = Caller(attempts=made_of.pool.run.attempts, deadline=made_of.pool.run.deadline)

@@ -79,7 +79,7 @@ async def start(
     """Start what is set up. What is in `cache` comes from the run in `setup.origin` and is not run again."""
     check_id(run)
     opened = PoolModels(made_of.pool, models)
-    opened.check()
+    opened.check(setup.voice)
     setup = setup.with_model_files(made_of.pool)
     graph = build_graph(setup.mode, setup.scoring, made_of, opened, voice=setup.voice)
     async with AsyncExitStack() as stack:

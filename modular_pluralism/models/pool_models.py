@@ -37,9 +37,13 @@ from modular_pluralism.models.engine_reader import EngineOptionReader
 from modular_pluralism.models.langchain_provider import ProviderChat, open_provider, takes_fields
 from modular_pluralism.models.option_reader import OptionReader
 from modular_pluralism.models.reply_reader import NoOptionReader, ReplyOptionReader
-from modular_pluralism.pool import Pool
+from modular_pluralism.pool import LEXICAL, Pool
 from modular_pluralism.prepared.cache import prepared_file
+from modular_pluralism.records.record import CommunityRecord
+from modular_pluralism.records.record_file import RecordFile
+from modular_pluralism.records.similarity import Dense, Gate, Lexical, Similarity
 from modular_pluralism.table import without_password
+from modular_pluralism.types import Voices
 
 T = TypeVar("T")
 
@@ -143,6 +147,7 @@ class PoolModels:
             name: (given := self._given.get(community.model)) is None or given_to(given) != "question"
             for name, community in pool.communities.items()
         }
+        self._records: dict[str, RecordFile] = {}
         self._lock = threading.RLock()
 
     def base(self) -> PoolModel:
@@ -180,6 +185,29 @@ class PoolModels:
         """Raise PoolError where a community has no model that could vote."""
         if not self.takes_messages(name):
             raise _no_messages(self._pool, name, 'choose the voice "comment"')
+
+    def record(self, community: str) -> CommunityRecord:
+        """The record of a community, as its file is now.
+
+        Raises:
+            PoolError: it has none.
+            TrainingDataError: the file is missing, or holds no survey answers.
+            ModelLoadError: what its texts are compared with is not there.
+        """
+        with self._lock:
+            if community not in self._records:
+                path = self._pool.answers_file(community)
+                if path is None:
+                    raise no_record(self._pool, community)
+                self._records[community] = RecordFile(path, self._similarity())
+        return self._records[community].record()
+
+    def _similarity(self) -> Similarity:
+        run = self._pool.run
+        gate = None if run.record_gate is None else Gate(*run.record_gate)
+        if run.record_similarity == LEXICAL:
+            return Lexical(gate)
+        return Dense(self.embeddings(run.record_similarity), f"model {run.record_similarity}", gate)
 
     def named(self, name: str) -> PoolModel:
         """The model of one [models.*] table, without any community's adapter. Raises as `base` does."""
@@ -248,8 +276,17 @@ class PoolModels:
 
         return open_remote_embeddings(name, config, config.try_seconds or self._pool.run.deadline)
 
-    def check(self) -> None:
-        """Open everything that the pool names, without loading weights. Raises as `base` does."""
+    def check(self, voice: Voices = "comment") -> None:
+        """Find everything that the pool names, without loading weights; where communities are heard by their records
+        alone, those. Raises as `base` does, and PoolError where a record's file is missing."""
+        for name in self._pool.communities:
+            path = self._pool.answers_file(name)
+            if path is not None and not path.is_file():
+                raise PoolError(
+                    f"pool {self._pool.name}: [communities.{name}] answers: there is no file {path}; check the path"
+                )
+        if voice == "record":
+            return
         self.base()
         for name in self._pool.communities:
             self.answerer(name)
@@ -432,6 +469,14 @@ def _given_model(answering: Runnable[Any, Any], place: str) -> PoolModel:
 def _fitted(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
     """A provider's chat model, which is asked with what its class has; all else as it is."""
     return ProviderChat(model, [type(model).__name__]) if takes_fields(model) else model
+
+
+def no_record(pool: Pool, community: str) -> PoolError:
+    """What is said where a community is to be heard by the record that it has not."""
+    return PoolError(
+        f'pool {pool.name}: [communities.{community}] has no record for the voice "record"; add a line \'answers = '
+        "...' with the name of a survey file, or choose another voice"
+    )
 
 
 def _no_messages(pool: Pool, name: str, remedy: str) -> PoolError:

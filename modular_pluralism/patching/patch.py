@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.data.groups import groups, population
+from modular_pluralism.evaluation.data.groups import groups
 from modular_pluralism.evaluation.data.items import Item, Kind, OptionItem
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
@@ -20,6 +20,7 @@ from modular_pluralism.evaluation.statistics.kind_measures import deciding
 from modular_pluralism.evaluation.statistics.results import Column, Figure, ResultModel, Results, Row, Table
 from modular_pluralism.evaluation.statistics.scored_methods import ScoredMethods
 from modular_pluralism.evaluation.statistics.summary import results_of
+from modular_pluralism.records.populations import population
 from modular_pluralism.types import MethodName
 
 WITH: MethodName = "modular"

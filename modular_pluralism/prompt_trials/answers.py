@@ -30,7 +30,7 @@ from modular_pluralism.prompt_trials.result_models import Answer, CallCounts
 from modular_pluralism.prompt_trials.uses import prompts_on
 from modular_pluralism.prompt_trials.variants import BUILT_IN, changed_texts, open_variants
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Mode, Scoring, Voice
+from modular_pluralism.types import Mode, Scoring, Voices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class AnswerSettings:
     attribute: str | None = None
     options: Sequence[str] = ()
     scoring: Scoring = "rotate"
-    voice: Voice = "comment"
+    voice: Voices = "comment"
     seed: int = 0
     limit: int | None = None
     concurrency: int = 8

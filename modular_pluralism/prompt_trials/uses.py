@@ -13,7 +13,7 @@ from modular_pluralism.graphs.every_graph import every_graph
 from modular_pluralism.graphs.shape import GraphNode, nodes_of_builder
 from modular_pluralism.modes import find_mode
 from modular_pluralism.nodes.step import QuestionParts
-from modular_pluralism.types import ItemScoring, MethodName, Scoring, Voice
+from modular_pluralism.types import ItemScoring, MethodName, Scoring, Voices
 
 
 class Use(NamedTuple):
@@ -62,7 +62,7 @@ def prompts_of_mode(name: str) -> frozenset[str]:
 
 
 def prompts_on(
-    name: str, questions: Iterable[QuestionParts], *, scoring: Scoring = "rotate", voice: Voice = "comment"
+    name: str, questions: Iterable[QuestionParts], *, scoring: Scoring = "rotate", voice: Voices = "comment"
 ) -> frozenset[str]:
     """The prompts that the mode uses on questions with these parts."""
     nodes, parts = find_mode(name).nodes(scoring=scoring, voice=voice), set(questions)

@@ -14,7 +14,7 @@ from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.types import Mode
 
-BY_COMMUNITY = ("comments", "distributions", "votes")
+BY_COMMUNITY = ("comments", "distributions", "votes", "records")
 _OUTCOMES = ("answer", "choice", "distribution")
 
 

@@ -11,6 +11,7 @@ from modular_pluralism.llama.gguf_parts import parts
 from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.model_tables import EmbeddedModel
 from modular_pluralism.pool import Pool
+from modular_pluralism.records.record_file import content_digest
 
 _HEADER = 2**20
 _SAMPLE = 2**14
@@ -18,14 +19,19 @@ _SAMPLES = 64
 
 
 def model_digests(pool: Pool) -> dict[str, str]:
-    """A digest of every model file and adapter that the pool names and that is on this machine, by what the pool calls
-    it. Whatever trains, converts or quantises a model changes it throughout, so that samples tell."""
+    """A digest of every model file, adapter and record that the pool names and that is on this machine, by what the
+    pool calls it. Whatever trains, converts or quantises a model changes it throughout, so that samples tell; people
+    edit a record in one place, so that all of it is read."""
     named = [model.gguf for model in pool.models.values() if isinstance(model, EmbeddedModel)]
     named += [community.lora for community in pool.communities.values() if community.lora is not None]
     digests = {}
     for source in dict.fromkeys(named):
         with suppress(ModelLoadError, OSError):  # opening the model says what is wrong with it
             digests[source] = _digest(find_gguf(source, pool.folder, download=False))
+    for name, community in pool.communities.items():
+        if community.answers is not None and (file := pool.answers_file(name)) is not None:
+            with suppress(OSError):
+                digests[community.answers] = content_digest(file)
     return digests
 
 

@@ -10,12 +10,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from modular_pluralism.errors import StoreError
+from modular_pluralism.nodes.request import check_voice
 from modular_pluralism.pool import BUILT_IN_POOLS, Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import Edited, Edits, Origin, apply_edits
 from modular_pluralism.runs.model_files import model_digests
 from modular_pluralism.table import without_password
-from modular_pluralism.types import Mode, Scoring, Voice
+from modular_pluralism.types import Mode, Scoring, Voices
 
 _OTHER_USES = ("judge", "baseline")
 """Modes of prompts that no run of `pluralism ask` uses."""
@@ -36,7 +37,7 @@ class Setup(BaseModel):
 
     mode: Mode
     scoring: Scoring
-    voice: Voice = "comment"
+    voice: Voices = "comment"
     asked: dict[str, Any]
     pool: str
     pool_name: str
@@ -57,7 +58,7 @@ class Setup(BaseModel):
         pool: tuple[str, Pool],
         prompts: tuple[Path | None, PromptSet],
         *,
-        voice: Voice = "comment",
+        voice: Voices = "comment",
     ) -> Setup:
         """The setup of a run; pool and prompts come with what the user called them."""
         named, loaded = pool
@@ -65,14 +66,14 @@ class Setup(BaseModel):
         return cls(
             mode=mode,
             scoring=scoring,
-            voice=voice,
+            voice=check_voice(voice),
             asked=asked,
             pool=named if named in BUILT_IN_POOLS else str(Path(named).absolute()),
             pool_name=loaded.name,
             pool_fingerprint=_pool_fingerprint(loaded, texts),
             communities=list(loaded.communities),
             prompts=None if folder is None else str(folder.absolute()),
-            prompts_fingerprint=_prompts_fingerprint(texts, voice),
+            prompts_fingerprint=_prompts_fingerprint(texts, check_voice(voice)),
         )
 
     def with_model_files(self, pool: Pool) -> Setup:
@@ -104,7 +105,7 @@ class Setup(BaseModel):
         if _prompts_fingerprint(prompts, self.voice) != self.prompts_fingerprint:
             changed.append("the prompts" if self.prompts is None else f"the prompts in {self.prompts}")
         now = model_digests(pool)
-        changed += [f"the model file {name}" for name, was in self.model_files.items() if now.get(name, was) != was]
+        changed += [f"the file {name}" for name, was in self.model_files.items() if now.get(name, was) != was]
         if changed and not anyway:
             raise StoreError(
                 f"{_begun(changed)} changed since this run began, so the rest of it would be another "
@@ -129,10 +130,10 @@ def _pool_fingerprint(pool: Pool, prompts: PromptSet) -> str:
     return _digest([tables, personas, *([templates] if templates else [])])
 
 
-def _prompts_fingerprint(prompts: PromptSet, voice: Voice) -> str:
+def _prompts_fingerprint(prompts: PromptSet, voice: Voices) -> str:
     """Of the texts that the modes use with this voice of the communities."""
     names = [name for name in prompts if prompts[name].mode not in _OTHER_USES and name != _OF_PERSONAS]
-    if voice == "comment":  # nobody votes
+    if "vote" not in voice.split(","):
         names = [name for name in names if name not in _VOTES]
     return _digest({name: prompts[name].text for name in names})
 

@@ -16,7 +16,7 @@ from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.limits import Limits
 from modular_pluralism.serving.mode_talk import ModeTalk
 from modular_pluralism.serving.model_talk import ModelTalk
-from modular_pluralism.types import Scoring, Voice
+from modular_pluralism.types import Scoring, Voices
 
 BASE = "base"
 
@@ -25,7 +25,7 @@ class Catalogue:
     """The models of a pool: `base`, `community/NAME`, and the modes as `pluralism/MODE`."""
 
     def __init__(
-        self, pool: Pool, prompts: PromptSet, scoring: Scoring, limits: Limits, voice: Voice = "comment"
+        self, pool: Pool, prompts: PromptSet, scoring: Scoring, limits: Limits, voice: Voices = "comment"
     ) -> None:
         self.pool = pool
         self.models = PoolModels(pool)

@@ -21,7 +21,7 @@ from modular_pluralism.serving.answers import Delta, End, Event, Facts, Known, T
 from modular_pluralism.serving.api_error import ApiError
 from modular_pluralism.serving.mode_question import question_of
 from modular_pluralism.serving.schemas import ChatRequest, Effort
-from modular_pluralism.types import Scoring, Voice
+from modular_pluralism.types import Scoring, Voices
 
 
 class ModeTalk:
@@ -34,7 +34,7 @@ class ModeTalk:
         models: PoolModels,
         prompts: PromptSet,
         scoring: Scoring,
-        voice: Voice = "comment",
+        voice: Voices = "comment",
     ) -> None:
         self._mode = mode
         self._facts = [key for key in mode.results if key not in ("answer", "tool_calls", "usage")]
@@ -42,7 +42,7 @@ class ModeTalk:
         self._models = models
         self._prompts = prompts
         self._scoring = scoring
-        self._voice: Voice = voice if mode.takes.voice else "comment"
+        self._voice: Voices = voice if mode.takes.voice else "comment"
         # Few: whoever asks for ever new settings only costs themselves the building of a graph.
         self._graph = lru_cache(maxsize=32)(self._built)
         self._graph(None, None, None, None, None)  # finds what is wrong with the pool before anybody asks
@@ -140,7 +140,7 @@ class ModeTalk:
             raise ModelCallError(f"The run of pluralism/{self._mode.name} ended without a result.")
         facts: Facts = {"mode": self._mode.name, "pool": self._pool.name, "seed": seed, "samples": _samples(state)}
         facts |= {key: state[key] for key in self._facts if state.get(key) is not None}
-        for key in ("comments", "distributions", "votes", "readings"):
+        for key in ("comments", "distributions", "votes", "records", "readings"):
             if key in facts:
                 facts[key] = {name: facts[key][name] for name in self._pool.communities if name in facts[key]}
         if self._mode.result == "answer":

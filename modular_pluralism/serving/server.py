@@ -17,7 +17,7 @@ from modular_pluralism.serving.catalogue import Catalogue
 from modular_pluralism.serving.keys import VARIABLE, Keys
 from modular_pluralism.serving.limits import Gate, Limits
 from modular_pluralism.serving.request_log import RequestLog
-from modular_pluralism.types import Scoring, Voice
+from modular_pluralism.types import Scoring, Voices
 
 _LAST_WORDS = 5.0
 """Seconds for telling clients that their answers will not come."""
@@ -28,7 +28,7 @@ def serve(
     prompts: PromptSet,
     *,
     scoring: Scoring,
-    voice: Voice,
+    voice: Voices,
     keys: Keys,
     limits: Limits,
     host: str,

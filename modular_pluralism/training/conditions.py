@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from modular_pluralism.errors import TrainingDataError
-from modular_pluralism.evaluation.data.countries import OTHER, continent
-from modular_pluralism.training.records import Record
+from modular_pluralism.records.countries import OTHER, continent
+from modular_pluralism.records.rows import Record
 
 CONTINENT = "continent"
 """A field that is computed from the attribute where the data has no such column."""

@@ -19,9 +19,9 @@ from modular_pluralism.option_math import letters, mean_over_rotations, normalis
 from modular_pluralism.optional import optional
 from modular_pluralism.prepared.cache import prepared_file
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.records.survey import SurveyItem
 from modular_pluralism.training.base_model import PURPOSE
 from modular_pluralism.training.settings import Base
-from modular_pluralism.training.survey import SurveyItem
 from modular_pluralism.training.text_objective import TextObjective
 from modular_pluralism.training.vote_prompts import vote_prompt
 

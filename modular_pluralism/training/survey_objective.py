@@ -9,9 +9,9 @@ import numpy as np
 
 from modular_pluralism.errors import TrainingError
 from modular_pluralism.optional import optional
+from modular_pluralism.records.survey import SurveyItem
 from modular_pluralism.training.base_model import PURPOSE
 from modular_pluralism.training.settings import TrainingSettings
-from modular_pluralism.training.survey import SurveyItem
 from modular_pluralism.training.vote_prompts import VoteEncoder
 
 _READ_AT_ONCE = 16

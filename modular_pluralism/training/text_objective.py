@@ -9,8 +9,8 @@ import numpy as np
 
 from modular_pluralism.errors import TrainingDataError
 from modular_pluralism.optional import optional
+from modular_pluralism.records.rows import Record
 from modular_pluralism.training.base_model import PURPOSE
-from modular_pluralism.training.records import Record
 from modular_pluralism.training.settings import TrainingSettings
 from modular_pluralism.training.vote_prompts import VoteEncoder
 

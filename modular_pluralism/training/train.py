@@ -20,6 +20,8 @@ from modular_pluralism.llama.gguf_parts import latest_change, size_of
 from modular_pluralism.optional import optional
 from modular_pluralism.pool import COMMUNITY_NAME, NAME_RULE
 from modular_pluralism.prepared.entry import file_hash
+from modular_pluralism.records.rows import Record
+from modular_pluralism.records.survey import is_survey, survey_items
 from modular_pluralism.training.base_model import PURPOSE, add_lora, load_base, lora_state, set_lora_state, shrink_base
 from modular_pluralism.training.checkpoint import Checkpoints
 from modular_pluralism.training.fit import Fit, Watcher, fit, steps_of
@@ -33,10 +35,8 @@ from modular_pluralism.training.gguf_adapter import (
 )
 from modular_pluralism.training.measure import HeldOut, measure_survey, measure_texts
 from modular_pluralism.training.model_card import Distinct, TrainingResults, card_text
-from modular_pluralism.training.records import Record
 from modular_pluralism.training.settings import Base, TrainingSettings
 from modular_pluralism.training.split import split_by
-from modular_pluralism.training.survey import is_survey, survey_items
 from modular_pluralism.training.survey_objective import SurveyObjective
 from modular_pluralism.training.text_objective import TextObjective, texts_of
 from modular_pluralism.training.trained_files import Trained, draw_curve, ended_training, trained_files

@@ -11,10 +11,10 @@ from modular_pluralism.debugger.live import RunRequest
 from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.live_runs import LiveRuns
 from modular_pluralism.errors import InputError
-from modular_pluralism.modes import ModeDescription, find_mode, modes
+from modular_pluralism.modes import ModeDescription, every_voices, find_mode, modes
 from modular_pluralism.pool import BUILT_IN_POOLS
 from modular_pluralism.runs.setup import Setup
-from modular_pluralism.types import Scoring, Voice
+from modular_pluralism.types import Scoring, Voices
 
 _SCORINGS = {
     "rotate": "rotate – averages over the order of the options",
@@ -24,8 +24,9 @@ _SCORINGS = {
 _VOICES = {
     "comment": "comment – the base LLM reads what they say",
     "vote": "vote – their own probability of every option",
-    "both": "both – the two, united",
+    "record": "record – what their people have answered",
 }
+_CHOICES = {each: _VOICES.get(each, each) for each in every_voices()}
 _EXAMPLE = "Should a city ban cars from its centre?"
 
 
@@ -56,9 +57,9 @@ class RunForm:
         return str(self._pool.value or "").strip()
 
     @property
-    def voice(self) -> Voice:
+    def voice(self) -> Voices:
         """How communities are to be heard."""
-        return cast(Voice, self._voice.value) if self._mode.takes.voice else "comment"
+        return str(self._voice.value) if self._mode.takes.voice else "comment"
 
     def request(self) -> RunRequest:
         """What the fields say.
@@ -106,7 +107,11 @@ class RunForm:
             seed = ui.number(value=begin.seed, min=0, step=1, precision=0)
             self._seed = el.field("Seed", seed, "The same seed and settings give the same run again.")
             self._scoring = el.field("How options are read", ui.select(_SCORINGS, value=begin.scoring))
-            voice = ui.select(_VOICES, value=begin.voice, on_change=lambda: self._on_shape())
+            voice = ui.select(
+                _CHOICES,
+                value=begin.voice,
+                on_change=lambda: self._on_shape(),
+            )
             self._voice = el.field("How communities are heard", voice)
             prompts = ui.input(value=begin.prompts or "", placeholder="the built-in prompts")
             self._prompts = el.field("Folder with your prompts", prompts)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias, cast, get_args
 
 from modular_pluralism.errors import TaskFileError
-from modular_pluralism.evaluation.data.groups import DEMOGRAPHIC
 from modular_pluralism.evaluation.data.items import STANCES, Item, ItemId, Kind, OptionItem, OvertonItem, ValueItem
 from modular_pluralism.evaluation.data.json_list import JsonList
-from modular_pluralism.evaluation.data.question_text import without_options
 from modular_pluralism.file_names import check_is_utf8
 from modular_pluralism.option_math import MOST_OPTIONS
+from modular_pluralism.records.populations import DEMOGRAPHIC
+from modular_pluralism.records.question_text import without_options
 
 TOLERANCE = 1e-3
 """How far from 1 a distribution may sum."""

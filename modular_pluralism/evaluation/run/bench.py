@@ -36,7 +36,7 @@ from modular_pluralism.models.calls import Caller
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import EmbeddedModel, LangChainModel, Pool, RemoteModel
 from modular_pluralism.prompts import PromptSet, Style
-from modular_pluralism.types import ItemScoring, MethodName, Voice
+from modular_pluralism.types import ItemScoring, MethodName, Voices
 
 _MUCH_MEMORY = 8 * 2**30
 _CACHE_GIB = 2.0
@@ -80,7 +80,7 @@ class BenchSettings:
     seed: int = 0
     concurrency: int = 8
     scoring: ItemScoring = "rotate"
-    voice: Voice = "comment"
+    voice: Voices = "comment"
     style: Style = "chat"
     comment_tokens: int | None = None
     answer_tokens: int | None = None
@@ -130,7 +130,7 @@ class Bench(Generic[Settings]):
             ModelLoadError: a file is missing, or the variable with an API key is not set.
         """
         models = PoolModels(self.pool, self.settings.models)
-        models.check()
+        models.check(self.settings.voice)
         return models
 
     @cached_property

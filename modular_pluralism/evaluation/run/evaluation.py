@@ -12,7 +12,7 @@ from typing import Any
 
 from modular_pluralism.errors import EvaluationError, InputError
 from modular_pluralism.evaluation.data.filled_file import write_filled
-from modular_pluralism.evaluation.data.items import OvertonItem
+from modular_pluralism.evaluation.data.items import Kind, OvertonItem
 from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.measures.entailment import Counts
@@ -29,6 +29,9 @@ from modular_pluralism.evaluation.statistics.pair_table import pair_table
 from modular_pluralism.evaluation.statistics.results import Results, Table
 from modular_pluralism.evaluation.statistics.summary import summarise
 from modular_pluralism.pool import EmbeddedModel
+from modular_pluralism.records.record import CommunityRecord
+from modular_pluralism.records.record_file import RecordFile
+from modular_pluralism.records.similarity import Lexical
 from modular_pluralism.types import MethodName
 
 _STARTS = "(starts)"
@@ -38,11 +41,13 @@ _STARTS = "(starts)"
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings(BenchSettings):
     """What is evaluated: `methods`, and with `without` and `only` also `modular` with one community removed, or alone.
-    `retry_failures` tries again what failed in an earlier run."""
+    `answers` is a file of answered questions, the nearest of which are a baseline. `retry_failures` tries again what
+    failed in an earlier run."""
 
     methods: Sequence[MethodName] = METHODS
     without: Sequence[str] = ()
     only: Sequence[str] = ()
+    answers: Path | None = None
     retry_failures: bool = False
 
 
@@ -80,6 +85,7 @@ class Evaluation:
         self.files = files
         self.count = task.count if settings.limit is None else min(settings.limit, task.count)
         self.bench = Bench(task, settings)
+        self._record = open_answers(settings.answers, task.kind)
         # Another choice of communities says and votes the same, so that it is not asked again.
         cache = self.bench.cache(PART) if settings.without or settings.only else None
         self._makers = self.bench.makers(settings.methods, without=settings.without, only=settings.only, cache=cache)
@@ -143,7 +149,8 @@ class Evaluation:
             lambda method: journal.results(method, self.count),
             self.methods,
             title=f"{self.task.path.stem}, pool {self.bench.pool.name}",
-            run=self.bench.facts(),
+            run=self.bench.facts() | ({} if self.settings.answers is None else {"answers": self.settings.answers.name}),
+            record=self._record,
             seed=self.settings.seed,
             extra=self._pair_tables(journal, pairs),
             warnings=self._warnings(journal),
@@ -221,6 +228,22 @@ class Evaluation:
             **({} if not bench.models.given else {"models": digest(given_models(bench.models.given))}),
             "modular-pluralism": version("modular-pluralism"),
         }
+
+
+def open_answers(path: Path | None, kind: Kind) -> CommunityRecord | None:
+    """The record that the baseline of nearest questions is made of, where a file is named.
+
+    Raises:
+        InputError: items of this kind have no options of their own.
+        TrainingDataError: the file is missing, or holds no survey answers.
+    """
+    if path is None:
+        return None
+    if kind not in ("distributional", "steerable-opinion"):
+        raise InputError(
+            f"--answers is for task files with options of their own, and this file is {kind}; leave it out."
+        )
+    return RecordFile(path, Lexical()).record()
 
 
 def continued(times: int) -> str:

@@ -38,13 +38,14 @@ def _model_facts(model: ModelConfig) -> Any:
 
 
 def model_files(pool: Pool, models: PoolModels) -> list[str]:
-    """The weights and adapters that are used: a file that was replaced gives other results."""
+    """The weights, adapters and records that are used: a file that was replaced gives other results."""
     opened = [models.base(), *(models.community(name) for name in pool.communities if models.takes_messages(name))]
     chats = [model.chat for model in opened if isinstance(model.chat, ChatLlama)]
     adapters = [chat.adapter.path for chat in chats if chat.adapter is not None]
     weights = {f"{file.name} {size_of(file)}" for file in (chat.file for chat in chats)}
-    # Adapters that were trained alike have the same size, and are quickly read.
-    return sorted(weights | {f"{file.name} {file_hash(file)[:16]}" for file in adapters})
+    records = [file for name in pool.communities if (file := pool.answers_file(name)) is not None]
+    # Adapters that were trained alike have the same size, and are quickly read, as records are.
+    return sorted(weights | {f"{file.name} {file_hash(file)[:16]}" for file in (*adapters, *records)})
 
 
 def given_models(models: Mapping[str, Runnable[Any, Any]]) -> dict[str, list[Any]]:

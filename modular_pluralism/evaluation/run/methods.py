@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from langgraph.cache.base import BaseCache
 
 from modular_pluralism.errors import ConfigurationError, InputError, NoUsableReplyError, PluralismError
-from modular_pluralism.evaluation.data.groups import population
 from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, OvertonItem, ValueItem
 from modular_pluralism.evaluation.data.outcome import Outcome, Prediction, empty_outcome
 from modular_pluralism.evaluation.measures.distances import most_likely_agrees
@@ -29,7 +28,8 @@ from modular_pluralism.nodes.step import derive_seed
 from modular_pluralism.option_math import letters, most_likely
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Comment, ItemScoring, MethodName, Mode, OptionDistribution, Usage, Voice
+from modular_pluralism.records.populations import population
+from modular_pluralism.types import Comment, ItemScoring, MethodName, Mode, OptionDistribution, Usage, Voices
 
 if TYPE_CHECKING:
     from inspect_ai.scorer import Scorer
@@ -60,7 +60,7 @@ class Setting:
     scoring: ItemScoring
     seed: int
     cache: BaseCache[Any] | None = None
-    voice: Voice = "comment"
+    voice: Voices = "comment"
     overton: OvertonMeasures | None = None
 
 

@@ -14,6 +14,7 @@ from modular_pluralism.evaluation.measures.stance import stance_of
 from modular_pluralism.evaluation.statistics.bootstrap import RESAMPLES
 from modular_pluralism.evaluation.statistics.results import Results
 from modular_pluralism.evaluation.statistics.summary import summarise
+from modular_pluralism.records.record import CommunityRecord
 
 METHOD = "this file"
 """What the results call whoever filled the file in."""
@@ -23,9 +24,15 @@ CoverageOf: TypeAlias = Callable[[OvertonItem, str], list[float]]
 
 
 def score_file(
-    task: TaskFile, *, seed: int = 0, coverage_of: CoverageOf | None = None, resamples: int = RESAMPLES
+    task: TaskFile,
+    *,
+    seed: int = 0,
+    coverage_of: CoverageOf | None = None,
+    resamples: int = RESAMPLES,
+    record: CommunityRecord | None = None,
 ) -> Results:
-    """The results of a filled-in task file; `coverage_of` measures the answers of Overton files.
+    """The results of a filled-in task file; `coverage_of` measures the answers of Overton files, and a `record` gives
+    the baseline of nearest questions.
 
     An item that is not filled in, or where no stance can be told, is a failure.
 
@@ -54,6 +61,7 @@ def score_file(
         seed=seed,
         warnings=warnings,
         resamples=resamples,
+        record=record,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-from modular_pluralism.evaluation.data.groups import AMBIGUITY, groups
+from modular_pluralism.evaluation.data.groups import groups
 from modular_pluralism.evaluation.data.items import Item, Kind, OptionItem
 from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.measures.distances import has_tied_modes
@@ -17,7 +17,9 @@ from modular_pluralism.evaluation.statistics.kind_measures import main_measures
 from modular_pluralism.evaluation.statistics.reliability import Reliability
 from modular_pluralism.evaluation.statistics.results import Example, Failure, ReliabilityPoint
 from modular_pluralism.evaluation.statistics.scores import Scores, is_asked, prediction_scores, scores_of
-from modular_pluralism.evaluation.statistics.training_free import BASELINES, Baseline, TrainingFree
+from modular_pluralism.evaluation.statistics.training_free import BASELINES, NEAREST, Baseline, TrainingFree
+from modular_pluralism.records.populations import AMBIGUITY
+from modular_pluralism.records.record import CommunityRecord
 
 SHOWN_FAILURES = 100
 
@@ -29,9 +31,18 @@ class ScoredMethods:
     """All numbers of an evaluation: of `methods` and of training-free `baselines`, by their names."""
 
     def __init__(
-        self, kind: Kind, items: Items, outcomes: Outcomes, methods: Sequence[str], *, seed: int, resamples: int
+        self,
+        kind: Kind,
+        items: Items,
+        outcomes: Outcomes,
+        methods: Sequence[str],
+        *,
+        seed: int,
+        resamples: int,
+        record: CommunityRecord | None = None,
     ) -> None:
-        """Read the items once for each method and twice more.
+        """Read the items once for each method and twice more. With a `record`, the nearest answered questions are a
+        baseline, too, and items are grouped by how near they are.
 
         Raises:
             ValueError: the outcomes of a method are not those of the items, in their order.
@@ -47,7 +58,7 @@ class ScoredMethods:
         self.failures: list[Failure] = []
         self.failed = 0
         self.reliability: dict[str, list[ReliabilityPoint]] = {}
-        known = TrainingFree()
+        known = TrainingFree(record=record)
         for item in items():
             self._see(item, known)
         self.baselines = _baselines(kind, items, known)
@@ -70,6 +81,9 @@ class ScoredMethods:
             self.moral_choice = self.moral_choice or item.attribute in AMBIGUITY
         for grouping, group in groups(item, self.kind).items():
             self.groupings.setdefault(grouping, Grouping()).add(group)
+        if known.record is not None:
+            near = known.distance_group(item) or "no options that fit"
+            self.groupings.setdefault("nearest answered question", Grouping()).add(near)
 
     def _read(self, method: str, items: Iterator[Item], outcomes: Iterator[Outcome]) -> None:
         scores, extremes, reliability = Scores(), Extremes(self.kind, method), Reliability()
@@ -104,7 +118,9 @@ def _baselines(kind: Kind, items: Items, known: TrainingFree) -> dict[str, Score
     if kind == "overton":
         return {}
     # A stance is chosen, and neither an even split nor a mean of the others' chooses one.
-    names: Sequence[Baseline] = ("majority",) if kind == "steerable-value" else BASELINES
+    names: list[Baseline] = ["majority"] if kind == "steerable-value" else [*BASELINES]
+    if known.record is not None:
+        names.append(NEAREST)
     baselines = {name: Scores() for name in names}
     for item in items():
         for name, scores in baselines.items():

@@ -17,6 +17,7 @@ from modular_pluralism.evaluation.statistics.kind_measures import JS, JS_LABEL, 
 from modular_pluralism.evaluation.statistics.results import Column, Figure, Results, Row, Table
 from modular_pluralism.evaluation.statistics.scored_methods import Items, Outcomes, ScoredMethods
 from modular_pluralism.evaluation.statistics.scores import Scores
+from modular_pluralism.records.record import CommunityRecord
 
 ALL_PAIRS = 6
 """Of so many methods each is compared with each; of more, only the first with each of the others."""
@@ -41,17 +42,19 @@ def summarise(
     extra: Sequence[Table] = (),
     warnings: Sequence[str] = (),
     resamples: int = RESAMPLES,
+    record: CommunityRecord | None = None,
 ) -> Results:
     """The results of an evaluation.
 
     `items()` gives the items that were evaluated, anew each time, and `outcomes(method)` that method's outcomes in the
     same order; neither is kept, but for a few numbers of each. `extra` tables and `warnings` are put behind those made
-    here. The same arguments give the same results.
+    here. A `record` of answered questions adds what the nearest of them say as a baseline. The same arguments give the
+    same results.
 
     Raises:
         ValueError: the outcomes of a method are not those of the items, in their order.
     """
-    scored = ScoredMethods(task.kind, items, outcomes, methods, seed=seed, resamples=resamples)
+    scored = ScoredMethods(task.kind, items, outcomes, methods, seed=seed, resamples=resamples, record=record)
     tables = [overall_table(scored), *_differences(scored), *_after_rotation(scored)]
     tables += [_by_group(name, grouping, scored) for name, grouping in scored.groupings.items()]
     tables += [*_patching(scored), _cost(scored), *extra]
@@ -260,6 +263,8 @@ def _baseline_note(scored: ScoredMethods) -> str:
         "itself included, which is generous to it and so conservative for the methods",
         "mean": "mean gives the mean real distribution of the other items with as many options (its most likely option "
         "is that of all of these items, each itself included, which is generous in the same way)",
+        "nearest questions": "nearest questions gives what the answers to the most similar questions of --answers say, "
+        "of which none is the item's own",
     }
     told = [said[name] for name in scored.baselines]
     return f" Baselines without any model: {'; '.join(told)}." if told else ""

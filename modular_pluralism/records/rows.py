@@ -29,6 +29,14 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         TrainingDataError: the file is missing, cannot be read, or is not what its ending says.
     """
+    rows = list(stream_records(path))
+    if not rows:
+        raise TrainingDataError(f"{path} holds no rows; put at least 20 questions, or texts, into it.")
+    return rows
+
+
+def stream_records(path: Path) -> Iterator[Record]:
+    """The same, one after the other: of .jsonl, .csv and .parquet, no more than a few rows are held at once."""
     check_is_utf8(Path(path.name), TrainingDataError)
     readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet, ".txt": _paragraphs}
     if path.is_dir():
@@ -39,7 +47,8 @@ def read_records(path: Path) -> list[Record]:
             f"{path} has an ending that is not known; use a file that ends in one of {', '.join(FORMATS)}."
         )
     try:
-        rows = list(reader(path))
+        for number, row in enumerate(reader(path), start=1):
+            yield Record(_filled(row), f"{path.name}, row {number}")
     except FileNotFoundError:
         raise TrainingDataError(f"There is no file {path}; check the path.") from None
     except OSError as error:
@@ -48,9 +57,6 @@ def read_records(path: Path) -> list[Record]:
         ) from error
     except UnicodeDecodeError as error:
         raise TrainingDataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
-    if not rows:
-        raise TrainingDataError(f"{path} holds no rows; put at least 20 questions, or texts, into it.")
-    return [Record(_filled(row), f"{path.name}, row {number}") for number, row in enumerate(rows, start=1)]
 
 
 def _filled(row: dict[str, Any]) -> dict[str, Any]:
@@ -73,20 +79,24 @@ def _json(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    # Not splitlines(): JSON text may hold the separators that it also splits at.
-    for number, line in enumerate(_text(path).split("\n"), start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise TrainingDataError(
-                    f"{path}, line {number}: this is not JSON ({error.msg}); write one object a line."
-                ) from error
-            except (ValueError, RecursionError):
-                raise TrainingDataError(
-                    f"{path}, line {number}: a number is too long, or there are too many brackets in one another."
-                ) from None
-            yield _object(row, f"{path.name}, line {number}")
+    # Split at line feeds alone: JSON text may hold the other separators that Python knows.
+    with path.open(encoding="utf-8-sig", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield _json_line(line, path.name, number)
+
+
+def _json_line(line: str, file: str, number: int) -> dict[str, Any]:
+    try:
+        return _object(json.loads(line), f"{file}, line {number}")
+    except json.JSONDecodeError as error:
+        raise TrainingDataError(
+            f"{file}, line {number}: this is not JSON ({error.msg}); write one object a line."
+        ) from error
+    except (ValueError, RecursionError):
+        raise TrainingDataError(
+            f"{file}, line {number}: a number is too long, or there are too many brackets in one another."
+        ) from None
 
 
 def _object(row: Any, source: str) -> dict[str, Any]:
@@ -113,16 +123,20 @@ def _csv(path: Path) -> Iterator[dict[str, Any]]:
             raise TrainingDataError(f"{path}, line {rows.line_num}: this is not CSV ({error}); correct it.") from error
 
 
+_BATCH = 4096
+
+
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         raise FileNotFoundError
     arrow = optional("pyarrow", "train", "Reading parquet")
     parquet = optional("pyarrow.parquet", "train", "Reading parquet")
     try:
-        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_BATCH):
+                yield from batch.to_pylist()
     except arrow.ArrowException as error:
         raise TrainingDataError(f"{path} is not a parquet file ({_first_line(error)}); write it anew.") from error
-    yield from rows
 
 
 def _paragraphs(path: Path) -> Iterator[dict[str, Any]]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from modular_pluralism.errors import TrainingDataError
-from modular_pluralism.evaluation.data.groups import population
-from modular_pluralism.evaluation.data.question_text import without_options
 from modular_pluralism.option_math import MOST_OPTIONS, letters, normalise
-from modular_pluralism.training.records import Record
+from modular_pluralism.records.populations import population
+from modular_pluralism.records.question_text import without_options
+from modular_pluralism.records.rows import Record
 
 TOLERANCE = 1e-3
 """How far from 1 a distribution may sum."""
@@ -40,23 +41,39 @@ def is_survey(records: Sequence[Record]) -> bool:
 
 
 def survey_items(records: Sequence[Record], attribute: str = "attribute") -> list[SurveyItem]:
-    """The rows as items; single answers to one question by one population are added up.
+    """The rows as items to learn from: as `answered_items` has them, and with something to tell apart.
+
+    Raises:
+        TrainingDataError: as there, or the options of a question differ between rows, or every row says the same.
+    """
+    items = answered_items(records, attribute, one_set=True)
+    if len({(item.question, item.distribution, item.attribute) for item in items}) == 1 and len(records) > 1:
+        what = "Every row says the same" if items[0].answers is None else "All rows are answers to one question"
+        raise TrainingDataError(f"{what}; give different questions with the answers to them.")
+    return items
+
+
+def answered_items(
+    records: Iterable[Record], attribute: str = "attribute", *, one_set: bool = False
+) -> list[SurveyItem]:
+    """The rows as items, read one by one; single answers to one question by one population are added up.
 
     A row has `question`, `options`, and either `distribution` (or `gold_distribution`) or `answer` (an option, or its
     letter) with an optional `weight`; the column `attribute` names the population. In CSV a list is JSON, or its
     entries with "|" between them. Lettered options at the end of the question are taken off.
 
     Raises:
-        TrainingDataError: a row lacks a field, or has one that cannot be; the options of a question differ between
-            rows; a distribution does not sum to 1; every row says the same. Names the row.
+        TrainingDataError: a row lacks a field, or has one that cannot be; a distribution does not sum to 1; with
+            `one_set`, the options of a question differ between rows. Names the row.
     """
     items: list[SurveyItem] = []
     counted: dict[tuple[str, tuple[str, ...], str | None], list[float]] = {}
-    options_of: dict[str, tuple[tuple[str, ...], str]] = {}
+    options_of: dict[tuple[str, frozenset[str] | None], tuple[tuple[str, ...], str]] = {}
     for record in records:
         options = _options(record)
-        question, _ = without_options(_text(record, "question"), options)
-        known, first = options_of.setdefault(question, (options, record.source))
+        question = _alone(_text(record, "question"), options)
+        key = (question, None if one_set else frozenset(options))
+        known, first = options_of.setdefault(key, (options, record.source))
         if sorted(known) != sorted(options):
             raise TrainingDataError(
                 f"{record.source}: the options of this question differ from those of {first}; give all rows of one "
@@ -70,10 +87,13 @@ def survey_items(records: Sequence[Record], attribute: str = "attribute") -> lis
             counts = counted.setdefault((question, known, group), [0.0] * len(known))
             counts[known.index(_answer(record, options))] += _weight(record)
     items += [_counted(key, counts) for key, counts in counted.items()]
-    if len({(item.question, item.distribution, item.attribute) for item in items}) == 1 and len(records) > 1:
-        what = "All rows are answers to one question" if counted else "Every row says the same"
-        raise TrainingDataError(f"{what}; give different questions with the answers to them.")
     return items
+
+
+@lru_cache(maxsize=4096)
+def _alone(question: str, options: tuple[str, ...]) -> str:
+    """Of single answers, thousands of rows have the same question."""
+    return without_options(question, options)[0]
 
 
 def _counted(key: tuple[str, tuple[str, ...], str | None], counts: list[float]) -> SurveyItem:
