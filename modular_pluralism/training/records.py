@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from modular_pluralism.errors import TrainingDataError
 from modular_pluralism.file_names import check_is_utf8
 from modular_pluralism.optional import optional
+from modular_pluralism.training.released import is_opinion_qa, opinion_qa_rows, released_rows
 
 FORMATS = (".json", ".jsonl", ".csv", ".parquet", ".txt")
 """The endings of files that can be read; .txt holds texts alone."""
@@ -50,7 +51,8 @@ def read_records(path: Path) -> list[Record]:
         raise TrainingDataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
     if not rows:
         raise TrainingDataError(f"{path} holds no rows; put at least 20 questions, or texts, into it.")
-    return [Record(_filled(row), f"{path.name}, row {number}") for number, row in enumerate(rows, start=1)]
+    sources = ((row, f"{path.name}, row {number}") for number, row in enumerate(rows, start=1))
+    return [Record(each, source) for row, source in sources for each in released_rows(_filled(row), source)]
 
 
 def _filled(row: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +68,8 @@ def _json(path: Path) -> Iterator[dict[str, Any]]:
         ) from error
     except (ValueError, RecursionError):
         raise TrainingDataError(f"{path} has too long a number or too many brackets in one another.") from None
+    if is_opinion_qa(path.name, rows):
+        rows = list(opinion_qa_rows(path.name, rows))
     if not isinstance(rows, list):
         raise TrainingDataError(f"{path} is not a list of rows; write them as [{{...}}, {{...}}].")
     for number, row in enumerate(rows, start=1):
