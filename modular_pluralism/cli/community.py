@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modular_pluralism.cli import polis
 from modular_pluralism.cli.call_options import (
     JsonOption,
     PoolOption,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 app = App(
     epilog=examples("""
 pluralism community train europe --data survey.json --where continent=europe --out adapters
+pluralism community from-polis export/ --out town
 pluralism community import OWNER/REPO --name news_left --model mistral.gguf --out adapters
 pluralism community add europe --pool mine.toml --model smollm2 --lora adapters/europe.gguf --description "Europeans"
 pluralism community remove europe --pool mine.toml
@@ -94,6 +96,9 @@ class TrainingOptions:
     check_every: Annotated[int, typer.Option(min=1, help="Steps between held-out readings.")] = 50
     patience: Annotated[int, typer.Option(min=1, help="Held-out readings without gain after which training stops.")] = 4
     seed: SeedOption = 0
+
+
+app.command("from-polis", epilog=polis.EXAMPLES)(polis.from_polis)
 
 
 @app.command("train", epilog=_TRAIN_EXAMPLES)

@@ -57,7 +57,7 @@ def moved_pool(pool: Pool, path: Path, target: Path) -> PoolText:
     imported = {None, *(lora for _, lora in adapter_files(pool).values())}
     paths += [("communities", name, "lora") for name, each in pool.communities.items() if each.lora not in imported]
     for table, name, key in paths:
-        moved = _moved(wanted[table][name][key], pool.folder, folder)
+        moved = moved_path(wanted[table][name][key], pool.folder, folder)
         if moved is not None:
             wanted[table][name][key] = moved
             changed: Any = document[table]
@@ -116,7 +116,7 @@ def _check_texts(pool: Pool, folder: Path) -> None:
             )
 
 
-def _moved(path: str, old: Path, new: Path) -> str | None:
+def moved_path(path: str, old: Path, new: Path) -> str | None:
     """A path relative to one folder as it reads in another; None where it stays as it is."""
     if _is_fixed(path) or old.resolve() == new.resolve():
         return None

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from modular_pluralism.errors import TrainingDataError
 from modular_pluralism.file_names import check_is_utf8
 from modular_pluralism.optional import optional
+from modular_pluralism.records.released import is_opinion_qa, opinion_qa_rows, released_rows
 
 FORMATS = (".json", ".jsonl", ".csv", ".parquet", ".txt")
 """The endings of files that can be read; .txt holds texts alone."""
@@ -48,7 +49,9 @@ def stream_records(path: Path) -> Iterator[Record]:
         )
     try:
         for number, row in enumerate(reader(path), start=1):
-            yield Record(_filled(row), f"{path.name}, row {number}")
+            source = f"{path.name}, row {number}"
+            for each in released_rows(_filled(row), source):
+                yield Record(each, source)
     except FileNotFoundError:
         raise TrainingDataError(f"There is no file {path}; check the path.") from None
     except OSError as error:
@@ -72,6 +75,8 @@ def _json(path: Path) -> Iterator[dict[str, Any]]:
         ) from error
     except (ValueError, RecursionError):
         raise TrainingDataError(f"{path} has too long a number or too many brackets in one another.") from None
+    if is_opinion_qa(path.name, rows):
+        rows = list(opinion_qa_rows(path.name, rows))
     if not isinstance(rows, list):
         raise TrainingDataError(f"{path} is not a list of rows; write them as [{{...}}, {{...}}].")
     for number, row in enumerate(rows, start=1):

@@ -1,0 +1,1 @@
+"""A pool whose communities are the opinion groups of a Polis conversation."""
