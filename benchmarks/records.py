@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
 
 from benchmarks.pairing import interval, take_turns
 from modular_pluralism.records.record import CommunityRecord

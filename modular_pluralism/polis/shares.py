@@ -37,7 +37,7 @@ def smoothed(counts: Counts, expected: Shares) -> Smoothed:
         counts: Votes, [n_statements, 3].
         expected: Shares above 0, [n_statements, 3].
     """
-    gammaln = optional("scipy.special", "train", "Smoothing shares").gammaln
+    gammaln = optional("scipy.special", "records", "Smoothing shares").gammaln
     voters = counts.sum(axis=1)
     likelihoods = []
     for strength in _STRENGTHS:
@@ -76,7 +76,7 @@ def traits(groups: Mapping[str, Votes]) -> dict[str, list[Trait]]:
     Benjamini and Hochberg's correction over all of them. The groups were made of these very votes: this says what sets
     them apart, and not that there are groups.
     """
-    stats = optional("scipy.stats", "train", "Comparing groups")
+    stats = optional("scipy.stats", "records", "Comparing groups")
     found = [trait for name in groups for trait in _differences(groups, name, stats)]
     if not found:
         return {name: [] for name in groups}
