@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Sequence
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,6 @@ from modular_pluralism.errors import ModelLoadError
 from modular_pluralism.llama import ChatLlama, Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Event, Finish, Piece
 from modular_pluralism.llama.job import Adapter
-from modular_pluralism.llama.scheduler import Scheduler
-from modular_pluralism.llama.slots import Slot
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Community, EmbeddedModel
 from tests.command import python
@@ -119,36 +116,12 @@ def test_adapters_and_the_bare_model_run_at_once_as_each_would_alone(
         engine.close()
 
 
-def test_an_adapter_takes_turns_of_four_tokens_and_the_others_wait_no_longer(
-    left: Adapter, right: Adapter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoded: list[tuple[Adapter | None, int]] = []
-    decode = Scheduler._decode
-
-    def spy(scheduler: Scheduler, slots: Sequence[Slot], count: int) -> None:
-        decoded.append((slots[0].adapter, count))
-        decode(scheduler, slots, count)
-
-    monkeypatch.setattr(Scheduler, "_decode", spy)
-    engine = _engine(left, right)
-    try:
-        _together(engine, [left, right, None, left], 12)
-    finally:
-        engine.close()
-    steps = [adapter for adapter, count in decoded[1:] if count == 1]
-    turns = [len(list(steps_of_one)) for _, steps_of_one in groupby(steps)]
-    # A step that reads a prompt, of which the second token of a text comes at once, is a turn of its own.
-    assert turns == [1, 1, 1, 4, 4, 4, 4, 4, 4, 2, 2, 2]
-
-
 _LONE_PROCESS = """
 import json, sys
 from pathlib import Path
 from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, Sampling
 from modular_pluralism.llama.generation import Piece
 from modular_pluralism.llama.job import Adapter
-from modular_pluralism.llama.scheduler import Scheduler
-from modular_pluralism.llama.slots import Slot
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import Community, EmbeddedModel
 gguf, adapter, tokens, length = json.loads(sys.argv[-1])

@@ -1,7 +1,7 @@
 """Which sequence reads what in the next step: continuous batching, one step at a time, all on one thread.
 
-A step serves one adapter, adapters taking turns of a few steps. It reads prompts for a while, in chunks, and then the
-next token of every sequence that is generating, all in one decode.
+A step serves one adapter, adapters taking turns. It reads prompts for a while, in chunks, and then the next token of
+every sequence that is generating, all in one decode.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from modular_pluralism.llama.slots import Choice, Memory, Slot, choose, running
 
 _READ_BESIDE_OTHERS = 256
 """About how many prompt tokens a step reads while other sequences are generating and have to wait for it."""
-_TURN = 4
-"""Steps of an adapter's turn, where it reads next tokens only: for another one llama.cpp lays out its graphs anew."""
 _SPLIT_KERNEL = 256
 """Cached tokens from which on llama.cpp decodes a sequence that runs alone with a kernel of its own, whose
 sums depend on the number of threads."""
@@ -70,7 +68,6 @@ class Scheduler:
         stats.slots = len(self.slots)
         self._waiting: deque[Track] = deque()
         self._last_turn: Adapter | None = None
-        self._steps_of_turn = 0
         self._clock = itertools.count(1)
 
     def _whole_copies(self, plan: MemoryPlan) -> WholeCopies:
@@ -101,8 +98,7 @@ class Scheduler:
         if slots:
             self._stats.steps += 1
             adapter = self._turn(slots)
-            if self._read_prompts(adapter):
-                self._steps_of_turn = _TURN  # that took long enough
+            self._read_prompts(adapter)
             self._decode_together(adapter)
         if self._settings.audit:
             self.audit()
@@ -190,29 +186,23 @@ class Scheduler:
     def _turn(self, slots: Sequence[Slot]) -> Adapter | None:
         """The adapter whose turn it is."""
         adapters = list(dict.fromkeys(slot.adapter for slot in slots))
-        self._steps_of_turn += 1
-        if self._last_turn in adapters and self._steps_of_turn <= _TURN:
-            return self._last_turn
-        self._steps_of_turn = 1
         at = adapters.index(self._last_turn) + 1 if self._last_turn in adapters else 0
         self._last_turn = adapters[at % len(adapters)]
         return self._last_turn
 
-    def _read_prompts(self, adapter: Adapter | None) -> bool:
-        """Read prompts until the step's room is used up; a last single token is left for the decode that all share.
-        Returns whether there was anything to read."""
+    def _read_prompts(self, adapter: Adapter | None) -> None:
+        """Read prompts until the step's room is used up; a last single token is left for the decode that all share."""
         others_wait = any(self._has_one_left(slot) for slot in self.slots)
-        whole = room = _READ_BESIDE_OTHERS if others_wait else self._context.batch
+        room = _READ_BESIDE_OTHERS if others_wait else self._context.batch
         while room > 0:
             reading = [slot for slot in self.slots if slot.adapter == adapter and slot.track and slot.track.left > 1]
             if not reading:
-                return room < whole
+                return
             group, count = self._next_chunks(sorted(reading, key=lambda slot: slot.last_used), room)
             self._decode(group, count)
             room -= len(group) * count
             if self._waiting:  # perhaps for what has just been read
                 self._admit()
-        return True
 
     def _next_chunks(self, reading: Sequence[Slot], room: int) -> tuple[list[Slot], int]:
         """The slots of the next decode and how many tokens each reads: a wide chunk of the oldest prompt, or narrow
