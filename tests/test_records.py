@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import tracemalloc
@@ -14,7 +15,9 @@ import pytest
 from langchain_core.embeddings import Embeddings
 
 from modular_pluralism import Community, InputError, Pool, PoolError, QuorumError, build_distributional
-from modular_pluralism.errors import NoEvidenceError, TrainingDataError
+from modular_pluralism.debugger.history import read_run
+from modular_pluralism.debugger.live import RunRequest, start_run
+from modular_pluralism.errors import NoEvidenceError, StoreError, TrainingDataError
 from modular_pluralism.home import CACHE_VARIABLE
 from modular_pluralism.llama import LlamaEmbeddings
 from modular_pluralism.models.pool_models import PoolModels
@@ -24,7 +27,9 @@ from modular_pluralism.records.record_file import RecordFile
 from modular_pluralism.records.rows import stream_records
 from modular_pluralism.records.similarity import Dense, Gate, Lexical, Similarity
 from modular_pluralism.records.survey import SurveyItem, answered_items
+from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.model_files import model_digests
+from modular_pluralism.runs.opening import open_run_store
 from tests.command import pluralism
 from tests.fake_models import always, fake_pool
 from tests.random_model import RANDOM_GGUF
@@ -381,6 +386,32 @@ def test_a_pool_file_with_records_is_asked_at_the_terminal(tmp_path: Path) -> No
     bad = pluralism(*asked, "--voice", "record,loud", "--pool", str(tmp_path / "pool.toml"))
     assert bad.returncode == 2
     assert "There is no voice 'loud'; use comment, vote, record" in bad.stderr
+
+
+def test_the_debugger_keeps_a_run_of_records_with_their_evidence(tmp_path: Path) -> None:
+    answers_file(tmp_path / "town.csv")
+    (tmp_path / "pool.toml").write_text(
+        'base = "none"\n[models.none]\ngguf = "no-such.gguf"\n'
+        '[communities.town]\nmodel = "none"\ndescription = "the town"\nanswers = "town.csv"\n'
+    )
+    request = RunRequest(
+        **{"question": "Should cars be banned?", "mode": "distributional", "options": list(YES_NO)},
+        **{"pool": str(tmp_path / "pool.toml"), "voice": "record"},
+    )
+
+    async def watched() -> Any:
+        async with open_run_store(find_location(str(tmp_path / "runs.sqlite")), 30.0) as store:
+            live = await start_run(store, request)
+            await live.wait()
+            return await read_run(store, live.run)
+
+    kept = asyncio.run(watched())
+    assert kept.setup.voice == "record"
+    assert kept.state["distributions"]["town"]["evidence"]["answers"][0]["question"] == CARS
+    assert list(kept.setup.model_files) == ["town.csv"]
+    answers_file(tmp_path / "town.csv", yes=9)
+    with pytest.raises(StoreError, match=r"The file town\.csv has changed"):
+        kept.setup.load()
 
 
 def test_a_kept_run_knows_its_records(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ _ROLES = {
     "check": _RoleWords("Question", "help_outline", "The question is checked"),
     "comment": _RoleWords("Comment", "chat", "The comments"),
     "vote": _RoleWords("Vote", "how_to_vote", "The votes"),
+    "record": _RoleWords("Record", "menu_book", "The records"),
     "merge": _RoleWords("Merge", "merge_type", "The merge"),
     "select": _RoleWords("Select", "checklist", "The selection"),
     "respond": _RoleWords("Answer", "chat_bubble_outline", "The answer"),
