@@ -62,3 +62,16 @@ def test_a_file_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(SCRIPT["InstallError"], match=r"some-thing is not the file whose hash requirements\.lock holds"):
         SCRIPT["_locked"]("Trying", [block], places, dict(os.environ))
     assert not (tmp_path / "site").exists() or not any((tmp_path / "site").iterdir())
+
+
+def test_pytorch_for_processors_is_taken_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SCRIPT["_pip"].__globals__, "LOG", tmp_path / "install.log")
+    (tmp_path / "install.log").write_text("")
+    block = f"# dev, processors\nno-such-thing==1.0+cpu \\\n    --hash=sha256:{'0' * 64}\n"
+    SCRIPT["_torch_for_processors"]([block], {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)})
+    assert "the build of the common index is taken" in capsys.readouterr().err
+    builds = [name for name in SCRIPT["_block_texts"]("dev") if "\ntorch==" in name]
+    assert ["processors" in SCRIPT["_words"](build) for build in builds] == ["+cpu" in build for build in builds]
+    assert len(builds) == 2
