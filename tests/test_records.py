@@ -394,9 +394,9 @@ def test_the_debugger_keeps_a_run_of_records_with_their_evidence(tmp_path: Path)
         'base = "none"\n[models.none]\ngguf = "no-such.gguf"\n'
         '[communities.town]\nmodel = "none"\ndescription = "the town"\nanswers = "town.csv"\n'
     )
+    pool = str(tmp_path / "pool.toml")
     request = RunRequest(
-        **{"question": "Should cars be banned?", "mode": "distributional", "options": list(YES_NO)},
-        **{"pool": str(tmp_path / "pool.toml"), "voice": "record"},
+        question="Should cars be banned?", mode="distributional", options=list(YES_NO), pool=pool, voice="record"
     )
 
     async def watched() -> Any:
