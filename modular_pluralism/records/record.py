@@ -87,7 +87,9 @@ class CommunityRecord:
         self.questions = list(questions)
         self._options = [tuple(each) for each in options]
         self._populations = list(populations)
-        self._plain = np.array([_plain(question) for question in questions], dtype=object)
+        self._asked_before: dict[str, list[int]] = defaultdict(list)
+        for place, question in enumerate(questions):
+            self._asked_before[_plain(question)].append(place)
         self._population = {_plain(name): place for place, name in enumerate(populations)}
         self._texts = _Numbers()
         self._numbers = numbers
@@ -149,14 +151,14 @@ class CommunityRecord:
             NoEvidenceError: no answer has options that fit.
         """
         fits = list(self._fitting(options))
-        asked = _plain(question)
+        same = self._asked_before.get(_plain(question), [])
         of_questions = self._of_questions.similarities(question)
         of_options = self._of_options.similarities(" ".join(options))
         who = None if attribute is None else self._population.get(_plain(population(attribute) or ""))
         found = [self._weighed(fit, of_questions, of_options, who) for fit in fits]
-        if not itself:
-            found = [part.only(self._plain[part.question] != asked) for part in found]
-        own = [part.only((self._plain[part.question] == asked) & part.by_text) for part in found] if itself else []
+        own = [part.only(np.isin(part.question, same) & part.by_text) for part in found] if same and itself else []
+        if same and not itself:
+            found = [part.only(~np.isin(part.question, same)) for part in found]
         is_itself = any(len(part.question) for part in own)
         whole = _Weighed.joined(own if is_itself else found)
         if is_itself and who is not None and (whole.population == who).any():
