@@ -88,8 +88,8 @@ class CommunityRecord:
         self._options = [tuple(each) for each in options]
         self._populations = list(populations)
         self._asked_before: dict[str, list[int]] = defaultdict(list)
-        for place, question in enumerate(questions):
-            self._asked_before[_plain(question)].append(place)
+        for number, question in enumerate(questions):
+            self._asked_before[_plain(question)].append(number)
         self._population = {_plain(name): place for place, name in enumerate(populations)}
         self._texts = _Numbers()
         self._numbers = numbers
