@@ -53,6 +53,8 @@ def test_command(command: str) -> None:
     words = shlex.split(command)
     if words[1] == "eval":  # not what an earlier version left there
         shutil.rmtree(REPOSITORY / "out" / "example_task", ignore_errors=True)
+    if "--out" in words:
+        shutil.rmtree(REPOSITORY / words[words.index("--out") + 1], ignore_errors=True)
     if words[0] == "pluralism":
         done = pluralism(*words[1:], cwd=REPOSITORY)
     else:

@@ -177,7 +177,7 @@ def test_a_run_goes_on_with_the_model_files_that_it_began_with(kept: Kept) -> No
     weights.write_bytes(original[:-1])
     refused = kept.command("resume", "one")
     assert refused.code == 1
-    assert "The model file local.gguf has changed since this run began" in refused.err
+    assert "The file local.gguf has changed since this run began" in refused.err
     assert "--anyway" in refused.err
     weights.write_bytes(original)  # as it was, at another time
     os.utime(weights, (1, 1))
