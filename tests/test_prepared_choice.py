@@ -94,9 +94,9 @@ def test_a_saving_is_of_the_rounds_that_both_were_measured_in() -> None:
     assert (one.value, one.low, one.high) == pytest.approx((0.5, 0.5, 0.5))
     several = saving([5, 6, 5], [10, 10, 10])
     assert several.low < several.value < several.high
-    # By hand: the mean of ln 0.5, ln 0.6 and ln 0.5 is -0.63237, their standard deviation 0.10526, and t 9.925.
-    assert several.low == pytest.approx(1 - math.exp(-0.63237 + 9.925 * 0.10526 / math.sqrt(3)), abs=1e-4)
-    assert several.high == pytest.approx(1 - math.exp(-0.63237 - 9.925 * 0.10526 / math.sqrt(3)), abs=1e-4)
+    # By hand: the mean of ln 0.5, ln 0.6 and ln 0.5 is -0.63237, their standard deviation 0.10526, and t 4.303.
+    assert several.low == pytest.approx(1 - math.exp(-0.63237 + 4.303 * 0.10526 / math.sqrt(3)), abs=1e-4)
+    assert several.high == pytest.approx(1 - math.exp(-0.63237 - 4.303 * 0.10526 / math.sqrt(3)), abs=1e-4)
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, times: dict[str, Callable[[int], float]], **how: Any) -> list[list[str]]:

@@ -36,7 +36,7 @@ class Speeds:
 @dataclass(frozen=True)
 class Round:
     """The same measurement by the clock, and in seconds of this process on the processor, all threads added. Whatever
-    else runs on the machine takes time by the clock, and hardly any of this process'."""
+    else runs on the machine takes time by the clock, and little of this process', and that from all formats alike."""
 
     clock: Speeds
     processor: Speeds
