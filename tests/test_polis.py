@@ -19,7 +19,7 @@ from modular_pluralism.polis.export import read_conversation
 from modular_pluralism.polis.shares import everyones_shares, smoothed, traits
 from modular_pluralism.polis.write import write_polis_pool
 from modular_pluralism.pool import Pool
-from modular_pluralism.records.rows import read_records
+from modular_pluralism.records.rows import read_rows
 from modular_pluralism.records.survey import survey_items
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "polis"
@@ -63,7 +63,7 @@ def test_groups_become_communities_with_their_own_votes(tmp_path: Path) -> None:
     assert [row["question"] for row in rows] == [TEXTS[0], TEXTS[1], TEXTS[3]]  # nobody in it saw the third
     assert [rows[0][option] for option in ("agree", "disagree", "pass", "answers")] == ["20", "0", "0", "20"]
     assert len(record(made.pool, "everyone")) == 4
-    items = survey_items(read_records(made.pool.parent / "records" / "group_b.csv"))
+    items = survey_items(read_rows(made.pool.parent / "records" / "group_b.csv"))
     assert items[0].options == ("Agree", "Disagree", "Pass")
     assert items[0].distribution[1] > 0.8
     assert 0 < items[0].distribution[0] < 0.2  # drawn to what everyone says

@@ -24,7 +24,7 @@ from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.aggregate import Voicing, unite
 from modular_pluralism.records.record import CommunityRecord
 from modular_pluralism.records.record_file import RecordFile
-from modular_pluralism.records.rows import stream_records
+from modular_pluralism.records.rows import stream_rows
 from modular_pluralism.records.similarity import Dense, Gate, Lexical, Similarity
 from modular_pluralism.records.survey import SurveyItem, answered_items
 from modular_pluralism.runs.location import find_location
@@ -207,7 +207,7 @@ def test_rows_are_streamed_and_added_up(tmp_path: Path) -> None:
     rows = 20_000
     path = written(tmp_path / "a.csv", *[(CARS, "Yes|No", "Yes"), (CARS, "No|Yes", "No")] * (rows // 2))
     tracemalloc.start()
-    (found,) = answered_items(stream_records(path))
+    (found,) = answered_items(stream_rows(path))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.answers == rows

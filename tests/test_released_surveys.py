@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from modular_pluralism.errors import TrainingDataError
-from modular_pluralism.records.rows import read_records
+from modular_pluralism.records.rows import read_rows
 from modular_pluralism.records.survey import SurveyItem, survey_items
 
 
 def items(path: Path) -> list[SurveyItem]:
-    return survey_items(read_records(path))
+    return survey_items(read_rows(path))
 
 
 def write_csv(path: Path, *rows: dict[str, Any]) -> Path:
@@ -55,7 +55,7 @@ def test_global_opinion_qa_has_a_row_for_each_country(tmp_path: Path) -> None:
 )
 def test_rows_of_it_that_cannot_be_read_are_named(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
     with pytest.raises(TrainingDataError, match=said):
-        read_records(write_csv(tmp_path / "global_opinions.csv", GLOBAL | changed))
+        read_rows(write_csv(tmp_path / "global_opinions.csv", GLOBAL | changed))
 
 
 def test_subpop_leaves_out_those_who_refused(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_opinion_qa_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "AGE_data.json"
     path.write_text('{"a": {"question_text": "Why?", "18-29": {"Yes": "many"}}}')
     with pytest.raises(TrainingDataError, match="question a: 'many' is no share or count"):
-        read_records(path)
+        read_rows(path)
     path.write_text('{"a": {"text": "Why?"}}')
     with pytest.raises(TrainingDataError, match="not a list of rows"):
-        read_records(path)
+        read_rows(path)

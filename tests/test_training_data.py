@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from modular_pluralism.errors import TrainingDataError
-from modular_pluralism.records.rows import Record, read_records
+from modular_pluralism.records.rows import Row, read_rows
 from modular_pluralism.records.survey import SurveyItem, is_survey, survey_items
 from modular_pluralism.training.conditions import Condition, choose, grouped
 from modular_pluralism.training.split import split_by
@@ -25,8 +25,8 @@ ROW: dict[str, Any] = {
 ITEM = SurveyItem("Is tea good?", ("Yes", "No"), "Spain", (0.25, 0.75))
 
 
-def records(*rows: dict[str, Any]) -> list[Record]:
-    return [Record(row, f"file, row {number}") for number, row in enumerate(rows, start=1)]
+def records(*rows: dict[str, Any]) -> list[Row]:
+    return [Row(row, f"file, row {number}") for number, row in enumerate(rows, start=1)]
 
 
 def refusal(*rows: dict[str, Any]) -> str:
@@ -58,7 +58,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 @pytest.mark.parametrize("ending", ["json", "jsonl", "csv", "parquet"])
 def test_every_format_gives_the_same_items(tmp_path: Path, ending: str) -> None:
-    read = read_records(write(tmp_path / f"survey.{ending}", [ROW, ROW | {"attribute": "Kenya"}]))
+    read = read_rows(write(tmp_path / f"survey.{ending}", [ROW, ROW | {"attribute": "Kenya"}]))
     assert is_survey(read)
     assert survey_items(read) == [ITEM, ITEM._replace(attribute="Kenya")]
 
@@ -114,7 +114,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(TrainingDataError) as caught:
-            read_records(path)
+            read_rows(path)
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -136,7 +136,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
 
 def test_paragraphs_of_a_plain_file_and_rows_with_text_are_texts(tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("One\nletter.\n\n\nAnother.\n")
-    assert texts_of(read_records(tmp_path / "letters.txt")) == ["One\nletter.", "Another."]
+    assert texts_of(read_rows(tmp_path / "letters.txt")) == ["One\nletter.", "Another."]
     with pytest.raises(TrainingDataError, match="row 1"):
         texts_of(records({"words": "One"}))
     with pytest.raises(TrainingDataError, match="the same"):
@@ -202,4 +202,4 @@ def test_tiny_data_is_refused_unless_it_is_forced() -> None:
 def test_a_cell_of_csv_may_be_long(tmp_path: Path) -> None:
     path = tmp_path / "long.csv"
     path.write_text(f'question,options,answer\n"{"x" * 140_000}",A|B,A\nWhy?,A|B,B\n')
-    assert len(str(read_records(path)[0].fields["question"])) == 140_000
+    assert len(str(read_rows(path)[0].fields["question"])) == 140_000

@@ -17,7 +17,7 @@ from modular_pluralism.errors import AdapterError, ModelLoadError
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.nodes.render import option_lines, quoted
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.records.rows import Record
+from modular_pluralism.records.rows import Row
 from modular_pluralism.training import Base, Data, Trained, TrainingDataError, TrainingError, TrainingSettings
 from modular_pluralism.training.fit import Point, steps_of
 from modular_pluralism.training.measure import CHANGE
@@ -46,7 +46,7 @@ class Silent:
 
 
 def survey(**changes: Any) -> Data:
-    rows = [Record(row | changes, f"survey, row {number}") for number, row in enumerate(survey_rows(), start=1)]
+    rows = [Row(row | changes, f"survey, row {number}") for number, row in enumerate(survey_rows(), start=1)]
     return Data(rows, ["survey.json"], ["continent=europe"], license="CC0-1.0")
 
 
@@ -125,7 +125,7 @@ def test_a_licence_given_later_is_told_by_the_card_without_a_new_training(
 ) -> None:
     shutil.copytree(whole.adapter.parent, tmp_path, dirs_exist_ok=True)
     card = whole.card.read_text()
-    none_given, other = (Data(survey().records, ["survey.json"], license=each) for each in (None, "CC-BY-4.0"))
+    none_given, other = (Data(survey().rows, ["survey.json"], license=each) for each in (None, "CC-BY-4.0"))
     assert train_community("europe", none_given, base, tmp_path, SETTINGS, Silent()).known
     assert (tmp_path / "europe.md").read_text() == card
     assert train_community("europe", other, base, tmp_path, SETTINGS, Silent()).known
@@ -263,7 +263,7 @@ def test_a_question_is_learnt_in_the_tokens_in_which_the_engine_reads_it(base: B
 
 def test_texts_are_learnt_packed(base: Base, tmp_path: Path) -> None:
     rows = [{"text": f"The cat {number} sat on the mat and was glad. " * 4} for number in range(24)]
-    data = Data([Record(row, f"row {number}") for number, row in enumerate(rows)], ["cats.txt"])
+    data = Data([Row(row, f"row {number}") for number, row in enumerate(rows)], ["cats.txt"])
     settings = SETTINGS.model_copy(update={"block": 32, "batch": 4, "steps": 20})
     trained = train_community("cats", data, base, tmp_path, settings, Silent())
     after, before = (trained.figures[name].value for name in ("with the adapter", "without it"))
@@ -284,11 +284,11 @@ def test_what_cannot_be_trained_is_refused_and_leaves_nothing(
         return str(caught.value)
 
     assert "usable name" in refusal(TrainingDataError, name="../europe")
-    few = Data(survey().records[:6], ["few.json"])
+    few = Data(survey().rows[:6], ["few.json"])
     assert "only 3 questions" in refusal(TrainingDataError, few)
     long = survey(question="Why? " * 600)
     assert "only one" in refusal(TrainingDataError, long)
-    rows = [Record(row | {"question": f"{'Why? ' * 600} {n}"}, "row") for n, row in enumerate(survey_rows())]
+    rows = [Row(row | {"question": f"{'Why? ' * 600} {n}"}, "row") for n, row in enumerate(survey_rows())]
     assert "the model reads 512" in refusal(TrainingError, Data(rows, ["long.json"]))
     (tmp_path / "file").write_text("")
     assert "cannot be made" in refusal(TrainingError, out=tmp_path / "file")

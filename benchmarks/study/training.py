@@ -11,7 +11,7 @@ from benchmarks.study.parts import ALL, Part
 from modular_pluralism.cli.progress import TrainingProgress
 from modular_pluralism.llama.gguf_source import find_gguf
 from modular_pluralism.pool import EmbeddedModel, Pool
-from modular_pluralism.records.rows import Record
+from modular_pluralism.records.rows import Row
 from modular_pluralism.training import Base, Data, Trained, TrainingSettings, train_community
 
 _CONTROL_STEPS = 1200
@@ -30,7 +30,7 @@ def train_part(part: Part, out: Path, settings: TrainingSettings) -> dict[str, T
     """A community LM for each population of the part, and the control, in the folders of the part and of its family
     under `out`; those that are there stay as they are."""
     base = demo_base()
-    rows = [Record(row, f"row {place}") for place, row in enumerate(part.train, start=1)]
+    rows = [Row(row, f"row {place}") for place, row in enumerate(part.train, start=1)]
     # The control learns from the same rows as the communities, not from those of people whom none of them has.
     own = [(part.belongs(str(row.fields["attribute"])), row) for row in rows]
 

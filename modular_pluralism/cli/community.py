@@ -33,7 +33,7 @@ from modular_pluralism.cli.typed import typed_file
 from modular_pluralism.errors import AdapterError, ModelLoadError, PoolError, TrainingDataError
 
 if TYPE_CHECKING:
-    from modular_pluralism.records.rows import Record
+    from modular_pluralism.records.rows import Row
     from modular_pluralism.training import Base, Data, Trained, TrainingSettings
 
 app = App(
@@ -284,16 +284,16 @@ def _communities(
     name: str | None, files: list[Path], where: list[str], group: str | None, attribute: str, license: str | None
 ) -> list[tuple[str, Data]]:
     """The communities to train, each with its rows."""
-    from modular_pluralism.records.rows import read_records
+    from modular_pluralism.records.rows import read_rows
     from modular_pluralism.training import Data
     from modular_pluralism.training.conditions import Condition, choose, grouped, plain
 
     conditions = [Condition.parse(text) for text in where]
-    everything = [record for file in files for record in read_records(file)]
+    everything = [record for file in files for record in read_rows(file)]
     _check_attribute(everything, attribute)
     records = choose(everything, conditions, attribute)
 
-    def rows(chosen: list[Record], *more: str) -> Data:
+    def rows(chosen: list[Row], *more: str) -> Data:
         return Data(chosen, [file.name for file in files], [*where, *more], license, attribute)
 
     if group is None:
@@ -309,7 +309,7 @@ def _communities(
     return [(names[value], rows(chosen, f"{group}={value}")) for value, chosen in groups.items()]
 
 
-def _check_attribute(records: list[Record], attribute: str) -> None:
+def _check_attribute(records: list[Row], attribute: str) -> None:
     """Nobody shall take answers of all populations together for those of each."""
     from modular_pluralism.records.survey import is_survey
 

@@ -15,7 +15,7 @@ import numpy as np
 from modular_pluralism.errors import InputError, TrainingDataError
 from modular_pluralism.home import cache_root
 from modular_pluralism.records.record import CommunityRecord
-from modular_pluralism.records.rows import stream_records
+from modular_pluralism.records.rows import stream_rows
 from modular_pluralism.records.similarity import Arrays, Similarity
 from modular_pluralism.records.survey import answered_items
 
@@ -68,7 +68,7 @@ class RecordFile:
             record = CommunityRecord.restored(known, self._similarity)
             if record is not None:
                 return record
-        items = answered_items(stream_records(self.path))
+        items = answered_items(stream_rows(self.path))
         if not items:
             raise TrainingDataError(f"{self.path} holds no answers; write a row for each question and its answer.")
         record = CommunityRecord(items, self._similarity, known)

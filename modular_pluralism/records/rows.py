@@ -17,26 +17,26 @@ FORMATS = (".json", ".jsonl", ".csv", ".parquet", ".txt")
 """The endings of files that can be read; .txt holds texts alone."""
 
 
-class Record(NamedTuple):
+class Row(NamedTuple):
     """One row: its fields by name, and what messages call it ("answers.csv, row 3", counted from 1)."""
 
     fields: dict[str, Any]
     source: str
 
 
-def read_records(path: Path) -> list[Record]:
+def read_rows(path: Path) -> list[Row]:
     """All rows of a data file; fields that are empty are left out. In a .txt file each paragraph is a row with `text`.
 
     Raises:
         TrainingDataError: the file is missing, cannot be read, or is not what its ending says.
     """
-    rows = list(stream_records(path))
+    rows = list(stream_rows(path))
     if not rows:
         raise TrainingDataError(f"{path} holds no rows; put at least 20 questions, or texts, into it.")
     return rows
 
 
-def stream_records(path: Path) -> Iterator[Record]:
+def stream_rows(path: Path) -> Iterator[Row]:
     """The same, one after the other: of .jsonl, .csv and .parquet, no more than a few rows are held at once."""
     check_is_utf8(Path(path.name), TrainingDataError)
     readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet, ".txt": _paragraphs}
@@ -51,7 +51,7 @@ def stream_records(path: Path) -> Iterator[Record]:
         for number, row in enumerate(reader(path), start=1):
             source = f"{path.name}, row {number}"
             for each in released_rows(_filled(row), source):
-                yield Record(each, source)
+                yield Row(each, source)
     except FileNotFoundError:
         raise TrainingDataError(f"There is no file {path}; check the path.") from None
     except OSError as error:

@@ -13,7 +13,7 @@ from modular_pluralism.errors import TrainingDataError
 from modular_pluralism.option_math import MOST_OPTIONS, letters, normalise
 from modular_pluralism.records.populations import population
 from modular_pluralism.records.question_text import without_options
-from modular_pluralism.records.rows import Record
+from modular_pluralism.records.rows import Row
 
 TOLERANCE = 1e-3
 """How far from 1 a distribution may sum."""
@@ -35,27 +35,25 @@ class SurveyItem(NamedTuple):
     answers: float | None = None
 
 
-def is_survey(records: Sequence[Record]) -> bool:
+def is_survey(rows: Sequence[Row]) -> bool:
     """Whether the rows are survey answers, and not texts."""
-    return any("question" in record.fields for record in records)
+    return any("question" in row.fields for row in rows)
 
 
-def survey_items(records: Sequence[Record], attribute: str = "attribute") -> list[SurveyItem]:
+def survey_items(rows: Sequence[Row], attribute: str = "attribute") -> list[SurveyItem]:
     """The rows as items to learn from: as `answered_items` has them, and with something to tell apart.
 
     Raises:
         TrainingDataError: as there, or the options of a question differ between rows, or every row says the same.
     """
-    items = answered_items(records, attribute, one_set=True)
-    if len({(item.question, item.distribution, item.attribute) for item in items}) == 1 and len(records) > 1:
+    items = answered_items(rows, attribute, one_set=True)
+    if len({(item.question, item.distribution, item.attribute) for item in items}) == 1 and len(rows) > 1:
         what = "Every row says the same" if items[0].answers is None else "All rows are answers to one question"
         raise TrainingDataError(f"{what}; give different questions with the answers to them.")
     return items
 
 
-def answered_items(
-    records: Iterable[Record], attribute: str = "attribute", *, one_set: bool = False
-) -> list[SurveyItem]:
+def answered_items(rows: Iterable[Row], attribute: str = "attribute", *, one_set: bool = False) -> list[SurveyItem]:
     """The rows as items, read one by one; single answers to one question by one population are added up.
 
     A row has `question`, `options`, and either `distribution` (or `gold_distribution`) or `answer` (an option, or its
@@ -69,23 +67,23 @@ def answered_items(
     items: list[SurveyItem] = []
     counted: dict[tuple[str, tuple[str, ...], str | None], list[float]] = {}
     options_of: dict[tuple[str, frozenset[str] | None], tuple[tuple[str, ...], str]] = {}
-    for record in records:
-        options = _options(record)
-        question = _alone(_text(record, "question"), options)
+    for row in rows:
+        options = _options(row)
+        question = _alone(_text(row, "question"), options)
         key = (question, None if one_set else frozenset(options))
-        known, first = options_of.setdefault(key, (options, record.source))
+        known, first = options_of.setdefault(key, (options, row.source))
         if sorted(known) != sorted(options):
             raise TrainingDataError(
-                f"{record.source}: the options of this question differ from those of {first}; give all rows of one "
+                f"{row.source}: the options of this question differ from those of {first}; give all rows of one "
                 "question the same options."
             )
-        group = _attribute(record, attribute)
-        if any(name in record.fields for name in _DISTRIBUTIONS):
-            items.append(SurveyItem(question, options, group, _distribution(record, len(options))))
+        group = _attribute(row, attribute)
+        if any(name in row.fields for name in _DISTRIBUTIONS):
+            items.append(SurveyItem(question, options, group, _distribution(row, len(options))))
         else:
             # In the order of the question's first row, so that answers add up however a row lists the options.
             counts = counted.setdefault((question, known, group), [0.0] * len(known))
-            counts[known.index(_answer(record, options))] += _weight(record)
+            counts[known.index(_answer(row, options))] += _weight(row)
     items += [_counted(key, counts) for key, counts in counted.items()]
     return items
 
@@ -107,35 +105,35 @@ def _counted(key: tuple[str, tuple[str, ...], str | None], counts: list[float]) 
     return SurveyItem(question, options, attribute, tuple(shares), math.fsum(counts))
 
 
-def _text(record: Record, field: str) -> str:
-    value = record.fields.get(field)
+def _text(row: Row, field: str) -> str:
+    value = row.fields.get(field)
     if not isinstance(value, str) or not value.strip():
-        raise TrainingDataError(f"{record.source}: there is no text under {field!r}; add it.")
+        raise TrainingDataError(f"{row.source}: there is no text under {field!r}; add it.")
     return value
 
 
-def _attribute(record: Record, column: str) -> str | None:
-    value = record.fields.get(column)
+def _attribute(row: Row, column: str) -> str | None:
+    value = row.fields.get(column)
     return None if value is None else population(str(value).strip())
 
 
-def _options(record: Record) -> tuple[str, ...]:
-    values = _list(record, "options")
+def _options(row: Row) -> tuple[str, ...]:
+    values = _list(row, "options")
     if len(values) == 1 or len(values) > MOST_OPTIONS:
-        raise TrainingDataError(f"{record.source}: there are {len(values)} options; give 2 to {MOST_OPTIONS}.")
+        raise TrainingDataError(f"{row.source}: there are {len(values)} options; give 2 to {MOST_OPTIONS}.")
     options = tuple(str(value).strip() for value in values)
     if not all(options) or len({option.casefold() for option in options}) < len(options):
-        raise TrainingDataError(f"{record.source}: an option is empty or there twice; give different options.")
+        raise TrainingDataError(f"{row.source}: an option is empty or there twice; give different options.")
     return options
 
 
-def _list(record: Record, field: str) -> list[Any]:
-    value = record.fields.get(field)
+def _list(row: Row, field: str) -> list[Any]:
+    value = row.fields.get(field)
     if isinstance(value, str):
         value = _parsed_list(value)
     if not isinstance(value, list) or not value:
         raise TrainingDataError(
-            f"{record.source}: there is no list under {field!r}; write a JSON list, or '|' between its entries."
+            f"{row.source}: there is no list under {field!r}; write a JSON list, or '|' between its entries."
         )
     return value
 
@@ -148,26 +146,26 @@ def _parsed_list(text: str) -> list[Any]:
     return value if isinstance(value, list) else [part.strip() for part in text.split("|")]
 
 
-def _distribution(record: Record, count: int) -> tuple[float, ...]:
-    field = next(name for name in _DISTRIBUTIONS if name in record.fields)
-    shares = [_number(value, record, field) for value in _list(record, field)]
+def _distribution(row: Row, count: int) -> tuple[float, ...]:
+    field = next(name for name in _DISTRIBUTIONS if name in row.fields)
+    shares = [_number(value, row, field) for value in _list(row, field)]
     if len(shares) != count:
         raise TrainingDataError(
-            f"{record.source}: {field} has {len(shares)} shares for {count} options; give one for each option."
+            f"{row.source}: {field} has {len(shares)} shares for {count} options; give one for each option."
         )
     total = math.fsum(shares)
     if abs(total - 1) > TOLERANCE or min(shares) < 0:
         raise TrainingDataError(
-            f"{record.source}: {field} sums to {total:.4g} and has {min(shares):.4g} as its smallest share; give "
+            f"{row.source}: {field} sums to {total:.4g} and has {min(shares):.4g} as its smallest share; give "
             "shares of at least 0 that sum to 1."
         )
     return tuple(share / total for share in shares)
 
 
-def _answer(record: Record, options: tuple[str, ...]) -> str:
-    if "answer" not in record.fields:
-        raise TrainingDataError(f"{record.source}: there is neither a distribution nor an answer; add one of the two.")
-    said = str(record.fields["answer"]).strip()
+def _answer(row: Row, options: tuple[str, ...]) -> str:
+    if "answer" not in row.fields:
+        raise TrainingDataError(f"{row.source}: there is neither a distribution nor an answer; add one of the two.")
+    said = str(row.fields["answer"]).strip()
     for option in options:
         if option.casefold() == said.casefold():
             return option
@@ -175,25 +173,23 @@ def _answer(record: Record, options: tuple[str, ...]) -> str:
     labels = letters(len(options))
     if letter is None or letter[1].upper() not in labels:
         raise TrainingDataError(
-            f"{record.source}: the answer {said[:60]!r} is none of the options; write an option, or its letter."
+            f"{row.source}: the answer {said[:60]!r} is none of the options; write an option, or its letter."
         )
     return options[labels.index(letter[1].upper())]
 
 
-def _weight(record: Record) -> float:
-    weight = _number(record.fields.get("weight", 1.0), record, "weight")
+def _weight(row: Row) -> float:
+    weight = _number(row.fields.get("weight", 1.0), row, "weight")
     if weight < 0:
-        raise TrainingDataError(f"{record.source}: the weight {weight:g} is below 0; give one of at least 0.")
+        raise TrainingDataError(f"{row.source}: the weight {weight:g} is below 0; give one of at least 0.")
     return weight
 
 
-def _number(value: object, record: Record, field: str) -> float:
+def _number(value: object, row: Row, field: str) -> float:
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise TrainingDataError(
-            f"{record.source}: {field} has {str(value)[:40]!r}, which is no finite number; mend it."
-        )
+        raise TrainingDataError(f"{row.source}: {field} has {str(value)[:40]!r}, which is no finite number; mend it.")
     return number

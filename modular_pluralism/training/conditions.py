@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from modular_pluralism.errors import TrainingDataError
 from modular_pluralism.records.countries import OTHER, continent
-from modular_pluralism.records.rows import Record
+from modular_pluralism.records.rows import Row
 
 CONTINENT = "continent"
 """A field that is computed from the attribute where the data has no such column."""
@@ -34,46 +34,46 @@ def plain(value: object) -> str:
     return re.sub(r"[\s_-]+", " ", str(value)).strip().casefold()
 
 
-def choose(records: Sequence[Record], conditions: Sequence[Condition], attribute: str = "attribute") -> list[Record]:
+def choose(rows: Sequence[Row], conditions: Sequence[Condition], attribute: str = "attribute") -> list[Row]:
     """The rows that meet all conditions; `attribute` is the column whose countries have a continent.
 
     Raises:
         TrainingDataError: no row has the field, or none has the value; lists some values that there are.
     """
-    chosen = list(records)
+    chosen = list(rows)
     for condition in conditions:
-        value_of = _reader(records, condition.field, attribute)
+        value_of = _reader(rows, condition.field, attribute)
         wanted = plain(condition.value)
-        if not any(plain(value_of(record)) == wanted for record in records):
+        if not any(plain(value_of(row)) == wanted for row in rows):
             raise TrainingDataError(
-                f"No row has {condition.field}={condition.value}; there are {_some(map(value_of, records))}."
+                f"No row has {condition.field}={condition.value}; there are {_some(map(value_of, rows))}."
             )
-        chosen = [record for record in chosen if plain(value_of(record)) == wanted]
+        chosen = [row for row in chosen if plain(value_of(row)) == wanted]
     if not chosen:
         raise TrainingDataError("No row meets all conditions of --where at once; leave one of them out.")
     return chosen
 
 
-def grouped(records: Sequence[Record], field: str, attribute: str = "attribute") -> dict[str, list[Record]]:
+def grouped(rows: Sequence[Row], field: str, attribute: str = "attribute") -> dict[str, list[Row]]:
     """The rows by the value of `field`, in the order of the values; rows without one are left out.
 
     Raises:
         TrainingDataError: no row has the field.
     """
-    value_of = _reader(records, field, attribute)
-    groups: dict[str, tuple[str, list[Record]]] = {}
-    for record in records:
-        if value := value_of(record):
-            groups.setdefault(plain(value), (value, []))[1].append(record)
+    value_of = _reader(rows, field, attribute)
+    groups: dict[str, tuple[str, list[Row]]] = {}
+    for row in rows:
+        if value := value_of(row):
+            groups.setdefault(plain(value), (value, []))[1].append(row)
     return {value: rows for _, (value, rows) in sorted(groups.items())}
 
 
-def _reader(records: Sequence[Record], field: str, attribute: str) -> Callable[[Record], str]:
-    if any(field in record.fields for record in records):
-        return lambda record: str(record.fields.get(field, ""))
-    if field == CONTINENT and any(attribute in record.fields for record in records):
-        return lambda record: continent(str(record.fields.get(attribute, ""))).replace(OTHER, "")
-    known = dict.fromkeys(name for record in records for name in record.fields)
+def _reader(rows: Sequence[Row], field: str, attribute: str) -> Callable[[Row], str]:
+    if any(field in row.fields for row in rows):
+        return lambda row: str(row.fields.get(field, ""))
+    if field == CONTINENT and any(attribute in row.fields for row in rows):
+        return lambda row: continent(str(row.fields.get(attribute, ""))).replace(OTHER, "")
+    known = dict.fromkeys(name for row in rows for name in row.fields)
     continents = f", or {CONTINENT}" if attribute in known else ""
     raise TrainingDataError(f"No row has a field {field!r}; use one of {', '.join(known)}{continents}.")
 

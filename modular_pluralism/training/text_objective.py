@@ -9,7 +9,7 @@ import numpy as np
 
 from modular_pluralism.errors import TrainingDataError
 from modular_pluralism.optional import optional
-from modular_pluralism.records.rows import Record
+from modular_pluralism.records.rows import Row
 from modular_pluralism.training.base_model import PURPOSE
 from modular_pluralism.training.settings import TrainingSettings
 from modular_pluralism.training.vote_prompts import VoteEncoder
@@ -18,18 +18,18 @@ _AT_ONCE = 2
 """Blocks that go through the model together: the logits of every position take the most memory."""
 
 
-def texts_of(records: Sequence[Record]) -> list[str]:
+def texts_of(rows: Sequence[Row]) -> list[str]:
     """The texts of rows, under `text`.
 
     Raises:
         TrainingDataError: a row has none, or all texts are the same.
     """
     texts = []
-    for record in records:
-        text = record.fields.get("text")
+    for row in rows:
+        text = row.fields.get("text")
         if not isinstance(text, str) or not text.strip():
             raise TrainingDataError(
-                f"{record.source}: there is neither a question nor a text; name the column 'question' or 'text'."
+                f"{row.source}: there is neither a question nor a text; name the column 'question' or 'text'."
             )
         texts.append(text.strip())
     if len(set(texts)) == 1 and len(texts) > 1:

@@ -20,7 +20,7 @@ from modular_pluralism.llama.gguf_parts import latest_change, size_of
 from modular_pluralism.optional import optional
 from modular_pluralism.pool import COMMUNITY_NAME, NAME_RULE
 from modular_pluralism.prepared.entry import file_hash
-from modular_pluralism.records.rows import Record
+from modular_pluralism.records.rows import Row
 from modular_pluralism.records.survey import is_survey, survey_items
 from modular_pluralism.training.base_model import PURPOSE, add_lora, load_base, lora_state, set_lora_state, shrink_base
 from modular_pluralism.training.checkpoint import Checkpoints
@@ -52,7 +52,7 @@ _ROOM = 8
 class Data:
     """A community's rows, and where they come from: for the card."""
 
-    records: Sequence[Record]
+    rows: Sequence[Row]
     files: Sequence[str]
     conditions: Sequence[str] = ()
     license: str | None = None
@@ -151,12 +151,12 @@ def _lora_config(settings: TrainingSettings) -> LoraConfig:
 
 
 def _task(data: Data, encoder: VoteEncoder, base: Base, settings: TrainingSettings, force: bool) -> _Task:
-    make = _survey_task if is_survey(data.records) else _text_task
+    make = _survey_task if is_survey(data.rows) else _text_task
     return make(data, encoder, base, settings, force)
 
 
 def _survey_task(data: Data, encoder: VoteEncoder, base: Base, settings: TrainingSettings, force: bool) -> _Task:
-    items = survey_items(data.records, data.attribute)
+    items = survey_items(data.rows, data.attribute)
     train, held_out = split_by(
         items, lambda item: item.question, settings.held_out, settings.seed, what="questions", force=force
     )
@@ -186,7 +186,7 @@ def _survey_task(data: Data, encoder: VoteEncoder, base: Base, settings: Trainin
 
 
 def _text_task(data: Data, encoder: VoteEncoder, _: Base, settings: TrainingSettings, force: bool) -> _Task:
-    texts = texts_of(data.records)
+    texts = texts_of(data.rows)
     train, held_out = split_by(texts, lambda text: text, settings.held_out, settings.seed, what="texts", force=force)
     objective = TextObjective(encoder, train, held_out, settings)
 
@@ -218,7 +218,7 @@ def _fingerprint(data: Data, base: Base, settings: TrainingSettings, encoder: Vo
     """The same for the same training, and different for any other."""
     told: list[Any] = [
         settings.model_dump(),
-        [record.fields for record in data.records],
+        [row.fields for row in data.rows],
         [base.gguf.name, size_of(base.gguf), latest_change(base.gguf), base.template],
         None if base.start is None else file_hash(base.start),
         [encoder.prompts[name].text for name in ("vote", "vote_group", "option")],
