@@ -61,5 +61,5 @@ def _counted(group: PolisGroup) -> str:
     apart = f"{len(group.traits)} opinions that set it apart; " if group.traits else ""
     return (
         f"{group.participants:,} participants, {group.statements:,} statements; {apart}"
-        f"what was expected counts for {group.strength:.1f} votes"
+        f"shares smoothed as by {group.strength:.1f} further votes"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +88,7 @@ def traits(groups: Mapping[str, Votes]) -> dict[str, list[Trait]]:
     return {name: sorted(each, key=lambda trait: trait.others - trait.share) for name, each in kept.items()}
 
 
-def _differences(groups: Mapping[str, Votes], name: str, stats: object) -> Sequence[tuple[str, Trait]]:
+def _differences(groups: Mapping[str, Votes], name: str, stats: Any) -> Sequence[tuple[str, Trait]]:
     own = groups[name].counts
     rest = sum((votes.counts for other, votes in groups.items() if other != name), np.zeros_like(own))
     voters, others = own.sum(axis=1), rest.sum(axis=1)
@@ -96,7 +96,7 @@ def _differences(groups: Mapping[str, Votes], name: str, stats: object) -> Seque
     for option in ("Agree", "Disagree"):
         place = OPTIONS.index(option)
         said, others_said = own[:, place], rest[:, place]
-        tail = stats.hypergeom.sf(said - 1, voters + others, said + others_said, voters)  # type: ignore[attr-defined]
+        tail = stats.hypergeom.sf(said - 1, voters + others, said + others_said, voters)
         for at in np.flatnonzero((voters > 0) & (others > 0)):
             share, of_others = said[at] / voters[at], others_said[at] / others[at]
             told.append((name, Trait(int(at), option, float(share), float(of_others), float(tail[at]))))
