@@ -307,6 +307,22 @@ def test_a_distribution_by_keyboard_alone(seen: Seen, home: Home) -> None:
     assert home.state(run) == "finished"
 
 
+def test_a_record_is_shown_with_what_it_rests_on_and_no_model_is_offered(seen: Seen, home: Home) -> None:
+    folder = home.pool.parent
+    (folder / "town.csv").write_text("question,options,distribution\nShould a city ban cars?,Yes|No,0.75|0.25\n")
+    pool = folder / "record.toml"
+    pool.write_text(re.sub(r"(\[communities\.\w+\]\n)", r'\1answers = "town.csv"\n', home.pool.read_text()))
+    options = ["--option", "Yes", "--option", "No", "--mode", "distributional", "--voice", "record"]
+    asked = pluralism("ask", QUESTION, *options, "--pool", str(pool), "--thread", "rec", "--store", str(home.store))
+    assert asked.returncode == 0, asked.stderr
+    seen.open("look", "rec")
+    seen.page.wait_for_selector("text=the question itself")
+    shown = seen.page.inner_text("#main")
+    assert "record: what each community's people have answered" in shown
+    assert "rotate" not in shown
+    assert not seen.page.get_by_role("button", name="as well").count()
+
+
 def test_tabs_do_not_disturb_each_other_and_a_closed_one_loses_no_run(
     seen: Seen, browser: Browser, server: Debugging, run: str, home: Home
 ) -> None:

@@ -69,6 +69,11 @@ def describe_distributions(state: Mapping[str, Any]) -> DistributionView:
     )
 
 
+def can_be_read_otherwise(run: KeptRun) -> bool:
+    """Whether `read_otherwise` can ask a model for the same by another scoring: of one voice, which is no record."""
+    return run.setup.voice in ("comment", "vote")
+
+
 async def read_otherwise(run: KeptRun, scoring: Scoring, *, models: OwnModels = None) -> dict[str, OptionDistribution]:
     """Every community's distribution by another scoring, for the comments of a distributional run, of which the base
     LLM is asked, or for its votes, of which the communities are; nothing is kept. What the run has read by "label"
@@ -85,7 +90,7 @@ async def read_otherwise(run: KeptRun, scoring: Scoring, *, models: OwnModels = 
     known: dict[str, OptionDistribution] = run.state["distributions"]
     if scoring == "label" and all(each["label"] is not None for each in known.values()):
         return {name: _as_label(each) for name, each in known.items()}
-    if voice not in ("comment", "vote"):
+    if not can_be_read_otherwise(run):
         raise InputError(f"This run has heard {voice}, of which nothing can be read otherwise alone; ask it anew.")
     made_of = run.setup.load()
     graph = build_graph(run.setup.mode, scoring, made_of, PoolModels(made_of.pool, models), voice=voice)

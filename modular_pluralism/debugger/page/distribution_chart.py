@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modular_pluralism.debugger.distributions import DistributionView, describe_distributions, read_otherwise
+from modular_pluralism.debugger.distributions import (
+    DistributionView,
+    can_be_read_otherwise,
+    describe_distributions,
+    read_otherwise,
+)
 from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.option_math import is_low
@@ -16,6 +21,8 @@ _READ = {
     "label": "with the options in their own order",
     "text": "from the options' own words",
 }
+
+_RECORDED = "record: what each community's people have answered to like questions"
 
 
 class DistributionChart:
@@ -41,12 +48,14 @@ class DistributionChart:
                     el.text("How likely each option is", tag="h2")
                     self._legend(beside is not None, scoring)
                 self._chart(beside)
-                if beside is None:
+                if beside is None and can_be_read_otherwise(self._kept):
                     self._offer()
             _figures(self._view, self._state)
+            _evidence(self._view)
 
     def _legend(self, both: bool, scoring: Scoring) -> None:
-        words = {"swatch": f"{self._scoring}: {_READ[self._scoring]}"}
+        by_model = any(each.read["scoring"] is not None for each in self._view.communities)
+        words = {"swatch": f"{self._scoring}: {_READ[self._scoring]}" if by_model else _RECORDED}
         if both:
             words["swatch thin"] = f"{scoring}: {_READ[scoring]}"
         words["swatch even"] = "all equally likely"
@@ -128,3 +137,21 @@ def _figures(view: DistributionView, state: Mapping[str, Any]) -> None:
         sampled = [each.community for each in view.communities if each.read["samples"] is not None]
         if sampled:
             el.note(f"Estimated from sampled replies, not read: {', '.join(sampled)}.", "warn", "casino")
+
+
+def _evidence(view: DistributionView) -> None:
+    """The answers that records rest on, where any has spoken."""
+    rows = [
+        [
+            each.community,
+            answer["question"],
+            "the question itself" if evidence["itself"] else f"{answer['similarity']:.2f}",
+            el.percent(answer["weight"]),
+        ]
+        for each in view.communities
+        if (evidence := each.read.get("evidence"))
+        for answer in evidence["answers"]
+    ]
+    if rows:
+        with el.card("What the records rest on"):
+            el.table(["Community", "Answered question", "Similarity", "Weight in its record"], rows)
