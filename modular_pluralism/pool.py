@@ -166,12 +166,15 @@ class RunSettings(Table):
     record_gate: Annotated[tuple[_Share, _Share] | None, Field(exclude_if=lambda gate: gate is None)] = None
     pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
 
-    @field_validator("record_gate")
+    @field_validator("record_gate", mode="before")
     @classmethod
-    def _check_gate(cls, gate: tuple[float, float] | None) -> tuple[float, float] | None:
-        if gate is not None and gate[0] >= gate[1]:
-            raise ValueError("must be two similarities of which the second is larger, such as [0.2, 0.4]")
-        return gate
+    def _check_gate(cls, gate: object) -> object:
+        if gate is None:
+            return None
+        pair = tuple(gate) if isinstance(gate, list | tuple) else ()
+        if len(pair) != 2 or not all(isinstance(each, int | float) for each in pair) or not 0 <= pair[0] < pair[1] <= 1:
+            raise ValueError("must be two similarities from 0 to 1 of which the second is larger, such as [0.2, 0.4]")
+        return tuple(map(float, pair))  # TOML and JSON have lists
 
 
 _TOP = ("base", "models", "communities", "run", "priors")

@@ -140,6 +140,8 @@ def brief(value: object) -> str:
     """A value as a message shows it: as TOML would write it, on one line, and never long."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list) and 0 < len(value) <= 4 and all(isinstance(each, int | float) for each in value):
+        return f"[{', '.join(map(brief, value))}]"
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
     if isinstance(value, str):

@@ -193,12 +193,15 @@ def test_check_reports_every_part_and_fails_if_one_does(tmp_path: Path) -> None:
         '[models.gone]\ngguf = "gone.gguf"\n'
         '[communities.here]\nmodel = "demo"\ndescription = "works"\n'
         '[communities.away]\nmodel = "gone"\ndescription = "does not"\n'
+        '[communities.forgetful]\nmodel = "demo"\nanswers = "lost.csv"\ndescription = "has lost its record"\n'
     )
     bad = pluralism("communities", "check", "--pool", str(pool))
     assert bad.returncode == 1
     marks = {line.split(":")[0].split(maxsplit=1)[1]: line.split()[0] for line in bad.stdout.splitlines()}
-    assert marks == {"base LLM": "ok", "here": "ok", "away": "FAILED"}
+    assert marks == {"base LLM": "ok", "here": "ok", "away": "FAILED", "forgetful": "FAILED"}
     assert "gone.gguf" in bad.stdout
+    assert "There is no file" in bad.stdout
+    assert "lost.csv" in bad.stdout
 
 
 @pytest.mark.parametrize("mode", ["overton", "steerable", "distributional"])

@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import Embeddings
 
-from modular_pluralism import Community, InputError, Pool, PoolError, QuorumError, build_distributional
+from modular_pluralism import (
+    Community,
+    InputError,
+    Pool,
+    PoolError,
+    QuorumError,
+    RunSettings,
+    build_distributional,
+)
 from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.live import RunRequest, start_run
 from modular_pluralism.errors import NoEvidenceError, StoreError, TrainingDataError
@@ -363,6 +371,23 @@ def test_voices_that_cannot_be_are_refused(tmp_path: Path) -> None:
         pool_with(tmp_path).with_run(record_gate=(0.4, 0.2))
     with pytest.raises(PoolError, match="record_similarity names no model"):
         Pool(**{**fake, "run": {"record_similarity": "none"}})
+
+
+@pytest.mark.parametrize("gate", ["[0.1, 0.9]", "[0, 1]"])
+def test_a_pool_file_has_its_own_gate(tmp_path: Path, gate: str) -> None:
+    text = f"""
+        base = "m"
+        [models.m]
+        gguf = "m.gguf"
+        [communities.north]
+        model = "m"
+        description = "the north"
+        [run]
+        record_gate = {gate}
+    """
+    pool = Pool.from_toml(text, source="pool.toml", folder=tmp_path)
+    assert pool.run.record_gate == tuple(json.loads(gate))
+    assert RunSettings(**json.loads(pool.run.model_dump_json())) == pool.run  # as a kept run has it
 
 
 def test_voices_without_any_weight_make_a_community_missing(tmp_path: Path) -> None:

@@ -280,7 +280,13 @@ description = "d"
         ("[priors.Spain]\nnorth = inf", "[priors.Spain] north must be a finite number"),
         ("[priors.'']\nnorth = 1", "[priors.''] names no attribute"),
         ("[priors.Spain]\nnorth = 1\n[priors.'Spain ']\nnorth = 1", "is for the same attribute as [priors.Spain]"),
-        ("[run]\nvoice_weights = {vote = -1}", "voice_weights"),
+        ("[run]\nvoice_weights = {vote = -1}", "[run] voice_weights must be at least 0.0, not -1"),
+        ("[run]\nvoice_weights = {loud = 1}", "[run] voice_weights must be 'comment', 'vote' or 'record', not 'loud'"),
+        (
+            "[run]\nrecord_gate = [0.5, 0.2]",
+            "[run] record_gate must be two similarities from 0 to 1 of which the second is larger, such as [0.2, 0.4], "
+            "not [0.5, 0.2]",
+        ),
         ("[run]\nvoice_pooling = 'max'", "[run] voice_pooling must be 'linear' or 'log-linear', not 'max'"),
     ],
 )

@@ -51,7 +51,7 @@ def list_communities(context: typer.Context, pool: PoolOption = "perspective", a
 
 @app.command("check", epilog=examples("pluralism communities check --pool my-pool.toml"))
 def check(pool: PoolOption = "perspective") -> None:
-    """Load every model and adapter, ask each as a run does, and print one line each."""
+    """Load every model, adapter and record, ask each model as a run does, and print one line each."""
     from modular_pluralism.graphs.every_graph import check_names
     from modular_pluralism.models.pool_models import PoolModels
     from modular_pluralism.pool import Pool
@@ -68,6 +68,8 @@ def check(pool: PoolOption = "perspective") -> None:
             else:
                 said = _try(models.community(name), loaded, _prompts(loaded.persona_text(name, texts), texts))
                 said += f"; persona: {loaded.persona_source(name) or 'none'}"
+                if loaded.answers_file(name) is not None:
+                    said += f"; record: {models.record(name).answers:,} answers"
             mark, note = "ok    ", said
         except PluralismError as error:
             works, mark, note = False, "FAILED", str(error)
