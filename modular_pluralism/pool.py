@@ -37,6 +37,7 @@ from modular_pluralism.model_tables import EmbeddedModel as EmbeddedModel
 from modular_pluralism.model_tables import LangChainModel as LangChainModel
 from modular_pluralism.model_tables import ModelConfig as ModelConfig
 from modular_pluralism.model_tables import RemoteModel as RemoteModel
+from modular_pluralism.pools import BUILT_IN_POOLS, PAPER_POOLS
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.prompts.loader import hint, inline_persona
 from modular_pluralism.table import Table, at, brief, in_words, one_line, unknown
@@ -46,12 +47,6 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
 
     Answering: TypeAlias = ModelConfig | Runnable[Any, Any] | Callable[..., Any]
-
-BUILT_IN_POOLS: tuple[str, ...] = ("perspective", "culture", "mixed")
-"""Names that `Pool.load` knows without a path."""
-
-PAPER_POOLS: tuple[str, ...] = ("paper-perspective", "paper-culture")
-"""Further names that it knows, of pools that run once `pluralism community import --pool NAME` has fetched them."""
 
 COMMUNITY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What a community's name looks like."""

@@ -166,7 +166,7 @@ def test_ctrl_c_ends_cleanly() -> None:
 def test_communities_are_listed() -> None:
     rows = json.loads(pluralism("communities", "--pool", "mixed", "--json").stdout)["communities"]
     assert len(rows) == 11
-    assert set(rows[0]) == {"name", "model", "adapter", "persona", "prior", "description"}
+    assert set(rows[0]) == {"name", "model", "adapter", "persona", "record", "prior", "description"}
     table = pluralism("communities").stdout
     assert all(name in table for name in SIX)
 

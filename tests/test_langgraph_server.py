@@ -132,7 +132,7 @@ def test_without_folders_only_built_in_ones_are_offered(monkeypatch: pytest.Monk
     monkeypatch.delenv(POOLS_VARIABLE, raising=False)
     monkeypatch.delenv(PROMPTS_VARIABLE, raising=False)
     assert load_pool("culture").name == "culture"
-    with pytest.raises(InputError, match="'village'; use one of perspective, culture, mixed"):
+    with pytest.raises(InputError, match="'village'; use one of perspective, culture, mixed, town"):
         load_pool("village")
     with pytest.raises(InputError, match="'short'; leave it out"):
         load_prompts("short")
@@ -197,7 +197,7 @@ async def test_an_unusable_context_is_refused(context: dict[str, Any], message: 
 async def test_the_schema_tells_studio_which_nodes_use_a_prompt() -> None:
     schema: Any = (await made(distributional, pool="village")).compile().get_context_jsonschema()
     fields = schema["properties"]
-    assert fields["pool"]["enum"] == ["broken", "culture", "far", "mixed", "perspective", "village"]
+    assert fields["pool"]["enum"] == ["broken", "culture", "far", "mixed", "perspective", "town", "village"]
     assert fields["prompts"]["enum"] == [None, "short"]
     assert fields["scoring"]["enum"] == ["label", "rotate", "text"]
     assert fields["score_prompt"]["langgraph_type"] == "prompt"

@@ -22,7 +22,8 @@ from modular_pluralism.pool import Pool
 from modular_pluralism.records.rows import read_rows
 from modular_pluralism.records.survey import survey_items
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "polis"
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATA = REPOSITORY.parent / "shared" / "data" / "polis"
 TEXTS = ("Buses should be free.", "The museum should close.", "道路は広いほうがよい。", "Everybody should be nice.")
 
 
@@ -198,6 +199,17 @@ def test_real_conversations_have_groups_that_differ(tmp_path: Path) -> None:
         assert all(len(group.traits) >= 10 for group in made.groups[:-1])
         everyone = everyones_shares(conversation.everyone).shares
         assert np.abs(everyone[:, 0] - conversation.everyone.counts[:, 0] / conversation.everyone.voters).max() < 0.1
+
+
+def test_the_built_in_town_is_what_the_example_of_the_docs_makes(tmp_path: Path) -> None:
+    conversation = read_conversation(REPOSITORY / "docs" / "example_polis")
+    made = write_polis_pool(conversation, Pool.load("perspective"), tmp_path / "made")
+    built_in = Pool.load("town").folder
+    assert (built_in / "town.toml").read_text() == made.pool.read_text()
+    for group in made.groups:
+        assert (built_in / "records" / f"{group.name}.csv").read_text() == (
+            tmp_path / "made" / "records" / f"{group.name}.csv"
+        ).read_text()
 
 
 def test_the_command(tmp_path: Path) -> None:

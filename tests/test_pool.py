@@ -25,7 +25,6 @@ from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.pool import (
-    BUILT_IN_POOLS,
     Community,
     EmbeddedModel,
     LangChainModel,
@@ -33,6 +32,7 @@ from modular_pluralism.pool import (
     RemoteModel,
     RunSettings,
 )
+from modular_pluralism.pools import BUILT_IN_POOLS
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.setup import _pool_fingerprint
 

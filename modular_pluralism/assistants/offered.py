@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from modular_pluralism.errors import ContextError, InputError, PoolError
 from modular_pluralism.home import expanded
-from modular_pluralism.pool import BUILT_IN_POOLS, Pool
-from modular_pluralism.pools import POOL_VARIABLE
+from modular_pluralism.pool import Pool
+from modular_pluralism.pools import BUILT_IN_POOLS, POOL_VARIABLE
 from modular_pluralism.prompts import PromptSet
 
 POOLS_VARIABLE = "MODULAR_PLURALISM_POOLS"

@@ -13,7 +13,7 @@ import typer
 
 from modular_pluralism.cli.typed import typed_name_or_path, typed_path
 from modular_pluralism.errors import PoolError
-from modular_pluralism.pools import POOL_VARIABLE
+from modular_pluralism.pools import BUILT_IN_POOLS, POOL_VARIABLE
 from modular_pluralism.types import ItemScoring, Scoring, Style
 
 path_option = functools.partial(typer.Option, parser=typed_path)
@@ -59,7 +59,7 @@ PoolOption = Annotated[
         metavar="NAME|FILE",
         envvar=POOL_VARIABLE,
         callback=_checked_variable,
-        help="A built-in pool (perspective, culture, mixed) or a TOML file.",
+        help=f"A built-in pool ({', '.join(BUILT_IN_POOLS)}) or a TOML file.",
     ),
 ]
 PromptsOption = Annotated[

@@ -34,19 +34,32 @@ def list_communities(context: typer.Context, pool: PoolOption = "perspective", a
     from modular_pluralism.pool import Pool
 
     loaded = Pool.load(pool)
-    headings = ("name", "model", "adapter", "persona", "prior", "description")
+    headings = ("name", "model", "adapter", "persona", "record", "prior", "description")
     rows = [
-        (name, one.model, one.lora, loaded.persona_source(name), one.prior, one.description)
+        (name, one.model, one.lora, loaded.persona_source(name), one.answers, one.prior, one.description)
         for name, one in loaded.communities.items()
     ]
     if as_json:
         print_json({"communities": [dict(zip(headings, row, strict=True)) for row in rows]})
     else:
         cells = [
-            (name, model, lora or "none", persona or "none", f"{prior:g}", description)
-            for name, model, lora, persona, prior, description in rows
+            (name, model, *(each or "none" for each in (lora, persona, record)), f"{prior:g}", _cut(description))
+            for name, model, lora, persona, record, prior, description in rows
         ]
-        print_table(headings, cells, right=["prior"])
+        # A terminal is narrow: what no community has is no column.
+        some = [place for place, column in enumerate(zip(*cells, strict=True)) if set(column) != {"none"}]
+        print_table(
+            [headings[place] for place in some], [[row[place] for place in some] for row in cells], right=["prior"]
+        )
+
+
+def _cut(description: str) -> str:
+    """The beginning of a description, in the table; --json has all of it."""
+    return description if len(description) <= _LONGEST else f"{description[: _LONGEST - 1].rstrip()}…"
+
+
+_LONGEST = 120
+"""Characters of a description in the table."""
 
 
 @app.command("check", epilog=examples("pluralism communities check --pool my-pool.toml"))

@@ -413,8 +413,9 @@ def _print(trained: Trained) -> None:
 
 def _import_pool(pool: str, out: Path) -> None:
     from modular_pluralism.llama.gguf_source import find_gguf
-    from modular_pluralism.pool import BUILT_IN_POOLS, PAPER_POOLS, EmbeddedModel, Pool
+    from modular_pluralism.pool import EmbeddedModel, Pool
     from modular_pluralism.pool_files.moved_pool import adapter_files, moved_pool, write_moved_pool
+    from modular_pluralism.pools import BUILT_IN_POOLS, PAPER_POOLS
     from modular_pluralism.training.peft_files import import_adapter
 
     loaded = Pool.load(pool)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modular_pluralism.cli.call_options import PoolOption, SeedOption, examples
 from modular_pluralism.cli.output import safe, say, stoppable
 
-QUESTION = "Should a city ban cars from its centre?"
-ATTRIBUTE = "protecting the environment"
-OPTIONS = ["Yes", "No", "It depends"]
+if TYPE_CHECKING:
+    from modular_pluralism.pool import Pool
+
+QUESTION = "Should cafés be open until late at night?"
+ATTRIBUTE = "a quiet night"
+OPTIONS = ["Agree", "Disagree", "Pass"]
+POOL = "town"
 
 EXAMPLES = examples("""
 pluralism demo
-pluralism demo "Should wages be public?" --attribute "the right to privacy" --pool culture
+pluralism demo "Should wages be public?" --attribute "the right to privacy" --pool culture --option Yes --option No
 """)
 
 
@@ -23,49 +27,71 @@ def demo(
     question: Annotated[str, typer.Argument(help="The question.")] = QUESTION,
     attribute: Annotated[str, typer.Option("--attribute", "-a", help="What steerable mode shall reflect.")] = ATTRIBUTE,
     option: Annotated[list[str], typer.Option("--option", "-o", help="Options for distributional mode.")] = OPTIONS,
-    pool: PoolOption = "perspective",
+    pool: PoolOption = POOL,
     seed: SeedOption = 0,
 ) -> None:
-    """Ask one question in every mode, on the demo model unless the pool says otherwise."""
+    """Ask one question in every mode, on the demo model unless the pool says otherwise.
+
+    In distributional mode, communities that have a record answer from it.
+    """
     from rich.console import Console
     from rich.text import Text
 
     from modular_pluralism.cli.ask import run
     from modular_pluralism.modes import modes
     from modular_pluralism.nodes.request import Request
+    from modular_pluralism.pool import Pool
 
+    loaded = Pool.load(pool)
+    recorded = all(loaded.answers_file(name) is not None for name in loaded.communities)
     given: dict[str, Any] = {"attribute": attribute, "options": option}
     requests = [
-        Request(question=question, mode=mode.name, seed=seed, **{part: given[part] for part in mode.takes.required})
+        Request(
+            question=question,
+            mode=mode.name,
+            seed=seed,
+            voice="record" if recorded and mode.takes.voice else "comment",
+            **{part: given[part] for part in mode.takes.required},
+        )
         for mode in modes().values()
     ]
     console = Console(highlight=False)
-    _prepare(pool)
+    _prepare(loaded)
     console.print(Text("Question: ", style="bold").append_text(safe(question)))
     for mode, request in zip(modes().values(), requests, strict=True):
         console.print()
         console.rule(Text(mode.title, style="bold"))
         say(f"{mode.title} mode: {mode.work}.", prose=True)
+        if request.voice == "record":
+            say(_HEARD, prose=True)
         if request.attribute is not None:
             say(f"Attribute: {request.attribute}", prose=True)
         run(request, pool)
     say()
-    say(
-        "The communities of the built-in pools are personas on one very small model: a demonstration of the method, "
-        "not an opinion poll.",
-        "dim",
-        prose=True,
-    )
+    say(_MADE_UP if pool == POOL else _PERSONAS, "dim", prose=True)
 
 
-def _prepare(pool_name: str) -> None:
+_HEARD = (
+    "Here no community comments: each answers from its record, what its people have said to questions like this one "
+    "(--voice record)."
+)
+_PERSONAS = (
+    "The communities of the built-in pools are personas on one very small model: a demonstration of the method, not an "
+    "opinion poll."
+)
+_MADE_UP = (
+    "The communities are the opinion groups of a conversation that we made up, on one very small model: they show the "
+    "method and are not an opinion poll. `pluralism community from-polis` makes such a pool of a real conversation."
+)
+
+
+def _prepare(loaded: Pool) -> None:
     """On first use, rewrite the demo's model for this machine, where that is known to make it much faster."""
     from modular_pluralism.llama import ChatLlama, close_engines
     from modular_pluralism.models.pool_models import PoolModels
-    from modular_pluralism.pool import EmbeddedModel, Pool
+    from modular_pluralism.pool import EmbeddedModel
     from modular_pluralism.prepared.first_use import prepare_on_first_use
 
-    loaded = Pool.load(pool_name)
     config = loaded.models[loaded.base]
     alone = all(community.model == loaded.base for community in loaded.communities.values())
     # What is tried here does not repeat exactly.

@@ -373,7 +373,8 @@ def _row(file: str, prompt: Prompt) -> dict[str, Any]:
 
 def _by_persona(file: str) -> list[dict[str, str]]:
     """The communities of the built-in pools that have the persona."""
-    from modular_pluralism.pool import BUILT_IN_POOLS, Pool
+    from modular_pluralism.pool import Pool
+    from modular_pluralism.pools import BUILT_IN_POOLS
 
     persona = Path(file).name
     return [

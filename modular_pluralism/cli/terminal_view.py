@@ -16,7 +16,7 @@ from modular_pluralism.cli.output import is_full, safe, tell_instead
 from modular_pluralism.modes import ModeDescription, shown_answer
 from modular_pluralism.option_math import is_low
 from modular_pluralism.table import one_line
-from modular_pluralism.types import Comment, Evidence, OptionDistribution, Scoring, Selection, Usage
+from modular_pluralism.types import Comment, Evidence, OptionDistribution, RecordedAnswer, Scoring, Selection, Usage
 
 _REASONING = 300
 """Characters of reasoning that are shown; a model may write pages."""
@@ -126,7 +126,7 @@ class TerminalView:
         self._print_reading(list(of_each.values()), state.get("label_mass"))
         for name in rows:
             if evidence := of_each[name].get("evidence"):
-                self._print(_told(name, evidence))
+                self._print(_told(name, evidence, state["options"]))
 
     def _print_reading(self, readings: list[OptionDistribution], mass: float | None) -> None:
         """What a reader has to know before trusting the numbers."""
@@ -147,13 +147,21 @@ class TerminalView:
             self._print(line.append_text(safe(", ".join(unread))))
 
 
-def _told(name: str, evidence: Evidence) -> Text:
+def _told(name: str, evidence: Evidence, options: Sequence[str]) -> Text:
     """What a community's record has said, and how near it was."""
     if evidence["itself"]:
         return Text(f"{name} has answered this very question, so this is no prediction.", style="yellow")
     told = Text(f"{name} has answered (nearest similarity {evidence['nearness']:.2f}): ", style="dim")
-    nearest = sorted(evidence["answers"], key=lambda answer: -answer["similarity"])[:_TOLD]
-    return told.append_text(safe("; ".join(dict.fromkeys(one_line(answer["question"]) for answer in nearest)), "dim"))
+    nearest = sorted(evidence["answers"], key=lambda answer: -answer["similarity"])
+    of_each = {one_line(answer["question"]): _most_said(answer, options) for answer in reversed(nearest)}
+    said = [f"“{question}” {most}" for question, most in reversed(of_each.items())]
+    return told.append_text(safe("; ".join(said[:_TOLD]), "dim"))
+
+
+def _most_said(answer: RecordedAnswer, options: Sequence[str]) -> str:
+    """The asked option that most of them chose, and how many."""
+    most = max(range(len(options)), key=answer["probabilities"].__getitem__)
+    return f"{one_line(options[most])} {answer['probabilities'][most]:.0%}"
 
 
 _TOLD = 2

@@ -17,7 +17,8 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Comment, Key, SingleKey, Table, Whitespace
 
 from modular_pluralism.errors import InputError, PoolError
-from modular_pluralism.pool import BUILT_IN_POOLS, PAPER_POOLS, Pool
+from modular_pluralism.pool import Pool
+from modular_pluralism.pools import BUILT_IN_POOLS, PAPER_POOLS
 from modular_pluralism.replaced_file import replaced_file
 
 _MARK = "\ufeff"

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from modular_pluralism.errors import StoreError
 from modular_pluralism.nodes.request import check_voice
-from modular_pluralism.pool import BUILT_IN_POOLS, Pool
+from modular_pluralism.pool import Pool
+from modular_pluralism.pools import BUILT_IN_POOLS
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.runs.edits import Edited, Edits, Origin, apply_edits
 from modular_pluralism.runs.model_files import model_digests

@@ -12,7 +12,7 @@ from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.live_runs import LiveRuns
 from modular_pluralism.errors import InputError
 from modular_pluralism.modes import ModeDescription, every_voices, find_mode, modes
-from modular_pluralism.pool import BUILT_IN_POOLS
+from modular_pluralism.pools import BUILT_IN_POOLS
 from modular_pluralism.runs.setup import Setup
 from modular_pluralism.types import Scoring, Voices
 
