@@ -5,10 +5,11 @@ examples:
   python -m benchmarks.study --data data               everything, which takes hours on two cores
   python -m benchmarks.study --data data --part continents --comment-limit 100
   python -m benchmarks.study --data data --steps 4 --limit 5 --out out/try     only whether everything works
+  python -m benchmarks.study --data data --part polis_records --part opinion_records     no training, some minutes
 
 The folder given with --data has the files globalopinionqa_train.json, distributional_test_globalopinionqa_dev550.json
-and steerable_test_opinionqa_dev600.json, in the format of the paper's release. Whatever is finished is kept in --out,
-and the same command goes on from there.
+and steerable_test_opinionqa_dev600.json, in the format of the paper's release, and in its folder polis the exports of
+some conversations. Whatever is finished is kept in --out, and the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pathlib import Path
 from benchmarks.machine import describe_host
 from benchmarks.study.measuring import measure_part
 from benchmarks.study.parts import ALL, Part, continents, opinion_groups
+from benchmarks.study.records import RECORD_PARTS, sheets_of_records
+from benchmarks.study.similarities import similarities
 from benchmarks.study.tables import Line, Sheet, sheets_of, write_tables
 from benchmarks.study.training import demo_base, train_part
 from modular_pluralism.errors import PluralismError
@@ -37,6 +40,7 @@ PARTS = {
 _TRAIN = "globalopinionqa_train.json"
 _TEST = "distributional_test_globalopinionqa_dev550.json"
 _OPINIONS = "steerable_test_opinionqa_dev600.json"
+_POLIS = "polis"
 _INTERRUPTED = 130
 
 
@@ -44,10 +48,11 @@ def main() -> int:
     """Run what the command line asks for; the exit code."""
     given = _arguments()
     try:
-        if prepared_file(demo_base().gguf) is None:
+        parts = _of_records(given)
+        trained_parts = [name for name in given.part or PARTS if name in PARTS]
+        if trained_parts and prepared_file(demo_base().gguf) is None:
             print("`pluralism models prepare` makes the reading of this study several times faster.", file=sys.stderr)
-        parts = {}
-        for name in given.part or PARTS:
+        for name in trained_parts:
             part = _part(name, given)
             trained = train_part(part, given.out, TrainingSettings(seed=given.seed, steps=given.steps))
             limits = [limit for limit in (given.limit, given.comment_limit) if limit is not None]
@@ -55,7 +60,7 @@ def main() -> int:
                 part, given.out, limit=given.limit, comment_limit=min(limits, default=None), seed=given.seed
             )
             parts[name] = [_training(trained), *sheets_of(part, answers, seed=given.seed)]
-        written = write_tables(given.out, parts, PARTS)
+        written = write_tables(given.out, parts, PARTS | {name: each.title for name, each in RECORD_PARTS.items()})
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         return _INTERRUPTED
@@ -65,6 +70,24 @@ def main() -> int:
     print(written[0].read_text(encoding="utf-8"))
     print(f"Seed {given.seed}. {describe_host()}\nWritten: {written[0]}, {written[1]}")
     return 0
+
+
+def _of_records(given: argparse.Namespace) -> dict[str, list[Sheet]]:
+    """These come first: they take minutes, and say what trained communities have to beat."""
+    chosen = [name for name in given.part or RECORD_PARTS if name in RECORD_PARTS]
+    similar = similarities(given.vectors) if chosen else {}
+    given.out.mkdir(parents=True, exist_ok=True)
+    return {
+        name: sheets_of_records(
+            name,
+            lambda of: _part(of, given),
+            given.data / _POLIS,
+            similar,
+            seed=given.seed,
+            limit=given.limit,
+        )
+        for name in chosen
+    }
 
 
 def _part(name: str, given: argparse.Namespace) -> Part:
@@ -102,9 +125,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder of the three files")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the folder of the files")
     parser.add_argument("--out", type=Path, default=Path("out/study"), metavar="DIR", help="where all of it is written")
-    parser.add_argument("--part", action="append", choices=PARTS, help="one part only; can be repeated")
+    parser.add_argument(
+        "--part", action="append", choices=[*RECORD_PARTS, *PARTS], help="one part only; can be repeated"
+    )
+    parser.add_argument(
+        "--vectors", type=Path, metavar="GGUF", help="compare records' questions by this embedding model's vectors, too"
+    )
     parser.add_argument("--limit", type=_count, metavar="N", help="measure on the first N items")
     parser.add_argument(
         "--comment-limit", type=_count, metavar="N", help="let the methods with comments answer the first N items only"
