@@ -150,8 +150,8 @@ def test_a_pool_of_records_is_the_products_own(tmp_path: Path) -> None:
     graph = build_distributional(Pool.load(str(tmp_path / "pool.toml")), voice="record").compile()
     said = pooled(found.said, list(part.describe))
     assert [shares is None for shares in said] == [False, False, True, True]
-    for item, shares in zip(found.items, said, strict=True):
-        asked: Any = {"question": item.question, "options": list(item.options), "attribute": item.attribute}
+    for each, shares in zip(found.items, said, strict=True):
+        asked: Any = {"question": each.question, "options": list(each.options), "attribute": each.attribute}
         if shares is None:
             with pytest.raises(QuorumError):
                 graph.invoke(asked)

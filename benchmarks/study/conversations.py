@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from modular_pluralism.optional import optional
 from modular_pluralism.polis.export import COMMENTS, VOTES, Counts, read_conversation
 from modular_pluralism.polis.write import EVERYONE, FEWEST, write_polis_pool
 from modular_pluralism.pool import Pool
@@ -125,10 +126,10 @@ def grouped(ballots: Ballots, seed: int) -> list[str]:
     Raises:
         ValueError: no number of groups leaves two with enough participants.
     """
-    from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
-    from sklearn.metrics import silhouette_score
-
+    cluster, decomposition, metrics = (
+        optional(f"sklearn.{name}", "records", "Grouping participants")
+        for name in ("cluster", "decomposition", "metrics")
+    )
     heard = ballots[:, np.isfinite(ballots).any(axis=0)]
     placed = np.isfinite(heard).sum(axis=1) >= min(_FEWEST_CAST, heard.shape[1])
     chosen = heard[placed]
@@ -136,13 +137,13 @@ def grouped(ballots: Ballots, seed: int) -> list[str]:
     means = np.where(cast, chosen, 0.0).sum(axis=0) / np.maximum(cast.sum(axis=0), 1)
     filled = np.where(cast, chosen, means)
     different = len(np.unique(filled, axis=0))
-    points = PCA(2, random_state=seed).fit_transform(filled) if different > 1 else filled
+    points = decomposition.PCA(2, random_state=seed).fit_transform(filled) if different > 1 else filled
     best: tuple[float, NDArray[Any]] | None = None
     for count in range(2, min(_MOST_GROUPS, different, len(points) - 1) + 1):
-        labels = KMeans(count, n_init=10, random_state=seed).fit(points).labels_
+        labels = cluster.KMeans(count, n_init=10, random_state=seed).fit(points).labels_
         if (np.bincount(labels) >= FEWEST).sum() < 2:
             continue
-        score = float(silhouette_score(points, labels))
+        score = float(metrics.silhouette_score(points, labels))
         if best is None or score > best[0]:
             best = (score, labels)
     if best is None:
