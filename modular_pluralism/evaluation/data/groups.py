@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OptionItem, ValueItem
+from modular_pluralism.evaluation.data.items import STANCES, Item, Kind, OvertonItem, ValueItem
 from modular_pluralism.records.countries import continent, country
 from modular_pluralism.records.populations import AMBIGUITY, DEMOGRAPHIC, category_and_group
 
@@ -20,8 +20,8 @@ def groups(item: Item, kind: Kind) -> dict[str, str]:
             "label": f"{item.label} ({STANCES['ABC'.index(item.label)].lower()})",
             "sort of value": sort_of_value(item.value),
         }
-    if not isinstance(item, OptionItem):
-        return {}
+    if isinstance(item, OvertonItem):
+        return {"perspectives": f"{len(item.values):2} perspectives"} if item.by_perspectives else {}
     if item.attribute in AMBIGUITY:
         return {"ambiguity": AMBIGUITY[item.attribute]}
     if kind == "steerable-opinion" or DEMOGRAPHIC.match(item.attribute):

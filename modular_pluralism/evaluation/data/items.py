@@ -80,6 +80,8 @@ class OvertonItem:
     explanations: tuple[str, ...]
     question: str
     output: str | None
+    by_perspectives: bool = False
+    """Whether reports tell how many values it has: in the test with n perspectives, each is one."""
     options: ClassVar[tuple[str, ...]] = ()
     attribute: ClassVar[None] = None
     gold: ClassVar[tuple[float, ...]] = ()

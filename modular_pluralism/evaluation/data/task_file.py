@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn, TypeAlias, cast, get_args
 from modular_pluralism.errors import TaskFileError
 from modular_pluralism.evaluation.data.items import STANCES, Item, ItemId, Kind, OptionItem, OvertonItem, ValueItem
 from modular_pluralism.evaluation.data.json_list import JsonList
+from modular_pluralism.evaluation.data.perspective_table import PERSPECTIVES, PerspectiveTable
 from modular_pluralism.file_names import check_is_utf8
 from modular_pluralism.option_math import MOST_OPTIONS
 from modular_pluralism.records.populations import DEMOGRAPHIC
@@ -43,7 +44,7 @@ class TaskFile:
         self.equal_options = 0
         self.single_option = 0
         self.unparsed = 0
-        self._list = JsonList(path)
+        self._list = PerspectiveTable(path) if path.suffix.lower() == ".csv" else JsonList(path)
         self._shape: _Shape | None = None
         self.kind: Kind = self._check(kind)
         self.digest: str = self._list.digest or ""
@@ -157,6 +158,9 @@ class _Fields:
             self.refuse("id", "is neither a whole number nor a text; give each item one")
         return value
 
+    def has(self, field: str) -> bool:
+        return self._raw.get(field) is not None
+
     def text(self, field: str) -> str:
         return self._text(field, self._needed(field))
 
@@ -245,4 +249,5 @@ def _overton_item(fields: _Fields) -> OvertonItem:
         explanations=explanations,
         question=fields.text("input"),
         output=fields.optional_text("output"),
+        by_perspectives=fields.has(PERSPECTIVES),
     )

@@ -51,6 +51,20 @@ _AGREE_ANY = mean_of(
     better="higher",
     share=True,
 )
+_COVERAGE = mean_of(
+    "coverage",
+    "value coverage",
+    "How far the answer's sentences entail each value's explanation, the best sentence for each; the mean over an "
+    "item's values. Items that failed have none and are left out.",
+    better="higher",
+)
+_COVERED = mean_of(
+    "covered",
+    f"above {COVERED}",
+    f"Share of items with a value coverage above {COVERED}; a failure is not.",
+    better="higher",
+    share=True,
+)
 _MASSES = [
     mean_of("mass", "label mass", f"{_MASS}; mean over all orders of the options. {_OWN_WORDS}", share=True),
     mean_of("mass_label", "label mass, label", f"{_MASS}; in the options' own order.", share=True),
@@ -89,8 +103,10 @@ def main_measures(kind: Kind, methods: Mapping[str, Scores], *, ties: bool) -> l
     ]
 
 
-def group_measures(kind: Kind) -> list[Measure]:
+def group_measures(kind: Kind, methods: Mapping[str, Scores]) -> list[Measure]:
     """What is compared group by group."""
+    if kind == "overton":  # failures alone would fill the second
+        return [_COVERAGE, _COVERED] if any(scores.has("coverage") for scores in methods.values()) else []
     if kind == "steerable-value":
         return [*choice_measures("cell")[:1], *choice_measures("cell_label", "_label", ", label")[:1]]
     return [JS, JS_LABEL, _AGREE, _AGREE_LABEL]
@@ -144,20 +160,8 @@ def deciding(measures: Sequence[Measure], key: str | None) -> Measure:
 
 def _overton_measures(methods: Mapping[str, Scores], failures: bool) -> list[Measure]:
     known = [
-        mean_of(
-            "coverage",
-            "value coverage",
-            "How far the answer's sentences entail each value's explanation, the best sentence for each; the mean over "
-            "an item's values. Items that failed have none and are left out.",
-            better="higher",
-        ),
-        mean_of(
-            "covered",
-            f"above {COVERED}",
-            f"Share of items with a value coverage above {COVERED}; a failure is not.",
-            better="higher",
-            share=True,
-        ),
+        _COVERAGE,
+        _COVERED,
         mean_of("coverage_worst", "value coverage, worst case", "The same with 0 for a failure.", better="higher"),
         mean_of(
             "comment_coverage",

@@ -56,7 +56,8 @@ def summarise(
     """
     scored = ScoredMethods(task.kind, items, outcomes, methods, seed=seed, resamples=resamples, record=record)
     tables = [overall_table(scored), *_differences(scored), *_after_rotation(scored)]
-    tables += [_by_group(name, grouping, scored) for name, grouping in scored.groupings.items()]
+    by_group = [_by_group(name, grouping, scored) for name, grouping in scored.groupings.items()]
+    tables += [table for table in by_group if table.columns]
     tables += [*_patching(scored), _cost(scored), *extra]
     results = results_of(task, scored, title=title, run=run, tables=tables, warnings=warnings)
     return results.model_copy(update={"reliability": scored.reliability, "examples": scored.examples})
@@ -175,7 +176,7 @@ def _gains(plain: Scores, scores: Scores, draw: Draw) -> dict[str, Figure]:
 
 
 def _by_group(name: str, grouping: Grouping, scored: ScoredMethods) -> Table:
-    measures = seen(group_measures(scored.kind), scored.methods)
+    measures = seen(group_measures(scored.kind, scored.methods), scored.methods)
     rows = [
         Row(name=row, group=group, baseline=baseline, cells=figures(scores, measures, scored.draw, only=mask))
         for group, mask in grouping.masks().items()
