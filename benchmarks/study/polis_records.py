@@ -22,7 +22,7 @@ from modular_pluralism.records.record import CommunityRecord
 from modular_pluralism.records.similarity import Gate, Similarity
 from modular_pluralism.records.survey import SurveyItem
 
-DRAWS = 5
+DRAWS = 3
 """Times that the statements are halved; each half is seen in turn."""
 OWN_MEAN, EVERYBODYS_MEAN = "the group's mean", "everybody's mean"
 _UNIFORM, _ORACLE = "*uniform*", "*everybody's votes on it*"
