@@ -44,7 +44,8 @@ class TaskFile:
         self.equal_options = 0
         self.single_option = 0
         self.unparsed = 0
-        self._list = PerspectiveTable(path) if path.suffix.lower() == ".csv" else JsonList(path)
+        table = path.suffix.lower() == ".csv"
+        self._list: JsonList | PerspectiveTable = PerspectiveTable(path) if table else JsonList(path)
         self._shape: _Shape | None = None
         self.kind: Kind = self._check(kind)
         self.digest: str = self._list.digest or ""
