@@ -12,6 +12,7 @@ import pytest
 from modular_pluralism.cli import demo
 from modular_pluralism.home import CACHE_VARIABLE
 from modular_pluralism.llama import Engine, EngineSettings
+from modular_pluralism.pool import Pool
 from modular_pluralism.prepared import first_use
 from modular_pluralism.prepared import prepare as preparing
 from modular_pluralism.prepared.cache import everything, find_entry, prepared_file
@@ -125,7 +126,7 @@ def _demo_prepares(pool: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(first_use, "prepare_on_first_use", prepare)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        demo._prepare(pool)
+        demo._prepare(Pool.load(pool))
     return printed.getvalue().strip()
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modular_pluralism.cli import polis
+from modular_pluralism.cli import next_questions, polis
 from modular_pluralism.cli.call_options import (
     JsonOption,
     PoolOption,
@@ -99,6 +99,8 @@ class TrainingOptions:
 
 
 app.command("from-polis", epilog=polis.EXAMPLES)(polis.from_polis)
+app.command("ask-next", epilog=next_questions.ASK_EXAMPLES)(next_questions.ask_next)
+app.command("learn", epilog=next_questions.LEARN_EXAMPLES)(next_questions.learn)
 
 
 @app.command("train", epilog=_TRAIN_EXAMPLES)

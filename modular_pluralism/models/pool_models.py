@@ -199,10 +199,11 @@ class PoolModels:
                 path = self._pool.answers_file(community)
                 if path is None:
                     raise no_record(self._pool, community)
-                self._records[community] = RecordFile(path, self._similarity())
+                self._records[community] = RecordFile(path, self.record_similarity())
         return self._records[community].record()
 
-    def _similarity(self) -> Similarity:
+    def record_similarity(self) -> Similarity:
+        """What the texts of records are compared with. Raises as `named` does."""
         run = self._pool.run
         gate = None if run.record_gate is None else Gate(*run.record_gate)
         if run.record_similarity == LEXICAL:

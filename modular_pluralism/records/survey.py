@@ -18,7 +18,8 @@ from modular_pluralism.records.rows import Row
 TOLERANCE = 1e-3
 """How far from 1 a distribution may sum."""
 
-_DISTRIBUTIONS = ("distribution", "gold_distribution")
+DISTRIBUTIONS = ("distribution", "gold_distribution")
+"""The fields that may hold shares."""
 
 
 class SurveyItem(NamedTuple):
@@ -33,6 +34,26 @@ class SurveyItem(NamedTuple):
     attribute: str | None
     distribution: tuple[float, ...]
     answers: float | None = None
+
+
+class OpenQuestion(NamedTuple):
+    """A question with its options, which nobody has answered yet."""
+
+    question: str
+    options: tuple[str, ...]
+
+
+def open_questions(rows: Iterable[Row]) -> list[OpenQuestion]:
+    """The questions of the rows, each once, whatever answers stand beside them.
+
+    Raises:
+        TrainingDataError: a row lacks its question or its options. Names the row.
+    """
+    found: dict[OpenQuestion, None] = {}
+    for row in rows:
+        options = _options(row)
+        found[OpenQuestion(_alone(_text(row, "question"), options), options)] = None
+    return list(found)
 
 
 def is_survey(rows: Sequence[Row]) -> bool:
@@ -78,7 +99,7 @@ def answered_items(rows: Iterable[Row], attribute: str = "attribute", *, one_set
                 "question the same options."
             )
         group = _attribute(row, attribute)
-        if any(name in row.fields for name in _DISTRIBUTIONS):
+        if any(name in row.fields for name in DISTRIBUTIONS):
             items.append(SurveyItem(question, options, group, _distribution(row, len(options))))
         else:
             # In the order of the question's first row, so that answers add up however a row lists the options.
@@ -147,7 +168,7 @@ def _parsed_list(text: str) -> list[Any]:
 
 
 def _distribution(row: Row, count: int) -> tuple[float, ...]:
-    field = next(name for name in _DISTRIBUTIONS if name in row.fields)
+    field = next(name for name in DISTRIBUTIONS if name in row.fields)
     shares = [_number(value, row, field) for value in _list(row, field)]
     if len(shares) != count:
         raise TrainingDataError(
