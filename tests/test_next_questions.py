@@ -66,7 +66,8 @@ def test_each_choice_is_the_best_one_by_hand() -> None:
     nearness, is_known, _ = records_on(OPEN, [known])
     index = Lexical().index([each.question for each in OPEN])
     alike = np.array([index.similarities(each.question) for each in OPEN])
-    told = {OPEN[at].question: float(np.maximum(alike[at] - nearness[0], 0).sum() / 4) for at in (1, 2, 3)}
+    tells, has = (np.expm1(8 * each) / np.expm1(8) for each in (alike, nearness[0]))
+    told = {OPEN[at].question: float(np.maximum(tells[at] - has, 0).sum() / 4) for at in (1, 2, 3)}
     first = rank(OPEN, ["one"], Asked(nearness, is_known, None), Lexical(), 1)[0]
     assert first.question == max(told, key=told.__getitem__)
     assert first.gain == pytest.approx(told[first.question])

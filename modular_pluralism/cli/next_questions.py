@@ -55,9 +55,9 @@ def ask_next(
 ) -> None:
     """Rank unanswered questions by how much an answer would tell.
 
-    The first is the question whose answer brings the communities' records nearest to all questions of the file, the
-    second the one that then does, and so on. With `--votes`, each community's LM votes on each question, and a question
-    counts the more the farther its vote is from its record.
+    The first is the question whose answer would tell the communities' records the most of all questions of the file,
+    the second the one that then does, and so on. With `--votes`, each community's LM votes on each question, and a
+    question counts the more the farther its vote is from its record.
     """
     from modular_pluralism.errors import InputError
     from modular_pluralism.models.pool_models import PoolModels
@@ -147,8 +147,8 @@ def _print(ranked: list[NextQuestion], *, of: int, known: int) -> None:
     if ranked:
         print_table(["", "question", *numbers], rows, right=["", *numbers])
         say(
-            "gain: how much nearer the records come to the questions of the file, on average, when it is answered "
-            "after those above it. nearness: of the nearest question that is answered now (1 is the same).",
+            "gain: what an answer adds to what the records know of the file's questions, on average, after those "
+            "above it. nearness: of the nearest question that is answered now (1 is the same).",
             "dim",
             prose=True,
         )

@@ -1,4 +1,4 @@
-"""Which unanswered question to ask next: the one whose answer would bring the records nearest to all of them."""
+"""Which unanswered question to ask next: the one whose answer would tell the most of all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from modular_pluralism.errors import NoEvidenceError
 from modular_pluralism.option_math import disagreement
-from modular_pluralism.records.record import CommunityRecord
+from modular_pluralism.records.record import QUESTION, CommunityRecord
 from modular_pluralism.records.similarity import Floats, Similarity
 from modular_pluralism.records.survey import OpenQuestion
 
@@ -28,8 +28,8 @@ class Asked(NamedTuple):
 
 
 class NextQuestion(NamedTuple):
-    """A question to ask. `gain` is how much nearer the records come, on average, to all open questions when it is
-    answered after those before it (0 to 1); `nearness` and `disagreement` are the means over the communities, before
+    """A question to ask. `gain` is what an answer adds to what the records know of all open questions, on average,
+    after answers to those before it (0 to 1); `nearness` and `disagreement` are the means over the communities, before
     anything is answered; `communities` are those that have not answered it."""
 
     question: str
@@ -72,14 +72,14 @@ def rank(
     """The questions to ask, the one that tells the most first, and each of the others after what those before it have
     told; at most so many. Questions that every community has answered, and such as would tell nothing, are left out.
 
-    An answer tells of its question, and of those like it: a record whose nearest question had the similarity n is then
-    at max(n, s), where s is how alike the two are. The gain is the mean of what that adds, over questions and
-    communities, each weighted by how far its vote is from its record where there are votes: where they agree, an
-    answer would change little. Choosing one after the other comes within 1 - 1/e of the best choice (Nemhauser,
-    Wolsey and Fisher, 1978, since the gain is submodular).
+    An answer tells of its question, and of those like it, as much as it would weigh in their estimates: a record whose
+    nearest question has the similarity s tells exp(8 s) - 1 of what an answer to the question itself would. The gain is
+    the mean of what that adds, over questions and communities, each weighted by how far its vote is from its record
+    where there are votes: where they agree, an answer would change little. Choosing one after the other comes within
+    1 - 1/e of the best choice (Nemhauser, Wolsey and Fisher, 1978, since the gain is submodular).
     """
-    alike = _alike(questions, similarity)
-    nearness, weights = asked.nearness.copy(), _weights(asked)
+    alike = _telling(_alike(questions, similarity))
+    nearness, weights = _telling(asked.nearness), _weights(asked)
     chosen: list[NextQuestion] = []
     left = [place for place in range(len(questions)) if not asked.known[:, place].all()]
     while left and len(chosen) < most:
@@ -105,6 +105,12 @@ def rank(
     return chosen
 
 
+def _telling(alike: Floats) -> Floats:
+    """How much questions that are so much alike tell of each other, 0 to 1."""
+    told: Floats = np.expm1(QUESTION * alike) / math.expm1(QUESTION)
+    return told
+
+
 def _gain(nearness: Floats, weights: Floats, alike: Floats, known: Floats) -> float:
     """Of an answer to a question that is so much `alike` the others [n_questions], by those who do not know it."""
     return float((weights * np.maximum(alike - nearness, 0.0) * (1 - known)[:, None]).mean())
@@ -121,14 +127,16 @@ def _alike(questions: Sequence[OpenQuestion], similarity: Similarity) -> Floats:
     the one would not fit the options of the other."""
     index = similarity.index([each.question for each in questions])
     alike = np.array([index.similarities(each.question) for each in questions])
-    fits = np.array([[_fits(answered, other) for other in questions] for answered in questions])
-    alike = np.where(fits, alike, 0.0)
+    sets = list(dict.fromkeys(each.options for each in questions))
+    place = np.array([sets.index(each.options) for each in questions])
+    fits = np.array([[_fits(answered, other) for other in sets] for answered in sets])
+    alike[~fits[np.ix_(place, place)]] = 0.0
     np.fill_diagonal(alike, 1.0)
     return alike
 
 
-def _fits(answered: OpenQuestion, other: OpenQuestion) -> bool:
-    return len(answered.options) == len(other.options) or set(answered.options) >= set(other.options)
+def _fits(answered: Sequence[str], other: Sequence[str]) -> bool:
+    return len(answered) == len(other) or set(answered) >= set(other)
 
 
 COLUMNS = ("question", "options", "community", "answer", "weight", "gain")

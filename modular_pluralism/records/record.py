@@ -16,7 +16,7 @@ from modular_pluralism.records.similarity import Arrays, Floats, Similarity
 from modular_pluralism.records.survey import SurveyItem
 from modular_pluralism.types import Evidence, RecordedAnswer
 
-_QUESTION, _OPTIONS, _POPULATION = 8.0, 12.0, 5.0
+QUESTION, _OPTIONS, _POPULATION = 8.0, 12.0, 5.0
 """How much a question that is alike counts, options that are alike, and the same population, in a weight's logarithm.
 Chosen on GlobalOpinionQA's training part and one Polis conversation; see docs/records.md."""
 _TOLD = 5
@@ -201,7 +201,7 @@ class CommunityRecord:
         rows = fit.rows
         chosen = slice(None) if fit.fits.all() else np.flatnonzero(fit.fits[rows.place])
         question, people, place = rows.question[chosen], rows.population[chosen], rows.place[chosen]
-        score = _QUESTION * of_questions[question] + _OPTIONS * of_options[rows.sets][place]
+        score = QUESTION * of_questions[question] + _OPTIONS * of_options[rows.sets][place]
         if who is not None:
             score = score + _POPULATION * (people == who)
         shares = rows.shares[chosen]
