@@ -14,6 +14,7 @@ from modular_pluralism.nodes.own import CommentStage
 from modular_pluralism.nodes.quorum import attend
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import EvidenceTold
 
 
 @checked
@@ -26,6 +27,7 @@ def build_comments(
     comments: Comments = None,
     communities: Sequence[str] | None = None,
     after_comments: Sequence[CommentStage] = (),
+    evidence: EvidenceTold | None = None,
     into: str | None = None,
 ) -> StateGraph[CommentsState, None, CommentsQuestion, CommentsResult]:
     """What all modes begin with, for a mode of your own: every community comments, and the quorum is checked.
@@ -39,6 +41,8 @@ def build_comments(
         communities: Those of the pool that are asked (default: all).
         after_comments: Stages of your own for every comment, one after the other, each in its community's branch; see
             `CommentStage`.
+        evidence: Which of its people's answers a community with a record is told before it comments: "all" that are
+            near enough, those to "others" than the asked question, or "none" (default: as the pool's [run] table says).
         into: A key that takes the whole result, so that graphs stand side by side in one parent.
 
     Returns:
@@ -71,6 +75,7 @@ def build_comments(
         comments,
         communities=communities,
         after_comments=after_comments,
+        evidence=evidence,
         into=into,
     )
     graph = parts.graph(CommentsState, CommentsQuestion, CommentsResult)

@@ -32,7 +32,7 @@ from modular_pluralism.nodes.step import Step
 from modular_pluralism.nodes.vote import vote
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Pooling, Scoring, Voice, Voices
+from modular_pluralism.types import EvidenceTold, Pooling, Scoring, Voice, Voices
 
 
 @checked
@@ -47,6 +47,7 @@ def build_distributional(
     comments: Comments = None,
     communities: Sequence[str] | None = None,
     after_comments: Sequence[CommentStage] = (),
+    evidence: EvidenceTold | None = None,
     pooling: Pooling | PoolingFunction | None = None,
     into: str | None = None,
 ) -> StateGraph[DistributionalState, None, DistributionalQuestion, DistributionalResult]:
@@ -66,6 +67,8 @@ def build_distributional(
         communities: Those of the pool that are asked (default: all).
         after_comments: Stages of your own for every comment, one after the other, each in its community's branch; see
             `CommentStage`.
+        evidence: Which of its people's answers a community with a record is told before it comments: "all" that are
+            near enough, those to "others" than the asked question, or "none" (default: as the pool's [run] table says).
         pooling: How the distributions become one: "linear", "log-linear", "median", or a function of your own, see
             `PoolingFunction` (default: as the pool's [run] table says).
         into: A key that takes the whole result, so that graphs stand side by side in one parent.
@@ -108,6 +111,7 @@ def build_distributional(
         DISTRIBUTIONAL.takes,
         communities=communities,
         after_comments=after_comments,
+        evidence=evidence,
         into=into,
     )
     graph = parts.graph(DistributionalState, DistributionalQuestion, DistributionalResult)

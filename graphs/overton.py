@@ -19,6 +19,7 @@ from modular_pluralism.nodes.own import CommentStage, Merge
 from modular_pluralism.nodes.step import Step
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.types import EvidenceTold
 
 
 @checked
@@ -31,6 +32,7 @@ def build_overton(
     comments: Comments = None,
     communities: Sequence[str] | None = None,
     after_comments: Sequence[CommentStage] = (),
+    evidence: EvidenceTold | None = None,
     merge: Merge | None = None,
     answer_schema: AnswerSchema = None,
     tools: Sequence[Any] | None = None,
@@ -47,6 +49,8 @@ def build_overton(
         communities: Those of the pool that are asked (default: all).
         after_comments: Stages of your own for every comment, one after the other, each in its community's branch; see
             `CommentStage`.
+        evidence: Which of its people's answers a community with a record is told before it comments: "all" that are
+            near enough, those to "others" than the asked question, or "none" (default: as the pool's [run] table says).
         merge: Your own merge, in the place of the base LLM's; see `Merge`.
         answer_schema: A class of pydantic, a TypedDict or a JSON schema that the answer follows; its value, in plain
             form, is then in `structured`.
@@ -86,6 +90,7 @@ def build_overton(
         OVERTON.takes,
         communities=communities,
         after_comments=after_comments,
+        evidence=evidence,
         into=into,
         tools=tools,
         no_tools=no_tools(merge, "merge", answer_schema),

@@ -25,6 +25,7 @@ from modular_pluralism.nodes.after_comment import after_comment
 from modular_pluralism.nodes.answer import answer
 from modular_pluralism.nodes.check import check
 from modular_pluralism.nodes.comment import Speaker, comment, given
+from modular_pluralism.nodes.evidence import EVIDENCE_PROMPTS
 from modular_pluralism.nodes.gather import gather
 from modular_pluralism.nodes.own import CommentStage
 from modular_pluralism.nodes.request import check_scoring, check_seed
@@ -32,7 +33,7 @@ from modular_pluralism.nodes.step import QuestionParts, State, Step, StepNode
 from modular_pluralism.nodes.tools import plain_tools
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Comment, Scoring
+from modular_pluralism.types import Comment, EvidenceTold, Scoring
 
 Models = PoolModels | Mapping[str, Runnable[Any, Any]] | None
 Comments = Mapping[str, str | Comment] | None
@@ -62,11 +63,13 @@ class Parts:
         into: str | None = None,
         tools: Sequence[Any] | None = None,
         no_tools: str | None = None,
+        evidence: EvidenceTold | None = None,
     ) -> None:
         """`pool` may be a built-in name or a file, and `communities` names those of it that are asked. `mode` is what
         callbacks are told; `defaults` are taken for parts of the question that it leaves out; `comments` are known
         already, and `after_comments` are stages for each; `takes` is what questions have beside their text. `into` is
         the one key of the result. `tools` are for questions that have none, unless there are `no_tools`, with a reason.
+        `evidence` is what communities with a record are told of it, in the place of the pool's setting.
 
         Raises:
             InputError: a comment is given of a community that the pool does not have, or a stage is none.
@@ -75,11 +78,13 @@ class Parts:
         self.pool = pool if isinstance(pool, Pool) else Pool.load(pool)
         if communities is not None:
             self.pool = self.pool.only(communities)
+        if evidence is not None:
+            self.pool = self.pool.with_run(evidence=evidence)
         for name in comments or {}:
             if name not in self.pool.communities:
                 raise InputError(f"A comment of {name} is given; the pool has only {', '.join(self.communities)}.")
         self.models = models if isinstance(models, PoolModels) else PoolModels(self.pool, models)
-        self.prompts = prompts or PromptSet.load()
+        self.prompts = (prompts or PromptSet.load()).with_built_in(EVIDENCE_PROMPTS)
         self.caller = Caller(attempts=self.pool.run.attempts, deadline=self.pool.run.deadline)
         self.mode, self.takes, self.comments = mode, takes, comments or {}
         check_seed((defaults or {}).get("seed"))
@@ -249,7 +254,8 @@ class Parts:
 
     def community(self, name: str) -> Speaker:
         """What the nodes of a community know of it."""
-        return Speaker(name, self.pool.persona_text(name, self.prompts), self.pool.run.comment_tokens)
+        persona = self.pool.persona_text(name, self.prompts)
+        return Speaker(name, persona, self.pool.run.comment_tokens, self.pool.evidence_of(name))
 
 
 def no_tools(own: object, stage: str, schema: object) -> str | None:

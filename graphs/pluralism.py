@@ -15,7 +15,7 @@ from modular_pluralism.graphs.state import PluralismQuestion, PluralismResult, P
 from modular_pluralism.modes import Takes, find_mode, modes
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Mode, Scoring, Voices
+from modular_pluralism.types import EvidenceTold, Mode, Scoring, Voices
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ def build_pluralism(
     seed: int | None = None,
     mode: Mode | None = None,
     communities: Sequence[str] | None = None,
+    evidence: EvidenceTold | None = None,
     into: str | None = None,
 ) -> StateGraph[PluralismState, None, PluralismQuestion, PluralismResult]:
     """All modes in one graph, of which the question picks one by its `mode`.
@@ -45,6 +46,8 @@ def build_pluralism(
         seed: For questions that have none (default 0).
         mode: For questions that name none.
         communities: Those of the pool that are asked (default: all).
+        evidence: Which of its people's answers a community with a record is told before it comments: "all" that are
+            near enough, those to "others" than the asked question, or "none" (default: as the pool's [run] table says).
         into: A key that takes the whole result, so that graphs stand side by side in one parent.
 
     Returns:
@@ -69,7 +72,16 @@ def build_pluralism(
     """
     # What the question's mode does not take, that mode's own check refuses.
     takes = Takes("optional", "optional", tools=True)
-    parts = Parts(pool, prompts, models, defaults={"mode": mode}, takes=takes, communities=communities, into=into)
+    parts = Parts(
+        pool,
+        prompts,
+        models,
+        defaults={"mode": mode},
+        takes=takes,
+        communities=communities,
+        into=into,
+        evidence=evidence,
+    )
     if mode is not None:
         find_mode(mode)
     graph = parts.graph(_state(), PluralismQuestion, _result())

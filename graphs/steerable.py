@@ -19,7 +19,7 @@ from modular_pluralism.nodes.select import own_select, select
 from modular_pluralism.nodes.step import Step
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.types import Scoring
+from modular_pluralism.types import EvidenceTold, Scoring
 
 
 @checked
@@ -33,6 +33,7 @@ def build_steerable(
     comments: Comments = None,
     communities: Sequence[str] | None = None,
     after_comments: Sequence[CommentStage] = (),
+    evidence: EvidenceTold | None = None,
     selector: Selector | None = None,
     respond: Respond | None = None,
     answer_schema: AnswerSchema = None,
@@ -52,6 +53,8 @@ def build_steerable(
         communities: Those of the pool that are asked (default: all).
         after_comments: Stages of your own for every comment, one after the other, each in its community's branch; see
             `CommentStage`.
+        evidence: Which of its people's answers a community with a record is told before it comments: "all" that are
+            near enough, those to "others" than the asked question, or "none" (default: as the pool's [run] table says).
         selector: Your own selector, in the place of the base LLM; see `Selector`.
         respond: Your own answer in the light of the selected comment, in the place of the base LLM's; see `Respond`.
         answer_schema: A class of pydantic, a TypedDict or a JSON schema that an answer to a question without options
@@ -92,6 +95,7 @@ def build_steerable(
         STEERABLE.takes,
         communities=communities,
         after_comments=after_comments,
+        evidence=evidence,
         into=into,
         tools=tools,
         no_tools=no_tools(respond, "respond", answer_schema),

@@ -41,7 +41,7 @@ from modular_pluralism.pools import BUILT_IN_POOLS, PAPER_POOLS
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.prompts.loader import hint, inline_persona
 from modular_pluralism.table import Table, at, brief, in_words, one_line, unknown
-from modular_pluralism.types import Pooling, Voice, VoicePooling
+from modular_pluralism.types import EvidenceTold, Pooling, Voice, VoicePooling
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
@@ -145,7 +145,9 @@ class RunSettings(Table):
     how questions are compared with those of a record: "lexical", by their words, or the name of one of the pool's
     models, by its vectors; `record_gate` is two similarities from 0 to 1: where the nearest question is at most as near
     as the first, a record is not heard, and from the second on it has all of its weight (None: as the similarity has
-    it). `pooling` is how the communities' distributions become one: "linear", "log-linear" or "median".
+    it). `pooling` is how the communities' distributions become one: "linear", "log-linear" or "median". `evidence` says
+    which of its people's answers a community with a record is told before it comments: "all" that are near enough,
+    those to "others" than the asked question, or "none".
     """
 
     quorum: Count | None = None
@@ -160,6 +162,7 @@ class RunSettings(Table):
     record_similarity: Annotated[Text, Field(exclude_if=lambda name: name == LEXICAL)] = LEXICAL
     record_gate: Annotated[tuple[_Share, _Share] | None, Field(exclude_if=lambda gate: gate is None)] = None
     pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
+    evidence: Annotated[EvidenceTold, Field(exclude_if=lambda told: told == "all")] = "all"
 
     @field_validator("record_gate", mode="before")
     @classmethod
@@ -494,6 +497,15 @@ class Pool(Table):
         path = self.folder / expanded(answers, PoolError)
         check_inside(path, self.folder, PoolError)
         return path
+
+    def evidence_of(self, community: str) -> EvidenceTold:
+        """Which of its people's answers a community is told before it comments: "none" where it has no record."""
+        return "none" if self.communities[community].answers is None else self.run.evidence
+
+    @property
+    def tells_evidence(self) -> bool:
+        """Whether any of the communities is told answers of its people."""
+        return any(self.evidence_of(name) != "none" for name in self.communities)
 
     def template_text(self, model: str) -> str | None:
         """The text of a model's `template_file`, or None where it has none.

@@ -41,6 +41,12 @@ VoicePooling = Literal["linear", "log-linear"]
 """How a community's voices become one distribution; of two, there is no median."""
 
 
+EvidenceTold = Literal["all", "others", "none"]
+"""Which of its people's answers a community with a record is told before it comments: "all" that are near enough, those
+to "others" than the asked question, as is fair where the real answers to that are what a run is measured by, or
+"none"."""
+
+
 Happened = Literal["started", "answered", "scored", "voted", "failed"]
 """What a node tells of its work: that it asks a model for the first time, and how that ended."""
 
@@ -64,13 +70,38 @@ class Reply(Usage):
     text: str
 
 
+class ToldAnswer(TypedDict):
+    """How a community's people have answered a question, as the community was told it: `probabilities` [n_options] are
+    the mean over as many `populations` as its record has for that question. `similarity` is how alike the question is
+    to the asked one (0 to 1), and `itself` whether it is the asked one."""
+
+    question: str
+    options: list[str]
+    probabilities: list[float]
+    populations: int
+    similarity: float
+    itself: bool
+
+
+class CommentEvidence(TypedDict):
+    """What a community with a record was told before it commented, and what it made of that: the answers `told`,
+    numbered from 1, the numbers of them that the comment has `cited`, and those it has `invented`, which no answer had.
+    Nothing is told where no answered question was near enough."""
+
+    told: list[ToldAnswer]
+    cited: list[int]
+    invented: list[int]
+
+
 class Comment(Reply):
     """What one community LM said (the paper also calls it a message); where it failed, `text` is empty and
-    `error` says why. `reasoning` is what a thinking model wrote before it, which nobody else reads."""
+    `error` says why. `reasoning` is what a thinking model wrote before it, which nobody else reads. `evidence` is there
+    where the community has a record, and is told of it."""
 
     community: str
     error: str | None
     reasoning: NotRequired[str]
+    evidence: NotRequired[CommentEvidence]
 
 
 class Turn(TypedDict):

@@ -9,6 +9,7 @@ from modular_pluralism.errors import ContextOverflowError, DeadlineError, ModelC
 from modular_pluralism.models.answerer import OwnPart
 from modular_pluralism.models.calls import CallResult
 from modular_pluralism.nodes import ask
+from modular_pluralism.nodes.citations import with_citations
 from modular_pluralism.nodes.comment import failure
 from modular_pluralism.nodes.own import heard_comment
 from modular_pluralism.nodes.step import Body, State, Steps, step_maker
@@ -24,7 +25,7 @@ def after_comment(part: OwnPart, *, community: str) -> Body:
         given = heard_comment(state, community, part.place)
         try:
             outcome = yield ask.own(part, given)
-            said = _replaced(given["comment"], outcome, part.place)
+            said = with_citations(_replaced(given["comment"], outcome, part.place))
         except (ModelCallError, DeadlineError, ContextOverflowError) as error:
             return failure(state, community, error)
         return {"comments": {community: said}}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from modular_pluralism.errors import NoEvidenceError, TrainingDataError
+from modular_pluralism.errors import NoEvidenceError
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.nodes.comment import failure
+from modular_pluralism.nodes.comment import RECORD_ERRORS, failure
 from modular_pluralism.nodes.read_options import read_from
 from modular_pluralism.nodes.step import Body, State, Update, step_maker
 from modular_pluralism.records.record import Estimated
@@ -17,15 +17,15 @@ def recall(community: str, models: PoolModels, *, into: str = "distributions", a
 
     Where nothing in the record is near enough, the community leaves a comment with the error, and so counts as missing;
     unless it is heard by other voices too (`alone` is not set): those speak for it, and what the record says has no
-    weight. A record that cannot be read
-    makes it missing in either case: the file may be edited while a server runs.
+    weight. A record that cannot be read or searched makes it missing in either case: see RECORD_ERRORS. What takes a
+    while there is done off the event loop; see `PoolModels.record`.
     """
 
     def step(state: State) -> Update:
         try:
             record = models.record(community)
             found = record.estimate(state["question"], state["options"], state.get("attribute"))
-        except TrainingDataError as error:
+        except RECORD_ERRORS as error:
             return failure(state, community, error)
         except NoEvidenceError as error:
             return failure(state, community, error) if alone else {}

@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
+from modular_pluralism.nodes.citations import without_citations
 from modular_pluralism.option_math import letters
 from modular_pluralism.prompts import Prompt, PromptSet
 from modular_pluralism.types import Comment, Turn
@@ -30,16 +31,22 @@ def quoted(text: str) -> str:
     return text.strip() if len(lines) < 2 else "\n".join(f"> {line}".rstrip() for line in lines)
 
 
-def fill(prompt: Prompt, state: Mapping[str, Any], comment: Comment | None = None, **more: str) -> list[BaseMessage]:
-    """The prompt as messages, with what it takes of a question and of a comment on it; `more` is put in as it is. What
-    was said before the question stands before it."""
+def fill(
+    prompt: Prompt, state: Mapping[str, Any], comment: Comment | None = None, *, above: str | None = None, **more: str
+) -> list[BaseMessage]:
+    """The prompt as messages, with what it takes of a question and of a comment on it; `more` is put in as it is, and
+    `above` stands at the head of its first user message. What was said before the question stands before it."""
     values = {"question": quoted(state["question"]), **more}
     if "attribute" in prompt.variables:
         values["attribute"] = one_line(state["attribute"])
     if comment is not None:
-        values["comment"] = one_line(comment["text"])
+        values["comment"] = one_line(without_citations(comment))
+    rendered = prompt.render(**values)
+    if above is not None:
+        place = next(at for at, message in enumerate(rendered) if isinstance(message, HumanMessage))
+        rendered[place] = HumanMessage(f"{above}\n\n{rendered[place].text}")
     before = [_SAID_BY[turn["role"]](turn["content"]) for turn in state.get("history") or ()]
-    return _one_system([*before, *prompt.render(**values)]) if before else prompt.render(**values)
+    return _one_system([*before, *rendered]) if before else rendered
 
 
 def turns_before(state: Mapping[str, Any]) -> list[Turn]:
@@ -80,7 +87,7 @@ def comment_lines(prompts: PromptSet, comments: Sequence[Comment]) -> str:
     """The comments, numbered from 1, one a line."""
     prompt = prompts["numbered_comment"]
     return "\n".join(
-        prompt.render_text(number=str(number), comment=one_line(comment["text"]))
+        prompt.render_text(number=str(number), comment=one_line(without_citations(comment)))
         for number, comment in enumerate(comments, start=1)
     )
 

@@ -159,6 +159,15 @@ class PromptSet:
         known = {name: self._personas.get(name) or self[name] for name in texts}
         return self.with_prompts({name: known[name].with_text(texts[name], f"{source} for {name}") for name in texts})
 
+    def with_built_in(self, names: Iterable[str]) -> PromptSet:
+        """The set with the built-in prompts of these names where it has none: one that was put together by hand may be
+        older than they are."""
+        lacking = [name for name in names if name not in self]
+        if not lacking:
+            return self
+        built_in = PromptSet.load(style=self._style)
+        return self.with_prompts({name: built_in[name] for name in lacking})
+
     def with_prompts(self, prompts: Mapping[str, Prompt]) -> PromptSet:
         """The set with these prompts in the place of its own, or beside them; personas are by their files' names."""
         personas = {name: prompt for name, prompt in prompts.items() if prompt.mode == "persona"}

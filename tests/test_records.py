@@ -159,7 +159,7 @@ class CountedSimilarity:
     """Lexical, with what it was asked to index."""
 
     def __init__(self) -> None:
-        self.name, self.gate, self.indexed = "counted", Gate(0.2, 0.4), 0
+        self.name, self.gate, self.embeds, self.indexed = "counted", Gate(0.2, 0.4), False, 0
         self._lexical = Lexical()
 
     def index(self, texts: Sequence[str], known: Any = None) -> Any:

@@ -187,20 +187,27 @@ class PoolModels:
             raise _no_messages(self._pool, name, 'choose the voice "comment"')
 
     def record(self, community: str) -> CommunityRecord:
-        """The record of a community, as its file is now.
+        """The record of a community, as its file is now. Where reading or searching it takes a while, who works on an
+        event loop is sent into a thread; see `without_opening`.
 
         Raises:
             PoolError: it has none.
             TrainingDataError: the file is missing, or holds no survey answers.
             ModelLoadError: what its texts are compared with is not there.
         """
+        file = self._records.get(community)
+        if not _may_open.get() and (file is None or file.holds_up()):
+            raise _NotOpenError
+        return (file or self._record_file(community)).record()
+
+    def _record_file(self, community: str) -> RecordFile:
         with self._lock:
             if community not in self._records:
                 path = self._pool.answers_file(community)
                 if path is None:
                     raise no_record(self._pool, community)
                 self._records[community] = RecordFile(path, self.record_similarity())
-        return self._records[community].record()
+            return self._records[community]
 
     def record_similarity(self) -> Similarity:
         """What the texts of records are compared with. Raises as `named` does."""
@@ -419,8 +426,8 @@ class _NotOpenError(Exception):
 
 async def without_opening(work: Callable[[], T]) -> T:
     """What `work` returns, of which any models are open already; else it is begun anew in a thread, which opens them
-    for this event loop: to fetch a file, to import a client or to read certificates would hold up all that the loop
-    does."""
+    for this event loop: to fetch a file, to import a client, to read certificates, or to embed a question that a record
+    is searched for would hold up all that the loop does."""
     token = _may_open.set(False)
     try:
         return work()

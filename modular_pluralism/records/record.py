@@ -14,7 +14,7 @@ from modular_pluralism.errors import NoEvidenceError
 from modular_pluralism.records.populations import population
 from modular_pluralism.records.similarity import Arrays, Floats, Similarity
 from modular_pluralism.records.survey import SurveyItem
-from modular_pluralism.types import Evidence, RecordedAnswer
+from modular_pluralism.types import Evidence, RecordedAnswer, ToldAnswer
 
 QUESTION, _OPTIONS, _POPULATION = 8.0, 12.0, 5.0
 """How much a question that is alike counts, options that are alike, and the same population, in a weight's logarithm.
@@ -179,6 +179,53 @@ class CommunityRecord:
         )
         shares: list[float] = (weights @ whole.shares).tolist()
         return Estimated(shares, evidence)
+
+    def nearest(self, question: str, *, itself: bool = True, most: int = _TOLD) -> list[ToldAnswer]:
+        """What these people have answered to the questions that are the most like this one, whatever their options.
+
+        Only questions for which the gate is open, at least a little, are near enough. A question is there once for each
+        set of options that it was asked with, and its shares are the mean over the populations: whoever is told them
+        speaks for all of these people.
+
+        Args:
+            question: The question.
+            itself: Whether the question itself may be among them.
+            most: How many at most.
+
+        Returns:
+            The answers, the nearest question's first; none where no question is near enough.
+        """
+        alike = self._of_questions.similarities(question)
+        same = set(self._asked_before.get(_plain(question), []))
+        if same:  # another case or another space makes no other question
+            alike = np.array(alike, copy=True)
+            alike[list(same)] = 1.0
+        near = [
+            place
+            for place in np.argsort(-alike, kind="stable")[: most + len(same)].tolist()
+            if self.gate.opening(float(alike[place])) > 0 and (itself or place not in same)
+        ]
+        told: list[ToldAnswer] = []
+        for place in near:
+            for options, shares in self._answers_to(place):
+                told.append(
+                    ToldAnswer(
+                        question=self.questions[place],
+                        options=list(options),
+                        probabilities=shares.mean(axis=0).tolist(),
+                        populations=len(shares),
+                        similarity=min(1.0, float(alike[place])),
+                        itself=place in same,
+                    )
+                )
+        return told[:most]
+
+    def _answers_to(self, question: int) -> Iterable[tuple[Sequence[str], Floats]]:
+        """The sets of options that a question was asked with, and all shares that were given: [n_rows, n_options]."""
+        for rows in self._rows.values():
+            chosen = np.flatnonzero(rows.question == question)
+            for place in np.unique(rows.place[chosen]):
+                yield self._options[rows.sets[place]], rows.shares[chosen[rows.place[chosen] == place]]
 
     def _fitting(self, options: Sequence[str]) -> Iterable[_Fit]:
         asked = np.array([self._texts.known_as(_plain(option)) for option in options], np.int32)

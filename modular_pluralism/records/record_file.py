@@ -51,6 +51,11 @@ class RecordFile:
                 self._seen = stamp
             return self._record
 
+    def holds_up(self) -> bool:
+        """Whether it takes a while to search the record now: the file is yet to be read, or a model is asked for what a
+        question is. Raises TrainingDataError where the file is missing."""
+        return self._similarity.embeds or self._record is None or self._stamp() != self._seen
+
     def _stamp(self) -> tuple[int, int]:
         try:
             status = self.path.stat()

@@ -42,10 +42,12 @@ class TextIndex(Protocol):
 
 
 class Similarity(Protocol):
-    """Makes indexes of texts. `name` tells indexes of different kinds apart."""
+    """Makes indexes of texts. `name` tells indexes of different kinds apart, and `embeds` says whether a model is asked
+    for what a text is, which takes a while."""
 
     name: str
     gate: Gate
+    embeds: bool
 
     def index(self, texts: Sequence[str], known: Arrays | None = None) -> TextIndex:
         """An index of these texts, of which none is empty; `known` is what an earlier one of some of them was kept
@@ -59,6 +61,7 @@ class Lexical:
     """By words: the cosine of TF-IDF vectors, which scikit-learn makes. Needs the extra "records"."""
 
     name = "lexical"
+    embeds = False
 
     def __init__(self, gate: Gate | None = None) -> None:
         self.gate = gate or Gate(0.2, 0.4)
@@ -133,6 +136,7 @@ class _Postings:
 class Dense:
     """By meaning: the cosine of the vectors of any LangChain `Embeddings`."""
 
+    embeds = True
     _PROBE = "Which of these comes closest to your own view?"
     _SAME = 0.9999
     """The cosine from which two vectors of one text are of one model: the same one rounds otherwise elsewhere."""

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from modular_pluralism.errors import StoreError
+from modular_pluralism.nodes.evidence import told_prompts
 from modular_pluralism.nodes.request import check_voice
 from modular_pluralism.pool import Pool
 from modular_pluralism.pools import BUILT_IN_POOLS
@@ -74,7 +75,7 @@ class Setup(BaseModel):
             pool_fingerprint=_pool_fingerprint(loaded, texts),
             communities=list(loaded.communities),
             prompts=None if folder is None else str(folder.absolute()),
-            prompts_fingerprint=_prompts_fingerprint(texts, check_voice(voice)),
+            prompts_fingerprint=_prompts_fingerprint(loaded, texts, check_voice(voice)),
         )
 
     def with_model_files(self, pool: Pool) -> Setup:
@@ -103,7 +104,7 @@ class Setup(BaseModel):
         changed = []
         if _pool_fingerprint(pool, prompts) != self.pool_fingerprint:
             changed.append(f"the pool {self.pool}")
-        if _prompts_fingerprint(prompts, self.voice) != self.prompts_fingerprint:
+        if _prompts_fingerprint(pool, prompts, self.voice) != self.prompts_fingerprint:
             changed.append("the prompts" if self.prompts is None else f"the prompts in {self.prompts}")
         now = model_digests(pool)
         changed += [f"the file {name}" for name, was in self.model_files.items() if now.get(name, was) != was]
@@ -131,10 +132,12 @@ def _pool_fingerprint(pool: Pool, prompts: PromptSet) -> str:
     return _digest([tables, personas, *([templates] if templates else [])])
 
 
-def _prompts_fingerprint(prompts: PromptSet, voice: Voices) -> str:
-    """Of the texts that the modes use with this voice of the communities."""
-    names = [name for name in prompts if prompts[name].mode not in _OTHER_USES and name != _OF_PERSONAS]
-    if "vote" not in voice.split(","):
+def _prompts_fingerprint(pool: Pool, prompts: PromptSet, voice: Voices) -> str:
+    """Of the texts that the modes use with this pool and this voice of the communities."""
+    voices = voice.split(",")
+    known = told_prompts(pool, prompts, comments="comment" in voices)
+    names = [name for name in known if prompts[name].mode not in _OTHER_USES and name != _OF_PERSONAS]
+    if "vote" not in voices:
         names = [name for name in names if name not in _VOTES]
     return _digest({name: prompts[name].text for name in names})
 

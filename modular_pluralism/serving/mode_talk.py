@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +14,8 @@ from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.models.redaction import KeylessText
 from modular_pluralism.modes import ModeDescription
-from modular_pluralism.nodes.comment import comment_prompt
+from modular_pluralism.nodes.comment import RECORD_ERRORS, comment_prompt
+from modular_pluralism.nodes.evidence import evidence_for
 from modular_pluralism.nodes.quorum import attendance
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
@@ -120,7 +122,10 @@ class ModeTalk:
             model = self._models.answerer(name)
             if not isinstance(model, PoolModel) or not isinstance(chat := model.chat, ChatLlama):
                 continue
-            prompt = comment_prompt(self._pool.persona_text(name, self._prompts), self._prompts, asked)
+            evidence = None
+            with suppress(*RECORD_ERRORS):  # the run tells of it
+                evidence = evidence_for(name, self._models, asked, self._pool.evidence_of(name))
+            prompt = comment_prompt(self._pool.persona_text(name, self._prompts), self._prompts, asked, evidence)
             tokens = len(chat.prompt_tokens(prompt)) + 1
             if tokens > chat.engine.context:
                 raise ContextOverflowError(

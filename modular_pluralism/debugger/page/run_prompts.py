@@ -10,6 +10,7 @@ from pathlib import Path
 from modular_pluralism.errors import PromptError
 from modular_pluralism.home import expanded
 from modular_pluralism.modes import find_mode
+from modular_pluralism.nodes.evidence import told_prompts
 from modular_pluralism.nodes.step import QuestionParts
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import Prompt, PromptSet
@@ -33,7 +34,12 @@ class UsedPrompt:
 
 def prompts_of(setup: Setup, pool: Pool, prompts: PromptSet) -> list[UsedPrompt]:
     """Every prompt of a run, in the order in which the graph comes to use it."""
-    found = [UsedPrompt(name, name, use, prompts[name]) for name, use in dict(_names(setup, prompts)).items()]
+    known = told_prompts(pool, prompts)
+    found = [
+        UsedPrompt(name, name, use, prompts[name])
+        for name, use in dict(_names(setup, prompts)).items()
+        if name in known
+    ]
     for community, config in pool.communities.items():
         said = pool.persona_text(community, prompts)
         if said is not None:
@@ -49,9 +55,16 @@ def _names(setup: Setup, prompts: PromptSet) -> Iterator[tuple[str, str]]:
     for node in find_mode(setup.mode).nodes(scoring=setup.scoring, voice=setup.voice):
         for name in (name for name in node.prompts_on(asked) if name in prompts):  # a mode may bring its own
             prompt = prompts[name]
-            # A fragment stands inside other prompts, once for each of what its last variable is.
-            inside = f"one {prompt.variables[-1]}" if prompt.mode == "fragment" else None
-            yield name, inside or _USES.get(node.role, node.role)
+            yield name, _inside(prompt) or _USES.get(node.role, node.role)
+
+
+def _inside(prompt: Prompt) -> str | None:
+    """What of another prompt a fragment is: it stands there once for each of what its last variable is, or once for all
+    of these."""
+    if prompt.mode != "fragment":
+        return None
+    what = prompt.variables[-1]
+    return f"the {what}" if what.endswith("s") else f"one {what}"
 
 
 _USES = {"comment": "communities", "respond": "answer", "score": "scoring", "vote": "voting"}

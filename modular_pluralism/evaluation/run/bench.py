@@ -247,6 +247,7 @@ class Bench(Generic[Settings]):
             "comment tokens": run.comment_tokens,
             "answer tokens": run.answer_tokens,
             "quorum": self.pool.quorum,
+            **({"evidence": run.evidence} if self._has_records else {}),
             "repeatable": settings.repeatable,
             "modular-pluralism": version("modular-pluralism"),
             "python": platform.python_version(),
@@ -255,6 +256,10 @@ class Bench(Generic[Settings]):
             facts |= {"entailment": self.overton.entailment.name, "judge": settings.judge or "none"}
             facts |= {} if settings.perspectives is None else {"required perspectives": settings.perspectives}
         return facts
+
+    @property
+    def _has_records(self) -> bool:
+        return any(community.answers is not None for community in self.pool.communities.values())
 
     def _base_llm(self) -> str:
         """The weights' file, or the remote model's name."""
@@ -307,7 +312,8 @@ def demanding(prompts: PromptSet, perspectives: int | None) -> PromptSet:
 
 
 def _fitted(settings: BenchSettings, style: Style) -> Pool:
-    """The settings' pool with the rest of the settings in it.
+    """The settings' pool with the rest of the settings in it, where nobody is told how an item's own question was
+    answered.
 
     Raises:
         InputError: plain text is wanted, and a model is remote.
@@ -331,5 +337,7 @@ def _fitted(settings: BenchSettings, style: Style) -> Pool:
             own["memory"] = _CACHE_GIB
         models[name] = model.model_copy(update=own)
     lengths = {"comment_tokens": settings.comment_tokens, "answer_tokens": settings.answer_tokens}
-    changes = {name: value for name, value in lengths.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in lengths.items() if value is not None}
+    if pool.tells_evidence:  # a community that is told the real answer could only repeat it
+        changes["evidence"] = "others"
     return pool.model_copy(update={"models": models, "run": pool.run.model_copy(update=changes)})

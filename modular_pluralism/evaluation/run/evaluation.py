@@ -28,6 +28,7 @@ from modular_pluralism.evaluation.statistics.clusters import by_question
 from modular_pluralism.evaluation.statistics.pair_table import pair_table
 from modular_pluralism.evaluation.statistics.results import Results, Table
 from modular_pluralism.evaluation.statistics.summary import summarise
+from modular_pluralism.nodes.evidence import told_prompts
 from modular_pluralism.pool import EmbeddedModel
 from modular_pluralism.records.record import CommunityRecord
 from modular_pluralism.records.record_file import RecordFile
@@ -214,7 +215,7 @@ class Evaluation:
             "task file": self.task.digest,
             "kind": self.task.kind,
             "pool": pool_facts(bench.pool, bench.prompts),
-            "prompts": digest({name: bench.prompts[name].text for name in bench.prompts}),
+            "prompts": digest({name: bench.prompts[name].text for name in told_prompts(bench.pool, bench.prompts)}),
             "seed": settings.seed,
             "scoring": settings.scoring,
             # Beside the rest only where it differs, so that evaluations from before there was a choice go on.

@@ -1,0 +1,31 @@
+"""Which of the answers that a community was told its comment cites."""
+
+from __future__ import annotations
+
+import re
+
+from modular_pluralism.types import Comment, CommentEvidence
+
+_NUMBERS = re.compile(r"\s*\[\s*([0-9]{1,6}(?:\s*[,;]\s*[0-9]{1,6})*)\s*\]")
+"""[1], and what models write for several as well: [1, 3]."""
+
+
+def with_citations(comment: Comment) -> Comment:
+    """The comment, whose text may be new, with the numbers that this text cites."""
+    if (evidence := comment.get("evidence")) is None:
+        return comment
+    found = (number for group in _NUMBERS.finditer(comment["text"]) for number in re.findall("[0-9]+", group[1]))
+    numbers = sorted({int(number) for number in found})
+    told = list(evidence["told"])
+    cited = [number for number in numbers if 1 <= number <= len(told)]
+    invented = [number for number in numbers if number not in cited]
+    return {**comment, "evidence": CommentEvidence(told=told, cited=cited, invented=invented)}
+
+
+def without_citations(comment: Comment) -> str:
+    """The comment's text as other prompts have it: they do not show the answers that the numbers stand for, and another
+    community's [1] is another answer."""
+    text = comment["text"]
+    if not _NUMBERS.search(text) or not (comment.get("evidence") or {}).get("told"):
+        return text
+    return _NUMBERS.sub("", text).strip()
