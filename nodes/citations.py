@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from modular_pluralism.types import Comment, CommentEvidence
 
@@ -26,6 +27,20 @@ def without_citations(comment: Comment) -> str:
     """The comment's text as other prompts have it: they do not show the answers that the numbers stand for, and another
     community's [1] is another answer."""
     text = comment["text"]
-    if not _NUMBERS.search(text) or not (comment.get("evidence") or {}).get("told"):
+    if not _NUMBERS.search(text):
         return text
-    return _NUMBERS.sub("", text).strip()
+    evidence = comment.get("evidence")
+    return _NUMBERS.sub("", text).strip() if evidence and evidence["told"] else text
+
+
+def in_words(evidence: CommentEvidence) -> str:
+    """What a community was told, and what its comment cites of it, for people to read."""
+    if not (count := len(evidence["told"])):
+        return "Told none of its people's answers: no question was near enough."
+    cites = f"cites {numbered(evidence['cited'])}" if evidence["cited"] else "cites none"
+    return f"Told {count} of its people's answers; {cites}."
+
+
+def numbered(numbers: Iterable[int]) -> str:
+    """[1], [3]"""
+    return ", ".join(f"[{number}]" for number in numbers)

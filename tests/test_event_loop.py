@@ -1,11 +1,12 @@
 """What takes long is not done on the event loop's thread: opening and loading a model, tokenizing, templates, grammars,
-and checking what a server is sent."""
+reading and searching a record, and checking what a server is sent."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import threading
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,8 @@ import pytest
 
 from modular_pluralism import Pool, close_engines
 from modular_pluralism.errors import QuorumError
+from modular_pluralism.home import CACHE_VARIABLE
+from modular_pluralism.llama import LlamaEmbeddings
 from modular_pluralism.llama.chat_template import ChatTemplate
 from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.grammar import Grammar
@@ -21,6 +24,7 @@ from modular_pluralism.llama.reply_schema import ReplySchema
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import find_mode
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.records.record_file import RecordFile
 from modular_pluralism.serving import json_body, sending
 from modular_pluralism.serving.app import make_app
 from modular_pluralism.serving.catalogue import Catalogue
@@ -151,3 +155,43 @@ async def test_the_servers_loop_does_nothing_that_takes_long(
     assert {name for name, _ in threads} >= {"parse_object", *done}
     assert threading.get_ident() not in {thread for _, thread in threads}
     assert gates == [1], "nothing but the reading of the body is done before its turn has come"
+
+
+@pytest.mark.parametrize("similarity", ["lexical", "m"])
+@pytest.mark.parametrize(
+    ("mode", "settings", "asked"), [("overton", {}, {}), ("distributional", {"voice": "record"}, OPTIONS)]
+)
+def test_the_loops_thread_neither_reads_a_record_nor_embeds_a_question(
+    mode: str, settings: Any, asked: Any, similarity: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    (tmp_path / "a.csv").write_text("question,options,distribution\nWhy not?,Yes|No|Perhaps,0.5|0.25|0.25\n")
+    communities = {"north": {"model": "m", "description": "north", "answers": "a.csv"}}
+    run = {**POOL["run"], "record_similarity": similarity, "record_gate": [0.0, 0.1]}
+    pool = Pool.model_validate({**POOL, "communities": communities, "run": run, "folder": tmp_path})
+    seen: list[tuple[str, int]] = []
+
+    def noting(owner: Any, name: str) -> None:
+        do = getattr(owner, name)
+
+        def noted(*arguments: Any, **more: Any) -> Any:
+            seen.append((name, threading.get_ident()))
+            return do(*arguments, **more)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    noting(RecordFile, "_read")
+    noting(LlamaEmbeddings, "embed_documents")
+    graph = find_mode(mode).graph(pool, **settings).compile()
+
+    async def run_twice() -> int:
+        for question in ("Why not?", "Why?"):
+            state = await graph.ainvoke({"question": question, **asked})
+            assert state["missing"] == []
+        return threading.get_ident()
+
+    of_loop = asyncio.run(run_twice())
+    assert of_loop not in {thread for _, thread in seen}
+    names = [name for name, _ in seen]
+    assert names.count("_read") == 1
+    assert ("embed_documents" in names) == (similarity == "m")

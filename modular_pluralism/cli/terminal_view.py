@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from modular_pluralism.cli.output import is_full, safe, tell_instead
 from modular_pluralism.modes import ModeDescription, shown_answer
+from modular_pluralism.nodes.citations import in_words, numbered
 from modular_pluralism.option_math import is_low
 from modular_pluralism.table import one_line
 from modular_pluralism.types import Comment, Evidence, OptionDistribution, RecordedAnswer, Scoring, Selection, Usage
@@ -80,7 +81,7 @@ class TerminalView:
         if comment["error"] is not None:
             body, note, style = safe(comment["error"]), "failed", "red"
         else:
-            body, note, style = _with_reasoning(comment), _cost(comment), "blue"
+            body, note, style = Group(*_shown(comment)), _cost(comment), "blue"
         title = Text(f"{'✗' if comment['error'] else '✓'} {name}")
         self._print(Panel(body, title=title, title_align="left", subtitle=note, border_style=style))
 
@@ -178,13 +179,18 @@ def _selection(selected: Selection) -> Text:
     return line
 
 
-def _with_reasoning(comment: Comment) -> RenderableType:
-    """A comment's text, and beneath it the beginning of what a thinking model wrote before it."""
-    text, reasoning = safe(comment["text"]), " ".join(comment.get("reasoning", "").split())
-    if not reasoning:
-        return text
-    cut = f"{reasoning[:_REASONING]}… (all of it: --json)" if len(reasoning) > _REASONING else reasoning
-    return Group(text, safe(f"Reasoning: {cut}", "dim"))
+def _shown(comment: Comment) -> Iterator[RenderableType]:
+    """A comment's text, and beneath it the beginning of what a thinking model wrote before it, and how many answers of
+    its people the community was told."""
+    yield safe(comment["text"])
+    if reasoning := " ".join(comment.get("reasoning", "").split()):
+        cut = f"{reasoning[:_REASONING]}… (all of it: --json)" if len(reasoning) > _REASONING else reasoning
+        yield safe(f"Reasoning: {cut}", "dim")
+    if evidence := comment.get("evidence"):
+        line = Text(in_words(evidence), style="dim")
+        if evidence["invented"]:
+            line.append(f" Not told, but cited: {numbered(evidence['invented'])}.", style="not dim yellow")
+        yield line
 
 
 def _cost(usage: Usage | Comment) -> str:

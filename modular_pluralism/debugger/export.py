@@ -20,6 +20,7 @@ from modular_pluralism.debugger.snippet import run_as_python
 from modular_pluralism.evaluation.report.pages import allowed, page_templates
 from modular_pluralism.models.redaction import without_keys
 from modular_pluralism.modes import find_mode, shown_answer
+from modular_pluralism.nodes.citations import in_words, numbered
 from modular_pluralism.runs.run_store import RunStore
 
 FORMAT = "modular-pluralism/run"
@@ -69,6 +70,7 @@ async def run_as_html(store: RunStore, run: str, *, models: OwnModels = None) ->
     style = files("modular_pluralism.debugger").joinpath("export.css").read_text(encoding="utf-8")
     environment = page_templates("modular_pluralism.debugger")
     environment.filters |= {"share": _share, "small": _small, "time": _time, "settings": _settings}
+    environment.filters |= {"told": in_words, "numbered": numbered}
     page = environment.get_template("export.html.jinja").render(
         run=kept,
         calls=calls,

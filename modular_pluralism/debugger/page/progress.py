@@ -23,6 +23,7 @@ from modular_pluralism.debugger.page.words import role_words
 from modular_pluralism.debugger.records import CallRecord
 from modular_pluralism.modes import shown_answer
 from modular_pluralism.runs.contents import BY_COMMUNITY
+from modular_pluralism.types import CommentEvidence
 
 _AT_WORK = ("started", "speaking", "scoring")
 
@@ -35,11 +36,12 @@ def box_of(node: str) -> str:
 @dataclass
 class NodeProgress:
     """What the box of a node shows. `stretches` of text have come from the call that is on; `reasoning` is what a
-    thinking model wrote before the text."""
+    thinking model wrote before the text, and `evidence` what a community was told before it."""
 
     state: str = "waiting"
     text: str = ""
     reasoning: str = ""
+    evidence: CommentEvidence | None = None
     error: str | None = None
     seconds: float = 0.0
     began: float | None = None
@@ -171,6 +173,7 @@ class RunProgress:
                 node.state, node.error = "failed", comment["error"]
             else:
                 node.text, node.reasoning = comment["text"], comment.get("reasoning", "")
+                node.evidence = comment.get("evidence")
                 node.state = "edited" if name in self._edited else node.state
         node.text = shown_answer(update) or node.text
         for key, value in update.items():

@@ -9,6 +9,7 @@ from nicegui import ui
 
 from modular_pluralism.debugger.build import nodes_of
 from modular_pluralism.debugger.page import elements as el
+from modular_pluralism.debugger.page.evidence_list import show_evidence
 from modular_pluralism.debugger.page.graph_view import GraphView
 from modular_pluralism.debugger.page.node_sheet import open_sheet
 from modular_pluralism.debugger.page.progress import NodeProgress, RunProgress
@@ -19,6 +20,7 @@ from modular_pluralism.errors import PluralismError
 from modular_pluralism.modes import find_mode, shown_answer
 from modular_pluralism.pool import Pool
 from modular_pluralism.runs.setup import Setup
+from modular_pluralism.types import CommentEvidence
 
 _DONE = ("finished", "reused", "edited", "failed")
 
@@ -39,6 +41,8 @@ class _CommunityCard:
             self._said = el.text("", "said", tabindex="0", role="region", title=description, label=said)
             self._thought = el.box()
             self._reasoning = ""
+            self._told = el.box()
+            self._evidence: CommentEvidence | None = None
             with el.box("foot"):
                 self._cost = el.text("", "cost")
                 label_of_details = f"Prompt and output of {name}"
@@ -57,6 +61,10 @@ class _CommunityCard:
             self._reasoning = node.reasoning
             with el.refilled(self._thought):
                 el.reasoning(node.reasoning)
+        if node.evidence != self._evidence:
+            self._evidence = node.evidence
+            with el.refilled(self._told):
+                show_evidence(node.evidence)
 
 
 class RunView(View):

@@ -7,6 +7,7 @@ from typing import Any
 
 from modular_pluralism.debugger.history import Change
 from modular_pluralism.debugger.page import elements as el
+from modular_pluralism.debugger.page.evidence_list import show_evidence
 from modular_pluralism.modes import shown_answer
 from modular_pluralism.runs.contents import BY_COMMUNITY
 
@@ -73,6 +74,7 @@ def _value(key: str, value: Any) -> None:
         said = str(value.get("error") or value.get("text", ""))
         el.text(said, "said", tabindex="0", role="region", label=f"Comment of {value.get('community')}")
         el.reasoning(value.get("reasoning"))
+        show_evidence(value.get("evidence"))
     elif key.startswith(("distributions.", "votes.")) and isinstance(value, Mapping):
         el.text(" · ".join(el.percent(share) for share in value.get("probabilities", [])), "mono")
     elif key == "selected" and isinstance(value, Mapping):
