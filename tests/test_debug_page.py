@@ -323,6 +323,32 @@ def test_a_record_is_shown_with_what_it_rests_on_and_no_model_is_offered(seen: S
     assert not seen.page.get_by_role("button", name="as well").count()
 
 
+def test_what_a_community_was_told_is_folded_beneath_its_comment(seen: Seen, home: Home) -> None:
+    folder = home.pool.parent
+    rows = [f"{QUESTION},Yes|No,0.75|0.25", f'"Should a city ban cars {HOSTILE.replace(chr(34), "")}?",Yes|No,0.3|0.7']
+    (folder / "north.csv").write_text("\n".join(["question,options,distribution", *rows, ""]))
+    pool = folder / "told.toml"
+    pool.write_text(
+        home.pool.read_text().replace("[communities.north]\n", '[communities.north]\nanswers = "north.csv"\n')
+    )
+    asked = pluralism("ask", QUESTION, "--pool", str(pool), "--thread", "told", "--store", str(home.store))
+    assert asked.returncode == 0, asked.stderr
+    seen.open("run", "told")
+    card = seen.page.get_by_role("region", name="north", exact=True)
+    card.get_by_text("Told 2 of its people's answers").wait_for()
+    assert not card.get_by_text("75 %").is_visible(), "it is folded"
+    card.get_by_text("What its people answered").click()
+    shown = card.inner_text()
+    assert "[1]" in shown
+    assert "the question itself" in shown
+    assert "Yes 75 % · No 25 %" in shown.replace("\u202f", " ")
+    assert "<script>" in shown
+    assert seen.page.evaluate("window.harm") is None
+    assert not seen.page.get_by_role("region", name="south", exact=True).get_by_text("people's answers").count()
+    seen.go("Time travel")
+    seen.page.get_by_text("Told 2 of its people's answers").first.wait_for(state="attached")
+
+
 def test_tabs_do_not_disturb_each_other_and_a_closed_one_loses_no_run(
     seen: Seen, browser: Browser, server: Debugging, run: str, home: Home
 ) -> None:

@@ -167,7 +167,7 @@ def test_the_loops_thread_neither_reads_a_record_nor_embeds_a_question(
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     (tmp_path / "a.csv").write_text("question,options,distribution\nWhy not?,Yes|No|Perhaps,0.5|0.25|0.25\n")
     communities = {"north": {"model": "m", "description": "north", "answers": "a.csv"}}
-    run = {**POOL["run"], "record_similarity": similarity, "record_gate": [0.0, 0.1]}
+    run = {"comment_tokens": 3, "answer_tokens": 3, "record_similarity": similarity, "record_gate": [0.0, 0.1]}
     pool = Pool.model_validate({**POOL, "communities": communities, "run": run, "folder": tmp_path})
     seen: list[tuple[str, int]] = []
 

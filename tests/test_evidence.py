@@ -291,7 +291,7 @@ def test_nothing_near_is_said_and_the_prompt_is_as_without(tmp_path: Path) -> No
 
 
 def test_a_stage_that_changes_a_comment_changes_what_it_cites(tmp_path: Path) -> None:
-    stage = RunnableLambda(lambda heard: "Now [2]." if heard["comment"]["community"] == "north" else None)
+    stage: Any = RunnableLambda(lambda heard: "Now [2]." if heard["comment"]["community"] == "north" else None)
     graph = build_overton(pool_with(tmp_path), models=said(), after_comments=[stage]).compile()
     evidence = graph.invoke({"question": ASKED})["comments"]["north"]["evidence"]
     assert (evidence["cited"], evidence["invented"]) == ([2], [])
