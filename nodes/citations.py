@@ -9,13 +9,19 @@ from modular_pluralism.types import Comment, CommentEvidence
 
 _NUMBERS = re.compile(r"\s*\[\s*([0-9]{1,6}(?:\s*[,;]\s*[0-9]{1,6})*)\s*\]")
 """[1], and what models write for several as well: [1, 3]."""
+_LISTED = re.compile(r"^\s*\[\s*[0-9]{1,6}\s*\]", re.MULTILINE)
+"""A number at the head of a line, as small models number their own points."""
 
 
 def with_citations(comment: Comment) -> Comment:
-    """The comment, whose text may be new, with the numbers that this text cites."""
+    """The comment, whose text may be new, with the numbers that this text cites. Where several lines begin with one, it
+    is a list that numbers itself, which cites nothing by that."""
     if (evidence := comment.get("evidence")) is None:
         return comment
-    found = (number for group in _NUMBERS.finditer(comment["text"]) for number in re.findall("[0-9]+", group[1]))
+    text = comment["text"]
+    if len(_LISTED.findall(text)) > 1:
+        text = _LISTED.sub("", text)
+    found = (number for group in _NUMBERS.finditer(text) for number in re.findall("[0-9]+", group[1]))
     numbers = sorted({int(number) for number in found})
     told = list(evidence["told"])
     cited = [number for number in numbers if 1 <= number <= len(told)]

@@ -200,6 +200,8 @@ def test_a_prompt_set_that_is_older_than_the_prompts_takes_the_built_in_ones(tmp
         ("See [1, 3; 2] and [7].", [1, 2], [3, 7]),
         ("In [2024] and [0] and [01].", [1], [0, 2024]),
         ("None: (1), 1, [a], [1.5], [-1], [٣], [], [1234567].", [], []),
+        ("I say:\n[1] Rights.\n [2] Duties [2].\n[3] Cars.", [2], []),
+        ("[1] says so.\nAnd [2].", [1, 2], []),
         ("", [], []),
     ],
 )

@@ -11,13 +11,14 @@ def show_evidence(evidence: CommentEvidence | None) -> None:
     """Build it where we stand, folded away; nothing of a community that has no record, or is told nothing of it."""
     if evidence is None:
         return
-    if evidence["told"]:
-        with el.more("What its people answered"), el.box("told", "ol"):
-            for number, answer in enumerate(evidence["told"], start=1):
-                _answer(number, answer, cited=number in evidence["cited"])
     el.text(in_words(evidence), "muted small")
     if evidence["invented"]:
         el.note(f"The comment cites what it was not told: {numbered(evidence['invented'])}.", "warn", "warning")
+    if evidence["told"]:
+        title = "What its people answered"
+        with el.more(title), el.box("told", "ol", tabindex="0", label=title):
+            for number, answer in enumerate(evidence["told"], start=1):
+                _answer(number, answer, cited=number in evidence["cited"])
 
 
 def _answer(number: int, answer: ToldAnswer, *, cited: bool) -> None:
@@ -29,6 +30,6 @@ def _answer(number: int, answer: ToldAnswer, *, cited: bool) -> None:
             near = "the question itself" if answer["itself"] else f"similarity {answer['similarity']:.2f}"
             of_how_many = f", mean of {answer['populations']} populations" if answer["populations"] > 1 else ""
             el.text(near + of_how_many, "muted small", "span")
-        el.text(answer["question"], "said small")
+        el.text(answer["question"])
         shares = zip(answer["options"], answer["probabilities"], strict=False)
         el.text(" · ".join(f"{option} {100 * share:.0f}\u202f%" for option, share in shares), "small")
