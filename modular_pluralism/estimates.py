@@ -50,7 +50,7 @@ def estimate(
     **more: Any,
 ) -> Estimate:
     """What a question costs at most if every community answers at its first try. No model is asked, and no weights are
-    loaded.
+    loaded, but those of an embedding model that a pool's records are searched by.
 
     Args:
         question: The question.
