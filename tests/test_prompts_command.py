@@ -19,6 +19,14 @@ from modular_pluralism.prompts import PromptSet, built_in_files, find_prompt, re
 from tests.command import PLURALISM, pluralism
 
 MERGE = built_in_files()["merge.txt"].file_text()
+OF_OVERTON = [
+    "comment.txt",
+    "evidence.txt",
+    "merge.txt",
+    "numbered_comment.txt",
+    "recorded_answer.txt",
+    "recorded_share.txt",
+]
 
 
 @pytest.fixture
@@ -205,7 +213,7 @@ def test_an_unusable_text_is_refused(name: str, text: str, told: str) -> None:
 
 
 def test_a_folder_begins_with_the_prompts_of_a_mode(tmp_path: Path) -> None:
-    assert set(files_of_mode("overton")) == {"comment.txt", "merge.txt", "numbered_comment.txt"}
+    assert set(files_of_mode("overton")) == set(OF_OVERTON)
     assert "select.txt" in files_of_mode("steerable")
     assert {"vote.txt", "score_text.txt", "comment_options.txt"} <= set(files_of_mode("distributional"))
     assert "merge.txt" not in files_of_mode("distributional")
@@ -255,7 +263,7 @@ def test_only_what_a_variant_changes_is_kept(mine: Path) -> None:
 
 def test_a_variant_is_copied_changed_and_kept_on_the_command_line(tmp_path: Path) -> None:
     done = pluralism("prompts", "copy", "mine", "--mode", "overton", "--json", cwd=tmp_path)
-    assert json.loads(done.stdout)["written"] == ["comment.txt", "merge.txt", "numbered_comment.txt"]
+    assert json.loads(done.stdout)["written"] == OF_OVERTON
     path = tmp_path / "mine" / "merge.txt"
     path.write_text(path.read_text().replace("one paragraph", "two sentences"))
     done = pluralism("prompts", "copy", "mine", cwd=tmp_path)
