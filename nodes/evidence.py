@@ -36,8 +36,8 @@ def evidence_for(
     return CommentEvidence(told=answers, cited=[], invented=[])
 
 
-def told_prompts(pool: Pool, prompts: PromptSet, *, comments: bool = True) -> list[str]:
-    """The names of a set's prompts, without those of evidence where nobody in the pool is told any, or `comments`."""
+def told_prompts(pool: Pool, prompts: Iterable[str], *, comments: bool = True) -> list[str]:
+    """These names of prompts, without those of evidence where nobody in the pool is told any, or `comments`."""
     told = comments and pool.tells_evidence
     return [name for name in prompts if told or name not in EVIDENCE_PROMPTS]
 

@@ -159,7 +159,7 @@ def test_the_prompts_in_use_are_those_that_a_run_asks_for(
     for item in task.items():
         assert asyncio.run(maker.answer(item))["error"] is None
     by_the_run = set(asked)
-    assert by_the_run == prompts_in_use(kind, method, "rotate")
+    assert by_the_run == prompts_in_use(kind, method, "rotate", pool)
 
 
 @pytest.mark.parametrize("scoring", ["rotate", "text"])
@@ -167,7 +167,7 @@ def test_every_prompt_in_use_says_so_in_its_uses(scoring: ItemScoring) -> None:
     for kind in ITEMS:
         for method in METHODS:
             graph = MODES[kind] if method == "modular" else method
-            for name in prompts_in_use(kind, method, scoring):
+            for name in prompts_in_use(kind, method, scoring, fake_pool(TWO)):
                 assert graph in {use.graph for use in uses_of(name)}, (name, graph)
     assert all(uses_of(name) for name in PromptSet.load())
 

@@ -168,7 +168,8 @@ class Answering:
 
     def _used(self) -> frozenset[str]:
         parts = [QuestionParts(bool(each.options), each.attribute is not None) for each in self.requests]
-        return prompts_on(self.settings.mode, parts, scoring=self.settings.scoring, voice=self.settings.voice)
+        settings = self.settings
+        return prompts_on(settings.mode, parts, self.pool, scoring=settings.scoring, voice=settings.voice)
 
     def _facts(self) -> dict[str, Any]:
         """All that an answer depends on, beside its question's place and the set's name."""

@@ -45,7 +45,7 @@ class TrialBench(Bench[TrialSettings]):
     @property
     def used(self) -> frozenset[str]:
         """Names of the prompts that the method uses on this task."""
-        return prompts_in_use(self.kind, self.settings.method, self.settings.scoring)
+        return prompts_in_use(self.kind, self.settings.method, self.settings.scoring, self.pool)
 
     def changed(self, prompts: PromptSet) -> tuple[str, ...]:
         """The prompts in use, then the personas, whose text differs from the bench's own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from modular_pluralism.evaluation.data.items import Kind
@@ -12,7 +12,9 @@ from modular_pluralism.graphs.baselines import BASELINES, baseline_settings
 from modular_pluralism.graphs.every_graph import every_graph
 from modular_pluralism.graphs.shape import GraphNode, nodes_of_builder
 from modular_pluralism.modes import find_mode
+from modular_pluralism.nodes.evidence import told_prompts
 from modular_pluralism.nodes.step import QuestionParts
+from modular_pluralism.pool import Pool
 from modular_pluralism.types import ItemScoring, MethodName, Scoring, Voices
 
 
@@ -43,13 +45,13 @@ def uses_of(name: str) -> list[Use]:
     return list(dict.fromkeys([*in_graphs, *beside]))
 
 
-def prompts_in_use(kind: Kind, method: MethodName, scoring: ItemScoring) -> frozenset[str]:
-    """The prompts that the method uses on some items of this kind, beside its communities' personas: another text of
-    any other prompt changes nothing there."""
+def prompts_in_use(kind: Kind, method: MethodName, scoring: ItemScoring, pool: Pool) -> frozenset[str]:
+    """The prompts that the method uses with this pool on some items of this kind, beside its communities' personas:
+    another text of any other prompt changes nothing there."""
     mode = find_mode(MODES[kind])
     nodes = mode.nodes(scoring=scoring) if method == "modular" else _of_baseline(method, scoring, mode.name)
     questions = [QuestionParts(options=kind != "overton", attribute=attribute) for attribute in (False, True)]
-    return frozenset(prompt for node in nodes for question in questions for prompt in node.prompts_on(question))
+    return _told(pool, nodes, questions)
 
 
 def prompts_of_mode(name: str) -> frozenset[str]:
@@ -62,11 +64,16 @@ def prompts_of_mode(name: str) -> frozenset[str]:
 
 
 def prompts_on(
-    name: str, questions: Iterable[QuestionParts], *, scoring: Scoring = "rotate", voice: Voices = "comment"
+    name: str, questions: Iterable[QuestionParts], pool: Pool, *, scoring: Scoring = "rotate", voice: Voices = "comment"
 ) -> frozenset[str]:
-    """The prompts that the mode uses on questions with these parts."""
-    nodes, parts = find_mode(name).nodes(scoring=scoring, voice=voice), set(questions)
-    return frozenset(prompt for node in nodes for question in parts for prompt in node.prompts_on(question))
+    """The prompts that the mode uses with this pool on questions with these parts."""
+    return _told(pool, find_mode(name).nodes(scoring=scoring, voice=voice), set(questions))
+
+
+def _told(pool: Pool, nodes: Iterable[GraphNode], questions: Collection[QuestionParts]) -> frozenset[str]:
+    """Those of the nodes' prompts; the nodes are those of any pool, in which every community has a record."""
+    used = (prompt for node in nodes for question in questions for prompt in node.prompts_on(question))
+    return frozenset(told_prompts(pool, used))
 
 
 def _nodes() -> Iterator[tuple[str, GraphNode]]:
