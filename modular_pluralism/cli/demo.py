@@ -32,7 +32,8 @@ def demo(
 ) -> None:
     """Ask one question in every mode, on the demo model unless the pool says otherwise.
 
-    In distributional mode, communities that have a record answer from it.
+    In distributional mode, communities that have a record answer from it; in the others, they are told its nearest
+    answers before they comment.
     """
     from rich.console import Console
     from rich.text import Text
