@@ -218,9 +218,9 @@ def test_questions_are_asked_filled_in_and_learnt(tmp_path: Path) -> None:
     assert len(rows) == 8
     filled = [row | {"answer": "Agree", "weight": "5"} for row in rows if row["community"] == "group_a"]
     with survey.open("w", newline="") as opened:
-        writer = csv.DictWriter(opened, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(filled)
+        file = csv.DictWriter(opened, fieldnames=list(rows[0]))
+        file.writeheader()
+        file.writerows(filled)
     learnt = CliRunner().invoke(app, ["community", "learn", str(survey), "--pool", str(town / "pool.toml")])
     assert learnt.exit_code == 0, learnt.output
     assert "group_a: 2 answers, to 2 questions." in learnt.output

@@ -197,8 +197,8 @@ def learn(
         return
     for each in learnt:
         before = f", {each.known} of which it had answers to already" if each.known else ""
-        told = f"{_counted(each.answers, 'answer')}, to {_counted(each.questions, 'question')}{before}"
-        tell(f"{each.community}: {told}. {each.file}")
+        line = f"{_counted(each.answers, 'answer')}, to {_counted(each.questions, 'question')}{before}"
+        tell(f"{each.community}: {line}. {each.file}")
     if answers.unanswered:
         tell(f"{answers.unanswered:,} rows without an answer were passed over.", err=True)
 
