@@ -21,7 +21,7 @@ from modular_pluralism.graphs.state import (
     DistributionalResult,
     DistributionalState,
 )
-from modular_pluralism.models.pool_models import no_record
+from modular_pluralism.models.pool_models import check_records
 from modular_pluralism.modes import ModeDescription, Takes, register_mode
 from modular_pluralism.nodes.aggregate import HEARD_IN, Voicing, aggregate, own_aggregate
 from modular_pluralism.nodes.own import CommentStage, PoolingFunction, pooling_part
@@ -116,7 +116,7 @@ def build_distributional(
     )
     graph = parts.graph(DistributionalState, DistributionalQuestion, DistributionalResult)
     parts.add_check(graph)
-    _check_records(parts, voices)
+    check_records(parts.pool, parts.communities, voices)
     for name in parts.communities:
         heard = _heard(parts, name, voices)
         if "comment" not in heard and _is_known_to_fail(parts, name, voice):
@@ -137,19 +137,12 @@ def _pooling(parts: Parts, wanted: Pooling | PoolingFunction | None) -> Step:
     settings: Any = {
         "priors": parts.pool.priors_of,
         "quorum": parts.pool.quorum,
-        "voices": Voicing(run.voice_weights, run.voice_pooling),
+        "voices": Voicing(run.voice_weights, run.voice_pooling, run.voice_temperatures),
     }
     for name in get_args(Pooling):
         if name == (run.pooling if wanted is None else wanted):
             return aggregate(**settings, pooling=name)
     return own_aggregate(pooling_part(cast(PoolingFunction, wanted)), **settings)
-
-
-def _check_records(parts: Parts, voices: Sequence[Voice]) -> None:
-    """Raise PoolError where a community would not be heard at all, or nobody by a record."""
-    without = [name for name in parts.communities if parts.pool.answers_file(name) is None]
-    if "record" in voices and without and (len(voices) == 1 or len(without) == len(parts.communities)):
-        raise no_record(parts.pool, without[0])
 
 
 def _heard(parts: Parts, name: str, voices: Sequence[Voice]) -> tuple[Voice, ...]:

@@ -37,6 +37,19 @@ def normalise(values: Sequence[float]) -> list[float]:
     return [share / total for share in shares]
 
 
+def tempered(distribution: Sequence[float], temperature: float) -> list[float]:
+    """Each share to the power 1 / `temperature`, normalised: above 1 the distribution comes nearer to an even split of
+    the options that have a share, below 1 nearer to its most likely option.
+
+    Raises:
+        ValueError: the distribution is none.
+    """
+    if temperature == 1:
+        return list(distribution)
+    largest = max(distribution, default=0.0)
+    return normalise([(share / largest) ** (1 / temperature) if largest > 0 else share for share in distribution])
+
+
 def is_distribution(shares: Sequence[object], count: int) -> bool:
     """Whether these are `count` probabilities that sum to 1."""
     numbers = [share for share in shares if isinstance(share, int | float) and 0 <= share < math.inf]

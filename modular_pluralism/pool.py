@@ -58,6 +58,9 @@ _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _Prior = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+_Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 LEXICAL = "lexical"
@@ -141,13 +144,14 @@ class RunSettings(Table):
     call with its retries; `attempts` counts the first try, too. `comment_tokens` and `answer_tokens` limit a
     community's comment and the base LLM's answer. `score_samples` replies are drawn to estimate the probabilities of
     options where an endpoint reports none. Where several voices of a community are heard, `voice_weights` are their
-    weights, relative to each other, and `voice_pooling` is how they become one distribution. `record_similarity` is
-    how questions are compared with those of a record: "lexical", by their words, or the name of one of the pool's
-    models, by its vectors; `record_gate` is two similarities from 0 to 1: where the nearest question is at most as near
-    as the first, a record is not heard, and from the second on it has all of its weight (None: as the similarity has
-    it). `pooling` is how the communities' distributions become one: "linear", "log-linear" or "median". `evidence` says
-    which of its people's answers a community with a record is told before it comments: "all" that are near enough,
-    those to "others" than the asked question, or "none".
+    weights, relative to each other, and `voice_pooling` is how they become one distribution; each is taken at its
+    temperature of `voice_temperatures` before, its shares to the power 1 / T, normalised (1, as it is, where it has
+    none). `record_similarity` is how questions are compared with those of a record: "lexical", by their words, or the
+    name of one of the pool's models, by its vectors; `record_gate` is two similarities from 0 to 1: where the nearest
+    question is at most as near as the first, a record is not heard, and from the second on it has all of its weight
+    (None: as the similarity has it). `pooling` is how the communities' distributions become one: "linear", "log-linear"
+    or "median". `evidence` says which of its people's answers a community with a record is told before it comments:
+    "all" that are near enough, those to "others" than the asked question, or "none".
     """
 
     quorum: Count | None = None
@@ -159,6 +163,9 @@ class RunSettings(Table):
     # Left out of what is dumped where they say nothing new: pools of runs that are kept are compared with it.
     voice_weights: Annotated[dict[Voice, _Prior], Field(exclude_if=lambda weights: not weights)] = {}  # noqa: RUF012
     voice_pooling: Annotated[VoicePooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"
+    voice_temperatures: Annotated[
+        dict[Voice, _Temperature], Field(exclude_if=lambda temperatures: not temperatures)
+    ] = {}  # noqa: RUF012
     record_similarity: Annotated[Text, Field(exclude_if=lambda name: name == LEXICAL)] = LEXICAL
     record_gate: Annotated[tuple[_Share, _Share] | None, Field(exclude_if=lambda gate: gate is None)] = None
     pooling: Annotated[Pooling, Field(exclude_if=lambda pooling: pooling == "linear")] = "linear"

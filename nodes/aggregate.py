@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from modular_pluralism.errors import InputError, ModelCallError, QuorumError
@@ -18,7 +18,7 @@ from modular_pluralism.nodes.quorum import attendance, check_comment
 from modular_pluralism.nodes.read_options import read_from
 from modular_pluralism.nodes.request import check_options
 from modular_pluralism.nodes.step import Body, State, Steps, Update, step_maker
-from modular_pluralism.option_math import POOLS, disagreement, is_distribution, normalise
+from modular_pluralism.option_math import POOLS, disagreement, is_distribution, normalise, tempered
 from modular_pluralism.types import Comment, OptionDistribution, Pooling, Voice, VoicePooling
 
 OWN_POOLING = "own"
@@ -34,11 +34,12 @@ HEARD_IN: Mapping[Voice, str] = {"comment": "readings", "vote": "votes", "record
 
 @dataclass(frozen=True)
 class Voicing:
-    """How the voices of a community become one: their weights, relative to each other (1 where they have none), and how
-    they are pooled."""
+    """How the voices of a community become one: their weights, relative to each other (1 where they have none), how
+    they are pooled, and the temperature at which each is taken before (1, as it is, where it has none)."""
 
     weights: Mapping[Voice, float]
     pooling: VoicePooling = "linear"
+    temperatures: Mapping[Voice, float] = field(default_factory=dict)
 
     def weight(self, voice: Voice, read: OptionDistribution) -> float:
         """The weight of what a voice says: of a record, as far as its evidence is near."""
@@ -218,6 +219,9 @@ def unite(heard: Mapping[Voice, OptionDistribution], voices: Voicing) -> OptionD
     are heard; a record's is that part of it for which the gate is open, so that far from any answered question the
     others speak.
 
+    Each is taken at its temperature: the united distribution is of the tempered ones, and what the voices themselves
+    say stays as it is in the state.
+
     Label masses are pooled linearly in either case, since they are no distributions, and only of what was read from a
     model.
 
@@ -234,10 +238,16 @@ def unite(heard: Mapping[Voice, OptionDistribution], voices: Voicing) -> OptionD
     of_models = [read for read, _ in models]
     total = math.fsum(weight for _, weight in models)
     shares = [weight / total for _, weight in models] if total else []
-    labels = [read["label"] for read in reads if read["label"] is not None]
+    temperatures = [voices.temperatures.get(voice, 1.0) for voice in heard]
+    said = [tempered(read["probabilities"], each) for read, each in zip(reads, temperatures, strict=True)]
+    labels = [
+        tempered(read["label"], each)
+        for read, each in zip(reads, temperatures, strict=True)
+        if read["label"] is not None
+    ]
     samples = [read["samples"] for read in reads if read["samples"] is not None]
     united = OptionDistribution(
-        probabilities=pooled([read["probabilities"] for read in reads], weights),
+        probabilities=pooled(said, weights),
         mass=_mean([read["mass"] for read in of_models], shares) if shares else None,
         scoring=of_models[-1]["scoring"] if of_models else None,
         samples=sum(samples) if samples else None,

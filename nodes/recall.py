@@ -8,7 +8,8 @@ from modular_pluralism.nodes.comment import RECORD_ERRORS, failure
 from modular_pluralism.nodes.read_options import read_from
 from modular_pluralism.nodes.step import Body, State, Update, step_maker
 from modular_pluralism.records.record import Estimated
-from modular_pluralism.types import OptionDistribution
+from modular_pluralism.records.similarity import Gate
+from modular_pluralism.types import Evidence, OptionDistribution
 
 
 @step_maker()
@@ -30,14 +31,18 @@ def recall(community: str, models: PoolModels, *, into: str = "distributions", a
         except NoEvidenceError as error:
             return failure(state, community, error) if alone else {}
         if alone and found.evidence["opening"] == 0:
-            far = NoEvidenceError(
-                f"The nearest question of its record has a similarity of {found.evidence['nearness']:.2f}, and up to "
-                f"{record.gate.far:g} a record is not heard."
-            )
-            return failure(state, community, far)
+            return failure(state, community, too_far(found.evidence, record.gate))
         return {into: {community: {**_distribution(found), "read_from": read_from(state, None)}}}
 
     return step
+
+
+def too_far(evidence: Evidence, gate: Gate) -> NoEvidenceError:
+    """What is said where a record that speaks alone has nothing near enough."""
+    return NoEvidenceError(
+        f"The nearest question of its record has a similarity of {evidence['nearness']:.2f}, and up to {gate.far:g} a "
+        "record is not heard."
+    )
 
 
 def _distribution(found: Estimated) -> OptionDistribution:

@@ -43,7 +43,7 @@ from modular_pluralism.records.record import CommunityRecord
 from modular_pluralism.records.record_file import RecordFile
 from modular_pluralism.records.similarity import Dense, Gate, Lexical, Similarity
 from modular_pluralism.table import without_password
-from modular_pluralism.types import Voices
+from modular_pluralism.types import Voice, Voices
 
 T = TypeVar("T")
 
@@ -485,6 +485,14 @@ def no_record(pool: Pool, community: str) -> PoolError:
         f'pool {pool.name}: [communities.{community}] has no record for the voice "record"; add a line \'answers = '
         "...' with the name of a survey file, or choose another voice"
     )
+
+
+def check_records(pool: Pool, communities: Sequence[str], voices: Sequence[Voice]) -> None:
+    """Raise PoolError where one of these communities of the pool would not be heard by any of the voices, or nobody by
+    a record."""
+    without = [name for name in communities if pool.answers_file(name) is None]
+    if "record" in voices and without and (len(voices) == 1 or len(without) == len(communities)):
+        raise no_record(pool, without[0])
 
 
 def _no_messages(pool: Pool, name: str, remedy: str) -> PoolError:
