@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,6 +201,15 @@ def test_by_default_both_voices_weigh_the_same_and_are_pooled_linearly() -> None
     )
 
 
+def test_a_voice_is_taken_at_its_temperature_and_kept_as_it_was() -> None:
+    result = run("comment,vote", pool={"voice_temperatures": {"vote": 0.5}})
+    for name, own in OWN.items():
+        squared = np.square(own) / np.square(own).sum()
+        assert result["distributions"][name]["probabilities"] == pytest.approx(linear_pool([READ, squared], [0.5, 0.5]))
+        assert result["votes"][name]["probabilities"] == pytest.approx(own)
+    assert run("vote", pool={"voice_temperatures": {"vote": 0.5}})["distribution"] == run("vote")["distribution"]
+
+
 def test_voices_with_no_option_in_common_make_a_community_missing() -> None:
     certain = {"north": voter([1.0, 0.0, 0.0]), "east": voter(OWN["east"])}
     result = run(
@@ -287,6 +297,7 @@ description = "d"
             "[run] record_gate must be two similarities from 0 to 1 of which the second is larger, such as [0.2, 0.4], "
             "not [0.5, 0.2]",
         ),
+        ("[run]\nvoice_temperatures = {vote = 0}", "[run] voice_temperatures must be above 0.0, not 0"),
         ("[run]\nvoice_pooling = 'max'", "[run] voice_pooling must be 'linear' or 'log-linear', not 'max'"),
     ],
 )

@@ -36,6 +36,7 @@ def priors() -> None:
     epilog=examples("""
 pluralism priors fit globalopinionqa.json --pool my-pool.toml --voice vote
 pluralism priors fit globalopinionqa.json --pool my-pool.toml --by-attribute --least 10 --write
+pluralism priors fit globalopinionqa.json --pool my-pool.toml --voice vote,record --write
 """),
 )
 @expand_groups
@@ -46,23 +47,25 @@ def fit(
         bool, typer.Option("--by-attribute", help="Weights of their own for each attribute with enough questions, too.")
     ] = False,
     least: Annotated[int, typer.Option(min=1, help="Questions that an attribute needs for weights of its own.")] = 20,
-    write: Annotated[bool, typer.Option("--write", help="Write the weights into the pool file.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write what was fitted into the pool file.")] = False,
     kind: KindOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit the weights of the communities by maximum likelihood.
+    """Fit the weights of the communities by maximum likelihood, and with several voices how these are united.
 
-    One half of the questions is fitted on, and the other tells whether the weights are better than uniform ones. Only
-    with `--write` is the pool file changed. Weights belong to the voice that they were fitted with.
+    One half of the questions is fitted on, and the other tells whether that is better than uniform weights, or with
+    several voices than the pool's present settings. Only with `--write` is the pool file changed. What is fitted
+    belongs to the voices that it was fitted with.
     """
     optional("scipy", "eval", "Fitting priors")
     from modular_pluralism.cli.progress import NOTHING_WRITTEN, EvalProgress
     from modular_pluralism.cli.results_table import print_results
     from modular_pluralism.evaluation.data.task_file import TaskFile
-    from modular_pluralism.priors.fit import FitSettings, PriorsFit
+    from modular_pluralism.nodes.request import voices_in
+    from modular_pluralism.priors.fit import FitSettings, PriorsFit, run_keys
     from modular_pluralism.priors.write import pool_file, write_priors
 
-    path = pool_file(bench.pool) if write else None
+    path = pool_file(bench.pool, run=len(voices_in(bench.voice)) > 1) if write else None
     work = PriorsFit(
         TaskFile.open(task_file, kind=kind),
         FitSettings(by_attribute=by_attribute, least=least, **vars(bench)),
@@ -80,8 +83,8 @@ def fit(
         # The work may have taken hours: neither what is printed nor what is written is lost with the other.
         if path is not None:
             by_name = {name: fitted.weights for name, fitted in result.by_attribute.items()}
-            write_priors(path, result.overall.weights, by_name)
+            write_priors(path, result.overall.weights, by_name, run_keys(result.voices))
     if path is not None and not as_json:
         say(f"Written: {path}")
     elif not as_json:
-        say(f"The pool {bench.pool} is as it was; --write puts the weights into its file.", "dim", prose=True)
+        say(f"The pool {bench.pool} is as it was; --write puts what was fitted into its file.", "dim", prose=True)

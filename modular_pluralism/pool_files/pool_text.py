@@ -109,6 +109,16 @@ class PoolText:
             document.body.append((SingleKey(kind), tomlkit.table(is_super_table=True).append(name, table)))
         return whole.edited(document)
 
+    def with_top_table(self, name: str, fields: Mapping[str, Any]) -> Self:
+        """With a table of its own at the end."""
+        whole = self if self.text.endswith("\n") else replace(self, text=self.text + "\n")
+        document = whole.document()
+        table = tomlkit.table()
+        table.update(fields)
+        table.trivia.indent = "\n"  # a blank line before it
+        document.append(name, table)
+        return whole.edited(document)
+
     def without_table(self, names: tuple[str, str]) -> Self:
         """Without this table, the comment lines right above it and the blank ones below it; PoolError as `document`."""
         document = self.document()

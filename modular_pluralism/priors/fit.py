@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -382,6 +382,19 @@ def _questions(items: Sequence[ReadItem]) -> Grouping:
 
 _ONE_VOICE = VoiceSettings({}, "linear", Gate(0.0, 1.0), {})
 """With which a voice that speaks alone is what it is."""
+
+
+def run_keys(voices: FittedVoices | None) -> dict[str, Any]:
+    """What a fit says of a pool's [run] table: those of its keys that were fitted."""
+    if voices is None:
+        return {}
+    keys: dict[Part, tuple[str, Any]] = {
+        "weights": ("voice_weights", voices.weights),
+        "gate": ("record_gate", list(voices.gate or ())),
+        "pooling": ("voice_pooling", voices.pooling),
+        "temperatures": ("voice_temperatures", voices.temperatures),
+    }
+    return dict(keys[part] for part in voices.taken)
 
 
 def fit_voices(items: HeardItems, present: VoiceSettings, seed: int) -> tuple[VoiceSettings, list[Tried]]:

@@ -1,4 +1,4 @@
-"""Writing fitted priors into a pool's file, with everything else in it as it was."""
+"""Writing fitted priors and voice settings into a pool's file, with everything else in it as it was."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import tomlkit
 from tomlkit.items import Table
 
 from modular_pluralism.errors import PoolError
@@ -19,8 +20,8 @@ _DECIMALS = 4
 _Weights = Mapping[str, float]
 
 
-def pool_file(name_or_path: str) -> Path:
-    """The file of a pool that priors can be written into.
+def pool_file(name_or_path: str, *, run: bool = False) -> Path:
+    """The file of a pool that priors can be written into, and with `run` keys of the [run] table, too.
 
     Raises:
         InputError: it is a built-in pool.
@@ -31,15 +32,22 @@ def pool_file(name_or_path: str) -> Path:
     pool = Pool.load(path)
     equal = dict.fromkeys(pool.communities, 1.0)
     file, wanted = _with_priors(PoolText.read(path), equal, dict.fromkeys(pool.priors_by_attribute, equal))
+    file, wanted = _with_run(file, wanted, {"voice_pooling": "linear"} if run else {})
     file.check(wanted)
     return path
 
 
-def write_priors(path: Path, weights: _Weights, by_attribute: Mapping[str, _Weights] | None = None) -> None:
-    """Set every community's `prior`, and a [priors.*] table for each attribute; weights have four decimals.
+def write_priors(
+    path: Path,
+    weights: _Weights,
+    by_attribute: Mapping[str, _Weights] | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> None:
+    """Set every community's `prior`, a [priors.*] table for each attribute, and these keys of the [run] table; weights
+    have four decimals.
 
-    Comments, order, line ends and all other keys stay, and so do tables of attributes that are not named. The file
-    appears whole or stays as it is.
+    Comments, order, line ends and all other keys stay, and so do tables of attributes that are not named. What a key
+    of [run] says of voices that are not named there stays, too. The file appears whole or stays as it is.
 
     Raises:
         PoolError: the file cannot be read or written, has other communities, or would not be a pool afterwards.
@@ -48,6 +56,7 @@ def write_priors(path: Path, weights: _Weights, by_attribute: Mapping[str, _Weig
         text = PoolText.read(path)
         Pool.load(path)  # it may have been edited since the weights were fitted
         file, wanted = _with_priors(text, weights, by_attribute or {})
+        file, wanted = _with_run(file, wanted, run or {})
         file.write(wanted)
 
 
@@ -82,6 +91,30 @@ def _with_priors(
     return file, wanted
 
 
+def _with_run(file: PoolText, wanted: dict[str, Any], keys: Mapping[str, Any]) -> tuple[PoolText, dict[str, Any]]:
+    """The same with these keys of [run]; a table among them is laid over the one that is there."""
+    if not keys:
+        return file, wanted
+    there = wanted.get("run", {})
+    values = {
+        key: {**there.get(key, {}), **value} if isinstance(value, Mapping) else value for key, value in keys.items()
+    }
+    document: Any = file.document()
+    wanted["run"] = {**there, **values}
+    as_text = {key: _inline(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    if "run" not in document:
+        return file.with_top_table("run", as_text), wanted
+    for key, value in as_text.items():
+        _set(document["run"], key, value)
+    return file.edited(document), wanted
+
+
+def _inline(values: Mapping[str, float]) -> Any:
+    table = tomlkit.inline_table()
+    table.update(values)
+    return table
+
+
 def _update(table: Any, values: Mapping[str, float]) -> None:
     """Set these keys, and remove all others; comments stay."""
     for name in [name for name in table if name not in values]:
@@ -90,7 +123,7 @@ def _update(table: Any, values: Mapping[str, float]) -> None:
         _set(table, name, value)
 
 
-def _set(table: Any, key: str, value: float) -> None:
+def _set(table: Any, key: str, value: Any) -> None:
     """Set a key of a table; a new one goes right behind the last key."""
     end = cut_end(table.value.body) if isinstance(table, Table) and key not in table else []
     table[key] = value
