@@ -14,8 +14,12 @@ from benchmarks.study import training
 from benchmarks.study.measuring import COMMENT, ONE, VOTE, Answers
 from benchmarks.study.parts import Part, continents, opinion_groups
 from benchmarks.study.tables import markdown, sheets_of
+from benchmarks.study.voicing import unlearnt
 from modular_pluralism.evaluation.data.outcome import Outcome, Prediction, empty_outcome
-from modular_pluralism.training import Base
+from modular_pluralism.records.rows import Row
+from modular_pluralism.records.survey import survey_items
+from modular_pluralism.training import Base, TrainingSettings
+from modular_pluralism.training.split import split_by
 from tests.training_models import write_tiny
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,6 +64,33 @@ def test_files_with_a_question_in_common_are_refused(tmp_path: Path) -> None:
     test = write(tmp_path / "test.json", rows(3, ("Japan",), first=2))
     with pytest.raises(ValueError, match="1 questions in common"):
         continents(train, test)
+    with pytest.raises(ValueError, match=r"test.json and .*test.json have 3 questions in common"):
+        continents(write(tmp_path / "other.json", rows(3, ("Kenya",), first=9)), test, more=test)
+
+
+def test_further_answers_are_of_new_questions_with_as_few_options(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.json", rows(3, ("Kenya",)))
+    test = write(tmp_path / "test.json", rows(3, ("Japan",), first=5))
+    further = [*rows(1, ("Kenya",)), *rows(3, ("Japan",), first=9)]
+    further[-1] |= {"options": ["Yes", "No", "Or else"], "gold_distribution": [0.2, 0.3, 0.5]}
+    part = continents(train, test, more=write(tmp_path / "more.json", further))
+    assert [row["question"].split()[3] for row in part.more] == ["9", "10"]
+
+
+def test_voices_are_fitted_on_questions_that_no_training_has_learnt_from(tmp_path: Path) -> None:
+    people = ("Kenya", "Japan", "Australia")
+    train = write(tmp_path / "train.json", rows(60, people))
+    part = continents(train, write(tmp_path / "test.json", rows(3, people, first=60)))
+    settings = TrainingSettings()
+    held_out, further = unlearnt(part, settings)
+    assert further == []
+    assert {row["attribute"] for row in held_out} == {"Kenya", "Japan"}, "Australia's are nobody's"
+    for name in ("africa", "asia"):
+        own = survey_items([Row(row, "") for row in part.train if part.belongs(row["attribute"]) == name])
+        learnt, _ = split_by(own, lambda item: item.question, settings.held_out, settings.seed, what="questions")
+        asked = {item.question for item in learnt}
+        assert asked
+        assert not asked & {item.question for item in survey_items([Row(row, "") for row in held_out])}
 
 
 def test_opinions_are_split_by_question_the_same_way_each_time(tmp_path: Path) -> None:
@@ -163,6 +194,7 @@ def test_the_study_runs_and_goes_on(
     people = ("Kenya", "Japan", "France", "Canada", "Peru")
     write(tmp_path / "globalopinionqa_train.json", rows(FEW, people))
     write(tmp_path / "distributional_test_globalopinionqa_dev550.json", rows(2, people, first=FEW))
+    write(tmp_path / "globalopinionqa_more.json", rows(1, people, first=FEW + 2))
     command = ["study", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--part", "continents_begun"]
     monkeypatch.setattr(sys, "argv", [*command, "--steps", "1", "--limit", "2"])
     assert study.main() == 0
@@ -177,6 +209,14 @@ def test_the_study_runs_and_goes_on(
     tables = json.loads((tmp_path / "out" / "tables.json").read_text())
     titles = [sheet["title"] for sheet in tables["continents_begun"]]
     assert titles[:3] == ["Training", "Methods", "Each community on everybody's questions"]
+    (recalled,) = (
+        sheet
+        for sheet in tables["continents_begun"]
+        if sheet["title"] == "Votes and records: each community with its own people's answers"
+    )
+    assert [line["name"] for line in recalled["lines"]] == ["vote", "record", "both", "both, fitted"]
+    assert recalled["lines"][3]["cells"]["JS distance"]["n"] == 2
+    assert "that no adapter has learnt from: weights vote 0.50, record 0.50" in recalled["note"]
     assert study.main() == 0
     assert "steps" not in capsys.readouterr().err  # nothing is trained again
     assert json.loads((tmp_path / "out" / "tables.json").read_text()) == tables

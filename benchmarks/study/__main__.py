@@ -9,7 +9,8 @@ examples:
 
 The folder given with --data has the files globalopinionqa_train.json, distributional_test_globalopinionqa_dev550.json
 and steerable_test_opinionqa_dev600.json, in the format of the paper's release, and in its folder polis the exports of
-some conversations. Whatever is finished is kept in --out, and the same command goes on from there.
+some conversations. A fourth file, globalopinionqa_more.json, may be there: further answers that nobody learns from, for
+fitting voices and for records. Whatever is finished is kept in --out, and the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from benchmarks.study.records import RECORD_PARTS, sheets_of_records
 from benchmarks.study.similarities import similarities
 from benchmarks.study.tables import Line, Sheet, sheets_of, write_tables
 from benchmarks.study.training import demo_base, train_part
+from benchmarks.study.voicing import voice_sheets
 from modular_pluralism.errors import PluralismError
 from modular_pluralism.evaluation.statistics.results import Figure
 from modular_pluralism.prepared.cache import prepared_file
@@ -39,6 +41,7 @@ PARTS = {
 }
 _TRAIN = "globalopinionqa_train.json"
 _TEST = "distributional_test_globalopinionqa_dev550.json"
+_MORE = "globalopinionqa_more.json"
 _OPINIONS = "steerable_test_opinionqa_dev600.json"
 _POLIS = "polis"
 _INTERRUPTED = 130
@@ -54,12 +57,15 @@ def main() -> int:
             print("`pluralism models prepare` makes the reading of this study several times faster.", file=sys.stderr)
         for name in trained_parts:
             part = _part(name, given)
-            trained = train_part(part, given.out, TrainingSettings(seed=given.seed, steps=given.steps))
+            settings = TrainingSettings(seed=given.seed, steps=given.steps)
+            trained = train_part(part, given.out, settings)
             limits = [limit for limit in (given.limit, given.comment_limit) if limit is not None]
             answers = measure_part(
                 part, given.out, limit=given.limit, comment_limit=min(limits, default=None), seed=given.seed
             )
             parts[name] = [_training(trained), *sheets_of(part, answers, seed=given.seed)]
+            if part.begun:  # the best of the pools is heard by its records, too
+                parts[name] += voice_sheets(part, given.out, answers, settings, limit=given.limit, seed=given.seed)
         written = write_tables(given.out, parts, PARTS | {name: each.title for name, each in RECORD_PARTS.items()})
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("Stopped. The same command goes on from here.", file=sys.stderr)
@@ -92,7 +98,13 @@ def _of_records(given: argparse.Namespace) -> dict[str, list[Sheet]]:
 
 def _part(name: str, given: argparse.Namespace) -> Part:
     if name != "opinion_groups":
-        return continents(given.data / _TRAIN, given.data / _TEST, begun=name == "continents_begun")
+        more = given.data / _MORE
+        return continents(
+            given.data / _TRAIN,
+            given.data / _TEST,
+            begun=name == "continents_begun",
+            more=more if more.exists() else None,
+        )
     return opinion_groups(given.data / _OPINIONS, given.out, given.seed)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -30,38 +30,54 @@ Answers = dict[str, list[Outcome]]
 def measure_part(part: Part, out: Path, *, limit: int | None, comment_limit: int | None, seed: int) -> Answers:
     """Outcomes by the name of the method: of the first `limit` items, and of the first `comment_limit` of these for
     those who comment (None: all). What is under `out` already is not computed again."""
-    names = list(part.describe)
-    pool = write_pool(out / part.name / f"{part.name}.toml", part.describe)
-    control = write_pool(out / part.family / f"{ALL}.toml", {ALL: "Everybody"})
-
-    def ask(
-        name: str,
-        pool: Path,
-        methods: Sequence[MethodName],
-        voice: Voice,
-        limit: int | None,
-        patched: Sequence[str] = (),
-    ) -> Answers:
-        evaluation = Evaluation(
-            TaskFile.open(part.test, kind="distributional"),
-            EvaluationSettings(
-                methods=methods,
-                pool=str(pool),
-                voice=voice,
-                limit=limit,
-                seed=seed,
-                comment_tokens=_COMMENT_TOKENS,
-                without=patched,
-                only=patched,
-            ),
-            Files(pool.parent / name),
-        )
-        print(f"{part.name}, {name}: {evaluation.total} results", file=sys.stderr, flush=True)
-        with EvalProgress(evaluation.total, sys.stderr) as progress:
-            asyncio.run(evaluation.run(progress.made, progress.known))
-        return {method: evaluation.outcomes(method) for method in evaluation.methods}
-
-    found = ask("vote", pool, [VOTE, "prompting", "vanilla"], "vote", limit, names)
-    found[ONE] = ask("one_adapter", control, [VOTE], "vote", limit)[VOTE]
-    commented = ask("comment", pool, ["modular", "moe"], "comment", comment_limit)
+    pool, control = pool_of(part, out), control_of(part, out)
+    found = ask(
+        "vote", pool, part.test, methods=[VOTE, "prompting", "vanilla"], limit=limit, seed=seed, patched=part.describe
+    )
+    found[ONE] = ask("one_adapter", control, part.test, limit=limit, seed=seed)[VOTE]
+    methods: list[MethodName] = ["modular", "moe"]
+    commented = ask("comment", pool, part.test, methods=methods, voice="comment", limit=comment_limit, seed=seed)
     return found | {COMMENT: commented["modular"], "moe": commented["moe"]}
+
+
+def pool_of(part: Part, out: Path) -> Path:
+    """The file of the part's pool."""
+    return write_pool(out / part.name / f"{part.name}.toml", part.describe)
+
+
+def control_of(part: Part, out: Path) -> Path:
+    """The file of a pool that is the control alone."""
+    return write_pool(out / part.family / f"{ALL}.toml", {ALL: "Everybody"})
+
+
+def ask(
+    name: str,
+    pool: Path,
+    test: Path,
+    *,
+    methods: Sequence[MethodName] = (VOTE,),
+    voice: Voice = "vote",
+    limit: int | None,
+    seed: int,
+    patched: Collection[str] = (),
+) -> Answers:
+    """Outcomes of the first `limit` items of a task file by method, and with each of the `patched` communities left out
+    and alone, in the folder `name` beside the pool's file. What is there already is not computed again."""
+    evaluation = Evaluation(
+        TaskFile.open(test, kind="distributional"),
+        EvaluationSettings(
+            methods=methods,
+            pool=str(pool),
+            voice=voice,
+            limit=limit,
+            seed=seed,
+            comment_tokens=_COMMENT_TOKENS,
+            without=list(patched),
+            only=list(patched),
+        ),
+        Files(pool.parent / name),
+    )
+    print(f"{pool.stem}, {name}: {evaluation.total} results", file=sys.stderr, flush=True)
+    with EvalProgress(evaluation.total, sys.stderr) as progress:
+        asyncio.run(evaluation.run(progress.made, progress.known))
+    return {method: evaluation.outcomes(method) for method in evaluation.methods}

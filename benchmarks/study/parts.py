@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ _CATEGORIES = {
 class Part:
     """One part: `describe` has the communities with their descriptions, and `belongs` gives an attribute's community,
     None where no community is its own. `train` has the rows to learn from, and `test` is the file to measure on. Parts
-    of one `family` have the same rows, and so one control; with `begun`, the communities begin with its weights."""
+    of one `family` have the same rows, and so one control; with `begun`, the communities begin with its weights. `more`
+    are rows that nobody learns from, of questions that are in neither of the two."""
 
     name: str
     family: str
@@ -47,14 +48,19 @@ class Part:
     train: Rows
     test: Path
     begun: bool = False
+    more: Rows = field(default_factory=list)
 
 
-def continents(train: Path, test: Path, *, begun: bool = False) -> Part:
-    """Five continents, of GlobalOpinionQA; the two files have no question in common."""
-    rows = _read(train)
-    shared = {_question(row) for row in rows} & {_question(row) for row in _read(test)}
-    if shared:
-        raise ValueError(f"{train} and {test} have {len(shared)} questions in common; train on other ones")
+def continents(train: Path, test: Path, *, begun: bool = False, more: Path | None = None) -> Part:
+    """Five continents, of GlobalOpinionQA; the files have no question in common. Of `more`, those rows are left out
+    that have more options than any that is learnt from."""
+    rows, further = _read(train), [] if more is None else _read(more)
+    measured = {_question(row) for row in _read(test)}
+    for path, others in ((train, rows), (more, further)):
+        if shared := {_question(row) for row in others} & measured:
+            raise ValueError(f"{path} and {test} have {len(shared)} questions in common; train on other ones")
+    most, known = max(len(row["options"]) for row in rows), {_question(row) for row in rows}
+    further = [row for row in further if 1 < len(row["options"]) <= most and _question(row) not in known]
     own = {title: name for name, title in _CONTINENTS.items()}
     return Part(
         name="continents_begun" if begun else "continents",
@@ -64,6 +70,7 @@ def continents(train: Path, test: Path, *, begun: bool = False) -> Part:
         train=rows,
         test=test,
         begun=begun,
+        more=further,
     )
 
 
@@ -74,11 +81,11 @@ def opinion_groups(file: Path, folder: Path, seed: int) -> Part:
     everything = _read(file)
     options: dict[str, set[frozenset[str]]] = {}
     for row in everything:
-        options.setdefault(_asked(row), set()).add(frozenset(row["options"]))
+        options.setdefault(asked(row), set()).add(frozenset(row["options"]))
     rows = [
         row
         for row in everything
-        if 1 < len(row["options"]) == len(set(row["options"])) and len(options[_asked(row)]) == 1
+        if 1 < len(row["options"]) == len(set(row["options"])) and len(options[asked(row)]) == 1
     ]
     questions = sorted({_question(row) for row in rows})
     drawn = np.random.default_rng([seed, 1]).permutation(len(questions))[: len(questions) // 2]
@@ -112,7 +119,8 @@ def _read(path: Path) -> Rows:
     return found
 
 
-def _asked(row: Mapping[str, Any]) -> str:
+def asked(row: Mapping[str, Any]) -> str:
+    """A row's question without its lettered options: what a training tells questions apart by."""
     return without_options(str(row["question"]), row["options"])[0]
 
 

@@ -73,7 +73,7 @@ class HeardItems:
         sizes: NDArray[np.int64],
         question: NDArray[np.int64],
     ) -> None:
-        self._said, self._heard, self._nearness = said, heard, nearness
+        self._said, self._heard, self.nearness = said, heard, nearness
         self.gold, self._sizes, self.question = gold, sizes, question
         with np.errstate(divide="ignore"):
             self._logs: Floats = np.log(said)
@@ -91,7 +91,7 @@ class HeardItems:
         part._fill(
             said=self._said[chosen],
             heard=self._heard[chosen],
-            nearness=self._nearness[chosen],
+            nearness=self.nearness[chosen],
             gold=self.gold[chosen],
             sizes=self._sizes[chosen],
             question=self.question[chosen],
@@ -106,17 +106,15 @@ class HeardItems:
             self._of_voice(place, settings.temperatures.get(voice, 1.0)) for place, voice in enumerate(self.voices)
         ]
         if settings.pooling == "linear":
-            return np.sum([weights[:, :, place, None] * part for place, part in enumerate(parts)], axis=0)
+            mean: Floats = np.einsum("ncv,vnco->nco", weights, np.stack(parts))
+            return mean
         logs = np.zeros_like(parts[0])
         for place, part in enumerate(parts):
             weight = weights[:, :, place, None]
             with np.errstate(divide="ignore", invalid="ignore"):
                 logs += np.where(weight > 0, weight * np.log(part), 0.0)  # a voice without weight forbids no option
         logs[weights.sum(-1) == 0] = -np.inf
-        most = logs.max(-1, keepdims=True)
-        shares = np.exp(logs - np.where(np.isfinite(most), most, 0.0))
-        total = shares.sum(-1, keepdims=True)
-        return np.divide(shares, total, out=np.zeros_like(shares), where=total > 0)
+        return _from_logs(logs)
 
     def alone(self, voice: Voice) -> Floats:
         """What each community says by this voice alone [n_items, n_communities, n_options], however near its record is;
@@ -143,10 +141,9 @@ class HeardItems:
         weights = self._heard * np.array([settings.weights.get(voice, 1.0) for voice in self.voices])
         if "record" in self.voices:
             far, near = settings.gate
-            opening = np.clip((np.nan_to_num(self._nearness) - far) / (near - far), 0.0, 1.0)
+            opening = np.clip((np.nan_to_num(self.nearness) - far) / (near - far), 0.0, 1.0)
             weights[:, :, self.voices.index("record")] *= opening
-        total = weights.sum(-1, keepdims=True)
-        return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
+        return _normalised(weights, 0.0)
 
     def _of_voice(self, place: int, temperature: float) -> Floats:
         """A voice's distributions [n_items, n_communities, n_options] at a temperature."""
@@ -154,11 +151,7 @@ class HeardItems:
             return self._said[:, :, place]
         key = (place, temperature)
         if key not in self._tempered:
-            logs = self._logs[:, :, place] / temperature
-            most = logs.max(-1, keepdims=True)
-            shares = np.exp(logs - np.where(np.isfinite(most), most, 0.0))
-            total = shares.sum(-1, keepdims=True)
-            self._tempered[key] = np.divide(shares, total, out=np.zeros_like(shares), where=total > 0)
+            self._tempered[key] = _from_logs(self._logs[:, :, place] / temperature)
         return self._tempered[key]
 
 
@@ -173,8 +166,20 @@ def of_those_heard(united: Floats, priors: Floats) -> Floats:
     """The priors of the communities that an item was answered by [n_items, n_communities], each item's summing to 1,
     and NaN where nobody with a weight has answered: a run would have no result."""
     heard = np.broadcast_to(priors, united.shape[:2]) * (united.sum(-1) > 0)
-    total = heard.sum(-1, keepdims=True)
-    return np.divide(heard, total, out=np.full_like(heard, np.nan), where=total > 0)
+    return _normalised(heard, np.nan)
+
+
+def _normalised(values: Floats, nothing: float) -> Floats:
+    """Each row divided by its sum; `nothing` where that is 0."""
+    total = values.sum(-1, keepdims=True)
+    shares: Floats = np.divide(values, total, out=np.full_like(values, nothing), where=total > 0)
+    return shares
+
+
+def _from_logs(logs: Floats) -> Floats:
+    """Distributions from unnormalised logarithms; all 0 where all are minus infinity."""
+    most = logs.max(-1, keepdims=True)
+    return _normalised(np.exp(logs - np.where(np.isfinite(most), most, 0.0)), 0.0)
 
 
 def _wide(rows: Floats, count: int) -> Floats:

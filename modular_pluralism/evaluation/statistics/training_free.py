@@ -84,10 +84,7 @@ class TrainingFree:
         near = self._nearest(item)
         if near is None:
             return None
-        nearness = near.evidence["nearness"]
-        low = max((step for step in _STEPS if step <= nearness), default=0.0)
-        high = min((step for step in _STEPS if step > nearness), default=1.0)
-        return f"{low:.1f} to {high:.1f}"
+        return nearness_group(near.evidence["nearness"])
 
     def _nearest(self, item: Item) -> Estimated | None:
         if self.record is None or not isinstance(item, OptionItem):
@@ -99,3 +96,10 @@ class TrainingFree:
             except NoEvidenceError:
                 self._near[key] = None
         return self._near[key]
+
+
+def nearness_group(nearness: float) -> str:
+    """A similarity of the nearest answered question, 0 to 1, as a group for a report."""
+    low = max((step for step in _STEPS if step <= nearness), default=0.0)
+    high = min((step for step in _STEPS if step > nearness), default=1.0)
+    return f"{low:.1f} to {high:.1f}"
