@@ -230,7 +230,7 @@ class PriorsFit:
         return FittedVoices(
             weights={voice: settings.weights.get(voice, 1.0) for voice in self.voices},
             pooling=settings.pooling,
-            gate=tuple(settings.gate) if "record" in self.voices else None,
+            gate=(settings.gate.far, settings.gate.near) if "record" in self.voices else None,
             temperatures={voice: settings.temperatures.get(voice, 1.0) for voice in self.voices},
             taken=[each.part for each in tried if each.taken],
             tried=[
