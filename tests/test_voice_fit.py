@@ -13,6 +13,7 @@ import pytest
 
 from modular_pluralism.errors import InputError, PoolError
 from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.measures.distances import FARTHEST, js_distance
 from modular_pluralism.nodes.aggregate import Voicing, unite
 from modular_pluralism.option_math import tempered
 from modular_pluralism.pool import Pool
@@ -94,6 +95,17 @@ def test_who_has_no_weight_or_nothing_in_common_is_missing() -> None:
     assert priors[0] == pytest.approx([1, 0])
     assert linear(silent, priors)[0] == pytest.approx([0, 1])
     assert np.isnan(of_those_heard(silent * 0, np.array([0.25, 0.75]))).all()
+
+
+def test_the_distance_of_many_items_is_scipy_s_of_each() -> None:
+    items = drawn(8, 40)
+    items[3].gold[:] = np.eye(len(items[3].gold))[0]
+    whole = HeardItems(items, VOICES)
+    united, priors = whole.united(PRESENT), np.array([0.3, 0.7])
+    for found, gold, pooled in zip(whole.distances(united, priors), whole.gold, linear(united, priors), strict=True):
+        assert found == pytest.approx(js_distance(gold, pooled))
+    assert whole.distances(united * 0, priors) == pytest.approx(FARTHEST)
+    assert whole.distances(np.stack([whole.gold] * 2, axis=1), priors) == pytest.approx(0, abs=1e-7)
 
 
 def test_a_temperature_sharpens_or_flattens_and_forbidden_stays_forbidden() -> None:

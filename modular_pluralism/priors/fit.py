@@ -80,8 +80,8 @@ class FittedPriors(ResultModel):
 
 
 class TriedPart(ResultModel):
-    """A part of the voice settings that was tried by cross-validation `beside` those that were taken already: what it
-    gains on questions that were left out, in nats an item, with its standard error over questions."""
+    """A part of the voice settings that was tried by cross-validation `beside` those that were taken already: by how
+    much smaller it makes the JS distance on questions that were left out, with its standard error over questions."""
 
     part: Part
     beside: list[Part]
@@ -398,8 +398,8 @@ def run_keys(voices: FittedVoices | None) -> dict[str, Any]:
 
 
 def fit_voices(items: HeardItems, present: VoiceSettings, seed: int) -> tuple[VoiceSettings, list[Tried]]:
-    """The voice settings that make these items' real distributions the most likely, of those that differ from the
-    present ones in parts that pay on questions left out, and what was tried."""
+    """The voice settings that come nearest to these items' real distributions, of those that differ from the present
+    ones in parts that pay on questions left out, and what was tried."""
     tried = choose(items, present, seed=seed)
     return search(items, present, [each.part for each in tried if each.taken]).settings, tried
 
@@ -440,9 +440,9 @@ def _tried_tables(tried: Sequence[Tried], overall: FittedPriors) -> list[Table]:
         return []
     gain = Column(
         key="gain",
-        title="gain in log-likelihood",
+        title="gain in JS distance",
         better="higher",
-        help="On questions that were left out of the fit, in nats an item, with 1.96 standard errors over questions.",
+        help="By how much it is smaller on questions left out of the fit, with 1.96 standard errors over questions.",
     )
     rows = []
     for each in tried:

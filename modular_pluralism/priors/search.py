@@ -1,8 +1,10 @@
-"""Looking for the voice settings under which answered questions are the most likely, and taking only what pays.
+"""Looking for the voice settings under which a pool is nearest to answered questions, and taking only what pays.
 
-Each part of the settings is a small grid, and a search goes through the parts in turn. Whether a part is to be fitted
-at all is decided by cross-validation within the questions that may be fitted on: starting from the settings as they
-are, the part that gains most on left-out questions is taken where its gain is clear, and so on until none is.
+What is minimised is the mean JS distance, by which a pool is judged; the communities' weights, of which there may be
+many, are those of the largest likelihood, which has one best value. Each part of the settings is a small grid, and a
+search goes through the parts in turn. Whether a part is to be fitted at all is decided by cross-validation within the
+questions that may be fitted on: starting from the settings as they are, the part that gains most on left-out questions
+is taken where its gain is clear, and so on until none is.
 """
 
 from __future__ import annotations
@@ -34,24 +36,24 @@ CLEAR_ERRORS = 1.96
 """Standard errors from which a gain is clear."""
 _SWEEPS = 6
 _LEAST = 1e-6
-"""Nats an item: a sweep that gains less is the last."""
+"""JS distance: a sweep that gains less is the last."""
 _ROUGH = 1e-5
 """The gap in nats an item that weights of communities may leave while settings are searched."""
 
 
 @dataclass(frozen=True)
 class Searched:
-    """Settings with the communities' weights that go with them, and the mean log-likelihood in nats an item."""
+    """Settings with the communities' weights that go with them, and the mean JS distance of the items."""
 
     settings: VoiceSettings
     priors: Floats
-    log_likelihood: float
+    distance: float
 
 
 @dataclass(frozen=True)
 class Tried:
-    """One part that cross-validation has tried beside those in `beside`: what it gains on questions that were left
-    out, in nats an item, with its standard error over questions, and whether it was taken."""
+    """One part that cross-validation has tried beside those in `beside`: by how much smaller it makes the JS
+    distance on questions that were left out, with its standard error over questions, and whether it was taken."""
 
     part: Part
     beside: tuple[Part, ...]
@@ -66,15 +68,21 @@ def parts_of(voices: Sequence[Voice]) -> tuple[Part, ...]:
 
 
 def search(items: HeardItems, start: VoiceSettings, parts: Sequence[Part]) -> Searched:
-    """The settings that make the real distributions most likely, of those that differ from `start` in these parts, with
-    the communities' weights that go with them. It climbs part by part, so that the best is not certain."""
+    """The settings that come nearest to the real distributions, of those that differ from `start` in these parts, with
+    the communities' weights that go with them. It goes part by part, in this order and from the last to the first:
+    where a voice has lost its weight, nothing else of it can be fitted any more. The best is not certain."""
+    orders = dict.fromkeys((tuple(parts), tuple(reversed(parts))))
+    return min((_descent(items, start, order) for order in orders), key=lambda found: found.distance)
+
+
+def _descent(items: HeardItems, start: VoiceSettings, parts: Sequence[Part]) -> Searched:
     best = _with_priors(items, start)
     for _ in range(_SWEEPS if parts else 0):
-        before = best.log_likelihood
+        before = best.distance
         for part in parts:
             best = _best_of(items, best, part)
-        best = max(best, _with_priors(items, best.settings), key=lambda found: found.log_likelihood)
-        if best.log_likelihood - before < _LEAST:
+        best = min(best, _with_priors(items, best.settings), key=lambda found: found.distance)
+        if before - best.distance < _LEAST:
             break
     return best
 
@@ -91,10 +99,10 @@ def choose(items: HeardItems, start: VoiceSettings, *, seed: int) -> list[Tried]
     present = _left_out(items, start, taken, folds)
     while left:
         found = {part: _left_out(items, start, (*taken, part), folds) for part in left}
-        best = max(left, key=lambda part: float(found[part].mean()))
+        best = min(left, key=lambda part: float(found[part].mean()))
         round_ = []
         for part in left:
-            gain, error = clustered_mean(found[part] - present, items.question)
+            gain, error = clustered_mean(present - found[part], items.question)
             round_.append(Tried(part, taken, gain, error, part == best and gain > CLEAR_ERRORS * error))
         tried += round_
         if not any(each.taken for each in round_):
@@ -113,13 +121,13 @@ def clustered_mean(values: Floats, clusters: NDArray[np.int64]) -> tuple[float, 
 
 
 def _left_out(items: HeardItems, start: VoiceSettings, parts: Sequence[Part], folds: NDArray[np.int64]) -> Floats:
-    """The log-likelihood of each item under settings that were fitted on the folds that it is not in [n_items]."""
+    """The JS distance of each item under settings that were fitted on the folds that it is not in [n_items]."""
     found = np.empty(items.count)
     for fold in np.unique(folds):
         out = folds == fold
         fitted = search(items.only(~out), start, parts)
         held = items.only(out)
-        found[out] = held.log_likelihoods(held.united(fitted.settings), fitted.priors)
+        found[out] = held.distances(held.united(fitted.settings), fitted.priors)
     return found
 
 
@@ -134,15 +142,15 @@ def _folds(questions: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 def _best_of(items: HeardItems, found: Searched, part: Part) -> Searched:
     best = found
     for settings in _alternatives(items.voices, found.settings, part):
-        likelihood = float(items.log_likelihoods(items.united(settings), found.priors).mean())
-        if likelihood > best.log_likelihood:
-            best = Searched(settings, found.priors, likelihood)
+        distance = float(items.distances(items.united(settings), found.priors).mean())
+        if distance < best.distance:
+            best = Searched(settings, found.priors, distance)
     return best
 
 
 def _with_priors(items: HeardItems, settings: VoiceSettings) -> Searched:
-    fitted = fit_weights(items.answered(settings), tolerance=_ROUGH)
-    return Searched(settings, fitted.weights, fitted.log_likelihood)
+    priors = fit_weights(items.answered(settings), tolerance=_ROUGH).weights
+    return Searched(settings, priors, float(items.distances(items.united(settings), priors).mean()))
 
 
 def _alternatives(voices: Sequence[Voice], settings: VoiceSettings, part: Part) -> Iterator[VoiceSettings]:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from modular_pluralism.evaluation.measures.distances import FARTHEST
 from modular_pluralism.priors.em import FLOOR, AnsweredItem, Floats
 from modular_pluralism.records.similarity import Gate
 from modular_pluralism.types import Voice, VoicePooling
@@ -128,6 +129,16 @@ class HeardItems:
         likelihoods: Floats = (self.gold * np.log(pooled)).sum(-1)
         return likelihoods
 
+    def distances(self, united: Floats, priors: Floats) -> Floats:
+        """The JS distance of each item's real distribution from the linear pool of the same [n_items], base e; the
+        largest possible one where nobody with a weight has answered."""
+        pooled = linear(united, priors)
+        middle = (self.gold + pooled) / 2
+        squared = (_divergences(self.gold, middle) + _divergences(pooled, middle)) / 2
+        squared = np.minimum(np.maximum(squared, 0.0), FARTHEST**2)  # a rounding error is no distance
+        distances: Floats = np.where(pooled.sum(-1) > 0, np.sqrt(squared), FARTHEST)
+        return distances
+
     def answered(self, settings: VoiceSettings) -> list[AnsweredItem]:
         """What weights of communities are fitted on: each item with the communities' united distributions."""
         united = self.united(settings)
@@ -167,6 +178,13 @@ def of_those_heard(united: Floats, priors: Floats) -> Floats:
     and NaN where nobody with a weight has answered: a run would have no result."""
     heard = np.broadcast_to(priors, united.shape[:2]) * (united.sum(-1) > 0)
     return _normalised(heard, np.nan)
+
+
+def _divergences(shares: Floats, middle: Floats) -> Floats:
+    """Kullback and Leibler's, of each row from that of `middle`, which has a share wherever it has one."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        divergences: Floats = np.where(shares > 0, shares * np.log(shares / middle), 0.0).sum(-1)
+    return divergences
 
 
 def _normalised(values: Floats, nothing: float) -> Floats:
