@@ -103,17 +103,16 @@ class HeardItems:
         """Each community's own distribution [n_items, n_communities, n_options]; all 0 where none of its voices has a
         weight, or where they have no option in common, so that a run would count the community as missing."""
         weights = self._weights(settings)
-        parts = [
-            self._of_voice(place, settings.temperatures.get(voice, 1.0)) for place, voice in enumerate(self.voices)
-        ]
+        heat = [settings.temperatures.get(voice, 1.0) for voice in self.voices]
         if settings.pooling == "linear":
-            mean: Floats = np.einsum("ncv,vnco->nco", weights, np.stack(parts))
+            parts = np.stack([self._of_voice(place, each) for place, each in enumerate(heat)])
+            mean: Floats = np.einsum("ncv,vnco->nco", weights, parts)
             return mean
-        logs = np.zeros_like(parts[0])
-        for place, part in enumerate(parts):
+        logs = np.zeros_like(self._logs[:, :, 0])
+        for place, each in enumerate(heat):
             weight = weights[:, :, place, None]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                logs += np.where(weight > 0, weight * np.log(part), 0.0)  # a voice without weight forbids no option
+            with np.errstate(invalid="ignore"):  # a voice without weight forbids no option
+                logs += np.where(weight > 0, weight / each * self._logs[:, :, place], 0.0)
         logs[weights.sum(-1) == 0] = -np.inf
         return _from_logs(logs)
 
