@@ -227,8 +227,10 @@ class PriorsFit:
         return HeardItems([each.heard for each in items if each.heard is not None], self.voices)
 
     def _fitted_voices(self, settings: VoiceSettings, tried: Sequence[Tried]) -> FittedVoices:
+        weights = {voice: settings.weights.get(voice, 1.0) for voice in self.voices}
+        total = sum(weights.values()) or 1.0
         return FittedVoices(
-            weights={voice: settings.weights.get(voice, 1.0) for voice in self.voices},
+            weights={voice: weight / total for voice, weight in weights.items()},
             pooling=settings.pooling,
             gate=(settings.gate.far, settings.gate.near) if "record" in self.voices else None,
             temperatures={voice: settings.temperatures.get(voice, 1.0) for voice in self.voices},
@@ -448,15 +450,20 @@ def _tried_tables(tried: Sequence[Tried], overall: FittedPriors) -> list[Table]:
     for each in tried:
         reach = CLEAR_ERRORS * each.error
         figure = Figure(
-            value=each.gain, low=each.gain - reach, high=each.gain + reach, n=overall.items, clear=each.taken
+            value=each.gain,
+            low=each.gain - reach,
+            high=each.gain + reach,
+            n=overall.items,
+            clear=abs(each.gain) > reach,
         )
         beside = f" beside {', '.join(each.beside)}" if each.beside else ""
-        rows.append(Row(name=f"{each.part}{beside}", cells={"gain": figure}))
+        rows.append(Row(name=f"{each.part}{beside}{', taken' * each.taken}", cells={"gain": figure}))
     return [
         Table(
             name="tried",
             title="What may be fitted of the voices, by cross-validation",
-            note="A part is fitted only where its gain is clear; of several, that which gains the most is taken first.",
+            note="A part is fitted where it gains, temperatures only where they clearly do; of several, that which "
+            "gains the most is taken first.",
             columns=[gain],
             rows=rows,
         )

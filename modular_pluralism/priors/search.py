@@ -4,12 +4,12 @@ What is minimised is the mean JS distance, by which a pool is judged; the commun
 many, are those of the largest likelihood, which has one best value. Each part of the settings is a small grid, and a
 search goes through the parts in turn. Whether a part is to be fitted at all is decided by cross-validation within the
 questions that may be fitted on: starting from the settings as they are, the part that gains most on left-out questions
-is taken where its gain is clear, and so on until none is.
+is taken, and so on until none gains anything. Temperatures are taken only where their gain is clear.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal, TypeAlias, get_args
@@ -34,6 +34,9 @@ _TENTHS = 10
 _FOLDS = 5
 CLEAR_ERRORS = 1.96
 """Standard errors from which a gain is clear."""
+_UNLIKELY: Collection[Part] = ("temperatures",)
+"""What stays as it is unless its gain is clear: it says nothing of which voice to believe, and how sharp a voice is
+changes with the questions."""
 _SWEEPS = 6
 _LEAST = 1e-6
 """JS distance: a sweep that gains less is the last."""
@@ -100,10 +103,11 @@ def choose(items: HeardItems, start: VoiceSettings, *, seed: int) -> list[Tried]
     while left:
         found = {part: _left_out(items, start, (*taken, part), folds) for part in left}
         best = min(left, key=lambda part: float(found[part].mean()))
-        round_ = []
+        round_: list[Tried] = []
         for part in left:
             gain, error = clustered_mean(present - found[part], items.question)
-            round_.append(Tried(part, taken, gain, error, part == best and gain > CLEAR_ERRORS * error))
+            pays = gain > (CLEAR_ERRORS * error if part in _UNLIKELY else 0.0)
+            round_.append(Tried(part, taken, gain, error, part == best and pays))
         tried += round_
         if not any(each.taken for each in round_):
             break
