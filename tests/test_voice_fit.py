@@ -269,6 +269,15 @@ def test_a_record_is_not_asked_for_what_it_says_of_the_question_itself(tmp_path:
         fit(tmp_path, [option_item(place, question=f"Word{place}?") for place in range(4)], several, voice="record")
 
 
+def test_comments_and_votes_are_read_apart_whatever_the_pool_says_of_uniting_them(tmp_path: Path) -> None:
+    pool = fake_pool(("north", "east"), voice_weights={"vote": 0.0}, voice_pooling="log-linear")
+    result = fit(tmp_path, items_like(RIGHT, 6), pool, voice="comment,vote")
+    tables = {table.name: table for table in result.results.tables}
+    assert [row.name for row in tables["held_out"].rows] == ["present", "comment alone", "vote alone", "fitted"]
+    assert [row.cells["present"].value for row in tables["voices"].rows] == [1.0, 0.0, 1.0, 1.0]
+    assert (result.voices.gate, result.voices.pooling) == (None, "log-linear")
+
+
 def test_with_few_questions_the_voices_stay_as_they_are(tmp_path: Path) -> None:
     pool = recorded(tmp_path, RIGHT, questions=[asked(0, "things like")])
     result = fit(tmp_path, items_like(RIGHT, 12), pool)

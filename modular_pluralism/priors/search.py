@@ -9,7 +9,7 @@ is taken, and so on until none gains anything. Temperatures are taken only where
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal, TypeAlias, get_args
@@ -34,7 +34,7 @@ _TENTHS = 10
 _FOLDS = 5
 CLEAR_ERRORS = 1.96
 """Standard errors from which a gain is clear."""
-_UNLIKELY: Collection[Part] = ("temperatures",)
+_UNLIKELY: tuple[Part, ...] = ("temperatures",)
 """What stays as it is unless its gain is clear: it says nothing of which voice to believe, and how sharp a voice is
 changes with the questions."""
 _SWEEPS = 6
