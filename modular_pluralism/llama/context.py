@@ -84,6 +84,8 @@ class Context:
         self._memory = native.llama_get_memory(self._pointer)
         self._batch = Batch(self.batch)
         self._adapter: Adapter | None = None
+        self._reading_threads = hardware.threads_batch
+        self._threads = 0
         self._whole_copies = whole_copies
         self._copies_wait = False
 
@@ -133,6 +135,14 @@ class Context:
         if code != 0:
             raise DecodeError(f"llama_set_adapters_lora returned {code}")
         self._adapter = adapter
+
+    def use_threads(self, threads: int, *, reading: bool) -> None:
+        """Compute with so many threads from the next decode on; where prompts are read, with those set for that."""
+        wanted = (reading and self._reading_threads) or threads
+        if wanted != self._threads:
+            # llama.cpp takes the second number for every decode of more than one token, be they of as many sequences.
+            native.llama_set_n_threads(self._pointer, wanted, wanted)
+            self._threads = wanted
 
     def cut(self, stream: int, length: int) -> bool:
         """Drop a stream's tokens from position `length` on.

@@ -26,6 +26,7 @@ from modular_pluralism.llama.settings import EngineSettings, EngineStats
 from modular_pluralism.llama.slot_budget import affordable_slots
 from modular_pluralism.llama.slot_layout import is_contiguous, moves_to_contiguous
 from modular_pluralism.llama.slots import Choice, Memory, Slot, choose, running
+from modular_pluralism.llama.threads import Threads
 
 _READ_BESIDE_OTHERS = 256
 """About how many prompt tokens a step reads while other sequences are generating and have to wait for it."""
@@ -52,7 +53,8 @@ class Scheduler:
         self.length = longest_sequence(settings, model.n_ctx_train)
         """The most tokens of one sequence."""
         self._stream = cells(settings, self.length)
-        self._threads = settings.threads or usable_cores()
+        self._threads = Threads(settings.threads or usable_cores(), adaptive=settings.adapts_threads)
+        stats.threads = self._threads.now
         slots = affordable_slots(settings, plan, self.length)
         self._memory = Memory(model.window, model.is_recurrent)
         self._context = Context(
@@ -60,7 +62,7 @@ class Scheduler:
             settings.hardware,
             slots,
             self._stream,
-            self._threads,
+            self._threads.now,
             whole_copies=self._whole_copies(plan),
         )
         self.slots = [Slot(number, memory=self._memory) for number in range(self._context.streams)]
@@ -269,11 +271,14 @@ class Scheduler:
             chunks.append(Chunk(slot.number, slot.track.read, tokens, slot.track.first_output))
         try:
             self._context.use_adapter(slots[0].adapter)
-            rows = iter(self._padded_decode(slots, chunks))
+            self._context.use_threads(self._threads.now, reading=count > 1)
+            with self._threads.decoding():
+                rows = iter(self._padded_decode(slots, chunks))
         except DecodeError as error:
             self._fail_decode(slots, error)
             return
         self._stats.decodes += 1
+        self._stats.threads = self._threads.now
         for slot, chunk in zip(slots, chunks, strict=True):
             assert slot.track is not None
             self._stats.tokens_read += len(chunk.tokens)

@@ -19,7 +19,8 @@ class EngineSettings:
     `context`: the most tokens of one sequence. `slots`: the most sequences at a time. `memory`: the most GiB for their
     KV cache, which is laid out at the start, `context` tokens for each slot. Without `slots` there are as many as the
     memory allows, up to 48; without `memory` either, half a GiB may be used, or as much as the weights take if that is
-    more, but never more than half of what is free. `threads`: default, the physical cores that this process may use.
+    more, but never more than half of what is free. `threads`: default, the physical cores that this process may use, or
+    fewer while others take some of them (see `adapts_threads`).
     `queue`: the most requests that wait. `adapters`: every LoRA file that a request may name; llama.cpp wants them
     before the context is made. `reuse`: take tokens that are in the cache already from there. `repeatable`: a text then
     depends on nothing but its request, whatever else runs, at the price of up to half the speed of a sequence that runs
@@ -50,10 +51,16 @@ class EngineSettings:
         if self.memory is not None and not 0 < self.memory < float("inf"):
             raise InputError(f"memory is {self.memory}; give a number of GiB above 0.")
 
+    @property
+    def adapts_threads(self) -> bool:
+        """Whether the engine takes fewer threads beside other work: not where their number is set, and not where it
+        must not change a text, as it may in long sequences that run alone."""
+        return self.threads is None and self.hardware.threads_batch is None and not self.repeatable
+
 
 @dataclass
 class EngineStats:
-    """Counts since the engine was started."""
+    """Counts since the engine was started, and what it has at present."""
 
     steps: int = 0
     decodes: int = 0
@@ -73,3 +80,5 @@ class EngineStats:
     most_running: int = 0
     slots: int = 0
     """Sequences that there is memory for."""
+    threads: int = 0
+    """Threads of the next decode: fewer than at the start while other processes take cores."""

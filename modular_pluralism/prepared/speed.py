@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from modular_pluralism.llama.engine import Engine
 from modular_pluralism.llama.generation import Event, Finish, GenerationRequest, Piece
+from modular_pluralism.llama.host import usable_cores
 from modular_pluralism.llama.sampling import Sampling
 from modular_pluralism.llama.settings import EngineSettings
 from modular_pluralism.prepared.neutral_text import begin_tokens, neutral_tokens
@@ -61,8 +62,8 @@ class SpeedSample:
 
 
 def open_engine(path: Path, threads: int | None) -> Engine:
-    """An engine for measuring, with little memory for sequences."""
-    return Engine(EngineSettings(path, context=1024, slots=2 * _SEQUENCES, threads=threads))
+    """An engine for measuring, with little memory for sequences, and the same threads in all rounds."""
+    return Engine(EngineSettings(path, context=1024, slots=2 * _SEQUENCES, threads=threads or usable_cores()))
 
 
 def measure_file(path: Path, threads: int | None, sample: SpeedSample, turn: int) -> Round:

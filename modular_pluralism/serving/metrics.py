@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from modular_pluralism.llama import ChatLlama
@@ -21,6 +21,7 @@ _ENGINE_COUNTS = {
     "tokens_generated": "Tokens generated.",
     "steps": "Decoding steps.",
 }
+_ENGINE_STATES = {"threads": "Threads that decode; fewer than at the start while other processes take cores."}
 
 
 class Metrics:
@@ -84,7 +85,7 @@ class Metrics:
 
 
 class _EngineCounts(Collector):
-    """The engines' own counts, read when they are asked for."""
+    """The engines' own counts and states, read when they are asked for."""
 
     def __init__(self, embedded: Sequence[ChatLlama]) -> None:
         self._embedded = embedded
@@ -92,8 +93,9 @@ class _EngineCounts(Collector):
     def collect(self) -> Iterable[Metric]:
         """See Collector."""
         engines = list(dict.fromkeys(chat.engine for chat in self._embedded))
-        for name, text in _ENGINE_COUNTS.items():
-            family = CounterMetricFamily(f"pluralism_engine_{name}", text, labels=["engine", "file"])
-            for number, engine in enumerate(engines):
-                family.add_metric([str(number), engine.model.path.name], getattr(engine.stats, name))
-            yield family
+        for told, family_of in ((_ENGINE_COUNTS, CounterMetricFamily), (_ENGINE_STATES, GaugeMetricFamily)):
+            for name, text in told.items():
+                family = family_of(f"pluralism_engine_{name}", text, labels=["engine", "file"])
+                for number, engine in enumerate(engines):
+                    family.add_metric([str(number), engine.model.path.name], getattr(engine.stats, name))
+                yield family
