@@ -31,6 +31,7 @@ from typing import Any, NoReturn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import (
+    busy_threads,
     decode_rate,
     fan_out,
     fan_out_llama_cpp_server,
@@ -61,6 +62,7 @@ ROWS: tuple[Row, ...] = (
     fan_out_llama_server.ROW,
     decode_rate.ROW,
     fan_out_transformers.ROW,
+    busy_threads.ROW,
     read_options.READ_LLAMA_SERVER,
     read_options.READ_TRANSFORMERS,
     graph_overhead.ROW,
