@@ -61,7 +61,7 @@ def measure(settings: Settings) -> Iterator[Result]:
         yield compare(ROW.name, name, against, measured[ours], measured[peer], "s", "peer / ours", reach=reach)
 
 
-ROW = Row(
+ROW: Row = Row(
     "busy-threads",
     "six comments with one core taken, by an engine that may take fewer threads",
     "the same comments each time, by an engine of its own that has read its weights; the core is taken by a process "
