@@ -101,7 +101,8 @@ def references() -> list[_Reference]:
 
 @pytest.fixture(scope="module")
 def engine(references: list[_Reference]) -> Iterator[Engine]:
-    engine = Engine(EngineSettings(DEMO_GGUF, context=2048))
+    # As many threads as the reference has, whatever else runs: the sums of a long sequence depend on them.
+    engine = Engine(EngineSettings(DEMO_GGUF, context=2048, threads=usable_cores()))
     yield engine
     engine.close()
 

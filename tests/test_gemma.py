@@ -28,8 +28,16 @@ _TEXTS = [
 
 @pytest.fixture(scope="module")
 def chat() -> Iterator[ChatLlama]:
-    # A small batch, so that few tokens are enough to push others out of the windows.
-    yield ChatLlama(gguf=gemma_gguf(), context=1024, slots=3, template=False, hardware=Hardware(ubatch=64))
+    # A small batch, so that few tokens are enough to push others out of the windows; as many threads as llama.cpp has,
+    # whatever else runs, since the sums of a long sequence depend on them.
+    yield ChatLlama(
+        gguf=gemma_gguf(),
+        context=1024,
+        slots=3,
+        template=False,
+        hardware=Hardware(ubatch=64),
+        threads=usable_cores(),
+    )
     close_engines()
 
 
