@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +197,75 @@ def test_a_record_of_another_kind_is_refused(town: Path) -> None:
     file = answers(town.parent, (COST, "Yes|No", "north", "Yes", ""))
     with pytest.raises(TrainingDataError, match=r"is no \.csv or \.jsonl file"):
         learn(read_answers(file, pool), pool, town)
+
+
+@pytest.mark.parametrize("header", ["question,options,distribution", "question,options,community,answer,weight"])
+def test_line_ends_and_the_byte_order_mark_stay(town: Path, header: str) -> None:
+    """As spreadsheets on Windows write a file, also with a line end within a cell."""
+    old = town.parent / "north.csv"
+    before = '\ufeffquestion,options,distribution\r\n"Is it\r\ncold?",Yes|No,"[0.9, 0.1]"\r\n'.encode()
+    old.write_bytes(before)
+    row = (COST, "Yes|No", "[0.25, 0.75]") if header.endswith("distribution") else (COST, "Yes|No", "north", "Yes", "")
+    pool = Pool.load(town)
+    learn(read_answers(answers(town.parent, row, header=header), pool, "north"), pool, town)
+    after = old.read_bytes()
+    if header.endswith("distribution"):
+        assert after.startswith(before)
+    assert after.count(b"\xef\xbb\xbf") == after.startswith(b"\xef\xbb\xbf") == 1
+    assert after.count(b"\n") == after.count(b"\r\n") == 4
+    assert [each.question for each in items(old)] == ["Is it\r\ncold?", COST]
+
+
+def test_a_record_that_is_a_link_stays_one(town: Path) -> None:
+    real = town.parent / "elsewhere.csv"
+    (town.parent / "north.csv").rename(real)
+    (town.parent / "north.csv").symlink_to(real)
+    pool = Pool.load(town)
+    learn(read_answers(answers(town.parent, (COST, "Yes|No", "north", "Yes", "")), pool), pool, town)
+    assert (town.parent / "north.csv").is_symlink()
+    assert [each.question for each in items(real)] == ["Is it cold?", COST]
+
+
+def test_two_names_of_one_record_are_refused(town: Path) -> None:
+    (town.parent / "south.csv").symlink_to(town.parent / "north.csv")
+    town.write_text(town.read_text().replace("south.jsonl", "south.csv"))
+    pool = Pool.load(town)
+    rows = [(COST, "Yes|No", name, "Yes", "") for name in ("north", "south")]
+    with pytest.raises(PoolError, match="two communities have one file"):
+        learn(read_answers(answers(town.parent, *rows), pool), pool, town)
+
+
+def test_a_record_that_is_read_only_stays_as_it_is(town: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = town.parent / "north.csv"
+    before = old.read_bytes()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != old)  # which allows the superuser everything
+    pool = Pool.load(town)
+    with pytest.raises(TrainingDataError, match=r"north\.csv is read-only"):
+        learn(read_answers(answers(town.parent, (COST, "Yes|No", "north", "Yes", "")), pool), pool, town)
+    assert old.read_bytes() == before
+
+
+def test_where_one_record_cannot_be_written_none_is(town: Path) -> None:
+    (town.parent / "file").write_text("")
+    town.write_text(town.read_text().replace("south.jsonl", "file/south.jsonl"))
+    before = (town.parent / "north.csv").read_bytes()
+    pool = Pool.load(town)
+    rows = [(COST, "Yes|No", name, "Yes", "") for name in ("north", "south")]
+    with pytest.raises(TrainingDataError, match=r"south\.jsonl cannot be written"):
+        learn(read_answers(answers(town.parent, *rows), pool), pool, town)
+    assert (town.parent / "north.csv").read_bytes() == before
+    assert not list(town.parent.glob(".*"))
+
+
+def test_two_processes_that_learn_at_once_lose_no_answer(town: Path) -> None:
+    """One of them by a link to the pool."""
+    link = town.with_name("link.toml")
+    link.symlink_to(town)
+    file = answers(town.parent, *[(COST, "Yes|No", "north", "Yes", "")] * 50)
+    with ThreadPoolExecutor() as threads:
+        done = list(threads.map(lambda at: pluralism("community", "learn", str(file), "--pool", str(at)), [town, link]))
+    assert [each.returncode for each in done] == [0, 0], done
+    assert items(town.parent / "north.csv")[1].answers == 100
 
 
 # The commands

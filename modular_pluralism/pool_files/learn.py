@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,31 +79,33 @@ def read_answers(file: Path, pool: Pool, community: str | None = None) -> Answer
 
 
 def learn(answers: Answers, pool: Pool, pool_file: Path) -> list[Learnt]:
-    """Put the answers into the communities' records, of which each changes whole or not at all. A record that is not
-    there yet is made. `pool_file` is the pool's, at which edits take turns.
+    """Put the answers into the communities' records: into all of them or, where one cannot be written, into none. A
+    record that is not there yet is made. `pool_file` is the pool's, at which edits take turns.
 
     Raises:
         TrainingDataError: a record cannot be read or written, or is of a kind that nothing can be added to.
         PoolError: another process edits the pool for long.
     """
     files = {name: pool.answers_file(name) for name in answers.by_community}
-    targets = {name: path for name, path in files.items() if path is not None}
+    # Behind a link stands the file that is meant.
+    targets = {name: path.resolve() for name, path in files.items() if path is not None}
     if len(set(targets.values())) < len(targets):
         raise PoolError("two communities have one file as their record; give each a file of its own")
     with alone_at(pool_file):
-        texts: dict[str, str] = {}
-        learnt: list[Learnt] = []
-        for name, path in targets.items():
-            _check_kind(path)
-            rows = answers.by_community[name]
-            before = [row.fields for row in stream_rows(path)] if path.exists() else []
-            asked = {_question(row.fields) for row in rows}
-            known = len(asked & {_question(fields) for fields in before if "question" in fields})
-            texts[name] = _joined(path, [dict(row.fields) for row in rows])
-            learnt.append(Learnt(name, path, len(rows), len(asked), known))
-        for each in learnt:
-            _write(each.file, texts[each.community])
+        for path in targets.values():
+            _check_writable(path)
+        learnt = [_learnt(name, path, answers.by_community[name]) for name, path in targets.items()]
+        with ExitStack() as written:  # all are written beside their records before the first takes its place
+            for each in learnt:
+                _write(written, each.file, [dict(row.fields) for row in answers.by_community[each.community]])
     return learnt
+
+
+def _learnt(community: str, path: Path, rows: Sequence[Row]) -> Learnt:
+    asked = {_question(row.fields) for row in rows}
+    before = stream_rows(path) if path.exists() else iter(())
+    known = asked & {_question(row.fields) for row in before if "question" in row.fields}
+    return Learnt(community, path, len(rows), len(asked), len(known))
 
 
 def _whose(row: Row, pool: Pool) -> str:
@@ -123,56 +129,86 @@ def _question(fields: Mapping[str, Any]) -> str:
     return " ".join(str(fields["question"]).casefold().split())
 
 
-def _check_kind(path: Path) -> None:
+def _check_writable(path: Path) -> None:
     if path.suffix.lower() not in _WRITABLE:
         raise TrainingDataError(
             f"Nothing can be added to {path}, which is no {' or '.join(_WRITABLE)} file; write the record as one."
         )
+    if path.exists() and not os.access(path, os.W_OK):  # the folder alone would decide over replacing it
+        raise TrainingDataError(f"{path} is read-only; allow writing it.")
 
 
-def _joined(path: Path, rows: Sequence[dict[str, Any]]) -> str:
-    """The text of the file with the rows after its own, which stay as they are, letter for letter, unless a column has
-    to be added."""
+def _write(written: ExitStack, path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the record with the rows after its own, which stay as they are, byte for byte, unless a column has to be
+    added. It takes its place when `written` ends."""
     try:
-        text = path.read_text(encoding="utf-8-sig") if path.exists() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingDataError(
-            f"{path} cannot be read ({error}); check that it is UTF-8, and yours to read."
-        ) from None
-    if text and not text.endswith("\n"):
-        text += "\n"
-    if path.suffix.lower() == ".jsonl":
-        return text + "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        part = written.enter_context(_replaced(path))
+        ending, is_whole = _line_ends(path) if path.exists() else ("\n", True)
+        if path.exists():
+            shutil.copyfile(path, part)
+        if path.suffix.lower() == ".jsonl":
+            text = "".join(json.dumps(row, ensure_ascii=False) + ending for row in rows)
+        else:
+            text, is_whole = _csv_text(path, part, rows, ending, is_whole)
+        with part.open("ab") as file:
+            file.write(f"{'' if is_whole else ending}{text}".encode())
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    try:
+        with replaced_path(path) as part:
+            yield part
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> TrainingDataError:
+    return TrainingDataError(f"{path} cannot be written ({error.strerror or error}); allow it.")
+
+
+def _line_ends(path: Path) -> tuple[str, bool]:
+    """What the file's first line ends with, and whether its last one ends at all. Raises OSError."""
+    with path.open("rb") as file:
+        ending = "\r\n" if file.readline().endswith(b"\r\n") else "\n"
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 3))
+        last = file.read()
+    return ending, size == 0 or last == codecs.BOM_UTF8 or last.endswith((b"\n", b"\r"))
+
+
+def _csv_text(path: Path, part: Path, rows: Sequence[dict[str, Any]], ending: str, is_whole: bool) -> tuple[str, bool]:
+    """The rows as CSV under the record's columns, and whether what stands in `part` ends its last line: that is
+    written anew where a column is missing. Raises OSError."""
     flat = [{name: _cell(value) for name, value in row.items()} for row in rows]
-    columns = next(csv.reader(io.StringIO(text)), [])
+    columns: list[str] = []
+    if path.exists():
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            columns = next(csv.reader(file), [])
     new = [name for name in _FIELDS if name not in columns and any(name in row for row in flat)]
     if new and columns:
-        text = _with_columns(text, new)
+        _add_columns(path, part, new, ending)
+        is_whole = True
     shown = io.StringIO()
-    writer = csv.DictWriter(shown, fieldnames=[*columns, *new], restval="", lineterminator="\n")
+    writer = csv.DictWriter(shown, fieldnames=[*columns, *new], restval="", lineterminator=ending)
     if not columns:
         writer.writeheader()
     writer.writerows(flat)
-    return text + shown.getvalue()
+    return shown.getvalue(), is_whole
 
 
-def _with_columns(text: str, new: Sequence[str]) -> str:
-    """A CSV file's text with further columns, which are empty."""
-    header, *rows = csv.reader(io.StringIO(text))
-    shown = io.StringIO()
-    writer = csv.writer(shown, lineterminator="\n")
-    writer.writerow([*header, *new])
-    writer.writerows([*row, *[""] * len(new)] for row in rows if row)
-    return shown.getvalue()
+def _add_columns(path: Path, part: Path, new: Sequence[str], ending: str) -> None:
+    """Write a CSV file's rows to `part` with further columns, which are empty. Raises OSError."""
+    with path.open("rb") as raw:
+        encoding = "utf-8-sig" if raw.read(3) == codecs.BOM_UTF8 else "utf-8"
+    with path.open(encoding=encoding, newline="") as file, part.open("w", encoding=encoding, newline="") as changed:
+        rows = csv.reader(file)
+        writer = csv.writer(changed, lineterminator=ending)
+        writer.writerow([*next(rows), *new])
+        writer.writerows([*row, *[""] * len(new)] for row in rows if row)
 
 
 def _cell(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        with replaced_path(path) as part:
-            part.write_bytes(text.encode())
-    except OSError as error:
-        raise TrainingDataError(f"{path} cannot be written ({error.strerror or error}); allow it.") from None
