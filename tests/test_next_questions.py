@@ -300,6 +300,21 @@ def test_questions_are_asked_filled_in_and_learnt(tmp_path: Path) -> None:
     assert "is there already" in str(refused.exception)
 
 
+def test_a_community_without_answers_yet_is_asked_all(town: Path) -> None:
+    """Its first questions are what the command is for; `learn` makes its record."""
+    (town.parent / "north.csv").unlink()
+    town.write_text(town.read_text().split("[communities.west]")[0])
+    (town.parent / "open.csv").write_text(f"question,options\n{POOLS},Yes|No\n{DOGS},Yes|No\n")
+    call = ["community", "ask-next", str(town), "--from", str(town.parent / "open.csv"), "--json"]
+    asked = CliRunner().invoke(app, call)
+    assert asked.exit_code == 0, asked.output
+    assert "north has no answers yet" in asked.stderr
+    assert {each["question"]: each["communities"] for each in json.loads(asked.stdout)["questions"]} == {
+        POOLS: ["north", "south"],
+        DOGS: ["north"],
+    }
+
+
 @pytest.mark.model
 def test_votes_of_the_real_model_weigh_the_questions(tmp_path: Path) -> None:
     (tmp_path / "open.csv").write_text(f"question,options\n{POOLS},Agree|Disagree\n{DOGS},Agree|Disagree\n")

@@ -121,6 +121,12 @@ def test_the_words_of_people_stay_data(tmp_path: Path) -> None:
     assert len(table["communities"]["group_a"]["description"]) < 1200
 
 
+def test_a_topic_is_one_line(tmp_path: Path) -> None:
+    folder = export(tmp_path / "export", TWO_GROUPS)
+    (folder / "summary.csv").write_text('topic,"Two\nlines "\n')
+    assert read_conversation(folder).topic == "Two lines"
+
+
 @pytest.mark.parametrize(
     ("votes", "said"),
     [
@@ -150,6 +156,7 @@ def test_too_few_groups_are_told(tmp_path: Path, votes: list[list[object]], said
         ("participants-votes.csv", "participant,group-id,0\n1,0\n", "row 1 has 2 fields where the first line has 3"),
         ("participants-votes.csv", "participant,group-id,0\n1,x,1\n", "row 1: 'x' is no group"),
         ("participants-votes.csv", "participant,group-id,0\n1,99,1\n", "row 1: '99' is no group"),
+        ("participants-votes.csv", "participant,group-id,0\n1,00000000099,1\n", "row 1: '00000000099' is no group"),
     ],
 )
 def test_a_bad_export_is_one_sentence(tmp_path: Path, file: str, text: str | None, said: str) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from modular_pluralism.models.pool_models import PoolModels
     from modular_pluralism.pool import Pool
     from modular_pluralism.records.next_questions import Asked, NextQuestion
+    from modular_pluralism.records.record import CommunityRecord
     from modular_pluralism.records.survey import OpenQuestion
 
 ASK_EXAMPLES = examples("""
@@ -75,7 +76,7 @@ def ask_next(
     models = PoolModels(loaded)
     with stoppable("Stopped. Nothing was written."):
         asked = _asked(questions, loaded, models, seed if votes else None)
-    ranked = rank(questions, list(loaded.communities), asked, models.record_similarity(), most)
+        ranked = rank(questions, list(loaded.communities), asked, models.record_similarity(), most)
     known = int(asked.known.all(axis=0).sum())
     if out is not None:
         _write(out, ranked)
@@ -98,7 +99,7 @@ def _asked(questions: list[OpenQuestion], pool: Pool, models: PoolModels, seed: 
     """What the records know of the questions; with a seed, also how far the votes are from them."""
     from modular_pluralism.records.next_questions import Asked, apart, records_on
 
-    nearness, known, estimates = records_on(questions, [models.record(name) for name in pool.communities])
+    nearness, known, estimates = records_on(questions, [_record(name, pool, models) for name in pool.communities])
     if seed is None:
         return Asked(nearness, known, None)
     votes = asyncio.run(_votes(questions, pool, models, seed))
@@ -107,6 +108,15 @@ def _asked(questions: list[OpenQuestion], pool: Pool, models: PoolModels, seed: 
         for name, of_record in zip(pool.communities, estimates, strict=True)
     ]
     return Asked(nearness, known, distances)
+
+
+def _record(community: str, pool: Pool, models: PoolModels) -> CommunityRecord | None:
+    """A community's record; None where its file is not there yet, which is told: `learn` makes it."""
+    file = pool.answers_file(community)
+    if file is not None and not file.exists():
+        tell(f"{community} has no answers yet: there is no file {file}.", err=True)
+        return None
+    return models.record(community)
 
 
 async def _votes(

@@ -79,7 +79,7 @@ def read_conversation(folder: Path) -> Conversation:
         raise TrainingDataError(f"{votes} has no vote on a statement of {COMMENTS}; take both from one export.")
     summary = _summary(folder / SUMMARY)
     return Conversation(
-        topic=summary.get("topic", "").strip() or folder.resolve().name,
+        topic=" ".join(summary.get("topic", "").split()) or folder.resolve().name,
         question=" ".join(summary.get("conversation-description", "").split()),
         statements=tuple(texts[order[at]] for at in heard),
         groups={letter: Votes(each.participants, each.counts[heard]) for letter, each in sorted(groups.items())},
@@ -153,7 +153,7 @@ def _option(path: Path, row: int, statement: str, vote: str) -> int:
 
 def _letter(path: Path, row: int, group: str) -> str:
     """Polis counts groups from 0, and calls them A, B, … where people see them."""
-    if not (group.isdecimal() and int(group[:9]) < 26):
+    if not (group.isdecimal() and len(group) < 9 and int(group) < 26):
         raise TrainingDataError(
             f"{path.name}, row {row}: {group[:20]!r} is no group of Polis; write 0, 1, … or nothing."
         )

@@ -41,14 +41,16 @@ class NextQuestion(NamedTuple):
 
 
 def records_on(
-    questions: Sequence[OpenQuestion], records: Sequence[CommunityRecord]
+    questions: Sequence[OpenQuestion], records: Sequence[CommunityRecord | None]
 ) -> tuple[Floats, Floats, list[list[list[float] | None]]]:
     """How near each record is to each question, whether it has it, and its estimate (None where nothing fits), as in
-    `Asked`."""
+    `Asked`. A record that is None has no answers yet."""
     nearness = np.zeros((len(records), len(questions)))
     known = np.zeros_like(nearness)
     estimates: list[list[list[float] | None]] = [[None] * len(questions) for _ in records]
     for row, record in enumerate(records):
+        if record is None:
+            continue
         for column, each in enumerate(questions):
             try:
                 found = record.estimate(each.question, each.options)
