@@ -202,7 +202,12 @@ def test_a_file_that_is_edited_is_read_anew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("question,options,answer\n", "holds no answers"), ("text\nHello\n", "there is no list under 'options'")],
+    [
+        ("question,options,answer\n", "holds no answers"),
+        ("text\nHello\n", "there is no list under 'options'"),
+        ("question;options;answer\nWhy?;Yes|No;Yes\n", "has semicolons between its names; save it with commas"),
+        ("question\toptions\tanswer\nWhy?\tYes|No\tYes\n", "has tabs between its names"),
+    ],
 )
 def test_a_file_without_answers_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "a.csv"

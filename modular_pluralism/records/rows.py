@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,6 +117,7 @@ def _csv(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file, strict=True)
         try:
+            _check_separator(path, rows.fieldnames or [])
             for number, row in enumerate(rows, start=1):
                 if None in row or None in row.values():
                     raise TrainingDataError(
@@ -126,6 +127,13 @@ def _csv(path: Path) -> Iterator[dict[str, Any]]:
                 yield row
         except csv.Error as error:
             raise TrainingDataError(f"{path}, line {rows.line_num}: this is not CSV ({error}); correct it.") from error
+
+
+def _check_separator(path: Path, columns: Sequence[str]) -> None:
+    """Spreadsheets in some languages write CSV with semicolons, and every row would lack its fields."""
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(columns) == 1 and separator in columns[0]:
+            raise TrainingDataError(f"{path}: the first line has {name} between its names; save it with commas.")
 
 
 _BATCH = 4096
