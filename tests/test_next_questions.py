@@ -300,6 +300,13 @@ def test_questions_are_asked_filled_in_and_learnt(tmp_path: Path) -> None:
     assert "is there already" in str(refused.exception)
 
 
+@pytest.mark.parametrize("pool", ["town", str(Path("modular_pluralism/pools/town.toml").absolute())])
+def test_a_built_in_pool_learns_nothing(town: Path, pool: str) -> None:
+    file = answers(town.parent, (COST, "Agree|Disagree|Pass", "group_a", "Agree", ""))
+    refused = CliRunner().invoke(app, ["community", "learn", str(file), "--pool", pool])
+    assert "is a built-in pool, which is never written" in str(refused.exception)
+
+
 def test_a_community_without_answers_yet_is_asked_all(town: Path) -> None:
     """Its first questions are what the command is for; `learn` makes its record."""
     (town.parent / "north.csv").unlink()

@@ -197,10 +197,13 @@ def learn(
     from modular_pluralism.pool import Pool
     from modular_pluralism.pool_files.learn import learn as put
     from modular_pluralism.pool_files.learn import read_answers
+    from modular_pluralism.pool_files.pool_text import own_pool
 
+    pool = own_pool(pool)
     loaded = Pool.load(pool)
-    answers = read_answers(file, loaded, community)
-    learnt = put(answers, loaded, pool)
+    with stoppable():
+        answers = read_answers(file, loaded, community)
+        learnt = put(answers, loaded, pool)
     if as_json:
         told = [{**each._asdict(), "file": str(each.file)} for each in learnt]
         print_json({"learnt": told, "unanswered": answers.unanswered})
