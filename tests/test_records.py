@@ -180,9 +180,16 @@ def test_an_index_is_kept_by_content_and_a_damaged_one_is_made_anew(tmp_path: Pa
     assert RecordFile(path, again).record().estimate("Should cars go?", YES_NO) == expected
     assert again.indexed == 0
     (kept,) = (own_cache / "records").iterdir()
-    kept.write_bytes(kept.read_bytes()[:100])
-    assert RecordFile(path, again).record().estimate("Should cars go?", YES_NO) == expected
-    assert again.indexed == 2
+    whole = kept.read_bytes()
+    entry = whole.index(b"PK\x01\x02")
+    with np.load(kept) as arrays:
+        lacking = {name: arrays[name] for name in arrays.files if name != "digest"}
+    np.savez(kept, **lacking)
+    unheard_of = whole[: entry + 6] + b"\xff" + whole[entry + 7 :]  # a version of zip that there is not
+    for count, damaged in enumerate((whole[:100], unheard_of, kept.read_bytes()), start=1):
+        kept.write_bytes(damaged)
+        assert RecordFile(path, again).record().estimate("Should cars go?", YES_NO) == expected
+        assert again.indexed == 2 * count
 
 
 def test_a_file_that_is_edited_is_read_anew(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import tempfile
 import threading
 import zipfile
+import zlib
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +23,8 @@ from modular_pluralism.records.survey import answered_items
 _FORMAT = "2"
 """Of what is kept; another one is made anew."""
 _CHUNK = 2**20
+_NAMES = "names"
+"""The array that lists all others: in a damaged file one may be missing."""
 
 
 class RecordFile:
@@ -112,9 +115,11 @@ def _load(path: Path | None) -> Arrays | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
+            arrays = {name: kept[name] for name in kept.files}
+        listed = arrays.pop(_NAMES).tobytes().decode().split("\n")
+        return arrays if sorted(arrays) == listed else None
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return None  # RuntimeError: its damaged head asks for a password, or for what zipfile has not implemented
 
 
 def _save(path: Path, arrays: Arrays) -> None:
@@ -124,7 +129,8 @@ def _save(path: Path, arrays: Arrays) -> None:
         handle, new = tempfile.mkstemp(dir=path.parent, suffix=".new")
         try:
             with os.fdopen(handle, "wb") as file:
-                np.savez(file, **dict(arrays))  # type: ignore[arg-type]
+                names = np.frombuffer("\n".join(sorted(arrays)).encode(), np.uint8)
+                np.savez(file, **{**arrays, _NAMES: names})  # type: ignore[arg-type]
             Path(new).replace(path)
         except OSError:
             Path(new).unlink(missing_ok=True)
