@@ -26,6 +26,8 @@ from modular_pluralism import (
 from modular_pluralism.debugger.history import read_run
 from modular_pluralism.debugger.live import RunRequest, start_run
 from modular_pluralism.errors import NoEvidenceError, StoreError, TrainingDataError
+from modular_pluralism.evaluation.data.task_file import TaskFile
+from modular_pluralism.evaluation.run.evaluation import Evaluation, EvaluationSettings, Files
 from modular_pluralism.home import CACHE_VARIABLE
 from modular_pluralism.llama import LlamaEmbeddings
 from modular_pluralism.models.pool_models import PoolModels
@@ -407,6 +409,32 @@ def test_voices_without_any_weight_make_a_community_missing(tmp_path: Path) -> N
     models = {"boss": always("x"), **{name: voter(OWN[name]) for name in ("north", "east")}}
     with pytest.raises(QuorumError, match="None of its voices has a weight"):
         build_distributional(pool, voice="vote,record", models=models).compile().invoke(FAR)
+
+
+def test_an_evaluation_says_where_a_record_has_the_items_own_answers(tmp_path: Path) -> None:
+    pool = pool_with(tmp_path, "north", "east")
+    written(tmp_path / "east.csv", ("Should cars be banned from the town at night?", "Yes|No|Only some", "No"))
+    asked = {
+        "options": list(OPTIONS),
+        "attribute": "town",
+        "gold_distribution": [0.8, 0, 0.2],
+        "pred_distribution": None,
+    }
+    questions = (CARS, "Should cars be banned from the town?")
+    (tmp_path / "task.json").write_text(
+        json.dumps([{"id": number, "question": text, **asked} for number, text in enumerate(questions)])
+    )
+
+    def warned(voice: str) -> str:
+        settings = EvaluationSettings(
+            pool=pool, methods=["modular"], voice=voice, models={name: always("A") for name in pool.models}
+        )
+        made = Evaluation(TaskFile.open(tmp_path / "task.json"), settings, Files(tmp_path / voice))
+        results = asyncio.run(made.run(lambda *_: None, lambda _: None))
+        return " ".join(results.warnings)
+
+    assert "answers to the items' own questions: north (1 of 2). What" in warned("record")
+    assert "own questions" not in warned("comment")
 
 
 def test_a_pool_file_with_records_is_asked_at_the_terminal(tmp_path: Path) -> None:

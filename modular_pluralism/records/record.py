@@ -227,6 +227,15 @@ class CommunityRecord:
             for place in np.unique(rows.place[chosen]):
                 yield self._options[rows.sets[place]], rows.shares[chosen[rows.place[chosen] == place]]
 
+    def has(self, question: str, options: Sequence[str]) -> bool:
+        """Whether it holds answers to this very question, which then are all that its estimate rests on."""
+        if _plain(question) not in self._asked_before:
+            return False
+        try:
+            return self.estimate(question, options).evidence["itself"]
+        except NoEvidenceError:
+            return False
+
     def _fitting(self, options: Sequence[str]) -> Iterable[_Fit]:
         asked = np.array([self._texts.known_as(_plain(option)) for option in options], np.int32)
         count = len(options)

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from modular_pluralism.errors import EvaluationError, InputError
+from modular_pluralism.errors import EvaluationError, InputError, PluralismError
 from modular_pluralism.evaluation.data.filled_file import write_filled
-from modular_pluralism.evaluation.data.items import Kind, OvertonItem
+from modular_pluralism.evaluation.data.items import Kind, OptionItem, OvertonItem
 from modular_pluralism.evaluation.data.outcome import Outcome
 from modular_pluralism.evaluation.data.task_file import TaskFile
 from modular_pluralism.evaluation.measures.entailment import Counts
@@ -29,6 +29,7 @@ from modular_pluralism.evaluation.statistics.pair_table import pair_table
 from modular_pluralism.evaluation.statistics.results import Results, Table
 from modular_pluralism.evaluation.statistics.summary import summarise
 from modular_pluralism.nodes.evidence import told_prompts
+from modular_pluralism.nodes.request import voices_in
 from modular_pluralism.pool import EmbeddedModel
 from modular_pluralism.records.record import CommunityRecord
 from modular_pluralism.records.record_file import RecordFile
@@ -197,7 +198,29 @@ class Evaluation:
                 f"{enough} of {self.count} items have {self.settings.perspectives} values or more; only these have a "
                 "score per perspective."
             )
+        warnings.append(self._already_answered())
         return [warning for warning in warnings if warning]
+
+    def _already_answered(self) -> str:
+        """What is said where records hold the very questions of the items; else nothing."""
+        if "record" not in voices_in(self.settings.voice) or "modular" not in self.settings.methods:
+            return ""
+        asked = [(item.question, item.options) for item in self.task.items(self.count) if isinstance(item, OptionItem)]
+        told = []
+        for name in self.bench.pool.communities:
+            try:
+                record = self.bench.models.record(name)
+            except PluralismError:  # it has none, or its results say that it could not be read
+                continue
+            known = sum(record.has(question, options) for question, options in asked)
+            if known:
+                told.append(f"{name} ({known} of {len(asked)})")
+        if not told:
+            return ""
+        return (
+            f"Records have answers to the items' own questions: {', '.join(told)}. What they give there is no "
+            "prediction, and does not tell how near they are to others."
+        )
 
     def _counts(self, journal: Journal) -> Counts:
         """What the entailment measure has counted over all methods, in this run and those before it."""
