@@ -224,6 +224,7 @@ def test_the_command(tmp_path: Path) -> None:
     arguments = ["community", "from-polis", str(tmp_path / "export"), "--out", str(tmp_path / "town")]
     told: dict[str, Any] = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert told["groups"]["group_a"]["participants"] == 20
+    assert {each["statement"] for each in told["groups"]["group_a"]["traits"]} <= set(TEXTS)
     assert Path(told["pool"]).is_file()
     again = CliRunner().invoke(app, arguments)
     assert isinstance(again.exception, PluralismError)

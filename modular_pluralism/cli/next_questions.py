@@ -18,7 +18,7 @@ from modular_pluralism.cli.call_options import (
     path_argument,
     path_option,
 )
-from modular_pluralism.cli.output import print_json, print_table, say, stoppable, tell
+from modular_pluralism.cli.output import counted, print_json, print_table, say, stoppable, tell
 from modular_pluralism.table import one_line
 
 if TYPE_CHECKING:
@@ -162,7 +162,10 @@ def _print(ranked: list[NextQuestion], *, of: int, known: int) -> None:
             "dim",
             prose=True,
         )
-    say(f"{len(ranked)} of {of} questions; all communities have answered {known} of them already.", prose=True)
+    say(
+        f"{len(ranked)} of {counted(of, 'question')}; all communities have answered {known} of them already.",
+        prose=True,
+    )
 
 
 def _write(out: Path, ranked: list[NextQuestion]) -> None:
@@ -210,11 +213,7 @@ def learn(
         return
     for each in learnt:
         before = f", {each.known} of which it had answers to already" if each.known else ""
-        line = f"{_counted(each.answers, 'answer')}, to {_counted(each.questions, 'question')}{before}"
+        line = f"{counted(each.answers, 'answer')}, to {counted(each.questions, 'question')}{before}"
         tell(f"{each.community}: {line}. {each.file}")
     if answers.unanswered:
-        tell(f"{answers.unanswered:,} rows without an answer were passed over.", err=True)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
+        tell(f"Passed over: {counted(answers.unanswered, 'row')} without an answer.", err=True)

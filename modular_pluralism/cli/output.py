@@ -97,6 +97,11 @@ def tell_of_tracing() -> None:
         tell("LangSmith is sent every prompt and every reply, as LANGSMITH_TRACING says; unset it to keep them here.")
 
 
+def counted(count: int, what: str) -> str:
+    """So many of them, as people write it: "1 answer", "1,000 answers"."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def print_paid(text: str) -> None:
     """Print what has cost something: on standard error, with exit code 1, where standard output cannot be written."""
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from modular_pluralism.cli.call_options import JsonOption, PoolOption, examples, path_argument, path_option
-from modular_pluralism.cli.output import print_json, tell
+from modular_pluralism.cli.output import counted, print_json, tell
 
 if TYPE_CHECKING:
     from modular_pluralism.polis.write import PolisGroup, PolisPool
@@ -42,7 +42,11 @@ def from_polis(
 
 def _told(made: PolisPool) -> dict[str, Any]:
     groups = {
-        group.name: {**group._asdict(), "traits": [each._asdict() for each in group.traits]} for group in made.groups
+        group.name: {
+            **group._asdict(),
+            "traits": [each._asdict() | {"statement": made.statements[each.statement]} for each in group.traits],
+        }
+        for group in made.groups
     }
     return {"pool": str(made.pool), "topic": made.topic, "groups": groups, "left_out": list(made.left_out)}
 
@@ -58,8 +62,8 @@ def _print(made: PolisPool) -> None:
 
 
 def _counted(group: PolisGroup) -> str:
-    apart = f"{len(group.traits)} opinions that set it apart; " if group.traits else ""
+    apart = f"{counted(len(group.traits), 'opinion')} that set it apart; " if group.traits else ""
     return (
-        f"{group.participants:,} participants, {group.statements:,} statements; {apart}"
+        f"{counted(group.participants, 'participant')}, {counted(group.statements, 'statement')}; {apart}"
         f"shares smoothed as by {group.strength:.1f} further votes"
     )

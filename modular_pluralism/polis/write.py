@@ -41,10 +41,12 @@ class PolisGroup(NamedTuple):
 
 
 class PolisPool(NamedTuple):
-    """What was written: the pool file, its communities, and what was left out, for people."""
+    """What was written: the pool file, its communities, and what was left out, for people. Traits number the
+    `statements`."""
 
     pool: Path
     topic: str
+    statements: tuple[str, ...]
     groups: tuple[PolisGroup, ...]
     left_out: tuple[str, ...]
 
@@ -71,7 +73,7 @@ def write_polis_pool(conversation: Conversation, models: Pool, folder: Path) -> 
             "needs two; export it again when more people have voted."
         )
     left_out = [
-        f"group {letter.upper()}, which has {votes.participants} participants"
+        f"group {letter.upper()}, which has {votes.participants} participant{'s' * (votes.participants != 1)}"
         for letter, votes in conversation.groups.items()
         if letter not in groups
     ]
@@ -90,7 +92,13 @@ def write_polis_pool(conversation: Conversation, models: Pool, folder: Path) -> 
     records[EVERYONE] = (everyone.shares, conversation.everyone.counts)
     text = _pool_text(conversation, models, folder, written)
     _write(folder, text, {name: _record(conversation.statements, *record) for name, record in records.items()})
-    return PolisPool(folder / "pool.toml", conversation.topic, tuple(written), (*conversation.left_out, *left_out))
+    return PolisPool(
+        folder / "pool.toml",
+        conversation.topic,
+        conversation.statements,
+        tuple(written),
+        (*conversation.left_out, *left_out),
+    )
 
 
 def _everyone(conversation: Conversation, everyone: Smoothed) -> PolisGroup:
