@@ -212,7 +212,7 @@ def learn(
         print_json({"learnt": told, "unanswered": answers.unanswered})
         return
     for each in learnt:
-        before = f", {each.known} of which it had answers to already" if each.known else ""
+        before = f", {each.known:,} of which it had answers to already" if each.known else ""
         line = f"{counted(each.answers, 'answer')}, to {counted(each.questions, 'question')}{before}"
         tell(f"{each.community}: {line}. {each.file}")
     if answers.unanswered:

@@ -148,23 +148,25 @@ def _options(row: Row) -> tuple[str, ...]:
     return options
 
 
-def _list(row: Row, field: str) -> list[Any]:
+def _list(row: Row, field: str) -> Sequence[Any]:
     value = row.fields.get(field)
     if isinstance(value, str):
         value = _parsed_list(value)
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list | tuple) or not value:
         raise TrainingDataError(
             f"{row.source}: there is no list under {field!r}; write a JSON list, or '|' between its entries."
         )
     return value
 
 
-def _parsed_list(text: str) -> list[Any]:
+@lru_cache(maxsize=4096)
+def _parsed_list(text: str) -> tuple[Any, ...]:
+    """Of single answers, most rows have the same options."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = None
-    return value if isinstance(value, list) else [part.strip() for part in text.split("|")]
+    return tuple(value) if isinstance(value, list) else tuple(part.strip() for part in text.split("|"))
 
 
 def _distribution(row: Row, count: int) -> tuple[float, ...]:
