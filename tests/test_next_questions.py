@@ -18,9 +18,9 @@ from modular_pluralism.pool import Pool
 from modular_pluralism.pool_files.learn import learn, read_answers
 from modular_pluralism.records.next_questions import Asked, apart, rank, records_on
 from modular_pluralism.records.record import CommunityRecord
-from modular_pluralism.records.rows import stream_rows
+from modular_pluralism.records.rows import Row, stream_rows
 from modular_pluralism.records.similarity import Lexical
-from modular_pluralism.records.survey import OpenQuestion, SurveyItem, answered_items
+from modular_pluralism.records.survey import OpenQuestion, SurveyItem, answered_items, open_questions
 from tests.command import pluralism
 
 YES_NO = ("Yes", "No")
@@ -94,6 +94,20 @@ def test_an_answer_with_other_options_tells_nothing_of_a_question() -> None:
     assert nearness[0, 1] == 0
     gains = {each.question: each.gain for each in rank(same, ["c"], Asked(nearness, known, None), Lexical(), 2)}
     assert gains[NIGHT] == pytest.approx(0.5)
+
+
+def test_a_question_is_asked_once_however_it_is_written() -> None:
+    rows = [
+        Row({"question": text, "options": options}, "row")
+        for text, options in ((DOGS, "Yes|No"), (DOGS.upper(), "no|YES"), (f" {DOGS}\n", "Yes|No"), (DOGS, "Yes|No|Hm"))
+    ]
+    assert open_questions(rows) == [OpenQuestion(DOGS, YES_NO), OpenQuestion(DOGS, ("Yes", "No", "Hm"))]
+
+
+def test_what_only_rounding_tells_is_not_asked() -> None:
+    same = [OpenQuestion(text, YES_NO) for text in (DOGS, DOGS.replace(" lead?", "  lead ?"), DOGS.replace("?", "!"))]
+    nearness, known, _ = records_on(same, [None])
+    assert len(rank(same, ["c"], Asked(nearness, known, None), Lexical(), 9)) == 1
 
 
 # Learning

@@ -6,7 +6,7 @@ import asyncio
 import csv
 import json
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.nodes.aggregate import Voicing, unite
 from modular_pluralism.records.record import CommunityRecord
 from modular_pluralism.records.record_file import RecordFile
-from modular_pluralism.records.rows import stream_rows
+from modular_pluralism.records.rows import Row, stream_rows
 from modular_pluralism.records.similarity import Dense, Gate, Lexical, Similarity
 from modular_pluralism.records.survey import SurveyItem, answered_items
 from modular_pluralism.runs.location import find_location
@@ -192,6 +192,24 @@ def test_an_index_is_kept_by_content_and_a_damaged_one_is_made_anew(tmp_path: Pa
         kept.write_bytes(damaged)
         assert RecordFile(path, again).record().estimate("Should cars go?", YES_NO) == expected
         assert again.indexed == 2 * count
+
+
+def test_a_file_that_is_edited_while_it_is_read_leaves_no_index_under_its_old_content(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = answers_file(tmp_path / "a.csv")
+    old, new = path.read_bytes(), answers_file(tmp_path / "b.csv", yes=9).read_bytes()
+
+    def edited_first(file: Path) -> Iterator[Row]:
+        file.write_bytes(new)
+        return stream_rows(file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("modular_pluralism.records.record_file.stream_rows", edited_first)
+        RecordFile(path, Lexical()).record()
+    path.write_bytes(old)
+    expected = CommunityRecord(answered_items(stream_rows(path)), Lexical())
+    assert RecordFile(path, Lexical()).record().estimate(CARS, YES_NO) == expected.estimate(CARS, YES_NO)
 
 
 def test_a_file_that_is_edited_is_read_anew(tmp_path: Path) -> None:

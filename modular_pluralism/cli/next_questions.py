@@ -19,7 +19,6 @@ from modular_pluralism.cli.call_options import (
     path_option,
 )
 from modular_pluralism.cli.output import counted, print_json, print_table, say, stoppable, tell
-from modular_pluralism.table import one_line
 
 if TYPE_CHECKING:
     from modular_pluralism.models.pool_models import PoolModels
@@ -140,11 +139,20 @@ _AT_ONCE = 8
 """Questions that are read at the same time."""
 
 
+_LONGEST_QUESTION = 200
+"""Letters of one in the table."""
+
+
+def _one_line(question: str) -> str:
+    text = " ".join(question.split())
+    return text if len(text) <= _LONGEST_QUESTION else f"{text[: _LONGEST_QUESTION - 1]}…"
+
+
 def _print(ranked: list[NextQuestion], *, of: int, known: int) -> None:
     rows = [
         [
             str(place),
-            one_line(each.question),
+            _one_line(each.question),
             f"{each.gain:.4f}",
             f"{each.nearness:.2f}",
             *([] if each.disagreement is None else [f"{each.disagreement:.3f}"]),

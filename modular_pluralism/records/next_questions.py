@@ -14,6 +14,9 @@ from modular_pluralism.records.record import QUESTION, CommunityRecord
 from modular_pluralism.records.similarity import Floats, Similarity
 from modular_pluralism.records.survey import OpenQuestion
 
+_NOTHING = 1e-9
+"""A gain that is no more than what rounding leaves of two questions with the same words."""
+
 
 class Asked(NamedTuple):
     """What the communities of a pool know of open questions, [n_communities, n_questions].
@@ -87,7 +90,7 @@ def rank(
     while left and len(chosen) < most:
         gains = np.array([_gain(nearness, weights, alike[place], asked.known[:, place]) for place in left])
         best = int(gains.argmax())
-        if gains[best] <= 0:
+        if gains[best] <= _NOTHING:
             break
         place = left.pop(best)
         new = asked.known[:, place] == 0

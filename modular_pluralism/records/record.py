@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from modular_pluralism.errors import NoEvidenceError
 from modular_pluralism.records.populations import population
 from modular_pluralism.records.similarity import Arrays, Floats, Similarity
-from modular_pluralism.records.survey import SurveyItem
+from modular_pluralism.records.survey import SurveyItem, plain
 from modular_pluralism.types import Evidence, RecordedAnswer, ToldAnswer
 
 QUESTION, _OPTIONS, _POPULATION = 8.0, 12.0, 5.0
@@ -89,14 +89,14 @@ class CommunityRecord:
         self._populations = list(populations)
         self._asked_before: dict[str, list[int]] = defaultdict(list)
         for number, question in enumerate(questions):
-            self._asked_before[_plain(question)].append(number)
-        self._population = {_plain(name): place for place, name in enumerate(populations)}
+            self._asked_before[plain(question)].append(number)
+        self._population = {plain(name): place for place, name in enumerate(populations)}
         self._texts = _Numbers()
         self._numbers = numbers
         self._rows: dict[int, _Rows] = {}
         for count, (columns, shares) in numbers.items():
             sets, place = np.unique(columns[:, 1], return_inverse=True)
-            texts = [[self._texts.of(_plain(text)) for text in self._options[each]] for each in sets]
+            texts = [[self._texts.of(plain(text)) for text in self._options[each]] for each in sets]
             self._rows[count] = _Rows(columns[:, 0], columns[:, 2], shares, place, sets, np.array(texts, np.int32))
 
     @property
@@ -151,10 +151,10 @@ class CommunityRecord:
             NoEvidenceError: no answer has options that fit.
         """
         fits = list(self._fitting(options))
-        same = self._asked_before.get(_plain(question), [])
+        same = self._asked_before.get(plain(question), [])
         of_questions = self._of_questions.similarities(question)
         of_options = self._of_options.similarities(" ".join(options))
-        who = None if attribute is None else self._population.get(_plain(population(attribute) or ""))
+        who = None if attribute is None else self._population.get(plain(population(attribute) or ""))
         found = [self._weighed(fit, of_questions, of_options, who) for fit in fits]
         own = [part.only(np.isin(part.question, same) & part.by_text) for part in found] if same and itself else []
         if same and not itself:
@@ -196,7 +196,7 @@ class CommunityRecord:
             The answers, the nearest question's first; none where no question is near enough.
         """
         alike = self._of_questions.similarities(question)
-        same = set(self._asked_before.get(_plain(question), []))
+        same = set(self._asked_before.get(plain(question), []))
         if same:  # another case or another space makes no other question
             alike = np.array(alike, copy=True)
             alike[list(same)] = 1.0
@@ -229,7 +229,7 @@ class CommunityRecord:
 
     def has(self, question: str, options: Sequence[str]) -> bool:
         """Whether it holds answers to this very question, which then are all that its estimate rests on."""
-        if _plain(question) not in self._asked_before:
+        if plain(question) not in self._asked_before:
             return False
         try:
             return self.estimate(question, options).evidence["itself"]
@@ -237,7 +237,7 @@ class CommunityRecord:
             return False
 
     def _fitting(self, options: Sequence[str]) -> Iterable[_Fit]:
-        asked = np.array([self._texts.known_as(_plain(option)) for option in options], np.int32)
+        asked = np.array([self._texts.known_as(plain(option)) for option in options], np.int32)
         count = len(options)
         for size, rows in self._rows.items():
             if size < count:
@@ -341,8 +341,3 @@ def _listed(options: Iterable[Sequence[str]]) -> list[str]:
 
 def _part(arrays: Arrays, prefix: str) -> Arrays:
     return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
-
-
-def _plain(text: str) -> str:
-    """A text as texts are compared: without case, and with one space for any."""
-    return " ".join(text.casefold().split())

@@ -80,9 +80,16 @@ class RecordFile:
         if not items:
             raise TrainingDataError(f"{self.path} holds no answers; write a row for each question and its answer.")
         record = CommunityRecord(items, self._similarity, known)
-        if kept is not None:
+        if kept is not None and self._is_still(digest):
             _save(kept, {**record.arrays(), "digest": np.frombuffer(digest.encode(), np.uint8)})
         return record
+
+    def _is_still(self, digest: str) -> bool:
+        """Whether the rows that were read are those of the digest: the file may have been replaced between the two."""
+        try:
+            return content_digest(self.path) == digest
+        except OSError:
+            return False
 
     def _kept(self) -> Path | None:
         """Where the index is kept; None where nothing can be."""

@@ -44,16 +44,23 @@ class OpenQuestion(NamedTuple):
 
 
 def open_questions(rows: Iterable[Row]) -> list[OpenQuestion]:
-    """The questions of the rows, each once, whatever answers stand beside them.
+    """The questions of the rows, each once, whatever answers stand beside them, and however spaces, case and the order
+    of options differ.
 
     Raises:
         TrainingDataError: a row lacks its question or its options. Names the row.
     """
-    found: dict[OpenQuestion, None] = {}
+    found: dict[tuple[str, frozenset[str]], OpenQuestion] = {}
     for row in rows:
         options = _options(row)
-        found[OpenQuestion(_alone(_text(row, "question"), options), options)] = None
-    return list(found)
+        question = _alone(_text(row, "question"), options)
+        found.setdefault((plain(question), frozenset(map(plain, options))), OpenQuestion(question, options))
+    return list(found.values())
+
+
+def plain(text: str) -> str:
+    """A text as texts are compared: without case, and with one space for any."""
+    return " ".join(text.casefold().split())
 
 
 def is_survey(rows: Sequence[Row]) -> bool:
