@@ -179,8 +179,11 @@ def test_a_record_that_is_not_there_yet_is_made(town: Path) -> None:
     (town.parent / "north.csv").unlink()
     file = answers(town.parent, (COST, "Yes|No", "north", "Yes", ""))
     pool = Pool.load(town)
-    assert learn(read_answers(file, pool), pool, town)[0].known == 0
+    (told,) = learn(read_answers(file, pool), pool, town)
+    assert (told.known, told.made) == (0, True)
     assert items(town.parent / "north.csv") == [SurveyItem(COST, YES_NO, None, (1.0, 0.0), 1.0)]
+    (again,) = learn(read_answers(file, pool), pool, town)
+    assert (again.known, again.made) == (1, False)
 
 
 @pytest.mark.parametrize(

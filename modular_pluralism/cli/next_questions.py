@@ -222,6 +222,6 @@ def learn(
     for each in learnt:
         before = f", {each.known:,} of which it had answers to already" if each.known else ""
         line = f"{counted(each.answers, 'answer')}, to {counted(each.questions, 'question')}{before}"
-        tell(f"{each.community}: {line}. {each.file}")
+        tell(f"{each.community}: {line}. {each.file}{' (a new file)' if each.made else ''}")
     if answers.unanswered:
         tell(f"Passed over: {counted(answers.unanswered, 'row')} without an answer.", err=True)

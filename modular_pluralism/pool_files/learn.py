@@ -28,13 +28,15 @@ _WRITABLE = (".csv", ".jsonl")
 
 
 class Learnt(NamedTuple):
-    """What a record has got: `answers` rows on so many `questions`, of which it had `known` already."""
+    """What a record has got: `answers` rows on so many `questions`, of which it had `known` already; `made` is whether
+    it was not there before."""
 
     community: str
     file: Path
     answers: int
     questions: int
     known: int
+    made: bool
 
 
 class Answers(NamedTuple):
@@ -103,9 +105,10 @@ def learn(answers: Answers, pool: Pool, pool_file: Path) -> list[Learnt]:
 
 def _learnt(community: str, path: Path, rows: Sequence[Row]) -> Learnt:
     asked = {_question(row.fields) for row in rows}
-    before = stream_rows(path) if path.exists() else iter(())
+    made = not path.exists()
+    before = iter(()) if made else stream_rows(path)
     known = asked & {_question(row.fields) for row in before if "question" in row.fields}
-    return Learnt(community, path, len(rows), len(asked), len(known))
+    return Learnt(community, path, len(rows), len(asked), len(known), made)
 
 
 def _whose(row: Row, pool: Pool) -> str:
