@@ -11,6 +11,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
+from modular_pluralism.checked import checked
 from modular_pluralism.graphs.nesting import NestingGraph
 from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.modes import find_mode
@@ -26,6 +27,7 @@ class Messages(TypedDict, total=False):
     messages: Required[Annotated[list[AnyMessage], add_messages]]
 
 
+@checked
 def build_conversation(
     pool: Pool | str | Path = "perspective",
     *,
