@@ -6,6 +6,7 @@ import codecs
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -42,17 +43,24 @@ class JsonList:
             TaskFileError: the file cannot be read, is not UTF-8, not JSON, no list, or one of something else than
                 objects.
         """
-        if not self.path.exists():
-            raise TaskFileError(f"There is no file {self.path}; check its name.")
-        if not self.path.is_file():
-            raise TaskFileError(f"{self.path} is a folder or a device; name a task file.")
-        try:
-            with self.path.open("rb") as file:
-                source = _Source(file, self.path)
-                yield from _objects(source, self.path)
-                self.digest = source.digest()
-        except OSError as error:
-            raise TaskFileError(f"{self.path} cannot be read ({error.strerror}); check its permissions.") from error
+        with opened(self.path) as file:
+            source = _Source(file, self.path)
+            yield from _objects(source, self.path)
+            self.digest = source.digest()
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A task file's bytes. Raises TaskFileError where there is no such file, or it cannot be read."""
+    if not path.exists():
+        raise TaskFileError(f"There is no file {path}; check its name.")
+    if not path.is_file():
+        raise TaskFileError(f"{path} is a folder or a device; name a task file.")
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise TaskFileError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
 
 
 class _Source:

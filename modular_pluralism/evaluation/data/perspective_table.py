@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from modular_pluralism.errors import TaskFileError
+from modular_pluralism.evaluation.data.json_list import opened
 
 PERSPECTIVES = "perspectives"
 """The field of an item that says how many perspectives its answer has."""
@@ -37,18 +39,13 @@ class PerspectiveTable:
             TaskFileError: the file cannot be read, is no CSV in UTF-8, lacks a column, or has a line that names no
                 perspective; names the row.
         """
-        if not self.path.exists():
-            raise TaskFileError(f"There is no file {self.path}; check its name.")
-        if not self.path.is_file():
-            raise TaskFileError(f"{self.path} is a folder or a device; name a task file.")
         try:
-            with self.path.open("rb") as file:
+            with opened(self.path) as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            with self.path.open(encoding="utf-8-sig", newline="") as lines:
+                file.seek(0)
+                lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
                 yield from self._rows(csv.DictReader(lines, strict=True, skipinitialspace=True))
             self.digest = digest
-        except OSError as error:
-            raise TaskFileError(f"{self.path} cannot be read ({error.strerror}); check its permissions.") from error
         except UnicodeDecodeError as error:
             raise TaskFileError(f"{self.path} is not UTF-8; save the file as UTF-8.") from error
         except csv.Error as error:
