@@ -315,6 +315,8 @@ def test_questions_are_asked_filled_in_and_learnt(tmp_path: Path) -> None:
     assert all("group_a" not in each["communities"] for each in again["questions"])
     refused = CliRunner().invoke(app, [*call, "--out", str(survey)])
     assert "is there already" in str(refused.exception)
+    without = CliRunner().invoke(app, ["community", "ask-next", "culture", "--from", str(tmp_path / "open.csv")])
+    assert "has no record to put answers into" in str(without.exception)
 
 
 @pytest.mark.parametrize("pool", ["town", str(Path("modular_pluralism/pools/town.toml").absolute())])

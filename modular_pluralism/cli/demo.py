@@ -62,9 +62,7 @@ def demo(
     for mode, request in zip(modes().values(), requests, strict=True):
         console.print()
         console.rule(Text(mode.title, style="bold"))
-        say(f"{mode.title} mode: {mode.work}.", prose=True)
-        if request.voice == "record":
-            say(_HEARD, prose=True)
+        say(f"{mode.title} mode: {_RECORDED if request.voice == 'record' else mode.work}.", prose=True)
         if request.attribute is not None:
             say(f"Attribute: {request.attribute}", prose=True)
         run(request, pool)
@@ -72,9 +70,9 @@ def demo(
     say(_MADE_UP if pool == POOL else _PERSONAS, "dim", prose=True)
 
 
-_HEARD = (
-    "Here no community comments: each answers from its record, what its people have said to questions like this one "
-    "(--voice record)."
+_RECORDED = (
+    "every community answers from its record, what its people have said to questions like this one (--voice record) → "
+    "the distributions are pooled with the communities' priors; nobody comments, and no model is asked"
 )
 _PERSONAS = (
     "The communities of the built-in pools are personas on one very small model: a demonstration of the method, not an "

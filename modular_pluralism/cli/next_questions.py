@@ -111,8 +111,12 @@ def _asked(questions: list[OpenQuestion], pool: Pool, models: PoolModels, seed: 
 
 def _record(community: str, pool: Pool, models: PoolModels) -> CommunityRecord | None:
     """A community's record; None where its file is not there yet, which is told: `learn` makes it."""
+    from modular_pluralism.pool_files.learn import recordless
+
     file = pool.answers_file(community)
-    if file is not None and not file.exists():
+    if file is None:
+        raise recordless(pool, community)
+    if not file.exists():
         tell(f"{community} has no answers yet: there is no file {file}.", err=True)
         return None
     return models.record(community)

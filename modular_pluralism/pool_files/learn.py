@@ -72,12 +72,17 @@ def read_answers(file: Path, pool: Pool, community: str | None = None) -> Answer
         )
     for name, answers in rows.items():
         if pool.answers_file(name) is None:
-            raise PoolError(
-                f"pool {pool.name}: [communities.{name}] has no record to put answers into; add a line 'answers = "
-                f'"{name}.csv"\' to its table'
-            )
+            raise recordless(pool, name)
         answered_items(answers)  # whose errors name the row
     return Answers(rows, unanswered)
+
+
+def recordless(pool: Pool, community: str) -> PoolError:
+    """What is said where answers of a community have no record to stand in."""
+    return PoolError(
+        f"pool {pool.name}: [communities.{community}] has no record to put answers into; add a line 'answers = "
+        f'"{community}.csv"\' to its table'
+    )
 
 
 def learn(answers: Answers, pool: Pool, pool_file: Path) -> list[Learnt]:
