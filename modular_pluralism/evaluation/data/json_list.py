@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,7 +51,7 @@ class JsonList:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[BufferedReader]:
     """A task file's bytes. Raises TaskFileError where there is no such file, or it cannot be read."""
     if not path.exists():
         raise TaskFileError(f"There is no file {path}; check its name.")
