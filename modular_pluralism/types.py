@@ -47,6 +47,35 @@ to "others" than the asked question, as is fair where the real answers to that a
 "none"."""
 
 
+MemberKind = Literal["community", "person", "verifier"]
+"""Who gives ballots in an assembly: a community, by its LM; a person; or a verifier, which needs neither."""
+
+Verdict = Literal["kept", "broken", "silent"]
+"""What a ballot says of a rule: the answer keeps it, breaks it, or the rule does not say."""
+
+
+class Ballot(TypedDict):
+    """One member's judgement in an assembly, of a candidate answer or of a rule in it.
+
+    `rule` is None where the candidate itself is judged: `score`, from 0 (worst) to 1, is then how well it serves the
+    member, and `verdict` is None. Of a rule, `verdict` has the probability of each `Verdict`, and `score` is None.
+    `label_mass` is the probability on all labels before they were normalised, and `spread` the largest difference
+    between two readings of the same thing (rotations, seeds); both are None where nothing was read, as of a person.
+    `when` is a time in UTC, as ISO 8601 writes it.
+    """
+
+    member: str
+    kind: MemberKind
+    candidate: str
+    rule: str | None
+    score: float | None
+    verdict: dict[Verdict, float] | None
+    label_mass: float | None
+    spread: float | None
+    reason: str | None
+    when: str | None
+
+
 Happened = Literal["started", "answered", "scored", "voted", "failed"]
 """What a node tells of its work: that it asks a model for the first time, and how that ended."""
 
