@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from modular_pluralism.training.gguf_adapter import LoraConfig as Config
 from modular_pluralism.training.gguf_adapter import gguf_tensors, read_base, write_gguf_adapter
 from modular_pluralism.training.peft_files import import_adapter
 from modular_pluralism.training.settings import TrainingSettings
-from modular_pluralism.training.survey_objective import SurveyObjective
+from modular_pluralism.training.survey_objective import SurveyObjective, last_logits
 from modular_pluralism.training.vote_prompts import VoteEncoder
 from tests.training_models import write_tiny
 
@@ -45,22 +45,22 @@ class Watched:
         self.points.append(point)
 
 
-def by_engine(gguf: Path, adapter: Path | None) -> np.ndarray[Any, Any]:
+def by_engine(gguf: Path, adapter: Path | None, texts: Sequence[str] = PROMPTS) -> np.ndarray[Any, Any]:
     engine = Engine(EngineSettings(gguf, context=256, adapters=(adapter,) if adapter else ()))
     try:
-        tokens = [engine.model.tokenize(text, parse_special=False) for text in PROMPTS]
+        tokens = [engine.model.tokenize(text, parse_special=False) for text in texts]
         return np.array(engine.next_token_logprobs(tokens, adapter=Adapter(adapter) if adapter else None))
     finally:
         engine.close()
 
 
-def by_transformers(model: Any, gguf: Path) -> np.ndarray[Any, Any]:
+def by_transformers(model: Any, gguf: Path, texts: Sequence[str] = PROMPTS) -> np.ndarray[Any, Any]:
     import torch  # here, since every process of pytest would wait for it
 
     encoder = VoteEncoder(gguf)
     rows = []
     with torch.no_grad():
-        for text in PROMPTS:
+        for text in texts:
             ids = torch.tensor([encoder.model.tokenize(text, parse_special=False)])
             rows.append(model(input_ids=ids).logits[0, -1].double().log_softmax(-1).numpy())
     encoder.close()
@@ -119,6 +119,45 @@ def test_an_imported_adapter_says_in_the_engine_what_it_says_in_transformers(
     assert kl(said, by_engine(gguf, target)) < 1e-3
     assert kl(said, bare) > 0.05  # and the adapter does change what is said
     assert not list(tmp_path.glob(".*.part"))
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+def test_an_activated_adapter_acts_in_the_engine_where_it_acts_in_transformers(
+    tmp_path: Path, architecture: str
+) -> None:
+    gguf = write_tiny(tmp_path / "base.gguf", name=f"tiny {architecture}", architecture=architecture)
+    encoder = VoteEncoder(gguf)
+    invocation = encoder.model.tokenize(" a", parse_special=False)
+    encoder.close()
+    tuned = random_lora(load_base(gguf), alora_invocation_tokens=invocation)
+    tuned.save_pretrained(tmp_path / "peft", save_embedding_layers=False)
+    target = tmp_path / "adapter.gguf"
+    import_adapter(str(tmp_path / "peft"), gguf, target)
+    invoking = [f"{text} a{more}" for text in PROMPTS for more in (" b", " school")]
+    said = by_transformers(tuned, gguf, invoking)
+    assert kl(said, by_engine(gguf, target, invoking)) < 1e-3
+    assert kl(said, by_engine(gguf, None, invoking)) > 0.05
+
+
+def test_a_step_of_an_activated_adapter_learns_through_what_peft_computes(tmp_path: Path) -> None:
+    import torch
+
+    gguf = write_tiny(tmp_path / "base.gguf")
+    encoder = VoteEncoder(gguf)
+    invocation = encoder.invocation()
+    plain = random_lora(load_base(gguf))
+    tuned = random_lora(load_base(gguf), alora_invocation_tokens=invocation)
+    prompts = [encoder.tokens(item.question, item.options, item.attribute) for item in items(3)]
+    encoder.close()
+    ours = last_logits(torch, plain, prompts, "cpu", len(invocation))
+    theirs = torch.stack([tuned(input_ids=torch.tensor([prompt])).logits[0, -1] for prompt in prompts])
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    of_ours, of_theirs = (
+        torch.autograd.grad(logits.sin().sum(), [weight for weight in model.parameters() if weight.requires_grad])
+        for model, logits in ((plain, ours), (tuned, theirs))
+    )
+    for one, other in zip(of_ours, of_theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
 
 
 def test_without_the_permutation_the_engine_would_say_something_else(tmp_path: Path) -> None:

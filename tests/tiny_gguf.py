@@ -28,13 +28,24 @@ RANDOM = Shape(HIDDEN, HIDDEN // HEADS * KEY_HEADS, range(LAYERS), 0.3)
 DEMO = Shape(576, 192, range(0, 30, 2), 0.1)
 
 
-def write_lora(path: Path, *, seed: int | None, architecture: str = "llama", shape: Shape = RANDOM) -> Path:
-    """A LoRA adapter on the attention of some layers of the random model; `seed` None makes it all zeros."""
+def write_lora(
+    path: Path,
+    *,
+    seed: int | None,
+    architecture: str = "llama",
+    shape: Shape = RANDOM,
+    invocation: Sequence[int] = (),
+) -> Path:
+    """A LoRA adapter on the attention of some layers of the random model; `seed` None makes it all zeros. With an
+    `invocation` it is an activated one."""
     random = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_string("general.type", "adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", float(_RANK))
+    if invocation:
+        kinds = gguf.GGUFValueType
+        writer.add_key_value("adapter.alora.invocation_tokens", [*invocation], kinds.ARRAY, sub_type=kinds.UINT32)
     for layer in shape.layers:
         for name, width in (("attn_q", shape.hidden), ("attn_v", shape.keys)):
             a = random.normal(0, shape.spread, (_RANK, shape.hidden)).astype(np.float32)

@@ -37,6 +37,7 @@ from modular_pluralism.training.measure import CHANGE
 PARTS = {
     "continents": "Five continents (GlobalOpinionQA)",
     "continents_begun": "The same, each begun with the adapter that everybody's answers made",
+    "continents_begun_activated": "The same, with adapters that act from the model's own turn on",
     "opinion_groups": "Opinion groups in the United States (OpinionQA)",
 }
 _TRAIN = "globalopinionqa_train.json"
@@ -102,7 +103,8 @@ def _part(name: str, given: argparse.Namespace) -> Part:
         return continents(
             given.data / _TRAIN,
             given.data / _TEST,
-            begun=name == "continents_begun",
+            begun="begun" in name,
+            activated="activated" in name,
             more=more if more.exists() else None,
         )
     return opinion_groups(given.data / _OPINIONS, given.out, given.seed)

@@ -38,8 +38,9 @@ _CATEGORIES = {
 class Part:
     """One part: `describe` has the communities with their descriptions, and `belongs` gives an attribute's community,
     None where no community is its own. `train` has the rows to learn from, and `test` is the file to measure on. Parts
-    of one `family` have the same rows, and so one control; with `begun`, the communities begin with its weights. `more`
-    are rows that nobody learns from, of questions that are in neither of the two."""
+    of one `family` have the same rows, and so one control; with `begun`, the communities begin with its weights. With
+    `activated`, adapters act from the model's own turn on. `more` are rows that nobody learns from, of questions that
+    are in neither of the two."""
 
     name: str
     family: str
@@ -48,10 +49,13 @@ class Part:
     train: Rows
     test: Path
     begun: bool = False
+    activated: bool = False
     more: Rows = field(default_factory=list)
 
 
-def continents(train: Path, test: Path, *, begun: bool = False, more: Path | None = None) -> Part:
+def continents(
+    train: Path, test: Path, *, begun: bool = False, activated: bool = False, more: Path | None = None
+) -> Part:
     """Five continents, of GlobalOpinionQA; the files have no question in common. Of `more`, those rows are left out
     that have more options than any that is learnt from."""
     rows, further = _read(train), [] if more is None else _read(more)
@@ -63,13 +67,14 @@ def continents(train: Path, test: Path, *, begun: bool = False, more: Path | Non
     further = [row for row in further if 1 < len(row["options"]) <= most and _question(row) not in known]
     own = {title: name for name, title in _CONTINENTS.items()}
     return Part(
-        name="continents_begun" if begun else "continents",
-        family="continents",
+        name=f"continents{'_begun' * begun}{'_activated' * activated}",
+        family=f"continents{'_activated' * activated}",
         describe={name: f"People in {title}" for name, title in _CONTINENTS.items()},
         belongs=lambda attribute: own.get(continent(attribute)),
         train=rows,
         test=test,
         begun=begun,
+        activated=activated,
         more=further,
     )
 

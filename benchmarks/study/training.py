@@ -30,6 +30,7 @@ def train_part(part: Part, out: Path, settings: TrainingSettings) -> dict[str, T
     """A community LM for each population of the part, and the control, in the folders of the part and of its family
     under `out`; those that are there stay as they are."""
     base = demo_base()
+    settings = settings.model_copy(update={"activated": part.activated})
     rows = [Row(row, f"row {place}") for place, row in enumerate(part.train, start=1)]
     # The control learns from the same rows as the communities, not from those of people whom none of them has.
     own = [(part.belongs(str(row.fields["attribute"])), row) for row in rows]

@@ -59,6 +59,7 @@ _LONGEST_NAME, _BEFORE_HASH = 64, 50
 _TRAIN_EXAMPLES = examples("""
 pluralism community train europe --data survey.json --where continent=europe --model smollm2 --out adapters
 pluralism community train --data survey.csv --group continent --out adapters
+pluralism community train --data survey.csv --group continent --activated --out adapters
 pluralism community train lisbon --data few.csv --start adapters/europe.gguf --out adapters
 pluralism community train farmers --data letters.txt --model mistral.gguf --license CC-BY-4.0
 """)
@@ -95,6 +96,13 @@ class TrainingOptions:
     held_out: Annotated[float, typer.Option(help="Share of the questions that is held out.")] = 0.1
     check_every: Annotated[int, typer.Option(min=1, help="Steps between held-out readings.")] = 50
     patience: Annotated[int, typer.Option(min=1, help="Held-out readings without gain after which training stops.")] = 4
+    activated: Annotated[
+        bool,
+        typer.Option(
+            "--activated",
+            help="Let the LoRA act from the model's own turn on: faster to train, and a question is read once for all.",
+        ),
+    ] = False
     seed: SeedOption = 0
 
 

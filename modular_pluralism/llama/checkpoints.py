@@ -8,9 +8,9 @@ end of a prompt, which may be asked again.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
-from modular_pluralism.llama.chunks import wide_length
 from modular_pluralism.llama.context import Context
 from modular_pluralism.llama.job import Track
 from modular_pluralism.llama.prefix_reuse import reusable_length
@@ -34,7 +34,9 @@ class Checkpoints:
             return
         again = (track.tokens[: track.prompt], track.first_output)
         for tokens, first_output in (again, *track.upcoming):
-            self._stop(track, tokens, first_output)
+            self._stop(track, tokens, first_output, track.bare)
+        if track.read < track.bare:  # where other adapters than its own will be switched on
+            track.stops.add(track.bare)
 
     def plan_for_waiting(self, waiting: Track) -> None:
         """Note where a track that waits for a prompt being read will branch off from it."""
@@ -42,12 +44,13 @@ class Checkpoints:
             return
         source = max(running(self._slots), key=lambda slot: slot.will_be_reusable(waiting))
         assert source.track is not None
-        self._stop(source.track, waiting.tokens, waiting.first_output)
+        alike = source.read_alike(waiting)
+        self._stop(source.track, waiting.tokens, waiting.first_output, waiting.bare, alike)
 
     @staticmethod
-    def _stop(track: Track, tokens: Sequence[int], first_output: int) -> None:
+    def _stop(track: Track, tokens: Sequence[int], first_output: int, bare: int, alike: int = sys.maxsize) -> None:
         prompt = track.tokens[: track.prompt]
-        length = reusable_length(prompt, wide_length(track.prompt), tokens, first_output)
+        length = reusable_length(prompt, track.wide, tokens, first_output, bare=bare, alike=alike)
         if length > track.read:
             track.stops.add(length)
 

@@ -140,18 +140,17 @@ class Engine:
             InputError: there is nothing to read, or a token is not in the vocabulary.
             ContextOverflowError, EngineClosedError, EngineFullError: see `submit_generation`.
         """
-        job = self._submit_reading(reading, adapter, timeout)
-        with job.control:
-            job.future.result()
+        with self._reading(reading, adapter, timeout) as jobs:
+            for job in jobs:
+                job.future.result()
         return reading.result
 
     async def aread(
         self, reading: ReadingRequest[T], *, adapter: Adapter | None = None, timeout: float | None = None
     ) -> T:
         """As `read`, for asyncio; cancelling the task cancels the reading."""
-        job = self._submit_reading(reading, adapter, timeout)
-        with job.control:
-            await asyncio.wrap_future(job.future)
+        with self._reading(reading, adapter, timeout) as jobs:
+            await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs))
         return reading.result
 
     def close(self) -> None:
@@ -181,14 +180,25 @@ class Engine:
     def _job(self, request: GenerationRequest, deliver: Callable[[Event], None]) -> GenerationJob:
         self._check_tokens(request.tokens)
         self._check_length(len(request.tokens) + 1)
-        return GenerationJob(request, self.model, self.context, deliver)
+        bare = self.model.bare_length(request.adapter, request.tokens)
+        return GenerationJob(request, self.model, self.context, deliver, bare)
 
-    def _submit_reading(self, reading: ReadingRequest[T], adapter: Adapter | None, timeout: float | None) -> ReadingJob:
+    @contextlib.contextmanager
+    def _reading(
+        self, reading: ReadingRequest[T], adapter: Adapter | None, timeout: float | None
+    ) -> Iterator[list[ReadingJob]]:
+        """The jobs of a reading, which stop at the end of the block."""
         self._check_tokens(*reading.rows)
-        job = ReadingJob(reading.paths, adapter, timeout)
-        self._check_length(job.longest)
-        self._submit(job)
-        return job
+        for path in reading.paths:
+            path.bare = self.model.bare_length(adapter, path.tokens)
+        activated = any(path.bare for path in reading.paths)
+        parts = [[path] for path in reading.paths] if activated else [reading.paths]
+        jobs = [ReadingJob(part, adapter, timeout) for part in parts]
+        self._check_length(max(job.longest for job in jobs))
+        with contextlib.ExitStack() as stack:
+            for job in jobs:
+                stack.enter_context(self._submit(job))
+            yield jobs
 
     def _check_tokens(self, *rows: Sequence[int]) -> None:
         # llama.cpp would refuse the whole step, and so fail everybody else's requests, too.

@@ -92,12 +92,14 @@ Event = Piece | Finish | Exception
 
 @dataclass(eq=False)
 class GenerationJob:
-    """Generates one text and hands each event to `deliver`, which is called on the engine's thread."""
+    """Generates one text and hands each event to `deliver`, which is called on the engine's thread. `bare` tokens of
+    the prompt are read before the adapter is switched on."""
 
     request: GenerationRequest
     model: ModelFile
     context: int
     deliver: Callable[[Event], None]
+    bare: int = 0
     control: JobControl = field(init=False)
     adapter: Adapter | None = field(init=False)
 
@@ -122,7 +124,8 @@ class GenerationJob:
         if self._reused is not None:
             return None
         self._reused = 0
-        return Track(self, list(self.request.tokens), first_output=len(self.request.tokens) - 1)
+        tokens = list(self.request.tokens)
+        return Track(self, tokens, first_output=len(tokens) - 1, bare=self.bare)
 
     def on_reuse(self, tokens: int) -> None:
         """See Job."""

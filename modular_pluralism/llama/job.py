@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from modular_pluralism.llama.chunks import wide_length
 from modular_pluralism.llama.sampling import Row
 
 
@@ -23,12 +24,14 @@ class Track:
     """Tokens to be read in order into one sequence of the KV cache.
 
     `first_output` is the first position whose logits are wanted; those of every later position are wanted, too. Tokens
-    may be appended while it runs: the prompt is what it begins with.
+    may be appended while it runs: the prompt is what it begins with. `bare` of its tokens are read before the job's
+    adapter is switched on, and so serve every other adapter, too.
     """
 
     job: Job
     tokens: list[int]
     first_output: int
+    bare: int = 0
     read: int = 0
     """Tokens that are in the KV cache, reused ones included."""
     upcoming: Sequence[tuple[Sequence[int], int]] = ()
@@ -46,9 +49,25 @@ class Track:
         """Tokens still to be read."""
         return len(self.tokens) - self.read
 
+    @property
+    def wide(self) -> int:
+        """How many leading tokens are read in wide chunks."""
+        return wide_length(self.bare or self.prompt)
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """What the next token is read with."""
+        return None if self.read < self.bare else self.job.adapter
+
+    @property
+    def left_alike(self) -> int:
+        """Tokens still to be read with the same adapter."""
+        return self.bare - self.read if self.read < self.bare else self.left
+
     def until_stop(self) -> int:
-        """Tokens still to be read, or fewer: up to the next length of which a checkpoint is to be kept."""
-        return min((stop - self.read for stop in self.stops if stop > self.read + 1), default=self.left)
+        """Tokens still to be read alike, or fewer: up to the next length of which a checkpoint is to be kept."""
+        end = self.read + self.left_alike
+        return min((stop - self.read for stop in self.stops if self.read + 1 < stop < end), default=self.left_alike)
 
     def outputs(self, count: int) -> int:
         """How many rows of logits are wanted from the next `count` tokens."""

@@ -7,7 +7,7 @@ import ctypes
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 from llama_cpp import _logger as llama_cpp_logger
 from llama_cpp import llama_cpp as native
 
-from modular_pluralism.errors import ContextOverflowError, EngineClosedError, ModelLoadError
+from modular_pluralism.errors import ContextOverflowError, EngineClosedError, InputError, ModelLoadError
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.llama.captured_log import captured_log, reason
 from modular_pluralism.llama.devices import start_backend
 from modular_pluralism.llama.gguf_header import check_is_gguf, read_whole_header
 from modular_pluralism.llama.gguf_parts import check_parts
 from modular_pluralism.llama.host import usable_memory
+from modular_pluralism.llama.job import Adapter
 from modular_pluralism.llama.memory import HOST, MemoryPlan, cannot_be_loaded, gpu_layers_of
 from modular_pluralism.llama.model_kind import check_counts, check_gives_vectors, check_is_decoder
 from modular_pluralism.llama.parameters import model_parameters
@@ -126,6 +127,7 @@ class ModelFile:
         """Tokens that its sliding windows hold, or 0."""
         self.metadata = self._read_metadata()
         self._adapters: dict[Path, Any] = {}
+        self._invocations: dict[Path, list[int]] = {}
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
 
@@ -302,10 +304,32 @@ class ModelFile:
                 f"The adapter {path} does not fit {self.path.name}: {reason(log)}. Use an adapter made for this base."
             )
         self._adapters[path] = adapter
+        count = native.llama_adapter_get_alora_n_invocation_tokens(adapter)
+        if count:
+            self._invocations[path] = native.llama_adapter_get_alora_invocation_tokens(adapter)[:count]
 
     def adapter(self, path: Path) -> Any:
         """The loaded adapter's llama.cpp pointer."""
         return self._adapters[path]
+
+    def bare_length(self, adapter: Adapter | None, tokens: Sequence[int]) -> int:
+        """How many leading tokens of a prompt are read before the adapter is switched on: those before the last place
+        where an activated one (Greenewald et al., arXiv 2504.12397) is invoked, and none with any other.
+
+        Raises:
+            InputError: the prompt does not invoke it, so that it would say nothing.
+        """
+        invocation = None if adapter is None else self._invocations.get(adapter.path)
+        if adapter is None or invocation is None:
+            return 0
+        for start in range(len(tokens) - len(invocation), -1, -1):
+            if list(tokens[start : start + len(invocation)]) == invocation:
+                return start
+        spelled = "".join(self.token_text(token) for token in invocation)
+        raise InputError(
+            f"The adapter {adapter.path} acts from {spelled!r} on, which this prompt has not; use the chat template "
+            "that it was trained with."
+        )
 
     def share(self) -> ModelFile:
         """The same weights for one owner more, who closes them, too.

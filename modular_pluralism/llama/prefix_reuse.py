@@ -5,6 +5,7 @@ What is reused has then gone through the same kernels (see `chunks`), and change
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 
 from modular_pluralism.llama.chunks import WIDE, wide_length
@@ -35,19 +36,24 @@ def reusable_length(
     tokens: Sequence[int],
     first_output: int,
     restorable: Callable[[int], int] = _any_length,
+    *,
+    bare: int = 0,
+    alike: int = sys.maxsize,
 ) -> int:
     """How many leading tokens of a prompt can be taken from a cache.
 
     `cached_wide` of the `cached` tokens were read in wide chunks. Logits are wanted from `first_output` on, so that
     position has to be read in any case. `restorable` gives the most tokens, of so many or fewer, that the cache can be
-    brought back to; any number, where nothing else is said.
+    brought back to; any number, where nothing else is said. `bare` tokens of the prompt are read before its adapter is
+    switched on, and no more than `alike` were read there with what they would be read with.
     """
-    wide = wide_length(len(tokens))
-    shared = min(common_length(cached, tokens), first_output)
+    wide = wide_length(bare or len(tokens))
+    shared = min(common_length(cached, tokens), first_output, alike)
     if shared >= wide and cached_wide != wide:
         shared = min(wide, cached_wide)
     if shared >= wide:
-        restored = restorable(max(wide, min(shared, len(tokens) - _SHORTEST_END)))
+        end = bare if shared < bare else len(tokens)
+        restored = restorable(max(wide, min(shared, max(end - _SHORTEST_END, bare if shared >= bare else 0))))
         if restored >= wide:
             return restored
         shared = restored

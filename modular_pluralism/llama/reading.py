@@ -1,7 +1,8 @@
 """Reading log-probabilities without generating: of the next token, or of given continuations.
 
 The prompts of one job are read one after the other into the same sequence, so that what a prompt shares with the one
-before is read once, and it costs only its own end.
+before is read once, and it costs only its own end. What several adapters share, before they are switched on, is read
+once for all of them where each prompt is a job of its own.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ _UPCOMING = 8
 @dataclass(eq=False)
 class Path:
     """One prompt to read. `collect` gets the log-probabilities after each position from `first_output` on; it may
-    not keep the array."""
+    not keep the array. `bare` of its tokens are read before the adapter is switched on."""
 
     tokens: list[int]
     first_output: int
     collect: Callable[[int, LogProbs], None]
+    bare: int = 0
 
 
 @dataclass(eq=False)
@@ -65,7 +67,7 @@ class ReadingJob:
             return None
         self._path = self._left.popleft()
         upcoming = [(path.tokens, path.first_output) for path in islice(self._left, _UPCOMING)]
-        return Track(self, self._path.tokens, self._path.first_output, upcoming=upcoming)
+        return Track(self, self._path.tokens, self._path.first_output, self._path.bare, upcoming=upcoming)
 
     def on_reuse(self, tokens: int) -> None:
         """See Job."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from modular_pluralism.errors import DeadlineError, ModelCallError, ModelLoadError, PluralismError
 from modular_pluralism.llama.checkpoints import Checkpoints
-from modular_pluralism.llama.chunks import WIDE, narrow_chunks, wide_chunk, wide_length
+from modular_pluralism.llama.chunks import WIDE, narrow_chunks, wide_chunk
 from modular_pluralism.llama.context import Chunk, Context, DecodeError, WholeCopies
 from modular_pluralism.llama.generation import GenerationJob
 from modular_pluralism.llama.host import usable_cores
@@ -175,7 +175,7 @@ class Scheduler:
             else:
                 slot.forget()
                 reused = 0
-        slot.adapter = track.job.adapter
+        slot.adapter, slot.bare = track.job.adapter, track.bare
         slot.track = track
         track.read = reused
         self._checkpoints.plan(track)
@@ -187,7 +187,7 @@ class Scheduler:
 
     def _turn(self, slots: Sequence[Slot]) -> Adapter | None:
         """The adapter whose turn it is."""
-        adapters = list(dict.fromkeys(slot.adapter for slot in slots))
+        adapters = list(dict.fromkeys(slot.track.adapter for slot in slots if slot.track))
         at = adapters.index(self._last_turn) + 1 if self._last_turn in adapters else 0
         self._last_turn = adapters[at % len(adapters)]
         return self._last_turn
@@ -197,7 +197,7 @@ class Scheduler:
         others_wait = any(self._has_one_left(slot) for slot in self.slots)
         room = _READ_BESIDE_OTHERS if others_wait else self._context.batch
         while room > 0:
-            reading = [slot for slot in self.slots if slot.adapter == adapter and slot.track and slot.track.left > 1]
+            reading = [slot for slot in _reading_with(adapter, self.slots) if not self._has_one_left(slot)]
             if not reading:
                 return
             group, count = self._next_chunks(sorted(reading, key=lambda slot: slot.last_used), room)
@@ -211,7 +211,7 @@ class Scheduler:
         ones of all that are at it."""
         tracks = [slot.track for slot in reading if slot.track is not None]
         oldest = tracks[0]
-        wide = wide_length(oldest.prompt)
+        wide = oldest.wide
         if oldest.read < wide:
             # Chunks are at most 127 tokens, where that is more than the room; no decode gives more rows than OUTPUTS.
             # A checkpoint may be wanted within; what is left behind it has to be wide, too.
@@ -220,7 +220,7 @@ class Scheduler:
             if oldest.outputs(count) > OUTPUTS:
                 count = wide_chunk(end - oldest.read, WIDE)
             return [reading[0]], count
-        narrow = [at for at, track in enumerate(tracks) if track.read >= wide_length(track.prompt)]
+        narrow = [at for at, track in enumerate(tracks) if track.read >= track.wide]
         places, count = narrow_chunks([tracks[at].until_stop() for at in narrow], self._context.batch)
         group = [narrow[place] for place in places]
         if sum(tracks[at].outputs(count) for at in group) > OUTPUTS:
@@ -229,7 +229,7 @@ class Scheduler:
 
     def _decode_together(self, adapter: Adapter | None) -> None:
         """Read one token of every sequence of this adapter that has one left, in one decode."""
-        group = [slot for slot in self.slots if slot.adapter == adapter and self._has_one_left(slot)]
+        group = [slot for slot in _reading_with(adapter, self.slots) if self._has_one_left(slot)]
         if not group:
             return
         if not is_contiguous([slot.number for slot in group]) and self._context.is_settled:
@@ -238,13 +238,14 @@ class Scheduler:
 
     @staticmethod
     def _has_one_left(slot: Slot) -> bool:
-        return slot.track is not None and slot.track.left == 1
+        return slot.track is not None and slot.track.left_alike == 1
 
     def _bring_together(self) -> None:
         """Move sequences so that those decoded together lie side by side."""
         groups: dict[tuple[Adapter | None, bool], list[int]] = {}
         for slot in running(self.slots):
-            groups.setdefault((slot.adapter, self._has_one_left(slot)), []).append(slot.number)
+            assert slot.track is not None
+            groups.setdefault((slot.track.adapter, self._has_one_left(slot)), []).append(slot.number)
         moves = moves_to_contiguous(list(groups.values()), len(self.slots))
         self._context.move(moves)
         self._stats.moves += len(moves)
@@ -270,7 +271,7 @@ class Scheduler:
             tokens = slot.track.tokens[slot.track.read : slot.track.read + count]
             chunks.append(Chunk(slot.number, slot.track.read, tokens, slot.track.first_output))
         try:
-            self._context.use_adapter(slots[0].adapter)
+            self._context.use_adapter(slots[0].track.adapter if slots[0].track else None)
             self._context.use_threads(self._threads.now, reading=count > 1)
             with self._threads.decoding():
                 rows = iter(self._padded_decode(slots, chunks))
@@ -388,3 +389,8 @@ class Scheduler:
                 assert slot.track.tokens[: slot.track.read] == slot.cached, f"slot {slot.number} holds other tokens"
         jobs = [id(slot.job) for slot in running(self.slots)] + [id(track.job) for track in self._waiting]
         assert len(set(jobs)) == len(jobs), "a job is in two places"
+
+
+def _reading_with(adapter: Adapter | None, slots: Iterable[Slot]) -> list[Slot]:
+    """Those whose next token is read with this adapter."""
+    return [slot for slot in slots if slot.track is not None and slot.track.left and slot.track.adapter == adapter]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from modular_pluralism.llama.chunks import wide_length
 from modular_pluralism.llama.job import Adapter, Job, Track
 from modular_pluralism.llama.prefix_reuse import reusable_length
 
@@ -40,13 +40,15 @@ class Checkpoint(NamedTuple):
 @dataclass(eq=False)
 class Slot:
     """One sequence. `cached` are the tokens that its KV stream holds, of which the first `wide` were read in wide
-    chunks; `adapter` is what they were read with. Where its memory cannot be cut anywhere, `held_from` is the first
-    position that its windows still hold, and `checkpoints` are the lengths that it can go back to."""
+    chunks; `adapter` is what they were read with, but for the first `bare`, which were read without any. Where its
+    memory cannot be cut anywhere, `held_from` is the first position that its windows still hold, and `checkpoints` are
+    the lengths that it can go back to."""
 
     number: int
     cached: list[int] = field(default_factory=list)
     wide: int = 0
     adapter: Adapter | None = None
+    bare: int = 0
     job: Job | None = None
     track: Track | None = None
     last_used: int = 0
@@ -56,18 +58,28 @@ class Slot:
 
     def reusable(self, track: Track, *, copied: bool = False) -> int:
         """How many of a new track's tokens can be taken from here, or from a copy of what is here."""
-        if self.adapter != track.job.adapter:
+        if (alike := self.read_alike(track)) == 0:
             return 0
 
         def restorable(length: int) -> int:
             return length if self.can_be_cut(length, copied=copied) else self._before(length)
 
-        return reusable_length(self.cached, self.wide, track.tokens, track.first_output, restorable)
+        return reusable_length(
+            self.cached, self.wide, track.tokens, track.first_output, restorable, bare=track.bare, alike=alike
+        )
+
+    def read_alike(self, track: Track) -> int:
+        """How many leading tokens at most are read here and there with the same: all with one adapter that is switched
+        on at one place, and otherwise those before either is."""
+        here, there = (self.adapter, self.bare), (track.job.adapter, track.bare)
+        if here == there:
+            return sys.maxsize
+        return min(sys.maxsize if adapter is None else bare for adapter, bare in (here, there))
 
     def will_be_reusable(self, track: Track) -> int:
         """The same, once the prompt that is being read here has been read."""
         running = self.track
-        if running is None or self.adapter != track.job.adapter:
+        if running is None or (alike := self.read_alike(track)) == 0:
             return 0
 
         def restorable(length: int) -> int:
@@ -76,7 +88,9 @@ class Slot:
             return max([self._before(length), *(stop for stop in running.stops if stop <= length)])
 
         prompt = running.tokens[: running.prompt]
-        return reusable_length(prompt, wide_length(running.prompt), track.tokens, track.first_output, restorable)
+        return reusable_length(
+            prompt, running.wide, track.tokens, track.first_output, restorable, bare=track.bare, alike=alike
+        )
 
     def can_be_cut(self, length: int, *, copied: bool = False) -> bool:
         """Whether its memory can be cut to so many tokens without a checkpoint. A copy holds one window only."""
@@ -96,7 +110,8 @@ class Slot:
 
     def take_over(self, other: Slot) -> None:
         """It holds the same as another slot does."""
-        self.cached, self.wide, self.adapter = list(other.cached), other.wide, other.adapter
+        self.cached, self.wide = list(other.cached), other.wide
+        self.adapter, self.bare = other.adapter, other.bare
         self.held_from, self.checkpoints = other.held_from, list(other.checkpoints)
 
     def forget(self) -> None:

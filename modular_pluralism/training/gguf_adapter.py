@@ -29,6 +29,8 @@ _PERMUTED = {"llama": True, "qwen2": False, "qwen3": False}
 """The architectures that can be converted, by GGUF's name, and whether their q and k are permuted. Mistral is among
 Llama's."""
 
+_INVOCATION = "adapter.alora.invocation_tokens"
+
 Matrix = NDArray[np.float32]
 
 
@@ -54,6 +56,8 @@ class LoraConfig:
     ranks: Mapping[str, int]
     alphas: Mapping[str, float]
     base: str | None
+    invocation: Sequence[int] = ()
+    """The tokens from which on an activated LoRA acts."""
 
     def scale(self, layer: str, rank: int) -> float:
         """The factor of a layer whose LoRA has this rank."""
@@ -122,6 +126,7 @@ def read_config(text: str, source: str) -> LoraConfig:
             ranks=raw.get("rank_pattern") or {},
             alphas=raw.get("alpha_pattern") or {},
             base=raw.get("base_model_name_or_path"),
+            invocation=[int(token) for token in raw.get("alora_invocation_tokens") or ()],
         )
     except json.JSONDecodeError as error:
         why = f"no JSON: {error.msg}"
@@ -162,8 +167,10 @@ def gguf_tensors(weights: Mapping[str, Matrix], config: LoraConfig, base: BaseSh
     return tensors
 
 
-def write_gguf_adapter(path: Path, tensors: Mapping[str, Matrix], base: BaseShape, *, name: str) -> None:
-    """Write the adapter.
+def write_gguf_adapter(
+    path: Path, tensors: Mapping[str, Matrix], base: BaseShape, *, name: str, invocation: Sequence[int] = ()
+) -> None:
+    """Write the adapter; an activated one acts from the tokens of its `invocation` on.
 
     All its layers have one rank, which llama.cpp needs for its factor; those of a lower rank are filled with zeros.
 
@@ -177,6 +184,9 @@ def write_gguf_adapter(path: Path, tensors: Mapping[str, Matrix], base: BaseShap
         writer.add_string("general.name", name)
         writer.add_string("adapter.type", "lora")
         writer.add_float32("adapter.lora.alpha", float(rank))
+        if invocation:
+            kinds = library.GGUFValueType
+            writer.add_key_value(_INVOCATION, list(invocation), kinds.ARRAY, sub_type=kinds.UINT32)
         for key, matrix in tensors.items():
             writer.add_tensor(key, _filled(matrix, rank, rows=key.endswith(".lora_a")))
         writer.write_header_to_file()
@@ -197,9 +207,16 @@ def adapter_weights(path: Path, keys: Sequence[str], config: LoraConfig, base: B
     try:
         reader = library.GGUFReader(path)
         alpha = float(_value(reader, "adapter.lora.alpha"))
+        invocation = [int(token) for token in _value(reader, _INVOCATION) or ()]
         tensors = {str(tensor.name): np.array(tensor.data, np.float32) for tensor in reader.tensors}
     except Exception as error:  # the reader raises whatever it comes upon; a model's file has no alpha
         raise AdapterError(f"{path} cannot be read as a GGUF adapter; give one that a training has written.") from error
+    if invocation != list(config.invocation):
+        kinds = {True: "an activated adapter", False: "a plain adapter"}
+        raise AdapterError(
+            f"{path} is {kinds[bool(invocation)]}, and {kinds[bool(config.invocation)]} of this base was asked for; "
+            "begin with one of the same kind."
+        )
     names = _names(base)
     weights: dict[str, Matrix] = {}
     for key in keys:

@@ -34,7 +34,7 @@ def import_adapter(source: str, gguf: Path, target: Path) -> str | None:
     tensors = gguf_tensors(read_weights(folder), config, base)
     try:
         with replaced_path(target) as part:
-            write_gguf_adapter(part, tensors, base, name=target.stem)
+            write_gguf_adapter(part, tensors, base, name=target.stem, invocation=config.invocation)
     except (FileExistsError, NotADirectoryError) as error:
         raise AdapterError(f"{target.parent} is no folder; name another one to write to.") from error
     except OSError as error:

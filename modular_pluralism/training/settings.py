@@ -19,7 +19,9 @@ class TrainingSettings(BaseModel):
     stops. `held_out` is the share of questions (or texts) that is held out, and `held_out_rows` the most items of
     these that are read. `mass_weight` is the weight of the term that keeps the probability on the letters, and
     `unnamed` the share of items whose population is not named, so that the community can also be read without one.
-    `block` is how many tokens of text are read at once.
+    `block` is how many tokens of text are read at once. An `activated` LoRA (Greenewald et al., arXiv 2504.12397) acts
+    only from the model's own turn on: what is before, the base reads, once for all communities, and a step learns
+    through a few tokens instead of a whole prompt.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +39,7 @@ class TrainingSettings(BaseModel):
     mass_weight: float = Field(default=0.1, ge=0)
     unnamed: float = Field(default=0.1, ge=0, le=1)
     block: int = Field(default=256, ge=8)
+    activated: bool = False
     seed: int = Field(default=0, ge=0)
 
 

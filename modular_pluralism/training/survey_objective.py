@@ -38,6 +38,7 @@ class SurveyObjective:
         self._settings = settings
         most = max(len(item.options) for item in (*train, *held_out))
         self._letters = encoder.letter_tokens(most)
+        self._invocation = len(encoder.invocation()) if settings.activated else 0
         self.lengths = [self._length(item, context) for item in self._train]
         draw = np.random.default_rng([settings.seed, 2])
         chosen = draw.permutation(len(held_out))[: settings.held_out_rows]
@@ -69,7 +70,7 @@ class SurveyObjective:
             options = [item.options[at] for at in order]
             prompts.append(self._encoder.tokens(item.question, options, item.attribute if named else None))
             targets.append([item.distribution[at] for at in order])
-        logits = last_logits(torch, model, prompts, device)
+        logits = last_logits(torch, model, prompts, device, self._invocation)
         everything = torch.logsumexp(logits, dim=-1)
         losses = []
         for row, target in enumerate(targets):
@@ -92,18 +93,42 @@ class SurveyObjective:
         return length
 
 
-def last_logits(torch: Any, model: Any, prompts: Sequence[Sequence[int]], device: Any) -> Any:
-    """The logits [n_prompts, n_vocab] of what comes after each prompt, in 32-bit floats."""
-    longest = max(map(len, prompts))
-    ids = torch.zeros((len(prompts), longest), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, tokens in enumerate(prompts):
-        ids[row, longest - len(tokens) :] = torch.tensor(tokens)  # at the right end, where all of them are read
-        mask[row, longest - len(tokens) :] = 1
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    causal = model.get_base_model()
-    hidden = causal.get_decoder()(
-        input_ids=ids.to(device), attention_mask=mask.to(device), position_ids=positions.to(device), use_cache=False
-    ).last_hidden_state
+def last_logits(torch: Any, model: Any, prompts: Sequence[Sequence[int]], device: Any, invocation: int = 0) -> Any:
+    """The logits [n_prompts, n_vocab] of what comes after each prompt, in 32-bit floats.
+
+    An activated LoRA acts on the last `invocation` tokens alone. What is before them is read by the base, without
+    gradients, as the engine reads it.
+    """
+    decoder = model.get_base_model().get_decoder()
+    end = {"past_key_values": None, "use_cache": False}
+    ids, mask = _right_aligned(torch, [prompt[: len(prompt) - invocation] for prompt in prompts])
+    if invocation:
+        with torch.no_grad(), model.disable_adapter():
+            before = decoder(**_placed(ids, mask, device), use_cache=True)
+        end = {"past_key_values": before.past_key_values, "use_cache": True}
+        ids = torch.tensor([list(prompt[len(prompt) - invocation :]) for prompt in prompts])
+        mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
+    hidden = decoder(**_placed(ids, mask, device), **end).last_hidden_state
     # The head is called here on a matrix: given a batch of sequences, torch copies all of its weights for each of them.
-    return causal.get_output_embeddings()(hidden[:, -1]).float()
+    return model.get_base_model().get_output_embeddings()(hidden[:, -1]).float()
+
+
+def _right_aligned(torch: Any, rows: Sequence[Sequence[int]]) -> tuple[Any, Any]:
+    """Tokens and attention mask [n_rows, n_longest], with the padding on the left, so that all rows end together."""
+    longest = max(map(len, rows))
+    ids = torch.zeros((len(rows), longest), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(rows):
+        ids[row, longest - len(tokens) :] = torch.tensor(tokens)
+        mask[row, longest - len(tokens) :] = 1
+    return ids, mask
+
+
+def _placed(ids: Any, mask: Any, device: Any) -> dict[str, Any]:
+    """What a decoder is given for the last tokens of what the mask tells of."""
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+    return {
+        "input_ids": ids.to(device),
+        "attention_mask": mask.to(device),
+        "position_ids": positions.to(device),
+    }

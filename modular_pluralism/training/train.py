@@ -122,13 +122,14 @@ def train_community(
         elif not checkpoints.exists and (ended := ended_training(name, out, fingerprint, data.license)) is not None:
             return ended
         task = _task(data, encoder, base, settings, force)
+        config = _lora_config(settings, encoder)
         _check_room(out, shape, settings)
         model = add_lora(load_base(base.gguf), rank=settings.rank, scale=settings.scale, seed=settings.seed)
         if base.start is not None:
-            set_lora_state(model, _start(base.start, list(lora_state(model)), shape, settings))
+            set_lora_state(model, _start(base.start, list(lora_state(model)), shape, config))
         shrink_base(model)
         done = fit(model, task.objective, settings, checkpoints, watcher, stop)
-        trained = _write(name, data, base, shape, out, settings, task, model, done, fingerprint)
+        trained = _write(name, data, base, shape, out, settings, config, task, model, done, fingerprint)
     checkpoints.remove()
     return trained
 
@@ -139,15 +140,16 @@ def _read_bases(base: Base) -> BaseShape:
     return read_base(base.gguf)
 
 
-def _start(adapter: Path, keys: Sequence[str], shape: BaseShape, settings: TrainingSettings) -> dict[str, Any]:
+def _start(adapter: Path, keys: Sequence[str], shape: BaseShape, config: LoraConfig) -> dict[str, Any]:
     """The weights of a LoRA that are those of the adapter."""
     torch = optional("torch", "train", PURPOSE)
-    weights = adapter_weights(adapter, keys, _lora_config(settings), shape)
+    weights = adapter_weights(adapter, keys, config, shape)
     return {key: torch.from_numpy(matrix.copy()) for key, matrix in weights.items()}
 
 
-def _lora_config(settings: TrainingSettings) -> LoraConfig:
-    return LoraConfig(settings.rank, settings.rank * settings.scale, False, {}, {}, None)
+def _lora_config(settings: TrainingSettings, encoder: VoteEncoder) -> LoraConfig:
+    invocation = encoder.invocation() if settings.activated else []
+    return LoraConfig(settings.rank, settings.rank * settings.scale, False, {}, {}, None, invocation)
 
 
 def _task(data: Data, encoder: VoteEncoder, base: Base, settings: TrainingSettings, force: bool) -> _Task:
@@ -186,6 +188,11 @@ def _survey_task(data: Data, encoder: VoteEncoder, base: Base, settings: Trainin
 
 
 def _text_task(data: Data, encoder: VoteEncoder, _: Base, settings: TrainingSettings, force: bool) -> _Task:
+    if settings.activated:
+        raise TrainingDataError(
+            "An activated adapter acts from the model's turn on, which texts do not have; give survey answers, or "
+            "train a plain one, without --activated."
+        )
     texts = texts_of(data.rows)
     train, held_out = split_by(texts, lambda text: text, settings.held_out, settings.seed, what="texts", force=force)
     objective = TextObjective(encoder, train, held_out, settings)
@@ -217,7 +224,7 @@ def _encoder(base: Base) -> VoteEncoder:
 def _fingerprint(data: Data, base: Base, settings: TrainingSettings, encoder: VoteEncoder) -> str:
     """The same for the same training, and different for any other."""
     told: list[Any] = [
-        settings.model_dump(),
+        settings.model_dump(exclude=None if settings.activated else {"activated"}),
         [row.fields for row in data.rows],
         [base.gguf.name, size_of(base.gguf), latest_change(base.gguf), base.template],
         None if base.start is None else file_hash(base.start),
@@ -253,6 +260,7 @@ def _write(
     shape: BaseShape,
     out: Path,
     settings: TrainingSettings,
+    config: LoraConfig,
     task: _Task,
     model: Any,
     done: Fit,
@@ -265,7 +273,8 @@ def _write(
         stage.mkdir()
         part = {ending: stage / f"{name}.{ending}" for ending in ("svg", "json", "md", "gguf")}
         weights = {key: value.float().numpy() for key, value in lora_state(model).items()}
-        write_gguf_adapter(part["gguf"], gguf_tensors(weights, _lora_config(settings), shape), shape, name=name)
+        tensors = gguf_tensors(weights, config, shape)
+        write_gguf_adapter(part["gguf"], tensors, shape, name=name, invocation=config.invocation)
         held_out = task.measures(model, part["gguf"])
         results = TrainingResults(
             fingerprint=fingerprint,

@@ -12,6 +12,7 @@ from modular_pluralism.errors import TrainingError
 from modular_pluralism.llama.chat_model import turns
 from modular_pluralism.llama.chat_template import ChatTemplate
 from modular_pluralism.llama.model_file import ModelFile
+from modular_pluralism.llama.prefix_reuse import common_length
 from modular_pluralism.nodes.render import one_line, option_lines, quoted
 from modular_pluralism.option_math import letters
 from modular_pluralism.prompts import PromptSet
@@ -50,6 +51,24 @@ class VoteEncoder:
         """The tokens up to where the letter is said."""
         messages = vote_prompt(self.prompts, question, options, attribute)
         return self._template.tokens(turns(messages))
+
+    def invocation(self) -> list[int]:
+        """What every such prompt ends with, whatever it asks, and no other place of it has: the tokens from which on an
+        activated adapter acts.
+
+        Raises:
+            TrainingError: prompts have no such end.
+        """
+        one = self.tokens("Is it so?", ["Yes", "No"], "People")
+        other = self.tokens("What is it?", ["This", "That one", "Neither"], None)
+        count = common_length(one[::-1], other[::-1])
+        found = one[len(one) - count :]
+        if count < 2:
+            raise TrainingError(
+                f"Prompts of {self.model.path.name} have no end in common from which an activated adapter could act; "
+                "train a plain one, without --activated."
+            )
+        return found
 
     def letter_tokens(self, count: int) -> list[list[int]]:
         """For each of so many letters the tokens that spell it, with and without a space before it.
