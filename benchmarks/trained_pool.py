@@ -1,11 +1,13 @@
-"""One distributional question to a pool of trained communities that vote, against the same pool as personas."""
+"""One distributional question to a pool of trained communities that vote, with activated adapters and with plain ones,
+against the same pool as personas."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,13 @@ from benchmarks.row import Row, Settings
 from modular_pluralism import Pool, build_distributional
 from modular_pluralism.pool import Community, EmbeddedModel, RunSettings
 from modular_pluralism.training.gguf_adapter import read_base, write_gguf_adapter
+from modular_pluralism.training.vote_prompts import VoteEncoder
 
 _RANK = 16
 _COMMENT_TOKENS = 64
 _OPTIONS = ("A great deal", "Something", "Very little", "Nothing at all")
+_ACTIVATED, _PLAIN = "activated adapters", "plain adapters"
+_VOTING, _COMMENTING = "the same pool as personas, vote", "the same pool as personas, comment"
 _PEOPLE = ("Kenya", "Japan", "France", "Canada", "Peru")
 
 
@@ -31,34 +36,43 @@ def measure(settings: Settings) -> Iterator[Result]:
     """Seconds a question."""
     personas = Pool.load("culture")
     with tempfile.TemporaryDirectory() as folder:
+        with closing(VoteEncoder(settings.file.path)) as encoder:
+            kinds = {_ACTIVATED: encoder.invocation(), _PLAIN: []}
         adapters = {
-            name: _adapter(settings.file.path, Path(folder) / f"{name}.gguf", seed)
-            for seed, name in enumerate(personas.communities)
+            kind: {
+                name: _adapter(settings.file.path, Path(folder) / f"{kind} {name}.gguf", seed, invocation)
+                for seed, name in enumerate(personas.communities)
+            }
+            for kind, invocation in kinds.items()
         }
-        trained, prompted = _pool(settings, personas, adapters), _pool(settings, personas, {})
-        sides = {
-            "trained, vote": build_distributional(trained, voice="vote").compile(),
-            "personas, vote": build_distributional(prompted, voice="vote").compile(),
-            "personas, comment": build_distributional(prompted, voice="comment").compile(),
-        }
+        pools = {kind: _pool(settings, personas, files) for kind, files in adapters.items()}
+        prompted = _pool(settings, personas, {})
+        sides = {kind: build_distributional(pool, voice="vote").compile() for kind, pool in pools.items()}
+        sides[_VOTING] = build_distributional(prompted, voice="vote").compile()
+        sides[_COMMENTING] = build_distributional(prompted, voice="comment").compile()
         measured = take_turns(
             {name: partial(_seconds, graph) for name, graph in sides.items()}, settings.rounds, settings.say
         )
-    ours, *others = measured.items()
-    for against, seconds in others:
+    for ours, peer, reach in (
+        (_ACTIVATED, _PLAIN, 2.5),
+        (_ACTIVATED, _VOTING, 2.0),
+        (_ACTIVATED, _COMMENTING, 1.0),
+        (_PLAIN, _VOTING, 1.0),
+        (_PLAIN, _COMMENTING, 1.0),
+    ):
         yield compare(
             ROW.name,
-            f"a question to five trained communities that vote, {settings.file}",
-            against.replace("personas, ", "the same pool as personas, "),
-            ours[1],
-            seconds,
+            f"a question to five trained communities that vote, {ours}, {settings.file}",
+            peer,
+            measured[ours],
+            measured[peer],
             "s",
             "peer / ours",
-            reach=1.0,
+            reach=reach,
         )
 
 
-def _adapter(base: Path, path: Path, seed: int) -> Path:
+def _adapter(base: Path, path: Path, seed: int, invocation: Sequence[int]) -> Path:
     """A random adapter as training makes them: rank 16, on all linear layers but the last."""
     shape = read_base(base)
     draw = np.random.default_rng(seed)
@@ -67,7 +81,7 @@ def _adapter(base: Path, path: Path, seed: int) -> Path:
         if name.startswith("blk."):
             tensors[f"{name}.lora_a"] = draw.normal(0, 0.01, (_RANK, columns)).astype(np.float32)
             tensors[f"{name}.lora_b"] = draw.normal(0, 0.01, (rows, _RANK)).astype(np.float32)
-    write_gguf_adapter(path, tensors, shape, name=path.stem)
+    write_gguf_adapter(path, tensors, shape, name=path.stem, invocation=invocation)
     return path
 
 

@@ -195,23 +195,24 @@ def test_the_study_runs_and_goes_on(
     write(tmp_path / "globalopinionqa_train.json", rows(FEW, people))
     write(tmp_path / "distributional_test_globalopinionqa_dev550.json", rows(2, people, first=FEW))
     write(tmp_path / "globalopinionqa_more.json", rows(1, people, first=FEW + 2))
-    command = ["study", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--part", "continents_begun"]
+    command = ["study", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--part", "continents_begun_activated"]
     monkeypatch.setattr(sys, "argv", [*command, "--steps", "1", "--limit", "2"])
     assert study.main() == 0
     told = capsys.readouterr()
-    assert "## The same, each begun with the adapter that everybody's answers made" in told.out
+    assert "## The same, with adapters that act from the model's own turn on" in told.out
     assert "2 items, 1 distinct questions" in told.out
     assert "Training europe: 1 steps" in told.err
-    europe = json.loads((tmp_path / "out" / "continents_begun" / "europe.json").read_text())
-    everybody = json.loads((tmp_path / "out" / "continents" / "everybody.json").read_text())
+    europe = json.loads((tmp_path / "out" / "continents_begun_activated" / "europe.json").read_text())
+    everybody = json.loads((tmp_path / "out" / "continents_activated" / "everybody.json").read_text())
+    assert europe["settings"]["activated"]
     assert (europe["start"], everybody["start"]) == ("everybody", None)
     assert europe["curve"][0]["held_out"] != everybody["curve"][0]["held_out"]
     tables = json.loads((tmp_path / "out" / "tables.json").read_text())
-    titles = [sheet["title"] for sheet in tables["continents_begun"]]
+    titles = [sheet["title"] for sheet in tables["continents_begun_activated"]]
     assert titles[:3] == ["Training", "Methods", "Each community on everybody's questions"]
     (recalled,) = (
         sheet
-        for sheet in tables["continents_begun"]
+        for sheet in tables["continents_begun_activated"]
         if sheet["title"] == "Votes and records: each community with its own people's answers"
     )
     assert [line["name"] for line in recalled["lines"]] == ["vote", "record", "both", "both, fitted"]

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from modular_pluralism.errors import AdapterError, ModelLoadError
-from modular_pluralism.llama import ChatLlama
+from modular_pluralism.llama import ChatLlama, Engine, EngineSettings
+from modular_pluralism.llama.job import Adapter
 from modular_pluralism.nodes.render import option_lines, quoted
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.records.rows import Row
@@ -23,7 +24,7 @@ from modular_pluralism.training.fit import Point, steps_of
 from modular_pluralism.training.measure import CHANGE
 from modular_pluralism.training.model_card import TrainingResults, card_text
 from modular_pluralism.training.survey_objective import SurveyObjective
-from modular_pluralism.training.train import train_community
+from modular_pluralism.training.train import check_training, train_community
 from modular_pluralism.training.vote_prompts import VoteEncoder
 from tests.training_models import survey_rows, write_tiny
 
@@ -79,6 +80,32 @@ def test_a_training_leaves_an_adapter_a_card_figures_and_a_curve(whole: Trained)
     for part in ("survey.json", "continent=europe", "CC0-1.0", "95 % interval", "must not be used for", "tiny.gguf"):
         assert part in card
     assert whole.curve.read_text().startswith("<?xml")
+
+
+def test_an_activated_training_leaves_an_adapter_that_acts_from_the_models_turn_on(
+    whole: Trained, base: Base, tmp_path: Path
+) -> None:
+    activated = SETTINGS.model_copy(update={"activated": True})
+    trained = train_community("europe", survey(), base, tmp_path, activated, Silent())
+    reached = min(point.held_out for point in trained.fit.curve)
+    assert reached < trained.fit.curve[0].held_out - 0.1
+    assert "| activated | True |" in trained.card.read_text()
+    encoder = VoteEncoder(base.gguf)
+    prompt, invocation = encoder.tokens("Is it so?", ["Yes", "No", "Never"], "People"), encoder.invocation()
+    encoder.close()
+    engine = Engine(EngineSettings(base.gguf, context=512, adapters=(trained.adapter,)))
+    assert engine.model.bare_length(Adapter(trained.adapter), prompt) == len(prompt) - len(invocation)
+    engine.close()
+    few = activated.model_copy(update={"steps": 2})
+    begun = base.model_copy(update={"start": trained.adapter})
+    towns = train_community("towns", survey(), begun, tmp_path, few, Silent())
+    assert towns.fit.curve[0].held_out == pytest.approx(reached, abs=1e-4)
+    plain = base.model_copy(update={"start": whole.adapter})
+    with pytest.raises(AdapterError, match="is a plain adapter, and an activated adapter of this base was asked for"):
+        train_community("cities", survey(), plain, tmp_path, few, Silent())
+    texts = Data([Row({"text": f"Text {number} of letters."}, f"row {number}") for number in range(30)], ["a.txt"])
+    with pytest.raises(TrainingDataError, match="which texts do not have"):
+        check_training("letters", texts, base, few)
 
 
 def test_a_stopped_training_goes_on_exactly_where_it_was(whole: Trained, base: Base, tmp_path: Path) -> None:
