@@ -113,7 +113,8 @@ def test_a_prompt_shared_by_several_requests_at_once_is_read_once_but_for_its_la
         if isinstance(event, Finish):
             for _ in range(3):
                 reading = next_tokens([prompt], sharing.model.n_vocab)
-                read.append((sharing._submit_reading(reading, None, None).future, reading.result))
+                (job,) = sharing._submit_reading(reading, None, None)
+                read.append((job.future, reading.result))
             submitted.set()
 
     sharing.submit_generation(GenerationRequest(tuple(first), max_tokens=1), submit_all)

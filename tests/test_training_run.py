@@ -266,7 +266,7 @@ def test_too_little_memory_is_told_as_such(
         (100, {"epochs": 3, "steps": 10}, 10),
     ],
 )
-def test_how_long_a_training_is(items: int, given: dict[str, int], steps: int) -> None:
+def test_how_long_a_training_is(items: int, given: dict[str, Any], steps: int) -> None:
     assert steps_of(items, TrainingSettings(batch=4, **given)) == steps
 
 

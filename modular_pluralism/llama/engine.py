@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from functools import partial
 from typing import TypeVar
@@ -140,7 +140,8 @@ class Engine:
             InputError: there is nothing to read, or a token is not in the vocabulary.
             ContextOverflowError, EngineClosedError, EngineFullError: see `submit_generation`.
         """
-        with self._reading(reading, adapter, timeout) as jobs:
+        jobs = self._submit_reading(reading, adapter, timeout)
+        with _stopped_at_the_end(jobs):
             for job in jobs:
                 job.future.result()
         return reading.result
@@ -149,7 +150,8 @@ class Engine:
         self, reading: ReadingRequest[T], *, adapter: Adapter | None = None, timeout: float | None = None
     ) -> T:
         """As `read`, for asyncio; cancelling the task cancels the reading."""
-        with self._reading(reading, adapter, timeout) as jobs:
+        jobs = self._submit_reading(reading, adapter, timeout)
+        with _stopped_at_the_end(jobs):
             await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs))
         return reading.result
 
@@ -183,22 +185,22 @@ class Engine:
         bare = self.model.bare_length(request.adapter, request.tokens)
         return GenerationJob(request, self.model, self.context, deliver, bare)
 
-    @contextlib.contextmanager
-    def _reading(
+    def _submit_reading(
         self, reading: ReadingRequest[T], adapter: Adapter | None, timeout: float | None
-    ) -> Iterator[list[ReadingJob]]:
-        """The jobs of a reading, which stop at the end of the block."""
+    ) -> list[ReadingJob]:
+        """One job; or, where an activated adapter leaves to others what stands before its invocation, one for each
+        path, so that each can go on from wherever its beginning has been read."""
         self._check_tokens(*reading.rows)
         for path in reading.paths:
             path.bare = self.model.bare_length(adapter, path.tokens)
-        activated = any(path.bare for path in reading.paths)
-        parts = [[path] for path in reading.paths] if activated else [reading.paths]
+        parts = [[path] for path in reading.paths] if any(path.bare for path in reading.paths) else [reading.paths]
         jobs = [ReadingJob(part, adapter, timeout) for part in parts]
         self._check_length(max(job.longest for job in jobs))
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stopping:
             for job in jobs:
-                stack.enter_context(self._submit(job))
-            yield jobs
+                stopping.enter_context(self._submit(job))
+            stopping.pop_all()
+        return jobs
 
     def _check_tokens(self, *rows: Sequence[int]) -> None:
         # llama.cpp would refuse the whole step, and so fail everybody else's requests, too.
@@ -266,6 +268,14 @@ class Engine:
                 self._scheduler.add(job)
             self._arrived.clear()
             return not self._closing
+
+
+@contextlib.contextmanager
+def _stopped_at_the_end(jobs: Iterable[Job]) -> Iterator[None]:
+    with contextlib.ExitStack() as stopping:
+        for job in jobs:
+            stopping.enter_context(job.control)
+        yield
 
 
 def _collector(future: Future[list[Piece | Finish]]) -> Callable[[Event], None]:
