@@ -38,6 +38,8 @@ from modular_pluralism.training.split import split_by
 from modular_pluralism.types import Voice
 
 _VOICES: tuple[Voice, ...] = ("vote", "record")
+_FITTED_ON = 300
+"""Of the further rows, at most so many are voted on: what is fitted has a dozen numbers, and each row takes a second."""
 _VOTE, _RECORD, _BOTH, _FITTED = "vote", "record", "both", "both, fitted"
 
 
@@ -54,7 +56,9 @@ def voice_sheets(
 ) -> list[Sheet]:
     """The tables of a part whose votes `answers` has, and whose communities' records are made of the rows to learn
     from. The further votes are kept under `out`, as the others are."""
-    held_out, learnt_nothing_of = unlearnt(part, settings)
+    held_out, further = unlearnt(part, settings)
+    drawn = np.random.default_rng([seed, 6]).permutation(len(further))[:_FITTED_ON]
+    learnt_nothing_of = [further[place] for place in sorted(drawn)]
     files = {
         "held_out": _write(out / part.family / "unlearnt.json", held_out),
         "more": _write(out / part.family / "more.json", learnt_nothing_of),
