@@ -39,7 +39,7 @@ from modular_pluralism.types import Voice
 
 _VOICES: tuple[Voice, ...] = ("vote", "record")
 _FITTED_ON = 300
-"""Of the further rows, at most so many are voted on: what is fitted has a dozen numbers, and each row takes a second."""
+"""Of the further rows, at most so many are voted on: what is fitted is a dozen numbers, and a row takes a second."""
 _VOTE, _RECORD, _BOTH, _FITTED = "vote", "record", "both", "both, fitted"
 
 
