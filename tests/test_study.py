@@ -221,6 +221,11 @@ def test_the_study_runs_and_goes_on(
     assert study.main() == 0
     assert "steps" not in capsys.readouterr().err  # nothing is trained again
     assert json.loads((tmp_path / "out" / "tables.json").read_text()) == tables
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--control-only"])
+    assert study.main() == 0
+    alone = json.loads((tmp_path / "out" / "tables.json").read_text())["continents_begun_activated"]
+    assert [line["name"] for line in alone[0]["lines"]] == ["everybody"]
+    assert alone[1:] == [sheet for sheet in tables["continents_begun_activated"] if "one community" in sheet["title"]]
 
 
 def test_a_missing_folder_is_one_sentence(

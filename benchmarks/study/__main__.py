@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.machine import describe_host
-from benchmarks.study.measuring import measure_part
+from benchmarks.study.measuring import measure_control, measure_part
 from benchmarks.study.parts import ALL, Part, continents, opinion_groups
 from benchmarks.study.records import RECORD_PARTS, sheets_of_records
 from benchmarks.study.similarities import similarities
@@ -59,12 +59,16 @@ def main() -> int:
         for name in trained_parts:
             part = _part(name, given)
             settings = TrainingSettings(seed=given.seed, steps=given.steps)
-            trained = train_part(part, given.out, settings)
+            trained = train_part(part, given.out, settings, control_only=given.control_only)
             limits = [limit for limit in (given.limit, given.comment_limit) if limit is not None]
-            answers = measure_part(
-                part, given.out, limit=given.limit, comment_limit=min(limits, default=None), seed=given.seed
-            )
-            parts[name] = [_training(trained), *sheets_of(part, answers, seed=given.seed)]
+            if given.control_only:
+                answers = measure_control(part, given.out, limit=given.limit, seed=given.seed)
+                parts[name] = [_training(trained)]
+            else:
+                answers = measure_part(
+                    part, given.out, limit=given.limit, comment_limit=min(limits, default=None), seed=given.seed
+                )
+                parts[name] = [_training(trained), *sheets_of(part, answers, seed=given.seed)]
             if part.begun:  # the best of the pools is heard by its records, too
                 parts[name] += voice_sheets(part, given.out, answers, settings, limit=given.limit, seed=given.seed)
         written = write_tables(given.out, parts, PARTS | {name: each.title for name, each in RECORD_PARTS.items()})
@@ -152,6 +156,9 @@ def _arguments() -> argparse.Namespace:
         "--comment-limit", type=_count, metavar="N", help="let the methods with comments answer the first N items only"
     )
     parser.add_argument("--steps", type=_count, metavar="N", help="at most so many steps of training")
+    parser.add_argument(
+        "--control-only", action="store_true", help="train and measure the one adapter of everybody's answers alone"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of every draw (0)")
     return parser.parse_args()
 

@@ -30,14 +30,19 @@ Answers = dict[str, list[Outcome]]
 def measure_part(part: Part, out: Path, *, limit: int | None, comment_limit: int | None, seed: int) -> Answers:
     """Outcomes by the name of the method: of the first `limit` items, and of the first `comment_limit` of these for
     those who comment (None: all). What is under `out` already is not computed again."""
-    pool, control = pool_of(part, out), control_of(part, out)
+    pool = pool_of(part, out)
     found = ask(
         "vote", pool, part.test, methods=[VOTE, "prompting", "vanilla"], limit=limit, seed=seed, patched=part.describe
     )
-    found[ONE] = ask("one_adapter", control, part.test, limit=limit, seed=seed)[VOTE]
+    found |= measure_control(part, out, limit=limit, seed=seed)
     methods: list[MethodName] = ["modular", "moe"]
     commented = ask("comment", pool, part.test, methods=methods, voice="comment", limit=comment_limit, seed=seed)
     return found | {COMMENT: commented["modular"], "moe": commented["moe"]}
+
+
+def measure_control(part: Part, out: Path, *, limit: int | None, seed: int) -> Answers:
+    """Outcomes of the control alone, of the first `limit` items."""
+    return {ONE: ask("one_adapter", control_of(part, out), part.test, limit=limit, seed=seed)[VOTE]}
 
 
 def pool_of(part: Part, out: Path) -> Path:

@@ -26,9 +26,9 @@ def demo_base() -> Base:
     return Base(gguf=find_gguf(model.gguf, pool.folder), source=model.gguf, context=model.context)
 
 
-def train_part(part: Part, out: Path, settings: TrainingSettings) -> dict[str, Trained]:
-    """A community LM for each population of the part, and the control, in the folders of the part and of its family
-    under `out`; those that are there stay as they are."""
+def train_part(part: Part, out: Path, settings: TrainingSettings, *, control_only: bool = False) -> dict[str, Trained]:
+    """A community LM for each population of the part, unless it is the `control_only`, and the control, in the folders
+    of the part and of its family under `out`; those that are there stay as they are."""
     base = demo_base()
     settings = settings.model_copy(update={"activated": part.activated})
     rows = [Row(row, f"row {place}") for place, row in enumerate(part.train, start=1)]
@@ -47,7 +47,8 @@ def train_part(part: Part, out: Path, settings: TrainingSettings) -> dict[str, T
     if part.begun:
         base = base.model_copy(update={"start": control.adapter})
         settings = settings.model_copy(update={"steps": settings.steps or _BEGUN_STEPS, "rate": settings.rate / 2})
-    return {name: train(name, out / part.name, base, settings) for name in part.describe} | {ALL: control}
+    communities = [] if control_only else part.describe
+    return {name: train(name, out / part.name, base, settings) for name in communities} | {ALL: control}
 
 
 def write_pool(path: Path, communities: Mapping[str, str]) -> Path:

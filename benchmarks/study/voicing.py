@@ -54,8 +54,8 @@ class _Asked:
 def voice_sheets(
     part: Part, out: Path, answers: Answers, settings: TrainingSettings, *, limit: int | None, seed: int
 ) -> list[Sheet]:
-    """The tables of a part whose votes `answers` has, and whose communities' records are made of the rows to learn
-    from. The further votes are kept under `out`, as the others are."""
+    """The tables of a part whose votes `answers` has, of the control alone or of its communities, too, and whose
+    records are made of the rows to learn from. The further votes are kept under `out`, as the others are."""
     held_out, further = unlearnt(part, settings)
     drawn = np.random.default_rng([seed, 6]).permutation(len(further))[:_FITTED_ON]
     learnt_nothing_of = [further[place] for place in sorted(drawn)]
@@ -63,19 +63,19 @@ def voice_sheets(
         "held_out": _write(out / part.family / "unlearnt.json", held_out),
         "more": _write(out / part.family / "more.json", learnt_nothing_of),
     }
-    five = list(part.describe)
-    control, pool = control_of(part, out), pool_of(part, out)
-    dev = _items(part.test, limit)
-    groups: dict[str, dict[str, _Asked]] = {"five": {"dev": _Asked(dev, _own(answers, five))}, "one": {}}
-    groups["one"]["dev"] = _Asked(dev, {ALL: answers[ONE]})
+    five = [name for name in part.describe if f"modular only {name}" in answers]
+    control, dev = control_of(part, out), _items(part.test, limit)
+    groups: dict[str, dict[str, _Asked]] = {"one": {"dev": _Asked(dev, {ALL: answers[ONE]})}}
+    if five:
+        groups["five"] = {"dev": _Asked(dev, _own(answers, five))}
     for name, path in files.items():
         items = _items(path, limit)
         if not items:
             continue
         found = ask(f"votes_{name}", control, path, limit=limit, seed=seed)
         groups["one"][name] = _Asked(items, {ALL: found[VOTE]})
-        if len(five) > 1:
-            found = ask(f"votes_{name}", pool, path, limit=limit, seed=seed, patched=five)
+        if five:
+            found = ask(f"votes_{name}", pool_of(part, out), path, limit=limit, seed=seed, patched=five)
             groups["five"][name] = _Asked(items, _own(found, five))
     own = {name: [row for row in part.train if part.belongs(str(row["attribute"])) == name] for name in five}
     whole, with_more = _record(part.train), _record([*part.train, *part.more]) if part.more else None
@@ -104,6 +104,7 @@ def voice_sheets(
     return [
         sheet
         for title, group, records, fitted_on in variants
+        if group in groups
         for sheet in _sheets(title, groups[group], records, fitted_on, seed)
     ]
 
