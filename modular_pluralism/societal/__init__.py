@@ -1,0 +1,1 @@
+"""Contracts, ballots and social choice: pure functions, no model in sight."""
