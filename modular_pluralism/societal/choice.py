@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from modular_pluralism.societal.orders import points, schulze
-from modular_pluralism.societal.places import Places, places_by
+from modular_pluralism.societal.places import Places, places_by, sums
 from modular_pluralism.societal.slate import SLATE, first_of_slate
 from modular_pluralism.societal.table import Floats
 from modular_pluralism.societal.welfare import leximin, log_utilities, maximin, utilities
@@ -71,7 +71,7 @@ class SummedRule(ChoiceRule):
     """From scores to what each member adds to each key, [n_members, n_candidates]."""
 
     def _places(self, scores: Floats, shares: Floats) -> Places:
-        return places_by([shares @ part for part in self.parts(scores)])
+        return places_by([sums(shares, part) for part in self.parts(scores)])
 
 
 @dataclass(frozen=True)

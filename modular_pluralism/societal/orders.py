@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from modular_pluralism.societal.places import DIGITS, Places, places_by
+from modular_pluralism.societal.places import DIGITS, Places, places_by, sums
 from modular_pluralism.societal.table import Floats
 
 
@@ -29,8 +29,9 @@ def schulze(scores: Floats, weights: Floats) -> Places:
     path to them than they have back.
     """
     members, count = scores.shape
-    votes = np.round(_preferred(scores).reshape(members, -1).T @ weights.T, DIGITS).reshape(count, count, -1)
-    paths = np.where(votes > votes.transpose(1, 0, 2), votes, 0.0)  # [from, to, n_weightings], which numpy does fast
+    summed = np.round(sums(weights, _preferred(scores).reshape(members, -1)), DIGITS)
+    votes = np.ascontiguousarray(summed.T).reshape(count, count, -1)  # the weightings last: numpy is fastest along many
+    paths = np.where(votes > votes.transpose(1, 0, 2), votes, 0.0)
     for between in range(count):
         np.maximum(paths, np.minimum(paths[:, between, None], paths[None, between]), out=paths)
     stronger = paths.transpose(1, 0, 2) > paths

@@ -28,3 +28,12 @@ def places_by(keys: Sequence[Floats]) -> Places:
     places = np.empty_like(differs)
     np.put_along_axis(places, order, differs.cumsum(axis=-1), axis=-1)
     return places
+
+
+def sums(weights: Floats, parts: Floats) -> Floats:
+    """`parts` [n_members, n] summed over the members under each weighting [n_weightings, n_members].
+
+    Not `@`: its threads wait for cores that others use, for longer than all of this takes.
+    """
+    summed: Floats = np.einsum("wm,mp->wp", weights, parts)
+    return summed
