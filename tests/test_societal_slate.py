@@ -59,7 +59,7 @@ def test_unmet_claims_are_all_that_there_are(table: Table, data: st.DataObject) 
     size, slate = slates(table, data)
     scores, shares = table.filled(), table.weights / table.weights.sum()
     chosen = [table.candidates.index(name) for name in slate.candidates]
-    claims = {}
+    claims: dict[str, float] = {}
     for at, name in enumerate(table.candidates):
         for count in range(1, len(shares) + 1):
             for group in map(list, combinations(range(len(shares)), count)):

@@ -56,9 +56,11 @@ def test_in_words(scores: dict[str, list[float]], reading: dict[str, float], wor
 
 def test_the_three_are_told_apart() -> None:
     quarrel = said(read({"a": [1.0, 0.0], "b": [0.0, 1.0]}))
-    assert (quarrel["between"], quarrel["within"]) == (pytest.approx(math.log(2)), 0.0)
+    assert quarrel["between"] == pytest.approx(math.log(2))
+    assert quarrel["within"] == 0
     doubt = said(read({"a": [0.5, 0.5], "b": [0.5, 0.5]}, spread=0.3))
-    assert (doubt["between"], doubt["within"]) == (0.0, pytest.approx(1.0))
+    assert doubt["between"] == 0
+    assert doubt["within"] == pytest.approx(1)
     assert doubt["instrument"] == pytest.approx({"spread": 0.3, "label_mass": 0.9})
 
 

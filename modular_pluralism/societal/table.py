@@ -71,7 +71,8 @@ class Table:
         """
         gaps = np.isnan(self.scores)
         means = np.nanmean(self.scores, axis=1, keepdims=True)
-        return np.round(np.where(gaps, means, self.scores), _SAME)
+        filled: Floats = np.round(np.where(gaps, means, self.scores), _SAME)
+        return filled
 
     def without(self, place: int) -> Table:
         """The table with the weight of the member at this place taken away.
