@@ -14,7 +14,7 @@ import pytest
 from langchain_core.embeddings import Embeddings
 
 from benchmarks.study import __main__ as study
-from benchmarks.study.conversations import Asked, Export, Unseen, grouped
+from benchmarks.study.conversations import Asked, Export, OpinionGroups, Unseen
 from benchmarks.study.parts import continents
 from benchmarks.study.polis_records import Predicted, sheets_of_predicted
 from benchmarks.study.similarities import WORDS, Remembered, similarities
@@ -65,12 +65,15 @@ def test_people_are_grouped_by_their_votes_and_those_with_few_are_in_no_group() 
     camps[::3, 2] = np.nan
     few = np.full((1, 8), np.nan)
     few[0, 0] = 1
-    found = grouped(np.concatenate([camps, few]), seed=0)
+    groups = OpinionGroups(np.concatenate([camps, few]), seed=0)
+    found = groups.labels
     assert len(set(found[:6])) == len(set(found[6:12])) == 1
     assert found[0] != found[6]
     assert found[12] == ""
+    assert groups.place(np.concatenate([camps[::-1], few])) == [*found[:12][::-1], ""]
+    assert groups.place(few) == [""]
     with pytest.raises(ValueError, match="fewer than two groups"):
-        grouped(camps[:6], seed=0)
+        OpinionGroups(camps[:6], seed=0)
 
 
 def test_a_group_never_knows_the_statements_that_it_is_asked(tmp_path: Path) -> None:

@@ -68,6 +68,10 @@ class Export:
             name for name in self._voters[0] if name.strip() in self._text and self._text[name.strip()] in texts
         ]
 
+    def ballots(self) -> Ballots:
+        """What everybody has cast on all statements, in the order of their columns."""
+        return self._ballots(self._numbers)
+
     def asked(self, seed: int) -> Iterator[Asked]:
         """Groups, of each half of the statements in turn, with the other half to predict."""
         texts = sorted({self._text[number.strip()] for number in self._numbers})
@@ -78,7 +82,7 @@ class Export:
             for chosen in (True, False)
         ]
         for seen, unseen in (halves, halves[::-1]):
-            groups = grouped(self._ballots(seen), seed)
+            groups = OpinionGroups(self._ballots(seen), seed).labels
             with tempfile.TemporaryDirectory() as folder:
                 yield from self._of_half(Path(folder), seen, unseen, groups)
 
@@ -120,35 +124,62 @@ class Export:
         return folder
 
 
-def grouped(ballots: Ballots, seed: int) -> list[str]:
-    """The number of each participant's group, counted from 0; empty for those who have cast too few votes.
+class OpinionGroups:
+    """Groups of the participants of these ballots, in which others can be placed.
+
+    `labels` are the number of each participant's group, counted from 0; empty for those who have cast too few votes.
 
     Raises:
         ValueError: no number of groups leaves two with enough participants.
     """
-    cluster, decomposition, metrics = (
-        optional(f"sklearn.{name}", "records", "Grouping participants")
-        for name in ("cluster", "decomposition", "metrics")
-    )
-    heard = ballots[:, np.isfinite(ballots).any(axis=0)]
-    placed = np.isfinite(heard).sum(axis=1) >= min(_FEWEST_CAST, heard.shape[1])
-    chosen = heard[placed]
-    cast = np.isfinite(chosen)
-    means = np.where(cast, chosen, 0.0).sum(axis=0) / np.maximum(cast.sum(axis=0), 1)
-    filled = np.where(cast, chosen, means)
-    different = len(np.unique(filled, axis=0))
-    points = decomposition.PCA(2, random_state=seed).fit_transform(filled) if different > 1 else filled
-    best: tuple[float, NDArray[Any]] | None = None
-    for count in range(2, min(_MOST_GROUPS, different, len(points) - 1) + 1):
-        labels = cluster.KMeans(count, n_init=10, random_state=seed).fit(points).labels_
-        if (np.bincount(labels) >= FEWEST).sum() < 2:
-            continue
-        score = float(metrics.silhouette_score(points, labels))
-        if best is None or score > best[0]:
-            best = (score, labels)
-    if best is None:
-        raise ValueError("The participants fall into fewer than two groups; take a conversation with more of them.")
-    found = iter(best[1])
+
+    def __init__(self, ballots: Ballots, seed: int) -> None:
+        cluster, decomposition, metrics = (
+            optional(f"sklearn.{name}", "records", "Grouping participants")
+            for name in ("cluster", "decomposition", "metrics")
+        )
+        self._heard = np.isfinite(ballots).any(axis=0)
+        placed = self._placed(ballots)
+        chosen = ballots[placed][:, self._heard]
+        cast = np.isfinite(chosen)
+        self._means = np.where(cast, chosen, 0.0).sum(axis=0) / np.maximum(cast.sum(axis=0), 1)
+        filled = np.where(cast, chosen, self._means)
+        different = len(np.unique(filled, axis=0))
+        self._axes = decomposition.PCA(2, random_state=seed).fit(filled) if different > 1 else None
+        points = self._points(filled)
+        best: tuple[float, Any] | None = None
+        for count in range(2, min(_MOST_GROUPS, different, len(points) - 1) + 1):
+            found = cluster.KMeans(count, n_init=10, random_state=seed).fit(points)
+            if (np.bincount(found.labels_) >= FEWEST).sum() < 2:
+                continue
+            score = float(metrics.silhouette_score(points, found.labels_))
+            if best is None or score > best[0]:
+                best = (score, found)
+        if best is None:
+            raise ValueError("The participants fall into fewer than two groups; take a conversation with more of them.")
+        self._clusters = best[1]
+        self.labels = _labels(placed, self._clusters.labels_)
+
+    def place(self, ballots: Ballots) -> list[str]:
+        """The labels of others, by what they have cast on the same statements: the group whose middle is nearest."""
+        placed = self._placed(ballots)
+        if not placed.any():
+            return [""] * len(ballots)
+        chosen = ballots[placed][:, self._heard]
+        filled = np.where(np.isfinite(chosen), chosen, self._means)
+        return _labels(placed, self._clusters.predict(self._points(filled)))
+
+    def _placed(self, ballots: Ballots) -> NDArray[np.bool_]:
+        heard = ballots[:, self._heard]
+        placed: NDArray[np.bool_] = np.isfinite(heard).sum(axis=1) >= min(_FEWEST_CAST, heard.shape[1])
+        return placed
+
+    def _points(self, filled: Ballots) -> Any:
+        return filled if self._axes is None else self._axes.transform(filled)
+
+
+def _labels(placed: NDArray[np.bool_], numbers: Sequence[int]) -> list[str]:
+    found = iter(numbers)
     return [str(next(found)) if inside else "" for inside in placed]
 
 

@@ -177,10 +177,11 @@ def markdown(sheets: Iterable[Sheet]) -> str:
         "In brackets are 95 % bootstrap intervals over questions. A difference is bold where its interval excludes "
         f"zero over at least {CLEAR_FROM} questions; of many differences, one in twenty does so by chance."
     )
-    return "\n\n".join([note, *(_sheet_text(sheet) for sheet in sheets)]) + "\n"
+    return "\n\n".join([note, *(sheet_text(sheet) for sheet in sheets)]) + "\n"
 
 
-def _sheet_text(sheet: Sheet) -> str:
+def sheet_text(sheet: Sheet) -> str:
+    """A table as Markdown, under its title and its note."""
     columns = list(dict.fromkeys(column for line in sheet.lines for column in line.cells))
     head = ["", *columns]
     rows = [
