@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from benchmarks import children
+from benchmarks import children, tally
 from benchmarks.busy import busy
 from benchmarks.children import child, run
 from benchmarks.decode_rate import Window
@@ -196,6 +196,15 @@ def test_a_core_is_taken_until_the_end_even_of_a_process_that_is_killed() -> Non
         print("now", file=killed.stdin, flush=True)
         assert killed.wait(10) == -signal.SIGKILL
         assert _is_gone(orphan.pid)
+
+
+def test_tallies_can_be_timed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["tally", "--members", "4", "--candidates", "3", "--rounds", "2"])
+    tally.main()
+    head, every, *whole = capsys.readouterr().out.splitlines()
+    assert head == "4 members, 3 candidates, 2 rounds"
+    assert every.startswith("all rules, leave one out ")
+    assert len(whole) == 7
 
 
 def test_every_row_is_listed_once(capsys: pytest.CaptureFixture[str]) -> None:
