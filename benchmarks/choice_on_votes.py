@@ -66,7 +66,7 @@ class Chosen:
     group, and last as anybody; 0 for the first half."""
 
 
-def agreement(votes: Floats, agrees: Floats) -> Floats:
+def agreement(votes: Floats | Counts, agrees: Floats | Counts) -> Floats:
     """The share that agrees, as Polis smooths it: with one vote more for each statement, and one against."""
     share: Floats = (agrees + 1) / (votes + 2)
     return share
@@ -164,7 +164,9 @@ class Measured:
 
     def _mean(self, measure: Measure, rule: str) -> Statistic:
         def statistic(sums: Sums) -> Floats:
-            return np.mean([measure(each, rule, self._shares(sums, at)) for at, each in enumerate(self.splits)], axis=0)
+            values = [measure(each, rule, self._shares(sums, at)) for at, each in enumerate(self.splits)]
+            mean: Floats = np.stack(values).mean(axis=0)
+            return mean
 
         return statistic
 
@@ -261,7 +263,7 @@ def _agreements(counts: Counts, everyone: Votes, drawn: bool) -> tuple[Floats, F
     """The agreement of the groups with these counts [n_groups, n_statements, 3], and everyone's [n_statements]."""
     if not drawn:
         of_groups = agreement(counts.sum(axis=2), counts[:, :, _AGREE])
-        return of_groups, agreement(everyone.voters.astype(np.float64), everyone.counts[:, _AGREE])
+        return of_groups, agreement(everyone.voters, everyone.counts[:, _AGREE])
     expected = everyones_shares(everyone).shares
     return np.array([smoothed(each, expected).shares[:, _AGREE] for each in counts]), expected[:, _AGREE]
 

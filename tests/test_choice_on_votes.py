@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import choice_on_votes
 from benchmarks.choice_on_votes import (
     CHOSEN,
     MAJORITY,
@@ -20,7 +19,7 @@ from benchmarks.choice_on_votes import (
     sheets_of,
     split,
 )
-from benchmarks.study.conversations import Ballots
+from benchmarks.study.conversations import Ballots, OpinionGroups
 from tests.test_study_records import export
 
 
@@ -76,10 +75,13 @@ def test_half_of_the_participants_is_not_measured_and_each_is_in_one_group() -> 
 
 def test_nobody_is_put_into_a_group_by_what_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Ballots] = []
-    place = choice_on_votes.OpinionGroups.place
-    monkeypatch.setattr(
-        choice_on_votes.OpinionGroups, "place", lambda self, ballots: told.append(ballots) or place(self, ballots)
-    )
+    place = OpinionGroups.place
+
+    def placed(groups: OpinionGroups, ballots: Ballots) -> list[str]:
+        told.append(ballots)
+        return place(groups, ballots)
+
+    monkeypatch.setattr(OpinionGroups, "place", placed)
     chosen = split(town(), seed=0)
     assert np.isnan(told[0][:, chosen.statements]).all()
     split(town(), seed=0, by_all=True)

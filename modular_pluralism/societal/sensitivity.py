@@ -245,7 +245,7 @@ def _brackets(
     if others <= 0:
         return
     down: Floats = weight * (1 - np.arange(1, _STEPS + 1) / _STEPS)
-    up: Floats = weight + farthest * others * (2.0 ** np.arange(1, _STEPS + 1) - 1) / (2.0**_STEPS - 1)
+    up: Floats = weight + farthest * others * (np.exp2(np.arange(1.0, _STEPS + 1)) - 1) / (2.0**_STEPS - 1)
     for steps in (down, up) if weight > 0 else (up,):
         changed = _winners_at(rule, scores, weights, np.full(_STEPS, at), steps) != winner
         if changed.any():

@@ -70,9 +70,9 @@ class Table:
         A candidate that a member has not judged is so neither favoured nor held back by it.
         """
         gaps = np.isnan(self.scores)
-        means = np.nanmean(self.scores, axis=1, keepdims=True)
-        filled: Floats = np.round(np.where(gaps, means, self.scores), _SAME)
-        return filled
+        means: Floats = np.nanmean(self.scores, axis=1, keepdims=True, dtype=np.float64)
+        filled: Floats = np.where(gaps, means, self.scores)
+        return filled.round(_SAME)
 
     def without(self, place: int) -> Table:
         """The table with the weight of the member at this place taken away.
