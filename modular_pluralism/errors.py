@@ -5,6 +5,7 @@
     │   ├── InputError
     │   │   └── ContextError
     │   ├── PoolError
+    │   ├── ContractError
     │   ├── PromptError
     │   ├── ModelLoadError
     │   ├── NoLogProbabilitiesError
@@ -84,6 +85,10 @@ class ContextError(InputError, ValueError):
 
 class PoolError(ConfigurationError):
     """A pool file is missing, cannot be read, or says something that cannot be."""
+
+
+class ContractError(ConfigurationError):
+    """A contract file is missing, cannot be read, or has a rule that cannot be."""
 
 
 class PromptError(ConfigurationError):

@@ -26,6 +26,7 @@ from modular_pluralism.errors import PoolError
 from modular_pluralism.gguf_names import form_of
 from modular_pluralism.hardware import Hardware
 from modular_pluralism.table import Table, without_password
+from modular_pluralism.table import Text as Text
 
 if TYPE_CHECKING:
     from modular_pluralism.answering import Given
@@ -51,7 +52,6 @@ def _checked_path(path: str) -> str:
     return path
 
 
-Text = Annotated[str, Field(min_length=1)]
 FilePath = Annotated[Text, AfterValidator(_checked_path)]
 Probability = Annotated[float, Field(gt=0, le=1)]
 Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import sys
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -40,7 +38,10 @@ from modular_pluralism.model_tables import RemoteModel as RemoteModel
 from modular_pluralism.pools import BUILT_IN_POOLS, PAPER_POOLS
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.prompts.loader import hint, inline_persona
-from modular_pluralism.table import Table, at, brief, in_words, one_line, unknown
+from modular_pluralism.table import NAME, Table, at, brief, in_words, unknown
+from modular_pluralism.table import NAME_RULE as NAME_RULE
+from modular_pluralism.table import one_space as one_space
+from modular_pluralism.toml_file import TomlKind, parse_toml, read_toml
 from modular_pluralism.types import EvidenceTold, Pooling, Voice, VoicePooling
 
 if TYPE_CHECKING:
@@ -48,10 +49,8 @@ if TYPE_CHECKING:
 
     Answering: TypeAlias = ModelConfig | Runnable[Any, Any] | Callable[..., Any]
 
-COMMUNITY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+COMMUNITY_NAME = NAME
 """What a community's name looks like."""
-NAME_RULE = "is no usable name; write up to 64 letters, digits, '_' and '-', a letter or digit first"
-"""What is said of another one."""
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -258,7 +257,7 @@ class Pool(Table):
                 f"there is no built-in pool {brief(name)}; use one of {', '.join(BUILT_IN_POOLS)}, or the path of a "
                 f".toml file{hint(name, (*BUILT_IN_POOLS, *PAPER_POOLS))}"
             )
-        return cls.from_toml(_read(path), source=str(path), folder=path.absolute().parent)
+        return cls.from_toml(read_toml(path, _FILE), source=str(path), folder=path.absolute().parent)
 
     @classmethod
     def of(
@@ -344,7 +343,7 @@ class Pool(Table):
         Raises:
             PoolError: As `load` does.
         """
-        data = _parse(text, source)
+        data = parse_toml(text, source, _FILE)
         for key in data:
             if key not in _TOP:
                 raise PoolError(f"{source}: {unknown(key, _TOP, is_table=isinstance(data[key], dict))}")
@@ -701,11 +700,6 @@ def _normalised(priors: Mapping[str, float]) -> dict[str, float]:
     return {name: share / total for name, share in shares.items()}
 
 
-def one_space(attribute: str) -> str:
-    """An attribute as attributes are compared: without white space around it, and with one space for any within."""
-    return " ".join(attribute.split())
-
-
 # Reading the file
 
 
@@ -714,77 +708,9 @@ def _readable(name: str) -> str:
     return name.encode("utf-8", "replace").decode("utf-8")
 
 
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MOST + 1)
-        _check_size(data, str(path))
-        return data.decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise PoolError(
-            f"{path} does not exist; give the path of a pool's .toml file, or a built-in pool "
-            f"({', '.join(BUILT_IN_POOLS)})"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise PoolError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        reason = getattr(error, "strerror", None) or error
-        raise PoolError(f"{path} cannot be read ({reason}); check that it is a file that you may read") from error
-
-
-_TOML_ERROR = re.compile(r"(?P<what>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)", re.DOTALL)
-
-
-_MOST = 2**20
-"""Bytes of a pool file. What the parsers make of one takes a hundred times as much memory."""
-_DEEPEST = 32
-"""Levels of tables and lists; `template_kwargs` and what goes to an endpoint have a few."""
-_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
-_LONG_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*{_PART}(?:[ \t]*\.[ \t]*{_PART}){{{_DEEPEST},}}", re.MULTILINE)
-"""A dotted key of so many parts: over one of thousands the parsers take minutes."""
-
-
-def _check_size(text: str | bytes, source: str) -> None:
-    if len(text) > _MOST:
-        raise PoolError(f"{source} is larger than {_MOST // 2**20} MiB, which no pool file is; name another one")
-
-
-def _parse(text: str, source: str) -> dict[str, Any]:
-    _check_size(text, source)
-    too_deep = PoolError(f"{source}: the TOML is nested too deeply; a pool needs tables of plain values only")
-    if _LONG_KEY.search(text):
-        raise too_deep
-    try:
-        data = tomllib.loads(text)
-        if _levels(data) > _DEEPEST:
-            raise too_deep
-        return data
-    except RecursionError:
-        raise too_deep from None
-    except ValueError as error:  # besides TOMLDecodeError, what Python says of a number with thousands of digits
-        raise PoolError(_toml_sentence(str(error), text, source)) from error
-
-
-def _levels(value: object) -> int:
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_levels, inside), default=0)
-
-
-def _toml_sentence(message: str, text: str, source: str) -> str:
-    match = _TOML_ERROR.fullmatch(message)
-    if match is None and (long := re.search(rf"\d(?:_?\d){{{sys.get_int_max_str_digits() or len(text)}}}", text)):
-        row = text.count("\n", 0, long.start()) + 1
-        return f"{source}, line {row}: the number has more digits than can be read; write a smaller one"
-    if match is None:
-        return f"{source}: the TOML holds a value that cannot be read ({one_line(message)}); correct it"
-    line = match["line"] or text.count("\n") + 1
-    place, what = f"{source}, line {line}", match["what"]
-    if declared := re.fullmatch(r"Cannot declare \((.*)\) twice", what, re.DOTALL):
-        table = ".".join(part.strip(" '\"") for part in declared[1].split(",") if part.strip())
-        return f"{place}: the table [{one_line(table)}] appears twice; rename or remove one of them"
-    if what == "Cannot overwrite a value" or what.startswith("Duplicate inline table key"):
-        return f"{place}: this key was already set in the same table; remove one of the two"
-    return f"{place}: this is not TOML ({one_line(what[:1].lower() + what[1:])}); correct the line"
+_FILE = TomlKind(
+    PoolError, "pool", f"give the path of a pool's .toml file, or a built-in pool ({', '.join(BUILT_IN_POOLS)})"
+)
 
 
 # Words for messages: pydantic's errors, told in terms of the file

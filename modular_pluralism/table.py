@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date, time
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from modular_pluralism.checked import checked, shown
 from modular_pluralism.errors import ConfigurationError, InputError, PoolError
 from modular_pluralism.prompts.loader import hint
+
+Text = Annotated[str, Field(min_length=1)]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""What the name of a community or of a rule looks like."""
+NAME_RULE = "is no usable name; write up to 64 letters, digits, '_' and '-', a letter or digit first"
+"""What is said of another one."""
 
 
 class Told(BaseModel):
@@ -98,6 +105,7 @@ _EXPECTED = {
     "path_type": "a path",
     "is_instance_of": "a {class}",
     "tuple_type": "a list in brackets",
+    "too_short": "a list that is not empty",
     "greater_than": "above {gt}",
     "greater_than_equal": "at least {ge}",
     "less_than": "below {lt}",
@@ -140,7 +148,7 @@ def brief(value: object) -> str:
     """A value as a message shows it: as TOML would write it, on one line, and never long."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list) and 0 < len(value) <= 4 and all(isinstance(each, int | float) for each in value):
+    if isinstance(value, list) and len(value) <= 4 and all(isinstance(each, int | float) for each in value):
         return f"[{', '.join(map(brief, value))}]"
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
@@ -154,6 +162,11 @@ def brief(value: object) -> str:
 def one_line(text: str) -> str:
     """A text without line ends, and never long."""
     return repr(text)[1:-1][:200]
+
+
+def one_space(text: str) -> str:
+    """A text as attributes are compared: without white space around it, and with one space for any within."""
+    return " ".join(text.split())
 
 
 _SECRET_PART = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)

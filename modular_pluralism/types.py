@@ -54,6 +54,13 @@ Verdict = Literal["kept", "broken", "silent"]
 """What a ballot says of a rule: the answer keeps it, breaks it, or the rule does not say."""
 
 
+Strength = Literal["must", "should"]
+"""What becomes of an answer that breaks a rule: a "must" filters it out, a "should" weighs against it."""
+
+Status = Literal["kept", "breached", "unsure"]
+"""What a contract's musts say of an answer: all are kept, one is broken, or none is broken and one is silent."""
+
+
 class Ballot(TypedDict):
     """One member's judgement in an assembly, of a candidate answer or of a rule in it.
 

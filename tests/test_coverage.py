@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modular_pluralism.evaluation.measures.coverage import coverage, sentences
+from modular_pluralism.evaluation.measures.coverage import coverage
 from modular_pluralism.evaluation.measures.entailment import Counts
+from modular_pluralism.sentences import sentences
 from tests.command import python
 
 
@@ -80,7 +81,7 @@ def test_without_the_splitter_the_message_says_what_to_install() -> None:
     done = python(
         "import sys\n"
         "sys.modules['sentence_splitter'] = None\n"
-        "from modular_pluralism.evaluation.measures.coverage import sentences\n"
+        "from modular_pluralism.sentences import sentences\n"
         "sentences('A sentence.')\n"
     )
     assert re.search(r"ModelLoadError: .*sentence-splitter.*modular-pluralism\[eval\]", done.stderr), done.stderr

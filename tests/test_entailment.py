@@ -17,12 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modular_pluralism.errors import InputError, ModelCallError, ModelLoadError, NoLogProbabilitiesError, PluralismError
-from modular_pluralism.evaluation.measures.coverage import coverage, sentences
+from modular_pluralism.evaluation.measures.coverage import coverage
 from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, Counts
 from modular_pluralism.evaluation.measures.judge import named_model
 from modular_pluralism.evaluation.measures.named import open_measure
 from modular_pluralism.evaluation.measures.nli_entailment import NliEntailment, batches_by_length
 from modular_pluralism.pool import Pool
+from modular_pluralism.sentences import sentences
 from tests.fake_models import Seen, always, choosing, fake_models, fake_pool, label_of
 from tests.tiny_nli import MNLI_LABELS, make_tiny_nli
 

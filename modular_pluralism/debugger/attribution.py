@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from modular_pluralism.debugger.build import OwnModels
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.measures.coverage import sentences
 from modular_pluralism.evaluation.measures.entailment import COVERED, Counts, EntailmentMeasure
 from modular_pluralism.evaluation.measures.named import open_measure
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.sentences import sentences
+from modular_pluralism.word_overlap import WORDS_THRESHOLD, WordOverlap
 
 WORDS = "words"
 """The measure that needs no model."""
-
-WORDS_THRESHOLD = 0.4
-"""Of 34 different sentences in the demo model's Overton answers to six questions, 71 % score above it for one of their
-own comments, and 5 % for one on another question."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ async def attribute_answer(
     parts = sentences(str(state["answer"]))
     measure: EntailmentMeasure
     if spec == WORDS:
-        measure = WordOverlap(list(comments.values()))
+        measure = SharedWords(list(comments.values()))
     else:
         measure = open_measure(spec, pool=pool, prompts=prompts, models=models)
     threshold = WORDS_THRESHOLD if spec == WORDS else COVERED
@@ -102,18 +96,10 @@ def _attributed(text: str, scores: dict[str, float], threshold: float) -> Attrib
     return AttributedSentence(text, scores, best if scores[best] > threshold else None)
 
 
-class WordOverlap:
-    """The share of a sentence's words that a comment has, from 0 to 1, each word weighted by how few of the comments
-    have it: what all communities say tells nothing about where a sentence comes from.
-
-    It offers what `EntailmentMeasure` does; the first text of a pair is the comment.
-    """
+class SharedWords(WordOverlap):
+    """The overlap of words, as an `EntailmentMeasure` offers it; the first text of a pair is the comment."""
 
     name = "shared words"
-
-    def __init__(self, comments: Sequence[str]) -> None:
-        self._count = len(comments)
-        self._having = Counter(word for comment in comments for word in _words(comment))
 
     def note(self, counts: Counts) -> str:
         """What it tells and what it does not."""
@@ -125,16 +111,4 @@ class WordOverlap:
 
     async def scores(self, pairs: Sequence[tuple[str, str]], counts: Counts | None = None) -> list[float]:
         """The overlap of each pair."""
-        return [self._score(comment, sentence) for comment, sentence in pairs]
-
-    def _score(self, comment: str, sentence: str) -> float:
-        has, wants = _words(comment), _words(sentence)
-        total = math.fsum(map(self._weight, wants))
-        return math.fsum(self._weight(word) for word in wants if word in has) / total if total else 0.0
-
-    def _weight(self, word: str) -> float:
-        return math.log((self._count + 1) / max(1, self._having[word]))
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.casefold()))
+        return [self.score(comment, sentence) for comment, sentence in pairs]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
 
 from modular_pluralism.evaluation.measures.entailment import Counts, EntailmentMeasure
-from modular_pluralism.optional import optional
+from modular_pluralism.sentences import sentences
 
 
 async def coverage(
@@ -27,19 +25,3 @@ async def coverage(
     scores = await measure.scores([(text, sentence) for text in texts for sentence in said], counts)
     of_each = iter(scores)
     return [max(next(of_each) for _ in said) for _ in texts]
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of an English text, as the splitter of the paper's release finds them; none where it is blank.
-
-    The release scores the empty lines between paragraphs as sentences, too. They say nothing and are left out here.
-
-    Raises:
-        ModelLoadError: the library sentence-splitter is not installed.
-    """
-    return [sentence for each in _splitter().split(text) if (sentence := each.strip())]
-
-
-@cache
-def _splitter() -> Any:
-    return optional("sentence_splitter", "eval", "Splitting an answer into sentences").SentenceSplitter(language="en")

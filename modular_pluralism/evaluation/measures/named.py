@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from modular_pluralism.errors import InputError
-from modular_pluralism.evaluation.measures.coverage import sentences
 from modular_pluralism.evaluation.measures.entailment import PAPER_MODEL, EntailmentMeasure
 from modular_pluralism.evaluation.measures.judge import named_model
 from modular_pluralism.evaluation.measures.llm_entailment import LlmEntailment
@@ -15,6 +14,7 @@ from modular_pluralism.evaluation.measures.nli_entailment import NliEntailment
 from modular_pluralism.models.calls import Caller
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.sentences import sentences
 
 
 def open_measure(

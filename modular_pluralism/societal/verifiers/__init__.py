@@ -1,0 +1,1 @@
+"""What rules are verified by without any model: one file each, listed in `registry`."""
