@@ -92,6 +92,10 @@ NO_FLAG = {
     "no_tools": "tools are given in Python or by a client",
     "Message x after the question": "tools are given in Python or by a client",
     "The history": "a history is given in Python or by a client",
+    "The x cannot be read from standard input": "it is the shell's",
+    "The ballot of x": "ballots are given in Python",
+    "The member x has given a ballot": "ballots are given in Python",
+    "The tolerance of a repair": "it is given in Python",
     "Turn x of the history": "a history is given in Python or by a client",
 }
 

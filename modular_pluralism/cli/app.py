@@ -32,6 +32,7 @@ _COMMANDS = {
     "serve": "serve",
     "communities": "list_communities",
     "community": "community",
+    "contract": "list_verifiers",
     "models": "list_models",
     "priors": "priors",
     "prompts": "list_prompts",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shlex
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +23,7 @@ from modular_pluralism.cli.call_options import (
     examples,
 )
 from modular_pluralism.cli.output import print_json, print_paid, stoppable, tell
+from modular_pluralism.cli.streams import piped
 
 if TYPE_CHECKING:
     from langgraph.graph import StateGraph
@@ -91,7 +90,7 @@ def ask(
     from modular_pluralism.errors import InputError
     from modular_pluralism.nodes.request import Request
 
-    text = _piped() if question == "-" else question
+    text = piped("question") if question == "-" else question
     request = Request(
         question=text, mode=mode, attribute=attribute, options=option, scoring=score, voice=voice, seed=seed
     )
@@ -230,22 +229,6 @@ async def show(
             raise typer.Exit(1)
     if unkept is not None:
         raise unkept
-
-
-def _piped() -> str:
-    """What standard input holds: UTF-8, whatever Python takes the terminal for, or else in the terminal's encoding."""
-    from modular_pluralism.errors import InputError
-
-    if sys.stdin is None:
-        raise InputError("Standard input is closed, so no question can be read from it; send one, or write it out.")
-    try:
-        given = sys.stdin.buffer.read()
-    except OSError as error:
-        raise InputError(f"The question cannot be read from standard input ({error.strerror}).") from None
-    for encoding in ("utf-8-sig", sys.stdin.encoding):
-        with contextlib.suppress(UnicodeDecodeError):
-            return given.decode(encoding).replace("\r\n", "\n").strip()
-    raise InputError("The question cannot be read from standard input; send it as UTF-8 text.")
 
 
 def stopped(thread: str | None, store: str | None) -> str:

@@ -1,7 +1,8 @@
-"""The three standard streams as the command begins: each may be closed. It is imported before anything else."""
+"""The three standard streams: each may be closed. It is imported before anything else."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -41,3 +42,21 @@ def check_output() -> None:
                 "Standard output is closed, so nothing could be shown; send it to a file, or to /dev/null."
             ) from None
         raise
+
+
+def piped(what: str) -> str:
+    """What standard input holds: UTF-8, whatever Python takes the terminal for, or else in the terminal's encoding.
+
+    Raises:
+        InputError: it is closed, or cannot be read; `what` should have come is said.
+    """
+    if sys.stdin is None:
+        raise InputError(f"Standard input is closed, so no {what} can be read from it; send one, or write it out.")
+    try:
+        given = sys.stdin.buffer.read()
+    except OSError as error:
+        raise InputError(f"The {what} cannot be read from standard input ({error.strerror}).") from None
+    for encoding in ("utf-8-sig", sys.stdin.encoding):
+        with contextlib.suppress(UnicodeDecodeError):
+            return given.decode(encoding).replace("\r\n", "\n").strip()
+    raise InputError(f"The {what} cannot be read from standard input; send it as UTF-8 text.")

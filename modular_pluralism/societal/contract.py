@@ -32,7 +32,7 @@ class Contract(Table):
 
     Args:
         rules: The file's [rules.*] tables.
-        name: For people to read.
+        name: For people to read: the file's path, where there is one.
 
     Example:
         ```python
@@ -80,7 +80,7 @@ class Contract(Table):
             if key != "rules":
                 raise ContractError(f"{source}: {unknown(key, ['rules'], is_table=isinstance(data[key], dict))}")
         try:
-            return cls.model_validate({"rules": {}, **data, "name": Path(source).stem or "contract"})
+            return cls.model_validate({"rules": {}, **data, "name": source})
         except ValidationError as error:
             raise ContractError(f"{source}: {_sentence(error.errors(include_url=False)[0])}") from error
 

@@ -8,12 +8,21 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from modular_pluralism.checked import shown
 from modular_pluralism.societal.verifiers.bounded_regex import SECONDS, compiled, searched
 from modular_pluralism.societal.verifiers.candidate import Candidate, Finding, finding
 from modular_pluralism.societal.verifiers.verifier import Verifier
 
 _LONGEST = 200
 """Characters of what the validator says, which may quote a whole answer."""
+
+
+_FOR_PEOPLE = {
+    *("$schema", "$id", "$anchor", "$dynamicAnchor", "$defs", "$comment", "$vocabulary"),
+    *("title", "description", "default", "deprecated", "examples", "readOnly", "writeOnly", "format"),
+    *("contentEncoding", "contentMediaType", "contentSchema", "then", "else", "minContains", "maxContains"),
+}
+"""Keywords that constrain nothing, or only together with another one."""
 
 
 def _checked(schema: dict[str, Any]) -> dict[str, Any]:
@@ -23,31 +32,34 @@ def _checked(schema: dict[str, Any]) -> dict[str, Any]:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise ValueError(f"is no JSON schema ({error.message:.{_LONGEST}}); correct it") from None
-    for pattern in _patterns(schema):
-        try:
-            compiled(pattern)
-        except ValueError as error:
-            raise ValueError(f"has a pattern that {error}") from None
+    known = {*Draft202012Validator.VALIDATORS, *_FOR_PEOPLE} - {"patternProperties"}
+    for part in _parts(schema):
+        for keyword in part:
+            if keyword not in known:
+                raise ValueError(f"has the keyword {shown(keyword)}, by which no answer is checked; remove it")
+        if "pattern" in part:
+            try:
+                compiled(part["pattern"])
+            except ValueError as error:
+                raise ValueError(f"has a pattern that {error}") from None
     return schema
 
 
-def _patterns(schema: object) -> Iterator[str]:
-    """Every pattern in it. Keys that are patterns are matched by the library itself, in any time they take."""
-    if isinstance(schema, Mapping):
-        if "patternProperties" in schema:
-            raise ValueError("has patternProperties, which may take any time; name the properties")
-        for name, inner in schema.items():
-            if name == "pattern" and isinstance(inner, str):
-                yield inner
-            yield from _patterns(inner)
-    elif isinstance(schema, list):
-        for inner in schema:
-            yield from _patterns(inner)
+def _parts(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """The schema and those within it."""
+    from referencing.jsonschema import DRAFT202012
+
+    left = [schema]
+    while left:
+        part = left.pop()
+        if isinstance(part, Mapping):  # true and false are schemas, too
+            yield part
+            left += DRAFT202012.subresources_of(part)
 
 
 class JsonSchema(Verifier):
-    """A JSON schema (draft 2020-12) that the whole answer follows. References are looked up in the schema alone, and a
-    `format` is not checked."""
+    """A JSON schema (draft 2020-12) that the whole answer follows. References are looked up in the schema alone, a
+    `format` is not checked, and patternProperties, which may take any time, are refused."""
 
     name = "json_schema"
     example = '{ schema = { type = "object", required = ["answer"] } }'
@@ -66,6 +78,8 @@ class JsonSchema(Verifier):
             return Finding("silent", f"a pattern of the schema took longer than {SECONDS:g} s; write a simpler one")
         except _UnresolvedError as unknown:
             return Finding("silent", f"the schema refers to {unknown}, which it does not hold")
+        except RecursionError:
+            return Finding("silent", "the answer, or what the schema refers to, is nested too deeply")
         return finding(problem is None, problem or "it follows the schema")
 
 
@@ -90,8 +104,6 @@ def _problem(schema: Mapping[str, Any], value: Any) -> str | None:
         error = best_match(validator.iter_errors(value))
     except Unresolvable as unknown:
         raise _UnresolvedError(f"{unknown.ref!r:.{_LONGEST}}") from None
-    except RecursionError:
-        return "it is nested too deeply"
     if error is None:
         return None
     place = ".".join(map(str, error.absolute_path))

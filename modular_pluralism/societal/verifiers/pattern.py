@@ -11,6 +11,9 @@ from modular_pluralism.societal.verifiers.bounded_regex import SECONDS, compiled
 from modular_pluralism.societal.verifiers.candidate import Candidate, Finding, finding
 from modular_pluralism.societal.verifiers.verifier import Verifier
 
+_LONGEST = 60
+"""Characters of a pattern in a reason."""
+
 
 def _checked(pattern: str) -> str:
     compiled(pattern)
@@ -52,7 +55,12 @@ def _found(pattern: str, text: str, wanted: bool) -> Finding:
     try:
         match = searched(compiled(pattern), text)
     except TimeoutError:
-        return Finding("silent", f"the pattern {shown(pattern)} took longer than {SECONDS:g} s; write a simpler one")
+        return Finding("silent", f"the pattern {_cut(pattern)} took longer than {SECONDS:g} s; write a simpler one")
     if match is None:
-        return finding(not wanted, f"nothing matches {shown(pattern)}")
-    return finding(wanted, f"{shown(match)} matches {shown(pattern)}")
+        return finding(not wanted, f"nothing matches {_cut(pattern)}")
+    return finding(wanted, f"{shown(match)} matches {_cut(pattern)}")
+
+
+def _cut(pattern: str) -> str:
+    """As it is written, and never long."""
+    return pattern if len(pattern) <= _LONGEST else f"{pattern[:_LONGEST]}…"
