@@ -257,7 +257,7 @@ class Pool(Table):
                 f"there is no built-in pool {brief(name)}; use one of {', '.join(BUILT_IN_POOLS)}, or the path of a "
                 f".toml file{hint(name, (*BUILT_IN_POOLS, *PAPER_POOLS))}"
             )
-        return cls.from_toml(read_toml(path, _FILE), source=str(path), folder=path.absolute().parent)
+        return cls.from_toml(read_toml(path, POOL_FILE), source=str(path), folder=path.absolute().parent)
 
     @classmethod
     def of(
@@ -343,7 +343,7 @@ class Pool(Table):
         Raises:
             PoolError: As `load` does.
         """
-        data = parse_toml(text, source, _FILE)
+        data = parse_toml(text, source, POOL_FILE)
         for key in data:
             if key not in _TOP:
                 raise PoolError(f"{source}: {unknown(key, _TOP, is_table=isinstance(data[key], dict))}")
@@ -708,7 +708,7 @@ def _readable(name: str) -> str:
     return name.encode("utf-8", "replace").decode("utf-8")
 
 
-_FILE = TomlKind(
+POOL_FILE = TomlKind(
     PoolError, "pool", f"give the path of a pool's .toml file, or a built-in pool ({', '.join(BUILT_IN_POOLS)})"
 )
 

@@ -26,6 +26,7 @@ from modular_pluralism.cli.community import _group_names
 from modular_pluralism.cli.output import print_paid
 from modular_pluralism.cli.run_graph import run_graph
 from modular_pluralism.cli.terminal_view import TerminalView
+from modular_pluralism.edit_lock import alone_at
 from modular_pluralism.errors import (
     AdapterError,
     ConfigurationError,
@@ -43,7 +44,6 @@ from modular_pluralism.models.found_models import found_models, llama_cpp_folder
 from modular_pluralism.modes import find_mode
 from modular_pluralism.pool import COMMUNITY_NAME, Pool
 from modular_pluralism.pool_files import add_community, remove_community
-from modular_pluralism.pool_files.edit_lock import alone_at
 from modular_pluralism.prepared.cache import find_entry
 from modular_pluralism.prompt_trials.questions import read_questions
 from modular_pluralism.prompts import PromptSet

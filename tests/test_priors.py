@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from modular_pluralism import toml_text
 from modular_pluralism.cli.priors import app
 from modular_pluralism.errors import InputError, PoolError
 from modular_pluralism.evaluation.data.task_file import TaskFile
@@ -375,7 +376,7 @@ def test_a_fit_that_cannot_be_written_is_printed_all_the_same(
     def full(path: Path) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(editing, "replaced_file", full)
+    monkeypatch.setattr(toml_text, "replaced_file", full)
     call, pool = fitted
     done = CliRunner().invoke(app, [*call, *more])
     assert isinstance(done.exception, PoolError)

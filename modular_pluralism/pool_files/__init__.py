@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from modular_pluralism.edit_lock import alone_at
 from modular_pluralism.errors import PoolError
 from modular_pluralism.pool import COMMUNITY_NAME, NAME_RULE
-from modular_pluralism.pool_files.edit_lock import alone_at
 from modular_pluralism.pool_files.pool_text import PoolText, own_pool
 
 

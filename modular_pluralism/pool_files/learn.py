@@ -13,9 +13,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from modular_pluralism.edit_lock import alone_at
 from modular_pluralism.errors import PoolError, TrainingDataError
 from modular_pluralism.pool import Pool
-from modular_pluralism.pool_files.edit_lock import alone_at
 from modular_pluralism.records.rows import Row, stream_rows
 from modular_pluralism.records.survey import DISTRIBUTIONS, answered_items
 from modular_pluralism.replaced_file import replaced_path

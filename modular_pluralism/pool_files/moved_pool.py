@@ -12,7 +12,7 @@ from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.gguf_names import NO_PATHS
 from modular_pluralism.model_tables import EmbeddedModel
 from modular_pluralism.pool import Pool
-from modular_pluralism.pool_files.pool_text import PoolText, by_hand
+from modular_pluralism.pool_files.pool_text import PoolText
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.replaced_file import replaced_file
 
@@ -64,7 +64,7 @@ def moved_pool(pool: Pool, path: Path, target: Path) -> PoolText:
             changed[name][key] = moved
     moved_file = replace(file.edited(document), path=target)
     if moved_file.data() != wanted:
-        raise by_hand(path)
+        raise file.by_hand()
     return moved_file
 
 

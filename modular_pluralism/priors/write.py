@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-from tomlkit.items import Table
-
+from modular_pluralism.edit_lock import alone_at
 from modular_pluralism.errors import PoolError
 from modular_pluralism.pool import Pool, one_space
-from modular_pluralism.pool_files.edit_lock import alone_at
-from modular_pluralism.pool_files.pool_text import PoolText, check_writable, cut_end, own_pool
+from modular_pluralism.pool_files.pool_text import PoolText, check_writable, own_pool
+from modular_pluralism.toml_text import in_toml, set_key
 
 _DECIMALS = 4
 
@@ -73,7 +71,7 @@ def _with_priors(
     document: Any = file.document()
     for name, weight in weights.items():
         wanted["communities"][name]["prior"] = round(weight, _DECIMALS)
-        _set(document["communities"][name], "prior", round(weight, _DECIMALS))
+        set_key(document["communities"][name], "prior", round(weight, _DECIMALS))
     # An attribute's table may be written with other white space than the attribute.
     there = {one_space(name): name for name in wanted.get("priors", {})}
     new: dict[str, dict[str, float]] = {}
@@ -101,18 +99,12 @@ def _with_run(file: PoolText, wanted: dict[str, Any], keys: Mapping[str, Any]) -
     }
     document: Any = file.document()
     wanted["run"] = {**there, **values}
-    as_text = {key: _inline(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    as_text = {key: in_toml(value) for key, value in values.items()}
     if "run" not in document:
         return file.with_top_table("run", as_text), wanted
     for key, value in as_text.items():
-        _set(document["run"], key, value)
+        set_key(document["run"], key, value)
     return file.edited(document), wanted
-
-
-def _inline(values: Mapping[str, float]) -> Any:
-    table = tomlkit.inline_table()
-    table.update(values)
-    return table
 
 
 def _update(table: Any, values: Mapping[str, float]) -> None:
@@ -120,12 +112,4 @@ def _update(table: Any, values: Mapping[str, float]) -> None:
     for name in [name for name in table if name not in values]:
         del table[name]
     for name, value in values.items():
-        _set(table, name, value)
-
-
-def _set(table: Any, key: str, value: Any) -> None:
-    """Set a key of a table; a new one goes right behind the last key."""
-    end = cut_end(table.value.body) if isinstance(table, Table) and key not in table else []
-    table[key] = value
-    if end:
-        table.value.body.extend(end)
+        set_key(table, name, value)

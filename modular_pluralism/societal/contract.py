@@ -24,7 +24,7 @@ from modular_pluralism.societal.verifiers.registry import VERIFIERS
 from modular_pluralism.table import NAME, NAME_RULE, Table, at, brief, in_words, one_space, unknown
 from modular_pluralism.toml_file import TomlKind, parse_toml, read_toml
 
-_FILE = TomlKind(ContractError, "contract", "give the path of a contract's .toml file")
+CONTRACT_FILE = TomlKind(ContractError, "contract", "give the path of a contract's .toml file")
 
 
 class Contract(Table):
@@ -64,13 +64,13 @@ class Contract(Table):
             ModelLoadError: A library that a verifier needs is not installed.
             ConfigurationError: A verifier of another package cannot be loaded.
         """
-        return cls.from_toml(read_toml(Path(path), _FILE), source=str(path))
+        return cls.from_toml(read_toml(Path(path), CONTRACT_FILE), source=str(path))
 
     @classmethod
     @checked
     def from_toml(cls, text: str, *, source: str) -> Self:
         """Read a contract from a text, which messages call `source`. Raises as `load` does."""
-        return cls.from_data(parse_toml(text, source, _FILE), source=source)
+        return cls.from_data(parse_toml(text, source, CONTRACT_FILE), source=source)
 
     @classmethod
     @checked

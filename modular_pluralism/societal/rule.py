@@ -98,7 +98,7 @@ class Rule(Table):
             raise ValueError(f"held_by names {brief(twice[0])} twice; keep one")
         return self
 
-    @field_serializer("since")
+    @field_serializer("since", when_used="json")
     def _since(self, since: date | None) -> str | None:
         return None if since is None else since.isoformat()
 

@@ -11,13 +11,14 @@ from modular_pluralism.societal.verifiers.candidate import Candidate, Finding, f
 from modular_pluralism.societal.verifiers.verifier import Verifier
 
 Count = Annotated[int, Field(ge=0)]
+_OPTIONAL = Field(exclude_if=lambda value: value is None)
 
 
 class Bounds(Verifier):
     """A number that has to be at least `min` and at most `max`; either may be left out."""
 
-    min: Count | None = None
-    max: Count | None = None
+    min: Annotated[Count | None, _OPTIONAL] = None
+    max: Annotated[Count | None, _OPTIONAL] = None
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Self:

@@ -20,6 +20,7 @@ def _checked(pattern: str) -> str:
     return pattern
 
 
+_OPTIONAL = Field(exclude_if=lambda value: value is None)
 Expression = Annotated[str, Field(min_length=1), AfterValidator(_checked)]
 
 
@@ -31,8 +32,8 @@ class Pattern(Verifier):
     name = "pattern"
     example = "{ forbids = '(?i)\\bguaranteed?\\b' }"
 
-    matches: Expression | None = None
-    forbids: Expression | None = None
+    matches: Annotated[Expression | None, _OPTIONAL] = None
+    forbids: Annotated[Expression | None, _OPTIONAL] = None
 
     @model_validator(mode="after")
     def _check_any(self) -> Self:

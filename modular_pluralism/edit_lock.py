@@ -1,6 +1,6 @@
-"""Who is editing a pool file: one process at a time, from reading it to replacing it.
+"""Who is editing a pool file or a contract: one process at a time, from reading it to replacing it.
 
-SQLite holds the operating system's lock on a small file beside the pool's, because it does so on every system, and
+SQLite holds the operating system's lock on a small file beside it, because it does so on every system, and
 because a lock ends with the process that has it.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from modular_pluralism.errors import PoolError
+from modular_pluralism.errors import ConfigurationError, PoolError
 
 _PATIENCE = 30.0
 """Seconds to wait for another one's edit, which takes less than one."""
@@ -23,11 +23,11 @@ _in_this_process = threading.Lock()
 
 
 @contextmanager
-def alone_at(path: Path) -> Iterator[None]:
-    """Nobody else edits the pool file at `path` within this block.
+def alone_at(path: Path, kind: type[ConfigurationError] = PoolError) -> Iterator[None]:
+    """Nobody else edits the file at `path` within this block.
 
     Raises:
-        PoolError: another one does so for long, or no lock can be made beside the file.
+        ConfigurationError: of this kind: another one does so for long, or no lock can be made beside the file.
     """
     file = path.resolve()  # behind a link stands the file that is meant
     lock = file.with_name(f".{file.name}.lock")
@@ -37,7 +37,7 @@ def alone_at(path: Path) -> Iterator[None]:
                 held.close()
             held.callback(_remove, lock)
         except (OSError, sqlite3.Error) as error:
-            raise _refused(path, error) from error
+            raise _refused(path, error, kind) from error
         yield
 
 
@@ -70,8 +70,8 @@ def _remove(lock: Path) -> None:
         lock.unlink()
 
 
-def _refused(path: Path, error: OSError | sqlite3.Error) -> PoolError:
+def _refused(path: Path, error: OSError | sqlite3.Error, kind: type[ConfigurationError]) -> ConfigurationError:
     if isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-        return PoolError(f"{path} is being edited by another process; try again when that has ended")
+        return kind(f"{path} is being edited by another process; try again when that has ended")
     why = getattr(error, "strerror", None) or error
-    return PoolError(f"{path} cannot be written ({why}); make room, or allow writing it")
+    return kind(f"{path} cannot be written ({why}); make room, or allow writing it")
