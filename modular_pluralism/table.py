@@ -75,7 +75,7 @@ class Told(BaseModel):
 class Table(Told):
     """A table of a pool: values are not converted ("8" is no number), and unknown keys are refused."""
 
-    _error = PoolError
+    _error: ClassVar[type[ConfigurationError]] = PoolError
     # The input is hidden because a key written into the wrong place would otherwise end up in a traceback.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 

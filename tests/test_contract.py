@@ -105,6 +105,7 @@ REFUSED = [
     ("[rules.a]\ntext = ' '", "[rules.a] text must say something"),
     ('[rules.a]\ntext = "\\u001b[2J"', "[rules.a] text holds a character that nobody can read (U+001B); remove it"),
     ("[rules.a]\ntext = 'x'\nsource = \"\\u0000\"", "[rules.a] source holds a character that nobody can read (U+0000)"),
+    ('[rules.a]\ntext = "no\\u202ekcart"', "[rules.a] text holds a character that nobody can read (U+202E)"),
     ("[rules.'a b']\ntext = 'x'", "[rules.'a b'] is no usable name; write up to 64 letters, digits"),
     ('[rules."a\\u001b"]\ntext = "x"', r"[rules.'a\x1b'] is no usable name"),
     ("[rules.a]\ntext = 'x'\n[rules.A]\ntext = 'y'", "[rules.A] differs from [rules.a] only in upper and lower case"),

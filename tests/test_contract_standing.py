@@ -32,7 +32,8 @@ def ballot(
 ) -> Ballot:
     shares = verdict if isinstance(verdict, dict) else {verdict: 1.0}
     made: Any = {**PREFIX, "member": member, "kind": kind, "rule": rule, "verdict": shares, "reason": None, **other}
-    return made
+    whole: Ballot = made
+    return whole
 
 
 def stand(rules: dict[str, Rule], *ballots: Ballot) -> Standing:

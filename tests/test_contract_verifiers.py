@@ -46,6 +46,11 @@ def found(verifier: str, settings: Mapping[str, Any], text: str, **more: Any) ->
 ENGLISH = "Some people want the centre without cars, since the air would be cleaner. Others fear for their shops. "
 LONG = "Notwithstanding considerable administrative disagreements, municipal representatives unanimously acknowledged "
 
+DOUBLING = {
+    "$ref": "#/$defs/0",
+    "$defs": {str(at): {"allOf": [{"$ref": f"#/$defs/{at + 1}"}] * 2} for at in range(24)} | {"24": True},
+}
+
 CASES = [
     ("words", {"max": 3}, "One, two – three!", "kept", "3 words; at most 3"),
     ("words", {"max": 2}, "One, two – three!", "broken", "3 words; at most 2"),
@@ -80,6 +85,7 @@ CASES = [
     ("json_schema", {"schema": {"pattern": "^a"}}, '"ba"', "broken", "'ba' does not match '^a'"),
     ("json_schema", {"schema": {"pattern": "^(a|a)+$"}}, f'"{"a" * 60}!"', "silent", "took longer than 1 s"),
     ("json_schema", {"schema": {"$ref": "https://example.org/x"}}, "1", "silent", "refers to 'https://example.org/x'"),
+    ("json_schema", {"schema": DOUBLING}, "1", "silent", "the schema took longer than 1 s"),
     ("json_schema", {"schema": {"$ref": "#"}}, "1", "silent", "is nested too deeply"),
     ("language", {"code": "en"}, ENGLISH, "kept", "it is English"),
     ("language", {"code": "DE"}, ENGLISH, "broken", "it is English"),
@@ -143,7 +149,7 @@ def test_the_grade_is_that_of_the_formula() -> None:
 
 @given(st.text(max_size=200))
 def test_no_text_breaks_a_verifier(text: str) -> None:
-    for verifier, settings in {
+    every: dict[str, dict[str, Any]] = {
         "words": {"max": 5},
         "sentences": {"max": 2},
         "pattern": {"forbids": r"\d"},
@@ -152,7 +158,8 @@ def test_no_text_breaks_a_verifier(text: str) -> None:
         "reading_level": {"max": 8},
         "must_cite": {"communities": ["farmers"]},
         "must_represent": {"above": 0.1},
-    }.items():
+    }
+    for verifier, settings in every.items():
         found(verifier, settings, text, comments=COMMENTS, weights={"farmers": 1.0})
 
 
@@ -251,6 +258,7 @@ def test_settings_of_an_installed_verifier_are_a_table(bring: Any) -> None:
 
 def test_a_contract_names_code_by_an_installed_name_only(bring: Any) -> None:
     bring(lambda candidate, settings: ("kept", "x"))
-    for settings in ({"manners:polite": {}}, {"python": {"function": "manners:polite"}}):
+    others: list[dict[str, Any]] = [{"manners:polite": {}}, {"python": {"function": "manners:polite"}}]
+    for settings in others:
         with pytest.raises(ContractError, match="names no verifier that is installed"):
             Contract.from_data({"rules": {"a": {"verify": settings}}})

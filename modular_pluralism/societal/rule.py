@@ -16,11 +16,16 @@ from modular_pluralism.types import Strength
 _OPTIONAL = Field(exclude_if=lambda value: value is None)
 
 
+_TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+"""Characters that turn the direction of writing: with them a text reads otherwise than it is."""
+
+
 def _readable(text: str) -> str:
     if not text.strip():
         raise ValueError("must say something")
     for char in text:
-        if unicodedata.category(char) in ("Cc", "Cs", "Co", "Cn") and char not in "\n\t":
+        unseen = unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t"
+        if unseen or unicodedata.bidirectional(char) in _TURNS:
             raise ValueError(f"holds a character that nobody can read (U+{ord(char):04X}); remove it")
     return text
 

@@ -34,11 +34,11 @@ def compiled(pattern: str) -> Any:
         raise ValueError("is too deep or too large a regular expression; write a simpler one") from error
 
 
-def searched(pattern: Any, text: str) -> str | None:
+def searched(pattern: Any, text: str, seconds: float = SECONDS) -> str | None:
     """What a compiled pattern finds in the text first, or None.
 
     Raises:
         TimeoutError: it has not finished within the time.
     """
-    match = pattern.search(text, timeout=SECONDS)
+    match = pattern.search(text, timeout=seconds)
     return None if match is None else str(match[0])
