@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from difflib import get_close_matches
 from functools import lru_cache, wraps
 from inspect import signature
 from typing import (
@@ -60,6 +61,12 @@ def no_such(what: str, value: object, known: Iterable[object]) -> str:
     if isinstance(value, str):
         return f"There is no {what} {shown(value)}; use {names}."
     return f"The {what} is {shown(value)}; give its name: {names}."
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """The known name that was probably meant, as the end of a sentence; empty where none is near."""
+    close = get_close_matches(name[:100], list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:

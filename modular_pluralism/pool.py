@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from modular_pluralism.checked import checked, find_problem
+from modular_pluralism.checked import checked, find_problem, hint
 from modular_pluralism.errors import PoolError, PromptError
 from modular_pluralism.home import check_inside, expanded
 from modular_pluralism.model_tables import FILE_KINDS as FILE_KINDS
@@ -37,7 +37,7 @@ from modular_pluralism.model_tables import ModelConfig as ModelConfig
 from modular_pluralism.model_tables import RemoteModel as RemoteModel
 from modular_pluralism.pools import BUILT_IN_POOLS, PAPER_POOLS
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.prompts.loader import hint, inline_persona
+from modular_pluralism.prompts.loader import inline_persona
 from modular_pluralism.table import NAME, Table, at, brief, in_words, unknown
 from modular_pluralism.table import NAME_RULE as NAME_RULE
 from modular_pluralism.table import one_space as one_space

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from modular_pluralism.checked import checked, shown
+from modular_pluralism.checked import checked, hint, shown
 from modular_pluralism.errors import ConfigurationError, InputError, PoolError
-from modular_pluralism.prompts.loader import hint
 
 Text = Annotated[str, Field(min_length=1)]
 

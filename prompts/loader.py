@@ -37,7 +37,7 @@ from typing import Literal
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from modular_pluralism.checked import check_fields
+from modular_pluralism.checked import check_fields, hint
 from modular_pluralism.errors import PromptError
 
 Role = Literal["system", "user"]
@@ -408,12 +408,6 @@ def _segments(text: str, path: str, first_line: int) -> tuple[Segment, ...]:
 def listed(names: Iterable[str]) -> str:
     """Names as messages show them."""
     return ", ".join(names)
-
-
-def hint(name: str, known: Iterable[str]) -> str:
-    """The known name that was probably meant, as the end of a sentence; empty where none is near."""
-    close = get_close_matches(name[:100], list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def short(text: str) -> str:

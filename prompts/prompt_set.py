@@ -8,12 +8,11 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from modular_pluralism.checked import checked
+from modular_pluralism.checked import checked, hint
 from modular_pluralism.errors import PromptError
 from modular_pluralism.home import check_inside
 from modular_pluralism.prompts.loader import (
     Prompt,
-    hint,
     listed,
     plain_persona,
     read_prompt,

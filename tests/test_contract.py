@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -371,6 +372,28 @@ def test_a_difference_names_rules_and_keys() -> None:
         },
     }
     assert difference(contract(), contract()) == {"added": {}, "removed": {}, "changed": {}}
+
+
+def test_nothing_societal_imports_a_model_or_what_asks_one() -> None:
+    above = {
+        "cli",
+        "debugger",
+        "evaluation",
+        "graphs",
+        "llama",
+        "models",
+        "nodes",
+        "pool",
+        "prompts",
+        "runs",
+        "serving",
+    }
+    files = sorted((EXAMPLE.parents[1] / "modular_pluralism" / "societal").rglob("*.py"))
+    named = {
+        found for file in files for found in re.findall(r"(?:from|import) modular_pluralism\.(\w+)", file.read_text())
+    }
+    assert named & above == set()
+    assert "errors" in named
 
 
 def test_the_example_is_a_contract() -> None:

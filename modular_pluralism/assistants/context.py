@@ -12,11 +12,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from modular_pluralism.assistants.offered import offered_pools, offered_prompts, usual_pool
+from modular_pluralism.checked import hint
 from modular_pluralism.errors import ContextError, PromptError
 from modular_pluralism.modes import Takes, every_voices, find_mode, modes
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
-from modular_pluralism.prompts.loader import hint
 from modular_pluralism.types import Scoring
 
 PLURALISM = "pluralism"

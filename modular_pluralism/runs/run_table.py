@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from modular_pluralism.checked import hint
 from modular_pluralism.errors import InputError, PluralismError, StoreError, UnkeptError
 from modular_pluralism.file_names import check_is_utf8
 from modular_pluralism.models.redaction import redact
-from modular_pluralism.prompts.loader import hint
 from modular_pluralism.runs.run_store import Row, RunStore
 from modular_pluralism.runs.setup import Setup
 

@@ -16,9 +16,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from modular_pluralism.checked import checked
+from modular_pluralism.checked import checked, hint
 from modular_pluralism.errors import ContractError
-from modular_pluralism.prompts.loader import hint
 from modular_pluralism.societal.rule import Rule, Scope
 from modular_pluralism.societal.verifiers.registry import VERIFIERS
 from modular_pluralism.table import NAME, NAME_RULE, Table, at, brief, in_words, one_space, unknown

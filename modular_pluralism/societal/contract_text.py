@@ -9,9 +9,9 @@ from typing import Any
 
 from tomlkit.items import Table
 
+from modular_pluralism.checked import hint
 from modular_pluralism.edit_lock import alone_at
 from modular_pluralism.errors import ContractError
-from modular_pluralism.prompts.loader import hint
 from modular_pluralism.societal.contract import CONTRACT_FILE, Contract
 from modular_pluralism.societal.rule import Rule
 from modular_pluralism.table import NAME, NAME_RULE, brief

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, create_model, model_validator
 
+from modular_pluralism.checked import hint
 from modular_pluralism.errors import ContractError
-from modular_pluralism.prompts.loader import hint
 from modular_pluralism.societal.verifiers import installed
 from modular_pluralism.societal.verifiers.candidate import Candidate, Finding
 from modular_pluralism.societal.verifiers.forbidden_text import ForbiddenText
