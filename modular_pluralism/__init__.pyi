@@ -8,6 +8,7 @@ from modular_pluralism.errors import (
     ConfigurationError as ConfigurationError,
     ContextError as ContextError,
     ContextOverflowError as ContextOverflowError,
+    ContractError as ContractError,
     DeadlineError as DeadlineError,
     EngineClosedError as EngineClosedError,
     EngineFullError as EngineFullError,
@@ -96,8 +97,12 @@ from modular_pluralism.pool import (
 )
 from modular_pluralism.prompts import Prompt as Prompt, PromptSet as PromptSet
 from modular_pluralism.runs import open_store as open_store
+from modular_pluralism.societal.contract import Contract as Contract
+from modular_pluralism.societal.rule import Rule as Rule
+from modular_pluralism.societal.standing import Standing as Standing
 from modular_pluralism.tool import pluralism_tool as pluralism_tool
 from modular_pluralism.types import (
+    Ballot as Ballot,
     CalledFunction as CalledFunction,
     Comment as Comment,
     CommentEvidence as CommentEvidence,
@@ -112,6 +117,7 @@ from modular_pluralism.types import (
     HeardQuestion as HeardQuestion,
     HeardSelected as HeardSelected,
     ItemScoring as ItemScoring,
+    MemberKind as MemberKind,
     MethodName as MethodName,
     Mode as Mode,
     OptionDistribution as OptionDistribution,
@@ -121,11 +127,14 @@ from modular_pluralism.types import (
     RoleEstimate as RoleEstimate,
     Scoring as Scoring,
     Selection as Selection,
+    Status as Status,
+    Strength as Strength,
     Style as Style,
     ToldAnswer as ToldAnswer,
     ToolCall as ToolCall,
     Turn as Turn,
     Usage as Usage,
+    Verdict as Verdict,
     Voice as Voice,
     VoicePooling as VoicePooling,
     Voices as Voices,
