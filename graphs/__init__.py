@@ -5,6 +5,7 @@
 from modular_pluralism.graphs.overton import build_overton
 from modular_pluralism.graphs.steerable import build_steerable
 from modular_pluralism.graphs.distributional import build_distributional
+from modular_pluralism.graphs.assembly import build_assembly
 
 # isort: on
 from modular_pluralism.graphs.baselines import BASELINES, build_moe, build_prompting, build_vanilla
@@ -16,6 +17,7 @@ from modular_pluralism.graphs.pluralism import build_pluralism
 __all__ = [
     "BASELINES",
     "NodeCache",
+    "build_assembly",
     "build_comments",
     "build_conversation",
     "build_distributional",

@@ -8,10 +8,11 @@ from typing import Any
 
 from langgraph.graph import StateGraph
 
-from modular_pluralism.checked import checked
+from modular_pluralism.checked import checked, no_such
+from modular_pluralism.errors import InputError
 from modular_pluralism.graphs.parts import ANYTHING, Models, Parts
 from modular_pluralism.graphs.state import BaselineQuestion, BaselineResult, BaselineState
-from modular_pluralism.modes import Takes, find_mode
+from modular_pluralism.modes import Takes, find_mode, modes
 from modular_pluralism.nodes.route import route
 from modular_pluralism.nodes.step import Step
 from modular_pluralism.pool import Pool
@@ -88,7 +89,7 @@ def build_prompting(
     Raises:
         PoolError, PromptError: The pool or a prompt is unusable.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
-        InputError: There is no such scoring, or `into` is no key that is free.
+        InputError: There is no such scoring, no prompt for this mode's way, or `into` is no key that is free.
 
     Example:
         ```python
@@ -104,6 +105,8 @@ def build_prompting(
     needed = find_mode(mode).takes.attribute == "required"
     takes = Takes("required", "optional") if needed else ANYTHING
     parts = Parts(pool, prompts, models, f"prompting_{mode}", takes=takes, into=into)
+    if f"prompting_{mode}" not in parts.prompts:
+        raise InputError(no_such("mode that a prompt describes to the base LLM", mode, prompted_modes()))
     of_group = "prompting_group" if mode == "distributional" else None
     return _base_alone(parts, parts.answer(f"prompting_{mode}", scoring, of_group))
 
@@ -170,6 +173,12 @@ def _base_alone(parts: Parts, step: Step) -> StateGraph[BaselineState, None, Bas
     graph.add_edge("check", "answer")
     parts.add_end(graph, "answer")
     return graph
+
+
+def prompted_modes() -> list[str]:
+    """The modes in whose way the base LLM can be told to be pluralistic, since there is a prompt for that."""
+    built_in = PromptSet.load()
+    return [name for name in modes() if f"prompting_{name}" in built_in]
 
 
 BASELINES: Mapping[str, Callable[..., StateGraph[Any, Any, Any, Any]]] = {

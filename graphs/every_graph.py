@@ -9,7 +9,7 @@ from typing import Any, get_args
 from langgraph.graph import StateGraph
 from pydantic import BaseModel
 
-from modular_pluralism.graphs.baselines import BASELINES, baseline_settings
+from modular_pluralism.graphs.baselines import BASELINES, baseline_settings, prompted_modes
 from modular_pluralism.graphs.shape import example_pool
 from modular_pluralism.modes import modes
 from modular_pluralism.pool import Pool
@@ -26,7 +26,7 @@ def every_graph() -> Iterator[tuple[str, Callable[..., StateGraph[Any, Any, Any,
         yield from ((mode.name, mode.build, settings) for settings in mode.every_setting())
         if mode.structured:
             yield mode.name, mode.build, {"answer_schema": _Schema}
-    for name, scoring, of_mode in product(BASELINES, get_args(Scoring), modes()):
+    for name, scoring, of_mode in product(BASELINES, get_args(Scoring), prompted_modes()):
         yield name, BASELINES[name], {"scoring": scoring, **baseline_settings(name, of_mode)}
 
 

@@ -114,10 +114,10 @@ class NodeCache(BaseCache[Any]):
 
 
 def is_complete(writes: Iterable[tuple[str, Any]]) -> bool:
-    """Whether no community has failed in what a node wrote."""
+    """Whether no community has failed in what a node wrote, and no draft."""
     return not any(
-        comment["error"] is not None
+        written["error"] is not None
         for channel, value in writes
-        if channel == "comments" and value
-        for comment in value.values()
+        if channel in ("comments", "candidates") and value
+        for written in value.values()
     )

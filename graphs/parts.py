@@ -157,14 +157,17 @@ class Parts:
         alone: Any = typed(result.__name__, {self._into: result})
         return AskedGraph(whole, input_schema=question, output_schema=alone)
 
-    def add_check(self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False) -> None:
-        """Add the node with which every run begins."""
+    def add_check(
+        self, graph: StateGraph[Any, Any, Any, Any], *, any_mode: bool = False, unusable: str | None = None
+    ) -> None:
+        """Add the node with which every run begins; `unusable` is why no run of this graph could end."""
         results = written_keys(graph)
         asked: Any = {
             "mode": self.mode,
             "takes": self.takes,
             "communities": self.communities,
             "no_tools": self._no_tools,
+            "unusable": unusable,
         }
         self.add(graph, "check", check(self.models, results=results, any_mode=any_mode, **asked))
         graph.add_edge(START, "check")

@@ -71,7 +71,7 @@ def build_pluralism(
         ```
     """
     # What the question's mode does not take, that mode's own check refuses.
-    takes = Takes("optional", "optional", tools=True)
+    takes = Takes("optional", "optional", tools=True, choose=True)
     parts = Parts(
         pool,
         prompts,

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Required, TypeVar
 
 from typing_extensions import TypedDict
 
 from modular_pluralism.checked import shown
 from modular_pluralism.errors import InputError
-from modular_pluralism.types import Comment, Mode, OptionDistribution, Selection, ToolCall, Turn, Usage
+from modular_pluralism.societal.choice import ChoiceName
+from modular_pluralism.societal.table import Normalise
+from modular_pluralism.societal.tally import Tally
+from modular_pluralism.societal.uncertainty import Uncertainty
+from modular_pluralism.types import (
+    Ballot,
+    Candidate,
+    Comment,
+    Mode,
+    OptionDistribution,
+    Selection,
+    ToolCall,
+    Turn,
+    Usage,
+)
 
 V = TypeVar("V")
 
@@ -18,6 +33,24 @@ def by_community(old: dict[str, V] | None, new: dict[str, V] | None) -> dict[str
     if new is not None and not isinstance(new, dict):
         raise InputError(f"What belongs to the communities is {shown(new)}; write a dict by their names.")
     return {} if new is None else {**(old or {}), **new}
+
+
+BY_COMMUNITY = ("comments", "distributions", "votes", "records", "candidates", "ballots")
+"""The keys of a state to which parallel branches each add their own entry. Candidates that rest on nobody's comment
+alone stand among those that are called as their communities."""
+
+
+def in_pool_order(state: Mapping[str, Any], communities: Sequence[str]) -> dict[str, Any]:
+    """The state with what belongs to single communities in the pool's order, and what is nobody's before it."""
+    return {
+        key: _in_order(value, communities) if key in (*BY_COMMUNITY, "readings") and value else value
+        for key, value in state.items()
+    }
+
+
+def _in_order(by_name: Mapping[str, Any], communities: Sequence[str]) -> dict[str, Any]:
+    others = [name for name in by_name if name not in communities]
+    return {name: by_name[name] for name in (*others, *communities) if name in by_name}
 
 
 class Question(TypedDict, total=False):
@@ -63,6 +96,18 @@ class DistributionalQuestion(Question, total=False):
     priors: dict[str, float] | None
 
 
+class AssemblyQuestion(Question, total=False):
+    """`choose` names the rule by which the answer is chosen among the candidates, and `normalise` what is made of the
+    members' scores before that. `priors` are the communities' weights for this question, in the place of the pool's:
+    relative to each other, and one that is left out has no weight."""
+
+    attribute: None
+    options: None
+    priors: dict[str, float] | None
+    choose: ChoiceName | None
+    normalise: Normalise | None
+
+
 class BaselineQuestion(Question, total=False):
     """What a baseline is asked: of any mode."""
 
@@ -85,6 +130,8 @@ class PluralismQuestion(Question, total=False):
     attribute: str | None
     options: list[str] | None
     priors: dict[str, float] | None
+    choose: ChoiceName | None
+    normalise: Normalise | None
 
 
 class Commented(TypedDict, total=False):
@@ -153,6 +200,27 @@ class DistributionalState(DistributionalQuestion, DistributionalResult, total=Fa
     """A distributional question and its result."""
 
 
+class AssemblyResult(Commented, total=False):
+    """Assembly: the answer, and its minutes.
+
+    `candidates` are what was chosen among, and `ballots` what each member says of them. `tally` has the table of both,
+    the winner by every rule, and who is worst off with it; it is None where there was only one candidate, so that
+    nothing was chosen. `uncertainty` tells apart how far the members disagree, how far each doubts, and how good the
+    reading is. `usage` is what the answer cost.
+    """
+
+    candidates: Annotated[dict[str, Candidate] | None, by_community]
+    ballots: Annotated[dict[str, list[Ballot]] | None, by_community]
+    answer: str | None
+    tally: Tally | None
+    uncertainty: Uncertainty | None
+    usage: Usage | None
+
+
+class AssemblyState(AssemblyQuestion, AssemblyResult, total=False):
+    """A question for an assembly, and its answer with the minutes."""
+
+
 class CommentsResult(Commented, total=False):
     """The communities' comments alone."""
 
@@ -167,6 +235,12 @@ class CommentOutput(TypedDict, total=False):
     comments: Annotated[dict[str, Comment], by_community]
 
 
+class DraftOutput(CommentOutput, total=False):
+    """What the branch of a community gives back to an assembly's graph."""
+
+    candidates: Annotated[dict[str, Candidate] | None, by_community]
+
+
 class BranchOutput(CommentOutput, total=False):
     """What one community's branch of the distributional graph gives back to it."""
 
@@ -176,8 +250,12 @@ class BranchOutput(CommentOutput, total=False):
 
 
 class PluralismResult(Commented, total=False):
-    """The union of the three modes' results."""
+    """The union of the modes' results."""
 
+    candidates: Annotated[dict[str, Candidate] | None, by_community]
+    ballots: Annotated[dict[str, list[Ballot]] | None, by_community]
+    tally: Tally | None
+    uncertainty: Uncertainty | None
     answer: str | None
     tool_calls: list[ToolCall] | None
     structured: Any
@@ -196,7 +274,7 @@ class PluralismResult(Commented, total=False):
 
 
 class PluralismState(PluralismQuestion, PluralismResult, total=False):
-    """The union of the three modes' states."""
+    """The union of the modes' states."""
 
 
 class BaselineResult(Commented, total=False):

@@ -35,6 +35,7 @@ from modular_pluralism.errors import (
 from modular_pluralism.estimates import estimate as estimate
 from modular_pluralism.graphs import (
     NodeCache as NodeCache,
+    build_assembly as build_assembly,
     build_comments as build_comments,
     build_conversation as build_conversation,
     build_distributional as build_distributional,
@@ -46,6 +47,9 @@ from modular_pluralism.graphs import (
     build_vanilla as build_vanilla,
 )
 from modular_pluralism.graphs.state import (
+    AssemblyQuestion as AssemblyQuestion,
+    AssemblyResult as AssemblyResult,
+    AssemblyState as AssemblyState,
     BaselineQuestion as BaselineQuestion,
     BaselineResult as BaselineResult,
     BaselineState as BaselineState,
@@ -97,16 +101,19 @@ from modular_pluralism.pool import (
 )
 from modular_pluralism.prompts import Prompt as Prompt, PromptSet as PromptSet
 from modular_pluralism.runs import open_store as open_store
-from modular_pluralism.societal.contract import Contract as Contract
-from modular_pluralism.societal.rule import Rule as Rule
-from modular_pluralism.societal.standing import Standing as Standing
+from modular_pluralism.societal.choice import ChoiceName as ChoiceName
+from modular_pluralism.societal.table import Normalise as Normalise
+from modular_pluralism.societal.tally import Tally as Tally
+from modular_pluralism.societal.uncertainty import Uncertainty as Uncertainty
 from modular_pluralism.tool import pluralism_tool as pluralism_tool
 from modular_pluralism.types import (
     Ballot as Ballot,
     CalledFunction as CalledFunction,
+    Candidate as Candidate,
     Comment as Comment,
     CommentEvidence as CommentEvidence,
     Cost as Cost,
+    Draft as Draft,
     Estimate as Estimate,
     Event as Event,
     Evidence as Evidence,
@@ -119,6 +126,7 @@ from modular_pluralism.types import (
     ItemScoring as ItemScoring,
     MemberKind as MemberKind,
     MethodName as MethodName,
+    MemberKind as MemberKind,
     Mode as Mode,
     OptionDistribution as OptionDistribution,
     Pooling as Pooling,

@@ -39,12 +39,14 @@ class Takes:
         options: The same of options.
         voice: Whether there is a choice of how communities are heard.
         tools: Whether the base LLM may call tools where it writes the answer.
+        choose: Whether a rule of social choice picks the answer, which a question may name.
     """
 
     attribute: Need = "refused"
     options: Need = "refused"
     voice: bool = False
     tools: bool = False
+    choose: bool = False
 
     @property
     def required(self) -> list[str]:
@@ -228,7 +230,7 @@ def _check(mode: ModeDescription) -> None:
     needs: dict[str, tuple[object, Any]] = {name: (getattr(mode, name), kind) for name, kind in kinds.items()}
     needs |= {f"takes.{part}": (getattr(mode.takes, part), Need) for part in ("attribute", "options")}
     needs |= {"takes.voice": (mode.takes.voice, bool), "structured": (mode.structured, bool)}
-    needs |= {"takes.tools": (mode.takes.tools, bool)}
+    needs |= {"takes.tools": (mode.takes.tools, bool), "takes.choose": (mode.takes.choose, bool)}
     for name, (value, kind) in needs.items():
         if problem := find_problem(value, kind, name):
             raise InputError(f"The mode {mode.name}: {problem}")
@@ -257,7 +259,7 @@ def _load_modes() -> None:
             ) from error
 
 
-def takers(part: Literal["attribute", "options", "voice", "tools"]) -> str:
+def takers(part: Literal["attribute", "options", "voice", "tools", "choose"]) -> str:
     """The modes whose questions may have that part, for a sentence."""
     return " or ".join(mode.name for mode in modes().values() if getattr(mode.takes, part) not in ("refused", False))
 

@@ -70,12 +70,24 @@ def mean_over_rotations(readings: Sequence[Sequence[float]]) -> list[float]:
 
     `readings`: [n_rotations, n_options], row r belonging to `rotations(n_options)[r]`.
     """
+    mapped = mapped_back(readings)
+    return [math.fsum(column) / len(mapped) for column in zip(*mapped, strict=True)]
+
+
+def spread_over_rotations(readings: Sequence[Sequence[float]]) -> list[float]:
+    """How far two readings of the same option are apart at most: [n_options], of `readings` as in
+    `mean_over_rotations`. 0 where no place and no letter is preferred."""
+    return [max(column) - min(column) for column in zip(*mapped_back(readings), strict=True)]
+
+
+def mapped_back(readings: Sequence[Sequence[float]]) -> list[list[float]]:
+    """The readings of each rotation, [n_rotations, n_options], with every row in the options' own order."""
     count = len(readings[0])
     mapped = [[0.0] * count for _ in readings]
     for row, (reading, order) in enumerate(zip(readings, rotations(count), strict=True)):
         for place, option in enumerate(order):
             mapped[row][option] = reading[place]
-    return [math.fsum(column) / len(mapped) for column in zip(*mapped, strict=True)]
+    return mapped
 
 
 def linear_pool(distributions: Sequence[Sequence[float]], weights: Sequence[float]) -> list[float]:

@@ -17,6 +17,7 @@ from modular_pluralism.graphs.parts import Models, Parts
 from modular_pluralism.modes import ModeDescription, find_mode, shown_answer
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
+from modular_pluralism.societal.account import chosen_in_words, notes_on_ballots
 from modular_pluralism.types import Comment, Mode, Scoring, Voices
 
 Told = tuple[str, dict[str, Any]]
@@ -143,6 +144,8 @@ def _arguments(mode: ModeDescription) -> type[BaseModel]:
 def _text(mode: ModeDescription, state: dict[str, Any]) -> str:
     """The result in words, with what is to be known of its reliability."""
     lines = _distribution(state) if mode.result == "distribution" else [shown_answer(state)]
+    if state.get("candidates"):
+        lines += chosen_in_words(state)
     lines += _shortcomings(state)
     selected = state.get("selected")
     if selected:
@@ -164,6 +167,7 @@ def _shortcomings(state: dict[str, Any]) -> list[str]:
         lines.append(f"The comments of {', '.join(cut)} were cut off by their token limit.")
     whole = state.get("distribution")
     read = [whole] if isinstance(whole, Mapping) else list((state.get("distributions") or {}).values())
+    lines += notes_on_ballots(state)
     drawn = [each["samples"] for each in read if each["samples"] is not None]
     if drawn:
         lines.append(

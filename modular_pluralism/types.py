@@ -11,7 +11,7 @@ from typing_extensions import TypedDict  # of `typing`'s, pydantic makes no sche
 
 Mode = str
 """The name of a mode, that is, of how the communities collaborate (section 3 of the paper): "overton", "steerable",
-"distributional", or one that was added; see `modular_pluralism.modes`."""
+"distributional", "assembly", or one that was added; see `modular_pluralism.modes`."""
 
 Scoring = Literal["label", "rotate", "text"]
 """How the probability of an answer option is read: "label" takes the option's letter as the next token, "rotate"
@@ -83,7 +83,7 @@ class Ballot(TypedDict):
     when: str | None
 
 
-Happened = Literal["started", "answered", "scored", "voted", "failed"]
+Happened = Literal["started", "answered", "scored", "voted", "judged", "failed"]
 """What a node tells of its work: that it asks a model for the first time, and how that ended."""
 
 
@@ -138,6 +138,20 @@ class Comment(Reply):
     error: str | None
     reasoning: NotRequired[str]
     evidence: NotRequired[CommentEvidence]
+
+
+Draft = Literal["base", "merge", "comments"]
+"""What an assembly chooses among: the answer of the base LLM alone, the Overton merge of all comments, and one answer
+in the light of each community's comment."""
+
+
+class Candidate(Reply):
+    """An answer that an assembly may choose; where it could not be written, `text` is empty and `error` says why.
+    `rests_on` names the communities whose comments the base LLM was told."""
+
+    name: str
+    rests_on: list[str]
+    error: str | None
 
 
 class Turn(TypedDict):
@@ -228,10 +242,10 @@ class Event(TypedDict):
     """What a node tells as it happens, to whoever streams a run with `stream_mode="custom"`.
 
     `event` is "started" before the node first asks a model; then "answered", or where it reads the probabilities of
-    options "scored" (by the base LLM) or "voted" (by a community); or "failed", with an `error`, where its community
-    counts as missing or the run ends. `node` is its name in the graph, `role` what it does there. `seconds` are those
-    since it started, `attempts` the tries of all its calls; tokens are None where no model has counted any, as where
-    probabilities are read without a text.
+    options "scored" (by the base LLM) or "voted" (by a community), and where it reads those of candidates "judged"; or
+    "failed", with an `error`, where its community or its candidate counts as missing, or the run ends. `node` is its
+    name in the graph, `role` what it does there. `seconds` are those since it started, `attempts` the tries of all its
+    calls; tokens are None where no model has counted any, as where probabilities are read without a text.
     """
 
     event: Happened

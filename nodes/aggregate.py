@@ -134,7 +134,7 @@ def _ready(state: State, priors: Priors, quorum: int, voices: Voicing) -> _Ready
         united = _united(state, voices)
         comments = {**state["comments"], **united.get("comments", {})}
         state = {**state, **united, "comments": comments}
-    of_question = _weights(state, priors)
+    of_question = weights_of(state, priors)
     present = attendance(state, list(of_question), quorum)
     try:
         weights = normalise([of_question[name] for name in present.names])
@@ -152,7 +152,7 @@ def _ready(state: State, priors: Priors, quorum: int, voices: Voicing) -> _Ready
     return _Ready(dict(zip(present.names, distributions, strict=True)), by_name, plain_update({**update, **united}))
 
 
-def _weights(state: State, priors: Priors) -> Mapping[str, float]:
+def weights_of(state: State, priors: Priors) -> Mapping[str, float]:
     """The question's own priors, or else the pool's."""
     own: Mapping[str, float] | None = state.get("priors")
     of_pool = priors(state.get("attribute"))

@@ -25,22 +25,27 @@ def check(
     communities: Sequence[str],
     any_mode: bool = False,
     no_tools: str | None = None,
+    unusable: str | None = None,
 ) -> Body:
     """Step that checks the question's parts, for a mode that takes these, or for `any_mode`, that the question names
-    one. `no_tools` says why the answer of this graph can call no tools, though its mode's can.
+    one. `no_tools` says why the answer of this graph can call no tools, though its mode's can; `unusable` says why this
+    graph, which may stand beside others of the same pool, can answer nothing.
 
     It also empties the `results` that an earlier run on the same thread left in the state: without that, the answer to
     one question would stand below the next one until there is a new answer, or for good where the new run leaves none
     of its kind.
 
     Raises (in the step):
-        InputError: a part is missing, unusable, or not for this mode, or the base LLM takes no tools.
+        InputError: a part is missing, unusable, or not for this mode, the base LLM takes no tools, or the graph is
+            `unusable`.
     """
 
     def step(state: State) -> Update:
         if any_mode:
             find_mode(state.get("mode"))
         check_parts(state, mode, takes)
+        if unusable is not None:
+            raise InputError(unusable)
         if no_tools is not None and uses_tools(state):
             raise InputError(no_tools)
         if (tools := tools_of(state)) is not None:

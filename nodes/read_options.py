@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from langchain_core.messages import BaseMessage
 
@@ -140,6 +140,39 @@ def read_by_label(
     endpoint reports no log-probabilities, `samples` replies are drawn in all, and the result says so.
     """
     orders = rotations(len(options)) if rotate else [list(range(len(options)))]
+    read = yield from read_orders(model, options, orders, prompt_for, samples=samples, seed=seed)
+    return OptionDistribution(
+        probabilities=mean_over_rotations(read.shares) if rotate else read.shares[0],
+        mass=sum(read.masses) / len(read.masses),
+        scoring="rotate" if rotate else "label",
+        samples=read.samples,
+        unread=[options[at] for at in read.unread],
+        label=read.shares[0],
+        label_mass=read.masses[0],
+    )
+
+
+class OrderReadings(NamedTuple):
+    """What a model makes of the options in several orders: `shares` [n_orders, n_options], each normalised, by the
+    places of that order; `masses` [n_orders], what the letters had before that; the number of `samples`, where replies
+    were counted; and the places of options whose probability the endpoint did not report in some order."""
+
+    shares: list[list[float]]
+    masses: list[float]
+    samples: int | None
+    unread: list[int]
+
+
+def read_orders(
+    model: PoolModel,
+    options: Sequence[str],
+    orders: Sequence[Sequence[int]],
+    prompt_for: Callable[[Sequence[str]], Prompt],
+    *,
+    samples: int,
+    seed: int,
+) -> ask.Asking[OrderReadings]:
+    """The probability of each option's letter as the next token, in each of these orders; see `read_by_label`."""
     prompts = [prompt_for([options[at] for at in order]) for order in orders]
     labels = letters(len(options))
     drawn: int | None = None
@@ -152,16 +185,12 @@ def read_by_label(
         readings = []
         for number, prompt in enumerate(prompts):
             readings.append((yield from _sample(model, prompt, labels, count, derive_seed(seed, number))))
-    distributions = [_normalised(reading, model) for reading in readings]
-    unread = {options[orders[row][at]] for row, reading in enumerate(readings) for at in reading.unread}
-    return OptionDistribution(
-        probabilities=mean_over_rotations(distributions) if rotate else distributions[0],
-        mass=sum(sum(reading.probabilities) for reading in readings) / len(readings),
-        scoring="rotate" if rotate else "label",
+    unread = {order[at] for order, reading in zip(orders, readings, strict=True) for at in reading.unread}
+    return OrderReadings(
+        shares=[_normalised(reading, model) for reading in readings],
+        masses=[sum(reading.probabilities) for reading in readings],
         samples=drawn,
-        unread=[option for option in options if option in unread],
-        label=distributions[0],
-        label_mass=sum(readings[0].probabilities),
+        unread=sorted(unread),
     )
 
 

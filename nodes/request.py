@@ -14,6 +14,8 @@ from modular_pluralism.modes import Takes, find_mode, takers
 from modular_pluralism.nodes.render import one_line
 from modular_pluralism.nodes.tools import check_tools, uses_tools
 from modular_pluralism.option_math import MOST_OPTIONS
+from modular_pluralism.societal.choice import ChoiceName
+from modular_pluralism.societal.table import Normalise
 from modular_pluralism.types import Mode, Scoring, Turn, Voice, Voices
 
 
@@ -27,6 +29,8 @@ class Request(BaseModel):
         options: The possible answers, 2 to 26, all different.
         scoring: How option probabilities are read.
         voice: How communities are heard in distributional mode.
+        choose: The rule by which an assembly chooses (default "nash").
+        normalise: What an assembly makes of its members' scores before it chooses (default "none").
         seed: The seed of the run.
         history: What was said before the question.
         tools: What the base LLM may call where it writes its answer, as OpenAI has it.
@@ -34,7 +38,7 @@ class Request(BaseModel):
         tool_messages: The calls that it has made since the question, and what came back, as OpenAI has them.
 
     Raises:
-        InputError: There is no such mode, scoring or voice; or a part is missing, unusable, or not for this mode.
+        InputError: There is no such mode, scoring, voice or rule; or a part is missing, unusable, or not for this mode.
 
     Example:
         ```python
@@ -53,6 +57,8 @@ class Request(BaseModel):
     options: list[str] | None = None
     scoring: Scoring = "rotate"
     voice: Voices = "comment"
+    choose: ChoiceName | None = None
+    normalise: Normalise | None = None
     seed: int | None = None
     history: list[Turn] | None = None
     tools: list[dict[str, Any]] | None = None
@@ -77,6 +83,8 @@ class Request(BaseModel):
             "history": self.history,
             "attribute": self.attribute,
             "options": self.options or None,
+            "choose": self.choose,
+            "normalise": self.normalise,
             "tools": self.tools or None,
             "tool_choice": self.tool_choice,
             "tool_messages": self.tool_messages or None,
@@ -100,7 +108,26 @@ def check_parts(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
     if takes.options == "required" or given.get("options") not in (None, [], ()):
         _refuse(takes, "options", mode)
         check_options(given.get("options"))
+    check_choice(given, mode, takes)
     check_tools_of_mode(given, mode, takes)
+
+
+def check_choice(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
+    """Raise InputError where a question says how an answer is chosen, and there is no such rule or normalising, or the
+    mode chooses none."""
+    for part, what, known in (
+        ("choose", "rule to choose by", get_args(ChoiceName)),
+        ("normalise", "way to normalise", get_args(Normalise)),
+    ):
+        value = given.get(part)
+        if value is None:
+            continue
+        if not takes.choose:
+            raise InputError(
+                f"{mode.capitalize()} mode chooses among no answers, so it takes no {part}; leave it out, or choose "
+                f"{takers('choose')} mode."
+            )
+        _known(value, list(known), what)
 
 
 def check_state(state: Mapping[str, Any]) -> None:
@@ -112,6 +139,7 @@ def check_state(state: Mapping[str, Any]) -> None:
         check_attribute(state["attribute"], required=False)
     if state.get("options"):
         check_options(state["options"])
+    check_choice(state, "assembly", Takes(choose=True))
     check_tools(state)
 
 

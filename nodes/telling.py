@@ -1,12 +1,12 @@
 """What a node tells of its work as it happens: events to whoever streams the run's custom events, and a line of the log
-for a community that has become missing."""
+for a community or a candidate that has become missing."""
 
 from __future__ import annotations
 
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from langgraph.config import get_stream_writer
@@ -20,7 +20,7 @@ from modular_pluralism.models.reply_parts import TokenCounts
 from modular_pluralism.types import Event, Happened
 
 _log = logging.getLogger(__name__)
-_DONE: Mapping[str, Happened] = {"score": "scored", "vote": "voted"}
+_DONE: Mapping[str, Happened] = {"score": "scored", "vote": "voted", "judge": "judged"}
 
 
 class Telling:
@@ -65,10 +65,12 @@ class Telling:
 
     def wrote(self, update: Mapping[str, Any]) -> None:
         """The node has come to its end with this update of the state."""
-        said: Mapping[str, Any] = update.get("comments") or {}
-        lost = {name: comment["error"] for name, comment in said.items() if comment["error"] is not None}
+        lost = dict(_errors(update, "comments"))
         for name, why in lost.items():
             _log.warning("%s is missing: %s", name, why, exc_info=_shown(self._failure, why))
+        for name, why in _errors(update, "candidates"):
+            _log.warning("The candidate %s is missing: %s", name, why, exc_info=_shown(self._failure, why))
+            lost[name] = why
         if self._started is None:
             return
         if lost:
@@ -93,6 +95,13 @@ class Telling:
             error=error,
         )
         self._write(told)
+
+
+def _errors(update: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
+    """Who or what has failed among the comments or candidates of an update, and why."""
+    for name, written in (update.get(key) or {}).items():
+        if written["error"] is not None:
+            yield name, written["error"]
 
 
 def _writer() -> StreamWriter | None:

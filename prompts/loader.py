@@ -45,7 +45,7 @@ Role = Literal["system", "user"]
 Segment = tuple[str, str | None]
 """A stretch of literal text, and the variable that follows it (None at the end)."""
 
-MODES = ("any", "overton", "steerable", "distributional", "baseline", "judge", "fragment", "persona")
+MODES = ("any", "overton", "steerable", "distributional", "assembly", "baseline", "judge", "fragment", "persona")
 """What a header's `mode` may say: the mode that uses the prompt; `any` for several of them; `baseline` for what the
 modes are compared with; `judge` for what an evaluation asks about answers, and a search about prompts; `fragment` for a
 text that stands inside other prompts; `persona` for a system prompt."""

@@ -9,8 +9,8 @@ import pytest
 
 from modular_pluralism.errors import InputError, QuorumError
 from modular_pluralism.graphs import build_moe, build_prompting, build_vanilla
+from modular_pluralism.graphs.baselines import prompted_modes
 from modular_pluralism.graphs.state import BaselineQuestion
-from modular_pluralism.modes import modes
 from tests.fake_models import NAMES, FakeChatWithLogprobs, Seen, always, choosing, fake_models, fake_pool, label_of
 from tests.test_overton import without_seconds
 
@@ -48,7 +48,7 @@ def test_vanilla_chooses_among_options(scoring: Any) -> None:
     assert len(boss.seen) == (3 if scoring == "rotate" else 1)
 
 
-@pytest.mark.parametrize("mode", list(modes()))
+@pytest.mark.parametrize("mode", prompted_modes())
 @pytest.mark.parametrize("options", [None, OPTIONS])
 def test_prompting_says_more_than_vanilla(mode: str, options: Any) -> None:
     asked: Any = {**ASKED, "options": options, "attribute": "thrift" if mode == "steerable" else None}
@@ -59,6 +59,11 @@ def test_prompting_says_more_than_vanilla(mode: str, options: Any) -> None:
     assert len(told.prompts) == len(plain.prompts)
     assert told.prompts != plain.prompts
     assert all(("thrift" in prompt) is (mode == "steerable") for prompt in told.prompts)
+
+
+def test_prompting_needs_a_prompt_for_the_mode() -> None:
+    with pytest.raises(InputError, match=r"There is no mode that a prompt .* 'assembly'; use overton, steer"):
+        build_prompting(fake_pool(), mode="assembly")
 
 
 @pytest.mark.parametrize("options", [None, OPTIONS])

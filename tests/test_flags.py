@@ -19,7 +19,7 @@ from modular_pluralism.types import Mode
 from tests.command import pluralism
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-ELSEWHERE = ("llama", "serving", "debugger", "inspect", "assistants", "edits.py")
+ELSEWHERE = ("llama", "societal", "serving", "debugger", "inspect", "assistants", "edits.py")
 """What raises there is the fault of a pool file, a client or a caller in Python."""
 
 NO_FLAG = {
@@ -59,6 +59,11 @@ NO_FLAG = {
     "There are stages after_comments": "stages are given in Python",
     "NodeCache": "a cache is given in Python",
     "answer_schema": "a schema is given in Python",
+    "There is no draft to choose": "drafts are named in Python",
+    "There is no draft to judge": "drafts are named in Python",
+    "unusable": "a graph says of itself what it lacks",
+    "The candidate x in the state": "a state is edited in Python",
+    "The ballots of x in the state": "a state is edited in Python",
     "The result cannot go into": "its key is given in Python",
     "x is x; give a function, a chain": "stages are given in Python",
     "The pooling is": "a pooling is given in Python, or in the pool file",

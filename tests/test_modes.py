@@ -81,7 +81,7 @@ def chorus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.filterwarnings("ignore:This API is in beta")
-@pytest.mark.parametrize("name", ["overton", "steerable", "distributional"])
+@pytest.mark.parametrize("name", ["overton", "steerable", "distributional", "assembly"])
 def test_a_graph_tells_its_schemas_and_is_a_tool(name: str) -> None:
     mode = find_mode(name)
     graph = mode.graph("culture").compile()
@@ -108,7 +108,7 @@ def pool_file(tmp_path: Path) -> Path:
 
 
 def test_the_package_s_own_modes() -> None:
-    assert list(modes()) == ["overton", "steerable", "distributional"]
+    assert list(modes()) == ["overton", "steerable", "distributional", "assembly"]
     for name, mode in modes().items():
         assert mode.name == name
         assert {"check", "community"} < {node.id for node in mode.nodes()}
@@ -193,7 +193,7 @@ except InputError as error:
     print(error)
 print(*modes(), register_mode(own) is own, *modes())
 """
-    known = "overton steerable distributional"
+    known = "overton steerable distributional assembly"
     refused = "There is a mode 'overton' already, of modular_pluralism.graphs.overton; give yours another name."
     said = f"{refused}\n{known} True {known} own\n"
     assert python(code).stdout == said

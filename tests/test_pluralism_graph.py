@@ -1,4 +1,4 @@
-"""The graph of all three modes."""
+"""The graph of all modes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from modular_pluralism.checked import shown
 from modular_pluralism.errors import InputError, QuorumError
-from modular_pluralism.graphs import build_distributional, build_overton, build_pluralism, build_steerable
+from modular_pluralism.graphs import (
+    build_assembly,
+    build_distributional,
+    build_overton,
+    build_pluralism,
+    build_steerable,
+)
 from modular_pluralism.graphs.state import Question
 from tests.fake_models import NAMES, FakeChat, Seen, always, choosing, fake_models, fake_pool, label_of
 from tests.test_overton import without_seconds
@@ -23,6 +29,7 @@ MODES: dict[str, dict[str, Any]] = {
     "overton": {},
     "steerable": {"attribute": "thrift"},
     "distributional": {"options": OPTIONS},
+    "assembly": {},
 }
 
 
@@ -34,8 +41,13 @@ def boss() -> BaseChatModel:
     return choosing(prefers, "An answer.")
 
 
+def judges() -> dict[str, BaseChatModel]:
+    """Communities that say their view, and prefer what stands first: an assembly asks them for that."""
+    return {name: choosing(lambda seen: {"A": 0.75, "B": 0.25}, f"The view of {name}.") for name in NAMES}
+
+
 def built(**others: Any) -> Any:
-    return build_pluralism(fake_pool(), models=fake_models(boss(), **others))
+    return build_pluralism(fake_pool(), models=fake_models(boss(), **{**judges(), **others}))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -44,8 +56,13 @@ def test_each_mode_gives_what_its_own_graph_gives(mode: str) -> None:
         "overton": build_overton,
         "steerable": build_steerable,
         "distributional": build_distributional,
+        "assembly": build_assembly,
     }
-    alone = builders[mode](fake_pool(), models=fake_models(boss())).compile().invoke({**QUESTION, **MODES[mode]})
+    alone = (
+        builders[mode](fake_pool(), models=fake_models(boss(), **judges()))
+        .compile()
+        .invoke({**QUESTION, **MODES[mode]})
+    )
     graph = built().compile()
     asked = {**QUESTION, **MODES[mode], "mode": mode}
     result = graph.invoke(asked)
@@ -70,7 +87,8 @@ def test_tokens_are_streamed_under_the_community_s_name(mode: str) -> None:
         assert namespace[0].startswith(f"{mode}:")
         name = metadata["langgraph_node"]
         said[name] = said.get(name, "") + message.text
-    answer = {"overton": {"merge": "An answer."}, "steerable": {"respond": "An answer."}, "distributional": {}}[mode]
+    written = {"overton": {"merge": "An answer."}, "steerable": {"respond": "An answer."}}
+    answer = written.get(mode, {})
     assert said == {name: f"The view of {name}." for name in NAMES} | answer
 
 
@@ -86,7 +104,7 @@ def test_an_unknown_mode_is_refused_before_any_model_is_asked(mode: Any) -> None
         if isinstance(mode, str)
         else f"The mode is {shown(mode)}; give its name:"
     )
-    assert str(caught.value) == f"{said} overton, steerable, distributional."
+    assert str(caught.value) == f"{said} overton, steerable, distributional, assembly."
     with pytest.raises(InputError, match="The mode is None; give its name: overton"):
         graph.invoke(QUESTION)  # type: ignore[arg-type]
     assert model.seen == []
@@ -112,9 +130,10 @@ def test_one_mode_after_another_on_a_thread_leaves_nothing_of_the_one_before() -
         "distributional": {"distribution", "distributions", "weights", "disagreement", "label_mass"},
         "overton": {"answer", "usage"},
         "steerable": {"answer", "usage", "selected"},
+        "assembly": {"answer", "usage", "candidates", "ballots", "tally", "uncertainty"},
     }
     of_any = set().union(*results.values()) | {"choice"}
-    for mode in ("distributional", "overton", "steerable", "distributional", "steerable", "overton"):
+    for mode in ("distributional", "overton", "assembly", "steerable", "distributional", "overton"):
         result = graph.invoke({**QUESTION, **MODES[mode], "mode": mode}, config)
         assert json.loads(json.dumps(result)) == result
         left = {key for key in of_any if result.get(key) not in (None, {})}

@@ -62,6 +62,8 @@ BUILT_IN = {
     "prompting_distributional_options": {"question", "options"},
     "prompting_group": {"question", "attribute"},
     "prompting_group_options": {"question", "attribute", "options"},
+    "draft": {"question", "comment"},
+    "prefer": {"question", "options"},
     "reflect": {"text", "examples", "names"},
     "reflect_example": {"question", "wanted", "given", "score"},
     "reflect_again": {"problem"},

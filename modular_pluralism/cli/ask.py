@@ -40,6 +40,7 @@ pluralism ask "Should wages be public?" --mode steerable --attribute "the right 
 pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --score rotate --json
 pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --voice vote
 echo "What makes a good school?" | pluralism ask - --pool culture --quiet
+pluralism ask "Should wages be public?" --mode assembly --choose maximin
 pluralism ask "Should wages be public?" --thread wages
 pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --dry-run
 """)
@@ -62,6 +63,23 @@ def ask(
     ] = None,
     score: ScoringOption = "rotate",
     voice: VoiceOption = "comment",
+    choose: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="Assembly mode: how an answer is chosen: utilitarian, nash (the default), maximin, leximin, borda, "
+            "schulze or slate.",
+            show_default=False,
+        ),
+    ] = None,
+    normalise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[none|range|rank]",
+            help="Assembly mode: what is made of each community's scores before that.",
+            show_default=False,
+        ),
+    ] = None,
     pool: PoolOption = "perspective",
     prompts: PromptsOption = None,
     seed: SeedOption = 0,
@@ -85,14 +103,23 @@ def ask(
     In overton mode all comment and the base LLM merges the comments; in steerable mode the comment that fits
     an attribute is selected and the base LLM answers with it; in distributional mode the probability of every
     option is read from each comment and pooled. With `--voice vote`, the communities' own probabilities are pooled
-    instead, and nobody comments.
+    instead, and nobody comments. In assembly mode several answers are drafted, every community judges them all, and a
+    rule chooses one, whose minutes are printed with it.
     """
     from modular_pluralism.errors import InputError
     from modular_pluralism.nodes.request import Request
 
     text = piped("question") if question == "-" else question
     request = Request(
-        question=text, mode=mode, attribute=attribute, options=option, scoring=score, voice=voice, seed=seed
+        question=text,
+        mode=mode,
+        attribute=attribute,
+        options=option,
+        scoring=score,
+        voice=voice,
+        choose=choose,
+        normalise=normalise,
+        seed=seed,
     )
     if store is not None and thread is None:
         raise InputError("--store says where --thread keeps a run; add --thread with a name for it, or leave it out.")
@@ -243,6 +270,8 @@ def stopped(thread: str | None, store: str | None) -> str:
 
 def _whole(state: Mapping[str, Any], setup: Setup, thread: str | None) -> dict[str, Any]:
     """The whole run as one JSON object; communities stand in the pool's order."""
+    from modular_pluralism.graphs.state import in_pool_order
+
     result: dict[str, Any] = {"mode": setup.mode, "pool": setup.pool_name}
     if thread is not None:
         result["thread"] = thread
@@ -250,10 +279,7 @@ def _whole(state: Mapping[str, Any], setup: Setup, thread: str | None) -> dict[s
         result["scoring"] = setup.scoring
     if setup.voice != "comment":
         result["voice"] = setup.voice
-    for key, value in state.items():
-        by_community = key in ("comments", "distributions", "votes", "records", "readings")
-        result[key] = {name: value[name] for name in setup.communities if name in value} if by_community else value
-    return result
+    return result | in_pool_order(state, setup.communities)
 
 
 def _answer(mode: ModeDescription, state: Mapping[str, Any]) -> str:

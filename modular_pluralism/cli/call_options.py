@@ -47,7 +47,7 @@ ModeOption = Annotated[
         "--mode",
         "-m",
         parser=_known_mode,
-        metavar="[overton|steerable|distributional|…]",
+        metavar="[overton|steerable|distributional|assembly|…]",
         help="How the communities collaborate.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""`pluralism demo`: one real question in every mode."""
+"""`pluralism demo`: one real question in every mode of the paper."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def demo(
     pool: PoolOption = POOL,
     seed: SeedOption = 0,
 ) -> None:
-    """Ask one question in every mode, on the demo model unless the pool says otherwise.
+    """Ask one question in every mode of the paper, on the demo model unless the pool says otherwise.
 
-    In distributional mode, communities that have a record answer from it; in the others, they are told its nearest
+    Assembly mode is left out, which takes several times as long: `pluralism ask QUESTION --mode assembly`. In
+    distributional mode, communities that have a record answer from it; in the others, they are told its nearest
     answers before they comment.
     """
     from rich.console import Console
@@ -46,6 +47,7 @@ def demo(
     loaded = Pool.load(pool)
     recorded = all(loaded.answers_file(name) is not None for name in loaded.communities)
     given: dict[str, Any] = {"attribute": attribute, "options": option}
+    shown = [mode for mode in modes().values() if not mode.takes.choose]
     requests = [
         Request(
             question=question,
@@ -54,12 +56,12 @@ def demo(
             voice="record" if recorded and mode.takes.voice else "comment",
             **{part: given[part] for part in mode.takes.required},
         )
-        for mode in modes().values()
+        for mode in shown
     ]
     console = Console(highlight=False)
     _prepare(loaded)
     console.print(Text("Question: ", style="bold").append_text(safe(question)))
-    for mode, request in zip(modes().values(), requests, strict=True):
+    for mode, request in zip(shown, requests, strict=True):
         console.print()
         console.rule(Text(mode.title, style="bold"))
         say(f"{mode.title} mode: {_RECORDED if request.voice == 'record' else mode.work}.", prose=True)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
 
 from modular_pluralism.errors import PluralismError, StoreError, UnkeptError
 from modular_pluralism.models.pool_models import PoolModels
@@ -41,6 +42,7 @@ async def run_graph(
     said = defaultdict[object, KeylessText](KeylessText)
     answered: dict[str, Any] = {}  # known before the last checkpoint is written
     kept: dict[str, Any] = {"config": {"configurable": {"thread_id": thread}}, "durability": "sync"} if saver else {}
+    branches = {name for name, node in graph.nodes.items() if isinstance(node.runnable, CompiledStateGraph)}
     # LangGraph types the parts of a stream by its default mode, which is not this one.
     stream: Any = graph.compile(checkpointer=saver).astream(
         question, stream_mode=["messages", "updates", "values"], subgraphs=True, **kept
@@ -54,9 +56,9 @@ async def run_graph(
                 for node, update in data.items():
                     if not namespace and (update or {}).get(result):
                         answered = {**final, **update}
-                    comment = ((update or {}).get("comments") or {}).get(node)
-                    # A distributional branch tells of its comment twice: inside, and when the branch is done.
-                    if comment is not None and (namespace or "distributions" not in update):
+                    if not namespace and node in branches:
+                        continue  # what a branch has said was told inside it
+                    for comment in ((update or {}).get("comments") or {}).values():
                         if saver is not None and thread is not None:
                             await saver.settled(thread)
                         view.said(comment)

@@ -12,6 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from modular_pluralism.cli.minutes_view import minutes
 from modular_pluralism.cli.output import is_full, safe, tell_instead
 from modular_pluralism.modes import ModeDescription, shown_answer
 from modular_pluralism.nodes.citations import in_words, numbered
@@ -93,6 +94,9 @@ class TerminalView:
             self._print_distribution(state)
         else:
             self._print_answer(state)
+        if state.get("candidates"):
+            for shown in minutes(state):
+                self._print(shown)
         if state.get("missing"):
             self._print(Text(f"Missing: {', '.join(state['missing'])}.", style="yellow"))
 

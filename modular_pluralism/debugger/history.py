@@ -13,7 +13,8 @@ from modular_pluralism.debugger.build import nodes_of
 from modular_pluralism.debugger.kept_tasks import KeptTask, is_internal, namespace, plain_values, tasks_of
 from modular_pluralism.debugger.records import reused_nodes
 from modular_pluralism.graphs.shape import GraphNode
-from modular_pluralism.runs.contents import BY_COMMUNITY, damage, read_checkpoints
+from modular_pluralism.graphs.state import BY_COMMUNITY
+from modular_pluralism.runs.contents import damage, read_checkpoints
 from modular_pluralism.runs.edits import Origin
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import ListedRun, RunTable

@@ -11,8 +11,9 @@ from modular_pluralism.debugger.build import build_graph, node_id
 from modular_pluralism.errors import StoreError
 from modular_pluralism.graphs.node_key import NodeKey
 from modular_pluralism.graphs.shape import graph_nodes
+from modular_pluralism.graphs.state import BY_COMMUNITY
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.runs.contents import BY_COMMUNITY, damage, read_checkpoints
+from modular_pluralism.runs.contents import damage, read_checkpoints
 from modular_pluralism.runs.edits import Edited
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.runs.run_table import RunTable

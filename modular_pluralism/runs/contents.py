@@ -10,11 +10,11 @@ from typing import Any, get_type_hints
 from langgraph.checkpoint.base import CheckpointTuple
 
 from modular_pluralism.errors import StoreError
+from modular_pluralism.graphs.state import BY_COMMUNITY
 from modular_pluralism.modes import find_mode
 from modular_pluralism.runs.run_store import RunStore
 from modular_pluralism.types import Mode
 
-BY_COMMUNITY = ("comments", "distributions", "votes", "records")
 _OUTCOMES = ("answer", "choice", "distribution")
 
 

@@ -1,1 +1,1 @@
-"""OpenAI's API over a pool: its communities, its base LLM, and the three modes as models."""
+"""OpenAI's API over a pool: its communities, its base LLM, and the modes as models."""

@@ -44,6 +44,8 @@ def question_of(mode: ModeDescription, request: ChatRequest, seed: int) -> dict[
     parts: dict[str, Any] = {
         "attribute": _one("attribute", headers["attribute"], request.metadata),
         "options": _options(headers["option"], request.metadata),
+        "choose": _one("choose", [], request.metadata),
+        "normalise": _one("normalise", [], request.metadata),
     }
     check_question(text)
     for part in mode.takes.required:

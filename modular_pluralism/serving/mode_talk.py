@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from modular_pluralism.errors import ContextOverflowError, InputError, ModelCallError
+from modular_pluralism.graphs.state import in_pool_order
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.models.redaction import KeylessText
@@ -145,9 +146,7 @@ class ModeTalk:
             raise ModelCallError(f"The run of pluralism/{self._mode.name} ended without a result.")
         facts: Facts = {"mode": self._mode.name, "pool": self._pool.name, "seed": seed, "samples": _samples(state)}
         facts |= {key: state[key] for key in self._facts if state.get(key) is not None}
-        for key in ("comments", "distributions", "votes", "records", "readings"):
-            if key in facts:
-                facts[key] = {name: facts[key][name] for name in self._pool.communities if name in facts[key]}
+        facts = in_pool_order(facts, list(self._pool.communities))
         if self._mode.result == "answer":
             return str(state["answer"]), facts
         told = {

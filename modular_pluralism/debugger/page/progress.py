@@ -21,8 +21,8 @@ from modular_pluralism.debugger.history import KeptRun
 from modular_pluralism.debugger.page.elements import number, seconds
 from modular_pluralism.debugger.page.words import role_words
 from modular_pluralism.debugger.records import CallRecord
+from modular_pluralism.graphs.state import BY_COMMUNITY
 from modular_pluralism.modes import shown_answer
-from modular_pluralism.runs.contents import BY_COMMUNITY
 from modular_pluralism.types import CommentEvidence
 
 _AT_WORK = ("started", "speaking", "scoring")
@@ -175,6 +175,9 @@ class RunProgress:
                 node.text, node.reasoning = comment["text"], comment.get("reasoning", "")
                 node.evidence = comment.get("evidence")
                 node.state = "edited" if name in self._edited else node.state
+        for candidate in (update.get("candidates") or {}).values():
+            node.text, node.error = candidate["text"], candidate["error"]
+            node.state = "failed" if candidate["error"] else node.state
         node.text = shown_answer(update) or node.text
         for key, value in update.items():
             self.final[key] = {**(self.final.get(key) or {}), **(value or {})} if key in BY_COMMUNITY else value

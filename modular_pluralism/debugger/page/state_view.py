@@ -8,8 +8,8 @@ from typing import Any
 from modular_pluralism.debugger.history import Change
 from modular_pluralism.debugger.page import elements as el
 from modular_pluralism.debugger.page.evidence_list import show_evidence
+from modular_pluralism.graphs.state import BY_COMMUNITY
 from modular_pluralism.modes import shown_answer
-from modular_pluralism.runs.contents import BY_COMMUNITY
 
 _NAMES = {"missing": "Without a comment", "usage": "Cost of the answer", "selected": "Selected community"}
 """What keys of the state are called, where it is not their own name."""
