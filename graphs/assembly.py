@@ -1,6 +1,7 @@
-"""Assembly: check → drafts, in parallel → attend → merge → every community judges all drafts, in parallel → tally.
+"""Assembly: check → drafts, in parallel → attend → merge → verify → every community judges, in parallel → tally.
 
-In its branch a community comments, and the base LLM drafts an answer in the light of its comment.
+In its branch a community comments, and the base LLM drafts an answer in the light of its comment. Where the answer
+breaks a contract and there are rounds left, tally leads to repair, and that back to verify.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from modular_pluralism.nodes.draft import ALONE, MERGED, draft_alone, draft_merg
 from modular_pluralism.nodes.judge import judge
 from modular_pluralism.nodes.own import CommentStage
 from modular_pluralism.nodes.quorum import attend
+from modular_pluralism.nodes.repair import repair
 from modular_pluralism.nodes.tally import tally
+from modular_pluralism.nodes.verify import verify
 from modular_pluralism.option_math import MOST_OPTIONS
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.societal.choice import ChoiceName
+from modular_pluralism.societal.contract import Contract
 from modular_pluralism.societal.table import Normalise
 from modular_pluralism.types import Draft, EvidenceTold
 
@@ -48,6 +52,8 @@ def build_assembly(
     drafts: Sequence[Draft] = EVERY_DRAFT,
     choose: ChoiceName | None = None,
     normalise: Normalise | None = None,
+    contract: Contract | str | Path | None = None,
+    rounds: int | None = None,
     most_characters: int = MOST_CHARACTERS,
     into: str | None = None,
 ) -> StateGraph[AssemblyState, None, AssemblyQuestion, AssemblyResult]:
@@ -70,6 +76,8 @@ def build_assembly(
         choose: The rule, for questions that name none (default "nash"); see `ChoiceName`.
         normalise: What is made of the members' scores before, for questions that do not say (default "none"); see
             `Normalise`.
+        contract: The rules for the answer, or the path of their TOML file, for questions that have none.
+        rounds: How often an answer that breaks a must of them is mended, for questions that do not say (default 2).
         most_characters: How much a judge is shown of all candidates together; the longest ones are cut for it, and the
             ballots say so.
         into: A key that takes the whole result, so that graphs stand side by side in one parent.
@@ -79,6 +87,7 @@ def build_assembly(
 
     Raises:
         PoolError, PromptError: The pool or a prompt is unusable.
+        ContractError: The contract cannot be read, or is none.
         ModelLoadError: `models` has a name that the pool has not. (The pool's models are opened by the first run.)
         InputError: There is no such draft, rule or normalising, a comment is given of a community that is not in the
             pool, a stage is nothing that could be asked, or `into` is no key that is free.
@@ -101,7 +110,7 @@ def build_assembly(
         prompts,
         models,
         "assembly",
-        {"seed": seed, "choose": choose, "normalise": normalise},
+        {"seed": seed, "choose": choose, "normalise": normalise, "contract": _rules(contract), "rounds": rounds},
         comments,
         ASSEMBLY.takes,
         communities=communities,
@@ -116,7 +125,9 @@ def build_assembly(
     ]
     graph = parts.graph(AssemblyState, AssemblyQuestion, AssemblyResult)
     parts.add_check(graph, unusable=_too_many(len(names)))
-    last = _add_drafts(parts, graph, chosen)
+    who: Any = {"drafts": names, "communities": parts.communities, "priors": parts.pool.priors_of}
+    parts.add(graph, "verify", verify(**who))
+    graph.add_edge(_add_drafts(parts, graph, chosen), "verify")
     for name in parts.communities:
         node = f"judge_{name}"
         judging = judge(
@@ -129,12 +140,22 @@ def build_assembly(
             by_itself=parts.models.takes_messages(name),
         )
         parts.add(graph, node, judging, role="judge", community=name)
-        graph.add_edge(last, node)
+        graph.add_edge("verify", node)
         graph.add_edge(node, "tally")  # after all of them, which run in one superstep
-    who: Any = {"communities": parts.communities, "quorum": parts.pool.quorum}
-    parts.add(graph, "tally", tally(drafts=names, priors=parts.pool.priors_of, **who))
-    parts.add_end(graph, "tally")
+    parts.add(graph, "tally", tally(**who, quorum=parts.pool.quorum))
+    most = parts.pool.run.answer_tokens
+    parts.add(graph, "repair", repair(parts.models, parts.prompts, drafts=names, max_tokens=most))
+    end = parts.end(graph)
+    graph.add_conditional_edges("tally", lambda state: "repair" if state.get("rounds_left") else end, ["repair", end])
+    graph.add_edge("repair", "verify")
     return graph
+
+
+def _rules(contract: Contract | str | Path | None) -> dict[str, Any] | None:
+    """A contract in plain values, read where it is the path of one."""
+    if contract is None:
+        return None
+    return (contract if isinstance(contract, Contract) else Contract.load(contract)).data
 
 
 def _add_drafts(parts: Parts, graph: StateGraph[Any, Any, Any, Any], drafts: Sequence[Draft]) -> str:

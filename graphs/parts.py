@@ -174,13 +174,17 @@ class Parts:
 
     def add_end(self, graph: StateGraph[Any, Any, Any, Any], *last: str) -> None:
         """End the graph after these nodes."""
-        end = END
-        if self._into is not None:
-            self.add(graph, _GATHER, gather(results=self._results, into=self._into))
-            graph.add_edge(_GATHER, END)
-            end = _GATHER
+        end = self.end(graph)
         for node in last:
             graph.add_edge(node, end)
+
+    def end(self, graph: StateGraph[Any, Any, Any, Any]) -> str:
+        """Where the last nodes of the graph lead, each graph once: to its end, or to what gathers the result."""
+        if self._into is None:
+            return END
+        self.add(graph, _GATHER, gather(results=self._results, into=self._into))
+        graph.add_edge(_GATHER, END)
+        return _GATHER
 
     def _check_names(self, graph: StateGraph[Any, Any, Any, Any], node: str, *, is_community: bool) -> None:
         """Raise PoolError where a community is called as a part of the graph is, be it in another case."""

@@ -76,7 +76,7 @@ def _inside(
     ends: dict[str, list[str]] = {START: list(before)}
 
     def visit(name: str) -> None:
-        ends[name] = []  # an edge that leads back counts for nothing
+        ends[name] = []
         starts = dict.fromkeys(start for start, end in edges if end == name)
         for start in starts:
             if start not in ends:
@@ -120,4 +120,23 @@ def _edges(graph: StateGraph[Any, Any, Any, Any]) -> list[tuple[str, str]]:
         for end in (branch.ends or {}).values()
     ]
     order = {name: number for number, name in enumerate(graph.nodes)}  # a graph keeps its edges in a set
-    return sorted({*graph.edges, *joined, *routes}, key=lambda edge: [order.get(name, -1) for name in edge])
+    edges = sorted({*graph.edges, *joined, *routes}, key=lambda edge: [order.get(name, -1) for name in edge])
+    return _without_loops(edges)
+
+
+def _without_loops(edges: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The edges without those that lead back to a node on the way to them: the order of the work is that of its first
+    round."""
+    back: set[tuple[str, str]] = set()
+    done: set[str] = set()
+
+    def follow(name: str, way: frozenset[str]) -> None:
+        for edge in edges:
+            if edge[0] == name and edge[1] in way:
+                back.add(edge)
+            elif edge[0] == name and edge[1] not in done:
+                follow(edge[1], way | {edge[1]})
+        done.add(name)
+
+    follow(START, frozenset([START]))
+    return [edge for edge in edges if edge not in back]

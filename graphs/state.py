@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from modular_pluralism.checked import shown
 from modular_pluralism.errors import InputError
 from modular_pluralism.societal.choice import ChoiceName
+from modular_pluralism.societal.standing import Standing
 from modular_pluralism.societal.table import Normalise
 from modular_pluralism.societal.tally import Tally
 from modular_pluralism.societal.uncertainty import Uncertainty
@@ -19,7 +20,9 @@ from modular_pluralism.types import (
     Comment,
     Mode,
     OptionDistribution,
+    Repair,
     Selection,
+    Status,
     ToolCall,
     Turn,
     Usage,
@@ -99,13 +102,16 @@ class DistributionalQuestion(Question, total=False):
 class AssemblyQuestion(Question, total=False):
     """`choose` names the rule by which the answer is chosen among the candidates, and `normalise` what is made of the
     members' scores before that. `priors` are the communities' weights for this question, in the place of the pool's:
-    relative to each other, and one that is left out has no weight."""
+    relative to each other, and one that is left out has no weight. `contract` are the rules for the answer, in plain
+    values as `Contract.data` has them, and `rounds` how often an answer that breaks them is mended (default 2)."""
 
     attribute: None
     options: None
     priors: dict[str, float] | None
     choose: ChoiceName | None
     normalise: Normalise | None
+    contract: dict[str, Any] | None
+    rounds: int | None
 
 
 class BaselineQuestion(Question, total=False):
@@ -132,6 +138,8 @@ class PluralismQuestion(Question, total=False):
     priors: dict[str, float] | None
     choose: ChoiceName | None
     normalise: Normalise | None
+    contract: dict[str, Any] | None
+    rounds: int | None
 
 
 class Commented(TypedDict, total=False):
@@ -203,18 +211,27 @@ class DistributionalState(DistributionalQuestion, DistributionalResult, total=Fa
 class AssemblyResult(Commented, total=False):
     """Assembly: the answer, and its minutes.
 
-    `candidates` are what was chosen among, and `ballots` what each member says of them. `tally` has the table of both,
-    the winner by every rule, and who is worst off with it; it is None where there was only one candidate, so that
-    nothing was chosen. `uncertainty` tells apart how far the members disagree, how far each doubts, and how good the
-    reading is. `usage` is what the answer cost.
+    `candidates` are what was chosen among, and `ballots` what each member says of them. `candidate` is the one that the
+    answer is. `tally` has the table of both, the winner by every rule, and who is worst off with it; it is None where
+    there was only one candidate, so that nothing was chosen. `uncertainty` tells apart how far the members disagree,
+    how far each doubts, and how good the reading is. `usage` is what the answer cost.
+
+    Under a contract, `standing` says how every candidate stands by it, and `status` how the answer does: "kept",
+    "breached" where it breaks a must, or "unsure". `repairs` are the rounds in which it was mended, and `rounds_left`
+    how many more there are while it is breached.
     """
 
     candidates: Annotated[dict[str, Candidate] | None, by_community]
     ballots: Annotated[dict[str, list[Ballot]] | None, by_community]
     answer: str | None
+    candidate: str | None
     tally: Tally | None
     uncertainty: Uncertainty | None
     usage: Usage | None
+    standing: dict[str, Standing] | None
+    status: Status | None
+    repairs: list[Repair] | None
+    rounds_left: int | None
 
 
 class AssemblyState(AssemblyQuestion, AssemblyResult, total=False):
@@ -254,8 +271,13 @@ class PluralismResult(Commented, total=False):
 
     candidates: Annotated[dict[str, Candidate] | None, by_community]
     ballots: Annotated[dict[str, list[Ballot]] | None, by_community]
+    candidate: str | None
     tally: Tally | None
     uncertainty: Uncertainty | None
+    standing: dict[str, Standing] | None
+    status: Status | None
+    repairs: list[Repair] | None
+    rounds_left: int | None
     answer: str | None
     tool_calls: list[ToolCall] | None
     structured: Any

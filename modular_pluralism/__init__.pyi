@@ -102,6 +102,9 @@ from modular_pluralism.pool import (
 from modular_pluralism.prompts import Prompt as Prompt, PromptSet as PromptSet
 from modular_pluralism.runs import open_store as open_store
 from modular_pluralism.societal.choice import ChoiceName as ChoiceName
+from modular_pluralism.societal.contract import Contract as Contract
+from modular_pluralism.societal.rule import Rule as Rule
+from modular_pluralism.societal.standing import Standing as Standing
 from modular_pluralism.societal.table import Normalise as Normalise
 from modular_pluralism.societal.tally import Tally as Tally
 from modular_pluralism.societal.uncertainty import Uncertainty as Uncertainty
@@ -131,6 +134,7 @@ from modular_pluralism.types import (
     OptionDistribution as OptionDistribution,
     Pooling as Pooling,
     RecordedAnswer as RecordedAnswer,
+    Repair as Repair,
     Reply as Reply,
     RoleEstimate as RoleEstimate,
     Scoring as Scoring,

@@ -154,6 +154,17 @@ class Candidate(Reply):
     error: str | None
 
 
+class Repair(TypedDict):
+    """A round in which the base LLM mended the candidate `of`, which broke the rules `broken`: what it wrote is called
+    `candidate`. `accepted` is None until that is judged, and `why` says why it was not accepted."""
+
+    of: str
+    candidate: str
+    broken: list[str]
+    accepted: bool | None
+    why: str | None
+
+
 class Turn(TypedDict):
     """What was said before a question, by whom."""
 

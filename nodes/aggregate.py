@@ -160,6 +160,15 @@ def weights_of(state: State, priors: Priors) -> Mapping[str, float]:
     return of_pool if own is None else {name: own.get(name, 0.0) for name in of_pool}
 
 
+def shares_of(state: State, priors: Priors) -> dict[str, float]:
+    """The communities' weights as shares of all weight; none where nobody has any."""
+    weights = weights_of(state, priors)
+    try:
+        return dict(zip(weights, normalise(list(weights.values())), strict=True))
+    except ValueError:
+        return {}
+
+
 _UNITED = "+voices"
 """What `read_from` ends with where a community's voices are one distribution already."""
 

@@ -10,9 +10,11 @@ from modular_pluralism.checked import shown
 from modular_pluralism.errors import InputError
 from modular_pluralism.models.pool_models import PoolModels
 from modular_pluralism.modes import Takes, find_mode
+from modular_pluralism.nodes.noted import plain_update
 from modular_pluralism.nodes.request import check_parts
 from modular_pluralism.nodes.step import Body, State, Update, step_maker
 from modular_pluralism.nodes.tools import tools_of, uses_tools
+from modular_pluralism.societal.contract import Contract
 
 
 @step_maker()
@@ -38,6 +40,7 @@ def check(
     Raises (in the step):
         InputError: a part is missing, unusable, or not for this mode, the base LLM takes no tools, or the graph is
             `unusable`.
+        ContractError: the contract is none, or names communities that are not asked.
     """
 
     def step(state: State) -> Update:
@@ -51,6 +54,8 @@ def check(
         if (tools := tools_of(state)) is not None:
             models.base().with_tools(*tools)  # before communities are asked for nothing
         check_priors(state.get("priors"), communities)
+        if state.get("contract") is not None:
+            Contract.from_data(plain_update(state["contract"])).check_holders(communities)
         return {key: None for key in results if state.get(key) is not None}
 
     return step

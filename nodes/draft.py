@@ -99,14 +99,15 @@ def _unwritten(name: str, rests_on: Sequence[str], error: str) -> Candidate:
 
 
 def written_candidates(state: State, names: Sequence[str]) -> dict[str, str]:
-    """The texts of the candidates that could be written, by their names, in this order.
+    """The texts of the candidates that could be written, by their names: those called so, in this order, and then what
+    was mended.
 
     Raises:
         InputError: what stands in a candidate's place is none.
     """
     there: Mapping[str, Any] = state.get("candidates") or {}
     written: dict[str, str] = {}
-    for name in names:
+    for name in (*names, *(repair["candidate"] for repair in state.get("repairs") or ())):
         if name not in there:
             continue
         candidate = there[name]

@@ -173,18 +173,40 @@ def read_orders(
     seed: int,
 ) -> ask.Asking[OrderReadings]:
     """The probability of each option's letter as the next token, in each of these orders; see `read_by_label`."""
-    prompts = [prompt_for([options[at] for at in order]) for order in orders]
+    (read,) = yield from read_each(model, options, orders, [prompt_for], samples=samples, seed=seed)
+    return read
+
+
+def read_each(
+    model: PoolModel,
+    options: Sequence[str],
+    orders: Sequence[Sequence[int]],
+    prompts_for: Sequence[Callable[[Sequence[str]], Prompt]],
+    *,
+    samples: int,
+    seed: int,
+) -> ask.Asking[list[OrderReadings]]:
+    """As `read_orders`, of several questions with the same options, in one call: what their prompts have in common is
+    read once."""
+    prompts = [prompt_for([options[at] for at in order]) for prompt_for in prompts_for for order in orders]
     labels = letters(len(options))
     drawn: int | None = None
     try:
         outcome = yield ask.label_probabilities(model, prompts, labels)
         readings: list[LabelReading] = outcome.value
     except NoLogProbabilitiesError:
-        count = max(1, samples // len(prompts))
-        drawn = count * len(prompts)
+        count = max(1, samples // len(orders))
+        drawn = count * len(orders)
         readings = []
         for number, prompt in enumerate(prompts):
             readings.append((yield from _sample(model, prompt, labels, count, derive_seed(seed, number))))
+    starts = range(0, len(prompts), len(orders))
+    return [_in_orders(model, orders, readings[at : at + len(orders)], drawn) for at in starts]
+
+
+def _in_orders(
+    model: PoolModel, orders: Sequence[Sequence[int]], readings: Sequence[LabelReading], drawn: int | None
+) -> OrderReadings:
     unread = {order[at] for order, reading in zip(orders, readings, strict=True) for at in reading.unread}
     return OrderReadings(
         shares=[_normalised(reading, model) for reading in readings],

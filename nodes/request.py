@@ -11,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from modular_pluralism.checked import no_such, shown
 from modular_pluralism.errors import InputError
 from modular_pluralism.modes import Takes, find_mode, takers
+from modular_pluralism.nodes.noted import plain_update
 from modular_pluralism.nodes.render import one_line
 from modular_pluralism.nodes.tools import check_tools, uses_tools
 from modular_pluralism.option_math import MOST_OPTIONS
 from modular_pluralism.societal.choice import ChoiceName
+from modular_pluralism.societal.contract import Contract
 from modular_pluralism.societal.table import Normalise
 from modular_pluralism.types import Mode, Scoring, Turn, Voice, Voices
 
@@ -30,6 +32,8 @@ class Request(BaseModel):
         scoring: How option probabilities are read.
         voice: How communities are heard in distributional mode.
         choose: The rule by which an assembly chooses (default "nash").
+        contract: The rules for an assembly's answer, in plain values; see `Contract.data`.
+        rounds: How often an assembly mends an answer that breaks them (default 2).
         normalise: What an assembly makes of its members' scores before it chooses (default "none").
         seed: The seed of the run.
         history: What was said before the question.
@@ -59,6 +63,8 @@ class Request(BaseModel):
     voice: Voices = "comment"
     choose: ChoiceName | None = None
     normalise: Normalise | None = None
+    contract: dict[str, Any] | None = None
+    rounds: int | None = None
     seed: int | None = None
     history: list[Turn] | None = None
     tools: list[dict[str, Any]] | None = None
@@ -85,6 +91,8 @@ class Request(BaseModel):
             "options": self.options or None,
             "choose": self.choose,
             "normalise": self.normalise,
+            "contract": self.contract,
+            "rounds": self.rounds,
             "tools": self.tools or None,
             "tool_choice": self.tool_choice,
             "tool_messages": self.tool_messages or None,
@@ -112,22 +120,37 @@ def check_parts(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
     check_tools_of_mode(given, mode, takes)
 
 
+MOST_ROUNDS = 5
+"""Of mending an answer: more would be more than the steps that LangGraph lets a run take."""
+
+
 def check_choice(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
-    """Raise InputError where a question says how an answer is chosen, and there is no such rule or normalising, or the
-    mode chooses none."""
-    for part, what, known in (
-        ("choose", "rule to choose by", get_args(ChoiceName)),
-        ("normalise", "way to normalise", get_args(Normalise)),
-    ):
-        value = given.get(part)
-        if value is None:
-            continue
-        if not takes.choose:
+    """Check what a question says of how its answer is chosen, and by which rules it is mended.
+
+    Raises:
+        InputError: the mode chooses no answer, or there is no such rule to choose by, way to normalise, or number of
+            rounds.
+        ContractError: the contract is none.
+    """
+    for part in ("choose", "normalise", "contract", "rounds"):
+        if given.get(part) is not None and not takes.choose:
             raise InputError(
                 f"{mode.capitalize()} mode chooses among no answers, so it takes no {part}; leave it out, or choose "
                 f"{takers('choose')} mode."
             )
-        _known(value, list(known), what)
+    if given.get("choose") is not None:
+        _known(given["choose"], get_args(ChoiceName), "rule to choose by")
+    if given.get("normalise") is not None:
+        _known(given["normalise"], get_args(Normalise), "way to normalise")
+    if (contract := given.get("contract")) is not None:
+        if not isinstance(contract, Mapping):
+            raise InputError(
+                f"The contract is {shown(contract)}; give its rules in plain values, as Contract.data has them."
+            )
+        Contract.from_data(plain_update(contract))
+    rounds = 0 if given.get("rounds") is None else given["rounds"]
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or not 0 <= rounds <= MOST_ROUNDS:
+        raise InputError(f"The rounds are {shown(rounds)}; give a whole number from 0 to {MOST_ROUNDS}.")
 
 
 def check_state(state: Mapping[str, Any]) -> None:

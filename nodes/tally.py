@@ -1,5 +1,5 @@
 """Assembly: the ballots are counted, and a rule of social choice picks the answer (after section 4.2 of Stańczak et
-al., arXiv 2503.00069)."""
+al., arXiv 2503.00069), among those that break the fewest rules of a contract that are a must."""
 
 from __future__ import annotations
 
@@ -14,25 +14,37 @@ from modular_pluralism.nodes.aggregate import Priors, weights_of
 from modular_pluralism.nodes.draft import written_candidates
 from modular_pluralism.nodes.quorum import attendance
 from modular_pluralism.nodes.step import Body, State, Update, step_maker
-from modular_pluralism.societal.table import table_of
+from modular_pluralism.nodes.under_contract import VERIFY, rules_of
+from modular_pluralism.societal.in_place import put_in_place
+from modular_pluralism.societal.standing import Judged, Standing, refused_repair, standing
+from modular_pluralism.societal.table import Table, table_of
 from modular_pluralism.societal.tally import tally as counted
 from modular_pluralism.societal.uncertainty import uncertainty
-from modular_pluralism.types import Ballot, Candidate
+from modular_pluralism.types import Ballot, Candidate, Repair
 
 _BALLOTS = TypeAdapter(list[Ballot])
+ROUNDS = 2
+"""In so many rounds an answer is mended that breaks its contract, where nobody says how many."""
 
 
 @step_maker()
 def tally(*, drafts: Sequence[str], communities: Sequence[str], priors: Priors, quorum: int) -> Body:
-    """Step that writes `answer`, `tally`, `uncertainty`, `usage` and `missing`.
+    """Step that writes `answer`, `candidate` (which of them that is), `tally`, `uncertainty`, `usage` and `missing`;
+    under a contract also `standing`, `status`, `repairs` and `rounds_left`.
 
-    The members' weights are the question's or the pool's priors. Where there is only one candidate, it is the answer,
-    and `tally` and `uncertainty` are None: nothing was chosen.
+    The members' weights are the question's or the pool's priors. Under a contract the rule chooses among the candidates
+    that break the fewest musts, and every member's score of a candidate is weighed by how far that keeps the shoulds. A
+    repair that is written takes the place of what it mends, or is refused. While the answer breaks a must, and there
+    are rounds left, `rounds_left` is above 0.
+
+    Where there is nothing to choose between, `tally` and `uncertainty` are None: the only candidate is the answer, and
+    has not been chosen.
 
     Raises (in the step):
         QuorumError: too few communities have judged.
         ModelCallError: no candidate could be written.
-        InputError: the ballots in the state are none, or nobody that gave some has a weight.
+        ContractError, InputError: the contract or the ballots in the state are none, or nobody that gave some has a
+            weight.
     """
 
     def step(state: State) -> Update:
@@ -41,32 +53,127 @@ def tally(*, drafts: Sequence[str], communities: Sequence[str], priors: Priors, 
         texts = written_candidates(state, drafts)
         if not texts:
             raise ModelCallError(_no_draft(state, drafts))
-        ballots = [ballot for name in present for ballot in _ballots_of(state, name)]
-        if len(texts) < 2:
-            (only,) = texts
-            return {**_answer(state, only), "tally": None, "uncertainty": None, "missing": missing}
-        table = table_of(ballots, candidates=list(texts), weights=weights_of(state, priors))
-        rule, normalise = state.get("choose") or "nash", state.get("normalise") or "none"
-        result = counted(table, rule, normalise)
-        return {
-            **_answer(state, result["winner"]),
-            "tally": result,
-            "uncertainty": uncertainty(table, ballots),
-            "missing": missing,
-        }
+        weights = dict(weights_of(state, priors))
+        ballots = {name: _ballots_of(state, name) for name in (VERIFY, *present)}
+        rules = rules_of(state)
+        said = [ballot for given in ballots.values() for ballot in given if ballot["rule"] is not None]
+        standings = {name: standing(rules, said, weights, name) for name in texts} if rules else {}
+        scores = {name: _scores(ballots[name]) for name in present}
+        repairs = _decided(state, texts, standings, {name: scores[name] for name in present if weights.get(name)})
+        scores = {name: _with_repairs(given, repairs) for name, given in scores.items()}
+        eligible = _eligible(texts, standings, repairs)
+        update: Update = {"missing": missing, "tally": None, "uncertainty": None}
+        chosen = eligible[0]
+        if len(eligible) > 1:
+            table = _table(scores, eligible, standings, weights)
+            result = counted(table, state.get("choose") or "nash", state.get("normalise") or "none")
+            of_table = [each for name in present for each in ballots[name] if each["candidate"] in eligible]
+            update |= {"tally": result, "uncertainty": uncertainty(table, of_table)}
+            chosen = result["winner"]
+        if rules:
+            status = standings[chosen]["status"]
+            given_rounds = state.get("rounds")
+            left = (ROUNDS if given_rounds is None else given_rounds) - len(repairs)
+            update |= {
+                "standing": standings,
+                "status": status,
+                "repairs": repairs,
+                "rounds_left": max(0, left) if status == "breached" else 0,
+            }
+        return {**update, **_answer(state, chosen)}
 
     return step
 
 
 def _answer(state: State, chosen: str) -> Update:
     candidate = cast(Candidate, state["candidates"][chosen])
-    return {"answer": candidate["text"], "usage": ask.usage(candidate)}
+    return {"answer": candidate["text"], "candidate": chosen, "usage": ask.usage(candidate)}
 
 
 def _no_draft(state: State, drafts: Sequence[str]) -> str:
     written: Mapping[str, Any] = state.get("candidates") or {}
     reasons = " ".join(f"{name}: {written[name]['error']}" for name in drafts if name in written)
     return f"No draft could be written, so there is nothing to choose. {reasons}"
+
+
+def _scores(ballots: Sequence[Ballot]) -> dict[str, float]:
+    """What one member's ballots say of the candidates themselves."""
+    return {each["candidate"]: each["score"] for each in ballots if each["rule"] is None and each["score"] is not None}
+
+
+def _decided(
+    state: State,
+    texts: Mapping[str, str],
+    standings: Mapping[str, Standing],
+    scores: Mapping[str, Mapping[str, float]],
+) -> list[Repair]:
+    """The repairs so far, with the last one accepted or refused, by the scores of the members that count."""
+    repairs = [cast(Repair, dict(repair)) for repair in state.get("repairs") or ()]
+    if not repairs or repairs[-1]["accepted"] is not None:
+        return repairs
+    last = repairs[-1]
+    if last["candidate"] not in texts:
+        error = state["candidates"][last["candidate"]]["error"]
+        return [*repairs[:-1], {**last, "accepted": False, "why": f"it could not be written: {error}"}]
+    before, after = (
+        Judged(standings[name], {member: given[name] for member, given in scores.items() if name in given})
+        for name in (last["of"], last["candidate"])
+    )
+    why = refused_repair(before, after)
+    return [*repairs[:-1], {**last, "accepted": why is None, "why": why}]
+
+
+def _with_repairs(scores: Mapping[str, float], repairs: Sequence[Repair]) -> dict[str, float]:
+    """A member's scores with what was mended in its place, and without what was refused."""
+    refused = {repair["candidate"] for repair in repairs if not repair["accepted"]}
+    kept = {name: score for name, score in scores.items() if name not in refused}
+    for repair in repairs:
+        if repair["accepted"]:
+            kept = put_in_place(kept, repair["of"], repair["candidate"])
+    return kept
+
+
+def _eligible(texts: Mapping[str, str], standings: Mapping[str, Standing], repairs: Sequence[Repair]) -> list[str]:
+    """The candidates that may be the answer: of those that no repair has replaced, and that are no refused repair,
+    those that break the fewest musts."""
+    gone = {repair["of"] if repair["accepted"] else repair["candidate"] for repair in repairs}
+    there = [name for name in texts if name not in gone]
+    broken = {name: len(standings[name]["broken"]) if standings else 0 for name in there}
+    fewest = min(broken.values())
+    return [name for name in there if broken[name] == fewest]
+
+
+def _table(
+    scores: Mapping[str, Mapping[str, float]],
+    candidates: Sequence[str],
+    standings: Mapping[str, Standing],
+    weights: Mapping[str, float],
+) -> Table:
+    """Members by candidates, weighed by how far each candidate keeps the shoulds."""
+    ballots = []
+    for member, given in scores.items():
+        for name in candidates:
+            if name not in given:
+                continue
+            kept = standings[name]["score"] if standings else None
+            score = given[name] if kept is None else given[name] * kept
+            ballots.append(_scored(member, name, score))
+    return table_of(ballots, candidates=candidates, weights=weights)
+
+
+def _scored(member: str, candidate: str, score: float) -> Ballot:
+    return Ballot(
+        member=member,
+        kind="community",
+        candidate=candidate,
+        rule=None,
+        score=score,
+        verdict=None,
+        label_mass=None,
+        spread=None,
+        reason=None,
+        when=None,
+    )
 
 
 def _ballots_of(state: State, member: str) -> list[Ballot]:

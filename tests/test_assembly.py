@@ -131,6 +131,8 @@ def test_invoke_and_ainvoke_give_the_same_and_the_picture_shows_the_pool() -> No
         "base",
         "attend",
         "merge",
+        "verify",
+        "repair",
         "judge_north",
         "judge_east",
         "tally",

@@ -60,7 +60,7 @@ NO_FLAG = {
     "NodeCache": "a cache is given in Python",
     "answer_schema": "a schema is given in Python",
     "There is no draft to choose": "drafts are named in Python",
-    "There is no draft to judge": "drafts are named in Python",
+    "The contract is": "its file is read by the command",
     "unusable": "a graph says of itself what it lacks",
     "The candidate x in the state": "a state is edited in Python",
     "The ballots of x in the state": "a state is edited in Python",

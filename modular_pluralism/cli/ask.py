@@ -21,6 +21,7 @@ from modular_pluralism.cli.call_options import (
     StoreOption,
     VoiceOption,
     examples,
+    path_option,
 )
 from modular_pluralism.cli.output import print_json, print_paid, stoppable, tell
 from modular_pluralism.cli.streams import piped
@@ -41,6 +42,7 @@ pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --op
 pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --voice vote
 echo "What makes a good school?" | pluralism ask - --pool culture --quiet
 pluralism ask "Should wages be public?" --mode assembly --choose maximin
+pluralism ask "Should wages be public?" --mode assembly --contract docs/example_contract.toml --rounds 2
 pluralism ask "Should wages be public?" --thread wages
 pluralism ask "Is it acceptable to lie?" --mode distributional --option Yes --option No --dry-run
 """)
@@ -80,6 +82,20 @@ def ask(
             show_default=False,
         ),
     ] = None,
+    contract: Annotated[
+        Path | None,
+        path_option(
+            "--contract", metavar="FILE", help="Assembly mode: a TOML file of rules for the answer.", show_default=False
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Assembly mode: how often an answer that breaks the contract is mended (default 2).",
+            show_default=False,
+        ),
+    ] = None,
     pool: PoolOption = "perspective",
     prompts: PromptsOption = None,
     seed: SeedOption = 0,
@@ -104,10 +120,11 @@ def ask(
     an attribute is selected and the base LLM answers with it; in distributional mode the probability of every
     option is read from each comment and pooled. With `--voice vote`, the communities' own probabilities are pooled
     instead, and nobody comments. In assembly mode several answers are drafted, every community judges them all, and a
-    rule chooses one, whose minutes are printed with it.
+    rule chooses one, whose minutes are printed with it; with `--contract`, an answer that breaks a must is mended.
     """
     from modular_pluralism.errors import InputError
     from modular_pluralism.nodes.request import Request
+    from modular_pluralism.societal.contract import Contract
 
     text = piped("question") if question == "-" else question
     request = Request(
@@ -119,6 +136,8 @@ def ask(
         voice=voice,
         choose=choose,
         normalise=normalise,
+        contract=None if contract is None else Contract.load(contract).data,
+        rounds=rounds,
         seed=seed,
     )
     if store is not None and thread is None:

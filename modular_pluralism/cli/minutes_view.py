@@ -3,7 +3,7 @@ is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import RenderableType
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from modular_pluralism.cli.output import safe
-from modular_pluralism.societal.account import chosen_in_words, notes_on_ballots
+from modular_pluralism.societal.account import chosen_in_words, notes_on_ballots, rules_in_words
 from modular_pluralism.societal.tally import Tally
 from modular_pluralism.societal.uncertainty import Uncertainty
 
@@ -25,6 +25,8 @@ def minutes(state: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield safe(first, "bold" if tally else "yellow")
     for line in rest:
         yield safe(line)
+    if rules := rules_in_words(state):
+        yield _rules_table(rules)
     if uncertainty := state.get("uncertainty"):
         yield safe(_numbers(uncertainty), "dim")
     for note in notes_on_ballots(state):
@@ -44,6 +46,17 @@ def ballots_table(tally: Tally) -> Table:
     for member, weight, scores in zip(tally["members"], tally["weights"], tally["scores"], strict=True):
         cells = [Text("–" if score is None else f"{score:.2f}") for score in scores]
         table.add_row(safe(member), *([Text(f"{weight:.2f}")] if weighed else []), *cells)
+    return table
+
+
+def _rules_table(rules: Sequence[tuple[str, str, str, str]]) -> Table:
+    """The rules of the contract, and how the answer stands by each."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("rule", "", "the answer", "by the word of"):
+        table.add_column(heading, overflow="fold")
+    for name, strength, verdict, by in rules:
+        broken = verdict == "broken" and strength == "must"
+        table.add_row(safe(name), strength, Text(verdict, style="bold red" if broken else ""), safe(by, "dim"))
     return table
 
 

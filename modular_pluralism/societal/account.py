@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from modular_pluralism.societal.standing import RuleStanding, Standing
 from modular_pluralism.societal.tally import Tally
-from modular_pluralism.types import Ballot, Candidate
+from modular_pluralism.types import Ballot, Candidate, Repair
 
 
 def chosen_in_words(state: Mapping[str, Any]) -> list[str]:
     """Sentences on what an assembly has chosen, from its state: by how many rules it wins, who is worst off with it,
-    how sure that is, and what could not be written."""
+    how sure that is, how it stands by a contract, and what could not be written."""
     tally: Tally | None = state.get("tally")
     candidates: Mapping[str, Candidate] = state.get("candidates") or {}
     if tally is None:
-        lines = [f"Only one draft could be written ({_only(candidates)}), so nothing was chosen."]
+        lines = [_nothing_to_choose(state, candidates)]
     else:
         worst = tally["worst_off"]
         lines = [
@@ -25,8 +26,46 @@ def chosen_in_words(state: Mapping[str, Any]) -> list[str]:
         ]
     if uncertainty := state.get("uncertainty"):
         lines.append(f"{uncertainty['words'][0].upper()}{uncertainty['words'][1:]}.")
+    lines += _under_contract(state)
     lines += [f"Not written: {name} ({each['error']})" for name, each in candidates.items() if each["error"]]
     return lines
+
+
+def _nothing_to_choose(state: Mapping[str, Any], candidates: Mapping[str, Candidate]) -> str:
+    name = state.get("candidate")
+    if sum(each["error"] is None for each in candidates.values()) < 2:
+        return f"Only one draft could be written ({name}), so nothing was chosen."
+    return f"One draft breaks fewer musts of the contract than all others ({name}), so nothing was chosen."
+
+
+def _under_contract(state: Mapping[str, Any]) -> list[str]:
+    """How the answer stands by the contract, and what came of its repairs."""
+    standing: Standing | None = (state.get("standing") or {}).get(state.get("candidate"))
+    if standing is None:
+        return []
+    repairs: Sequence[Repair] = state.get("repairs") or []
+    if standing["status"] == "breached":
+        lines = [f"Breached: the answer breaks {_listed(standing['broken'])}, and no draft breaks fewer musts."]
+    elif standing["status"] == "unsure":
+        lines = [f"Unsure: whether the answer keeps {_listed(standing['silent'])} is not known; no must is broken."]
+    else:
+        lines = ["Kept: the answer keeps every must of the contract."]
+    for repair in repairs:
+        outcome = "accepted" if repair["accepted"] else f"not accepted, since {repair['why']}"
+        lines.append(f"Repair {repair['candidate']} of {repair['of']}: {outcome}.")
+    return lines
+
+
+def rules_in_words(state: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """The rules that the answer was held against: their names, their strengths, how it stands by each, and who says
+    so."""
+    standing: Standing | None = (state.get("standing") or {}).get(state.get("candidate"))
+    return [] if standing is None else [(name, *_stands(rule)) for name, rule in standing["rules"].items()]
+
+
+def _stands(rule: RuleStanding) -> tuple[str, str, str]:
+    by = [f"{said['member']}: {said['reason'] or said['verdict']}" for said in rule["said"]]
+    return rule["strength"], rule["standing"], "; ".join(by) or "nobody has judged it"
 
 
 def wins_in_words(tally: Tally) -> str:
@@ -54,10 +93,6 @@ def _reasons(ballots: Mapping[str, list[Ballot]]) -> Iterator[tuple[str, str]]:
         for ballot in given:
             if ballot["kind"] == "community" and ballot["rule"] is None and ballot["reason"]:
                 yield member, ballot["reason"]
-
-
-def _only(candidates: Mapping[str, Candidate]) -> str:
-    return next((name for name, each in candidates.items() if each["error"] is None), "none")
 
 
 def _listed(names: Mapping[str, Any] | list[str]) -> str:
