@@ -168,7 +168,7 @@ def test_an_attribute_is_refused_by_overton_in_python_too() -> None:
         ),
         (
             lambda: find_mode([]),
-            "The mode is a list; give its name: overton, steerable, distributional.",
+            "The mode is a list; give its name: overton, steerable, distributional, assembly.",
         ),
         (
             lambda: build_distributional(POOL, pooling=[]),  # type: ignore[arg-type]

@@ -203,7 +203,7 @@ async def test_the_schema_tells_studio_which_nodes_use_a_prompt() -> None:
     assert fields["score_prompt"]["langgraph_type"] == "prompt"
     assert fields["score_prompt"]["langgraph_nodes"] == ["farmers", "townspeople"]
     every: Any = (await made(pluralism)).compile().get_context_jsonschema()
-    assert every["properties"]["comment_prompt"]["langgraph_nodes"] == ["overton", "steerable"]
+    assert every["properties"]["comment_prompt"]["langgraph_nodes"] == ["overton", "steerable", "assembly"]
     assert "mode" in every["properties"]
 
 
@@ -260,9 +260,9 @@ def client(address: str) -> LangGraphClient:
     return get_client(url=address, timeout=240)
 
 
-async def test_the_four_graphs_are_assistants(client: LangGraphClient) -> None:
+async def test_the_graphs_are_assistants(client: LangGraphClient) -> None:
     assistants = {each["graph_id"]: each for each in await client.assistants.search()}
-    assert set(assistants) == {"overton", "steerable", "distributional", "pluralism"}
+    assert set(assistants) == {"overton", "steerable", "distributional", "assembly", "pluralism"}
     schemas: Any = await client.assistants.get_schemas(assistants["overton"]["assistant_id"])
     assert schemas["context_schema"]["properties"]["merge_prompt"]["langgraph_nodes"] == ["merge"]
     assert schemas["input_schema"]["required"] == ["question"]

@@ -43,7 +43,7 @@ def test_the_list_names_every_prompt_with_its_uses() -> None:
     rows = {row["file"]: row for row in json.loads(done.stdout)["prompts"]}
     assert set(rows) == set(built_in_files())
     assert all(row["used_by"] for row in rows.values())
-    assert rows["merge.txt"]["used_by"] == [{"graph": "overton", "node": "merge"}]
+    assert rows["merge.txt"]["used_by"] == [{"graph": graph, "node": "merge"} for graph in ("overton", "assembly")]
     assert rows["merge.txt"]["variables"] == ["question", "comments"]
     assert rows["merge.txt"]["words"] == 57
     assert {"pool": "perspective", "community": "news_left"} in rows["personas/news_left.md"]["used_by"]
