@@ -224,6 +224,6 @@ ASSEMBLY = register_mode(
         "have preferred another.",
         build=build_assembly,
         state=AssemblyState,
-        takes=Takes(choose=True),
+        takes=Takes(attribute="optional", choose=True),
     )
 )

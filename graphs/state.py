@@ -103,9 +103,10 @@ class AssemblyQuestion(Question, total=False):
     """`choose` names the rule by which the answer is chosen among the candidates, and `normalise` what is made of the
     members' scores before that. `priors` are the communities' weights for this question, in the place of the pool's:
     relative to each other, and one that is left out has no weight. `contract` are the rules for the answer, in plain
-    values as `Contract.data` has them, and `rounds` how often an answer that breaks them is mended (default 2)."""
+    values as `Contract.data` has them, and `rounds` how often an answer that breaks them is mended (default 2). The
+    `attribute` says which of the rules are for the question, where some have a scope; no model is told it."""
 
-    attribute: None
+    attribute: str | None
     options: None
     priors: dict[str, float] | None
     choose: ChoiceName | None

@@ -124,10 +124,17 @@ def _whole(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
+_WHOSE = "The value, demographic or culture whose view it shall be."
+_SCOPE = "What the question is about, where the contract has rules for that alone."
+
+
 def _arguments(mode: ModeDescription) -> type[BaseModel]:
     """What the tool is called with: the question, and what else the mode takes."""
     said = {
-        "attribute": (str, "The value, demographic or culture whose view it shall be."),
+        "attribute": (
+            str,
+            "The value, demographic or culture whose view it shall be." if not mode.takes.choose else _SCOPE,
+        ),
         "options": (list[str], "The possible answers, 2 to 26."),
     }
     fields: dict[str, Any] = {"question": (str, Field(description="The question, complete in itself."))}

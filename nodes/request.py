@@ -32,9 +32,9 @@ class Request(BaseModel):
         scoring: How option probabilities are read.
         voice: How communities are heard in distributional mode.
         choose: The rule by which an assembly chooses (default "nash").
+        normalise: What an assembly makes of its members' scores before it chooses (default "none").
         contract: The rules for an assembly's answer, in plain values; see `Contract.data`.
         rounds: How often an assembly mends an answer that breaks them (default 2).
-        normalise: What an assembly makes of its members' scores before it chooses (default "none").
         seed: The seed of the run.
         history: What was said before the question.
         tools: What the base LLM may call where it writes its answer, as OpenAI has it.
@@ -43,6 +43,7 @@ class Request(BaseModel):
 
     Raises:
         InputError: There is no such mode, scoring, voice or rule; or a part is missing, unusable, or not for this mode.
+        ContractError: The contract is none.
 
     Example:
         ```python

@@ -80,6 +80,8 @@ def tally(*, drafts: Sequence[str], communities: Sequence[str], priors: Priors, 
                 "repairs": repairs,
                 "rounds_left": max(0, left) if status == "breached" else 0,
             }
+        elif state.get("contract") is not None:  # none of its rules is for this question
+            update |= {"standing": {}, "status": None, "repairs": [], "rounds_left": 0}
         return {**update, **_answer(state, chosen)}
 
     return step

@@ -37,7 +37,7 @@ def fails(*arguments: str, code: int, says: list[str], env: dict[str, str] | Non
         (["ask", "Why?", "--mode", "steerable"], ["needs an attribute"]),
         (
             ["ask", "Why?", "--attribute", "age"],
-            ["takes no attribute", "choose steerable or distributional mode"],
+            ["takes no attribute", "choose steerable or distributional or assembly mode"],
         ),
         (["ask", "Why?", "--mode", "distributional"], ["at least two options"]),
         (["ask", "Why?", "-m", "distributional", "-o", "Yes"], ["at least two options"]),

@@ -23,6 +23,7 @@ _MENDED: tuple[tuple[str, str], ...] = (
     ("There is no way to normalise", "See --normalise."),
     (r"\w+ mode chooses among no answers", "See --choose, --contract and --mode."),
     ("The rounds are", "See --rounds."),
+    ("Here an attribute only says", "See --contract and --attribute."),
     ("The voice .* is for .* mode", "See --voice and --mode."),
     ("Prompts are tried with the voice comment", "See --voice."),
     (".* names no entailment measure", "See --nli."),

@@ -40,9 +40,12 @@ def _nothing_to_choose(state: Mapping[str, Any], candidates: Mapping[str, Candid
 
 def _under_contract(state: Mapping[str, Any]) -> list[str]:
     """How the answer stands by the contract, and what came of its repairs."""
-    standing: Standing | None = (state.get("standing") or {}).get(state.get("candidate"))
-    if standing is None:
+    standings: Mapping[str, Standing] | None = state.get("standing")
+    if standings is None:
         return []
+    standing = standings.get(state.get("candidate") or "")
+    if standing is None:
+        return ["No rule of the contract is for this question."]
     repairs: Sequence[Repair] = state.get("repairs") or []
     if standing["status"] == "breached":
         lines = [f"Breached: the answer breaks {_listed(standing['broken'])}, and no draft breaks fewer musts."]

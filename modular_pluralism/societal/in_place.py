@@ -17,7 +17,7 @@ def share_in_place(share: float, of_pair: float) -> float:
     of the two alone, leaves it `of_pair`."""
     sure = min(max(of_pair, _NEVER), 1 - _NEVER)
     weight = share * sure / (1 - sure)
-    return weight / (weight + 1 - share) if weight > 0 else 0.0
+    return weight / (weight + (1 - share)) if weight > 0 else 0.0
 
 
 def put_in_place(scores: Mapping[str, float], of: str, candidate: str) -> dict[str, float]:
