@@ -6,7 +6,7 @@ breaks a contract and there are rounds left, tally leads to repair, and that bac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -52,7 +52,7 @@ def build_assembly(
     drafts: Sequence[Draft] = EVERY_DRAFT,
     choose: ChoiceName | None = None,
     normalise: Normalise | None = None,
-    contract: Contract | str | Path | None = None,
+    contract: Contract | Mapping[str, Any] | str | Path | None = None,
     rounds: int | None = None,
     most_characters: int = MOST_CHARACTERS,
     into: str | None = None,
@@ -76,7 +76,8 @@ def build_assembly(
         choose: The rule, for questions that name none (default "nash"); see `ChoiceName`.
         normalise: What is made of the members' scores before, for questions that do not say (default "none"); see
             `Normalise`.
-        contract: The rules for the answer, or the path of their TOML file, for questions that have none.
+        contract: The rules for the answer, also in plain values or as the path of their TOML file, for questions that
+            have none.
         rounds: How often an answer that breaks a must of them is mended, for questions that do not say (default 2).
         most_characters: How much a judge is shown of all candidates together; the longest ones are cut for it, and the
             ballots say so.
@@ -151,10 +152,12 @@ def build_assembly(
     return graph
 
 
-def _rules(contract: Contract | str | Path | None) -> dict[str, Any] | None:
-    """A contract in plain values, read where it is the path of one."""
+def _rules(contract: Contract | Mapping[str, Any] | str | Path | None) -> dict[str, Any] | None:
+    """A contract in plain values, checked, and read where it is the path of one."""
     if contract is None:
         return None
+    if isinstance(contract, Mapping):
+        contract = Contract.from_data(contract)
     return (contract if isinstance(contract, Contract) else Contract.load(contract)).data
 
 

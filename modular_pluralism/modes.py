@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from modular_pluralism.checked import checked, find_problem, no_such, shown
 from modular_pluralism.errors import ConfigurationError, InputError
-from modular_pluralism.types import Scoring, Voice, Voices
+from modular_pluralism.types import Scoring, Usage, Voice, Voices
 
 if TYPE_CHECKING:
     from langgraph.graph import StateGraph
@@ -289,6 +289,13 @@ def find_mode(name: object) -> ModeDescription:
     if isinstance(name, str) and name in known:
         return known[name]
     raise InputError(no_such("mode", name, known))
+
+
+def written_texts(state: Mapping[str, Any]) -> list[Usage]:
+    """What every text cost that the models of a run have written: comments, and the answer or the drafts of it."""
+    comments, candidates = (state.get(key) or {} for key in ("comments", "candidates"))
+    answer = [state["usage"]] if state.get("usage") and not candidates else []
+    return [*comments.values(), *candidates.values(), *answer]
 
 
 def shown_answer(state: Mapping[str, Any]) -> str:

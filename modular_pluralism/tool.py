@@ -131,10 +131,7 @@ _SCOPE = "What the question is about, where the contract has rules for that alon
 def _arguments(mode: ModeDescription) -> type[BaseModel]:
     """What the tool is called with: the question, and what else the mode takes."""
     said = {
-        "attribute": (
-            str,
-            "The value, demographic or culture whose view it shall be." if not mode.takes.choose else _SCOPE,
-        ),
+        "attribute": (str, _SCOPE if mode.takes.choose else _WHOSE),
         "options": (list[str], "The possible answers, 2 to 26."),
     }
     fields: dict[str, Any] = {"question": (str, Field(description="The question, complete in itself."))}

@@ -54,7 +54,7 @@ def check(
         if (tools := tools_of(state)) is not None:
             models.base().with_tools(*tools)  # before communities are asked for nothing
         check_priors(state.get("priors"), communities)
-        if takes.choose and state.get("attribute") is not None and state.get("contract") is None:
+        if takes.choose and not any_mode and state.get("attribute") is not None and state.get("contract") is None:
             raise InputError(
                 "Here an attribute only says which rules of a contract are for the question, and there is no contract; "
                 "give one, or leave the attribute out."

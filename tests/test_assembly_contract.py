@@ -153,6 +153,12 @@ def test_contradictory_musts_end_as_breached_and_the_best_so_far_is_kept() -> No
     assert sum("It breaks these rules" in prompt for prompt in base.prompts) == 2
 
 
+def test_as_many_rounds_as_there_may_be_are_within_the_steps_of_a_run() -> None:
+    state = run({"contract": contract(sure=SURE), "rounds": 5}, base=writer(["Surely not."]))
+    assert [repair["why"] for repair in state["repairs"]] == ["it mends nothing"] * 5
+    assert (state["status"], state["candidate"]) == ("breached", "merge")
+
+
 def test_a_repair_that_serves_the_worst_off_much_less_is_refused() -> None:
     members = {"east": member("east", {"Perhaps both.": 0.01})}
     state = run({"contract": contract(sure=SURE), "rounds": 1}, models=members)
@@ -355,6 +361,8 @@ def test_the_tool_and_the_command_say_how_the_answer_stands(monkeypatch: pytest.
         done = CliRunner().invoke(app, call, env=wide)
         assert done.exception is None
         assert "Kept: the answer keeps every must of the contract." in done.output
+    dry = json.loads(CliRunner().invoke(app, [*ask, "--dry-run", "--json"]).output)
+    assert dry["total"]["calls"] == 2 + 4 + 8
     whole = json.loads(CliRunner().invoke(app, [*ask, "--json"]).output)
     assert (whole["status"], whole["candidate"], len(whole["repairs"])) == ("kept", "merge+1", 1)
     rules.write_text("[rules.sure]\n")

@@ -206,7 +206,7 @@ def run(
     graph = find_mode(mode).graph(pool, scoring=scoring, voice=voice, prompts=prompts, models=open_models(pool, voice))
     result = find_mode(mode).result
     if not quiet:
-        _hint_at_samples(graph, asked)
+        _hint_at_samples(graph, asked, reads=bool(asked.get("options")) or find_mode(mode).takes.choose)
     setup = Setup.of(mode, scoring, asked, (pool_name, pool), (prompts_folder, prompts), voice=voice)
 
     async def running(view: TerminalView) -> dict[str, Any]:
@@ -228,11 +228,11 @@ def run(
 _MANY_CALLS = 50
 
 
-def _hint_at_samples(graph: StateGraph[Any, Any, Any, Any], asked: dict[str, Any]) -> None:
-    """Tell, before it is paid for, that a question with options may take many calls."""
+def _hint_at_samples(graph: StateGraph[Any, Any, Any, Any], asked: dict[str, Any], *, reads: bool) -> None:
+    """Tell, before it is paid for, that a question for which probabilities are read may take many calls."""
     from modular_pluralism.estimates import most_calls
 
-    if not asked.get("options"):
+    if not reads:
         return
     read, sampled = most_calls(graph, asked)
     if sampled > max(read, _MANY_CALLS):

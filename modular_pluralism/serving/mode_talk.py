@@ -14,7 +14,7 @@ from modular_pluralism.graphs.state import in_pool_order
 from modular_pluralism.llama import ChatLlama
 from modular_pluralism.models.pool_models import PoolModel, PoolModels
 from modular_pluralism.models.redaction import KeylessText
-from modular_pluralism.modes import ModeDescription
+from modular_pluralism.modes import ModeDescription, written_texts
 from modular_pluralism.nodes.comment import RECORD_ERRORS, comment_prompt
 from modular_pluralism.nodes.evidence import evidence_for
 from modular_pluralism.nodes.quorum import attendance
@@ -229,7 +229,7 @@ def _finish_reason(state: Mapping[str, Any]) -> str:
 
 def _tokens(state: Mapping[str, Any]) -> Tokens:
     """Of every text that the run wrote; reading probabilities is not counted."""
-    calls = [*(state.get("comments") or {}).values(), *([state["usage"]] if state.get("usage") else [])]
+    calls = written_texts(state)
     costs = (Tokens(call["prompt_tokens"], call["cached_tokens"], call["completion_tokens"]) for call in calls)
     return sum(costs, Tokens())
 

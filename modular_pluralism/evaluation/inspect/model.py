@@ -209,7 +209,8 @@ def _output(model: str, state: Mapping[str, Any], settings: Settings, seconds: f
     else:
         text = f"ANSWER: {letters(len(prediction['rotate']))[most_likely(prediction['rotate'])]}"
     pooled = ("distribution", "distributions", "label_mass", "disagreement", "weights")
-    kept = ("seed", "comments", "missing", "selected", *pooled)
+    minutes = ("candidate", "candidates", "ballots", "tally", "uncertainty", "standing", "status", "repairs")
+    kept = ("seed", "comments", "missing", "selected", *pooled, *minutes)
     # How many replies the distribution was estimated from, where it was not read from the model.
     samples = {"samples": prediction["samples"]} if prediction is not None and prediction["samples"] else {}
     return ModelOutput(

@@ -21,7 +21,7 @@ from modular_pluralism.evaluation.measures.judge import CRITERIA
 from modular_pluralism.evaluation.run.makers import Maker, OvertonMeasures, Result
 from modular_pluralism.graphs.baselines import BASELINES, baseline_settings
 from modular_pluralism.models.pool_models import PoolModels
-from modular_pluralism.modes import find_mode
+from modular_pluralism.modes import find_mode, written_texts
 from modular_pluralism.nodes.aggregate import pooled_as
 from modular_pluralism.nodes.request import Printed
 from modular_pluralism.nodes.step import derive_seed
@@ -29,7 +29,7 @@ from modular_pluralism.option_math import letters, most_likely
 from modular_pluralism.pool import Pool
 from modular_pluralism.prompts import PromptSet
 from modular_pluralism.records.populations import population
-from modular_pluralism.types import Comment, ItemScoring, MethodName, Mode, OptionDistribution, Usage, Voices
+from modular_pluralism.types import Comment, ItemScoring, MethodName, Mode, OptionDistribution, Voices
 
 if TYPE_CHECKING:
     from inspect_ai.scorer import Scorer
@@ -221,7 +221,7 @@ def question(item: Item, setting: Setting) -> dict[str, Any]:
 
 def fill_outcome(outcome: Outcome, state: Mapping[str, Any]) -> None:
     """Put what a graph's last state says into the outcome."""
-    comments = outcome["comments"] = _comments(state)
+    outcome["comments"] = _comments(state)
     outcome["missing"] = list(state.get("missing") or [])
     selected = state.get("selected")
     if selected is not None:
@@ -236,7 +236,7 @@ def fill_outcome(outcome: Outcome, state: Mapping[str, Any]) -> None:
         outcome["parse_failures"] += _unparsed([state["distribution"]])
     else:
         outcome["answer"] = state["answer"]
-    texts: list[Usage] = [*comments.values(), *([state["usage"]] if state.get("usage") else [])]
+    texts = written_texts(state)
     outcome["tokens"] = {
         "prompt": sum(text["prompt_tokens"] for text in texts),
         "cached": sum(text["cached_tokens"] for text in texts),
