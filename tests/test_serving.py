@@ -78,7 +78,7 @@ def test_models(client: openai.OpenAI) -> None:
     ids = [model.id for model in client.models.list()]
     assert ids == [
         *("base", "community/north", "community/south"),
-        *("pluralism/overton", "pluralism/steerable", "pluralism/distributional"),
+        *("pluralism/overton", "pluralism/steerable", "pluralism/distributional", "pluralism/assembly"),
     ]
     assert client.models.retrieve("community/south").owned_by == "pool"
     with pytest.raises(openai.NotFoundError, match="community/north"):
