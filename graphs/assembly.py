@@ -18,10 +18,12 @@ from modular_pluralism.graphs.parts import Comments, Models, Parts, unless_faile
 from modular_pluralism.graphs.state import AssemblyQuestion, AssemblyResult, AssemblyState, DraftOutput
 from modular_pluralism.modes import ModeDescription, Takes, register_mode
 from modular_pluralism.nodes.draft import ALONE, MERGED, draft_alone, draft_merged, draft_of_comment
+from modular_pluralism.nodes.hear import hear
 from modular_pluralism.nodes.judge import judge
 from modular_pluralism.nodes.own import CommentStage
 from modular_pluralism.nodes.quorum import attend
 from modular_pluralism.nodes.repair import repair
+from modular_pluralism.nodes.step import State
 from modular_pluralism.nodes.tally import tally
 from modular_pluralism.nodes.verify import verify
 from modular_pluralism.option_math import MOST_OPTIONS
@@ -54,6 +56,7 @@ def build_assembly(
     normalise: Normalise | None = None,
     contract: Contract | Mapping[str, Any] | str | Path | None = None,
     rounds: int | None = None,
+    hearing: bool | None = None,
     most_characters: int = MOST_CHARACTERS,
     into: str | None = None,
 ) -> StateGraph[AssemblyState, None, AssemblyQuestion, AssemblyResult]:
@@ -79,6 +82,8 @@ def build_assembly(
         contract: The rules for the answer, also in plain values or as the path of their TOML file, for questions that
             have none.
         rounds: How often an answer that breaks a must of them is mended, for questions that do not say (default 2).
+        hearing: Let the run wait for people before it ends, where a question does not say: an interrupt of LangGraph's,
+            which needs a checkpointer. It is resumed with the `version` that it tells, and a list of `submissions`.
         most_characters: How much a judge is shown of all candidates together; the longest ones are cut for it, and the
             ballots say so.
         into: A key that takes the whole result, so that graphs stand side by side in one parent.
@@ -111,7 +116,14 @@ def build_assembly(
         prompts,
         models,
         "assembly",
-        {"seed": seed, "choose": choose, "normalise": normalise, "contract": _rules(contract), "rounds": rounds},
+        {
+            "seed": seed,
+            "choose": choose,
+            "normalise": normalise,
+            "contract": _rules(contract),
+            "rounds": rounds,
+            "hearing": hearing,
+        },
         comments,
         ASSEMBLY.takes,
         communities=communities,
@@ -147,9 +159,16 @@ def build_assembly(
     most = parts.pool.run.answer_tokens
     parts.add(graph, "repair", repair(parts.models, parts.prompts, drafts=names, max_tokens=most))
     end = parts.end(graph)
-    graph.add_conditional_edges("tally", lambda state: "repair" if state.get("rounds_left") else end, ["repair", end])
+    parts.add(graph, "hear", hear(drafts=names, communities=parts.communities), cached=False)
+    graph.add_conditional_edges("tally", lambda state: _after_tally(state, end), ["repair", "hear", end])
     graph.add_edge("repair", "verify")
+    graph.add_edge("hear", "tally")
     return graph
+
+
+def _after_tally(state: State, end: str) -> str:
+    """Where an assembly goes on: a must is broken and can be mended, people are to be heard, or it has ended."""
+    return "repair" if state.get("rounds_left") else "hear" if state.get("waits") else end
 
 
 def _rules(contract: Contract | Mapping[str, Any] | str | Path | None) -> dict[str, Any] | None:

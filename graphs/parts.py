@@ -115,10 +115,11 @@ class Parts:
         *,
         role: str | None = None,
         community: str | None = None,
+        cached: bool = True,
     ) -> None:
         """Add a step to a graph. Callbacks are told the mode, the node's role (default: its name), and the community
         that it belongs to. LangGraph's metadata of the node say the same, and the names of the prompts that the step
-        may use."""
+        may use. One that waits for people is not to be `cached`: its key would wait for them, too."""
         self._check_names(graph, name, is_community=name == community)
         step, marks = step.with_defaults(self.defaults), self.marks(role or name, community)
         key = NodeKey(step, [self.mode, name, community or ""], graph, name)
@@ -127,7 +128,7 @@ class Parts:
             name,
             StepNode(step, self.caller, name, marks),
             metadata={**marks, **({"prompts": prompts} if prompts else {})},
-            cache_policy=CachePolicy(key_func=key),
+            cache_policy=CachePolicy(key_func=key) if cached else None,
         )
 
     def marks(self, role: str, community: str | None = None) -> dict[str, str]:

@@ -100,11 +100,13 @@ class DistributionalQuestion(Question, total=False):
 
 
 class AssemblyQuestion(Question, total=False):
-    """`choose` names the rule by which the answer is chosen among the candidates, and `normalise` what is made of the
-    members' scores before that. `priors` are the communities' weights for this question, in the place of the pool's:
-    relative to each other, and one that is left out has no weight. `contract` are the rules for the answer, in plain
-    values as `Contract.data` has them, and `rounds` how often an answer that breaks them is mended (default 2). The
-    `attribute` says which of the rules are for the question, where some have a scope; no model is told it."""
+    """`choose` names the rule by which the answer is chosen among the candidates, and `normalise` what is made of
+    the members' scores before that. `priors` are the communities' weights for this question, in the place of the
+    pool's: relative to each other, and one that is left out has no weight. `contract` are the rules for the answer,
+    in plain values as `Contract.data` has them, and `rounds` how often an answer that breaks them is mended
+    (default 2). The `attribute` says which of the rules are for the question, where some have a scope; no model is
+    told it. With `hearing`, the run waits for people before it ends.
+    """
 
     attribute: str | None
     options: None
@@ -113,6 +115,7 @@ class AssemblyQuestion(Question, total=False):
     normalise: Normalise | None
     contract: dict[str, Any] | None
     rounds: int | None
+    hearing: bool | None
 
 
 class BaselineQuestion(Question, total=False):
@@ -141,6 +144,7 @@ class PluralismQuestion(Question, total=False):
     normalise: Normalise | None
     contract: dict[str, Any] | None
     rounds: int | None
+    hearing: bool | None
 
 
 class Commented(TypedDict, total=False):
@@ -220,6 +224,9 @@ class AssemblyResult(Commented, total=False):
     Under a contract, `standing` says how every candidate stands by it, and `status` how the answer does: "kept",
     "breached" where it breaks a must, or "unsure". `repairs` are the rounds in which it was mended, and `rounds_left`
     how many more there are while it is breached.
+
+    Where there was a hearing, `submissions` are what people have submitted, and `weights` those that they have changed;
+    `waits` is whether they are still to be heard.
     """
 
     candidates: Annotated[dict[str, Candidate] | None, by_community]
@@ -233,6 +240,9 @@ class AssemblyResult(Commented, total=False):
     status: Status | None
     repairs: list[Repair] | None
     rounds_left: int | None
+    submissions: list[dict[str, Any]] | None
+    weights: dict[str, float] | None
+    waits: bool | None
 
 
 class AssemblyState(AssemblyQuestion, AssemblyResult, total=False):
@@ -279,6 +289,8 @@ class PluralismResult(Commented, total=False):
     status: Status | None
     repairs: list[Repair] | None
     rounds_left: int | None
+    submissions: list[dict[str, Any]] | None
+    waits: bool | None
     answer: str | None
     tool_calls: list[ToolCall] | None
     structured: Any

@@ -183,8 +183,10 @@ class _Judging:
         answer = text if len(text) <= self.most else f"{text[: self.most - 1].rstrip()}…"
 
         def lettered(order: Sequence[str]) -> Prompt:
-            told = {"answer": quoted(answer), "rule": one_line(rule), "options": option_lines(self.prompts, order)}
-            return with_persona(self.persona, fill(self.prompts["keeps"], self.state, **told))
+            options = option_lines(self.prompts, order)
+            asked = self.prompts["keeps"]
+            messages = fill(asked, self.state, answer=quoted(answer), rule=one_line(rule), options=options)
+            return with_persona(self.persona, messages)
 
         return lettered
 

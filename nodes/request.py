@@ -149,6 +149,9 @@ def check_choice(given: Mapping[str, Any], mode: str, takes: Takes) -> None:
                 f"The contract is {shown(contract)}; give its rules in plain values, as Contract.data has them."
             )
         Contract.from_data(plain_update(contract))
+    hearing = given.get("hearing")
+    if hearing is not None and (not isinstance(hearing, bool) or not takes.choose):
+        raise InputError(f"The hearing is {shown(hearing)}; write True or False, in assembly mode, or leave it out.")
     rounds = 0 if given.get("rounds") is None else given["rounds"]
     if isinstance(rounds, bool) or not isinstance(rounds, int) or not 0 <= rounds <= MOST_ROUNDS:
         raise InputError(f"The rounds are {shown(rounds)}; give a whole number from 0 to {MOST_ROUNDS}.")

@@ -3,6 +3,7 @@ al., arXiv 2503.00069), among those that break the fewest rules of a contract th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -32,7 +33,8 @@ def tally(*, drafts: Sequence[str], communities: Sequence[str], priors: Priors, 
     """Step that writes `answer`, `candidate` (which of them that is), `tally`, `uncertainty`, `usage` and `missing`;
     under a contract also `standing`, `status`, `repairs` and `rounds_left`.
 
-    The members' weights are the question's or the pool's priors. Under a contract the rule chooses among the candidates
+    The members' weights are the question's or the pool's priors, or what a hearing has made of them; `waits` is whether
+    people are to be heard now. Under a contract the rule chooses among the candidates
     that break the fewest musts, and every member's score of a candidate is weighed by how far that keeps the shoulds. A
     repair that is written takes the place of what it mends, or is refused. While the answer breaks a must, and there
     are rounds left, `rounds_left` is above 0.
@@ -49,11 +51,12 @@ def tally(*, drafts: Sequence[str], communities: Sequence[str], priors: Priors, 
 
     def step(state: State) -> Update:
         missing = attendance(state, communities, quorum).missing
-        present = [name for name in communities if name not in missing]
+        persons = [name for name in state.get("ballots") or {} if name not in (VERIFY, *communities)]
+        present = [*(name for name in communities if name not in missing), *persons]
         texts = written_candidates(state, drafts)
         if not texts:
             raise ModelCallError(_no_draft(state, drafts))
-        weights = dict(weights_of(state, priors))
+        weights = _weights(state, priors, persons)
         ballots = {name: _ballots_of(state, name) for name in (VERIFY, *present)}
         rules = rules_of(state)
         said = [ballot for given in ballots.values() for ballot in given if ballot["rule"] is not None]
@@ -82,9 +85,17 @@ def tally(*, drafts: Sequence[str], communities: Sequence[str], priors: Priors, 
             }
         elif state.get("contract") is not None:  # none of its rules is for this question
             update |= {"standing": {}, "status": None, "repairs": [], "rounds_left": 0}
-        return {**update, **_answer(state, chosen)}
+        waits = bool(state.get("hearing")) and state.get("submissions") is None
+        return {**update, **_answer(state, chosen), "waits": waits and not update.get("rounds_left")}
 
     return step
+
+
+def _weights(state: State, priors: Priors, persons: Sequence[str]) -> dict[str, float]:
+    """The members' weights: a person's is the mean of the communities', unless a hearing has said otherwise."""
+    weights = dict(weights_of(state, priors))
+    mean = math.fsum(weights.values()) / len(weights)
+    return {**weights, **dict.fromkeys(persons, mean), **dict(state.get("weights") or {})}
 
 
 def _answer(state: State, chosen: str) -> Update:

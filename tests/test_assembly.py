@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ SCORES = {
 }
 
 
-def writer(texts: dict[str, str | Exception] | None = None) -> FakeChat:
+def writer(texts: Mapping[str, str | Exception] | None = None) -> FakeChat:
     """A base LLM that writes what is wanted of it, by the prompt that it is asked with."""
     said: dict[str, str | Exception] = {**TEXTS, **(texts or {})}
 
@@ -133,6 +134,7 @@ def test_invoke_and_ainvoke_give_the_same_and_the_picture_shows_the_pool() -> No
         "merge",
         "verify",
         "repair",
+        "hear",
         "judge_north",
         "judge_east",
         "tally",
@@ -283,7 +285,7 @@ def test_the_base_llm_judges_for_a_community_that_only_comments() -> None:
     def say(seen: Seen) -> str | Exception:
         return "A" if seen.settings.get("logprobs") else writer().say(seen)
 
-    east = RunnableLambda(lambda given: "The view of nobody.")
+    east: Any = RunnableLambda(lambda given: "The view of nobody.")
     base = FakeChatWithLogprobs(say=say, prefer=prefer)
     state = run(base=base, models={"east": east}, drafts=["base", "merge"])
     assert [ballot["score"] for ballot in state["ballots"]["east"]] == [1.0, 0.0]

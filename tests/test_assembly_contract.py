@@ -36,7 +36,7 @@ SURE: dict[str, Any] = {"strength": "must", "verify": {"forbidden_text": {"texts
 
 
 def contract(**rules: Any) -> dict[str, Any]:
-    return Contract(rules=rules).data
+    return Contract.from_data({"rules": rules}).data
 
 
 def writer(mended: list[str | Exception] | None = None, texts: dict[str, str] | None = None) -> FakeChat:
@@ -202,8 +202,8 @@ BROKEN = {"keeps": 0.1, "breaks": 0.8, "does not": 0.1}
 SILENT = {"keeps": 0.3, "breaks": 0.3, "does not": 0.4}
 
 
-def judges(**verdicts: dict[str, dict[str, float]]) -> dict[str, Any]:
-    return {name: member(name, None, Promises=verdict) for name, verdict in verdicts.items()}  # type: ignore[arg-type]
+def judges(**verdicts: dict[str, float]) -> dict[str, Any]:
+    return {name: member(name, None, Promises=verdict) for name, verdict in verdicts.items()}
 
 
 def test_a_rule_in_words_is_judged_by_option_probabilities_in_every_rotation() -> None:
@@ -329,7 +329,11 @@ def test_invoke_and_ainvoke_give_the_same() -> None:
 def test_the_cost_under_a_contract_is_told_before() -> None:
     models: Any = {"boss": writer(), **judges(north=KEPT, east=KEPT)}
     cost = estimate(
-        "Is it so?", fake_pool(TWO), mode="assembly", models=models, contract=Contract(rules={"promise": WORDS})
+        "Is it so?",
+        fake_pool(TWO),
+        mode="assembly",
+        models=models,
+        contract=Contract.from_data({"rules": {"promise": WORDS}}),
     )
     calls = sum(each["calls"] for each in cost["roles"] if each["role"] == "judge")
     assert calls == 2 * (4 + 4 * 3)
@@ -337,7 +341,9 @@ def test_the_cost_under_a_contract_is_told_before() -> None:
 
 def test_the_tool_and_the_command_say_how_the_answer_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     models: Any = {"boss": writer(), **{name: member(name) for name in TWO}}
-    said = pluralism_tool(fake_pool(TWO), mode="assembly", models=models, contract=Contract(rules={"sure": SURE}))
+    said = pluralism_tool(
+        fake_pool(TWO), mode="assembly", models=models, contract=Contract.from_data({"rules": {"sure": SURE}})
+    )
     lines = said.invoke(ASKED).splitlines()
     assert lines[0] == "Perhaps both."
     assert "Kept: the answer keeps every must of the contract." in lines

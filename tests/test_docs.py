@@ -46,7 +46,8 @@ def test_the_tables_of_callbacks_name_what_models_are_told() -> None:
     for graph in graphs:
         modes_told = {node.metadata["mode"] for node in graph.nodes.values() if node.metadata}
         for node in graph_nodes(graph):
-            assert node.key is not None
+            if node.key is None:  # it waits for people
+                continue
             if isgeneratorfunction(node.key.step._make(**node.key.step._arguments)):  # it asks a model
                 marks += [{"mode": mode, "role": node.role} for mode in modes_told]
     assert named_in("role") == {each["role"] for each in marks}

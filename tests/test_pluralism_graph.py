@@ -41,7 +41,7 @@ def boss() -> BaseChatModel:
     return choosing(prefers, "An answer.")
 
 
-def judges() -> dict[str, BaseChatModel]:
+def judges() -> dict[str, Any]:
     """Communities that say their view, and prefer what stands first: an assembly asks them for that."""
     return {name: choosing(lambda seen: {"A": 0.75, "B": 0.25}, f"The view of {name}.") for name in NAMES}
 

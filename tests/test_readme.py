@@ -39,11 +39,11 @@ def test_there_is_something_to_test() -> None:
 
 @pytest.mark.model
 @pytest.mark.usefixtures("model_cache")  # which is empty, as a new reader's is
-def test_the_demo_answers_in_every_mode() -> None:
+def test_the_demo_answers_in_every_mode_of_the_paper() -> None:
     done = subprocess.run(["make", "demo"], cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, (done.stdout, done.stderr)
     for mode in modes().values():
-        assert f" {mode.title} " in done.stdout
+        assert (f" {mode.title} " in done.stdout) is not mode.takes.choose, "which takes too long for a demo"
     assert "Attribute: a quiet night" in done.stdout
     # The communities differ because the people did: two groups are for it, and one is against.
     shares = {

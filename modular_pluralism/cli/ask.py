@@ -127,6 +127,7 @@ def ask(
     from modular_pluralism.societal.contract import Contract
 
     text = piped("question") if question == "-" else question
+    chosen: dict[str, Any] = {"choose": choose, "normalise": normalise}  # names, which the request checks
     request = Request(
         question=text,
         mode=mode,
@@ -134,8 +135,7 @@ def ask(
         options=option,
         scoring=score,
         voice=voice,
-        choose=choose,
-        normalise=normalise,
+        **chosen,
         contract=None if contract is None else Contract.load(contract).data,
         rounds=rounds,
         seed=seed,

@@ -27,6 +27,7 @@ def chosen_in_words(state: Mapping[str, Any]) -> list[str]:
     if uncertainty := state.get("uncertainty"):
         lines.append(f"{uncertainty['words'][0].upper()}{uncertainty['words'][1:]}.")
     lines += _under_contract(state)
+    lines += [_submitted(each) for each in state.get("submissions") or ()]
     lines += [f"Not written: {name} ({each['error']})" for name, each in candidates.items() if each["error"]]
     return lines
 
@@ -57,6 +58,20 @@ def _under_contract(state: Mapping[str, Any]) -> list[str]:
         outcome = "accepted" if repair["accepted"] else f"not accepted, since {repair['why']}"
         lines.append(f"Repair {repair['candidate']} of {repair['of']}: {outcome}.")
     return lines
+
+
+def _submitted(each: Mapping[str, Any]) -> str:
+    """What a person has submitted to the hearing."""
+    who = each["who"]
+    match each["kind"]:
+        case "accept":
+            return f"{who} accepts the answer."
+        case "ballot":
+            return f"{who} gives {each['candidate']} {each['score']:.2f}."
+        case "weigh":
+            return f"{who} gives {each['member']} the weight {each['weight']:g}."
+    what = f"the rule {each['rule']}" if each["rule"] is not None else f"the comment of {each['comment']}"
+    return f"{who} contests {what}: {each['reason']}"
 
 
 def rules_in_words(state: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
