@@ -129,7 +129,6 @@ from modular_pluralism.types import (
     ItemScoring as ItemScoring,
     MemberKind as MemberKind,
     MethodName as MethodName,
-    MemberKind as MemberKind,
     Mode as Mode,
     OptionDistribution as OptionDistribution,
     Pooling as Pooling,
