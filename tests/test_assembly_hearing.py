@@ -28,7 +28,8 @@ class Hearing:
         self.models: Any = {"boss": writer(), **{name: member(name, SCORES[name]) for name in TWO}}
         graph = build_assembly(fake_pool(TWO), models=self.models, hearing=True)
         self.graph: Any = graph.compile(checkpointer=InMemorySaver(), **compiled)
-        self.told: Any = self.graph.invoke({**ASKED, **(asked or {})}, CONFIG)["__interrupt__"][0].value
+        whole: Any = {**ASKED, **(asked or {})}
+        self.told: Any = self.graph.invoke(whole, CONFIG)["__interrupt__"][0].value
 
     @property
     def calls(self) -> int:
@@ -138,7 +139,7 @@ async def test_people_are_heard_in_asyncio_and_after_repairs() -> None:
     given: Any = {"version": told["version"], "submissions": [{"kind": "accept", "who": "Ana"}]}
     state: Any = await graph.ainvoke(Command(resume=given), CONFIG)
     assert state["submissions"][0]["who"] == "Ana"
-    assert (await graph.ainvoke({**ASKED}, CONFIG))["submissions"] is None, "the next question is another one"
+    assert (await graph.ainvoke(ASKED, CONFIG))["submissions"] is None, "the next question is another one"
 
 
 def test_a_tool_says_that_it_waits_and_a_cost_is_told_without_a_hearing() -> None:
