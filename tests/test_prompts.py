@@ -15,7 +15,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from modular_pluralism.errors import PromptError
 from modular_pluralism.prompts import MODES, Prompt, PromptSet, Style
 
-BUILT_IN = {
+BUILT_IN: dict[str, set[str]] = {
     "comment": {"question"},
     "comment_options": {"question", "options"},
     "merge": {"question", "comments"},
