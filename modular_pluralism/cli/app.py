@@ -25,6 +25,7 @@ _COMMANDS = {
     "demo": "demo",
     "doctor": "doctor",
     "eval": "evaluate",
+    "minutes": "minutes",
     "patch": "patch",
     "resume": "resume",
     "score": "score",

@@ -158,7 +158,10 @@ def _print_whole(run: ListedRun, setup: Setup, contents: Contents) -> None:
     for comment in _whole(run, setup, contents)["comments"].values():
         view.said(comment)
     if contents.finished:
-        view.result(find_mode(setup.mode), contents.state)
+        mode = find_mode(setup.mode)
+        view.result(mode, contents.state)
+        if mode.takes.choose:
+            say(f"The minutes as a page: pluralism minutes {run.id}", prose=True)
     else:
         say(f"Missing: {', '.join(_missing(setup, contents)) or 'the answer'}.", prose=True)
         say(f"Go on with: pluralism resume {run.id}", prose=True)
