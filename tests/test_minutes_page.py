@@ -26,7 +26,8 @@ NORMALISERS: tuple[Normalise, ...] = get_args(Normalise)
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(address: str) -> Iterator[Browser]:
+    """Once the page is there: the command cannot run in the thread of a browser, which has an event loop."""
     with chromium() as running:
         yield running
 
