@@ -20,7 +20,7 @@ from modular_pluralism.evaluation.report.charts import Axis
 from modular_pluralism.evaluation.report.figure_text import figure_text, number_format
 from modular_pluralism.evaluation.report.plain_text import fact_text, plain_text
 from modular_pluralism.evaluation.statistics.results import Column, Failure, Figure, Results, Row, Table
-from tests.browser import chromium
+from tests.browser import assert_nothing_overflows, chromium, contrast
 from tests.example_results import COUNTRIES, HOSTILE, METHODS, RIGHT_TO_LEFT, example_results
 
 if TYPE_CHECKING:
@@ -370,7 +370,7 @@ def test_in_a_browser(browser: Browser, report_file: Path, width: int, scheme: s
     assert shown.evaluate("document.scripts.length + document.images.length") == 0
     _assert_styled(shown, scheme)
     _assert_drawings_are_visible(shown)
-    _assert_nothing_overflows(shown, width)
+    assert_nothing_overflows(shown, width)
     context.close()
 
 
@@ -385,7 +385,7 @@ def _assert_styled(shown: Page, scheme: str) -> None:
     soft = shown.evaluate("getComputedStyle(document.querySelector('tr.baseline > td')).backgroundColor")
     lettering = shown.evaluate("getComputedStyle(document.querySelector('svg.chart text')).fill")
     for front, back in ((ink, paper), (muted, paper), (ink, warned), (muted, soft), (lettering, paper)):
-        assert _contrast(front, back) >= 4.5, (front, back)
+        assert contrast(front, back) >= 4.5, (front, back)
 
 
 def _assert_drawings_are_visible(shown: Page) -> None:
@@ -407,27 +407,3 @@ def _assert_drawings_are_visible(shown: Page) -> None:
         assert height > 60
         assert words > 4
         assert outside == []
-
-
-def _assert_nothing_overflows(shown: Page, width: int) -> None:
-    assert shown.evaluate("document.documentElement.scrollWidth") == width
-    outside = shown.evaluate(
-        """[...document.querySelectorAll('body *')]
-            .filter(each => !each.closest('.scroll') && each.getBoundingClientRect().right > innerWidth + 1)
-            .map(each => each.tagName)"""
-    )
-    assert outside == []
-    scrolled = shown.evaluate("[...document.querySelectorAll('.scroll')].map(each => getComputedStyle(each).overflowX)")
-    assert set(scrolled) == {"auto"}
-
-
-def _contrast(front: str, back: str) -> float:
-    """The ratio of WCAG 2 for two opaque colours as the browser names them."""
-
-    def luminance(colour: str) -> float:
-        red, green, blue = (int(part) / 255 for part in re.findall(r"\d+", colour)[:3])
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in (red, green, blue)]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    dark, light = sorted((luminance(front), luminance(back)))
-    return (light + 0.05) / (dark + 0.05)

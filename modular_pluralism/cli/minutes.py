@@ -39,13 +39,12 @@ def minutes(
     where --out names it.
     """
     from modular_pluralism.debugger.minutes_page import minutes_as_html
-    from modular_pluralism.replaced_file import replaced_file
+    from modular_pluralism.evaluation.report.folder import write_text
 
     read = _read(run, store)
     if out is not None or not as_json:
         page = out or Path(f"minutes_{run}.html")
-        with replaced_file(page) as file:
-            file.write(minutes_as_html(read))
+        write_text(page, minutes_as_html(read))
         if not as_json:
             tell(f"Minutes: {page}")
     if as_json:

@@ -150,15 +150,22 @@ const choice = (() => {
     return best === 0 ? 0 : Math.max(0, (best - means[winner]) / best);
   }
 
+  /** The candidates' places under every rule, by its name, of scores that count and the members' shares of the weight. */
+  const placesUnder = (scores, shares, size) =>
+    Object.fromEntries(Object.entries(rules).map(([name, places]) => [name, places(scores, shares, size)]));
+
+  /** The members' shares of the weight; null where nobody has any. */
+  function sharesOf(weights) {
+    const sum = total(weights);
+    return sum > 0 ? weights.map((weight) => weight / sum) : null;
+  }
+
   /** What comes of a table under a rule and a normalising, by places in the table; null where nobody has a weight. */
   function tally(table, rule, normalise) {
-    const sum = total(table.weights);
-    if (!(sum > 0)) return null;
-    const shares = table.weights.map((weight) => weight / sum);
+    const shares = sharesOf(table.weights);
+    if (shares === null) return null;
     const scores = used(table.scores, normalise);
-    const placed = Object.fromEntries(
-      Object.entries(rules).map(([name, places]) => [name, places(scores, shares, table.slate)]),
-    );
+    const placed = placesUnder(scores, shares, table.slate);
     const places = placed[rule];
     const winner = places.indexOf(0);
     const ofWinner = column(scores, winner);
@@ -177,5 +184,5 @@ const choice = (() => {
     };
   }
 
-  return { tally, normalisers: Object.keys(normalisers), rules: Object.keys(rules) };
+  return { tally, used, sharesOf, placesUnder, normalisers: Object.keys(normalisers) };
 })();

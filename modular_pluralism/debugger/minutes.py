@@ -71,6 +71,7 @@ class Minutes(TypedDict):
     run: str
     begun: str
     question: str
+    attribute: str | None
     answer: str
     candidate: str
     chosen: list[str]
@@ -123,12 +124,13 @@ def minutes_of(state: Mapping[str, Any], listed: ListedRun, setup: Setup) -> Min
         run=listed.id,
         begun=datetime.fromtimestamp(listed.created, UTC).isoformat(timespec="seconds"),
         question=str(setup.asked["question"]),
+        attribute=setup.asked.get("attribute"),
         answer=state["answer"],
         candidate=state["candidate"],
         chosen=chosen_in_words(state),
         tally=tally,
         candidates=state["candidates"],
-        contract=_contract(state, setup),
+        contract=_contract(state),
         dissent=[] if tally is None else dissent(tally, ballots, comments),
         uncertainty=state.get("uncertainty"),
         hinges=[] if tally is None else hinges_in_words(tally),
@@ -158,12 +160,12 @@ def rules_minuted(tally: Tally) -> list[dict[str, str | bool]]:
     ]
 
 
-def _contract(state: Mapping[str, Any], setup: Setup) -> ContractMinuted | None:
+def _contract(state: Mapping[str, Any]) -> ContractMinuted | None:
     standings: dict[str, Standing] = state.get("standing") or {}
     found = standings.get(state["candidate"])
     if found is None:
         return None
-    contract = Contract.from_data(setup.asked["contract"])
+    contract = Contract.from_data(state["contract"])
     return ContractMinuted(
         version=contract.version,
         status=found["status"],

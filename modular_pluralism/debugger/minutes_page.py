@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_HALF_UP, Decimal
 from importlib.resources import files
 from typing import Any
 
@@ -78,4 +79,7 @@ def _rows(tally: Tally) -> list[dict[str, Any]]:
 
 
 def _figure(value: float | None, digits: int = 2) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    """A number as the script writes it, which rounds halves up."""
+    if value is None:
+        return "–"
+    return str(Decimal(round(value, 12)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))

@@ -14,7 +14,7 @@
   const shades = 10;
 
   const said = (value) => value.toFixed(2);
-  const typed = (weight) => String(Number(weight.toFixed(4)));
+  const typed = (weight) => String(Number(weight.toFixed(3)));
   const named = (places) => places.map((at) => table.candidates[at]).join(", ");
 
   function element(tag, text, kind) {

@@ -25,10 +25,13 @@ def _flip(tally: Tally) -> str:
     flip = tally["flip"]
     if flip is None:
         return "No weight of one member alone changes the choice."
-    return (
-        f"The smallest change of one weight that changes it: {flip['member']} from {flip['weight']:.3g} to "
-        f"{flip['to']:.3g}, or just beyond; {flip['winner']} is chosen then."
-    )
+    if flip["weight"] == flip["to"]:  # 0, under a rule by which it matters only whether there is one
+        change = f"any weight at all for {flip['member']}, which has none"
+    elif flip["to"] == 0:
+        change = f"{flip['member']} from {flip['weight']:.3g} to 0"
+    else:
+        change = f"{flip['member']} from {flip['weight']:.3g} to {flip['to']:.3g}, or just beyond"
+    return f"The smallest change of one weight that changes it: {change}. {flip['winner']} is chosen then."
 
 
 def _false_ballots(tally: Tally) -> Iterator[str]:
