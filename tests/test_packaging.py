@@ -64,6 +64,7 @@ def test_prompts_pools_and_types_are_in_the_wheel(wheel: Path) -> None:
         ("modular_pluralism/prompt_trials", "*.js"),
         ("modular_pluralism/training", "*.jinja"),
         ("modular_pluralism/debugger", "*.jinja"),
+        ("modular_pluralism/debugger", "*.js"),
         ("modular_pluralism/debugger/page", "*.css"),
     ):
         files = list((REPOSITORY / folder).glob(pattern))

@@ -24,6 +24,13 @@
     return made;
   }
 
+  /** What stands beside a member's highest score, for eyes and for ears. */
+  function marks() {
+    const seen = element("span", " ▲", "best");
+    seen.setAttribute("aria-hidden", "true");
+    return [seen, element("span", " (its highest)", "hidden")];
+  }
+
   function changed() {
     const moved = weights.some((weight, at) => weight !== table.weights[at]);
     return moved || rule.value !== table.rule || normalise.value !== table.normalise;
@@ -54,7 +61,7 @@
       rows[member].classList.toggle("uncounted", !(weights[member] > 0));
       scores.forEach((score, at) => {
         const cell = rows[member].cells[at + 1];
-        cell.textContent = said(score) + (score === best ? " ▲" : "");
+        cell.replaceChildren(said(score), ...(score === best ? marks() : []));
         cell.className = `figure shade-${high > low ? Math.round((shades * (score - low)) / (high - low)) : 0}`;
       });
     });
@@ -81,9 +88,10 @@
         return line;
       }),
     );
+    const mean = now.price > 0 ? `${Math.round(100 * now.price)} % below the largest one` : "the largest one";
     byId("worst").textContent =
       `Worst off: ${table.members[now.worstOff]}, at ${said(now.worstScore)}. ` +
-      `Gini ${said(now.gini)}; mean ${Math.round(100 * now.price)} % below the largest one.`;
+      `Gini ${said(now.gini)}; the mean score is ${mean}.`;
     byId("others").textContent = byRules(now);
     showScores(now);
   }
