@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from modular_pluralism.debugger.minutes import VERSION
+from modular_pluralism.debugger.minutes_page import minutes_as_html
 from modular_pluralism.runs.location import find_location
 from modular_pluralism.runs.opening import open_run_store
 from modular_pluralism.runs.run_table import RunTable
@@ -43,6 +44,8 @@ def test_the_minutes_as_json_say_who_dissents_word_for_word_and_how_it_was_done(
     assert told["dissent"][0]["score"] == pytest.approx(shares["merge"] / sum(shares.values()))
     assert [(each["member"], each["kind"]) for each in told["took_part"]] == [(name, "community") for name in MEMBERS]
     assert (told["seed"], told["missing"], told["contract"]) == (7, {}, None)
+    assert not told["waiting"]
+    assert "still to be heard" in minutes_as_html({**told, "waiting": True})  # type: ignore[typeddict-item]
 
 
 def test_under_a_contract_each_rule_is_told_with_who_says_what(kept: KeptAssembly) -> None:
@@ -136,6 +139,17 @@ def test_a_member_that_has_not_judged_the_winner_dissents_where_it_likes_another
             "comment": None,
         }
     ]
+
+
+def test_a_person_dissents_in_the_words_in_which_it_contests() -> None:
+    counted = tally(a_table([[0.9, 0.1], [0.2, 0.8], [0.9, 0.2]]))
+    said = [
+        {"kind": "contest", "who": "b", "rule": "short", "comment": None, "reason": "Too short to be true."},
+        {"kind": "contest", "who": "c", "rule": "short", "comment": None, "reason": "Not mine."},
+        {"kind": "accept", "who": "b"},
+    ]
+    (found,) = dissent(counted, {}, submissions=said)
+    assert (found["member"], found["reasons"]) == ("b", ["Too short to be true."])
 
 
 def test_who_scores_the_winner_as_high_as_another_does_not_dissent() -> None:

@@ -101,7 +101,7 @@ def test_a_weight_a_rule_and_a_normalising_change_what_would_be_chosen_and_back(
     page.get_by_role("spinbutton", name="Weight of north").fill("9")
     assert now.inner_text() == "north is chosen instead of merge."
     assert ranking.first.inner_text() == "north"
-    assert page.locator("#worst").inner_text().startswith("Worst off: east, at 0.04.")
+    assert page.locator("#worst").inner_text().startswith("Worst off: east, at 0.042.")
     page.get_by_role("spinbutton", name="Weight of north").fill("-1")
     assert page.get_by_role("spinbutton", name="Weight of north").get_attribute("aria-invalid") == "true"
     assert now.inner_text() == "north is chosen instead of merge.", "what cannot be is not counted"
@@ -124,7 +124,7 @@ def test_a_weight_a_rule_and_a_normalising_change_what_would_be_chosen_and_back(
     assert now.inner_text().startswith("north is chosen instead of merge.")
     assert "common levels" in page.locator("#of-rule").inner_text()
     page.get_by_role("combobox", name="Normalising").select_option("range")
-    assert page.locator("#used td").nth(2).text_content() == "1.00 ▲ (its highest)"
+    assert page.locator("#used td").nth(2).text_content() == "1.000 ▲ (its highest)"
 
 
 def random_tables(count: int) -> list[Table]:

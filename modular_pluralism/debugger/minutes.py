@@ -63,7 +63,8 @@ class Minutes(TypedDict):
 
     `format` and `version` tell what it is. `chosen` and `hinges` are sentences, and `notes` what has to be known of
     single ballots. `tally` and `uncertainty` are None where nothing was chosen, and `contract` where there was none.
-    `missing` says of each community that took no part why.
+    `missing` says of each community that took no part why. `waiting` is whether people are still to be heard, and
+    `submissions` are what they have submitted.
     """
 
     format: str
@@ -85,6 +86,8 @@ class Minutes(TypedDict):
     missing: dict[str, str]
     notes: list[str]
     ballots: dict[str, list[Ballot]]
+    waiting: bool
+    submissions: list[dict[str, Any]]
     seed: int
     pool: str
     prompts: str | None
@@ -118,6 +121,7 @@ def minutes_of(state: Mapping[str, Any], listed: ListedRun, setup: Setup) -> Min
     tally: Tally | None = state.get("tally")
     ballots: dict[str, list[Ballot]] = state.get("ballots") or {}
     comments: dict[str, Comment] = state.get("comments") or {}
+    submissions: list[dict[str, Any]] = state.get("submissions") or []
     return Minutes(
         format=FORMAT,
         version=VERSION,
@@ -131,13 +135,15 @@ def minutes_of(state: Mapping[str, Any], listed: ListedRun, setup: Setup) -> Min
         tally=tally,
         candidates=state["candidates"],
         contract=_contract(state),
-        dissent=[] if tally is None else dissent(tally, ballots, comments),
+        dissent=[] if tally is None else dissent(tally, ballots, comments, submissions),
         uncertainty=state.get("uncertainty"),
         hinges=[] if tally is None else hinges_in_words(tally),
         took_part=_took_part(tally, ballots),
         missing=_missing(state, comments),
         notes=notes_on_ballots(state),
         ballots=ballots,
+        waiting=bool(state.get("waits")),
+        submissions=submissions,
         seed=setup.asked.get("seed") or 0,
         pool=setup.pool,
         prompts=setup.prompts,

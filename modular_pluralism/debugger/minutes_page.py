@@ -15,7 +15,7 @@ from modular_pluralism.models.redaction import without_keys
 from modular_pluralism.societal.tally import Tally
 
 SHADES = 10
-"""Steps of colour between the lowest score of a table and its highest; the style sheet has one class for each."""
+"""Steps of colour between 0 and the highest score of a table; the style sheet has one class for each."""
 
 
 def minutes_as_html(minutes: Minutes) -> str:
@@ -58,14 +58,16 @@ def _data(tally: Tally) -> dict[str, Any]:
 
 
 def _rows(tally: Tally) -> list[dict[str, Any]]:
-    """The table, member by member: each score with its shade, and whether it is the member's highest."""
-    given = [score for row in tally["scores"] for score in row if score is not None]
-    low, high = min(given), max(given)
+    """The table, member by member: each score with its shade, and whether it is the member's highest.
+
+    Shades begin at 0, and not at the lowest score: what hardly differs looks alike.
+    """
+    high = max(score for row in tally["scores"] for score in row if score is not None)
 
     def cell(score: float | None, best: float) -> dict[str, Any]:
         if score is None:
             return {"score": None, "shade": 0, "best": False}
-        shade = round(SHADES * (score - low) / (high - low)) if high > low else 0
+        shade = round(SHADES * score / high) if high > 0 else 0
         return {"score": score, "shade": shade, "best": score == best}
 
     return [
@@ -78,7 +80,7 @@ def _rows(tally: Tally) -> list[dict[str, Any]]:
     ]
 
 
-def _figure(value: float | None, digits: int = 2) -> str:
+def _figure(value: float | None, digits: int = 3) -> str:
     """A number as the script writes it, which rounds halves up."""
     if value is None:
         return "–"

@@ -13,7 +13,7 @@
   const before = choice.tally(table, table.rule, table.normalise);
   const shades = 10;
 
-  const said = (value) => value.toFixed(2);
+  const said = (value) => value.toFixed(3);
   const typed = (weight) => String(Number(weight.toFixed(3)));
   const named = (places) => places.map((at) => table.candidates[at]).join(", ");
 
@@ -54,15 +54,14 @@
   }
 
   function showScores(now) {
-    const all = now.used.flat();
-    const [low, high] = [Math.min(...all), Math.max(...all)];
+    const high = Math.max(...now.used.flat());
     now.used.forEach((scores, member) => {
       const best = Math.max(...scores);
       rows[member].classList.toggle("uncounted", !(weights[member] > 0));
       scores.forEach((score, at) => {
         const cell = rows[member].cells[at + 1];
         cell.replaceChildren(said(score), ...(score === best ? marks() : []));
-        cell.className = `figure shade-${high > low ? Math.round((shades * (score - low)) / (high - low)) : 0}`;
+        cell.className = `figure shade-${high > 0 ? Math.round((shades * score) / high) : 0}`;
       });
     });
     heads.forEach((head, at) => head.classList.toggle("won", at === now.winner));
@@ -91,7 +90,7 @@
     const mean = now.price > 0 ? `${Math.round(100 * now.price)} % below the largest one` : "the largest one";
     byId("worst").textContent =
       `Worst off: ${table.members[now.worstOff]}, at ${said(now.worstScore)}. ` +
-      `Gini ${said(now.gini)}; the mean score is ${mean}.`;
+      `Gini ${now.gini.toFixed(2)}; the mean score is ${mean}.`;
     byId("others").textContent = byRules(now);
     showScores(now);
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from typing_extensions import TypedDict  # of `typing`'s, pydantic makes no schema before Python 3.12
 
@@ -14,8 +15,8 @@ class Dissent(TypedDict):
     """A member that another candidate would have served better than the winner.
 
     `prefers` are the candidates that it scores highest, at `best`; `score` is what it gives the winner, both after
-    normalising, and None where it has not judged that. `reasons` are those of its ballots on these candidates, each
-    once, and `comment` is what it has said to the question before it judged; None where it has not.
+    normalising, and None where it has not judged that. `reasons` are those of its ballots on these candidates and, of a
+    person, of what it contests, each once. `comment` is what it has said to the question before it judged, if anything.
     """
 
     member: str
@@ -28,7 +29,10 @@ class Dissent(TypedDict):
 
 
 def dissent(
-    tally: Tally, ballots: Mapping[str, Sequence[Ballot]], comments: Mapping[str, Comment] | None = None
+    tally: Tally,
+    ballots: Mapping[str, Sequence[Ballot]],
+    comments: Mapping[str, Comment] | None = None,
+    submissions: Sequence[Mapping[str, Any]] = (),
 ) -> list[Dissent]:
     """The members whose best candidate is not the winner, in the order of the table; members without a weight, too.
 
@@ -38,6 +42,7 @@ def dissent(
         tally: What was chosen.
         ballots: By member.
         comments: By member.
+        submissions: What people have submitted to a hearing.
     """
     names, chosen = tally["candidates"], tally["candidates"].index(tally["winner"])
     found = []
@@ -56,6 +61,7 @@ def dissent(
             for each in ballots.get(member, ())
             if each["rule"] is None and each["candidate"] in concerned and each["reason"]
         ]
+        said += [each["reason"] for each in submissions if each["who"] == member and each["kind"] == "contest"]
         comment = (comments or {}).get(member)
         found.append(
             Dissent(

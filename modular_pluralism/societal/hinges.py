@@ -42,7 +42,7 @@ def _false_ballots(tally: Tally) -> Iterator[str]:
     for each in tally["could_gain"] or ():
         yield (
             f"By a false ballot {each['member']} alone could have brought about {each['winner']}, which it scores "
-            f"{each['gain']:.2f} higher."
+            f"{each['gain']:.3f} higher."
         )
 
 
