@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,7 +144,7 @@ def test_a_member_that_has_not_judged_the_winner_dissents_where_it_likes_another
 
 def test_a_person_dissents_in_the_words_in_which_it_contests() -> None:
     counted = tally(a_table([[0.9, 0.1], [0.2, 0.8], [0.9, 0.2]]))
-    said = [
+    said: list[dict[str, Any]] = [
         {"kind": "contest", "who": "b", "rule": "short", "comment": None, "reason": "Too short to be true."},
         {"kind": "contest", "who": "c", "rule": "short", "comment": None, "reason": "Not mine."},
         {"kind": "accept", "who": "b"},
