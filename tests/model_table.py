@@ -262,7 +262,7 @@ COLUMNS: dict[str, Callable[[Measured], str]] = {
     "reuses": reuses,
     "adapter": adapts,
     "chat template": template,
-    "three modes": answers,
+    "every mode": answers,
     "thinking off": answers_at_once,
     "thinking on": thinks_apart,
 }
