@@ -189,17 +189,17 @@ def answers(model: Measured) -> str:
     pool.write_text(_POOL.format(file=model.path.name, more=""), "utf-8")
     asked = {"question": "Is tea good?", "options": ["Yes", "No"], "attribute": "Spain"}
     try:
-        overton, steerable, distributional = (
-            mode.graph(pool).compile().invoke({"seed": 1, "question": "Is tea good?", **_parts(mode, asked)})
-            for mode in modes().values()
-        )
+        states = {
+            name: mode.graph(pool).compile().invoke({"seed": 1, "question": "Is tea good?", **_parts(mode, asked)})
+            for name, mode in modes().items()
+        }
     finally:
         close_engines()
-    heard = [
-        comment["text"] for state in (overton, steerable, distributional) for comment in state["comments"].values()
-    ]
-    answered = bool(overton["answer"]) and steerable["choice"] in asked["options"]
-    return _mark(len(heard) == 6 and all(heard) and answered and abs(sum(distributional["distribution"]) - 1) < 1e-6)
+    heard = [comment["text"] for state in states.values() for comment in state["comments"].values()]
+    chosen = states["assembly"]["tally"]["winner"] == states["assembly"]["candidate"]
+    answered = bool(states["overton"]["answer"]) and states["steerable"]["choice"] in asked["options"] and chosen
+    pooled = abs(sum(states["distributional"]["distribution"]) - 1) < 1e-6
+    return _mark(len(heard) == 2 * len(states) and all(heard) and answered and pooled)
 
 
 def answers_at_once(model: Measured) -> str:
@@ -250,6 +250,8 @@ def _heard(model: Measured, *, thinking: bool) -> _Heard | None:
 
 
 def _parts(mode: ModeDescription, asked: Mapping[str, object]) -> dict[str, object]:
+    if mode.takes.choose:  # its attribute says which rules of a contract hold, and there is none
+        asked = {part: value for part, value in asked.items() if part != "attribute"}
     return {part: value for part, value in asked.items() if getattr(mode.takes, part, "refused") != "refused"}
 
 

@@ -283,6 +283,8 @@ def test_a_distribution_by_keyboard_alone(seen: Seen, home: Home) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Overton"
     page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.textContent") == "Assembly"
+    page.keyboard.press("ArrowLeft")
     assert page.evaluate("document.activeElement.textContent") == "Distributional"
     page.get_by_label("Options, one a line").wait_for()
     page.keyboard.press("Tab")

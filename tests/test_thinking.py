@@ -106,7 +106,9 @@ def run(folder: Path, template: str, *, more: str = "", tokens: int = 12, voice:
     pool = Pool.load(folder / "pool.toml")
     states = {}
     for name, mode in modes().items():
-        parts = {part: ASKED[part] for part in ("options", "attribute") if getattr(mode.takes, part) != "refused"}
+        # An assembly's attribute says which rules of a contract hold, and here is none.
+        known = ("options",) if mode.takes.choose else ("options", "attribute")
+        parts = {part: ASKED[part] for part in known if getattr(mode.takes, part) != "refused"}
         graph = mode.graph(pool, voice=voice if mode.takes.voice else "comment").compile()
         states[name] = graph.invoke({"question": ASKED["question"], "seed": 1, **parts})
     close_engines()
