@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -263,14 +263,17 @@ def _writing(path: Path, architecture: Architecture, context: int, vocabulary: i
     writer.close()
 
 
-def write_adapter(path: Path, architecture: Architecture) -> Path:
-    """A LoRA adapter of random weights for one matrix of the last block."""
+def write_adapter(path: Path, architecture: Architecture, invocation: Sequence[int] = ()) -> Path:
+    """A LoRA adapter of random weights for one matrix of the last block; an activated one with an `invocation`."""
     shapes = {name: shape for name, shape in _shapes()[architecture.name].items() if name.endswith(_ADAPTED)}
     name, (wide, high) = max(shapes.items())
     with closing(gguf.GGUFWriter(path, architecture.name)) as writer:
         writer.add_string("general.type", "adapter")
         writer.add_string("adapter.type", "lora")
         writer.add_float32("adapter.lora.alpha", 4.0)
+        if invocation:
+            kinds = gguf.GGUFValueType
+            writer.add_key_value("adapter.alora.invocation_tokens", [*invocation], kinds.ARRAY, sub_type=kinds.UINT32)
         writer.add_tensor(f"{name}.lora_a", 10 * _weights("a", (4, wide)))
         writer.add_tensor(f"{name}.lora_b", 10 * _weights("b", (high, 4)))
         writer.write_header_to_file()

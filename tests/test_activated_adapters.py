@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from modular_pluralism.llama import Engine, EngineSettings, GenerationRequest, S
 from modular_pluralism.llama.generation import Piece
 from modular_pluralism.llama.job import Adapter
 from modular_pluralism.llama.reading import LogProbs, continuations, next_tokens
+from tests.architectures import ARCHITECTURES, VOCABULARY, write_adapter, write_architecture
 from tests.random_model import RANDOM_GGUF
 from tests.tiny_gguf import write_lora
 
@@ -160,3 +162,26 @@ def test_whoever_asks_what_after_whom_is_told_the_same(
     chosen = [None if each < 0 else adapters[each] for each in who]
     for adapter, rows in zip(chosen, read_by_all(together, chosen, prompts), strict=True):
         np.testing.assert_allclose(rows, afresh.next_token_logprobs(prompts, adapter=adapter), atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["gemma3", "mamba", "lfm2"])
+def test_windows_and_states_share_what_stands_before_the_invocation(tmp_path: Path, name: str) -> None:
+    """What they have read cannot be cut anywhere: they go back to a copy of where the invocation begins."""
+    (architecture,) = (each for each in ARCHITECTURES if each.name == name)
+    path = write_architecture(tmp_path / "model.gguf", architecture, context=512)
+    invocation = [30, 31, 32]
+    adapter = write_adapter(tmp_path / "adapter.gguf", architecture, invocation)
+    question = [int(token) for token in np.random.default_rng(0).integers(40, VOCABULARY, 330)]
+    prompts = [[*question, *range(50 + end, 90 + end), *invocation] for end in range(3)]
+    who = [Adapter(adapter), Adapter(adapter, 0.5), None]
+    said, read = [], []
+    for how in ({"slots": 8}, {"slots": 1, "reuse": False}):
+        settings = EngineSettings(path, context=512, threads=1, adapters=(adapter,), audit=True, **how)  # type: ignore[arg-type]
+        engine = Engine(settings)
+        said.append(read_by_all(engine, who, prompts))
+        read.append(engine.stats.tokens_read)
+        engine.close()
+    for rows, alone in zip(*said, strict=True):
+        np.testing.assert_allclose(rows, alone, atol=1e-4)
+    assert np.abs(said[0][0] - said[0][2]).max() > 0.05
+    assert read[0] < read[1] / 4
