@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from modular_pluralism.errors import InputError, ModelCallError
@@ -18,7 +19,7 @@ from modular_pluralism.nodes.step import Body, State, Update, step_maker
 from modular_pluralism.nodes.under_contract import VERIFY, rules_of
 from modular_pluralism.societal.in_place import put_in_place
 from modular_pluralism.societal.standing import Judged, Standing, refused_repair, standing
-from modular_pluralism.societal.table import Table, table_of
+from modular_pluralism.societal.table import Table
 from modular_pluralism.societal.tally import tally as counted
 from modular_pluralism.societal.uncertainty import uncertainty
 from modular_pluralism.types import Ballot, Candidate, Repair
@@ -162,31 +163,13 @@ def _table(
     standings: Mapping[str, Standing],
     weights: Mapping[str, float],
 ) -> Table:
-    """Members by candidates, weighed by how far each candidate keeps the shoulds."""
-    ballots = []
-    for member, given in scores.items():
-        for name in candidates:
-            if name not in given:
-                continue
-            kept = standings[name]["score"] if standings else None
-            score = given[name] if kept is None else given[name] * kept
-            ballots.append(_scored(member, name, score))
-    return table_of(ballots, candidates=candidates, weights=weights)
-
-
-def _scored(member: str, candidate: str, score: float) -> Ballot:
-    return Ballot(
-        member=member,
-        kind="community",
-        candidate=candidate,
-        rule=None,
-        score=score,
-        verdict=None,
-        label_mass=None,
-        spread=None,
-        reason=None,
-        when=None,
-    )
+    """Members by candidates, weighed by how far each candidate keeps the shoulds; of those who judged one of them."""
+    kept = {name: standings[name]["score"] if standings else None for name in candidates}
+    factors = {name: 1.0 if score is None else score for name, score in kept.items()}
+    members = [member for member, given in scores.items() if any(name in given for name in candidates)]
+    rows = [[scores[member].get(name, math.nan) * factors[name] for name in candidates] for member in members]
+    cells = np.array(rows).reshape(len(members), len(candidates))
+    return Table(tuple(members), tuple(candidates), cells, np.array([weights[member] for member in members]))
 
 
 def _ballots_of(state: State, member: str) -> list[Ballot]:
